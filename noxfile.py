@@ -1,0 +1,94 @@
+"""The project's chores. `nox -l` lists them; `nox` runs the checkers and the tests.
+
+Each session gets a virtual environment with the Python that runs nox, kept for the next time. What follows `--` goes to
+the tool: `nox -s unit -- -k money`.
+"""
+
+from pathlib import Path
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PINS = "requirements/tests.txt"
+TESTS_AT_ONCE = ("-n", "2", "--dist", "worksteal")
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+def install(session: nox.Session, group: str, *, project: bool = True) -> None:
+    """Install a dependency group at its pinned versions and, as a user would, the project."""
+    wanted = nox.project.dependency_groups(PYPROJECT, group)
+    session.install("--constraint", PINS, *wanted, *(["."] if project else []))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, those of style, types and architecture included."""
+    install(session, "tests")
+    session.run("pytest", *TESTS_AT_ONCE, *session.posargs)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The tests that need no server: the core, SQLite, the doors."""
+    install(session, "tests")
+    session.run("pytest", *TESTS_AT_ONCE, "-m", "not integration and not tools", *session.posargs)
+
+
+@nox.session(name="unit-3.13", python="3.13")
+def unit_on_the_newest(session: nox.Session) -> None:
+    """The same on Python 3.13."""
+    unit(session)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """The tests on real PostgreSQL, Valkey and Redis."""
+    install(session, "tests")
+    session.run("pytest", *TESTS_AT_ONCE, "-m", "integration", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """All tests, and the lines and branches that they leave out."""
+    install(session, "tests")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *TESTS_AT_ONCE, "-m", "not tools", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and who may import whom."""
+    install(session, "lint", project=False)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", env={"PYTHONPATH": "src"})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, over everything."""
+    install(session, "tests")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """This machine's figures, next to pgbench's."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(reuse_venv=False, default=False)
+def pins(session: nox.Session) -> None:
+    """Write the newest versions that work together to the file of pins."""
+    groups = nox.project.dependency_groups(PYPROJECT, "tests", "bench")
+    session.install(*groups, ".")
+    frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "billvend", silent=True)
+    heading = "# The versions that the tests and the checkers run with. Renew them with `nox -s pins`.\n"
+    Path(PINS).write_text(heading + str(frozen))

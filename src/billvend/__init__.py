@@ -1,0 +1,72 @@
+"""Sell prepaid electricity from wallets, and never guess with money.
+
+    from billvend import open_billvend
+
+    with open_billvend("sqlite:///shop.db") as bv:
+        bv.fund("user123", "1000.00", key="till-7-0001")
+        payment = bv.pay("user123", "500", meter="12345678901", biller="EKEDC", key="order-42")
+        payment = bv.wait(payment.transaction_id, timeout=30)
+        print(payment.status, payment.token, payment.units)
+
+What is named here is public; everything else may change.
+"""
+
+from billvend.bootstrap import open_billvend
+from billvend.domain.errors import (
+    AlreadySent,
+    BadSetting,
+    BillvendError,
+    Conflict,
+    IdempotencyMismatch,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidInput,
+    InvalidMeter,
+    LikelyDuplicate,
+    NotFound,
+    OutcomeUnknown,
+    Refusal,
+    TransactionNotFound,
+    Unavailable,
+    UnknownBiller,
+    Unreachable,
+    UnsupportedCurrency,
+    ValidationFailed,
+    WalletNotFound,
+)
+from billvend.domain.money import Money
+from billvend.domain.payment import Payment
+from billvend.domain.words import Proof, Status, VendType
+from billvend.library import Billvend
+from billvend.usecases.pay import Bill
+
+__all__ = [
+    "AlreadySent",
+    "BadSetting",
+    "Bill",
+    "Billvend",
+    "BillvendError",
+    "Conflict",
+    "IdempotencyMismatch",
+    "InsufficientFunds",
+    "InvalidAmount",
+    "InvalidInput",
+    "InvalidMeter",
+    "LikelyDuplicate",
+    "Money",
+    "NotFound",
+    "OutcomeUnknown",
+    "Payment",
+    "Proof",
+    "Refusal",
+    "Status",
+    "TransactionNotFound",
+    "Unavailable",
+    "UnknownBiller",
+    "Unreachable",
+    "UnsupportedCurrency",
+    "ValidationFailed",
+    "VendType",
+    "WalletNotFound",
+    "open_billvend",
+]

@@ -1,0 +1,100 @@
+"""Which meter behaves how: the table of the sandbox in the documentation, as data.
+
+The numbers from 1111111111111 to 500000000000 are those of VTpass's own sandbox.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from types import MappingProxyType
+from typing import Final
+
+from billvend.adapters.provider.sandbox.entry import EntryStatus
+from billvend.domain.words import VendType
+
+
+class Travel(StrEnum):
+    """How the answer to a send comes back."""
+
+    WHOLE = "whole"
+    CUT = "cut"
+    """The connection is closed before any answer."""
+    HTML = "html"
+    """As HTTP 500 with a page for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What happens to a reference that is sent for a meter. The default is an honest sale."""
+
+    told: str
+    """As the table tells it."""
+    on_send: EntryStatus = EntryStatus.VENDED
+    """What the send makes of the reference."""
+    turns_at: int = 0
+    """The requery, counted from 1, at which what is received or pending turns into `turns_into`."""
+    turns_into: EntryStatus = EntryStatus.VENDED
+    code: str = ""
+    """Why it is refused or declined; `told` says it for people."""
+    travel: Travel = Travel.WHOLE
+    delay_seconds: float = 0.0
+    """Until the answer to the send sets out; infinite for never within any deadline."""
+    token_from: int = 0
+    """The requery from which on the token is shown."""
+    echoed_meter: str | None = None
+    """The meter that the answer to the send names, when it is not the right one."""
+    vend_types: tuple[VendType, ...] = (VendType.PREPAID, VendType.POSTPAID)
+
+
+LOW_FLOAT: Final = "low_float"
+NO_SUCH_METER: Final = "no_such_meter"
+WRONG_METER_TYPE: Final = "wrong_meter_type"
+
+ORDINARY: Final = Behaviour("delivered")
+
+METERS: Final = MappingProxyType(
+    {
+        "1111111111111": ORDINARY,
+        "12345678901": ORDINARY,
+        "1010101010101": Behaviour("postpaid, delivered without a token", vend_types=(VendType.POSTPAID,)),
+        "201000000000": Behaviour(
+            "pending, delivered at the second requery", on_send=EntryStatus.PENDING, turns_at=2
+        ),
+        "300000000000": Behaviour("vended, the answer comes after the deadline", delay_seconds=inf),
+        "400000000000": Behaviour(
+            "closed without an answer, never vended", on_send=EntryStatus.REFUSED, travel=Travel.CUT
+        ),
+        "500000000000": Behaviour("vended, the answer is HTTP 500 with HTML", travel=Travel.HTML),
+        "600000000001": Behaviour("declined", on_send=EntryStatus.DECLINED, code="failed"),
+        "600000000002": Behaviour("our float is empty", on_send=EntryStatus.REFUSED, code=LOW_FLOAT),
+        "600000000003": Behaviour("vended, connection cut", travel=Travel.CUT),
+        "600000000004": Behaviour(
+            "pending then failed",
+            on_send=EntryStatus.PENDING,
+            turns_at=2,
+            turns_into=EntryStatus.DECLINED,
+            code="failed",
+        ),
+        "600000000005": Behaviour("slow (3 s)", delay_seconds=3.0),
+        "600000000006": Behaviour("vended without a token until the second requery", token_from=2),
+        "600000000007": Behaviour(
+            "not found, then lands late", on_send=EntryStatus.RECEIVED, turns_at=3, travel=Travel.CUT
+        ),
+        "600000000008": Behaviour("delivered, then taken back by hook"),
+        "600000000009": Behaviour("the answer is another meter's", echoed_meter="62000000009"),
+        "000000000000": Behaviour(
+            "verification knows no such meter", on_send=EntryStatus.DECLINED, code=NO_SUCH_METER
+        ),
+    }
+)
+"""The meters that are named; `behaviour_of` knows the rest."""
+
+_NOT_A_METER: Final = Behaviour(
+    "a meter number has 11 or 13 digits", on_send=EntryStatus.DECLINED, code=NO_SUCH_METER
+)
+
+
+def behaviour_of(meter: str) -> Behaviour:
+    """How a meter behaves: as in the table, else an honest sale for 11 or 13 digits, and declined for anything else."""
+    digits = len(meter) if meter.isascii() and meter.isdigit() else 0
+    return METERS.get(meter) or (ORDINARY if digits in (11, 13) else _NOT_A_METER)

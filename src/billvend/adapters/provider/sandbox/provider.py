@@ -1,0 +1,105 @@
+"""The sandbox in process: the desk as one of our providers, with the network between them acted out."""
+
+import sqlite3
+import time
+from base64 import b32encode
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from os import PathLike
+
+from billvend.adapters.provider.billers import BILLERS
+from billvend.adapters.provider.sandbox.book import Book
+from billvend.adapters.provider.sandbox.desk import Desk, Reply
+from billvend.adapters.provider.sandbox.meters import Travel
+from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.errors import Unavailable
+from billvend.domain.outcome import Answer, NotSent, Pending, Unknown
+from billvend.ports.provider import Order
+
+
+class SandboxProvider:
+    """A provider that sells nothing real. Its account is its book: another file is another account.
+
+    `timeout_seconds` is the deadline of a call, acted out through `pause` where a meter says so.
+    """
+
+    def __init__(
+        self,
+        book_path: str | PathLike[str],
+        *,
+        timeout_seconds: float,
+        now: Callable[[], datetime],
+        pause: Callable[[float], None] = time.sleep,
+        max_processing_seconds: int = 600,
+        currency: str = "NGN",
+    ) -> None:
+        self.book = Book(book_path, busy_seconds=timeout_seconds)
+        """What it really sold. Only tests and the sandbox itself may look: for billvend it is the other side."""
+        self._timeout_seconds = timeout_seconds
+        self._now = now
+        self._pause = pause
+        self._max_processing_seconds = max_processing_seconds
+        self._currency = currency
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What the account declares about itself. Raises `Unavailable` where the book can't be opened."""
+        return Abilities(
+            provider="sandbox",
+            account=self.book.account,
+            mode=Mode.TEST,
+            billers=BILLERS,
+            currency=self._currency,
+            make_reference=make_reference,
+            utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
+            max_processing_seconds=self._max_processing_seconds,
+        )
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        """Ask the desk to sell, once, and hear of it what its answer's journey leaves."""
+        if not may_send():
+            return NotSent("too late to send")
+        try:
+            return self._arriving(self._desk.send(order))
+        except Unavailable as closed:
+            return NotSent(closed.message)
+        except sqlite3.Error as error:
+            return Unknown(f"the sandbox's book failed: {error}")
+
+    def requery(self, order: Order) -> Answer:
+        """Ask the desk about our reference."""
+        try:
+            return self._desk.requery(order.reference)
+        except (Unavailable, sqlite3.Error) as error:
+            return Unknown(f"the sandbox's book failed: {error}")
+
+    def close(self) -> None:
+        """Give the book's file back."""
+        self.book.close()
+
+    @cached_property
+    def _desk(self) -> Desk:
+        return Desk(self.book, currency=self._currency, now=self._now)
+
+    def _arriving(self, reply: Reply) -> Answer:
+        if reply.delay_seconds:
+            self._pause(min(reply.delay_seconds, self._timeout_seconds))
+        if reply.delay_seconds >= self._timeout_seconds:
+            return Unknown(f"no answer within {self._timeout_seconds:g} s")
+        match reply.travel, reply.answer:
+            case Travel.CUT, _:
+                return Unknown("the connection was closed before an answer")
+            case Travel.HTML, _:
+                return Unknown("HTTP 500 with HTML")
+            case Travel.WHOLE, Pending(why=why):
+                return Unknown(why, acknowledged=True)
+            case Travel.WHOLE, answer:
+                return answer
+
+
+def make_reference(payment_id: str, attempt: int, day: date) -> str:
+    """The reference of an attempt: eight digits of the day and 120 bits of a hash, 32 letters and digits in all."""
+    digest = sha256(f"{payment_id}|{attempt}".encode()).digest()
+    return day.isoformat().replace("-", "") + b32encode(digest[:15]).decode()

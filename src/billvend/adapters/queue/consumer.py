@@ -1,0 +1,130 @@
+"""Huey's consumer, with what would surprise us taken out.
+
+Of Huey we use the storages, the workers that read them and the consumer that watches over the workers. Its tasks we
+don't use: a Huey message can name a task, a time, retries and follow-up tasks, and executing it reads and writes the
+storage twice more, for revocations. A hint is two ids and nothing else.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from huey import Huey
+from huey.consumer import Consumer, Scheduler, ThreadEnvironment
+
+from billvend.adapters.queue.outage import Outage
+from billvend.adapters.queue.storages import HintStorage
+from billvend.adapters.queue.wire import Malformed, decode
+from billvend.ports.queue import Hint
+
+POLL_SECONDS = 0.05
+"""How soon a storage that can't block is asked again, at first;"""
+POLL_MAX_SECONDS = 0.5
+"""and after it has been empty for a while."""
+RETRY_SECONDS = 0.5
+"""How long a worker waits when its storage is away."""
+
+logger = logging.getLogger("billvend.queue")
+
+
+class _NoTasks:
+    """Stands where Huey keeps its serializer, whose default is pickle: nothing may go that way."""
+
+    def serialize(self, _data: object) -> bytes:
+        raise NotImplementedError("billvend sends no Huey tasks")
+
+    def deserialize(self, _data: bytes) -> object:
+        raise NotImplementedError("billvend reads no Huey tasks")
+
+
+class HintHuey(Huey):  # type: ignore[misc]
+    """One queue, its handler, and when to stop. Neither method ever raises an `Exception`: it would end a worker."""
+
+    def __init__(
+        self, name: str, storage: HintStorage, handler: Callable[[Hint], None], stop: threading.Event
+    ) -> None:
+        super().__init__(name, results=False, serializer=_NoTasks(), storage_class=lambda _name: storage)
+        self.stop = stop
+        self._hints = storage
+        self._handler = handler
+        self._outage = Outage(f"Reading hints from the queue {name}")
+
+    def dequeue(self) -> object | None:
+        """The next message, as it was stored, or None. Also None, after a pause, while the storage is away."""
+        try:
+            message = self._hints.dequeue()
+        except Exception as error:
+            self._outage.begin(error)
+            self.stop.wait(RETRY_SECONDS)
+            return None
+        self._outage.end()
+        return message
+
+    def execute(self, message: object, timestamp: Any = None) -> None:
+        """Handle one message; `timestamp` is for Huey's scheduled tasks, which a hint is not."""
+        try:
+            hint = decode(message)
+        except Malformed as why:
+            logger.warning("A message on the queue %s was dropped: %s.", self.name, why)
+            return
+        if self.stop.is_set():
+            self._hand_back(message)
+        else:
+            self._handle(hint)
+
+    def _handle(self, hint: Hint) -> None:
+        try:
+            self._handler(hint)
+        except Exception:
+            logger.exception(
+                "Handling a hint from the queue %s failed: transaction %s of user %s. A sweep will find it.",
+                self.name,
+                hint.transaction_id,
+                hint.user_id,
+            )
+
+    def _hand_back(self, message: Any) -> None:
+        # A worker that waits inside of a blocking read still gets what arrives after `stop`.
+        try:
+            self._hints.put([message])
+        except Exception as error:
+            logger.warning(
+                "A hint could not be handed back to the queue %s: %s. A sweep finds it.", self.name, error
+            )
+
+
+class _NoScheduler(Scheduler):  # type: ignore[misc]
+    """Huey's scheduler writes to each storage once a second. Nothing is ever scheduled here: the sweeper does that."""
+
+    def loop(self, now: Any = None) -> None:
+        self.stop_flag.wait()
+
+
+class _Threads(ThreadEnvironment):  # type: ignore[misc]
+    """Threads that stop when the caller says so."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def get_stop_flag(self) -> threading.Event:
+        return self._stop
+
+
+class HintConsumer(Consumer):  # type: ignore[misc]
+    """The workers of one queue."""
+
+    scheduler_class = _NoScheduler
+
+    def __init__(self, huey: HintHuey, *, threads: int) -> None:
+        super().__init__(
+            huey, workers=threads, periodic=False, initial_delay=POLL_SECONDS, max_delay=POLL_MAX_SECONDS
+        )
+
+    def get_environment(self, worker_type: str) -> _Threads:
+        """Threads, and no other kind of worker."""
+        return _Threads(self.huey.stop)
+
+    def _set_signal_handlers(self) -> None:
+        """Signals belong to the process, not to one of three consumers; Huey's SIGTERM would interrupt the work."""

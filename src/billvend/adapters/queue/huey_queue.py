@@ -1,0 +1,126 @@
+"""The queue port on Huey, whatever the storage. The factories stand in `on_redis`, `on_sqlite` and `in_memory`."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+
+from billvend.adapters.queue.background import in_background
+from billvend.adapters.queue.consumer import HintConsumer, HintHuey
+from billvend.adapters.queue.courier import Courier
+from billvend.adapters.queue.outage import Outage
+from billvend.adapters.queue.storages import HintStorage
+from billvend.adapters.queue.wire import encode
+from billvend.domain.errors import Unavailable
+from billvend.ports.queue import Hint, QueueName
+
+DEPTH_SECONDS = 1.0
+"""How long `depth` waits; no customer waits for it."""
+HEALTH_CHECK_SECONDS = 10.0
+"""How often workers that died are replaced."""
+
+logger = logging.getLogger("billvend.queue")
+
+
+class HueyQueue:
+    """Hints over one kind of Huey storage. Implements `billvend.ports.queue.Queue`."""
+
+    def __init__(
+        self,
+        backend: str,
+        *,
+        sending: Mapping[QueueName, HintStorage],
+        receiving: Callable[[QueueName], AbstractContextManager[HintStorage]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`sending` storages give up soon; `receiving` opens a patient one, so that neither waits for the other.
+
+        Neither may touch its server or file before it is used. `clock` counts seconds.
+        """
+        self._backend = backend
+        self._sending = sending
+        self._receiving = receiving
+        self._courier = Courier(
+            lambda queue, messages: sending[queue].put(messages),
+            Outage(f"Handing hints to {backend}"),
+            clock=clock,
+        )
+
+    @property
+    def backend(self) -> str:
+        """`Redis`, `SQLite` or `memory`."""
+        return self._backend
+
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+        """See `Queue.enqueue`."""
+        try:
+            return self._courier.hand_over(queue, [encode(hint) for hint in hints])
+        except Exception:  # what was committed stands, and the caller's answer with it
+            logger.exception(
+                "Hints could not be enqueued on %s. Nothing is lost: a sweep finds the work.", queue
+            )
+            return 0
+
+    def depth(self) -> dict[QueueName, int]:
+        """See `Queue.depth`."""
+        sizes = in_background(self._sizes, name="billvend-queue-depth")
+        try:
+            return sizes.result(timeout=DEPTH_SECONDS)
+        except Exception as error:
+            raise Unavailable(
+                f"The queue on {self._backend} does not answer ({str(error) or 'too slow'}). "
+                "Payments are safe: the database keeps them, and a sweep finds them."
+            ) from error
+
+    def consume(
+        self, handlers: Mapping[QueueName, Callable[[Hint], None]], *, threads: int, stop: threading.Event
+    ) -> None:
+        """See `Queue.consume`."""
+        # Not on this thread: a signal handler that sets `stop` while this thread is inside of `stop.wait()` would
+        # wait for a lock that it interrupted the holder of, for ever.
+        supervision = in_background(
+            lambda: self._supervise(handlers, threads, stop), name="billvend-consumers"
+        )
+        try:
+            supervision.result()
+        except BaseException:
+            stop.set()
+            supervision.exception()
+            raise
+
+    def close(self) -> None:
+        """See `Queue.close`."""
+        self._courier.close()
+        for storage in self._sending.values():
+            storage.close()
+
+    def _sizes(self) -> dict[QueueName, int]:
+        return {queue: storage.queue_size() for queue, storage in self._sending.items()}
+
+    def _supervise(
+        self, handlers: Mapping[QueueName, Callable[[Hint], None]], threads: int, stop: threading.Event
+    ) -> None:
+        _silence_huey()
+        with ExitStack() as cleanup:
+            consumers = []
+            for queue, handler in handlers.items():
+                storage = cleanup.enter_context(self._receiving(queue))
+                huey = HintHuey(queue, storage, handler, stop)
+                consumers.append(HintConsumer(huey, threads=threads if queue == QueueName.PAYMENTS else 1))
+            try:
+                for consumer in consumers:
+                    consumer.start()
+                while not stop.wait(HEALTH_CHECK_SECONDS):
+                    for consumer in consumers:
+                        consumer.check_worker_health()
+            finally:
+                for consumer in consumers:
+                    consumer.stop(graceful=True)
+
+
+def _silence_huey() -> None:
+    """Huey logs what it starts and lists at INFO. Whoever has set a level for it keeps theirs."""
+    huey_logger = logging.getLogger("huey")
+    if huey_logger.level == logging.NOTSET:
+        huey_logger.setLevel(logging.WARNING)

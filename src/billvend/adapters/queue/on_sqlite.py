@@ -1,0 +1,75 @@
+"""Hints in an SQLite file, for one machine without Redis."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+from huey.storage import SqliteStorage
+
+from billvend.adapters.queue.courier import PATIENCE_SECONDS
+from billvend.adapters.queue.huey_queue import HueyQueue
+from billvend.adapters.queue.storages import storage_name
+from billvend.ports.queue import QueueName
+
+READ_PATIENCE_SECONDS = 5.0
+"""How long a worker waits for another process that holds the file's lock."""
+
+
+class _SqliteHints(SqliteStorage):  # type: ignore[misc]
+    _conn: sqlite3.Connection | None
+
+    def __init__(self, queue: QueueName, path: str, *, patience_seconds: float) -> None:
+        self._opened_file: tuple[int, int] | None = None
+        # The tables are made with each connection instead: the file may be away now, or be deleted later.
+        super().__init__(storage_name(queue), filename=path, timeout=patience_seconds, create_tables=False)
+
+    def put(self, messages: Sequence[bytes]) -> int:
+        with self.db(commit=True) as cursor:
+            cursor.executemany(
+                "insert into task (queue, data) values (?, ?)", [(self.name, message) for message in messages]
+            )
+        return len(messages)
+
+    @property
+    def conn(self) -> sqlite3.Connection:
+        """The connection to the file that is there now. SQLite itself goes on writing to a deleted one, unread."""
+        if self._conn is not None and self._opened_file != self._present_file():
+            self._conn.close()
+            self._conn = None
+        if self._conn is None:
+            self._conn = self._create_connection()
+            self._opened_file = self._present_file()
+        return self._conn
+
+    def _create_connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._create_connection()
+        try:
+            # A power cut may take the last hints with it, but no commit waits for the disk.
+            connection.execute("pragma synchronous=normal")
+            for statement in self.ddl:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _present_file(self) -> tuple[int, int] | None:
+        try:
+            status = Path(self.filename).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def sqlite_queue(path: str | os.PathLike[str], *, clock: Callable[[], float] = monotonic) -> HueyQueue:
+    """Hints in the file at `path`, which is made when first needed; its folder must exist."""
+    file = os.fspath(path)
+    return HueyQueue(
+        "SQLite",
+        sending={queue: _SqliteHints(queue, file, patience_seconds=PATIENCE_SECONDS) for queue in QueueName},
+        receiving=lambda queue: closing(_SqliteHints(queue, file, patience_seconds=READ_PATIENCE_SECONDS)),
+        clock=clock,
+    )

@@ -1,0 +1,47 @@
+"""What a hint looks like while it travels: a small JSON object with two ids, and nothing else.
+
+Never pickle: whoever can write to the queue's server must not be able to run code here, nor choose what is done.
+"""
+
+import json
+
+from billvend.ports.queue import Hint
+
+MESSAGE_MAX_BYTES = 4096
+"""Two ids fit in a fraction of this. What is longer is not ours, and not worth the parsing."""
+
+
+class Malformed(Exception):
+    """Not a message of ours. The text says why, and repeats nothing of the message."""
+
+
+def encode(hint: Hint) -> bytes:
+    """The hint as it is stored: JSON, ASCII only."""
+    return json.dumps({"user_id": hint.user_id, "transaction_id": hint.transaction_id}).encode("ascii")
+
+
+def decode(message: object) -> Hint:
+    """Read a stored message. Raises `Malformed` for whatever `encode` would not have written.
+
+    Unknown members are passed over, so that an older worker can read the messages of a newer one.
+    """
+    if not isinstance(message, bytes):
+        raise Malformed(f"{type(message).__name__} instead of bytes")
+    if len(message) > MESSAGE_MAX_BYTES:
+        raise Malformed(f"{len(message)} bytes, over the limit of {MESSAGE_MAX_BYTES}")
+    try:
+        document = json.loads(message.decode("utf-8"))
+    except (ValueError, RecursionError):  # deep nesting exhausts the parser's stack, not its grammar
+        raise Malformed("not JSON") from None
+    if not isinstance(document, dict):
+        raise Malformed("not a JSON object")
+    return Hint(
+        user_id=_identifier(document, "user_id"), transaction_id=_identifier(document, "transaction_id")
+    )
+
+
+def _identifier(document: dict[str, object], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
+        raise Malformed(f"no {name}")
+    return value

@@ -1,0 +1,140 @@
+"""Looking things up on SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from billvend.adapters.storage.audit_reading import audit_reading
+from billvend.adapters.storage.database import Database, unavailable
+from billvend.adapters.storage.read import logged_event, payments_of
+from billvend.adapters.storage.tables import attempts, events, transactions, wallets
+from billvend.domain.events import StreamKey
+from billvend.domain.money import Money
+from billvend.domain.wallet import Funding
+from billvend.domain.words import Status
+from billvend.ports.books import Backlog, LoggedEvent, LoggedStream, Search, Transaction
+
+OPEN = [status.value for status in Status if status not in (Status.COMPLETED, Status.REVERSED)]
+
+
+class SqlBooks:
+    """See `billvend.ports.books.Books`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._database.reading() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unavailable(error) from error
+
+    def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
+        """What can be spent, and what is held; see the port."""
+        table = transactions.c
+        with self._reading() as connection:
+            spendable = connection.scalar(
+                sa.select(wallets.c.balance_minor).where(
+                    wallets.c.user_id == user_id, wallets.c.currency == currency
+                )
+            )
+            if spendable is None:
+                return None
+            held = connection.scalar(
+                sa.select(sa.func.coalesce(sa.func.sum(table.amount_minor), 0)).where(
+                    table.user_id == user_id, table.currency == currency, table.status.in_(OPEN)
+                )
+            )
+        return Money(spendable, currency), Money(int(held or 0), currency)
+
+    def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
+        """One transaction by its id; see the port."""
+        condition = transactions.c.transaction_id == transaction_id
+        if user_id is not None:
+            condition &= transactions.c.user_id == user_id
+        with self._reading() as connection:
+            found = self._transactions(connection, sa.select(transactions).where(condition).limit(1))
+        return found[0] if found else None
+
+    def search(self, search: Search) -> list[Transaction]:
+        """The transactions that match, newest first; see the port."""
+        table = transactions.c
+        query = sa.select(transactions).order_by(table.transaction_id.desc()).limit(search.limit)
+        for column, wanted in (
+            (table.user_id, search.user_id),
+            (table.type, search.kind),
+            (table.meter, search.meter),
+            (table.key, search.key),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if search.statuses:
+            query = query.where(table.status.in_([status.value for status in search.statuses]))
+        if search.before is not None:
+            query = query.where(table.transaction_id < search.before)
+        if search.reference is not None:
+            sent = sa.select(attempts.c.user_id, attempts.c.transaction_id).where(
+                attempts.c.reference == search.reference
+            )
+            query = query.where(
+                sa.or_(
+                    table.reference == search.reference,
+                    sa.tuple_(table.user_id, table.transaction_id).in_(sent),
+                )
+            )
+        with self._reading() as connection:
+            return self._transactions(connection, query)
+
+    def _transactions(self, connection: Connection, query: sa.Select[Any]) -> list[Transaction]:
+        found = connection.execute(query).all()
+        keys = [(row.user_id, row.transaction_id) for row in found if row.type == "payment"]
+        payments = payments_of(connection, self._database, keys)
+        return [
+            payments[StreamKey(row.user_id, row.transaction_id)][0] if row.type == "payment" else _funding(row)
+            for row in found
+        ]
+
+    def events(self, key: StreamKey) -> list[LoggedEvent]:
+        """The events of a stream, in order."""
+        query = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+        with self._reading() as connection:
+            return [logged_event(row) for row in connection.execute(query.order_by(events.c.seq))]
+
+    def backlog(self, now: datetime) -> Backlog:
+        """What is still to be done; see the port."""
+        table = transactions.c
+        with self._reading() as connection:
+            sums = connection.execute(
+                sa.select(
+                    table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor)
+                )
+                .where(table.status.in_(OPEN))
+                .group_by(table.status, table.currency)
+            ).all()
+            due, oldest = connection.execute(
+                sa.select(sa.func.count(), sa.func.min(table.next_at)).where(table.next_at <= now)
+            ).one()
+        counts: dict[Status, int] = {}
+        for status, _, count, _ in sums:
+            counts[Status(status)] = counts.get(Status(status), 0) + count
+        amounts = {
+            (Status(status), currency): Money(int(total), currency) for status, currency, _, total in sums
+        }
+        return Backlog(counts, amounts, due, oldest)
+
+    def streams(self) -> Iterator[LoggedStream]:
+        """Every stream with its rows; see the port."""
+        with self._reading() as connection:
+            yield from audit_reading(connection)
+
+
+def _funding(row: sa.Row[Any]) -> Funding:
+    amount = Money(row.amount_minor, row.currency)
+    return Funding(row.user_id, row.transaction_id, amount, row.source, row.reference, row.created_at)

@@ -1,0 +1,176 @@
+"""One engine over SQLite or PostgreSQL: how it connects, how many rows are read or written in one statement, and what
+its errors mean to billvend."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from billvend.domain.errors import BadSetting, Unavailable
+
+SQLITE_BUSY_SECONDS = 15
+"""How long a writer waits for another one before it gives up."""
+CONNECT_SECONDS = 5
+POOL_SIZE = 16
+"""Connections a process keeps; as many again for a peak. Two for each thread of a busy API process."""
+
+Row = Mapping[str, Any]
+
+
+class Database:
+    """An engine, and the few ways in which billvend talks through it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _parsed(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one consistent state and changes nothing."""
+        with self._connection() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes: on SQLite it takes the write lock at once, so that it never has to start over."""
+        with self._connection() as connection:
+            with connection.execution_options(billvend_writes=True).begin():
+                yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            connection = self.engine.connect()
+        except DBAPIError as error:
+            raise unavailable(error) from error
+        with connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+    # --- many rows in one statement -----------------------------------------------------------------------------------
+
+    def insert(self, connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+        """Insert rows; one statement, however many they are."""
+        self._write(connection, table, rows, replace=False)
+
+    def upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+        """Insert rows, or replace the columns of those that are there; one statement, however many they are."""
+        self._write(connection, table, rows, replace=True)
+
+    def _write(self, connection: Connection, table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
+        if not rows:
+            return
+        names = list(rows[0])
+        insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        if not self.is_sqlite:
+            arrays = [
+                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)))
+                for name in names
+            ]
+            insert = insert.from_select(names, sa.select(*arrays))
+        if replace:
+            keys = {column.name for column in table.primary_key}
+            changed = {name: insert.excluded[name] for name in names if name not in keys}
+            insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+        if self.is_sqlite:
+            connection.execute(insert, list(rows))
+        else:
+            connection.execute(insert, {name: [row[name] for row in rows] for name in names})
+
+    def among(
+        self, columns: Sequence[sa.Column[Any]], keys: Sequence[tuple[Any, ...]]
+    ) -> sa.ColumnElement[bool]:
+        """The condition that the columns are one of the keys; one bound value a column, however many keys."""
+        if self.is_sqlite:
+            listed = sa.func.json_each(json.dumps(keys)).table_valued("value")
+            parts: list[sa.ColumnElement[Any]] = [
+                sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))
+            ]
+        else:
+            parts = [
+                sa.func.unnest(
+                    sa.bindparam(None, [key[place] for key in keys], type_=postgresql.ARRAY(sa.Text()))
+                )
+                for place in range(len(columns))
+            ]
+        return sa.tuple_(*columns).in_(sa.select(*parts))
+
+
+def unavailable(error: DBAPIError) -> Unavailable:
+    """The database did not take the work, and nothing was done."""
+    first_line = (
+        str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    )
+    return Unavailable(f"The database does not answer ({first_line}). Nothing was done: try again.")
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether the same work may simply be tried again: a deadlock, a serialization failure, a busy SQLite file."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    busy = "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
+    return state in ("40001", "40P01", "55P03") or busy
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError:
+        raise BadSetting(
+            "DATABASE_URL is not a database URL: use sqlite:///file or postgresql://..."
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise BadSetting(
+        "DATABASE_URL names a database that billvend can't use: only sqlite:// and postgresql://."
+    )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    in_memory = url.database in (None, "", ":memory:")
+    options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
+    # All threads share the one connection that holds an in-memory database; a file gets connections as needed.
+    options |= {"poolclass": sa.pool.QueuePool, "pool_size": 1, "max_overflow": 0} if in_memory else {}
+    engine = sa.create_engine(url, **options)
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("billvend_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "billvend"}
+    url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
+    engine = sa.create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+
+    return engine

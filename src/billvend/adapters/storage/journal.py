@@ -1,0 +1,328 @@
+"""The journal on SQLite and PostgreSQL: read under lock, decide in memory, write in a few statements, commit once."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import sqlalchemy as sa
+import stamina
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from billvend.adapters.storage import rows
+from billvend.adapters.storage.database import Database, is_conflict, unavailable
+from billvend.adapters.storage.read import payments_of
+from billvend.adapters.storage.tables import (
+    attempts,
+    commands as commands_table,
+    events,
+    resolutions,
+    stamp,
+    transactions,
+    transfers,
+    wallets,
+)
+from billvend.domain import codec
+from billvend.domain.abilities import Mode
+from billvend.domain.commands import Command, CommandKey, Fund, Pay, Reply, command_key
+from billvend.domain.decide import (
+    DOUBLE_CLICK_SECONDS,
+    Changes,
+    Head,
+    Likeness,
+    Remembered,
+    Result,
+    Snapshot,
+    decide,
+    likeness_of,
+    wallet_needed,
+)
+from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
+from billvend.domain.events import StreamKey, WalletFunded
+from billvend.domain.money import Money
+from billvend.domain.wallet import Wallet, wallet_stream
+from billvend.domain.words import Status
+from billvend.ports.journal import Due
+
+TRIES = 8
+"""How often work that collided with somebody else's is done again before the caller is told to."""
+RECONNECT_SECONDS = 5.0
+"""How long a command whose commit was cut off waits for the database to come back."""
+
+
+class SqlJournal:
+    """See `billvend.ports.journal.Journal`."""
+
+    def __init__(self, database: Database, *, reconnect_seconds: float = RECONNECT_SECONDS) -> None:
+        self._database = database
+        self._reconnect_seconds = reconnect_seconds
+        self._stamped: Mode | None = None
+
+    def execute(self, commands: Sequence[Command]) -> list[Result]:
+        """Carry out the commands in one transaction; see the port."""
+        if not commands:
+            return []
+        try:
+            return self._settled(commands)
+        except IntegrityError:
+            # A constraint refused the whole list, so nothing of it stands: each alone, that only the culprit fails.
+            if len(commands) == 1:
+                raise
+            return [self._alone(command) for command in commands]
+
+    def _alone(self, command: Command) -> Result:
+        try:
+            return self._settled([command])[0]
+        except BillvendError as error:
+            return error
+        except IntegrityError as error:
+            return BillvendError(f"The books refused this as inconsistent ({error.orig}). Nothing was done.")
+
+    def _settled(self, commands: Sequence[Command]) -> list[Result]:
+        """Run until it is known how it ended: collisions are repeated, a cut-off commit is looked up by its keys."""
+        try:
+            return self._repeated(commands)
+        except _CommitCutOff:
+            try:
+                for attempt in stamina.retry_context(
+                    on=(Unavailable, _CommitCutOff),
+                    attempts=None,
+                    timeout=self._reconnect_seconds,
+                    wait_initial=0.05,
+                    wait_max=1.0,
+                    wait_jitter=0.1,
+                ):
+                    with attempt:
+                        return self._repeated(commands)
+            except (Unavailable, _CommitCutOff):
+                pass
+            return [_unknown(command) for command in commands]
+
+    def _repeated(self, commands: Sequence[Command]) -> list[Result]:
+        alone = len(commands) == 1
+        again = partial(_worth_repeating, alone=alone)
+        for attempt in stamina.retry_context(
+            on=again, attempts=TRIES, timeout=60, wait_initial=0.005, wait_max=0.5, wait_jitter=0.02
+        ):
+            with attempt:
+                return self._once(commands)
+        raise AssertionError  # the loop returns or raises
+
+    def _once(self, commands: Sequence[Command]) -> list[Result]:
+        committing = False
+        try:
+            with self._database.writing() as connection:
+                snapshot = self._read(connection, commands)
+                changes, results = decide(snapshot, commands)
+                if changes.events:
+                    self._write(connection, snapshot, changes)
+                committing = bool(changes.events)
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            if committing and not is_conflict(error):
+                raise _CommitCutOff from error
+            if is_conflict(error):
+                raise
+            if error.connection_invalidated or isinstance(error, sa.exc.OperationalError):
+                raise unavailable(error) from error
+            raise
+        return results
+
+    # --- reading under lock -------------------------------------------------------------------------------------------
+
+    def _read(self, connection: Connection, commands: Sequence[Command]) -> Snapshot:
+        """Lock and read what the commands name: payments in order, then wallets in order, then the rest."""
+        named = sorted({(c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay))})
+        payments = payments_of(connection, self._database, self._lock_payments(connection, named))
+        wallet_keys = {(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
+        for command in commands:
+            known = payments.get(StreamKey(command.user_id, command.transaction_id))
+            if known is not None and wallet_needed(known[0], command):
+                wallet_keys.add((command.user_id, known[0].amount.currency))
+        return Snapshot(
+            wallets=self._lock_wallets(connection, sorted(wallet_keys)),
+            payments=payments,
+            remembered=self._remembered(connection, commands),
+            recent=self._recent(connection, [c for c in commands if isinstance(c, Pay)]),
+        )
+
+    def _lock_payments(self, connection: Connection, keys: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        if not keys:
+            return []
+        table = transactions.c
+        found = connection.execute(
+            sa.select(table.user_id, table.transaction_id)
+            .where(self._database.among((table.user_id, table.transaction_id), keys), table.type == "payment")
+            .order_by(table.user_id, table.transaction_id)
+            .with_for_update()
+        )
+        return [(row.user_id, row.transaction_id) for row in found]
+
+    def _lock_wallets(
+        self, connection: Connection, keys: list[tuple[str, str]]
+    ) -> dict[StreamKey, tuple[Wallet, Head]]:
+        if not keys:
+            return {}
+        found = connection.execute(
+            sa.select(wallets)
+            .where(self._database.among((wallets.c.user_id, wallets.c.currency), keys))
+            .order_by(wallets.c.user_id, wallets.c.currency)
+            .with_for_update()
+        )
+        return {
+            wallet_stream(row.user_id, row.currency): (
+                Wallet(row.user_id, Money(row.balance_minor, row.currency)),
+                Head(row.seq, row.hash),
+            )
+            for row in found
+        }
+
+    def _remembered(
+        self, connection: Connection, commands: Sequence[Command]
+    ) -> dict[CommandKey, Remembered]:
+        table = commands_table.c
+        keys = [(c.user_id, c.operation, c.key) for c in commands]
+        found = connection.execute(
+            sa.select(table.user_id, table.operation, table.key, table.request_hash, table.reply).where(
+                self._database.among((table.user_id, table.operation, table.key), keys)
+            )
+        )
+        by_key = {(row.user_id, row.operation, row.key): row for row in found}
+        return {
+            command_key(c): Remembered(row.request_hash, codec.loads(Reply, row.reply))
+            for c in commands
+            if (row := by_key.get((c.user_id, c.operation, c.key))) is not None
+        }
+
+    def _recent(self, connection: Connection, pays: list[Pay]) -> dict[Likeness, datetime]:
+        """When bills like these were last paid, for those that could be double clicks."""
+        guarded = [pay for pay in pays if not (pay.key_is_given or pay.allow_duplicate)]
+        if not guarded:
+            return {}
+        table = transactions.c
+        since = min(pay.at for pay in guarded) - timedelta(seconds=DOUBLE_CLICK_SECONDS)
+        found = connection.execute(
+            sa.select(
+                table.user_id, table.meter, table.biller, table.amount_minor, table.currency, table.created_at
+            )
+            .where(
+                self._database.among(
+                    (table.user_id, table.meter), [(pay.user_id, pay.meter) for pay in guarded]
+                ),
+                table.created_at > since,
+                table.status != "reversed",
+            )
+            .order_by(table.created_at)
+        )
+        wanted = {likeness_of(pay) for pay in guarded}
+        recent = {
+            Likeness(row.user_id, row.meter, row.biller, row.amount_minor, row.currency): row.created_at
+            for row in found
+        }
+        return {likeness: at for likeness, at in recent.items() if likeness in wanted}
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _write(self, connection: Connection, snapshot: Snapshot, changes: Changes) -> None:
+        database = self._database
+        currencies = {key: wallet.balance.currency for key, (wallet, _) in changes.wallets.items()}
+        currencies |= {key: payment.amount.currency for key, (payment, _) in changes.payments.items()}
+        by_table: dict[sa.Table, list[rows.Row]] = defaultdict(list)
+        latest = {recorded.key: recorded.at for recorded in changes.events}
+        fundings: list[rows.Row] = []
+        for recorded in changes.events:
+            by_table[events].append(rows.event_row(recorded))
+            by_table[transfers] += rows.transfer_rows(recorded, currencies[recorded.key])
+            if isinstance(recorded.event, WalletFunded):
+                fundings.append(
+                    rows.funding_row(recorded.key, recorded, recorded.event, currencies[recorded.key])
+                )
+        for key, (payment, head) in changes.payments.items():
+            soft = {"next_at": changes.next_at[key], "hinted_at": None}
+            by_table[transactions].append(rows.payment_row(payment, head) | soft)
+            by_table[attempts] += rows.attempt_rows(payment)
+            before = snapshot.payments.get(key)
+            if before is None or not before[0].has_ended:
+                by_table[resolutions] += rows.resolution_rows(payment)
+        for key, (wallet, head) in changes.wallets.items():
+            by_table[wallets].append(rows.wallet_row(wallet, head) | {"updated_at": latest[key]})
+        for command, reply in changes.done.values():
+            by_table[commands_table].append(rows.command_row(command, reply))
+        database.insert(connection, events, by_table[events])
+        database.insert(connection, transactions, fundings)
+        for table in (transactions, attempts, wallets):
+            database.upsert(connection, table, by_table[table])
+        for table in (transfers, resolutions, commands_table):
+            database.insert(connection, table, by_table[table])
+
+    # --- besides commands ---------------------------------------------------------------------------------------------
+
+    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
+        """Due payments that nobody was told of lately; see the port."""
+        table = transactions.c
+        quiet_since = now - timedelta(seconds=quiet_seconds)
+        due = (
+            sa.select(table.user_id, table.transaction_id, table.status)
+            .where(table.next_at <= now, sa.or_(table.hinted_at.is_(None), table.hinted_at <= quiet_since))
+            .order_by(table.next_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        try:
+            with self._database.writing() as connection:
+                found = connection.execute(due).all()
+                keys = [(row.user_id, row.transaction_id) for row in found]
+                if keys:
+                    connection.execute(
+                        sa.update(transactions)
+                        .where(self._database.among((table.user_id, table.transaction_id), keys))
+                        .values(hinted_at=now)
+                    )
+        except DBAPIError as error:
+            raise unavailable(error) from error
+        return [Due(row.user_id, row.transaction_id, Status(row.status)) for row in found]
+
+    def stamp(self, mode: Mode) -> Mode:
+        """Mark the books as test or live; see the port. Asked of the database once: the mark never changes."""
+        if self._stamped is None:
+            self._stamped = self._stamp(mode)
+        return self._stamped
+
+    def _stamp(self, mode: Mode) -> Mode:
+        try:
+            with self._database.writing() as connection:
+                marked = connection.scalar(sa.select(stamp.c.mode))
+                if marked is None:
+                    connection.execute(sa.insert(stamp), {"id": 1, "mode": mode.value})
+                    marked = mode.value
+        except IntegrityError:
+            return self._stamp(mode)  # somebody else was first
+        except DBAPIError as error:
+            raise unavailable(error) from error
+        return Mode(marked)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._database.close()
+
+
+class _CommitCutOff(Exception):
+    """The connection broke around COMMIT: it may or may not have happened."""
+
+
+def _worth_repeating(error: Exception, *, alone: bool) -> bool:
+    # A single command that broke a unique constraint met another one at the same place: read again, it will see it.
+    if isinstance(error, IntegrityError):
+        return alone
+    return isinstance(error, DBAPIError) and is_conflict(error)
+
+
+def _unknown(command: Command) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "The connection to the database broke while this was being committed, and it stays away. It may or may not "
+        f"have been done: repeat it with the key {command.key}, and it is done at most once.",
+        transaction_id=command.transaction_id,
+        idempotency_key=command.key,
+    )

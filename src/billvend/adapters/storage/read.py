@@ -1,0 +1,53 @@
+"""Payments as the fold of their events, read from the tables."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.tables import events
+from billvend.domain import payment as payments
+from billvend.domain.decide import Head
+from billvend.domain.events import PaymentEvent, StreamKey, load
+from billvend.domain.payment import Payment
+from billvend.ports.books import LoggedEvent
+
+
+def payments_of(
+    connection: Connection, database: Database, keys: Sequence[tuple[str, str]]
+) -> dict[StreamKey, tuple[Payment, Head]]:
+    """The payments with these (user, transaction id), each with the end of its stream."""
+    if not keys:
+        return {}
+    found = connection.execute(
+        sa.select(events)
+        .where(database.among((events.c.user_id, events.c.stream), keys))
+        .order_by(events.c.user_id, events.c.stream, events.c.seq)
+    )
+    return {
+        key: folded for key, logged in by_stream(found) if (folded := fold_payment(key, logged)) is not None
+    }
+
+
+def by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[LoggedEvent]]]:
+    """Rows of `events`, ordered by stream, cut into streams."""
+    return groupby(map(logged_event, found), key=lambda event: event.key)
+
+
+def logged_event(row: sa.Row[Any]) -> LoggedEvent:
+    """A row of `events`."""
+    key = StreamKey(row.user_id, row.stream)
+    return LoggedEvent(key, row.seq, row.type, row.at, row.command_key, row.data, row.prev_hash, row.hash)
+
+
+def fold_payment(key: StreamKey, logged: Iterable[LoggedEvent]) -> tuple[Payment, Head] | None:
+    """The payment that events make, with the end of its stream."""
+    payment: Payment | None = None
+    head = Head()
+    for event in logged:
+        payment = payments.evolve(payment, key, cast(PaymentEvent, load(event.kind, event.data)), event.at)
+        head = Head(event.seq, event.hash)
+    return (payment, head) if payment else None

@@ -1,0 +1,171 @@
+"""Domain values as rows. What is folded from events goes one way, into the tables; only wallets are read back."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from billvend.domain import codec
+from billvend.domain.commands import Command, Reply
+from billvend.domain.decide import Head
+from billvend.domain.events import (
+    PaymentCompleted,
+    PaymentReversed,
+    Recorded,
+    StreamKey,
+    WalletFunded,
+    WalletHeld,
+    WalletReleased,
+)
+from billvend.domain.payment import Attempt, Payment, Requery, Send
+from billvend.domain.transfers import transfers
+from billvend.domain.wallet import Wallet
+
+Row = dict[str, Any]
+
+
+def event_row(recorded: Recorded) -> Row:
+    """An event."""
+    return {
+        "user_id": recorded.key.user_id,
+        "stream": recorded.key.stream,
+        "seq": recorded.seq,
+        "type": type(recorded.event).__name__,
+        "at": recorded.at,
+        "command_key": recorded.command_key,
+        "data": recorded.data,
+        "prev_seq": recorded.seq - 1 or None,
+        "prev_hash": recorded.prev_hash,
+        "hash": recorded.hash,
+    }
+
+
+def transfer_rows(recorded: Recorded, currency: str) -> Iterable[Row]:
+    """The transfers that an event makes."""
+    event = recorded.event
+    of_wallet = (WalletFunded, WalletHeld, WalletReleased)
+    transaction_id = event.transaction_id if isinstance(event, of_wallet) else recorded.key.stream
+    for leg, transfer in enumerate(transfers(event)):
+        yield {
+            "user_id": recorded.key.user_id,
+            "stream": recorded.key.stream,
+            "seq": recorded.seq,
+            "leg": leg,
+            "transaction_id": transaction_id,
+            "source": transfer.source,
+            "target": transfer.target,
+            "amount_minor": transfer.amount_minor,
+            "currency": currency,
+            "at": recorded.at,
+        }
+
+
+def wallet_row(wallet: Wallet, head: Head) -> Row:
+    """A wallet and the end of its stream; without `updated_at`."""
+    return {
+        "user_id": wallet.user_id,
+        "currency": wallet.balance.currency,
+        "balance_minor": wallet.balance.amount_minor,
+        "seq": head.seq,
+        "hash": head.hash,
+    }
+
+
+def funding_row(key: StreamKey, recorded: Recorded, event: WalletFunded, currency: str) -> Row:
+    """A funding, as a transaction."""
+    return {
+        "user_id": key.user_id,
+        "transaction_id": event.transaction_id,
+        "type": "funding",
+        "status": "completed",
+        "amount_minor": event.amount_minor,
+        "currency": currency,
+        "key": recorded.command_key,
+        "created_at": recorded.at,
+        "updated_at": recorded.at,
+        "source": event.source,
+        "reference": event.reference,
+    }
+
+
+def payment_row(payment: Payment, head: Head) -> Row:
+    """A payment, as a transaction; without `next_at` and `hinted_at`, which are not folded from events."""
+    attempt = payment.attempts[-1] if payment.attempts else None
+    call = attempt.open_call if attempt else None
+    return {
+        "user_id": payment.user_id,
+        "transaction_id": payment.transaction_id,
+        "type": "payment",
+        "status": payment.status.value,
+        "amount_minor": payment.amount.amount_minor,
+        "currency": payment.amount.currency,
+        "key": payment.key,
+        "created_at": payment.accepted_at,
+        "updated_at": payment.updated_at,
+        "meter": payment.meter,
+        "biller": payment.biller,
+        "vend_type": payment.vend_type.value,
+        "phone": payment.phone,
+        "provider": attempt.provider if attempt else None,
+        "token": payment.token,
+        "units": payment.units,
+        "lease_until": call.lease_until if call else None,
+        "seq": head.seq,
+        "hash": head.hash,
+    }
+
+
+def attempt_rows(payment: Payment) -> Iterable[Row]:
+    """A payment's attempts."""
+    for attempt in payment.attempts:
+        yield {
+            "user_id": payment.user_id,
+            "transaction_id": payment.transaction_id,
+            "attempt": attempt.number,
+            "reference": attempt.reference,
+            "provider": attempt.provider,
+            "account": attempt.account,
+            "started_at": attempt.started_at,
+            "send_before": attempt.sends[-1].send_before,
+            "valid_until": attempt.valid_until,
+            "sends": len(attempt.sends),
+            "requeries": len(attempt.requeries),
+            "said": _said(attempt),
+        }
+
+
+def resolution_rows(payment: Payment) -> Iterable[Row]:
+    """The one end of a payment, once it has one."""
+    end = payment.completed or payment.reversal
+    if payment.ended_at is None or not isinstance(end, (PaymentCompleted, PaymentReversed)):
+        return
+    went_back = end if isinstance(end, PaymentReversed) else None
+    yield {
+        "user_id": payment.user_id,
+        "transaction_id": payment.transaction_id,
+        "kind": "reversed" if went_back else "completed",
+        "proof": went_back.proof.value if went_back else None,
+        "reason": went_back.reason if went_back else None,
+        "at": payment.ended_at,
+    }
+
+
+def command_row(command: Command, reply: Reply) -> Row:
+    """A command that was done, with its reply."""
+    return {
+        "user_id": command.user_id,
+        "operation": command.operation,
+        "key": command.key,
+        "request_hash": command.request_hash,
+        "transaction_id": reply.transaction_id,
+        "reply": codec.dumps(reply),
+        "at": command.at,
+    }
+
+
+def _said(attempt: Attempt) -> str:
+    """What each send and each requery brought back, in a line for people."""
+    calls: list[tuple[str, Send | Requery]] = [("send", send) for send in attempt.sends]
+    calls += [("requery", requery) for requery in attempt.requeries]
+    return "; ".join(
+        f"{name} {call.number}: {type(call.answer).__name__ if call.answer else 'no answer'}"
+        for name, call in calls
+    )

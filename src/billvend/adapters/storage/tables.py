@@ -1,0 +1,250 @@
+"""The tables, as the migrations make them: one definition for SQLite and PostgreSQL.
+
+`events` is the truth; every other table is folded from it and written in the same transaction. Every primary key and
+every unique constraint starts with the user, so that the schema can be spread over machines by user.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import postgresql
+
+from billvend.domain.codec import instant
+from billvend.domain.words import Proof, Status, VendType
+
+
+class _TextInstant(TypeDecorator[datetime]):
+    """A moment on SQLite: RFC 3339 text in UTC with microseconds, which sorts as time does."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else instant(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+
+
+INSTANT = DateTime(timezone=True).with_variant(_TextInstant(), "sqlite")
+NAME = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Text compared byte by byte on both databases, so that rows are locked in the order in which Python sorts names."""
+MINOR = BigInteger()
+
+metadata = MetaData()
+
+
+def _one_of(column: str, values: type[Proof] | type[Status] | type[VendType] | tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("currency", NAME, nullable=False),
+    Column("balance_minor", MINOR, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("updated_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("user_id", "currency"),
+    CheckConstraint("balance_minor >= 0", name="wallet_never_negative"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("stream", NAME, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    Column("command_key", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("prev_seq", BigInteger),
+    Column("prev_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "stream", "seq"),
+    # Gap-free by declaration: every event but the first points at the one before it.
+    ForeignKeyConstraint(
+        ["user_id", "stream", "prev_seq"],
+        ["events.user_id", "events.stream", "events.seq"],
+        name="event_follows_event",
+    ),
+    CheckConstraint(
+        "(seq = 1 AND prev_seq IS NULL AND prev_hash = '') OR (seq > 1 AND prev_seq IS NOT NULL AND prev_seq = seq - 1)",
+        name="event_without_gap",
+    ),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("stream", NAME, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("leg", SmallInteger, nullable=False),
+    Column("transaction_id", NAME, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("amount_minor", MINOR, nullable=False),
+    Column("currency", NAME, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("user_id", "stream", "seq", "leg"),
+    ForeignKeyConstraint(
+        ["user_id", "stream", "seq"],
+        ["events.user_id", "events.stream", "events.seq"],
+        name="transfer_of_event",
+    ),
+    CheckConstraint("amount_minor > 0", name="transfer_moves_something"),
+    CheckConstraint("source <> target", name="transfer_between_accounts"),
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("transaction_id", NAME, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("amount_minor", MINOR, nullable=False),
+    Column("currency", NAME, nullable=False),
+    Column("key", Text),
+    Column("created_at", INSTANT, nullable=False),
+    Column("updated_at", INSTANT, nullable=False),
+    # a funding
+    Column("source", NAME),
+    Column("reference", NAME),
+    # a payment
+    Column("meter", NAME),
+    Column("biller", Text),
+    Column("vend_type", Text),
+    Column("phone", Text),
+    Column("provider", Text),
+    Column("token", Text),
+    Column("units", Text),
+    Column("lease_until", INSTANT),
+    Column("seq", BigInteger),
+    Column("hash", Text),
+    # Not folded from events: when somebody should look, and when somebody was last told to.
+    Column("next_at", INSTANT),
+    Column("hinted_at", INSTANT),
+    PrimaryKeyConstraint("user_id", "transaction_id"),
+    CheckConstraint(_one_of("type", ("funding", "payment")), name="transaction_type"),
+    CheckConstraint(_one_of("status", Status), name="transaction_status"),
+    CheckConstraint("amount_minor > 0", name="transaction_amount"),
+    CheckConstraint("type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)", name="payment_is_whole"),
+    CheckConstraint("type = 'payment' OR reference IS NOT NULL", name="funding_is_whole"),
+)
+Index(
+    "funding_reference_once",
+    transactions.c.user_id,
+    transactions.c.source,
+    transactions.c.reference,
+    unique=True,
+)
+Index("transactions_by_id", transactions.c.transaction_id)
+Index("transactions_by_meter", transactions.c.meter, postgresql_where=transactions.c.meter.is_not(None))
+Index("transactions_alike", transactions.c.user_id, transactions.c.meter, transactions.c.created_at)
+Index("transactions_by_key", transactions.c.key, postgresql_where=transactions.c.key.is_not(None))
+_due = transactions.c.next_at.is_not(None)
+Index("transactions_due", transactions.c.next_at, postgresql_where=_due, sqlite_where=_due)
+_open = transactions.c.status.not_in(["completed", "reversed"])
+Index(
+    "transactions_open",
+    transactions.c.user_id,
+    transactions.c.status,
+    postgresql_where=_open,
+    sqlite_where=_open,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("transaction_id", NAME, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("reference", NAME, nullable=False),
+    Column("provider", NAME, nullable=False),
+    Column("account", NAME, nullable=False),
+    Column("started_at", INSTANT, nullable=False),
+    Column("send_before", INSTANT, nullable=False),
+    Column("valid_until", INSTANT),
+    Column("sends", SmallInteger, nullable=False),
+    Column("requeries", BigInteger, nullable=False),
+    Column("said", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "transaction_id", "attempt"),
+    UniqueConstraint("user_id", "provider", "account", "reference", name="reference_once"),
+    ForeignKeyConstraint(
+        ["user_id", "transaction_id"],
+        ["transactions.user_id", "transactions.transaction_id"],
+        name="attempt_of_payment",
+    ),
+)
+Index("attempts_by_reference", attempts.c.reference)
+
+resolutions = Table(
+    "resolutions",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("transaction_id", NAME, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("proof", Text),
+    Column("reason", Text),
+    Column("at", INSTANT, nullable=False),
+    # One end a payment, and no reversal without a proof.
+    PrimaryKeyConstraint("user_id", "transaction_id"),
+    ForeignKeyConstraint(
+        ["user_id", "transaction_id"],
+        ["transactions.user_id", "transactions.transaction_id"],
+        name="resolution_of_payment",
+    ),
+    CheckConstraint(
+        f"(kind = 'completed' AND proof IS NULL)"
+        f" OR (kind = 'reversed' AND proof IS NOT NULL AND {_one_of('proof', Proof)})",
+        name="reversal_has_proof",
+    ),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("operation", NAME, nullable=False),
+    Column("key", NAME, nullable=False),
+    Column("request_hash", Text, nullable=False),
+    Column("transaction_id", NAME, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("user_id", "operation", "key"),
+)
+
+stamp = Table(
+    "stamp",
+    metadata,
+    Column("id", SmallInteger, nullable=False),
+    Column("mode", Text, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("id = 1", name="one_stamp"),
+    CheckConstraint(_one_of("mode", ("test", "live")), name="stamp_mode"),
+)
+
+APPEND_ONLY = (events, transfers, resolutions)
+"""Tables in which nothing is ever changed or taken away: triggers refuse it."""

@@ -1,0 +1,113 @@
+"""The one place that wires everything: settings in, a `Billvend` out. Adapters are imported only when chosen."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from billvend.config import ProviderAccount, Settings, load_settings
+from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.errors import BadSetting
+from billvend.domain.reversal import Policy
+from billvend.library import Billvend
+from billvend.ports.clock import Clock
+from billvend.ports.provider import Provider
+from billvend.ports.queue import Queue
+from billvend.usecases.parts import Limits, Parts
+
+if TYPE_CHECKING:  # importing SQLAlchemy takes longer than `billvend --help` may
+    from billvend.adapters.storage.database import Database
+
+
+def open_billvend(database: str | Settings | None = None, *, clock: Clock | None = None) -> Billvend:
+    """A billvend over a database URL (`sqlite:///shop.db`, `postgresql://...`) or `Settings`.
+
+    What is not given comes from the environment and `.env`; with nothing at all it is embedded: SQLite beside you, and
+    a sandbox that sells nothing real. The tables of a SQLite file are made by themselves; PostgreSQL's by
+    `billvend db upgrade`. Raises `BadSetting`, `Unavailable`. Close it, or use it in a `with`.
+    """
+    settings = database if isinstance(database, Settings) else load_settings(database)
+    clock = clock or _system_clock()
+    database_ = open_database(settings)
+    from billvend.adapters.storage.books import SqlBooks
+    from billvend.adapters.storage.journal import SqlJournal
+    from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
+
+    if database_.is_sqlite and current(database_) != HEAD:
+        upgrade(database_)
+    require_head(database_)
+    providers = [_provider(account, settings, clock) for account in settings.providers]
+    routes = tuple(provider.abilities for provider in providers)
+    return Billvend(
+        Parts(
+            journal=SqlJournal(database_),
+            books=SqlBooks(database_),
+            queue=_queue(settings),
+            providers={(p.abilities.provider, p.abilities.account): p for p in providers},
+            clock=clock,
+            policy=_policy(settings, routes),
+            limits=Limits(str(settings.min_amount), str(settings.max_amount)),
+            default_currency=settings.default_currency,
+            mode=_mode(routes),
+            sweep_quiet_seconds=settings.lease_seconds,
+        )
+    )
+
+
+def open_database(settings: Settings) -> "Database":
+    """The configured database, whether it has tables yet or not. Raises `BadSetting`."""
+    from billvend.adapters.storage.database import Database
+
+    return Database(settings.database_url.get_secret_value())
+
+
+def _policy(settings: Settings, routes: tuple[Abilities, ...]) -> Policy:
+    return Policy(
+        routes=routes,
+        requery_schedule_seconds=settings.requery_schedule,
+        not_found_spacing_seconds=settings.not_found_spacing,
+        review_after_seconds=settings.review_after,
+        pending_limit_seconds=settings.pending_limit,
+        lease_seconds=settings.lease_seconds,
+        timeout_seconds=settings.bill_provider_timeout,
+    )
+
+
+def _provider(account: ProviderAccount, settings: Settings, clock: Clock) -> Provider:
+    if account.name == "sandbox":
+        from billvend.adapters.provider.sandbox.provider import SandboxProvider
+
+        return SandboxProvider(
+            settings.sandbox_book_path or Path("sandbox.db"),
+            timeout_seconds=settings.bill_provider_timeout,
+            now=clock.now,
+            pause=clock.pause,
+            max_processing_seconds=int(settings.bill_provider_max_processing),
+            currency=settings.default_currency,
+        )
+    raise BadSetting(f"BILL_PROVIDER: there is no adapter for {account.name!a} in this version; use sandbox.")
+
+
+def _queue(settings: Settings) -> Queue:
+    if settings.redis_url is not None:
+        from billvend.adapters.queue.on_redis import redis_queue
+
+        return redis_queue(settings.redis_url.get_secret_value())
+    if settings.database_path is not None:
+        from billvend.adapters.queue.on_sqlite import sqlite_queue
+
+        return sqlite_queue(settings.database_path.with_suffix(".queue.db"))
+    from billvend.adapters.queue.in_memory import memory_queue
+
+    return memory_queue()
+
+
+def _mode(routes: tuple[Abilities, ...]) -> Mode:
+    modes = {route.mode for route in routes}
+    if len(modes) != 1:
+        raise BadSetting("BILL_PROVIDERS mixes test and live accounts: the books take only one of the two.")
+    return modes.pop()
+
+
+def _system_clock() -> Clock:
+    from billvend.adapters.clock import SystemClock
+
+    return SystemClock()

@@ -1,0 +1,122 @@
+"""Addresses: which are accepted, and how one is made of its parts.
+
+The checks raise `ValueError` with what "it must be", or with nothing where the kind's own words say it all.
+"""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from billvend.config.refusals import bad
+
+
+def check_api_url(value: str | None) -> str | None:
+    """A provider's address: https://, or http:// on loopback, and nothing in it but host, port and path."""
+    if value is None:
+        return None
+    if re.search(r"[\s\\]", value):
+        raise ValueError("must be a URL without spaces or backslashes")
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname or "", url.port
+    except ValueError:
+        raise ValueError from None
+    if url.scheme not in ("http", "https") or not host:
+        raise ValueError
+    if "@" in url.netloc or "?" in value or "#" in value:
+        raise ValueError(
+            "must be a URL without a user, a query or a fragment: keys have settings of their own"
+        )
+    if url.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must be an https:// URL: http:// is taken only on loopback")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_database_url(url: str) -> None:
+    """A SQLite file or memory, or anything at all that libpq may take."""
+    scheme, separator, rest = url.partition("://")
+    if scheme in ("postgresql", "postgres") and separator:
+        return
+    if scheme != "sqlite" or not separator:
+        raise ValueError(
+            "must be sqlite:///path, sqlite:////absolute/path, sqlite:// (in memory) or a postgresql:// URL"
+        )
+    if rest and not rest.startswith("/"):
+        raise ValueError(
+            "must have three slashes before a path (sqlite:///shop.db), four before an absolute one"
+        )
+    if rest == "/":
+        raise ValueError("must name a file (sqlite:///shop.db), or be sqlite:// for a database in memory")
+    if "?" in rest:
+        raise ValueError("must be without ?options where the database is SQLite")
+
+
+def database_url(parts: Mapping[str, Any]) -> str:
+    """The URL that the DATABASE_* parts mean, by attribute name. Raises `BadSetting` where one is missing."""
+    needed = ["database_host", "database_name"]
+    if "database_password" in parts:
+        needed.append("database_username")
+    for name in needed:
+        if name not in parts:
+            given = ", ".join(part.upper() for part in parts)
+            raise bad(name.upper(), f"must be given where {given} is: without it there is no address")
+    login = quote(parts.get("database_username", ""), safe="")
+    if "database_password" in parts:
+        login += ":" + quote(parts["database_password"].get_secret_value(), safe="")
+    at = f"{login}@" if login else ""
+    host, name, port = (
+        parts["database_host"],
+        quote(parts["database_name"], safe=""),
+        parts.get("database_port", 5432),
+    )
+    if host.startswith("/"):
+        return f"postgresql://{at}/{name}?host={quote(host, safe='')}&port={port}"
+    return f"postgresql://{at}{_in_url(host)}:{port}/{name}"
+
+
+def redis_url(parts: Mapping[str, Any]) -> str:
+    """The URL that the REDIS_* parts mean, by attribute name. Raises `BadSetting` without a host."""
+    if "redis_host" not in parts:
+        raise bad("REDIS_HOST", "must be given where REDIS_PORT is")
+    return f"redis://{_in_url(parts['redis_host'])}:{parts.get('redis_port', 6379)}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else quote(host, safe="")
+
+
+def check_agreement(name: str, url: str, parts: Mapping[str, Any], *, default_port: int) -> None:
+    """A URL and its parts may both be given while they say the same. Raises `BadSetting` where they don't."""
+    said = _parts_of(url, default_port) if parts else {}
+    for part, value in parts.items():
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if said.get(part.partition("_")[2]) != text:
+            raise bad(part.upper(), f"contradicts {name}: give one of the two")
+
+
+def _parts_of(url: str, default_port: int) -> dict[str, str]:
+    try:
+        split = urlsplit(url)
+        port = split.port
+    except ValueError:  # several hosts, say: nothing that single parts could agree with
+        return {}
+    said = {
+        "host": unquote(split.netloc.rpartition("@")[2].removesuffix(f":{port}").strip("[]")),
+        "port": str(port or default_port),
+        "username": unquote(split.username or ""),
+        "password": unquote(split.password or ""),
+        "name": unquote(split.path.removeprefix("/")),
+    }
+    options = {"user": "username", "dbname": "name"}
+    return said | {options.get(key, key): value for key, value in parse_qsl(split.query)}

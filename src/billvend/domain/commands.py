@@ -1,0 +1,194 @@
+"""What can be asked of the books, and what is answered.
+
+A command carries everything that its decision needs from outside: the moment, the ids, the policy. It is identified by
+(user, operation, key): the same one given twice is done once, and answered the same way both times.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from billvend.domain import codec
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import Policy
+from billvend.domain.words import Proof, Status, VendType
+
+
+@dataclass(frozen=True, slots=True)
+class CommandKey:
+    """What makes two commands the same one."""
+
+    user_id: str
+    operation: str
+    key: str
+
+
+# --- what people ask for ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fund:
+    """Add money to a wallet; opens it if it is new."""
+
+    operation: ClassVar[str] = "fund"
+    user_id: str
+    key: str
+    """The caller's idempotency key, or one made for this call."""
+    transaction_id: str
+    at: datetime
+    amount: Money
+    source: str
+    reference: str
+
+    @property
+    def request_hash(self) -> str:
+        """Of what was asked for, whoever asks and whenever: a key used for anything else is refused."""
+        return _digest(self.amount.amount_minor, self.amount.currency, self.source, self.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """Hold money for a bill. Nothing is sent yet."""
+
+    operation: ClassVar[str] = "pay"
+    user_id: str
+    key: str
+    key_is_given: bool
+    """False when the caller gave none: then a likely double click is refused."""
+    transaction_id: str
+    at: datetime
+    amount: Money
+    meter: str
+    biller: str
+    vend_type: VendType
+    phone: str | None = None
+    allow_duplicate: bool = False
+    """True when the caller asked for a second payment of the same bill on purpose."""
+
+    @property
+    def request_hash(self) -> str:
+        """Of what was asked for; see `Fund.request_hash`."""
+        return _digest(
+            self.amount.amount_minor,
+            self.amount.currency,
+            self.meter,
+            self.biller,
+            self.vend_type,
+            self.phone,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Give the money back while nothing was sent."""
+
+    operation: ClassVar[str] = "cancel"
+    user_id: str
+    key: str
+    transaction_id: str
+    at: datetime
+
+    @property
+    def request_hash(self) -> str:
+        """Of the transaction."""
+        return _digest(self.transaction_id)
+
+
+# --- what workers ask for ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take what is due on a payment: leave to send, to requery, or the giving back of its money, done at once."""
+
+    operation: ClassVar[str] = "claim"
+    user_id: str
+    key: str
+    transaction_id: str
+    at: datetime
+    policy: Policy
+    early: bool = False
+    """True to requery before the schedule says so; sends are never early."""
+
+    @property
+    def request_hash(self) -> str:
+        """Of the transaction."""
+        return _digest(self.transaction_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Write down what a send or a requery brought back, and draw the conclusion. Never refused for being late."""
+
+    operation: ClassVar[str] = "report"
+    user_id: str
+    key: str
+    transaction_id: str
+    at: datetime
+    policy: Policy
+    attempt: int
+    call: int
+    """The number of the send or of the requery."""
+    is_requery: bool
+    answer: Answer
+
+    @property
+    def request_hash(self) -> str:
+        """Of the transaction and the call."""
+        return _digest(self.transaction_id, self.attempt, self.call, self.is_requery)
+
+
+Command = Fund | Pay | Cancel | Claim | Report
+
+
+def command_key(command: Command) -> CommandKey:
+    """What identifies a command."""
+    return CommandKey(command.user_id, command.operation, command.key)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(codec.dumps_list(parts).encode()).hexdigest()
+
+
+# --- what is answered -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One call that the claimer may make, and only it."""
+
+    attempt: int
+    call: int
+    is_requery: bool
+    reference: str
+    provider: str
+    account: str
+    send_before: datetime | None = None
+    """The first byte of a send may not leave after this; None for a requery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How a command left its transaction."""
+
+    transaction_id: str
+    status: Status
+    balance_minor: int | None = None
+    """Of the wallet afterwards, where the command touched it."""
+    next_at: datetime | None = None
+    """When the payment is due again; None when it has ended."""
+    proof: Proof | None = None
+    work: Work | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command's reply, and whether the command had been done before."""
+
+    reply: Reply
+    replayed: bool = False
+    payment: Payment | None = None
+    """As the command left it; None where it concerned no payment, or was a replay."""

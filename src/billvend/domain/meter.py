@@ -1,0 +1,28 @@
+"""The customer's meter: its number, and how it is paid for."""
+
+import re
+
+from billvend.domain.errors import InvalidMeter, ValidationFailed
+from billvend.domain.quote import quoted
+from billvend.domain.words import VendType
+
+_METER = re.compile("[0-9]{10,16}")
+
+
+def parse_meter(value: object) -> str:
+    """A meter number: text of 10 to 16 ASCII digits, leading zeros kept. Raises `InvalidMeter`."""
+    if isinstance(value, str) and _METER.fullmatch(value):
+        return value
+    reason = "must be 10 to 16 digits" if isinstance(value, str) else "must be text, so that leading zeros are kept"
+    raise InvalidMeter(
+        f"The meter number {quoted(value)} is not accepted: it {reason}.", fields={"meterNumber": reason}
+    )
+
+
+def parse_vend_type(value: object) -> VendType:
+    """`prepaid` or `postpaid`, in any case. Raises `ValidationFailed`."""
+    for vend_type in VendType:
+        if isinstance(value, str) and value.lower() == vend_type:
+            return vend_type
+    reason = f"must be {' or '.join(VendType)}"
+    raise ValidationFailed(f"The vend type {quoted(value)} is not accepted: it {reason}.", fields={"vendType": reason})

@@ -1,0 +1,178 @@
+"""Money: a whole number of minor units (kobo) and a currency; and how an amount that somebody asks for is read.
+
+Nothing here ever passes through a binary float, and nothing rounds: what can't be kept exactly is refused.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import total_ordering
+from types import MappingProxyType
+from typing import Final, NoReturn, TypeAlias
+
+from billvend.domain.errors import InvalidAmount, UnsupportedCurrency
+from billvend.domain.quote import quoted
+
+CURRENCIES: Final = MappingProxyType(
+    dict.fromkeys(("JPY", "RWF", "UGX", "XAF", "XOF"), 0)
+    | dict.fromkeys(("BWP", "EGP", "ETB", "EUR", "GBP", "GHS", "KES", "MAD", "NGN", "TZS", "USD", "ZAR", "ZMW"), 2)
+    | dict.fromkeys(("BHD", "JOD", "KWD", "TND"), 3)
+)
+"""The currencies that billvend keeps wallets in, each with its decimals.
+
+Only those on which ISO 4217 and CLDR (babel) agree. Where they don't (IQD, LAK, MGA, RSD, SOS and eight others have
+decimals in ISO 4217 and none in CLDR), two systems can take the same number of minor units for sums a hundred or a
+thousand times apart.
+"""
+
+DEFAULT_CURRENCY: Final = "NGN"
+
+LARGEST_MINOR: Final = 10**12
+"""The largest single amount, in minor units, whatever the configured limits: ten billion naira.
+
+9,000 such amounts add up to less than 2**53, which is where JSON readers with binary floats start to lose units, and
+nine million to less than 2**63, which is where a database's BIGINT ends.
+"""
+
+LONGEST_TEXT: Final = 40
+"""Characters; a longer text is refused unread."""
+
+_PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a minus is read to be refused for what it is
+
+
+class UnlikeCurrencies(TypeError):
+    """Two currencies were added, subtracted or compared: a bug of the caller, never a user's mistake."""
+
+
+class NotAnAmount(InvalidAmount, TypeError):
+    """A value of a type that carries no exact amount, such as a float or a bool.
+
+    For a program that calls us it is a `TypeError`; for the doors, an `invalid_amount` like any other.
+    """
+
+
+def decimals(currency: str) -> int:
+    """How many decimals a currency has: 2 for NGN. Raises `UnsupportedCurrency`; codes are upper case."""
+    if not isinstance(currency, str) or currency not in CURRENCIES:
+        reason = f"must be one of {', '.join(sorted(CURRENCIES))}"
+        raise UnsupportedCurrency(
+            f"The currency {quoted(currency)} is not accepted: it {reason}.", fields={"currency": reason}
+        )
+    return CURRENCIES[currency]
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Money:
+    """A sum in one currency. May be zero or negative, as balances and differences are; see `parse_amount` for what
+    may be asked for.
+
+    Raises `TypeError` for anything but an `int` of minor units, `UnsupportedCurrency` for an unknown currency.
+    Adding, subtracting and ordering (not `==`) across currencies raises `UnlikeCurrencies`.
+    """
+
+    amount_minor: int
+    """In the currency's smallest unit: 50000 is NGN 500.00, JPY 50,000 and KWD 50.000."""
+    currency: str
+    """The ISO 4217 code, upper case."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.amount_minor, bool) or not isinstance(self.amount_minor, int):
+            raise TypeError(f"amount_minor must be an int of minor units, not {quoted(self.amount_minor)}")
+        decimals(self.currency)
+
+    @property
+    def major(self) -> Decimal:
+        """In major units (naira), exact under any decimal context."""
+        sign, digits, _ = Decimal(self.amount_minor).as_tuple()
+        return Decimal((sign, digits, -decimals(self.currency)))
+
+    @property
+    def display(self) -> str:
+        """For people, in plain ASCII so that any terminal shows it: `NGN 1,000.00`."""
+        return f"{self.currency} {self.major:,f}"
+
+    def __str__(self) -> str:
+        """In major units with the currency's decimals, as on every door: `1000.00`. `parse_amount` reads it back."""
+        return f"{self.major:f}"
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(self.amount_minor + self._like(other).amount_minor, self.currency)
+
+    def __sub__(self, other: "Money") -> "Money":
+        return Money(self.amount_minor - self._like(other).amount_minor, self.currency)
+
+    def __lt__(self, other: "Money") -> bool:
+        return self.amount_minor < self._like(other).amount_minor
+
+    def _like(self, other: "Money") -> "Money":
+        if not isinstance(other, Money):
+            raise TypeError(f"Money goes with Money, not with {quoted(other)}")
+        if self.currency != other.currency:
+            raise UnlikeCurrencies(f"{self.currency} and {other.currency} can't be added or compared")
+        return other
+
+
+AmountLike: TypeAlias = str | int | Decimal | Money
+"""What the library takes for an amount: major units (naira), or `Money`."""
+
+
+def parse_amount(
+    value: AmountLike,
+    currency: str = DEFAULT_CURRENCY,
+    *,
+    minimum: Money | None = None,
+    maximum: Money | None = None,
+) -> Money:
+    """The amount that somebody asks for: positive, exact, and within the limits, both inclusive.
+
+    Text is digits with at most one point between them: no sign, space, comma or exponent. A `Decimal` may carry a
+    positive exponent (a JSON `1e3`). More written decimals than the currency has are refused even where they are
+    zeros: to much of the world "1.000" is a thousand. No input costs more work than reading it.
+
+    Raises `InvalidAmount` (with `fields["amount"]`), which for a float, a bool or another foreign type is
+    `NotAnAmount` and so a `TypeError`; `UnsupportedCurrency`; `UnlikeCurrencies` when a limit is in another currency.
+    """
+    places = decimals(currency)
+    ceiling = Money(LARGEST_MINOR, currency)
+    maximum = ceiling if maximum is None else min(maximum, ceiling)
+
+    def refuse(reason: str, *, kind: type[InvalidAmount] = InvalidAmount) -> NoReturn:
+        shown = quoted(value.major if isinstance(value, Money) else value)
+        raise kind(f"The amount {shown} is not accepted: it {reason}.", fields={"amount": reason})
+
+    match value:
+        case Money():
+            if value.currency != currency:
+                refuse(f"is in {value.currency}, and {currency} is asked for")
+            minor = value.amount_minor
+        case int() if not isinstance(value, bool):
+            minor = value * 10**places
+        case str() | Decimal():
+            if isinstance(value, str):
+                if len(value) > LONGEST_TEXT:
+                    refuse(f"must have at most {LONGEST_TEXT} characters")
+                if not _PLAIN.fullmatch(value):
+                    example = Money(1000 * 10**places, currency)
+                    refuse(f"must be a plain number such as {example}, without signs, spaces, commas or exponents")
+            number = Decimal(value)
+            if not number.is_finite():
+                refuse("must be a finite number")
+            if number <= 0:
+                refuse("must be more than zero")
+            if number.adjusted() > len(str(LARGEST_MINOR)):  # before any power of ten is worked out
+                refuse(f"must be at most {maximum.display}")
+            if -int(number.as_tuple().exponent) > places:
+                refuse(f"must have no more decimals than {currency}, which has {places or 'none'}")
+            numerator, denominator = number.as_integer_ratio()
+            minor = numerator * 10**places // denominator  # exact: the denominator divides the power of ten
+        case _:
+            refuse("must be a string, an int or a Decimal (a float can't hold kobo exactly)", kind=NotAnAmount)
+    amount = Money(minor, currency)
+    if minor <= 0:
+        refuse("must be more than zero")
+    if amount > maximum:
+        refuse(f"must be at most {maximum.display}")
+    if minimum is not None and amount < minimum:
+        refuse(f"must be at least {minimum.display}")
+    return amount

@@ -1,0 +1,59 @@
+"""What others call things: the user of a wallet, the key of a request, the phone of a customer.
+
+All three are opaque and compared exactly. Refusals don't repeat the value: they are logged, and these may be private.
+"""
+
+import re
+from typing import NoReturn
+
+from billvend.domain.errors import ValidationFailed
+
+LONGEST_USER_ID = 64
+LONGEST_KEY = 255
+
+_KEY = re.compile("[!-~]([ -~]*[!-~])?")
+_PHONE = re.compile(r"\+?[0-9]{7,15}")
+
+
+def parse_user_id(value: object) -> str:
+    """A wallet's user: 1 to 64 printable characters of any script, no blank at either end. Raises `ValidationFailed`.
+
+    Printable leaves out what can't be seen, typed again or stored: controls, NUL, lone surrogates, line and
+    direction marks, and every blank but the plain space. Case and composition count: no two spellings are one user.
+    """
+    text = _text(value, "userId", "user id", LONGEST_USER_ID)
+    if not text.isprintable() or text != text.strip():
+        _refuse("userId", "user id", "must be printable characters, without a blank at either end")
+    return text
+
+
+def parse_key(value: object) -> str:
+    """An idempotency key: 1 to 255 printable ASCII characters, no blank at either end. Raises `ValidationFailed`.
+
+    A blank at an end would be lost in an HTTP header, and the same key be another one there.
+    """
+    text = _text(value, "idempotencyKey", "idempotency key", LONGEST_KEY)
+    if not _KEY.fullmatch(text):
+        _refuse("idempotencyKey", "idempotency key", "must be printable ASCII, without a blank at either end")
+    return text
+
+
+def parse_phone(value: object) -> str | None:
+    """A phone number: 7 to 15 digits, with or without a plus in front; None stays None. Raises `ValidationFailed`."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _PHONE.fullmatch(value):
+        _refuse("phone", "phone number", "must be 7 to 15 digits as text, with or without a + in front")
+    return value
+
+
+def _text(value: object, field: str, name: str, longest: int) -> str:
+    if not isinstance(value, str):
+        _refuse(field, name, "must be text")
+    if not 1 <= len(value) <= longest:
+        _refuse(field, name, f"must have 1 to {longest} characters")
+    return value
+
+
+def _refuse(field: str, name: str, reason: str) -> NoReturn:
+    raise ValidationFailed(f"The {name} is not accepted: it {reason}.", fields={field: reason})

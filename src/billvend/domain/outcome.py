@@ -1,0 +1,112 @@
+"""What a provider's answer to one call tells us, as a closed set.
+
+An adapter translates bytes on the wire into exactly one of these. What it does not recognise is `Unknown`, and so is
+everything that happened after the first byte left without a clear answer: the provider may have issued the token.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The provider states that the electricity was sold under our reference."""
+
+    token: str | None
+    """What the customer types into a prepaid meter, digits only where it is well formed; None for postpaid."""
+    units: str | None = None
+    """Kilowatt hours, as a decimal string."""
+    cost_minor: int | None = None
+    """What it cost us, in minor units; None while the provider has not said."""
+    receipt: Mapping[str, str] = field(default_factory=dict)
+    """What a receipt prints: receiptNumber, tax, netAmount, tariff, kct1, kct2 and the like."""
+    provider_reference: str | None = None
+    """The provider's own number of the sale."""
+    reference: str | None = None
+    """Our reference as echoed; None where the answer carries none. The same holds for `meter` and `amount_minor`."""
+    meter: str | None = None
+    amount_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The provider states that nothing was or will be delivered."""
+
+    reason: str
+    code: str = ""
+    about_transaction: bool = False
+    """True when the statement is about the transaction under our reference, false when it is about this one request
+    (which says nothing of an earlier send of the same reference)."""
+    taken_back: bool = False
+    """True when the provider had sold and then reversed the sale, money back at the provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The request provably never left us: refused connection, DNS, TLS handshake, pool timeout, too late to send."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Stated as not executed, to be asked again under the same reference."""
+
+    why: str
+    retry_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """Our credentials, our float or our set-up is at fault: not executed, and no other payment will be either."""
+
+    why: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It may have vended. Never refunded, never sent again: requeried."""
+
+    why: str
+    acknowledged: bool = False
+    """True when the provider showed that it knows our reference, which can then never be "not found"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """On a requery: the provider knows our reference and is still at it."""
+
+    why: str
+    retry_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """On a requery: the provider knows no such reference. One sighting proves nothing."""
+
+    why: str
+
+
+Answer = Delivered | Declined | NotSent | Deferred | Misconfigured | Unknown | Pending | NotFound
+
+
+def checked(answer: Answer, *, reference: str, meter: str, amount_minor: int, token_needed: bool) -> Answer:
+    """The answer, or `Unknown` where a delivery is not provably ours.
+
+    A success that echoes another reference, meter or amount, or a prepaid success without a token, is not trusted:
+    whose sale it was is for a requery to tell.
+    """
+    if not isinstance(answer, Delivered):
+        return answer
+    echoes = (
+        ("reference", answer.reference, reference),
+        ("meter", answer.meter, meter),
+        ("amount", answer.amount_minor, amount_minor),
+    )
+    for what, echoed, ours in echoes:
+        if echoed is not None and echoed != ours:
+            return Unknown(f"the answer is for another {what}", acknowledged=what != "reference")
+    if token_needed and not answer.token:
+        return Unknown("delivered, but without a token", acknowledged=True)
+    return replace(answer, token=answer.token if token_needed else None) if answer.token == "" else answer

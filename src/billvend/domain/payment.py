@@ -1,0 +1,275 @@
+"""A payment: one order, its attempts at providers, and where it stands.
+
+    pending ──> processing ──> completed
+       │            │  └─────> in_doubt ──> in_review        in doubt or in review, a clear answer leads to
+       └────────────┴────────────> reversing ──> reversed    completed or reversing; until the money is back, new
+                                                                evidence may still complete it or call for a review
+
+A payment is nothing but the fold of its events: `evolve` is the only way to change one, and it refuses, by name, every
+change of status that the picture does not show.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from billvend.domain.errors import IllegalMove
+from billvend.domain.events import (
+    IncidentRaised,
+    PaymentAccepted,
+    PaymentCompleted,
+    PaymentEvent,
+    PaymentReversed,
+    RequeryAnswered,
+    RequeryStarted,
+    ReversalDecided,
+    ReviewAsked,
+    SendAnswered,
+    SendLost,
+    SendStarted,
+    StreamKey,
+)
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Delivered, Unknown
+from billvend.domain.words import Proof, Status, VendType
+
+MOVES: Mapping[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSING}),
+    Status.PROCESSING: frozenset({Status.PROCESSING, Status.IN_DOUBT, Status.COMPLETED, Status.REVERSING}),
+    Status.IN_DOUBT: frozenset({Status.IN_DOUBT, Status.IN_REVIEW, Status.COMPLETED, Status.REVERSING}),
+    Status.IN_REVIEW: frozenset({Status.COMPLETED, Status.REVERSING}),
+    Status.REVERSING: frozenset({Status.REVERSED, Status.COMPLETED, Status.IN_REVIEW}),
+    Status.COMPLETED: frozenset(),
+    Status.REVERSED: frozenset(),
+}
+"""Every legal change of status."""
+
+ENDED = frozenset({Status.COMPLETED, Status.REVERSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One time that a reference was, or may have been, sent."""
+
+    number: int
+    started_at: datetime
+    lease_until: datetime
+    send_before: datetime
+    answer_by: datetime
+    answer: Answer | None = None
+    answered_at: datetime | None = None
+    lost: bool = False
+    """True when its worker let the lease run out: the send may have happened."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its worker may still be at it."""
+        return self.answer is None and not self.lost
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether it may have sold electricity without our knowing."""
+        return isinstance(self.answer, Unknown) or (self.lost and self.answer is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Requery:
+    """One time that the provider was asked about a reference."""
+
+    number: int
+    started_at: datetime
+    lease_until: datetime
+    scheduled_seconds: float = 0.0
+    answer: Answer | None = None
+    answered_at: datetime | None = None
+    credited_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reference at one provider account. It may be sent more than once."""
+
+    number: int
+    reference: str
+    provider: str
+    account: str
+    started_at: datetime
+    valid_until: datetime | None
+    sends: tuple[Send, ...] = ()
+    requeries: tuple[Requery, ...] = ()
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """All that the provider ever said of it: to the sends first, then to the requeries."""
+        asked: tuple[Send | Requery, ...] = (*self.sends, *self.requeries)
+        return tuple(call.answer for call in asked if call.answer is not None)
+
+    @property
+    def open_call(self) -> Send | Requery | None:
+        """The send or requery that a worker may still be at."""
+        last_send, last_requery = self.sends[-1], self.requeries[-1] if self.requeries else None
+        if last_send.is_open:
+            return last_send
+        return last_requery if last_requery is not None and last_requery.answer is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Where an order stands, as folded from its events."""
+
+    user_id: str
+    transaction_id: str
+    amount: Money
+    meter: str
+    biller: str
+    vend_type: VendType
+    phone: str | None
+    key: str | None
+    status: Status
+    accepted_at: datetime
+    updated_at: datetime
+    attempts: tuple[Attempt, ...] = ()
+    in_doubt_since: datetime | None = None
+    review_reason: str | None = None
+    completed: PaymentCompleted | None = None
+    reversal: ReversalDecided | PaymentReversed | None = None
+    ended_at: datetime | None = None
+    incidents: tuple[IncidentRaised, ...] = ()
+
+    @property
+    def stream(self) -> StreamKey:
+        """The stream its events stand in."""
+        return StreamKey(self.user_id, self.transaction_id)
+
+    @property
+    def proof(self) -> Proof | None:
+        """Why the money went, or is going, back."""
+        return self.reversal.proof if self.reversal else None
+
+    @property
+    def token(self) -> str | None:
+        """What the customer types into the meter; None until it is delivered, and for postpaid."""
+        return self.completed.token if self.completed else None
+
+    @property
+    def units(self) -> str | None:
+        """Kilowatt hours, as a decimal string; None until delivered."""
+        return self.completed.units if self.completed else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is completed or reversed: the customer's side will not change any more."""
+        return self.status in ENDED
+
+    @property
+    def token_needed(self) -> bool:
+        """Whether a delivery without a token is no delivery."""
+        return self.vend_type is VendType.PREPAID
+
+    def attempt(self, number: int) -> Attempt:
+        """The attempt of that number; raises IllegalMove where there is none."""
+        if not 1 <= number <= len(self.attempts):
+            raise IllegalMove(f"payment {self.transaction_id} has no attempt {number}")
+        return self.attempts[number - 1]
+
+
+def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: datetime) -> Payment:
+    """The payment after an event; raises IllegalMove for one that can't follow."""
+    if isinstance(event, PaymentAccepted):
+        if payment is not None:
+            raise IllegalMove(f"payment {key.stream} was accepted before")
+        amount = Money(event.amount_minor, event.currency)
+        return Payment(
+            key.user_id, key.stream, amount, event.meter, event.biller, event.vend_type, event.phone, event.key,
+            Status.PENDING, accepted_at=at, updated_at=at,
+        )  # fmt: skip
+    if payment is None:
+        raise IllegalMove(f"payment {key.stream} was never accepted")
+    payment = replace(payment, updated_at=at)
+    match event:
+        case SendStarted():
+            return _send_started(_moved(payment, Status.PROCESSING), event, at)
+        case SendAnswered():
+            return _send_answered(payment, event, at)
+        case SendLost():
+            attempt = payment.attempt(event.attempt)
+            send = replace(attempt.sends[event.send - 1], lost=True)
+            return _doubted(_with(payment, _with_send(attempt, send)), at)
+        case RequeryStarted():
+            attempt = payment.attempt(event.attempt)
+            requery = Requery(event.requery, at, event.lease_until, event.scheduled_seconds)
+            return _with(payment, replace(attempt, requeries=(*attempt.requeries, requery)))
+        case RequeryAnswered():
+            attempt = payment.attempt(event.attempt)
+            asked = replace(
+                attempt.requeries[event.requery - 1],
+                answer=event.answer, answered_at=at, credited_seconds=event.credited_seconds,
+            )  # fmt: skip
+            return _with(payment, _with_requery(attempt, asked))
+        case ReviewAsked():
+            return replace(_moved(payment, Status.IN_REVIEW), review_reason=event.reason, reversal=None)
+        case PaymentCompleted():
+            return replace(_moved(payment, Status.COMPLETED), completed=event, reversal=None, ended_at=at)
+        case ReversalDecided():
+            return replace(_moved(payment, Status.REVERSING), reversal=event)
+        case PaymentReversed():
+            return replace(_moved(payment, Status.REVERSED), reversal=event, ended_at=at)
+        case IncidentRaised():
+            return replace(payment, incidents=(*payment.incidents, event))
+
+
+def _moved(payment: Payment, to: Status) -> Payment:
+    if to not in MOVES[payment.status]:
+        raise IllegalMove(f"payment {payment.transaction_id} can't go from {payment.status} to {to}")
+    return replace(payment, status=to)
+
+
+def _doubted(payment: Payment, at: datetime) -> Payment:
+    """In doubt from now on, unless it already is, waits for a person, or has ended."""
+    if payment.status is not Status.PROCESSING:
+        return payment
+    return replace(_moved(payment, Status.IN_DOUBT), in_doubt_since=at)
+
+
+def _send_started(payment: Payment, event: SendStarted, at: datetime) -> Payment:
+    send = Send(event.send, at, event.lease_until, event.send_before, event.answer_by)
+    if event.attempt > len(payment.attempts):
+        if event.attempt != len(payment.attempts) + 1 or event.send != 1:
+            raise IllegalMove(f"payment {payment.transaction_id} skipped an attempt or a send")
+        attempt = Attempt(
+            event.attempt, event.reference, event.provider, event.account, at, event.valid_until, (send,)
+        )
+        return replace(payment, attempts=(*payment.attempts, attempt))
+    attempt = payment.attempt(event.attempt)
+    if event.send != len(attempt.sends) + 1:
+        raise IllegalMove(f"payment {payment.transaction_id} skipped a send")
+    return _with(payment, replace(attempt, sends=(*attempt.sends, send)))
+
+
+def _send_answered(payment: Payment, event: SendAnswered, at: datetime) -> Payment:
+    attempt = payment.attempt(event.attempt)
+    send = replace(attempt.sends[event.send - 1], answer=event.answer, answered_at=at)
+    payment = _with(payment, _with_send(attempt, send))
+    ours_is_latest = event.attempt == len(payment.attempts)
+    in_doubt = isinstance(event.answer, Unknown) and ours_is_latest
+    return _doubted(payment, at) if in_doubt else payment
+
+
+def _with(payment: Payment, attempt: Attempt) -> Payment:
+    attempts = payment.attempts
+    return replace(payment, attempts=(*attempts[: attempt.number - 1], attempt, *attempts[attempt.number :]))
+
+
+def _with_send(attempt: Attempt, send: Send) -> Attempt:
+    sends = attempt.sends
+    return replace(attempt, sends=(*sends[: send.number - 1], send, *sends[send.number :]))
+
+
+def _with_requery(attempt: Attempt, requery: Requery) -> Attempt:
+    asked = attempt.requeries
+    return replace(attempt, requeries=(*asked[: requery.number - 1], requery, *asked[requery.number :]))
+
+
+def delivered_by(attempt: Attempt) -> Delivered | None:
+    """The delivery that an attempt's answers prove, if any."""
+    return next((answer for answer in attempt.answers if isinstance(answer, Delivered)), None)

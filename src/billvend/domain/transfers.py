@@ -1,0 +1,68 @@
+"""Double entry: one transfer moves one amount from one account to another, so that nothing is made or lost.
+
+| when                                        | from              | to                                                  |
+| ------------------------------------------- | ----------------- | --------------------------------------------------- |
+| fund                                        | funding:<source>  | wallet                                              |
+| hold                                        | wallet            | in_flight                                           |
+| capture                                     | in_flight         | provider:<name> (the cost), commission:<name> (rest) |
+| cost above the face value                   | expense:<name>    | provider:<name>                                     |
+| release                                     | in_flight         | wallet                                              |
+| delivered after the money went back, or twice | loss            | provider:<name>                                     |
+| the provider takes a completed sale back    | provider:<name>   | recovered                                           |
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from billvend.domain.events import (
+    Event,
+    IncidentRaised,
+    PaymentCompleted,
+    WalletFunded,
+    WalletHeld,
+    WalletReleased,
+)
+from billvend.domain.words import IncidentKind
+
+WALLET = "wallet"
+IN_FLIGHT = "in_flight"
+LOSS = "loss"
+RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One amount from one account to another, both of the event's user and in the payment's or wallet's currency."""
+
+    source: str
+    target: str
+    amount_minor: int
+
+
+def transfers(event: Event) -> Iterator[Transfer]:
+    """The transfers that an event makes; most make none."""
+    match event:
+        case WalletFunded():
+            yield Transfer(f"funding:{event.source}", WALLET, event.amount_minor)
+        case WalletHeld():
+            yield Transfer(WALLET, IN_FLIGHT, event.amount_minor)
+        case WalletReleased():
+            yield Transfer(IN_FLIGHT, WALLET, event.amount_minor)
+        case PaymentCompleted():
+            yield from _captured(event)
+        case IncidentRaised() if event.amount_minor:
+            provider = f"provider:{event.provider}"
+            taken_back = event.kind is IncidentKind.TAKEN_BACK
+            source, target = (provider, RECOVERED) if taken_back else (LOSS, provider)
+            yield Transfer(source, target, event.amount_minor)
+
+
+def _captured(event: PaymentCompleted) -> Iterator[Transfer]:
+    provider, face = f"provider:{event.provider}", event.amount_minor
+    cost = face if event.cost_minor is None else event.cost_minor
+    if within := min(cost, face):
+        yield Transfer(IN_FLIGHT, provider, within)
+    if rest := face - within:
+        yield Transfer(IN_FLIGHT, f"commission:{event.provider}", rest)
+    if above := cost - within:
+        yield Transfer(f"expense:{event.provider}", provider, above)

@@ -1,0 +1,42 @@
+"""The closed sets of words that every door shows."""
+
+from enum import StrEnum
+
+
+class VendType(StrEnum):
+    """How a meter is paid for: ahead, with a token to type in, or after, against an account."""
+
+    PREPAID = "prepaid"
+    POSTPAID = "postpaid"
+
+
+class Status(StrEnum):
+    """Where a payment stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    IN_DOUBT = "in_doubt"
+    IN_REVIEW = "in_review"
+    COMPLETED = "completed"
+    REVERSING = "reversing"
+    REVERSED = "reversed"
+
+
+class Proof(StrEnum):
+    """Why it is safe to give the money back."""
+
+    DECLINED = "declined"
+    NOT_SENT = "not_sent"
+    NOT_EXECUTED = "not_executed"
+    NOT_FOUND = "not_found"
+    PROVIDER_REVERSED = "provider_reversed"
+    OPERATOR = "operator"
+
+
+class IncidentKind(StrEnum):
+    """What can turn up after a payment's end."""
+
+    ANOTHER_TOKEN = "another_token"  # noqa: S105  a kind of incident, not a secret
+    TAKEN_BACK = "taken_back"
+    DELIVERED_AFTER_REVERSAL = "delivered_after_reversal"
+    DELIVERED_TWICE = "delivered_twice"

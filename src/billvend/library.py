@@ -1,0 +1,191 @@
+"""The library: everything that billvend can do, as methods of one object."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from types import TracebackType
+
+from billvend.domain.abilities import Biller
+from billvend.domain.errors import BillvendError
+from billvend.domain.money import AmountLike
+from billvend.domain.payment import Payment
+from billvend.domain.words import Status
+from billvend.ports.books import LoggedEvent, Search, Transaction
+from billvend.ports.queue import Hint, QueueName
+from billvend.usecases import look_up
+from billvend.usecases.audit import Audit, audit
+from billvend.usecases.cancel import cancel
+from billvend.usecases.fund import Funded, fund
+from billvend.usecases.health import Health, health
+from billvend.usecases.look_up import Balance
+from billvend.usecases.parts import Parts
+from billvend.usecases.pay import Bill, Paid, pay
+from billvend.usecases.settle import settle
+from billvend.usecases.sweep import Swept, sweep
+from billvend.usecases.wait import wait
+
+
+class Billvend:
+    """One billvend, wired to its database, queue and providers. Get one from `open_billvend`.
+
+    May be used from several threads at once. Every method may raise `Unavailable` when the database is away, with
+    nothing done; `fund` and `pay` may raise `OutcomeUnknown`, after which repeating them with the same key is safe.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # --- money --------------------------------------------------------------------------------------------------------
+
+    def fund(
+        self,
+        user_id: str,
+        amount: AmountLike,
+        *,
+        currency: str | None = None,
+        key: str | None = None,
+        source: str = "manual",
+    ) -> Funded:
+        """Add money to a wallet, in major units (naira); opens the wallet if it is new.
+
+        With a `key`, doing it twice adds it once. Raises `InvalidAmount` (also a `TypeError` for a float),
+        `UnsupportedCurrency`, `ValidationFailed`; `IdempotencyMismatch` when the key was used for something else.
+        """
+        return fund(self._parts, user_id, amount, currency=currency, key=key, source=source)
+
+    def pay(
+        self,
+        user_id: str,
+        amount: AmountLike,
+        *,
+        meter: str,
+        biller: str,
+        vend_type: str = "prepaid",
+        phone: str | None = None,
+        key: str | None = None,
+        allow_duplicate: bool = False,
+    ) -> Payment:
+        """Accept a bill: the money is held when this returns, and a worker, or `wait`, will buy the electricity.
+
+        With a `key`, doing it twice pays once, and the second call returns the payment as it stands. Without one, the
+        same bill within 30 seconds is refused as a likely double click, unless `allow_duplicate`. Raises, in this
+        order: `InvalidInput` and its kinds, `IdempotencyMismatch`, `WalletNotFound`, `LikelyDuplicate`,
+        `InsufficientFunds`.
+        """
+        return self.accept(Bill(user_id, amount, meter, biller, vend_type, phone, key, allow_duplicate)).payment
+
+    def accept(self, bill: Bill) -> Paid:
+        """`pay` for doors: tells as well whether the key had been used for this before."""
+        return pay(self._parts, bill)
+
+    def pay_many(self, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
+        """Accept many bills; each gets its payment or its refusal, in order. One refusal stops nothing."""
+        results: list[Paid | BillvendError] = []
+        for bill in bills:
+            try:
+                results.append(self.accept(bill))
+            except BillvendError as error:
+                results.append(error)
+        return results
+
+    def cancel(self, transaction_id: str) -> Payment:
+        """Give the money back while nothing was sent. Raises `TransactionNotFound`, `AlreadySent`."""
+        return cancel(self._parts, transaction_id)
+
+    # --- work ---------------------------------------------------------------------------------------------------------
+
+    def wait(
+        self, transaction_id: str, timeout: float = 60.0, *, watch: Callable[[Payment], None] | None = None
+    ) -> Payment:
+        """See a payment through here, as any worker would; returns it at its end, or as it is after `timeout` seconds.
+
+        `watch` is called with the payment each time it was looked at. Raises `TransactionNotFound`.
+        """
+        return wait(self._parts, transaction_id, timeout, watch=watch or (lambda _payment: None))
+
+    def refresh(self, transaction_id: str) -> Transaction:
+        """Ask the provider now about a payment in doubt, before its time; returns the transaction as it then stands.
+
+        Raises `TransactionNotFound`.
+        """
+        found = self.transaction(transaction_id)
+        if isinstance(found, Payment):
+            settle(self._parts, Hint(found.user_id, found.transaction_id), early=True)
+            return self.transaction(transaction_id)
+        return found
+
+    def sweep(self) -> Swept:
+        """Point workers at due payments that the queue lost, at most 1,000 a pass."""
+        return sweep(self._parts)
+
+    def work(self, *, threads: int, stop: threading.Event) -> None:
+        """Handle what the queue brings until `stop` is set; then finish what is in hand, and return."""
+        handlers: dict[QueueName, Callable[[Hint], None]] = {
+            QueueName.PAYMENTS: self._settle,
+            QueueName.REVERSALS: self._settle,
+        }
+        self._parts.queue.consume(handlers, threads=threads, stop=stop)
+
+    def _settle(self, hint: Hint) -> None:
+        settle(self._parts, hint)
+
+    # --- looking up ---------------------------------------------------------------------------------------------------
+
+    def balance(self, user_id: str, *, currency: str | None = None) -> Balance:
+        """What can be spent, and what is held. Raises `WalletNotFound`."""
+        return look_up.balance(self._parts, user_id, currency)
+
+    def history(self, user_id: str, *, limit: int = 20) -> list[Transaction]:
+        """A user's fundings and payments, newest first."""
+        return self.search(Search(user_id=user_id, limit=limit))
+
+    def transaction(self, transaction_id: str) -> Transaction:
+        """A payment or funding by its id. Raises `TransactionNotFound`."""
+        return look_up.transaction(self._parts, transaction_id)
+
+    def events(self, payment: Payment) -> list[LoggedEvent]:
+        """What happened to a payment, in order."""
+        return look_up.events(self._parts, payment)
+
+    def search(self, search: Search) -> list[Transaction]:
+        """Transactions of any user, newest first."""
+        return look_up.search(self._parts, search)
+
+    def payments(self, *statuses: Status, limit: int = 100) -> list[Payment]:
+        """Payments in these statuses (all, when none is named), newest first."""
+        found = self.search(Search(kind="payment", statuses=statuses, limit=limit))
+        return [payment for payment in found if isinstance(payment, Payment)]
+
+    def next_look_at(self, payment: Payment) -> datetime | None:
+        """When somebody will next do something about a payment; None when it has ended."""
+        return look_up.next_look_at(self._parts, payment)
+
+    def billers(self) -> Sequence[Biller]:
+        """The electricity companies that the configured providers sell for."""
+        known = {biller.code: biller for route in self._parts.policy.routes for biller in route.billers}
+        return sorted(known.values(), key=lambda biller: biller.code)
+
+    def audit(self) -> Audit:
+        """Replay every event and hold the books against what comes out."""
+        return audit(self._parts)
+
+    def health(self) -> Health:
+        """How each part is, and what waits. Raises nothing."""
+        return health(self._parts)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give back connections and files."""
+        self._parts.queue.close()
+        for provider in self._parts.providers.values():
+            provider.close()
+        self._parts.journal.close()
+
+    def __enter__(self) -> "Billvend":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,109 @@
+"""The books port: looking things up. Nothing here changes anything."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from billvend.domain.decide import Head
+from billvend.domain.events import StreamKey
+from billvend.domain.money import Money
+from billvend.domain.payment import Payment
+from billvend.domain.wallet import Funding, Wallet
+from billvend.domain.words import Status
+
+Transaction = Payment | Funding
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which transactions; what is None does not matter. Newest first."""
+
+    user_id: str | None = None
+    statuses: tuple[Status, ...] = ()
+    """Payments in any of these; fundings count as completed."""
+    kind: str | None = None
+    """`funding` or `payment`."""
+    meter: str | None = None
+    reference: str | None = None
+    """Ours, as sent to a provider; or a funding's."""
+    key: str | None = None
+    """The caller's idempotency key."""
+    before: str | None = None
+    """Only transactions with a smaller id than this: the next page."""
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is still to be done, and how much money waits in it."""
+
+    payments: Mapping[Status, int]
+    """How many payments stand in each status that is not an end."""
+    amounts: Mapping[tuple[Status, str], Money]
+    """Their sums, by status and currency."""
+    due: int
+    oldest_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as its row says, unread: for showing and for auditing."""
+
+    key: StreamKey
+    seq: int
+    kind: str
+    at: datetime
+    command_key: str
+    data: str
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedTransfer:
+    """A transfer as its row says."""
+
+    seq: int
+    leg: int
+    transaction_id: str
+    source: str
+    target: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStream:
+    """Everything on the books about one wallet or payment, for the audit to hold against each other."""
+
+    key: StreamKey
+    events: Iterable[LoggedEvent]
+    """In order, read as they are consumed."""
+    transfers: Iterable[LoggedTransfer]
+    """In the order of their events."""
+    differences: Callable[[Wallet | Payment | None, Head, int], list[str]]
+    """How the rows derived from this stream differ from what they should be, given the state that its events fold to,
+    the end of the stream, and the sum of its fundings in minor units. Ask once the events have been consumed."""
+
+
+class Books(Protocol):
+    """Reading. Every method raises `Unavailable` when the database is away."""
+
+    def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
+        """What can be spent, and what is held for payments that have not ended; None without a wallet."""
+
+    def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
+        """One transaction by its bare id, faster when its user is known."""
+
+    def search(self, search: Search) -> list[Transaction]:
+        """The transactions that match, newest first."""
+
+    def events(self, key: StreamKey) -> list[LoggedEvent]:
+        """The events of a stream, in order."""
+
+    def backlog(self, now: datetime) -> Backlog:
+        """What is still to be done."""
+
+    def streams(self) -> Iterator[LoggedStream]:
+        """Every stream with its rows, in one consistent reading. Consume each before asking for the next."""

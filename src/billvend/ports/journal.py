@@ -1,0 +1,41 @@
+"""The journal port: the only way to change the books."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from billvend.domain.abilities import Mode
+from billvend.domain.commands import Command
+from billvend.domain.decide import Result
+from billvend.domain.words import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A payment that somebody should look at now."""
+
+    user_id: str
+    transaction_id: str
+    status: Status
+
+
+class Journal(Protocol):
+    """Locks what the commands name, decides them in memory, and writes what came out, in one transaction."""
+
+    def execute(self, commands: Sequence[Command]) -> list[Result]:
+        """Carry out the commands; each gets its own reply or refusal, in order, and is durable when this returns.
+
+        Raises `Unavailable` when the database is away and nothing was done. A command whose commit was cut off, with
+        the database away ever since, gets `OutcomeUnknown` in its place: repeating it is safe.
+        """
+
+    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
+        """At most `limit` payments that are due and were not pointed out in the last `quiet_seconds`; notes that they
+        now were. Raises `Unavailable`."""
+
+    def stamp(self, mode: Mode) -> Mode:
+        """Mark these books as test or live, once and for ever; returns what they are marked as. Raises `Unavailable`."""
+
+    def close(self) -> None:
+        """Give back the connections."""

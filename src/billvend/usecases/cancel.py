@@ -1,0 +1,19 @@
+"""Cancel: give the money back while nothing was sent."""
+
+from billvend.domain.commands import Cancel
+from billvend.domain.errors import TransactionNotFound
+from billvend.domain.payment import Payment
+from billvend.usecases.parts import Parts, carry_out
+
+
+def cancel(parts: Parts, transaction_id: str) -> Payment:
+    """Release a payment of which nothing was sent, with proof `not_sent`.
+
+    Raises `TransactionNotFound`; `AlreadySent` once a request may have reached the provider; `Unavailable`.
+    """
+    found = parts.books.transaction(transaction_id)
+    if not isinstance(found, Payment):
+        raise TransactionNotFound(f"There is no payment {transaction_id[:40]!a}.")
+    command = Cancel(found.user_id, parts.clock.new_id(), found.transaction_id, parts.clock.now())
+    done = carry_out(parts, command)
+    return done.payment or found

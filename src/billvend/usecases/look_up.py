@@ -1,0 +1,54 @@
+"""Look up: what stands on the books."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billvend.domain.errors import TransactionNotFound, WalletNotFound
+from billvend.domain.events import StreamKey
+from billvend.domain.money import Money
+from billvend.domain.names import parse_user_id
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import due_at, next_step
+from billvend.ports.books import LoggedEvent, Search, Transaction
+from billvend.usecases.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A wallet for people: what can be spent, and what is held for payments that have not ended."""
+
+    user_id: str
+    balance: Money
+    held: Money
+
+
+def balance(parts: Parts, user_id: str, currency: str | None) -> Balance:
+    """A wallet's balance. Raises `WalletNotFound` where the user never had money in this currency."""
+    user_id, currency = parse_user_id(user_id), currency or parts.default_currency
+    found = parts.books.balance(user_id, Money(0, currency).currency)
+    if found is None:
+        raise WalletNotFound(f"There is no {currency} wallet of this user: fund it first.")
+    return Balance(user_id, *found)
+
+
+def transaction(parts: Parts, transaction_id: str) -> Transaction:
+    """A transaction by its id. Raises `TransactionNotFound`."""
+    found = parts.books.transaction(transaction_id)
+    if found is None:
+        raise TransactionNotFound(f"There is no transaction {transaction_id[:40]!a}.")
+    return found
+
+
+def events(parts: Parts, payment: Payment) -> list[LoggedEvent]:
+    """What happened to a payment, in order."""
+    return parts.books.events(StreamKey(payment.user_id, payment.transaction_id))
+
+
+def search(parts: Parts, search: Search) -> list[Transaction]:
+    """Transactions, newest first."""
+    return parts.books.search(search)
+
+
+def next_look_at(parts: Parts, payment: Payment) -> datetime | None:
+    """When a payment is next due by the policy; None when nothing is left to do."""
+    return due_at(next_step(payment, parts.policy, parts.clock.now()), parts.clock.now())

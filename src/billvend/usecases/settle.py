@@ -1,0 +1,90 @@
+"""Settle: take what is due on a payment one step further.
+
+Claim (commit), call the provider with no transaction open, report (commit), then tell the workers what follows. The
+claim is what excludes others: a hint that comes twice, late or for nothing does no harm.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from billvend.domain.commands import Claim, Reply, Report, Work
+from billvend.domain.errors import BadSetting, TransactionNotFound
+from billvend.domain.outcome import Answer, NotSent, Unknown
+from billvend.domain.payment import Payment
+from billvend.domain.words import Status
+from billvend.ports.provider import Order
+from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.parts import Parts, carry_out
+
+
+def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
+    """Do what is due on one payment; nothing, if nothing is or somebody else is at it.
+
+    `early` asks the provider about an attempt in doubt before its time; nothing is ever sent early. Raises
+    `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`; whatever was sent by then is found again by its lease.
+    """
+    _check_mode(parts)
+    claimed_at, claimed = parts.clock.now(), parts.clock.elapsed_seconds()
+    claim = Claim(
+        hint.user_id, parts.clock.new_id(), hint.transaction_id, claimed_at, parts.policy, early=early
+    )
+    done = carry_out(parts, claim)
+    work = done.reply.work
+    if work is None:
+        _tell(parts, hint, done.reply)
+        return done.reply
+    payment = done.payment or _payment(parts, hint)
+
+    def may_send() -> bool:
+        if work.send_before is None:
+            return True
+        return timedelta(seconds=parts.clock.elapsed_seconds() - claimed) < work.send_before - claimed_at
+
+    answer = _ask(parts, payment, work, may_send)
+    report = Report(
+        hint.user_id, parts.clock.new_id(), hint.transaction_id, parts.clock.now(), parts.policy,
+        work.attempt, work.call, work.is_requery, answer,
+    )  # fmt: skip
+    reply = carry_out(parts, report).reply
+    _tell(parts, hint, reply)
+    return reply
+
+
+def _ask(parts: Parts, payment: Payment, work: Work, may_send: Callable[[], bool]) -> Answer:
+    provider = parts.providers.get((work.provider, work.account))
+    if provider is None:
+        return NotSent(f"the {work.provider} account {work.account} is not configured here")
+    order = Order(
+        work.reference, payment.meter, payment.biller, payment.vend_type, payment.amount, payment.phone
+    )
+    try:
+        return provider.requery(order) if work.is_requery else provider.vend(order, may_send)
+    except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
+        return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
+
+
+def _tell(parts: Parts, hint: Hint, reply: Reply) -> None:
+    """Tell the workers of what is due at once; a sweep finds what is due later."""
+    if reply.next_at is not None and reply.next_at <= parts.clock.now():
+        parts.queue.enqueue(queue_for(reply.status), [hint])
+
+
+def queue_for(status: Status) -> QueueName:
+    """Which workers a payment in this status needs."""
+    return QueueName.REVERSALS if status is Status.REVERSING else QueueName.PAYMENTS
+
+
+def _check_mode(parts: Parts) -> None:
+    marked = parts.journal.stamp(parts.mode)
+    if marked is not parts.mode:
+        raise BadSetting(
+            f"These books are for {marked} money, and the configured provider is for {parts.mode} money. "
+            "Nothing was sent: use another DATABASE_URL or BILL_PROVIDER."
+        )
+
+
+def _payment(parts: Parts, hint: Hint) -> Payment:
+    found = parts.books.transaction(hint.transaction_id, hint.user_id)
+    if not isinstance(found, Payment):
+        raise TransactionNotFound(f"There is no payment {hint.transaction_id}.")
+    return found

@@ -1,0 +1,29 @@
+"""Sweep: find due work that the queue lost, and hint at it again."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.parts import Parts
+from billvend.usecases.settle import queue_for
+
+MOST_A_PASS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one pass found."""
+
+    due: int
+    enqueued: int
+    """Less than `due` when the queue was away: the next pass points at the rest again."""
+
+
+def sweep(parts: Parts) -> Swept:
+    """Point workers at up to 1,000 due payments that were not pointed out lately. Raises `Unavailable`."""
+    due = parts.journal.take_due(parts.clock.now(), MOST_A_PASS, parts.sweep_quiet_seconds)
+    by_queue: dict[QueueName, list[Hint]] = defaultdict(list)
+    for found in due:
+        by_queue[queue_for(found.status)].append(Hint(found.user_id, found.transaction_id))
+    enqueued = sum(parts.queue.enqueue(queue, hints) for queue, hints in by_queue.items())
+    return Swept(len(due), enqueued)

@@ -1,0 +1,53 @@
+"""Wait: see a payment through in the foreground, claiming and working it as any worker would."""
+
+from collections.abc import Callable
+
+from billvend.domain.errors import TransactionNotFound
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import due_at, next_step
+from billvend.ports.queue import Hint
+from billvend.usecases.parts import Parts
+from billvend.usecases.settle import settle
+
+LONGEST_NAP_SECONDS = 0.5
+"""How long another worker's news can stay unseen."""
+SHORTEST_NAP_SECONDS = 0.02
+
+
+def wait(
+    parts: Parts,
+    transaction_id: str,
+    timeout_seconds: float,
+    *,
+    watch: Callable[[Payment], None] = lambda _payment: None,
+) -> Payment:
+    """The payment at its end, or as it is when time is up.
+
+    `watch` is called with the payment whenever it was looked at. A call that was begun is finished even if that takes
+    longer than the timeout. Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`.
+    """
+    deadline = parts.clock.elapsed_seconds() + timeout_seconds
+    user_id: str | None = None
+    while True:
+        found = parts.books.transaction(transaction_id, user_id)
+        if not isinstance(found, Payment):
+            raise TransactionNotFound(f"There is no payment {transaction_id[:40]!a}.")
+        user_id = found.user_id
+        watch(found)
+        if found.has_ended:
+            return found
+        left_seconds = deadline - parts.clock.elapsed_seconds()
+        if left_seconds <= 0:
+            return found
+        due_in_seconds = _due_in_seconds(parts, found)
+        if due_in_seconds <= 0:
+            settle(parts, Hint(found.user_id, found.transaction_id))
+        else:
+            nap = min(due_in_seconds, left_seconds, LONGEST_NAP_SECONDS)
+            parts.clock.pause(max(nap, SHORTEST_NAP_SECONDS))
+
+
+def _due_in_seconds(parts: Parts, payment: Payment) -> float:
+    now = parts.clock.now()
+    at = due_at(next_step(payment, parts.policy, now), now)
+    return (at - now).total_seconds() if at else LONGEST_NAP_SECONDS

@@ -1,0 +1,461 @@
+"""Money is exact, and what can't be is refused by name."""
+
+import decimal
+import math
+import pickle
+import re
+import sys
+import time
+from dataclasses import FrozenInstanceError
+from decimal import Decimal
+from fractions import Fraction
+from functools import reduce
+from operator import add, ge, gt, le, lt, sub
+from typing import Any
+
+import pytest
+from babel import Locale
+from babel.numbers import get_currency_precision
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billvend.domain.errors import BillvendError, InvalidAmount, UnsupportedCurrency
+from billvend.domain.money import (
+    CURRENCIES,
+    DEFAULT_CURRENCY,
+    LARGEST_MINOR,
+    LONGEST_TEXT,
+    Money,
+    NotAnAmount,
+    UnlikeCurrencies,
+    decimals,
+    parse_amount,
+)
+from billvend.domain.quote import LONGEST
+
+currencies = st.sampled_from(sorted(CURRENCIES))
+sums = st.builds(Money, st.integers(), currencies)
+amounts = st.builds(Money, st.integers(1, LARGEST_MINOR), currencies)
+
+
+def naira(kobo: int) -> Money:
+    return Money(kobo, "NGN")
+
+
+# ---------------------------------------------------------------- currencies
+
+
+@pytest.mark.parametrize("code", sorted(CURRENCIES))
+def test_babel_knows_the_currency_with_the_same_decimals(code: str) -> None:
+    assert code in Locale("en").currencies  # babel answers 2 for a code that it does not know
+    assert CURRENCIES[code] == get_currency_precision(code)
+
+
+def test_the_table_has_all_three_kinds_and_cannot_be_changed() -> None:
+    assert set(CURRENCIES.values()) == {0, 2, 3}
+    assert DEFAULT_CURRENCY in CURRENCIES
+    with pytest.raises(TypeError):
+        CURRENCIES["XXX"] = 2  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "code", ["", "ngn", "NG", "XXX", "NGN ", "NGN\n", "₦", "A" * 10_000, None, 566, ["NGN"], {}]
+)
+def test_an_unknown_currency_is_refused_everywhere(code: Any) -> None:
+    for refused in (lambda: decimals(code), lambda: Money(1, code), lambda: parse_amount("1", code)):
+        with pytest.raises(UnsupportedCurrency) as caught:
+            refused()
+        assert_for_people(caught.value, "currency")
+
+
+# ---------------------------------------------------------------- Money
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text", "display"),
+    [
+        (50_000, "NGN", "500.00", "NGN 500.00"),
+        (100_000_000, "NGN", "1000000.00", "NGN 1,000,000.00"),
+        (1, "NGN", "0.01", "NGN 0.01"),
+        (0, "NGN", "0.00", "NGN 0.00"),
+        (-5, "NGN", "-0.05", "NGN -0.05"),
+        (-123_456, "NGN", "-1234.56", "NGN -1,234.56"),
+        (50_000, "JPY", "50000", "JPY 50,000"),
+        (0, "JPY", "0", "JPY 0"),
+        (50_000, "KWD", "50.000", "KWD 50.000"),
+        (1, "KWD", "0.001", "KWD 0.001"),
+        (10**30 + 1, "NGN", f"1{'0' * 27}0.01", f"NGN 10{',000' * 9}.01"),
+    ],
+)
+def test_money_is_written_with_the_decimals_of_its_currency(
+    minor: int, currency: str, text: str, display: str
+) -> None:
+    money = Money(minor, currency)
+    assert str(money) == text
+    assert money.display == display
+    assert str(money.major) == text
+
+
+@pytest.mark.parametrize(
+    "minor", [1.0, math.nan, True, False, "1", Decimal(1), Fraction(1), None, b"1", [1]], ids=repr
+)
+def test_money_holds_only_ints(minor: Any) -> None:
+    with pytest.raises(TypeError, match="amount_minor must be an int"):
+        Money(minor, "NGN")
+
+
+def test_money_is_a_frozen_slotted_value() -> None:
+    money = naira(5)
+    with pytest.raises(FrozenInstanceError):
+        money.amount_minor = 6  # type: ignore[misc]
+    assert not hasattr(money, "__dict__")
+    assert {money: 1}[naira(5)] == 1
+    assert pickle.loads(pickle.dumps(money)) == money  # noqa: S301  our own bytes
+
+
+@pytest.mark.parametrize("operation", [add, sub, lt, le, gt, ge])
+def test_unlike_currencies_never_meet(operation: Any) -> None:
+    with pytest.raises(UnlikeCurrencies, match="NGN and KES"):
+        operation(naira(5), Money(5, "KES"))
+    assert issubclass(UnlikeCurrencies, TypeError)
+    assert not issubclass(UnlikeCurrencies, BillvendError)
+
+
+@pytest.mark.parametrize("operation", [add, sub, lt, le, gt, ge])
+@pytest.mark.parametrize("other", [5, 5.0, "5", Decimal(5), None], ids=repr)
+def test_money_goes_with_money_only(operation: Any, other: Any) -> None:
+    with pytest.raises(TypeError):
+        operation(naira(5), other)
+    with pytest.raises(TypeError):
+        operation(other, naira(5))
+
+
+def test_equality_counts_the_currency() -> None:
+    assert naira(5) == naira(5)
+    assert naira(5) != Money(5, "KES")
+    assert naira(5) != 5
+
+
+@given(st.integers(), st.integers(), currencies)
+def test_arithmetic_and_order_are_those_of_minor_units(one: int, other: int, currency: str) -> None:
+    a, b = Money(one, currency), Money(other, currency)
+    assert a + b == Money(one + other, currency)
+    assert a - b == Money(one - other, currency)
+    assert (a < b, a <= b, a > b, a >= b) == (one < other, one <= other, one > other, one >= other)
+
+
+@given(st.lists(st.integers(), min_size=1), currencies)
+def test_the_major_of_a_sum_is_the_sum_of_the_majors(parts: list[int], currency: str) -> None:
+    whole = reduce(add, (Money(part, currency) for part in parts))
+    assert Fraction(whole.major) == sum(Fraction(Money(part, currency).major) for part in parts)
+
+
+@given(sums)
+def test_text_is_plain_and_exact(money: Money) -> None:
+    places = CURRENCIES[money.currency]
+    assert re.fullmatch(rf"-?[0-9]+\.[0-9]{{{places}}}" if places else "-?[0-9]+", str(money))
+    assert Fraction(str(money)) == Fraction(money.amount_minor, 10**places)
+    assert money.display.replace(",", "") == f"{money.currency} {money}"
+
+
+# ---------------------------------------------------------------- parse_amount: accepted
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "minor"),
+    [
+        ("1000", "NGN", 100_000),
+        ("1000.00", "NGN", 100_000),
+        ("1000.5", "NGN", 100_050),
+        ("0.1", "NGN", 10),
+        ("0.01", "NGN", 1),
+        ("0500", "NGN", 50_000),
+        (1000, "NGN", 100_000),
+        (1, "JPY", 1),
+        (1, "KWD", 1000),
+        (Decimal("0.10"), "NGN", 10),
+        (Decimal("1E+3"), "NGN", 100_000),
+        (Decimal(7), "XOF", 7),
+        ("7", "XOF", 7),
+        ("1.000", "KWD", 1000),
+        ("1.5", "TND", 1500),
+        (Decimal("0.001"), "BHD", 1),
+        (Money(5, "NGN"), "NGN", 5),
+        (Money(5, "KWD"), "KWD", 5),
+        ("10000000000.00", "NGN", LARGEST_MINOR),
+        (Decimal("1E+10"), "NGN", LARGEST_MINOR),
+        (10**12, "JPY", LARGEST_MINOR),
+        ("0" * (LONGEST_TEXT - 1) + "1", "NGN", 100),
+    ],
+)
+def test_exact_positive_amounts_are_accepted(value: Any, currency: str, minor: int) -> None:
+    assert parse_amount(value, currency) == Money(minor, currency)
+
+
+def test_the_currency_is_naira_unless_named() -> None:
+    assert parse_amount("1") == naira(100)
+
+
+@given(amounts)
+def test_what_money_writes_is_read_back(money: Money) -> None:
+    for form in (str(money), money.major, money):
+        assert parse_amount(form, money.currency) == money
+
+
+@given(
+    st.decimals()
+    | st.decimals(0, LARGEST_MINOR, places=2)
+    | st.integers()
+    | st.text("0123456789.-e", max_size=20)
+)
+def test_no_accepted_amount_differs_from_the_exact_value(value: Any) -> None:
+    for currency in ("JPY", "NGN", "KWD"):
+        try:
+            money = parse_amount(value, currency)
+        except InvalidAmount:
+            continue
+        assert 0 < money.amount_minor <= LARGEST_MINOR
+        assert Fraction(money.amount_minor, 10 ** CURRENCIES[currency]) == Fraction(value)
+
+
+@given(st.integers(-10, 3 * LARGEST_MINOR), st.integers(0, 4), currencies)
+def test_exactly_the_representable_amounts_are_accepted(digits: int, written: int, currency: str) -> None:
+    value = Decimal((int(digits < 0), tuple(map(int, str(abs(digits)))), -written))
+    minor = Fraction(value) * 10 ** CURRENCIES[currency]
+    if 0 < minor <= LARGEST_MINOR and written <= CURRENCIES[currency]:
+        assert parse_amount(value, currency).amount_minor == minor
+        assert parse_amount(f"{value:f}", currency).amount_minor == minor
+    else:
+        for form in (value, f"{value:f}"):
+            with pytest.raises(InvalidAmount):
+                parse_amount(form, currency)
+
+
+def test_a_callers_decimal_context_changes_nothing() -> None:
+    with decimal.localcontext() as context:
+        context.prec, context.Emax, context.Emin = 2, 2, -2
+        context.traps[decimal.Inexact] = context.traps[decimal.Rounded] = False
+        assert parse_amount("123456.78") == parse_amount(Decimal("123456.78")) == naira(12_345_678)
+        money = naira(12_345_678)
+        assert (str(money), money.display) == ("123456.78", "NGN 123,456.78")
+        assert money.major.as_tuple().digits == (1, 2, 3, 4, 5, 6, 7, 8)
+
+
+# ---------------------------------------------------------------- parse_amount: refused
+
+PLAIN = "plain number such as 1000.00"
+POSITIVE = "more than zero"
+AT_MOST = "at most NGN 10,000,000,000.00"
+DECIMALS = "no more decimals than NGN, which has 2"
+FINITE = "finite"
+
+REFUSED_TEXT = {
+    "empty": ("", PLAIN),
+    "blank": (" ", PLAIN),
+    "blanks around": (" 5 ", PLAIN),
+    "newline after": ("5\n", PLAIN),
+    "word": ("five", PLAIN),
+    "nan": ("NaN", PLAIN),
+    "infinity": ("Infinity", PLAIN),
+    "arabic digits": ("١٢", PLAIN),
+    "fullwidth digits": ("５００", PLAIN),
+    "superscript": ("5²", PLAIN),
+    "naira sign": ("₦500", PLAIN),
+    "underscore": ("1_000", PLAIN),
+    "comma": ("1,000", PLAIN),
+    "decimal comma": ("1000,50", PLAIN),
+    "two points": ("1.000.00", PLAIN),
+    "plus": ("+5", PLAIN),
+    "two minuses": ("--5", PLAIN),
+    "hex": ("0x10", PLAIN),
+    "no digit before the point": (".5", PLAIN),
+    "no digit after the point": ("5.", PLAIN),
+    "exponent": ("1e3", PLAIN),
+    "tiny exponent": ("1e-7", PLAIN),
+    "large exponent": ("1e15", PLAIN),
+    "huge exponent": ("1e400", PLAIN),
+    "absurd exponent": ("1e999999999", PLAIN),
+    "nul": ("5\0", PLAIN),
+    "terminal escape": ("\x1b[31m5", PLAIN),
+    "lone surrogate": ("\ud800", PLAIN),
+    "zero": ("0", POSITIVE),
+    "zero with decimals": ("0.00", POSITIVE),
+    "minus zero": ("-0", POSITIVE),
+    "negative": ("-5", POSITIVE),
+    "tiny": ("0.001", DECIMALS),
+    "too many decimals": ("1000.005", DECIMALS),
+    "a thousand to others": ("1.000", DECIMALS),
+    "one over the ceiling": ("10000000000.01", AT_MOST),
+    "far over the ceiling": ("9" * LONGEST_TEXT, AT_MOST),
+    "too long": ("0" * LONGEST_TEXT + "1", "at most 40 characters"),
+    "10,000 digits": ("9" * 10_000, "at most 40 characters"),
+}
+
+REFUSED_NUMBERS = {
+    "zero": (0, POSITIVE),
+    "negative": (-5, POSITIVE),
+    "hugely negative": (-(10**10_000), POSITIVE),
+    "over the ceiling": (10**10 + 1, AT_MOST),
+    "1e15": (10**15, AT_MOST),
+    "10,000 digits": (10**10_000, AT_MOST),
+    "Decimal zero": (Decimal(0), POSITIVE),
+    "Decimal minus zero": (Decimal("-0.00"), POSITIVE),
+    "Decimal zero, absurd exponent": (Decimal("0E+999999999"), POSITIVE),
+    "Decimal negative": (Decimal("-0.01"), POSITIVE),
+    "Decimal hugely negative": (Decimal("-1e999999999"), POSITIVE),
+    "Decimal nan": (Decimal("NaN"), FINITE),
+    "Decimal signalling nan": (Decimal("sNaN123"), FINITE),
+    "Decimal infinity": (Decimal("Infinity"), FINITE),
+    "Decimal minus infinity": (Decimal("-Infinity"), FINITE),
+    "Decimal too many decimals": (Decimal("1000.005"), DECIMALS),
+    "Decimal a thousand to others": (Decimal("1.000"), DECIMALS),
+    "Decimal 1e-7": (Decimal("1e-7"), DECIMALS),
+    "Decimal 1e-999999999": (Decimal("1e-999999999"), DECIMALS),
+    "Decimal 10,000 decimals": (Decimal("1." + "0" * 9_999 + "1"), DECIMALS),
+    "Decimal over the ceiling": (Decimal("10000000000.01"), AT_MOST),
+    "Decimal 1e15": (Decimal("1e15"), AT_MOST),
+    "Decimal 1e400": (Decimal("1e400"), AT_MOST),
+    "Decimal 1e999999999": (Decimal("1e999999999"), AT_MOST),
+    "Decimal 10,000 digits": (Decimal("9" * 10_000), AT_MOST),
+    "Money zero": (naira(0), POSITIVE),
+    "Money negative": (naira(-1), POSITIVE),
+    "Money over the ceiling": (naira(LARGEST_MINOR + 1), AT_MOST),
+    "Money 10,000 digits": (naira(10**10_000), AT_MOST),
+    "Money in another currency": (Money(5, "KES"), "is in KES, and NGN is asked for"),
+}
+
+FOREIGN = {
+    "float": 500.0,
+    "float nan": math.nan,
+    "true": True,
+    "false": False,
+    "none": None,
+    "bytes": b"500",
+    "list": ["500"],
+    "dict": {"amount": "500"},
+    "complex": 5 + 0j,
+    "fraction": Fraction(5),
+    "class": type("Ü" * 500, (), {})(),
+}
+
+
+def assert_for_people(error: BillvendError, field: str) -> None:
+    """One printable ASCII line of bounded length, which names the field."""
+    assert list(error.fields) == [field]
+    assert error.fields[field] in str(error)
+    assert re.fullmatch("[ -~]{1,250}", str(error))
+
+
+@pytest.mark.parametrize(("value", "why"), REFUSED_TEXT.values(), ids=REFUSED_TEXT)
+def test_text_is_refused(value: str, why: str) -> None:
+    assert_refused(value, why)
+
+
+@pytest.mark.parametrize(("value", "why"), REFUSED_NUMBERS.values(), ids=REFUSED_NUMBERS)
+def test_numbers_are_refused(value: Any, why: str) -> None:
+    assert_refused(value, why)
+
+
+def assert_refused(value: Any, why: str) -> None:
+    before = time.process_time()
+    with pytest.raises(InvalidAmount, match=re.escape(why)) as caught:
+        parse_amount(value, "NGN")
+    assert time.process_time() - before < 0.2  # milliseconds; written out, the absurd exponents take minutes
+    assert caught.type is InvalidAmount  # not a TypeError: the type was right
+    assert caught.value.code == "invalid_amount"
+    assert_for_people(caught.value, "amount")
+
+
+@pytest.mark.parametrize("value", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_types_are_type_errors_for_programs_and_refusals_for_doors(value: Any) -> None:
+    with pytest.raises(TypeError, match="must be a string, an int or a Decimal") as caught:
+        parse_amount(value)
+    assert isinstance(caught.value, NotAnAmount)
+    assert caught.value.code == "invalid_amount"
+    assert_for_people(caught.value, "amount")
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "why"),
+    [
+        ("1.0", "JPY", "no more decimals than JPY, which has none"),
+        (Decimal("0.5"), "XOF", "no more decimals than XOF, which has none"),
+        ("1.0000", "KWD", "no more decimals than KWD, which has 3"),
+        ("1000000001", "KWD", "at most KWD 1,000,000,000.000"),
+        ("five", "JPY", "plain number such as 1000,"),
+        ("five", "KWD", "plain number such as 1000.000,"),
+    ],
+)
+def test_refusals_speak_of_the_currency_asked_for(value: Any, currency: str, why: str) -> None:
+    with pytest.raises(InvalidAmount, match=re.escape(why)):
+        parse_amount(value, currency)
+
+
+@pytest.mark.parametrize("form", [str, lambda m: m.major, lambda m: m], ids=["text", "Decimal", "Money"])
+def test_limits_are_inclusive(form: Any) -> None:
+    limits = {"minimum": naira(10_000), "maximum": naira(20_000)}
+    for kobo in (10_000, 15_000, 20_000):
+        assert parse_amount(form(naira(kobo)), **limits) == naira(kobo)
+    with pytest.raises(InvalidAmount, match=re.escape("at least NGN 100.00")):
+        parse_amount(form(naira(9_999)), **limits)
+    for kobo in (20_001, 10**40):
+        with pytest.raises(InvalidAmount, match="at most"):
+            parse_amount(form(naira(kobo)), **limits)
+
+
+def test_a_limit_never_lifts_the_ceiling() -> None:
+    with pytest.raises(InvalidAmount, match=re.escape(AT_MOST)):
+        parse_amount(naira(LARGEST_MINOR + 1), maximum=naira(10 * LARGEST_MINOR))
+
+
+def test_a_refusal_names_the_limit_that_holds_even_for_absurd_amounts() -> None:
+    with pytest.raises(InvalidAmount, match=re.escape("at most NGN 200.00")):
+        parse_amount(Decimal("1e400"), maximum=naira(20_000))
+
+
+@pytest.mark.parametrize("limit", ["minimum", "maximum"])
+def test_a_limit_in_another_currency_is_a_bug_of_the_caller(limit: str) -> None:
+    with pytest.raises(UnlikeCurrencies):
+        parse_amount("500", **{limit: Money(1, "KES")})  # type: ignore[arg-type]
+
+
+def test_the_ceiling_leaves_room_for_sums() -> None:
+    assert 9_000 * LARGEST_MINOR < 2**53
+    assert 9_000_000 * LARGEST_MINOR < 2**63 - 1
+    assert LARGEST_MINOR < sys.float_info.max
+
+
+@given(st.text() | st.text("0123456789.,-+eE_ \u0661\uff15\0", max_size=50))
+def test_arbitrary_text_raises_nothing_but_invalid_amount(text: str) -> None:
+    for currency in ("JPY", "NGN", "KWD"):
+        try:
+            parse_amount(text, currency)
+        except InvalidAmount as error:
+            assert not isinstance(error, TypeError)
+            assert_for_people(error, "amount")
+
+
+@given(
+    st.decimals()
+    | st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.none()
+    | st.binary()
+    | st.lists(st.text())
+)
+def test_arbitrary_values_raise_nothing_but_invalid_amount(value: Any) -> None:
+    try:
+        parse_amount(value)
+    except InvalidAmount as error:
+        assert_for_people(error, "amount")
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 39, "\U0001f600" * 40, "\x1b" * 40, Decimal("1e999999999"), 10**38, -(10**60)]
+)
+def test_a_message_repeats_at_most_forty_characters_of_the_value(value: Any) -> None:
+    with pytest.raises(InvalidAmount) as caught:
+        parse_amount(value)
+    shown = str(caught.value).removeprefix("The amount ").split(" is not accepted")[0]
+    assert len(shown) <= LONGEST == 40

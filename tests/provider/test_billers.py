@@ -1,0 +1,23 @@
+from billvend.adapters.provider.billers import BILLERS, BY_CODE
+from billvend.domain.words import VendType
+
+
+def test_the_twelve_electricity_companies_of_nigeria_are_there_once_each() -> None:
+    codes = [
+        "EKEDC",
+        "IKEDC",
+        "AEDC",
+        "IBEDC",
+        "KEDCO",
+        "PHED",
+        "JED",
+        "KAEDCO",
+        "EEDC",
+        "BEDC",
+        "YEDC",
+        "ABA",
+    ]
+    assert [biller.code for biller in BILLERS] == codes
+    assert list(BY_CODE) == codes
+    assert len({biller.name for biller in BILLERS}) == 12
+    assert all(set(biller.vend_types) == set(VendType) for biller in BILLERS)

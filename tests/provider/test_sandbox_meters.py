@@ -1,0 +1,183 @@
+"""Every meter of the sandbox: what a send and three requeries answer, and what stands in the book after each."""
+
+import pytest
+
+from billvend.adapters.provider.sandbox.meters import METERS
+from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, Pending, Unknown
+from billvend.domain.words import VendType
+from tests.provider.sandbox_rig import Rig, order
+
+DELIVERED = "delivered | vended"
+TOKENLESS = "delivered without a token | vended"
+UNKNOWN_VENDED = "unknown | vended"
+DECLINED = "declined | declined"
+NOWHERE = "not found | nothing"
+
+PREPAID: list[tuple[str, str, str, str, str]] = [
+    # meter, the send, requery 1, requery 2, requery 3: answer | book
+    ("1111111111111", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
+    ("12345678901", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
+    ("98765432109", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
+    ("1234567890123", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
+    ("1010101010101", DECLINED, DECLINED, DECLINED, DECLINED),
+    (
+        "201000000000",
+        "unknown, acknowledged | pending",
+        "pending, ask in 2 s | pending",
+        DELIVERED,
+        DELIVERED,
+    ),
+    ("300000000000", UNKNOWN_VENDED, DELIVERED, DELIVERED, DELIVERED),
+    ("400000000000", "unknown | nothing", NOWHERE, NOWHERE, NOWHERE),
+    ("500000000000", UNKNOWN_VENDED, DELIVERED, DELIVERED, DELIVERED),
+    ("600000000001", DECLINED, DECLINED, DECLINED, DECLINED),
+    ("600000000002", "misconfigured | nothing", NOWHERE, NOWHERE, NOWHERE),
+    ("600000000003", UNKNOWN_VENDED, DELIVERED, DELIVERED, DELIVERED),
+    ("600000000004", "unknown, acknowledged | pending", "pending, ask in 2 s | pending", DECLINED, DECLINED),
+    ("600000000005", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
+    ("600000000006", TOKENLESS, TOKENLESS, DELIVERED, DELIVERED),
+    ("600000000007", "unknown | received", "not found | received", "not found | received", DELIVERED),
+    ("600000000008", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
+    ("600000000009", "delivered to another meter | vended", DELIVERED, DELIVERED, DELIVERED),
+    ("000000000000", DECLINED, DECLINED, DECLINED, DECLINED),
+    ("1234567890", DECLINED, DECLINED, DECLINED, DECLINED),
+    ("123456789012", DECLINED, DECLINED, DECLINED, DECLINED),
+    ("12345678901234", DECLINED, DECLINED, DECLINED, DECLINED),
+    ("١٢٣٤٥٦٧٨٩٠١", DECLINED, DECLINED, DECLINED, DECLINED),
+]
+
+POSTPAID: list[tuple[str, str, str, str, str]] = [
+    ("1010101010101", TOKENLESS, TOKENLESS, TOKENLESS, TOKENLESS),
+    ("12345678901", TOKENLESS, TOKENLESS, TOKENLESS, TOKENLESS),
+    (
+        "201000000000",
+        "unknown, acknowledged | pending",
+        "pending, ask in 2 s | pending",
+        TOKENLESS,
+        TOKENLESS,
+    ),
+    ("600000000001", DECLINED, DECLINED, DECLINED, DECLINED),
+]
+
+
+def in_words(answer: Answer, meter: str) -> str:
+    match answer:
+        case Delivered(token=None):
+            return "delivered without a token"
+        case Delivered():
+            return "delivered" if answer.meter == meter else "delivered to another meter"
+        case Declined(about_transaction=True, taken_back=taken_back):
+            return "taken back" if taken_back else "declined"
+        case Declined():
+            return "refused"
+        case Misconfigured():
+            return "misconfigured"
+        case Unknown(acknowledged=acknowledged):
+            return "unknown, acknowledged" if acknowledged else "unknown"
+        case Pending(retry_after_seconds=seconds):
+            return f"pending, ask in {seconds} s"
+        case NotFound():
+            return "not found"
+        case _:
+            raise AssertionError(answer)
+
+
+@pytest.mark.parametrize(
+    ("vend_type", "row"),
+    [(VendType.PREPAID, row) for row in PREPAID] + [(VendType.POSTPAID, row) for row in POSTPAID],
+    ids=lambda value: f"meter {value[0]}" if isinstance(value, tuple) else str(value),
+)
+def test_each_meter_answers_and_books_as_the_table_says(
+    rig: Rig, vend_type: VendType, row: tuple[str, ...]
+) -> None:
+    meter, *expected = row
+    asked = order(meter, vend_type=vend_type)
+
+    def with_book(answer: Answer) -> str:
+        entry = rig.book.find(asked.reference)
+        return f"{in_words(answer, meter)} | {entry.status if entry else 'nothing'}"
+
+    seen = [with_book(rig.vend(asked))] + [with_book(rig.requery(asked)) for _ in range(3)]
+    assert seen == expected
+    assert rig.book.times_vended(asked.reference) == (1 if expected[-1] in (DELIVERED, TOKENLESS) else 0)
+    assert [entry.reference for entry in rig.book.vended(meter)] == [asked.reference] * (
+        expected[-1] in (DELIVERED, TOKENLESS)
+    )
+
+
+def test_no_meter_of_the_table_is_missing_here() -> None:
+    assert set(METERS) <= {row[0] for row in PREPAID}
+
+
+def test_every_delivery_says_what_it_is_a_delivery_of(rig: Rig) -> None:
+    for number, (meter, *expected) in enumerate(PREPAID):
+        asked = order(meter, reference=f"R{number}")
+        rig.vend(asked)
+        answer = [rig.requery(asked) for _ in range(3)][-1]
+        if expected[-1] == DELIVERED:
+            assert isinstance(answer, Delivered)
+            assert (answer.reference, answer.meter, answer.amount_minor) == (f"R{number}", meter, 500_00)
+            assert answer.units
+            assert answer.cost_minor
+            assert answer.provider_reference
+            assert answer.receipt["receiptNumber"]
+
+
+def test_a_sale_that_was_taken_back_is_declined_from_then_on(rig: Rig) -> None:
+    asked = order("600000000008")
+    rig.vend(asked)
+    rig.book.take_back(asked.reference)
+    rig.book.take_back(asked.reference)
+    assert in_words(rig.requery(asked), asked.meter) == "taken back"
+    assert rig.book.vended() == []
+    assert rig.book.times_vended(asked.reference) == 1
+    entry = rig.book.find(asked.reference)
+    assert entry is not None
+    assert entry.token, "the token was issued, and stays on record"
+
+
+def test_what_was_never_sold_can_not_be_taken_back(rig: Rig) -> None:
+    asked = order("600000000001")
+    rig.vend(asked)
+    for reference in (asked.reference, "never heard of"):
+        with pytest.raises(LookupError, match="nothing was vended"):
+            rig.book.take_back(reference)
+
+
+@pytest.mark.parametrize(
+    ("meter", "timeout_seconds", "paused", "why"),
+    [
+        ("300000000000", 30, [30], "no answer within 30 s"),
+        ("300000000000", 0.5, [0.5], "no answer within 0.5 s"),
+        ("600000000005", 30, [3], None),
+        ("600000000005", 3, [3], "no answer within 3 s"),
+        ("600000000005", 2, [2], "no answer within 2 s"),
+        ("12345678901", 30, [], None),
+    ],
+)
+def test_a_slow_answer_is_lost_at_the_deadline_and_the_sale_is_not(
+    rig: Rig, meter: str, timeout_seconds: float, paused: list[float], why: str | None
+) -> None:
+    booked_when_pausing: list[int] = []
+    hurried = Rig(
+        rig.path, timeout_seconds, on_pause=lambda _: booked_when_pausing.append(len(rig.book.vended(meter)))
+    )
+    answer = hurried.vend(order(meter))
+    assert answer == Unknown(why) if why else isinstance(answer, Delivered)
+    assert hurried.pauses == paused
+    assert booked_when_pausing == [1] * len(paused), "sold before the wait: whoever dies in it was sold to"
+    hurried.provider.close()
+
+
+def test_the_other_lost_answers_say_how_they_were_lost(rig: Rig) -> None:
+    assert rig.vend(order("500000000000", reference="A")) == Unknown("HTTP 500 with HTML")
+    cut = Unknown("the connection was closed before an answer")
+    assert [rig.vend(order(meter, reference=meter)) for meter in ("400000000000", "600000000003")] == [
+        cut,
+        cut,
+    ]
+
+
+def test_an_empty_float_is_told_apart_from_a_decline(rig: Rig) -> None:
+    answer = rig.vend(order("600000000002"))
+    assert answer == Misconfigured("our float is empty", "low_float")

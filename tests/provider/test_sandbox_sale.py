@@ -1,0 +1,81 @@
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billvend.adapters.provider.sandbox.sale import sale_of, token_of
+from billvend.domain.money import LARGEST_MINOR, Money
+from billvend.domain.words import VendType
+
+references = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=32)
+amounts = st.integers(1, LARGEST_MINOR)
+
+
+@given(references)
+def test_a_token_has_twenty_digits_that_fit_66_bits_and_is_the_same_every_time(reference: str) -> None:
+    token = token_of(reference)
+    assert len(token) == 20
+    assert token.isascii()
+    assert token.isdigit()
+    assert int(token) < 2**66
+    assert token_of(reference) == token
+
+
+def test_tokens_use_the_66_bits_and_keep_their_leading_zeros() -> None:
+    tokens = {token_of(f"R{number}") for number in range(20_000)}
+    assert len(tokens) == 20_000
+    assert max(int(token) for token in tokens) > 0.99 * 2**66
+    assert any(token.startswith("000") for token in tokens)
+
+
+def test_the_numbers_of_a_sale_are_these_for_ever() -> None:
+    """Books that were written by an earlier version must still agree."""
+    sale = sale_of("20261122ABC", Money(2000_00, "NGN"), VendType.PREPAID)
+    assert sale.token == "27274097368035882188"
+    assert sale.provider_reference == "3754071260409101"
+    assert sale.cost_minor == 1970_00
+    assert sale.units == "8.88"
+    assert dict(sale.receipt) == {
+        "receiptNumber": "R952948785021",
+        "netAmount": "1860.47",
+        "tax": "139.53",
+        "tariff": "209.50",
+        "units": "8.88",
+    }
+
+
+@given(amounts, st.sampled_from(VendType))
+def test_net_and_tax_are_the_amount_to_the_kobo(amount_minor: int, vend_type: VendType) -> None:
+    receipt = sale_of("R", Money(amount_minor, "NGN"), vend_type).receipt
+    net, tax = Decimal(receipt["netAmount"]), Decimal(receipt["tax"])
+    assert net + tax == Decimal(amount_minor) / 100
+    assert abs(net * Decimal("1.075") - Decimal(amount_minor) / 100) <= Decimal("0.005") * Decimal("1.075")
+    assert tax >= 0
+
+
+@given(amounts)
+def test_units_are_what_the_net_amount_buys_to_a_hundredth(amount_minor: int) -> None:
+    sale = sale_of("R", Money(amount_minor, "NGN"), VendType.PREPAID)
+    assert sale.units is not None
+    assert sale.units == sale.receipt["units"]
+    exact = Decimal(sale.receipt["netAmount"]) / Decimal(sale.receipt["tariff"])
+    assert abs(Decimal(sale.units) - exact) <= Decimal("0.005")
+    assert Decimal(sale.units).as_tuple().exponent == -2
+
+
+@given(amounts)
+def test_our_cost_is_the_amount_less_a_commission_that_is_never_rounded_up(amount_minor: int) -> None:
+    commission = amount_minor - sale_of("R", Money(amount_minor, "NGN"), VendType.PREPAID).cost_minor
+    assert commission <= Decimal(amount_minor) * Decimal("0.015") < commission + 1
+
+
+def test_postpaid_pays_a_bill_without_token_and_units() -> None:
+    sale = sale_of("R", Money(1000_00, "NGN"), VendType.POSTPAID)
+    assert (sale.token, sale.units) == (None, None)
+    assert set(sale.receipt) == {"receiptNumber", "netAmount", "tax"}
+    assert sale.cost_minor == 985_00
+
+
+def test_currencies_without_kobo_are_written_as_they_are() -> None:
+    receipt = sale_of("R", Money(1075, "JPY"), VendType.PREPAID).receipt
+    assert (receipt["netAmount"], receipt["tax"]) == ("1000", "75")

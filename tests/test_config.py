@@ -1,0 +1,764 @@
+"""Settings: what is taken, from where, and the one line with which a start is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from billvend.config import SETTING_NAMES, ProviderAccount, RateLimit, Settings, load_settings, masked
+from billvend.config import accounts as accounts_module
+from billvend.config.masking import masked_url
+from billvend.domain.errors import BadSetting
+
+EXAMPLE = Path(__file__).parent.parent / ".env.example"
+SECRET = "s3cr3t-Zq9"
+
+
+class Where:
+    """An empty environment and an empty folder, in which a test sets what it needs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self.folder = folder
+
+    def environment(self, **values: str) -> None:
+        for name, value in values.items():
+            self._monkeypatch.setenv(name, value)
+
+    def dotenv(self, text: str) -> None:
+        (self.folder / ".env").write_text(text, "utf-8")
+
+    def plug_in(self, *names: str) -> None:
+        """Install a package that offers these providers."""
+        info = self.folder / "site" / "plug_in-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1\n")
+        lines = [f"{name} = plug_in:{name}" for name in names]
+        (info / "entry_points.txt").write_text("\n".join([f"[{accounts_module.PLUG_IN_GROUP}]", *lines]))
+        self._monkeypatch.syspath_prepend(str(info.parent))
+
+
+@pytest.fixture
+def where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Where:
+    families = ("BILL_PROVIDER", "VTPASS_", "BUYPOWER_", "REQUERY_", "BREAKER_", "NOT_FOUND_")
+    for name in [*SETTING_NAMES, *(name for name in os.environ if name.startswith(families))]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Where(monkeypatch, tmp_path)
+
+
+def refusal(**overrides: Any) -> str:
+    """The line with which these settings are refused."""
+    with pytest.raises(BadSetting) as caught:
+        load_settings(**overrides)
+    line = str(caught.value)
+    assert line == caught.value.message
+    assert "\n" not in line
+    assert len(line) < 300
+    assert "pydantic" not in line
+    assert "validation error" not in line.lower()
+    assert SECRET not in line
+    assert SECRET not in repr(caught.value.fields)
+    return line
+
+
+# --- what is taken ----------------------------------------------------------------------------------------------------
+
+
+def test_without_anything_given_there_is_a_shop_on_sqlite_with_the_sandbox(where: Where) -> None:
+    settings = load_settings()
+    assert settings.database_url.get_secret_value() == "sqlite:///billvend.db"
+    assert settings.database_kind == "sqlite"
+    assert settings.redis_url is None
+    assert settings.providers == (ProviderAccount("sandbox"),)
+    assert settings.sandbox_book_path == Path("sandbox.db")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("APP_ENV", "Development", "development"),
+        ("BILL_PROVIDER_TIMEOUT", "12.5", 12.5),
+        ("BILL_PROVIDER_MAX_PROCESSING", "1", 1),
+        ("NOT_FOUND_SPACING", "0.01", 0.01),
+        ("REQUERY_SCHEDULE", "20,60,120", (20, 60, 120)),
+        ("REQUERY_SCHEDULE", " 0.5 , 1 ", (0.5, 1)),
+        ("REVIEW_AFTER", "31622400", 31622400),
+        ("LEASE_SECONDS", "31.001", 31.001),
+        ("QUEUE_CONCURRENCY", "1", 1),
+        ("PORT", "0", 0),
+        ("PORT", "65535", 65535),
+        ("HOST", "::", "::"),
+        ("LOG_LEVEL", "WARNING", "warning"),
+        ("LOG_FORMAT", "console", "console"),
+        ("STRICT_VALIDATION", "no", False),
+        ("ENABLE_WEBHOOKS", "1", True),
+        ("VERIFY_METER", "FALSE", False),
+        ("VERIFY_UNREACHABLE", "allow", "allow"),
+        ("RATE_LIMIT", "5/second", RateLimit(5, "second")),
+        ("RATE_LIMIT", " 10 / day ", RateLimit(10, "day")),
+        ("RATE_LIMIT", "0", None),
+        ("MIN_AMOUNT", "100.50", Decimal("100.50")),
+        ("MIN_AMOUNT", "1000000", Decimal(1_000_000)),
+        ("MAX_AMOUNT", "100", Decimal(100)),
+        ("BREAKER_MAX_IN_DOUBT", "0", Decimal(0)),
+        ("BREAKER_NOT_FOUND", "0", 0),
+        ("DEFAULT_CURRENCY", "KES", "KES"),
+        ("BILL_PROVIDER_PHONE", "+2348012345678", "+2348012345678"),
+        ("TRUSTED_PROXIES", "2", 2),
+        ("SANDBOX_BOOK", "/var/book.db", Path("/var/book.db")),
+        ("WEBHOOK_URL", "https://shop.example/hook", SecretStr("https://shop.example/hook")),
+        ("SMTP_URL", "smtps://mail.example:465", SecretStr("smtps://mail.example:465")),
+        ("PAYSTACK_SECRET_KEY", SECRET, SecretStr(SECRET)),
+        ("REDIS_URL", "rediss://:pw@r:6380/1", SecretStr("rediss://:pw@r:6380/1")),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1", SecretStr("unix:///run/redis.sock?db=1")),
+    ],
+)
+def test_a_setting_is_read_from_the_environment_and_from_dotenv(
+    where: Where, name: str, text: str, value: object
+) -> None:
+    where.dotenv(f"export {name}='{text}' # why\n")
+    assert getattr(load_settings(), name.lower()) == value
+    where.dotenv("")
+    where.environment(**{name: text})
+    assert getattr(load_settings(), name.lower()) == value
+
+
+def test_the_environment_wins_over_dotenv_and_arguments_over_both(where: Where) -> None:
+    where.dotenv("\ufeffPORT=1\nHOST=10.0.0.1\nLOG_LEVEL=debug\n")
+    where.environment(PORT="2", HOST="10.0.0.2")
+    settings = load_settings(port=3)
+    assert (settings.port, settings.host, settings.log_level) == (3, "10.0.0.2", "debug")
+
+
+def test_an_empty_value_is_not_given(where: Where) -> None:
+    where.dotenv("PORT=8080\nREDIS_URL=\nWEBHOOK_SECRET=''\n")
+    where.environment(PORT="", LOG_FORMAT="", BILL_PROVIDERS="", DATABASE_HOST="", BILL_PROVIDER_FOO="")
+    settings = load_settings("", log_level=None)
+    assert settings.port == 8080
+    assert settings.database_url.get_secret_value() == "sqlite:///billvend.db"
+    assert settings.webhook_secret is None
+
+
+def test_a_folder_called_dotenv_is_somebodys_virtual_environment(where: Where) -> None:
+    (where.folder / ".env").mkdir()
+    assert load_settings().port == 3000
+
+
+def test_settings_are_frozen(where: Where) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1
+
+
+# --- the database -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "path", "book"),
+    [
+        ("sqlite:///shop.db", "sqlite", "shop.db", "sandbox.db"),
+        ("sqlite:///data/shop.db", "sqlite", "data/shop.db", "data/sandbox.db"),
+        ("sqlite:////var/lib/shop.db", "sqlite", "/var/lib/shop.db", "/var/lib/sandbox.db"),
+        ("sqlite://", "sqlite", None, None),
+        ("sqlite:///:memory:", "sqlite", None, None),
+        ("postgresql://ada:pw@db:5432/shop", "postgresql", None, "sandbox.db"),
+        ("postgres://db/shop", "postgresql", None, "sandbox.db"),
+        ("postgresql://", "postgresql", None, "sandbox.db"),
+        ("postgresql:///shop?host=/run/postgresql&user=ada", "postgresql", None, "sandbox.db"),
+        ("postgresql://%2Frun%2Fpostgresql/shop", "postgresql", None, "sandbox.db"),
+        ("postgresql://a:1,b:2/shop?target_session_attrs=primary", "postgresql", None, "sandbox.db"),
+        ("postgresql://ada:p@ss/w%rd?@db/shop", "postgresql", None, "sandbox.db"),
+    ],
+)
+def test_database_urls_are_kept_as_given(
+    where: Where, url: str, kind: str, path: str | None, book: str | None
+) -> None:
+    settings = load_settings(url)
+    assert settings.database_url.get_secret_value() == url
+    assert settings.database_kind == kind
+    assert settings.database_path == (Path(path) if path else None)
+    assert settings.sandbox_book_path == (Path(book) if book else None)
+    where.environment(DATABASE_URL=url)
+    assert load_settings() == settings
+
+
+def test_the_book_is_where_the_setting_says(where: Where) -> None:
+    assert load_settings("sqlite://", sandbox_book="b.db").sandbox_book_path == Path("b.db")
+
+
+PARTS = {
+    "DATABASE_HOST": "db.example",
+    "DATABASE_PORT": "6543",
+    "DATABASE_USERNAME": "a@da",
+    "DATABASE_PASSWORD": "p@/:%?#",
+    "DATABASE_NAME": "shop",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "url"),
+    [
+        ({}, "postgresql://a%40da:p%40%2F%3A%25%3F%23@db.example:6543/shop"),
+        ({"DATABASE_PORT": ""}, "postgresql://a%40da:p%40%2F%3A%25%3F%23@db.example:5432/shop"),
+        ({"DATABASE_PASSWORD": ""}, "postgresql://a%40da@db.example:6543/shop"),
+        ({"DATABASE_PASSWORD": "", "DATABASE_USERNAME": ""}, "postgresql://db.example:6543/shop"),
+        ({"DATABASE_HOST": "::1"}, "postgresql://a%40da:p%40%2F%3A%25%3F%23@[::1]:6543/shop"),
+        (
+            {"DATABASE_HOST": "/run/pg", "DATABASE_NAME": "a b"},
+            "postgresql://a%40da:p%40%2F%3A%25%3F%23@/a%20b?host=%2Frun%2Fpg&port=6543",
+        ),
+    ],
+)
+def test_a_database_may_be_given_in_parts(where: Where, changed: dict[str, str], url: str) -> None:
+    where.environment(**PARTS | changed)
+    settings = load_settings()
+    assert settings.database_url.get_secret_value() == url
+    assert settings.database_kind == "postgresql"
+    where.environment(DATABASE_URL=url)  # the same said twice is no contradiction
+    assert load_settings().database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["sqlite:///other.db", "sqlite://", "postgres://elsewhere/shop"])
+def test_a_url_in_the_call_stands_alone(where: Where, url: str) -> None:
+    where.environment(**PARTS, REDIS_HOST="a")
+    settings = load_settings(url, redis_url="redis://b")
+    assert settings.database_url.get_secret_value() == url
+    assert settings.database_host is None
+    assert settings.redis_url == SecretStr("redis://b")
+
+
+def test_redis_may_be_given_in_parts(where: Where) -> None:
+    where.environment(REDIS_HOST="cache", REDIS_URL="redis://cache:6379/2")
+    assert load_settings().redis_url == SecretStr("redis://cache:6379/2")
+    where.environment(REDIS_URL="", REDIS_PORT="6380")
+    assert load_settings().redis_url == SecretStr("redis://cache:6380")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_contradicts_the_url_is_refused(where: Where, part: str) -> None:
+    where.environment(DATABASE_URL=f"postgresql://ada:{SECRET}@db:5433/shop")
+    where.environment(**{part: "1"})
+    assert (
+        refusal() == f"The setting {part} is not accepted: it contradicts DATABASE_URL: give one of the two."
+    )
+    where.environment(DATABASE_URL="sqlite:///shop.db")
+    assert part in refusal()
+    where.environment(DATABASE_URL="postgresql://a:1,b:2/shop", **{part: "5432"})
+    assert part in refusal()
+
+
+# --- providers --------------------------------------------------------------------------------------------------------
+
+
+def given(**parts: str) -> dict[str, Any]:
+    """The parts of an account, as they are kept."""
+    return {part: text if part == "api_url" else SecretStr(text) for part, text in parts.items()}
+
+
+def test_one_provider_in_the_short_form(where: Where) -> None:
+    where.environment(
+        BILL_PROVIDER="vtpass",
+        BILL_PROVIDER_API_URL="http://127.0.0.1:4000/api",
+        BILL_PROVIDER_API_KEY="a",
+        BILL_PROVIDER_PUBLIC_KEY="b",
+        VTPASS_SECRET_KEY="c",
+        VTPASS_PUBLIC_KEY="b",
+        BUYPOWER_API_KEY="of one that is not chosen",
+    )
+    account = given(api_url="http://127.0.0.1:4000/api", api_key="a", public_key="b", secret_key="c")
+    assert load_settings().providers == (ProviderAccount("vtpass", **account),)
+
+
+def test_several_providers_in_order_of_preference(where: Where) -> None:
+    where.plug_in("acme-power", "other")
+    where.dotenv("ACME_POWER_API_KEY=x\nACME_POWER_API_URL=https://acme.example/v1\nACME_POWER_SECRET_KEY=\n")
+    where.environment(
+        BILL_PROVIDERS="buypower, acme-power,vtpass", BUYPOWER_API_KEY="y", ACME_POWER_API_KEY="z"
+    )
+    assert load_settings().providers == (
+        ProviderAccount("buypower", **given(api_key="y")),
+        ProviderAccount("acme-power", **given(api_url="https://acme.example/v1", api_key="z")),
+        ProviderAccount("vtpass"),
+    )
+
+
+def test_a_list_of_one_agrees_with_the_short_form(where: Where) -> None:
+    where.environment(BILL_PROVIDERS="vtpass", BILL_PROVIDER="vtpass")
+    assert load_settings().providers == (ProviderAccount("vtpass"),)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://vtpass.com/api",
+        "https://vtpass.com:8443",
+        "http://localhost:4000/api/",
+        "http://127.9.9.9",
+        "http://[::1]:4000",
+    ],
+)
+def test_provider_urls_that_are_taken(where: Where, url: str) -> None:
+    assert load_settings(bill_provider="vtpass", bill_provider_api_url=url).providers[0].api_url == url
+
+
+def test_production_takes_a_real_provider_and_longer_times(where: Where) -> None:
+    where.environment(APP_ENV="production", BILL_PROVIDER="vtpass", BILL_PROVIDER_MAX_PROCESSING="601")
+    where.environment(NOT_FOUND_SPACING="60")
+    assert load_settings().app_env == "production"
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+SECONDS = ["0", "-1", "nan", "inf", "1e400", "31622401", "soon", "1,2"]
+TIMES = [
+    "BILL_PROVIDER_TIMEOUT",
+    "BILL_PROVIDER_MAX_PROCESSING",
+    "NOT_FOUND_SPACING",
+    "REVIEW_AFTER",
+    "PENDING_LIMIT",
+    "SWEEP_INTERVAL",
+    "LEASE_SECONDS",
+    "VERIFY_TIMEOUT",
+]
+FLAGS = [
+    "ENABLE_NOTIFICATIONS",
+    "ENABLE_WEBHOOKS",
+    "STRICT_VALIDATION",
+    "VERIFY_METER",
+    "WEBHOOK_ALLOW_PRIVATE",
+]
+SUMS = ["MIN_AMOUNT", "MAX_AMOUNT", "BREAKER_MAX_IN_DOUBT", "BREAKER_MIN_FLOAT"]
+NO_SUMS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "accepted"),
+    [
+        ("APP_ENV", ["prod", "test"], "must be development or production"),
+        *((name, SECONDS, "must be a number of seconds") for name in TIMES),
+        ("REQUERY_SCHEDULE", [",", "20,", "20,,60", "20;60", "0", "20,-60", "nan", "1," * 100 + "1"], "seconds"),
+        ("QUEUE_CONCURRENCY", ["0", "257", "two"], "must be a whole number from 1 to 256"),
+        ("PORT", ["-1", "65536", "http", "1.5", "tcp://10.0.0.1:80"], "must be a whole number from 0 to 65535"),
+        ("DATABASE_PORT", ["0", "65536", "x"], "must be a whole number from 1 to 65535"),
+        ("REDIS_PORT", ["0", "tcp://10.0.0.1:6379"], "must be a whole number from 1 to 65535"),
+        ("TRUSTED_PROXIES", ["-1", "many"], "must be a whole number from 0 to 100"),
+        ("BREAKER_NOT_FOUND", ["-1", "x"], "must be a whole number from 0 to"),
+        ("HOST", ["a b", "http://x"], "must be an address or a host name"),
+        ("LOG_LEVEL", ["loud"], "must be debug, info, warning, error or critical"),
+        ("LOG_FORMAT", ["xml"], "must be json or console"),
+        ("VERIFY_UNREACHABLE", ["maybe"], "must be refuse or allow"),
+        *((name, ["maybe", "2"], "must be true or false") for name in FLAGS),
+        ("RATE_LIMIT", ["0/minute", "600", "-1/minute", "6/fortnight", "off"], "such as 600/minute"),
+        *((name, NO_SUMS, "must be a plain number") for name in SUMS),
+        ("MIN_AMOUNT", ["0"], "must be more than zero"),
+        ("MIN_AMOUNT", ["100.005"], "no more decimals than NGN"),
+        ("MAX_AMOUNT", ["99999999999"], "must be at most"),
+        ("MIN_AMOUNT", ["1000000.01"], "must be at most MAX_AMOUNT, which is 1000000"),
+        ("MIN_AMOUNT", ["1000001"], "must be at most MAX_AMOUNT"),
+        ("DEFAULT_CURRENCY", ["ngn", "XXX", "naira"], "must be one of"),
+        ("BILL_PROVIDER_PHONE", ["12", "0801 234 5678", "x"], "must be 7 to 15 digits"),
+        ("BILL_PROVIDER", ["vtpas", "VTPASS", " vtpass"], "plug-in (none is installed) (did you mean vtpass?)"),
+        ("BILL_PROVIDERS", ["vtpass,", "vtpass,nobody"], "must be sandbox, vtpass, buypower or a plug-in"),
+        ("BILL_PROVIDERS", ["vtpass,vtpass"], "must name each provider once"),
+        ("LEASE_SECONDS", ["29", "30", "31"], "longer than BILL_PROVIDER_TIMEOUT, which is 30 s"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_by_name(where: Where, name: str, texts: list[str], accepted: str) -> None:
+    for text in texts:
+        where.environment(**{name: text})
+        line = refusal()
+        assert line.startswith(f"The setting {name} "), text
+        assert accepted in line, text
+
+
+WRONG_API_URLS = [
+    f"ftp://user:{SECRET}@vtpass.com",
+    f"vtpass.com/{SECRET}",
+    f"https://user:{SECRET}@vtpass.com",
+    f"https://{SECRET}@vtpass.com",
+    f"https://vtpass.com?key={SECRET}",
+    f"https://vtpass.com#{SECRET}",
+    f"http://vtpass.com/{SECRET}",
+    "http://127.0.0.1@vtpass.com",
+    "http://127.0.0.1\\@vtpass.com",
+    "http://127.0.0.1.vtpass.com",
+    "http://localhost.vtpass.com",
+    "http://0.0.0.0:4000",
+    "http://10.0.0.1",
+    "http://[::1",
+    "http://localhost:port",
+    "https://",
+    "https://a b",
+    SECRET,
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["BILL_PROVIDER_API_URL", "VTPASS_API_URL", "BUYPOWER_API_URL", "ACME_API_URL"]
+)
+@pytest.mark.parametrize("url", WRONG_API_URLS)
+def test_a_provider_url_that_could_leak_or_mislead_is_refused(where: Where, name: str, url: str) -> None:
+    where.plug_in("acme")
+    where.environment(BILL_PROVIDER="acme" if name.startswith("ACME") else "vtpass", **{name: url})
+    assert refusal().startswith(f"The setting {name} is not accepted: it must be a")
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        *(
+            ("DATABASE_URL", url)
+            for url in (
+                f"mysql://root:{SECRET}@db/shop",
+                f"postgresql+psycopg://ada:{SECRET}@db/shop",
+                f"POSTGRESQL://ada:{SECRET}@db/shop",
+                f"postgresql:ada:{SECRET}",
+                f"host=db password={SECRET}",
+                "shop.db",
+                "sqlite:shop.db",
+                "sqlite://shop.db",
+                "sqlite:///",
+                "sqlite:///shop.db?mode=ro",
+                "sqlite+pysqlite:///shop.db",
+            )
+        ),
+        *(("REDIS_URL", url) for url in (f"http://:{SECRET}@r", f"{SECRET}@r:6379", "redis://", "redis:/r")),
+        *(("WEBHOOK_URL", url) for url in (f"ftp://x/{SECRET}", f"shop.example/{SECRET}", "https://")),
+        *(("SMTP_URL", url) for url in (f"mail://u:{SECRET}@m", f"u:{SECRET}@m:25")),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_without_repeating_it(where: Where, name: str, url: str) -> None:
+    where.environment(**{name: url})
+    line = refusal()
+    assert line.startswith(f"The setting {name} is not accepted: it must ")
+    if name == "DATABASE_URL":
+        where.environment(DATABASE_URL="")
+        assert refusal(database_url=url) == line
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"DATABASE_NAME": "shop"}, ["DATABASE_HOST", "DATABASE_NAME"]),
+        ({"DATABASE_HOST": "db"}, ["DATABASE_NAME", "DATABASE_HOST"]),
+        ({"DATABASE_HOST": "db", "DATABASE_NAME": "s", "DATABASE_PASSWORD": SECRET}, ["DATABASE_USERNAME"]),
+        ({"REDIS_PORT": "6379"}, ["REDIS_HOST", "REDIS_PORT"]),
+        ({"REDIS_URL": f"redis://:{SECRET}@a:6379", "REDIS_HOST": "b"}, ["REDIS_HOST", "REDIS_URL"]),
+        (
+            {"REDIS_URL": "redis://a:6379", "REDIS_HOST": "a", "REDIS_PORT": "6380"},
+            ["REDIS_PORT", "REDIS_URL"],
+        ),
+        ({"BILL_PROVIDER_TIMEOUT": "60"}, ["LEASE_SECONDS", "BILL_PROVIDER_TIMEOUT"]),
+        ({"APP_ENV": "production"}, ["BILL_PROVIDER ", "APP_ENV"]),
+        ({"APP_ENV": "production", "BILL_PROVIDERS": "vtpass,sandbox"}, ["BILL_PROVIDERS ", "APP_ENV"]),
+        (
+            {"APP_ENV": "production", "BILL_PROVIDER": "vtpass", "BILL_PROVIDER_MAX_PROCESSING": "599"},
+            ["BILL_PROVIDER_MAX_PROCESSING", "APP_ENV"],
+        ),
+        (
+            {"APP_ENV": "production", "BILL_PROVIDER": "vtpass", "NOT_FOUND_SPACING": "59.9"},
+            ["NOT_FOUND_SPACING", "APP_ENV"],
+        ),
+        ({"BILL_PROVIDERS": "vtpass", "BILL_PROVIDER": "buypower"}, ["BILL_PROVIDER ", "BILL_PROVIDERS"]),
+        (
+            {"BILL_PROVIDERS": "vtpass", "BILL_PROVIDER_API_KEY": SECRET},
+            ["BILL_PROVIDER_API_KEY", "BILL_PROVIDERS"],
+        ),
+        (
+            {"BILL_PROVIDER": "vtpass", "BILL_PROVIDER_API_KEY": SECRET, "VTPASS_API_KEY": SECRET + "2"},
+            ["VTPASS_API_KEY", "BILL_PROVIDER_API_KEY"],
+        ),
+        ({"BILL_PROVIDER_SECRET_KEY": SECRET}, ["BILL_PROVIDER ", "BILL_PROVIDER_SECRET_KEY"]),
+        ({"BUYPOWER_API_KEY": SECRET}, ["BILL_PROVIDER ", "BUYPOWER_*"]),
+        ({"DEFAULT_CURRENCY": "JPY", "MIN_AMOUNT": "100.5"}, ["MIN_AMOUNT", "JPY"]),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    where: Where, values: dict[str, str], names: list[str]
+) -> None:
+    where.environment(**values)
+    line = refusal()
+    assert line.startswith(f"The setting {names[0].strip()} ")
+    assert all(name in line for name in names)
+
+
+@pytest.mark.parametrize("value", [f"{SECRET}\n", f"a\x00{SECRET}"[2:] + "\x1b", f"{SECRET}\r\nX-Header: 1"])
+def test_a_value_with_a_line_break_is_refused(where: Where, value: str) -> None:
+    where.environment(PAYSTACK_SECRET_KEY=value)
+    assert refusal().startswith("The setting PAYSTACK_SECRET_KEY is not accepted")
+
+
+def test_a_value_that_is_no_text_is_refused(where: Where) -> None:
+    where.environment(WEBHOOK_SECRET=f"{SECRET}\udcff")
+    assert refusal().startswith("The setting WEBHOOK_SECRET ")
+
+
+def test_amounts_are_never_floats(where: Where) -> None:
+    for wrong in (100.0, True, float("nan")):
+        assert refusal(min_amount=wrong).startswith("The setting MIN_AMOUNT ")
+
+
+def test_every_wrong_setting_is_in_the_fields(where: Where) -> None:
+    where.environment(PORT="x", LOG_LEVEL="loud", WEBHOOK_URL=SECRET)
+    with pytest.raises(BadSetting) as caught:
+        load_settings()
+    assert set(caught.value.fields) == {"PORT", "LOG_LEVEL", "WEBHOOK_URL"}
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+# --- unknown names ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BILL_PROVIDER_TIMEOUTS", "BILL_PROVIDER_TIMEOUT"),
+        ("bill_provider_timeout", "BILL_PROVIDER_TIMEOUT"),
+        ("BILL_PROVIDERS_API_KEY", "BILL_PROVIDER_API_KEY"),
+        ("VTPASS_KEY", "VTPASS_API_KEY"),
+        ("BUYPOWER_TOKEN", None),
+        ("REQUERY_SCHEDULES", "REQUERY_SCHEDULE"),
+        ("BREAKER_NOTFOUND", "BREAKER_NOT_FOUND"),
+        ("NOT_FOUND_SPACE", "NOT_FOUND_SPACING"),
+        ("QUEUE_CONCURENCY", "QUEUE_CONCURRENCY"),
+        ("VERIFY_METRE", "VERIFY_METER"),
+        ("WEBHOOK_URLS", "WEBHOOK_URL"),
+        ("SWEEP_INTERVALL", "SWEEP_INTERVAL"),
+        ("LEASE_SECOND", "LEASE_SECONDS"),
+        ("PAYSTACK_SECRET", "PAYSTACK_SECRET_KEY"),
+        ("SANDBOX_BOOKS", "SANDBOX_BOOK"),
+    ],
+)
+def test_an_unknown_variable_that_is_meant_for_us_is_refused(
+    where: Where, name: str, meant: str | None
+) -> None:
+    where.environment(**{name: SECRET})
+    line = refusal()
+    assert line.startswith(f"There is no setting {name}, which stands in the environment")
+    if meant:
+        assert line.endswith(f"(did you mean {meant}?).")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DATABASE_POOL",
+        "REDIS_PASSWORD",
+        "LOG_FILE",
+        "PORTS",
+        "QUEUE_URL",
+        "WEBHOOK_PORT",
+        "SANDBOX_ROOT",
+        "SANDBOX_ID",
+        "VERIFY_SSL",
+        "PAYSTACK_PUBLIC_KEY",
+        "LEASE_ID",
+        "SWEEP_DIR",
+        "APP_NAME",
+        "RATE_LIMITS",
+        "PLUG_IN_ACCOUNTS",
+        "database_url",
+        "ACME_API_KEY",
+    ],
+)
+def test_variables_of_other_software_are_let_be(where: Where, name: str) -> None:
+    where.environment(**{name: "x"})
+    assert load_settings().port == 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("PROT=1", "There is no setting PROT, which stands in .env (did you mean PORT?)."),
+        ("port=1", "There is no setting port, which stands in .env (did you mean PORT?)."),
+        ("FLASK_DEBUG=1", "There is no setting FLASK_DEBUG, which stands in .env."),
+        ("PLUG_IN_ACCOUNTS=x", "There is no setting PLUG_IN_ACCOUNTS, which stands in .env."),
+        ("ACME_API_KEY=x", "There is no setting ACME_API_KEY, which stands in .env."),
+        (f"{SECRET}==", "Something in .env is not the name of any setting."),
+        (f"redis://:{SECRET}@h/?db=1", "Something in .env is not the name of any setting."),
+        ("# fine\n\n \n PORT", "Line 4 of .env is not accepted: it must be NAME=value."),
+        (f"PORT 3000 {SECRET}", "Line 1 of .env is not accepted: it must be NAME=value."),
+        (f"PORT='3000 {SECRET}", "Line 1 of .env is not accepted: it must be NAME=value."),
+        ("PORT=1\nPORT=2", "Line 2 of .env contradicts an earlier one: give one of the two."),
+        ("REDIS_URL=redis://:${PASSWORD}@r", "Line 1 of .env is not accepted: nothing expands ${...} there."),
+        (f'WEBHOOK_SECRET="{SECRET}\\n"', "The setting WEBHOOK_SECRET is not accepted"),
+    ],
+)
+def test_a_dotenv_that_is_not_understood_is_refused(where: Where, text: str, line: str) -> None:
+    where.dotenv(text)
+    assert refusal().startswith(line)
+
+
+def test_a_dotenv_that_says_the_same_twice_is_taken(where: Where) -> None:
+    where.dotenv("PORT=1\r\nPORT=1\r\n")
+    assert load_settings().port == 1
+
+
+def test_a_dotenv_that_cannot_be_read_is_refused(where: Where) -> None:
+    (where.folder / ".env").write_bytes(b"PORT=\xff\xfe")
+    assert refusal() == "The file .env can't be read: it is not UTF-8."
+    (where.folder / ".env").unlink()
+    (where.folder / ".env").symlink_to(".env")
+    assert refusal().startswith("The file .env can't be read: ")
+
+
+def test_an_unknown_argument_is_refused(where: Where) -> None:
+    assert refusal(prot=1) == "There is no setting prot, which stands in the call (did you mean PORT?)."
+
+
+# --- showing ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_secret_is_shown(where: Where) -> None:
+    where.plug_in("acme")
+    keys = ["API_KEY", "PUBLIC_KEY", "SECRET_KEY"]
+    secrets = [f"{name}_{key}" for name in ("VTPASS", "BUYPOWER", "ACME") for key in keys]
+    where.environment(BILL_PROVIDERS="acme,vtpass", WEBHOOK_SECRET=SECRET, PAYSTACK_SECRET_KEY=SECRET)
+    where.environment(**dict.fromkeys(secrets, SECRET), ACME_API_URL="https://acme.example")
+    where.environment(
+        WEBHOOK_URL=f"https://hooks.example/T1/{SECRET}?t={SECRET}", SMTP_URL=f"smtp://{SECRET}@m:25"
+    )
+    where.environment(REDIS_URL=f"redis://{SECRET}:{SECRET}@r:6379/1", DATABASE_PASSWORD=SECRET)
+    where.environment(DATABASE_HOST="db", DATABASE_NAME="shop", DATABASE_USERNAME="ada")
+    settings = load_settings()
+    shown = masked(settings)
+    assert set(shown) == {*SETTING_NAMES, "ACME_API_URL", *(f"ACME_{key}" for key in keys)}
+    assert [shown[name] for name in [*secrets, "DATABASE_PASSWORD", "WEBHOOK_SECRET"]] == ["***"] * 11
+    assert shown["DATABASE_URL"] == "postgresql://ada:***@db:5432/shop"
+    assert shown["REDIS_URL"] == "redis://***@r:6379/1"
+    assert shown["WEBHOOK_URL"] == "https://hooks.example/***?***"
+    assert shown["SMTP_URL"] == "smtp://***@m:25"
+    assert shown["ACME_API_URL"] == "https://acme.example"
+    assert (shown["BILL_PROVIDERS"], shown["BILL_PROVIDER"]) == ("acme,vtpass", None)
+    for text in (json.dumps(shown), repr(settings), str(settings), repr(settings.providers)):
+        assert SECRET not in text
+
+
+def test_what_is_no_secret_is_shown_as_it_is_set(where: Where) -> None:
+    where.environment(LEASE_SECONDS="61.5", MIN_AMOUNT="100.50", RATE_LIMIT="0", SANDBOX_BOOK="a/b.db")
+    shown = masked(load_settings("sqlite:///sh@op.db"))
+    expected = {
+        "DATABASE_URL": "sqlite:///sh@op.db",
+        "LEASE_SECONDS": 61.5,
+        "BILL_PROVIDER_TIMEOUT": 30,
+        "MIN_AMOUNT": "100.50",
+        "RATE_LIMIT": "0",
+        "REQUERY_SCHEDULE": "20,60,120,300,600,1200,2400,3600",
+        "SANDBOX_BOOK": "a/b.db",
+        "VERIFY_METER": True,
+        "REDIS_URL": None,
+        "BILL_PROVIDERS": None,
+        "BILL_PROVIDER": "sandbox",
+    }
+    assert {name: shown[name] for name in expected} == expected
+
+
+def test_what_is_shown_can_be_set_again(where: Where) -> None:
+    settings = load_settings(rate_limit="7/hour", bill_providers="vtpass,buypower", min_amount="5.50")
+    where.environment(**{name: str(value) for name, value in masked(settings).items() if value is not None})
+    assert load_settings() == settings
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql://ada:x%40y@db:5432/shop?sslmode=require",
+            "postgresql://ada:***@db:5432/shop?sslmode=require",
+        ),
+        ("postgresql://ada@db/shop", "postgresql://ada@db/shop"),
+        ("postgresql://ada:@db/shop", "postgresql://ada:***@db/shop"),
+        ("postgresql://:s3cr3t@db/shop", "postgresql://:***@db/shop"),
+        (
+            "postgresql:///shop?host=/run/pg&user=ada&password=s3cr3t",
+            "postgresql:///shop?host=/run/pg&user=ada&***",
+        ),
+        ("postgresql:///shop?p%61ssword=s3cr3t", "postgresql:///shop?***"),
+        ("postgresql:///shop?s3cr3t", "postgresql:///shop?***"),
+        ("postgresql:///shop?options=-cx%3Ds3cr3t&port=1", "postgresql:///shop?***&port=1"),
+        ("postgresql://a:1,b:2/shop", "postgresql://a:1,b:2/shop"),
+        ("postgresql://ada:s3cr3t@[::1]:5432/shop", "postgresql://ada:***@[::1]:5432/shop"),
+        # odd ones, of which only the scheme is shown
+        ("postgresql://ada:s3@cr3t@db/shop", "postgresql://***"),
+        ("postgresql://ada:s3/cr3t@db/shop", "postgresql://***"),
+        ("postgresql://ada:12/s3cr3t@db/shop", "postgresql://***"),
+        ("postgresql://ada:s3?cr3t@db/shop", "postgresql://***"),
+        ("postgresql://ada:s3#cr3t@db/shop", "postgresql://***"),
+        ("postgresql://ada:s3 cr3t@db/shop", "postgresql://***"),
+        ("postgresql://ada:s3cr3t/shop", "postgresql://***"),
+        ("postgresql://db/shop?password=s3@cr3t", "postgresql://***"),
+        ("postgresql://db:1/shop?password=a:s3@cr3t", "postgresql://***"),
+        ("postgresql://ada:[s3cr3t]@db:x/shop", "postgresql://***"),
+    ],
+)
+def test_database_urls_are_shown_without_their_passwords(where: Where, url: str, shown: str) -> None:
+    assert masked(load_settings(url))["DATABASE_URL"] == shown
+
+
+def test_a_masked_url_gives_away_no_password_wherever_its_odd_signs_stand() -> None:
+    for sign in "@:/?#%&=,[]\\ \t\u200b+;'\"":
+        for password in (
+            f"{sign}s3cr3t",
+            f"s3cr3t{sign}",
+            f"s3cr3t{sign}s3cr3t",
+            f"{sign}{sign}s3cr3t{sign}1",
+        ):
+            for url in (
+                f"postgresql://ada:{password}@db:5432/shop",
+                f"postgresql://{password}@db/shop?sslmode=x",
+            ):
+                if url.startswith("postgresql://ada"):
+                    assert "s3cr3t" not in masked_url(url, with_user=True, with_path=True), url
+                assert "s3cr3t" not in masked_url(url, with_path=True), url
+
+
+# --- the example, and what loading costs ------------------------------------------------------------------------------
+
+
+def example() -> dict[str, str]:
+    """The commented settings of `.env.example`, with the defaults that it names."""
+    pairs = re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE.read_text("utf-8"), re.MULTILINE)
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def test_the_example_has_every_setting_and_no_other() -> None:
+    assert sorted(example()) == sorted(SETTING_NAMES)
+
+
+def test_the_example_is_all_comments_with_words_of_explanation(where: Where) -> None:
+    text = EXAMPLE.read_text("utf-8")
+    assert all(line.startswith("#") for line in text.splitlines() if line)
+    assert len(re.findall("^# [a-zA-Z]", text, re.MULTILINE)) > 30
+    where.dotenv(text)
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("name", SETTING_NAMES)
+def test_the_example_names_the_default(where: Where, name: str) -> None:
+    plain = load_settings()
+    where.dotenv(f"{name}={example()[name]}")
+    assert getattr(load_settings(), name.lower()) == getattr(plain, name.lower())
+    assert (example()[name] == "") == (masked(plain)[name] is None)  # "" only where nothing is the default
+
+
+def test_the_example_taken_whole_is_the_default(where: Where) -> None:
+    where.dotenv("\n".join(f"{name}={value}" for name, value in example().items()))
+    assert masked(load_settings()) == masked(Settings())
+    (where.folder / ".env").unlink()
+    assert masked(load_settings()) == masked(Settings())
+
+
+def test_settings_load_no_driver_and_no_door() -> None:
+    heavy = ["sqlalchemy", "psycopg", "redis", "huey", "httpx", "flask", "typer", "rich"]
+    program = f"import sys, billvend.config; print([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,218 @@
+"""The rules of the house, held against every file: who may import what, style, types, and what never gets in."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "billvend"
+
+PURE = frozenset(
+    {
+        *("__future__", "abc", "collections", "dataclasses", "enum", "types", "typing"),
+        *("base64", "binascii", "hashlib", "hmac", "json", "struct", "zlib"),
+        *("bisect", "contextlib", "copy", "functools", "graphlib", "heapq", "itertools", "operator"),
+        *("datetime", "decimal", "fractions", "math", "numbers"),
+        *("re", "string", "textwrap", "unicodedata"),
+    }
+)
+"""The modules that the domain may use: they neither read nor write anything outside, tell no time and draw no lots."""
+
+IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "eval", "exec", "__import__"})
+CLOCKS = frozenset({"now", "today", "utcnow"})
+
+
+def modules_of(*folders: str) -> list[Path]:
+    """Every module in these folders of the package."""
+    return sorted(path for folder in folders for path in (PACKAGE / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The line and the top-level package of every import, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "billvend" if node.level else str(node.module).partition(".")[0]
+
+
+def strangers(source: str) -> list[str]:
+    """What is imported that is neither the standard library nor billvend."""
+    known = sys.stdlib_module_names | {"billvend"}
+    return [f"line {line}: {name}" for line, name in imported(ast.parse(source)) if name not in known]
+
+
+def impurities(source: str) -> list[str]:
+    """Where a module reaches outside, tells the time or draws lots."""
+    tree = ast.parse(source)
+    found = [f"line {line}: {name}" for line, name in imported(tree) if name not in PURE | {"billvend"}]
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="date" | "datetime"), attr=name) if name in CLOCKS:
+                found.append(f"line {node.lineno}: {name}")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="date" | "datetime"))):
+                pass  # found already
+            case ast.Call(func=ast.Attribute(attr=name)) if name in CLOCKS:
+                found.append(f"line {node.lineno}: {name}()")
+            case ast.Call(func=ast.Name(id=name)) if name in IMPURE_CALLS:
+                found.append(f"line {node.lineno}: {name}()")
+    return found
+
+
+@pytest.mark.parametrize("path", modules_of("domain", "ports", "usecases"), ids=name_of)
+def test_core_imports_the_standard_library_and_itself(path: Path) -> None:
+    assert strangers(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", modules_of("domain"), ids=name_of)
+def test_domain_has_no_io_no_clock_no_randomness(path: Path) -> None:
+    assert impurities(path.read_text()) == []
+
+
+def test_there_is_a_core_to_look_at() -> None:
+    assert {path.parent.name for path in modules_of("domain", "ports", "usecases")} >= {
+        "domain",
+        "ports",
+        "usecases",
+    }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sqlalchemy",
+        "import os, redis",
+        "from pydantic.types import Secret",
+        "def late():\n    import httpx",
+        "if TYPE_CHECKING:\n    from rich import console",
+    ],
+)
+def test_strangers_are_seen(source: str) -> None:
+    assert len(strangers(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("import time", "import random", "import uuid", "import secrets", "import os", "import socket"),
+        *("import threading", "import sqlite3", "from os.path import exists", "import sqlalchemy"),
+        *(
+            "datetime.now(UTC)",
+            "clock = datetime.utcnow",
+            "date.today()",
+            "moment.now()",
+            "open('book')",
+            "print(1)",
+        ),
+        "def late():\n    import time",
+    ],
+)
+def test_impurities_are_seen(source: str) -> None:
+    assert len(impurities(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from datetime import UTC, datetime",
+        "import billvend.domain.money",
+        "from collections.abc import Mapping",
+        "later = command.now",
+    ],
+)
+def test_pure_code_passes(source: str) -> None:
+    assert impurities(source) == strangers(source) == []
+
+
+# --- the checkers -----------------------------------------------------------------------------------------------------
+
+
+def run(*command: str) -> None:
+    """Run a checker at the root of the project; show what it says when it finds something."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(command)}\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.mark.tools
+def test_imports_point_inwards() -> None:
+    run(str(Path(sys.executable).with_name("lint-imports")))
+
+
+@pytest.mark.tools
+@pytest.mark.timeout(600)  # the first time, mypy reads all the libraries too
+def test_types() -> None:
+    run(sys.executable, "-m", "mypy")
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("command", ["check", "format --check"])
+def test_style(command: str) -> None:
+    run(sys.executable, "-m", "ruff", *command.split())
+
+
+# --- what never gets in -----------------------------------------------------------------------------------------------
+
+# Written so that they don't match themselves.
+UNWANTED = {
+    "the host of a package index": rb"(?i)\b(test\.)?p[y]pi\.(org|python\.org)|p[y]thonhosted\.org|https?://\S+/s[i]mple\b",
+    "a way to a package index": rb"--(extra-)?i[n]dex-url|--f[i]nd-links|PIP_I[N]DEX_URL|UV_(DEFAULT_)?I[N]DEX",
+    "a path of one machine": rb"(?<![\w.~-])/(w[o]rk|r[o]ot|opt/p[y]pi)/",
+}
+
+
+def project_files() -> Iterator[Path]:
+    """What is in the repository or about to be; without git, all that is not in a hidden folder."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        yield from (ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
+        return
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") or name == ".ci"]
+        yield from (Path(folder) / name for name in names)
+
+
+def unwanted_in(content: bytes) -> list[str]:
+    """What is found in a file that should be in none, with its line."""
+    return [
+        f"line {number}: {what}: {match.group().decode()}"
+        for number, line in enumerate(content.split(b"\n"), start=1)
+        for what, pattern in UNWANTED.items()
+        for match in re.finditer(pattern, line)
+    ]
+
+
+def test_no_file_names_a_package_index_or_a_machine() -> None:
+    assert {str(path): found for path in project_files() if (found := unwanted_in(path.read_bytes()))} == {}
+
+
+def test_no_lock_file_with_addresses() -> None:
+    assert [path for path in project_files() if path.name in {"uv.lock", "pylock.toml", "poetry.lock"}] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "https://py{}pi.org/project/x",
+        "url = 'https://files.py{}thonhosted.org/packages/x'",
+        "https://mirror.example/root/s{}imple/",
+        "pip install --i{}ndex-url x",
+        "open('/w{}ork/main/x')",
+        "PATH=/r{}oot/bin:$PATH",
+    ],
+)
+def test_unwanted_lines_are_seen(line: str) -> None:
+    assert len(unwanted_in(line.format("").encode())) == 1
+    assert unwanted_in(b"on PyPI; src/work/x; ~/root/; /workers/") == []

