@@ -84,7 +84,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session(reuse_venv=False, default=False)
+@nox.session(venv_backend="virtualenv", reuse_venv=False, default=False)
 def pins(session: nox.Session) -> None:
     """Write the newest versions that work together to the file of pins."""
     groups = nox.project.dependency_groups(PYPROJECT, "tests", "bench")

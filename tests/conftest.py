@@ -23,7 +23,8 @@ hypothesis.settings.register_profile("billvend", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("billvend")
 
 # The settings of whoever runs the tests are not for the tests.
-for setting in re.findall(r"^#? ?([A-Z_]+)=", (Path(__file__).parent.parent / ".env.example").read_text(), re.MULTILINE):
+SETTINGS = Path(__file__).parent.parent / ".env.example"
+for setting in re.findall(r"^#?([A-Z_]+)=", SETTINGS.read_text(), re.MULTILINE):
     os.environ.pop(setting, None)
 
 

@@ -4,7 +4,6 @@ import decimal
 import math
 import pickle
 import re
-import sys
 import time
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
@@ -133,7 +132,7 @@ def test_money_goes_with_money_only(operation: Any, other: Any) -> None:
 def test_equality_counts_the_currency() -> None:
     assert naira(5) == naira(5)
     assert naira(5) != Money(5, "KES")
-    assert naira(5) != 5
+    assert naira(5) != object()
 
 
 @given(st.integers(), st.integers(), currencies)
@@ -161,32 +160,34 @@ def test_text_is_plain_and_exact(money: Money) -> None:
 # ---------------------------------------------------------------- parse_amount: accepted
 
 
+ACCEPTED: list[tuple[Any, str, int]] = [
+    ("1000", "NGN", 100_000),
+    ("1000.00", "NGN", 100_000),
+    ("1000.5", "NGN", 100_050),
+    ("0.1", "NGN", 10),
+    ("0.01", "NGN", 1),
+    ("0500", "NGN", 50_000),
+    (1000, "NGN", 100_000),
+    (1, "JPY", 1),
+    (1, "KWD", 1000),
+    (Decimal("0.10"), "NGN", 10),
+    (Decimal("1E+3"), "NGN", 100_000),
+    (Decimal(7), "XOF", 7),
+    ("7", "XOF", 7),
+    ("1.000", "KWD", 1000),
+    ("1.5", "TND", 1500),
+    (Decimal("0.001"), "BHD", 1),
+    (Money(5, "NGN"), "NGN", 5),
+    (Money(5, "KWD"), "KWD", 5),
+    ("10000000000.00", "NGN", LARGEST_MINOR),
+    (Decimal("1E+10"), "NGN", LARGEST_MINOR),
+    (10**12, "JPY", LARGEST_MINOR),
+    ("0" * (LONGEST_TEXT - 1) + "1", "NGN", 100),
+]
+
+
 @pytest.mark.parametrize(
-    ("value", "currency", "minor"),
-    [
-        ("1000", "NGN", 100_000),
-        ("1000.00", "NGN", 100_000),
-        ("1000.5", "NGN", 100_050),
-        ("0.1", "NGN", 10),
-        ("0.01", "NGN", 1),
-        ("0500", "NGN", 50_000),
-        (1000, "NGN", 100_000),
-        (1, "JPY", 1),
-        (1, "KWD", 1000),
-        (Decimal("0.10"), "NGN", 10),
-        (Decimal("1E+3"), "NGN", 100_000),
-        (Decimal(7), "XOF", 7),
-        ("7", "XOF", 7),
-        ("1.000", "KWD", 1000),
-        ("1.5", "TND", 1500),
-        (Decimal("0.001"), "BHD", 1),
-        (Money(5, "NGN"), "NGN", 5),
-        (Money(5, "KWD"), "KWD", 5),
-        ("10000000000.00", "NGN", LARGEST_MINOR),
-        (Decimal("1E+10"), "NGN", LARGEST_MINOR),
-        (10**12, "JPY", LARGEST_MINOR),
-        ("0" * (LONGEST_TEXT - 1) + "1", "NGN", 100),
-    ],
+    ("value", "currency", "minor"), ACCEPTED, ids=[f"{currency} {value!r}" for value, currency, _ in ACCEPTED]
 )
 def test_exact_positive_amounts_are_accepted(value: Any, currency: str, minor: int) -> None:
     assert parse_amount(value, currency) == Money(minor, currency)
@@ -393,14 +394,16 @@ def test_refusals_speak_of_the_currency_asked_for(value: Any, currency: str, why
 
 @pytest.mark.parametrize("form", [str, lambda m: m.major, lambda m: m], ids=["text", "Decimal", "Money"])
 def test_limits_are_inclusive(form: Any) -> None:
-    limits = {"minimum": naira(10_000), "maximum": naira(20_000)}
+    def read(kobo: int) -> Money:
+        return parse_amount(form(naira(kobo)), minimum=naira(10_000), maximum=naira(20_000))
+
     for kobo in (10_000, 15_000, 20_000):
-        assert parse_amount(form(naira(kobo)), **limits) == naira(kobo)
+        assert read(kobo) == naira(kobo)
     with pytest.raises(InvalidAmount, match=re.escape("at least NGN 100.00")):
-        parse_amount(form(naira(9_999)), **limits)
+        read(9_999)
     for kobo in (20_001, 10**40):
         with pytest.raises(InvalidAmount, match="at most"):
-            parse_amount(form(naira(kobo)), **limits)
+            read(kobo)
 
 
 def test_a_limit_never_lifts_the_ceiling() -> None:
@@ -413,16 +416,16 @@ def test_a_refusal_names_the_limit_that_holds_even_for_absurd_amounts() -> None:
         parse_amount(Decimal("1e400"), maximum=naira(20_000))
 
 
-@pytest.mark.parametrize("limit", ["minimum", "maximum"])
-def test_a_limit_in_another_currency_is_a_bug_of_the_caller(limit: str) -> None:
+def test_a_limit_in_another_currency_is_a_bug_of_the_caller() -> None:
     with pytest.raises(UnlikeCurrencies):
-        parse_amount("500", **{limit: Money(1, "KES")})  # type: ignore[arg-type]
+        parse_amount("500", minimum=Money(1, "KES"))
+    with pytest.raises(UnlikeCurrencies):
+        parse_amount("500", maximum=Money(10**9, "KES"))
 
 
 def test_the_ceiling_leaves_room_for_sums() -> None:
     assert 9_000 * LARGEST_MINOR < 2**53
     assert 9_000_000 * LARGEST_MINOR < 2**63 - 1
-    assert LARGEST_MINOR < sys.float_info.max
 
 
 @given(st.text() | st.text("0123456789.,-+eE_ \u0661\uff15\0", max_size=50))

@@ -53,7 +53,9 @@ class Gate:
 class Consumption:
     """A thread that consumes."""
 
-    def __init__(self, source: Queue, handlers: Mapping[QueueName, Callable[[Hint], None]], threads: int) -> None:
+    def __init__(
+        self, source: Queue, handlers: Mapping[QueueName, Callable[[Hint], None]], threads: int
+    ) -> None:
         self.stop = threading.Event()
         self._thread = threading.Thread(
             target=lambda: source.consume(handlers, threads=threads, stop=self.stop), name="consumption"
@@ -93,7 +95,9 @@ def hand_over(target: Queue, name: QueueName, hints: Sequence[Hint]) -> None:
 
 
 def some_hints(count: int) -> list[Hint]:
-    return [Hint(user_id=f"user-{number % 7}", transaction_id=f"transaction-{number}") for number in range(count)]
+    return [
+        Hint(user_id=f"user-{number % 7}", transaction_id=f"transaction-{number}") for number in range(count)
+    ]
 
 
 class Clock:

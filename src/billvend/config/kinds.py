@@ -100,7 +100,7 @@ def _whole(least: int, most: int) -> Accepts:
 Flag = Annotated[bool, Accepts("true or false")]
 Seconds = Annotated[
     float,
-    Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False),
+    Field(gt=0, le=LONGEST_SECONDS),
     Accepts(f"a number of seconds, more than 0 and at most {LONGEST_SECONDS}"),
 ]
 Schedule = Annotated[

@@ -37,7 +37,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
     values, and for `${...}`, which other readers of such files expand.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = path.read_text("utf-8")
     except (FileNotFoundError, IsADirectoryError):  # a folder called .env is somebody's virtual environment
         return {}
     except UnicodeDecodeError:
@@ -50,7 +50,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
             continue
         blank = entry.original.string.removesuffix(entry.original.string.lstrip())
         where = "Line {} of .env".format(entry.original.line + blank.count("\n"))
-        if entry.key is None or entry.value is None or entry.error:
+        if entry.key is None or entry.value is None:
             raise BadSetting(f"{where} is not accepted: it must be NAME=value.")
         if found.get(entry.key, entry.value) != entry.value:
             raise BadSetting(f"{where} contradicts an earlier one: give one of the two.")

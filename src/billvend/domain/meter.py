@@ -13,7 +13,11 @@ def parse_meter(value: object) -> str:
     """A meter number: text of 10 to 16 ASCII digits, leading zeros kept. Raises `InvalidMeter`."""
     if isinstance(value, str) and _METER.fullmatch(value):
         return value
-    reason = "must be 10 to 16 digits" if isinstance(value, str) else "must be text, so that leading zeros are kept"
+    reason = (
+        "must be 10 to 16 digits"
+        if isinstance(value, str)
+        else "must be text, so that leading zeros are kept"
+    )
     raise InvalidMeter(
         f"The meter number {quoted(value)} is not accepted: it {reason}.", fields={"meterNumber": reason}
     )
@@ -25,4 +29,6 @@ def parse_vend_type(value: object) -> VendType:
         if isinstance(value, str) and value.lower() == vend_type:
             return vend_type
     reason = f"must be {' or '.join(VendType)}"
-    raise ValidationFailed(f"The vend type {quoted(value)} is not accepted: it {reason}.", fields={"vendType": reason})
+    raise ValidationFailed(
+        f"The vend type {quoted(value)} is not accepted: it {reason}.", fields={"vendType": reason}
+    )

@@ -15,7 +15,9 @@ from billvend.domain.quote import quoted
 
 CURRENCIES: Final = MappingProxyType(
     dict.fromkeys(("JPY", "RWF", "UGX", "XAF", "XOF"), 0)
-    | dict.fromkeys(("BWP", "EGP", "ETB", "EUR", "GBP", "GHS", "KES", "MAD", "NGN", "TZS", "USD", "ZAR", "ZMW"), 2)
+    | dict.fromkeys(
+        ("BWP", "EGP", "ETB", "EUR", "GBP", "GHS", "KES", "MAD", "NGN", "TZS", "USD", "ZAR", "ZMW"), 2
+    )
     | dict.fromkeys(("BHD", "JOD", "KWD", "TND"), 3)
 )
 """The currencies that billvend keeps wallets in, each with its decimals.
@@ -51,7 +53,7 @@ class NotAnAmount(InvalidAmount, TypeError):
     """
 
 
-def decimals(currency: str) -> int:
+def decimals(currency: object) -> int:
     """How many decimals a currency has: 2 for NGN. Raises `UnsupportedCurrency`; codes are upper case."""
     if not isinstance(currency, str) or currency not in CURRENCIES:
         reason = f"must be one of {', '.join(sorted(CURRENCIES))}"
@@ -77,7 +79,7 @@ class Money:
     """The ISO 4217 code, upper case."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.amount_minor, bool) or not isinstance(self.amount_minor, int):
+        if type(self.amount_minor) is not int:  # isinstance() takes a bool for one
             raise TypeError(f"amount_minor must be an int of minor units, not {quoted(self.amount_minor)}")
         decimals(self.currency)
 
@@ -154,7 +156,9 @@ def parse_amount(
                     refuse(f"must have at most {LONGEST_TEXT} characters")
                 if not _PLAIN.fullmatch(value):
                     example = Money(1000 * 10**places, currency)
-                    refuse(f"must be a plain number such as {example}, without signs, spaces, commas or exponents")
+                    refuse(
+                        f"must be a plain number such as {example}, without signs, spaces, commas or exponents"
+                    )
             number = Decimal(value)
             if not number.is_finite():
                 refuse("must be a finite number")
@@ -167,7 +171,9 @@ def parse_amount(
             numerator, denominator = number.as_integer_ratio()
             minor = numerator * 10**places // denominator  # exact: the denominator divides the power of ten
         case _:
-            refuse("must be a string, an int or a Decimal (a float can't hold kobo exactly)", kind=NotAnAmount)
+            refuse(
+                "must be a string, an int or a Decimal (a float can't hold kobo exactly)", kind=NotAnAmount
+            )
     amount = Money(minor, currency)
     if minor <= 0:
         refuse("must be more than zero")

@@ -16,10 +16,8 @@ def quoted(value: object) -> str:
             text = ascii(value[:LONGEST])
         case bool():
             text = str(value)
-        case int() if (
-            value.bit_length() > 4 * LONGEST
-        ):  # str() of a very large int is slow, and refused by Python
-            text = "a very large number"
+        case int() if value.bit_length() > 4 * LONGEST:
+            text = "a very large number"  # str() of one is slow, and in the end refused by Python
         case int() | Decimal():
             text = str(value)
         case _:

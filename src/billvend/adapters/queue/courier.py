@@ -16,7 +16,7 @@ from billvend.adapters.queue.outage import Outage
 from billvend.ports.queue import QueueName
 
 PATIENCE_SECONDS = 0.2
-"""How long a caller waits in all (design, section 6)."""
+"""How long a caller waits in all, unless it was told otherwise."""
 REST_SECONDS = 1.0
 """After a failure nobody tries for so long: a hundred calls in a row must not wait a hundred times."""
 LETTER_MESSAGES = 1000
@@ -41,6 +41,7 @@ class Courier:
         outage: Outage,
         *,
         clock: Callable[[], float] = time.monotonic,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """`put` may block and raise; it returns how many of the messages, the first ones, were taken.
 
@@ -49,6 +50,7 @@ class Courier:
         self._put = put
         self._outage = outage
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._letters: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -57,8 +59,8 @@ class Courier:
         self._closed = False
 
     def hand_over(self, queue_name: QueueName, messages: Sequence[bytes]) -> int:
-        """Returns how many messages, the first ones, have surely arrived. Returns within `PATIENCE_SECONDS`."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Returns how many messages, the first ones, have surely arrived. Returns in `patience_seconds`."""
+        deadline = time.monotonic() + self._patience_seconds
         arrived = 0
         for start in range(0, len(messages), LETTER_MESSAGES):
             letter = _Letter(queue_name, messages[start : start + LETTER_MESSAGES])
@@ -75,7 +77,7 @@ class Courier:
             thread, self._thread = self._thread, None
         self._letters.put(None)
         if thread is not None:
-            thread.join(PATIENCE_SECONDS)
+            thread.join(self._patience_seconds)
 
     def _send(self, letter: _Letter, deadline: float) -> int:
         with self._lock:
@@ -101,7 +103,7 @@ class Courier:
             if not letter.arrived.cancel() and letter.arrived.done():
                 return letter.arrived.result()  # it arrived just now
             self._stuck = True
-        self._outage.begin(f"no answer within {PATIENCE_SECONDS} s")
+        self._outage.begin(f"no answer within {self._patience_seconds} s")
         return 0
 
     def _carry(self) -> None:

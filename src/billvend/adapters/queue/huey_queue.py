@@ -4,11 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack
 
 from billvend.adapters.queue.background import in_background
 from billvend.adapters.queue.consumer import HintConsumer, HintHuey
-from billvend.adapters.queue.courier import Courier
+from billvend.adapters.queue.courier import PATIENCE_SECONDS, Courier
 from billvend.adapters.queue.outage import Outage
 from billvend.adapters.queue.storages import HintStorage
 from billvend.adapters.queue.wire import encode
@@ -19,6 +20,8 @@ DEPTH_SECONDS = 1.0
 """How long `depth` waits; no customer waits for it."""
 HEALTH_CHECK_SECONDS = 10.0
 """How often workers that died are replaced."""
+SIGNAL_SECONDS = 0.5
+"""How late a signal handler may run."""
 
 logger = logging.getLogger("billvend.queue")
 
@@ -33,10 +36,12 @@ class HueyQueue:
         sending: Mapping[QueueName, HintStorage],
         receiving: Callable[[QueueName], AbstractContextManager[HintStorage]],
         clock: Callable[[], float] = time.monotonic,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """`sending` storages give up soon; `receiving` opens a patient one, so that neither waits for the other.
 
-        Neither may touch its server or file before it is used. `clock` counts seconds.
+        Neither may touch its server or file before it is used. `clock` counts seconds; `patience_seconds` is how long
+        `enqueue` waits.
         """
         self._backend = backend
         self._sending = sending
@@ -45,6 +50,7 @@ class HueyQueue:
             lambda queue, messages: sending[queue].put(messages),
             Outage(f"Handing hints to {backend}"),
             clock=clock,
+            patience_seconds=patience_seconds,
         )
 
     @property
@@ -83,11 +89,12 @@ class HueyQueue:
             lambda: self._supervise(handlers, threads, stop), name="billvend-consumers"
         )
         try:
-            supervision.result()
+            _await(supervision)
         except BaseException:
             stop.set()
-            supervision.exception()
+            _await(supervision)
             raise
+        supervision.result()
 
     def close(self) -> None:
         """See `Queue.close`."""
@@ -117,6 +124,13 @@ class HueyQueue:
             finally:
                 for consumer in consumers:
                     consumer.stop(graceful=True)
+
+
+def _await(supervision: Future[None]) -> None:
+    # A signal that comes just before the interpreter begins to wait is noted, but its handler runs only when the
+    # wait is over: the wait must not be endless, or that SIGTERM would be.
+    while not supervision.done():
+        wait([supervision], timeout=SIGNAL_SECONDS)
 
 
 def _silence_huey() -> None:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from huey.storage import MemoryStorage
 
+from billvend.adapters.queue.courier import PATIENCE_SECONDS
 from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.queue.storages import HintStorage, storage_name
 from billvend.ports.queue import QueueName
@@ -55,9 +56,15 @@ class _MemoryHints(MemoryStorage):  # type: ignore[misc]
                     self.flush_queue()
 
 
-def memory_queue(*, clock: Callable[[], float] = monotonic) -> HueyQueue:
+def memory_queue(
+    *, clock: Callable[[], float] = monotonic, patience_seconds: float = PATIENCE_SECONDS
+) -> HueyQueue:
     """Hints for this process alone. While it does not consume a queue, hints for that queue are not handed over."""
     storages = {queue: _MemoryHints(queue) for queue in QueueName}
     return HueyQueue(
-        "memory", sending=storages, receiving=lambda queue: storages[queue].reading(), clock=clock
+        "memory",
+        sending=storages,
+        receiving=lambda queue: storages[queue].reading(),
+        clock=clock,
+        patience_seconds=patience_seconds,
     )

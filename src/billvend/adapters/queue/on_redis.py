@@ -50,13 +50,15 @@ class _RedisHints(RedisStorage):  # type: ignore[misc]
         self.pool.disconnect()
 
 
-def redis_queue(url: str, *, clock: Callable[[], float] = monotonic) -> HueyQueue:
+def redis_queue(
+    url: str, *, clock: Callable[[], float] = monotonic, patience_seconds: float = PATIENCE_SECONDS
+) -> HueyQueue:
     """Hints on the server at `url` (`redis://`, `rediss://` or `unix://`), which need not be there yet.
 
     Installations that share a server need a database number each, as in `redis://host/1`. Raises `BadSetting` for a
     URL that no server could have; the message does not repeat it, since it may hold a password.
     """
-    sending_pool = _pool(url, timeout_seconds=PATIENCE_SECONDS)
+    sending_pool = _pool(url, timeout_seconds=patience_seconds)
     return HueyQueue(
         "Redis",
         sending={
@@ -66,6 +68,7 @@ def redis_queue(url: str, *, clock: Callable[[], float] = monotonic) -> HueyQueu
             _RedisHints(storage_name(queue), connection_pool=_pool(url, timeout_seconds=READ_TIMEOUT_SECONDS))
         ),
         clock=clock,
+        patience_seconds=patience_seconds,
     )
 
 

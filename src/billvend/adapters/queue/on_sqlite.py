@@ -64,12 +64,18 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
         return status.st_dev, status.st_ino
 
 
-def sqlite_queue(path: str | os.PathLike[str], *, clock: Callable[[], float] = monotonic) -> HueyQueue:
+def sqlite_queue(
+    path: str | os.PathLike[str],
+    *,
+    clock: Callable[[], float] = monotonic,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> HueyQueue:
     """Hints in the file at `path`, which is made when first needed; its folder must exist."""
     file = os.fspath(path)
     return HueyQueue(
         "SQLite",
-        sending={queue: _SqliteHints(queue, file, patience_seconds=PATIENCE_SECONDS) for queue in QueueName},
+        sending={queue: _SqliteHints(queue, file, patience_seconds=patience_seconds) for queue in QueueName},
         receiving=lambda queue: closing(_SqliteHints(queue, file, patience_seconds=READ_PATIENCE_SECONDS)),
         clock=clock,
+        patience_seconds=patience_seconds,
     )

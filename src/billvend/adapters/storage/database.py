@@ -4,6 +4,7 @@ its errors mean to billvend."""
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,8 @@ class Database:
         self.url = _parsed(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
+        # Putting a statement together costs SQLAlchemy more than the database needs to run it.
+        self._statement = cache(self._writing_statement)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -74,40 +77,45 @@ class Database:
     def _write(self, connection: Connection, table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
         if not rows:
             return
-        names = list(rows[0])
+        names = tuple(rows[0])
+        statement = self._statement(table, names, replace)
+        if self.is_sqlite:
+            connection.execute(statement, list(rows))
+        else:
+            connection.execute(statement, {name: [row[name] for row in rows] for name in names})
+
+    def _writing_statement(self, table: sa.Table, names: tuple[str, ...], replace: bool) -> sa.Insert:
         insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
         if not self.is_sqlite:
             arrays = [
-                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)))
-                for name in names
+                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type))) for name in names
             ]
             insert = insert.from_select(names, sa.select(*arrays))
         if replace:
             keys = {column.name for column in table.primary_key}
             changed = {name: insert.excluded[name] for name in names if name not in keys}
             insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
-        if self.is_sqlite:
-            connection.execute(insert, list(rows))
-        else:
-            connection.execute(insert, {name: [row[name] for row in rows] for name in names})
+        return insert
 
-    def among(
-        self, columns: Sequence[sa.Column[Any]], keys: Sequence[tuple[Any, ...]]
-    ) -> sa.ColumnElement[bool]:
-        """The condition that the columns are one of the keys; one bound value a column, however many keys."""
+    def among(self, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
+        """The condition that the columns are one of the keys given by `keys` when the statement is executed."""
         if self.is_sqlite:
-            listed = sa.func.json_each(json.dumps(keys)).table_valued("value")
+            listed = sa.func.json_each(sa.bindparam("keys", type_=sa.Text())).table_valued("value")
             parts: list[sa.ColumnElement[Any]] = [
                 sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))
             ]
         else:
+            text_array = postgresql.ARRAY(sa.Text())
             parts = [
-                sa.func.unnest(
-                    sa.bindparam(None, [key[place] for key in keys], type_=postgresql.ARRAY(sa.Text()))
-                )
-                for place in range(len(columns))
+                sa.func.unnest(sa.bindparam(f"key_{place}", type_=text_array)) for place in range(len(columns))
             ]
         return sa.tuple_(*columns).in_(sa.select(*parts))
+
+    def keys(self, keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """The values for `among`: one bound value a column, however many keys."""
+        if self.is_sqlite:
+            return {"keys": json.dumps(keys)}
+        return {f"key_{place}": list(column) for place, column in enumerate(zip(*keys, strict=True))}
 
 
 def unavailable(error: DBAPIError) -> Unavailable:

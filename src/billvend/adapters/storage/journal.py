@@ -14,6 +14,7 @@ from billvend.adapters.storage import rows
 from billvend.adapters.storage.database import Database, is_conflict, unavailable
 from billvend.adapters.storage.read import payments_of
 from billvend.adapters.storage.tables import (
+    INSTANT,
     attempts,
     commands as commands_table,
     events,
@@ -25,7 +26,7 @@ from billvend.adapters.storage.tables import (
 )
 from billvend.domain import codec
 from billvend.domain.abilities import Mode
-from billvend.domain.commands import Command, CommandKey, Fund, Pay, Reply, command_key
+from billvend.domain.commands import Command, CommandKey, Fund, Pay, Reply
 from billvend.domain.decide import (
     DOUBLE_CLICK_SECONDS,
     Changes,
@@ -35,7 +36,6 @@ from billvend.domain.decide import (
     Result,
     Snapshot,
     decide,
-    likeness_of,
     wallet_needed,
 )
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
@@ -58,6 +58,7 @@ class SqlJournal:
         self._database = database
         self._reconnect_seconds = reconnect_seconds
         self._stamped: Mode | None = None
+        self._locking = _Statements(database)
 
     def execute(self, commands: Sequence[Command]) -> list[Result]:
         """Carry out the commands in one transaction; see the port."""
@@ -151,13 +152,7 @@ class SqlJournal:
     def _lock_payments(self, connection: Connection, keys: list[tuple[str, str]]) -> list[tuple[str, str]]:
         if not keys:
             return []
-        table = transactions.c
-        found = connection.execute(
-            sa.select(table.user_id, table.transaction_id)
-            .where(self._database.among((table.user_id, table.transaction_id), keys), table.type == "payment")
-            .order_by(table.user_id, table.transaction_id)
-            .with_for_update()
-        )
+        found = connection.execute(self._locking.payments, self._database.keys(keys))
         return [(row.user_id, row.transaction_id) for row in found]
 
     def _lock_wallets(
@@ -165,12 +160,7 @@ class SqlJournal:
     ) -> dict[StreamKey, tuple[Wallet, Head]]:
         if not keys:
             return {}
-        found = connection.execute(
-            sa.select(wallets)
-            .where(self._database.among((wallets.c.user_id, wallets.c.currency), keys))
-            .order_by(wallets.c.user_id, wallets.c.currency)
-            .with_for_update()
-        )
+        found = connection.execute(self._locking.wallets, self._database.keys(keys))
         return {
             wallet_stream(row.user_id, row.currency): (
                 Wallet(row.user_id, Money(row.balance_minor, row.currency)),
@@ -179,21 +169,14 @@ class SqlJournal:
             for row in found
         }
 
-    def _remembered(
-        self, connection: Connection, commands: Sequence[Command]
-    ) -> dict[CommandKey, Remembered]:
-        table = commands_table.c
+    def _remembered(self, connection: Connection, commands: Sequence[Command]) -> dict[CommandKey, Remembered]:
         keys = [(c.user_id, c.operation, c.key) for c in commands]
-        found = connection.execute(
-            sa.select(table.user_id, table.operation, table.key, table.request_hash, table.reply).where(
-                self._database.among((table.user_id, table.operation, table.key), keys)
-            )
-        )
-        by_key = {(row.user_id, row.operation, row.key): row for row in found}
+        found = connection.execute(self._locking.remembered, self._database.keys(keys))
         return {
-            command_key(c): Remembered(row.request_hash, codec.loads(Reply, row.reply))
-            for c in commands
-            if (row := by_key.get((c.user_id, c.operation, c.key))) is not None
+            CommandKey(row.user_id, row.operation, row.key): Remembered(
+                row.request_hash, codec.loads(Reply, row.reply)
+            )
+            for row in found
         }
 
     def _recent(self, connection: Connection, pays: list[Pay]) -> dict[Likeness, datetime]:
@@ -201,27 +184,13 @@ class SqlJournal:
         guarded = [pay for pay in pays if not (pay.key_is_given or pay.allow_duplicate)]
         if not guarded:
             return {}
-        table = transactions.c
         since = min(pay.at for pay in guarded) - timedelta(seconds=DOUBLE_CLICK_SECONDS)
-        found = connection.execute(
-            sa.select(
-                table.user_id, table.meter, table.biller, table.amount_minor, table.currency, table.created_at
-            )
-            .where(
-                self._database.among(
-                    (table.user_id, table.meter), [(pay.user_id, pay.meter) for pay in guarded]
-                ),
-                table.created_at > since,
-                table.status != "reversed",
-            )
-            .order_by(table.created_at)
-        )
-        wanted = {likeness_of(pay) for pay in guarded}
-        recent = {
+        keys = self._database.keys([(pay.user_id, pay.meter) for pay in guarded])
+        found = connection.execute(self._locking.recent, {"since": since, **keys})
+        return {
             Likeness(row.user_id, row.meter, row.biller, row.amount_minor, row.currency): row.created_at
             for row in found
         }
-        return {likeness: at for likeness, at in recent.items() if likeness in wanted}
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -277,8 +246,9 @@ class SqlJournal:
                 if keys:
                     connection.execute(
                         sa.update(transactions)
-                        .where(self._database.among((table.user_id, table.transaction_id), keys))
-                        .values(hinted_at=now)
+                        .where(self._database.among(table.user_id, table.transaction_id))
+                        .values(hinted_at=sa.bindparam("hinted", now)),
+                        self._database.keys(keys),
                     )
         except DBAPIError as error:
             raise unavailable(error) from error
@@ -306,6 +276,41 @@ class SqlJournal:
     def close(self) -> None:
         """Give back the connections."""
         self._database.close()
+
+
+class _Statements:
+    """What a list of commands reads, put together once."""
+
+    def __init__(self, database: Database) -> None:
+        among = database.among
+        table = transactions.c
+        self.payments = (
+            sa.select(table.user_id, table.transaction_id)
+            .where(among(table.user_id, table.transaction_id), table.type == "payment")
+            .order_by(table.user_id, table.transaction_id)
+            .with_for_update()
+        )
+        self.wallets = (
+            sa.select(wallets)
+            .where(among(wallets.c.user_id, wallets.c.currency))
+            .order_by(wallets.c.user_id, wallets.c.currency)
+            .with_for_update()
+        )
+        done = commands_table.c
+        self.remembered = sa.select(
+            done.user_id, done.operation, done.key, done.request_hash, done.reply
+        ).where(among(done.user_id, done.operation, done.key))
+        self.recent = (
+            sa.select(
+                table.user_id, table.meter, table.biller, table.amount_minor, table.currency, table.created_at
+            )
+            .where(
+                among(table.user_id, table.meter),
+                table.created_at > sa.bindparam("since", type_=INSTANT),
+                table.status != "reversed",
+            )
+            .order_by(table.created_at)
+        )
 
 
 class _CommitCutOff(Exception):

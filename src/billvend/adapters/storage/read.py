@@ -1,6 +1,7 @@
 """Payments as the fold of their events, read from the tables."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, cast
 
@@ -22,14 +23,19 @@ def payments_of(
     """The payments with these (user, transaction id), each with the end of its stream."""
     if not keys:
         return {}
-    found = connection.execute(
-        sa.select(events)
-        .where(database.among((events.c.user_id, events.c.stream), keys))
-        .order_by(events.c.user_id, events.c.stream, events.c.seq)
-    )
+    found = connection.execute(_events_of(database), database.keys(keys))
     return {
         key: folded for key, logged in by_stream(found) if (folded := fold_payment(key, logged)) is not None
     }
+
+
+@lru_cache(maxsize=8)
+def _events_of(database: Database) -> sa.Select[Any]:
+    return (
+        sa.select(events)
+        .where(database.among(events.c.user_id, events.c.stream))
+        .order_by(events.c.user_id, events.c.stream, events.c.seq)
+    )
 
 
 def by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[LoggedEvent]]]:

@@ -1,0 +1,1 @@
+"""How fast billvend is, beside the limits of the database that it runs on: `nox -s bench`."""

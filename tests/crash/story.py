@@ -1,0 +1,272 @@
+"""One story, told by a real process that may be killed at any of its points, and by another that picks up the pieces.
+
+A *point* is a place where dying matters: just before and just after each commit, each call of the provider and each
+hand-over to the queue. Time is a clock of the test's own, kept in a file so that the second process goes on from it:
+leases and schedules run out without anybody sleeping.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from billvend import Billvend, BillvendError, Status, open_billvend
+from billvend.config import load_settings
+from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.commands import Command
+from billvend.domain.decide import Result
+from billvend.domain.outcome import Answer
+from billvend.ports.journal import Due, Journal
+from billvend.ports.provider import Order, Provider
+from billvend.ports.queue import Hint, QueueName
+
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+USER = "ada"
+FUNDED = "20000"
+AMOUNT = "500"
+OPEN = [status for status in Status if status not in (Status.COMPLETED, Status.REVERSED)]
+METERS = (
+    "12345678901",  # delivered
+    "201000000000",  # pending, then delivered
+    "300000000000",  # vended, the answer comes too late
+    "400000000000",  # never vended, no answer
+    "600000000001",  # declined
+    "600000000002",  # our float is empty
+    "600000000003",  # vended, the connection is cut
+    "600000000006",  # vended, the token comes later
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """What outlives a process."""
+
+    database_url: str
+    folder: Path
+
+    @property
+    def trace(self) -> Path:
+        """The points that were passed, a line each."""
+        return self.folder / "trace"
+
+    @property
+    def told(self) -> Path:
+        """What the caller was told was done, a line each."""
+        return self.folder / "told"
+
+    @property
+    def book(self) -> Path:
+        """The sandbox's own book."""
+        return self.folder / "sandbox.db"
+
+
+class KeptClock:
+    """A clock that moves when it is told to, and is kept in a file between processes."""
+
+    def __init__(self, file: Path, *, ahead_seconds: float = 0.0) -> None:
+        self._file = file
+        kept = float(file.read_text()) if file.exists() else 0.0
+        self._seconds = kept + ahead_seconds
+        self._ids = 0
+        self._lock = threading.Lock()
+        file.write_text(str(self._seconds))
+
+    def now(self) -> datetime:
+        """A little later at each look, as clocks are."""
+        with self._lock:
+            self._seconds += 0.000_1
+            return START + timedelta(seconds=self._seconds)
+
+    def elapsed_seconds(self) -> float:
+        """Goes with `now`."""
+        return self._seconds
+
+    def pause(self, seconds: float) -> None:
+        """Nobody waits: time passes."""
+        with self._lock:
+            self._seconds += seconds
+            self._file.write_text(str(self._seconds))
+
+    def new_id(self) -> str:
+        """Unique across processes too."""
+        with self._lock:
+            self._ids += 1
+            return f"{int(self._seconds * 1e6):014}-{os.getpid()}-{self._ids:06}"
+
+
+class Points:
+    """Notes each point that is passed, and dies at the chosen one."""
+
+    def __init__(self, trace: Path, die_at: int | None) -> None:
+        self._trace = trace.open("a")
+        self._die_at = die_at
+        self._passed = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> None:
+        with self._lock:
+            self._passed += 1
+            self._trace.write(f"{name}\n")
+            self._trace.flush()
+            if self._passed == self._die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MarkedJournal:
+    """The real journal, with a point on each side of each commit."""
+
+    def __init__(self, real: Any, points: Points) -> None:
+        self._real: Journal = real
+        self._points = points
+        self._at_work = "nobody"
+        sa.event.listen(real._database.engine, "commit", self._before_commit)
+
+    def _before_commit(self, connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("billvend_writes"):
+            self._points(f"{self._at_work}: before commit")
+
+    def _marked(self, name: str, work: Callable[[], Any]) -> Any:
+        self._at_work = name
+        done = work()
+        self._points(f"{name}: after commit")
+        return done
+
+    def execute(self, commands: Sequence[Command]) -> list[Result]:
+        (name,) = {type(command).__name__.lower() for command in commands}
+        results: list[Result] = self._marked(name, lambda: self._real.execute(commands))
+        return results
+
+    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
+        due: list[Due] = self._marked("sweep", lambda: self._real.take_due(now, limit, quiet_seconds))
+        return due
+
+    def stamp(self, mode: Mode) -> Mode:
+        return self._real.stamp(mode)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class MarkedProvider:
+    """The real sandbox, with a point on each side of each call."""
+
+    def __init__(self, real: Provider, points: Points) -> None:
+        self._real = real
+        self._points = points
+
+    @property
+    def abilities(self) -> Abilities:
+        return self._real.abilities
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        self._points("vend: before the call")
+        answer = self._real.vend(order, may_send)
+        self._points("vend: after the call")
+        return answer
+
+    def requery(self, order: Order) -> Answer:
+        self._points("requery: before the call")
+        answer = self._real.requery(order)
+        self._points("requery: after the call")
+        return answer
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class MarkedQueue:
+    """The real queue, with a point on each side of each hand-over."""
+
+    def __init__(self, real: Any, points: Points) -> None:
+        self._real = real
+        self._points = points
+
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+        self._points(f"enqueue {queue}: before")
+        count: int = self._real.enqueue(queue, hints)
+        self._points(f"enqueue {queue}: after")
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def open_world(world: World, clock: KeptClock, points: Points | None) -> Billvend:
+    """A billvend of short times over the world, its points marked."""
+    settings = load_settings(
+        world.database_url,
+        sandbox_book=world.book,
+        bill_provider_timeout=1,
+        lease_seconds=10,
+        requery_schedule="20,60",
+        bill_provider_max_processing=60,
+        not_found_spacing=10,
+    )
+    real = open_billvend(settings, clock=clock)
+    if points is None:
+        return real
+    parts = real._parts
+    return Billvend(
+        replace(
+            parts,
+            journal=MarkedJournal(parts.journal, points),
+            queue=MarkedQueue(parts.queue, points),
+            providers={key: MarkedProvider(provider, points) for key, provider in parts.providers.items()},
+        )
+    )
+
+
+def ask_for_everything(bv: Billvend, told: Path | None) -> dict[str, str]:
+    """What the callers want, each with a key: may be asked again by whoever was not told that it was done."""
+    bv.fund(USER, FUNDED, key="cash")
+    transactions = {}
+    with (told or Path(os.devnull)).open("a") as file:
+        for meter in METERS:
+            transactions[meter] = bv.pay(USER, AMOUNT, meter=meter, biller="EKEDC", key=f"bill-{meter}").transaction_id
+            file.write(f"{transactions[meter]}\n")
+            file.flush()
+        regretted = bv.pay(USER, AMOUNT, meter="99999999999", biller="EKEDC", key="regretted").transaction_id
+        file.write(f"{regretted}\n")
+        file.flush()
+        try:
+            bv.cancel(regretted)
+        except BillvendError as error:
+            if error.code != "already_sent":
+                raise
+    return transactions
+
+
+def tell(world: World, die_at: int | None) -> None:
+    """The first process: asks for everything and works it through, unless it dies on the way."""
+    points = Points(world.trace, die_at)
+    clock = KeptClock(world.folder / "clock")
+    with open_world(world, clock, points) as bv:
+        for transaction_id in ask_for_everything(bv, world.told).values():
+            bv.wait(transaction_id, timeout=600)
+        bv.sweep()
+
+
+def pick_up(world: World) -> None:
+    """The second process: the callers repeat themselves, a sweeper and workers do what is left."""
+    clock = KeptClock(world.folder / "clock", ahead_seconds=11)
+    with open_world(world, clock, None) as bv:
+        ask_for_everything(bv, None)
+        stop = threading.Event()
+        worker = threading.Thread(target=lambda: bv.work(threads=2, stop=stop))
+        worker.start()
+        try:
+            for _ in range(400):
+                if not bv.payments(*OPEN):
+                    break
+                clock.pause(11)
+                bv.sweep()
+                stop.wait(0.02)  # the workers' turn
+        finally:
+            stop.set()
+            worker.join()

@@ -1,0 +1,155 @@
+"""A real process is killed with SIGKILL at every point where dying matters; then everything must still come out even:
+no payment lost, none vended twice, none both delivered and given back, whatever became of the queue."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from billvend import Payment, Status
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.migrate import upgrade
+from tests.crash.story import AMOUNT, FUNDED, METERS, USER, KeptClock, World, open_world, pick_up, tell
+
+EVERY_POINT = os.environ.get("BILLVEND_CRASH", "") == "all"
+"""All occurrences of all points (`nox -s crash`), or the first, the middle and the last of each."""
+SPAWN = multiprocessing.get_context("forkserver")
+SPAWN.set_forkserver_preload(["tests.crash.story", "billvend.adapters.storage.journal", "huey"])
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def new_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], World]]:
+    """Makes worlds: a new database, folder and sandbox for each story."""
+    if request.param == "sqlite":
+
+        def make(name: str) -> World:
+            folder = tmp_path / name
+            folder.mkdir()
+            return World(f"sqlite:///{folder}/shop.db", folder)
+
+        yield make
+        return
+    from tests.support.servers import drop_database, new_database
+
+    server = request.getfixturevalue("postgres_server")
+    template = new_database(server)
+    database = Database(template)
+    upgrade(database)
+    database.close()
+    made = [template]
+
+    def make_on_server(name: str) -> World:
+        folder = tmp_path / name
+        folder.mkdir()
+        made.append(new_database(server, template))
+        return World(made[-1], folder)
+
+    yield make_on_server
+    for url in made:
+        drop_database(server, url)
+
+
+def run(target: Callable[..., None], *args: object) -> int:
+    """Run a part of the story in a process of its own; how it ended."""
+    process = SPAWN.Process(target=target, args=args)
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None, "the story hangs"
+    return process.exitcode
+
+
+def chosen(trace: list[str]) -> dict[str, list[int]]:
+    """For each point, the occurrences at which to die (counted over all points, from 1)."""
+    found: dict[str, list[int]] = {}
+    for number, name in enumerate(trace, start=1):
+        found.setdefault(name, []).append(number)
+    if EVERY_POINT:
+        return found
+    return {name: sorted({at[0], at[len(at) // 2], at[-1]}) for name, at in found.items()}
+
+
+def test_whatever_is_killed_wherever_the_books_and_the_provider_agree_in_the_end(
+    new_world: Callable[[str], World], capsys: pytest.CaptureFixture[str]
+) -> None:
+    untouched = new_world("untouched")
+    assert run(tell, untouched, None) == 0
+    check(untouched)
+    trace = untouched.trace.read_text().splitlines()
+    points = chosen(trace)
+    assert EXPECTED_POINTS <= set(points), "a point of the list is never passed"
+    deaths = 0
+    for name, occurrences in points.items():
+        for number, die_at in enumerate(occurrences):
+            world = new_world(f"dies-{die_at}")
+            assert run(tell, world, die_at) == -signal.SIGKILL, f"nobody died at {name}"
+            assert world.trace.read_text().splitlines()[-1] == name
+            if number % 2 == 0:
+                for file in world.folder.glob("*.queue.db*"):
+                    file.unlink()  # the queue is gone, as by FLUSHALL
+            assert run(pick_up, world) == 0, f"nobody could pick up after {name}"
+            check(world)
+            deaths += 1
+    with capsys.disabled():
+        print(f"\n{deaths} deaths at {len(points)} points, of {len(trace)} passed")  # noqa: T201
+
+
+EXPECTED_POINTS = {
+    *(f"{name}: {when} commit" for name in ("fund", "pay", "cancel", "claim", "report") for when in ("before", "after")),
+    "sweep: before commit",
+    "sweep: after commit",
+    "vend: before the call",
+    "vend: after the call",
+    "requery: before the call",
+    "requery: after the call",
+    "enqueue payments: before",
+    "enqueue payments: after",
+    "enqueue reversals: before",
+    "enqueue reversals: after",
+}
+
+
+def check(world: World) -> None:
+    """Hold our books against what callers were told and against what the sandbox really sold."""
+    with open_world(world, KeptClock(world.folder / "clock"), None) as bv:
+        payments = bv.payments(limit=1000)
+        audit = bv.audit()
+        balance = bv.balance(USER)
+    assert audit.ok, audit.differences
+    told = world.told.read_text().split() if world.told.exists() else []
+    assert set(told) <= {payment.transaction_id for payment in payments}, "a payment was lost"
+    assert sorted(payment.meter for payment in payments) == sorted([*METERS, "99999999999"])
+    assert all(payment.has_ended for payment in payments), [(p.meter, p.status) for p in payments]
+    sold = tokens_sold(world.book)
+    for payment in payments:
+        check_payment(payment, sold)
+    spent = sum(payment.status is Status.COMPLETED for payment in payments) * int(AMOUNT)
+    assert balance.balance.major == int(FUNDED) - spent
+    assert balance.held.amount_minor == 0
+    ours = {attempt.reference for payment in payments for attempt in payment.attempts}
+    assert set(sold) <= ours, "something was sold that our books know nothing of"
+
+
+def check_payment(payment: Payment, sold: dict[str, str]) -> None:
+    """Delivered once and kept, or never delivered and given back."""
+    delivered = [sold[attempt.reference] for attempt in payment.attempts if attempt.reference in sold]
+    if payment.status is Status.COMPLETED:
+        assert delivered == [payment.token], f"{payment.meter}: sold {delivered}, handed over {payment.token}"
+    else:
+        assert delivered == [], f"{payment.meter}: reversed, but sold {delivered}"
+
+
+def tokens_sold(book: Path) -> dict[str, str]:
+    """The tokens that the sandbox really issued, by reference."""
+    if not book.exists():
+        return {}
+    connection = sqlite3.connect(f"file:{book}?mode=ro", uri=True)
+    try:
+        rows = connection.execute("SELECT reference, token, vends FROM entry WHERE vends > 0").fetchall()
+    finally:
+        connection.close()
+    assert all(vends == 1 for _, _, vends in rows), "the sandbox sold one reference twice"
+    return {reference: token for reference, token, _ in rows}

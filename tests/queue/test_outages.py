@@ -1,0 +1,326 @@
+"""A server or a file that is away, hangs or was emptied: nobody waits, nothing raises, and it works again by itself."""
+
+import logging
+import os
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from billvend.adapters.queue.huey_queue import HueyQueue
+from billvend.adapters.queue.on_redis import redis_queue
+from billvend.adapters.queue.on_sqlite import sqlite_queue
+from billvend.domain.errors import BadSetting, Unavailable
+from billvend.ports.queue import Hint, Queue, QueueName
+from tests.queue.consuming import PATIENCE_SECONDS, Clock, Inbox, consuming, hand_over, some_hints
+from tests.support.servers import RedisProtocolServer
+
+PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
+SOON_SECONDS = 0.4
+"""200 ms, and as much again for a busy machine."""
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def assert_given_up_soon(queue: Queue) -> None:
+    """The first call may wait for 200 ms; those that follow don't."""
+    for times in (1, 1000):
+        start = time.monotonic()
+        assert {queue.enqueue(PAYMENTS, some_hints(3)) for _ in range(times)} == {0}
+        assert time.monotonic() - start < SOON_SECONDS
+
+
+def assert_works_again(queue: Queue, clock: Clock) -> None:
+    """Where the clock moves on: the courier may have had a last failure to notice."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while queue.enqueue(REVERSALS, some_hints(3)) != 3:
+        assert time.monotonic() < deadline
+        clock.advance(1.0)
+
+
+def outages_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What began and what ended, in order."""
+    return [
+        f"{record.levelname}: {record.getMessage().partition(' fails')[0].partition(' works')[0]}"
+        for record in caplog.records
+    ]
+
+
+# --- Valkey and Redis -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue]:
+    with closing(redis_queue(redis_server.url, clock=clock)) as queue:
+        yield queue
+
+
+@contextmanager
+def stalled(server: RedisProtocolServer) -> Iterator[None]:
+    """The server is there and its port accepts, but nothing answers."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected-before", "connecting"])
+def test_nobody_waits_for_a_stalled_server(
+    redis_server: RedisProtocolServer,
+    queue: Queue,
+    clock: Clock,
+    connected: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "billvend.queue")
+    if connected:
+        assert queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    with stalled(redis_server):
+        assert_given_up_soon(queue)
+        clock.advance(1.0)
+        assert_given_up_soon(queue)
+    assert_works_again(queue, clock)
+    assert outages_in(caplog) == ["WARNING: Handing hints to Redis", "INFO: Handing hints to Redis"]
+
+
+def test_a_stalled_server_has_no_depth(redis_server: RedisProtocolServer, queue: Queue) -> None:
+    with stalled(redis_server):
+        start = time.monotonic()
+        with pytest.raises(Unavailable, match="Payments are safe"):
+            queue.depth()
+        assert time.monotonic() - start < 2.0
+
+
+def test_consuming_stops_while_the_server_is_stalled(redis_server: RedisProtocolServer, queue: Queue) -> None:
+    inbox = Inbox()
+    with consuming(queue, dict.fromkeys(QueueName, inbox)) as consumption:
+        hand_over(queue, PAYMENTS, some_hints(1))
+        inbox.next()
+        with stalled(redis_server):
+            start = time.monotonic()
+            consumption.end()
+            assert time.monotonic() - start < 5.0
+
+
+def test_a_killed_server_is_missed_and_found_again(
+    redis_server: RedisProtocolServer, queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "billvend.queue")
+    assert queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    redis_server.kill()
+    assert_given_up_soon(queue)
+    with pytest.raises(Unavailable):
+        queue.depth()
+    redis_server.start()
+    assert_works_again(queue, clock)
+    assert queue.depth()[PAYMENTS] == 0
+    assert queue.depth()[REVERSALS] >= 3
+    assert outages_in(caplog) == ["WARNING: Handing hints to Redis", "INFO: Handing hints to Redis"]
+
+
+def test_consuming_survives_the_server(
+    redis_server: RedisProtocolServer, queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "billvend.queue")
+    inbox = Inbox()
+    with consuming(queue, {REVERSALS: inbox}) as consumption:
+        hand_over(queue, REVERSALS, some_hints(1))
+        inbox.next()
+        redis_server.kill()
+        assert_given_up_soon(queue)
+        redis_server.start()
+        assert_works_again(queue, clock)
+        assert set(inbox.take(3)) == set(some_hints(3))
+        assert consumption.goes_on
+    assert sorted(outages_in(caplog)) == [
+        "INFO: Handing hints to Redis",
+        "INFO: Reading hints from the queue reversals",
+        "WARNING: Handing hints to Redis",
+        "WARNING: Reading hints from the queue reversals",
+    ]
+
+
+def test_consuming_may_begin_before_the_server(redis_server: RedisProtocolServer, clock: Clock) -> None:
+    redis_server.stop()
+    inbox = Inbox()
+    with (
+        closing(redis_queue(redis_server.url, clock=clock)) as queue,
+        consuming(queue, dict.fromkeys(QueueName, inbox)),
+    ):
+        assert_given_up_soon(queue)
+        redis_server.start()
+        assert_works_again(queue, clock)
+        assert set(inbox.take(3)) == set(some_hints(3))
+
+
+def test_an_emptied_server_loses_hints_and_nothing_else(
+    redis_server: RedisProtocolServer, queue: Queue
+) -> None:
+    assert queue.enqueue(PAYMENTS, some_hints(5)) == 5
+    redis_server.flush()
+    inbox = Inbox()
+    with consuming(queue, {PAYMENTS: inbox}):
+        assert queue.enqueue(PAYMENTS, [Hint("ada", "after")]) == 1
+        assert inbox.next() == Hint("ada", "after")
+        redis_server.flush()
+        assert queue.enqueue(PAYMENTS, [Hint("ada", "after that")]) == 1
+        assert inbox.next() == Hint("ada", "after that")
+
+
+def test_a_key_of_another_kind_is_an_outage_that_ends(
+    redis_server: RedisProtocolServer, queue: Queue, clock: Clock
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set("huey.redis.billvend_reversals", "not a list")
+        inbox = Inbox()
+        with consuming(queue, {REVERSALS: inbox}) as consumption:
+            assert queue.enqueue(REVERSALS, some_hints(1)) == 0
+            clock.advance(1.0)
+            assert consumption.goes_on
+            client.delete("huey.redis.billvend_reversals")
+            assert_works_again(queue, clock)
+            assert set(inbox.take(3)) == set(some_hints(3))
+
+
+def test_nobody_waits_for_a_host_that_swallows_everything(clock: Clock) -> None:
+    with black_hole() as port, closing(redis_queue(f"redis://127.0.0.1:{port}/0", clock=clock)) as queue:
+        assert_given_up_soon(queue)
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port whose backlog is full: the kernel drops every further attempt to connect."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "http://:hunter2@localhost",
+        "redis://:hun/ter2@localhost:port/0",
+        "redis://:hunter2@localhost/0?colour=green",
+        "redis://:hunter2@localhost/0?db=first",
+    ],
+)
+def test_a_url_that_no_server_has_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(BadSetting) as refusal:
+        redis_queue(url)
+    assert "REDIS_URL" in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+    assert refusal.value.__suppress_context__
+
+
+def test_options_in_the_url_do_not_lengthen_the_wait(redis_server: RedisProtocolServer, clock: Clock) -> None:
+    slow = f"{redis_server.url}?socket_timeout=30&socket_connect_timeout=30&retry_on_timeout=true&decode_responses=1"
+    inbox = Inbox()
+    with closing(redis_queue(slow, clock=clock)) as queue:
+        with consuming(queue, {PAYMENTS: inbox}):
+            assert queue.enqueue(PAYMENTS, some_hints(1)) == 1
+            assert inbox.next() == some_hints(1)[0]
+        with stalled(redis_server):
+            assert_given_up_soon(queue)
+            clock.advance(1.0)
+        assert_works_again(queue, clock)
+
+
+# --- SQLite -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture
+def file_queue(file: Path, clock: Clock) -> Iterator[HueyQueue]:
+    with closing(sqlite_queue(file, clock=clock)) as queue:
+        yield queue
+
+
+def test_nobody_waits_for_a_locked_file(
+    file: Path, file_queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "billvend.queue")
+    assert file_queue.enqueue(REVERSALS, some_hints(1)) == 1
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        assert_given_up_soon(file_queue)
+        other.rollback()
+    assert_works_again(file_queue, clock)
+    assert outages_in(caplog) == ["WARNING: Handing hints to SQLite", "INFO: Handing hints to SQLite"]
+
+
+def test_a_locked_file_delays_a_worker_and_no_more(file: Path, file_queue: Queue) -> None:
+    inbox = Inbox()
+    with consuming(file_queue, {PAYMENTS: inbox}) as consumption:
+        assert file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
+        inbox.next()
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("begin exclusive")
+            other.executemany(
+                "insert into task (queue, data) values (?, ?)",
+                [("billvend_payments", b'{"user_id": "ada", "transaction_id": "locked in"}')],
+            )
+            assert consumption.goes_on
+            other.commit()
+        assert inbox.next() == Hint("ada", "locked in")
+
+
+def test_a_deleted_file_is_made_anew_by_everybody(file: Path, file_queue: Queue) -> None:
+    inbox = Inbox()
+    with consuming(file_queue, {PAYMENTS: inbox}):
+        assert file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
+        inbox.next()
+        for part in file.parent.glob("queue.db*"):
+            part.unlink()
+        with closing(sqlite_queue(file)) as another_process:
+            hand_over(another_process, PAYMENTS, [Hint("ada", "after")])
+            assert inbox.next() == Hint("ada", "after")
+        hand_over(file_queue, PAYMENTS, [Hint("ada", "from here")])
+        assert inbox.next() == Hint("ada", "from here")
+
+
+def test_a_file_that_is_no_database_is_an_outage_that_ends(
+    file: Path, file_queue: Queue, clock: Clock
+) -> None:
+    file.write_bytes(b"this is no database " * 100)
+    inbox = Inbox()
+    with consuming(file_queue, {REVERSALS: inbox}) as consumption:
+        assert_given_up_soon(file_queue)
+        with pytest.raises(Unavailable):
+            file_queue.depth()
+        assert consumption.goes_on
+        file.unlink()
+        assert_works_again(file_queue, clock)
+        assert set(inbox.take(3)) == set(some_hints(3))
+
+
+def test_a_missing_folder_raises_nothing(tmp_path: Path) -> None:
+    with closing(sqlite_queue(tmp_path / "missing" / "queue.db")) as queue:
+        assert_given_up_soon(queue)
+        with pytest.raises(Unavailable):
+            queue.depth()
