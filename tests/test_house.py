@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,18 @@ def test_core_imports_the_standard_library_and_itself(path: Path) -> None:
 @pytest.mark.parametrize("path", modules_of("domain"), ids=name_of)
 def test_domain_has_no_io_no_clock_no_randomness(path: Path) -> None:
     assert impurities(path.read_text()) == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A package that comes along with another one today may not tomorrow."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[<>=~!; ]", wanted)[0].lower() for wanted in project["dependencies"]}
+    distributions = packages_distributions()
+    known = sys.stdlib_module_names | {"billvend"}
+    for path in modules_of("."):
+        for line, name in imported(ast.parse(path.read_text())):
+            owners = {owner.lower().replace("_", "-") for owner in distributions.get(name, [name])}
+            assert name in known or owners & declared, f"{name_of(path)}, line {line}: {name}"
 
 
 def test_there_is_a_core_to_look_at() -> None:

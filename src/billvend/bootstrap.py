@@ -1,5 +1,6 @@
 """The one place that wires everything: settings in, a `Billvend` out. Adapters are imported only when chosen."""
 
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def _provider(account: ProviderAccount, settings: Settings, clock: Clock) -> Pro
             timeout_seconds=settings.bill_provider_timeout,
             now=clock.now,
             pause=clock.pause,
-            max_processing_seconds=int(settings.bill_provider_max_processing),
+            max_processing_seconds=ceil(settings.bill_provider_max_processing),
             currency=settings.default_currency,
         )
     raise BadSetting(f"BILL_PROVIDER: there is no adapter for {account.name!a} in this version; use sandbox.")

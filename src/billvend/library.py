@@ -19,7 +19,7 @@ from billvend.usecases.fund import Funded, fund
 from billvend.usecases.health import Health, health
 from billvend.usecases.look_up import Balance
 from billvend.usecases.parts import Parts
-from billvend.usecases.pay import Bill, Paid, pay
+from billvend.usecases.pay import Bill, Paid, pay, pay_many
 from billvend.usecases.settle import settle
 from billvend.usecases.sweep import Swept, sweep
 from billvend.usecases.wait import wait
@@ -79,14 +79,11 @@ class Billvend:
         return pay(self._parts, bill)
 
     def pay_many(self, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
-        """Accept many bills; each gets its payment or its refusal, in order. One refusal stops nothing."""
-        results: list[Paid | BillvendError] = []
-        for bill in bills:
-            try:
-                results.append(self.accept(bill))
-            except BillvendError as error:
-                results.append(error)
-        return results
+        """Accept many bills, 500 in a transaction; each gets its payment or its refusal, in order.
+
+        One refusal stops nothing. With keys it may be run again: a repeat does only what is missing.
+        """
+        return pay_many(self._parts, bills)
 
     def cancel(self, transaction_id: str) -> Payment:
         """Give the money back while nothing was sent. Raises `TransactionNotFound`, `AlreadySent`."""

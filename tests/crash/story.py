@@ -88,9 +88,9 @@ class KeptClock:
         return self._seconds
 
     def pause(self, seconds: float) -> None:
-        """Nobody waits: time passes."""
+        """Nobody waits: time passes, and a little more of it, so that few looks are needed."""
         with self._lock:
-            self._seconds += seconds
+            self._seconds += max(seconds, 3.0)
             self._file.write_text(str(self._seconds))
 
     def new_id(self) -> str:

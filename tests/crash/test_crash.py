@@ -3,6 +3,7 @@ no payment lost, none vended twice, none both delivered and given back, whatever
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -18,17 +19,22 @@ from tests.crash.story import AMOUNT, FUNDED, METERS, USER, KeptClock, World, op
 EVERY_POINT = os.environ.get("BILLVEND_CRASH", "") == "all"
 """All occurrences of all points (`nox -s crash`), or the first, the middle and the last of each."""
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["tests.crash.story", "billvend.adapters.storage.journal", "huey"])
+SPAWN.set_forkserver_preload(["tests.crash.story", "billvend.adapters.storage.books", "billvend.adapters.queue.on_sqlite", "alembic.command"])
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def new_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], World]]:
     """Makes worlds: a new database, folder and sandbox for each story."""
     if request.param == "sqlite":
+        upgraded = tmp_path / "upgraded.db"
+        database = Database(f"sqlite:///{upgraded}")
+        upgrade(database)
+        database.close()
 
         def make(name: str) -> World:
             folder = tmp_path / name
             folder.mkdir()
+            shutil.copy(upgraded, folder / "shop.db")
             return World(f"sqlite:///{folder}/shop.db", folder)
 
         yield make

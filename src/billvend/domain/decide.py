@@ -31,7 +31,6 @@ from billvend.domain.errors import (
     BillvendError,
     IdempotencyMismatch,
     LikelyDuplicate,
-    Refusal,
     TransactionNotFound,
     WalletNotFound,
 )
@@ -141,7 +140,7 @@ def decide(snapshot: Snapshot, commands: Iterable[Command]) -> tuple[Changes, li
     for command in commands:
         try:
             results.append(desk.decide(command))
-        except Refusal as refusal:
+        except BillvendError as refusal:  # an IllegalMove too: a bug in one place stops nobody else
             results.append(refusal)
     return desk.changes, results
 

@@ -1,16 +1,24 @@
 """Pay: hold the money for a bill, commit, and tell the workers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from billvend.domain.commands import Pay
-from billvend.domain.errors import InvalidAmount, TransactionNotFound, UnknownBiller
+from billvend.domain.decide import Result
+from billvend.domain.errors import BillvendError, InvalidAmount, TransactionNotFound, UnknownBiller
 from billvend.domain.meter import parse_meter, parse_vend_type
 from billvend.domain.money import AmountLike, Money, parse_amount
 from billvend.domain.names import parse_key, parse_phone, parse_user_id
 from billvend.domain.payment import Payment
+from billvend.domain.quote import quoted
 from billvend.domain.words import VendType
 from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.parts import Parts, carry_out
+from billvend.usecases.parts import Parts
+
+
+ACCEPTED_AT_ONCE = 500
+"""Bills in one transaction, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +50,55 @@ def pay(parts: Parts, bill: Bill) -> Paid:
     Raises, in this order: `InvalidInput`; `IdempotencyMismatch`; `WalletNotFound`; `LikelyDuplicate`;
     `InsufficientFunds`. Or `Unavailable`: nothing was done; `OutcomeUnknown`: repeat it with its key.
     """
-    command = _read(parts, bill)
-    done = carry_out(parts, command)
-    if done.payment is not None:
-        parts.queue.enqueue(QueueName.PAYMENTS, [Hint(command.user_id, command.transaction_id)])
-        return Paid(done.payment, replayed=False)
-    found = parts.books.transaction(done.reply.transaction_id, command.user_id)
+    (result,) = pay_many(parts, [bill])
+    if isinstance(result, BillvendError):
+        raise result
+    return result
+
+
+def pay_many(parts: Parts, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
+    """Accept bills, many in one transaction; each gets its payment or its refusal, in order.
+
+    Raises `Unavailable` when the database is away; what was accepted before stands, and a repeat with the same keys
+    does only what is missing.
+    """
+    results: list[Paid | BillvendError] = []
+    rest = iter(bills)
+    while chunk := list(islice(rest, ACCEPTED_AT_ONCE)):
+        read = [_read_or_refused(parts, bill) for bill in chunk]
+        commands = [command for command in read if isinstance(command, Pay)]
+        decided = iter(parts.journal.execute(commands))
+        accepted = [_paid(parts, item, next(decided)) if isinstance(item, Pay) else item for item in read]
+        fresh = [item.payment for item in accepted if isinstance(item, Paid) and not item.replayed]
+        if fresh:
+            hints = [Hint(payment.user_id, payment.transaction_id) for payment in fresh]
+            parts.queue.enqueue(QueueName.PAYMENTS, hints)
+        results += accepted
+    return results
+
+
+def _paid(parts: Parts, command: Pay, result: Result) -> Paid | BillvendError:
+    if isinstance(result, BillvendError):
+        return result
+    if result.payment is not None:
+        return Paid(result.payment, replayed=False)
+    found = parts.books.transaction(result.reply.transaction_id, command.user_id)
     if not isinstance(found, Payment):
-        raise TransactionNotFound(f"There is no payment {done.reply.transaction_id}.")
+        return TransactionNotFound(f"There is no payment {result.reply.transaction_id}.")
     return Paid(found, replayed=True)
+
+
+def _read_or_refused(parts: Parts, bill: Bill) -> Pay | BillvendError:
+    try:
+        return _read(parts, bill)
+    except BillvendError as refusal:
+        return refusal
 
 
 def _read(parts: Parts, bill: Bill) -> Pay:
     """The command that a bill makes."""
     user_id, meter = parse_user_id(bill.user_id), parse_meter(bill.meter)
+    given_key = None if bill.key is None else parse_key(bill.key)
     vend_type, phone = parse_vend_type(bill.vend_type), parse_phone(bill.phone)
     selling = [route for route in parts.policy.routes if route.sells(bill.biller, vend_type)]
     currency = selling[0].currency if selling else parts.default_currency
@@ -65,7 +108,7 @@ def _read(parts: Parts, bill: Bill) -> Pay:
     if not selling:
         reason = f"no configured provider sells {vend_type} electricity for it"
         raise UnknownBiller(
-            f"The biller {bill.biller[:40]!a} is not accepted: {reason}. See: billvend billers",
+            f"The biller {quoted(bill.biller)} is not accepted: {reason}. See: billvend billers",
             fields={"provider": reason},
         )
     if all(route.whole_units_only for route in selling) and amount.major % 1:
@@ -76,8 +119,8 @@ def _read(parts: Parts, bill: Bill) -> Pay:
     transaction_id = parts.clock.new_id()
     return Pay(
         user_id=user_id,
-        key=transaction_id if bill.key is None else parse_key(bill.key),
-        key_is_given=bill.key is not None,
+        key=given_key or transaction_id,
+        key_is_given=given_key is not None,
         transaction_id=transaction_id,
         at=parts.clock.now(),
         amount=amount,

@@ -1,0 +1,221 @@
+"""A till: a journal with its books, and orders to give them. Time stands still until somebody moves it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+
+from billvend.adapters.clock import SystemClock
+from billvend.adapters.queue.in_memory import memory_queue
+from billvend.adapters.storage.books import SqlBooks
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.journal import SqlJournal
+from billvend.adapters.storage.tables import metadata
+from billvend.domain.abilities import Abilities, Biller, Mode
+from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Reply, Report, Work
+from billvend.domain.decide import Result
+from billvend.domain.errors import BillvendError
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Delivered
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import Policy
+from billvend.domain.words import Status, VendType
+from billvend.usecases.audit import Audit, audit
+from billvend.usecases.parts import Limits, Parts
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+METER = "12345678901"
+TOKEN = "12345678901234567890"
+
+
+def _reference(transaction_id: str, attempt: int, day: date) -> str:
+    return f"{day:%Y%m%d}-{transaction_id}-{attempt}"
+
+
+def route(provider: str) -> Abilities:
+    """A provider account that sells for EKEDC."""
+    billers = (Biller("EKEDC", "Eko Electricity"),)
+    return Abilities(provider, "here", Mode.TEST, billers, "NGN", _reference)
+
+
+POLICY = Policy(routes=(route("sandbox"),))
+
+
+class Till:
+    """Commands are made by `fund`, `pay` and so on, and given to the journal by `do`."""
+
+    def __init__(self, database: Database, *, name: str = "t", policy: Policy = POLICY) -> None:
+        self.database = database
+        self.journal = SqlJournal(database)
+        self.books = SqlBooks(database)
+        self.policy = policy
+        self.now = NOW
+        self._name = name
+        self._ids = count(1)
+
+    def new_id(self) -> str:
+        """Ids rise as they are made, as those of the real clock do."""
+        return f"{self._name}{next(self._ids):07}"
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def fund(
+        self, user: str = "ada", minor: int = 10_000, key: str | None = None, currency: str = "NGN",
+        source: str = "manual", reference: str | None = None,
+    ) -> Fund:  # fmt: skip
+        made = self.new_id()
+        key = key or made
+        return Fund(user, key, made, self.now, Money(minor, currency), source, reference or key)
+
+    def pay(
+        self, user: str = "ada", minor: int = 1_000, key: str | None = None, meter: str = METER, *,
+        given: bool = True, again: bool = False, currency: str = "NGN",
+        vend_type: VendType = VendType.PREPAID,
+    ) -> Pay:  # fmt: skip
+        made = self.new_id()
+        amount = Money(minor, currency)
+        return Pay(
+            user, key or made, given, made, self.now, amount, meter, "EKEDC", vend_type, allow_duplicate=again
+        )
+
+    def cancel(self, pay: Pay, key: str | None = None) -> Cancel:
+        return Cancel(pay.user_id, key or self.new_id(), pay.transaction_id, self.now)
+
+    def claim(self, pay: Pay, key: str | None = None, *, early: bool = False) -> Claim:
+        return Claim(pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy, early)
+
+    def report(self, pay: Pay, work: Work, answer: Answer, key: str | None = None) -> Report:
+        return Report(
+            pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy,
+            work.attempt, work.call, work.is_requery, answer,
+        )  # fmt: skip
+
+    # --- having them done ---------------------------------------------------------------------------------------------
+
+    def do(self, *commands: Command) -> list[Result]:
+        return self.journal.execute(commands)
+
+    def done(self, command: Command) -> Done:
+        """One command, which must not be refused."""
+        return all_done(self.do(command))[0]
+
+    def funded(self, user: str = "ada", minor: int = 10_000) -> Fund:
+        command = self.fund(user, minor)
+        self.done(command)
+        return command
+
+    def paid(self, user: str = "ada", minor: int = 1_000, meter: str = METER) -> Pay:
+        command = self.pay(user, minor, meter=meter)
+        self.done(command)
+        return command
+
+    def working(self, pay: Pay, *, early: bool = False) -> Work:
+        """Claim a payment on which there is something to do."""
+        work = self.done(self.claim(pay, early=early)).reply.work
+        assert work is not None
+        return work
+
+    def told(self, pay: Pay, answer: Answer, *, early: bool = False) -> Reply:
+        """Claim a payment, and report this answer to what the claim allowed."""
+        return self.done(self.report(pay, self.working(pay, early=early), answer)).reply
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def payment(self, pay: Pay) -> Payment:
+        found = self.books.transaction(pay.transaction_id, pay.user_id)
+        assert isinstance(found, Payment)
+        return found
+
+    def status(self, pay: Pay) -> Status:
+        return self.payment(pay).status
+
+    def balance(self, user: str = "ada", currency: str = "NGN") -> tuple[int, int]:
+        """What can be spent and what is held, in minor units."""
+        found = self.books.balance(user, currency)
+        assert found is not None
+        return found[0].amount_minor, found[1].amount_minor
+
+    def audit(self) -> Audit:
+        return audit(parts_of(self))
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row of every table."""
+        with self.database.reading() as connection:
+            return {
+                table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
+                for table in metadata.sorted_tables
+            }
+
+    def accounts(self) -> Counter[str]:
+        """What each account of ours holds by the transfers, in minor units."""
+        held: Counter[str] = Counter()
+        for source, target, minor in self.rows("SELECT source, target, amount_minor FROM transfers"):
+            held[source] -= minor
+            held[target] += minor
+        return +held
+
+    def rows(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
+        with self.database.reading() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(sql), values)]
+
+    def run(self, sql: str, **values: object) -> None:
+        """Go behind the journal's back."""
+        with self.database.writing() as connection:
+            connection.execute(sa.text(sql), values)
+
+
+def parts_of(till: Till) -> Parts:
+    return Parts(
+        till.journal, till.books, memory_queue(), {}, SystemClock(), till.policy, Limits("100", "1000000"),
+        "NGN", Mode.TEST, sweep_quiet_seconds=60,
+    )  # fmt: skip
+
+
+def all_done(results: list[Result]) -> list[Done]:
+    """The results of commands of which none may be refused."""
+    done: list[Done] = []
+    for result in results:
+        if isinstance(result, BillvendError):
+            raise result
+        done.append(result)
+    return done
+
+
+def named(results: list[Result]) -> list[str]:
+    """What became of each command: `done`, `replayed`, or the code of its refusal."""
+    return [
+        result.code if isinstance(result, BillvendError) else "replayed" if result.replayed else "done"
+        for result in results
+    ]
+
+
+def delivered(token: str | None = TOKEN, cost_minor: int | None = None) -> Delivered:
+    return Delivered(token, units="12.5", cost_minor=cost_minor)
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """The statements that reach the database meanwhile; one for many rows counts once."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+def later(command: Pay | Fund, till: Till) -> Pay | Fund:
+    """The same request made once more: with its key, but at another time and under a fresh id."""
+    return replace(command, transaction_id=till.new_id(), at=till.now + timedelta(seconds=90))

@@ -1,0 +1,19 @@
+"""The README's Python is run as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_readme_s_python_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  it is our own README
+    said, refused = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"completed \d{20} [\d.]+", said)
+    assert "Nothing was held" in refused
