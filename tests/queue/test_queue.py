@@ -53,7 +53,7 @@ def garbage(trap: Trap) -> list[bytes]:
         b"hello",
         b"[" * 4000,
         b"9" * 4000,
-        b"x" * 100_000,
+        json.dumps({"user_id": "ada", "transaction_id": "t" * 5000}).encode(),
         b"null",
         b"[]",
         b"{}",

@@ -15,6 +15,7 @@ from billvend.adapters.queue.in_memory import memory_queue
 from billvend.adapters.storage.books import SqlBooks
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.journal import SqlJournal
+from billvend.adapters.storage.migrate import upgrade
 from billvend.adapters.storage.tables import metadata
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Reply, Report, Work
@@ -170,6 +171,16 @@ class Till:
         """Go behind the journal's back."""
         with self.database.writing() as connection:
             connection.execute(sa.text(sql), values)
+
+
+@contextmanager
+def open_till(url: str, *, name: str = "t", policy: Policy = POLICY) -> Iterator[Till]:
+    """A till on the books at a URL; a SQLite file gets its tables."""
+    database = Database(url)
+    if database.is_sqlite:
+        upgrade(database)
+    yield Till(database, name=name, policy=policy)
+    database.close()
 
 
 def parts_of(till: Till) -> Parts:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import StrEnum
 
+from billvend.domain.money import Money
 from billvend.domain.words import VendType
 
 
@@ -63,3 +64,7 @@ class Abilities:
     def sells(self, biller: str, vend_type: VendType) -> bool:
         """Whether it sells this kind of vend for this electricity company."""
         return any(known.code == biller and vend_type in known.vend_types for known in self.billers)
+
+    def takes(self, amount: Money) -> bool:
+        """Whether it can be paid this amount exactly."""
+        return amount.currency == self.currency and not (self.whole_units_only and amount.major % 1)

@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 def instant(at: datetime) -> str:
     """A moment as RFC 3339 UTC with microseconds: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def dumps(value: object) -> str:

@@ -344,8 +344,8 @@ def _claim(wallet: Wallet | None, payment: Payment, command: Claim) -> _Decision
             return _start_requery(file, attempt, policy)
         case Review() if command.early:
             return _start_requery(file, payment.attempts[-1], policy)
-        case Reverse(proof, reason) if payment.status is Status.REVERSING:
-            return _released(wallet, file, proof, reason)
+        case Reverse(proof, reason) if payment.status is Status.REVERSING and wallet is not None:
+            return _released(wallet, file, proof, reason, policy)
         case _:
             return _concluded(file, step, now)
 
@@ -358,7 +358,7 @@ def _report(payment: Payment, command: Report) -> _Decision:
         amount_minor=payment.amount.amount_minor, token_needed=payment.token_needed,
     )  # fmt: skip
     if command.is_requery:
-        requery = attempt.requeries[command.call - 1]
+        requery = attempt.requery(command.call)
         if requery.answer is None or _is_news(requery.answer, answer):
             credit = (
                 credit_seconds(attempt, requery, now) if requery.answer is None else requery.credited_seconds
@@ -366,7 +366,7 @@ def _report(payment: Payment, command: Report) -> _Decision:
             file.add(RequeryAnswered(attempt.number, command.call, answer, credit))
     else:
         answer = _as_answer_to_a_send(answer)
-        send = attempt.sends[command.call - 1]
+        send = attempt.send(command.call)
         if send.answer is None or _is_news(send.answer, answer):
             file.add(SendAnswered(attempt.number, command.call, answer))
     if file.events and payment.status in ENDED:
@@ -468,14 +468,18 @@ def _start_requery(file: _File, attempt: Attempt, policy: Policy) -> _Decision:
     return file.decision(lease_until, work)
 
 
-def _released(wallet: Wallet | None, file: _File, proof: Proof, reason: str) -> _Decision:
+def _released(
+    wallet: Wallet | None, file: _File, proof: Proof, reason: str, policy: Policy | None = None
+) -> _Decision:
+    """The money goes back. With a policy, the payment may stay watched after that."""
     payment = file.payment
     if wallet is None:
         raise WalletNotFound(f"Payment {payment.transaction_id} has no wallet to give the money back to.")
     file.add(PaymentReversed(proof, reason, payment.amount.amount_minor))
     released = WalletReleased(payment.transaction_id, payment.amount.amount_minor)
     after = wallets.evolve(wallet, released)
-    decision = file.decision(None)
+    watch_at = due_at(next_step(file.payment, policy, file.at), file.at) if policy else None
+    decision = file.decision(watch_at)
     decision.reply = replace(decision.reply, balance_minor=after.balance.amount_minor)
     decision.wallet, decision.wallet_events = after, [released]
     return decision
@@ -486,13 +490,14 @@ def _raise_incident(file: _File, attempt: Attempt, answer: Answer) -> None:
     payment = file.payment
     face = payment.amount.amount_minor
     booked = {(incident.kind, incident.attempt) for incident in payment.incidents}
+    known_tokens = {known.token for known in attempt.answers if isinstance(known, Delivered)}
 
     def incident(kind: IncidentKind, amount_minor: int, detail: str) -> None:
         first = (kind, attempt.number) not in booked
         file.add(IncidentRaised(kind, attempt.number, attempt.provider, amount_minor if first else 0, detail))
 
     match answer:
-        case Delivered(token, cost_minor=cost):
+        case Delivered(token, cost_minor=cost) if token not in known_tokens:
             loss = face if cost is None else cost
             if payment.status is Status.REVERSED:
                 incident(

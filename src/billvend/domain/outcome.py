@@ -7,6 +7,8 @@ everything that happened after the first byte left without a clear answer: the p
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from billvend.domain.money import LARGEST_MINOR
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -95,7 +97,7 @@ def checked(answer: Answer, *, reference: str, meter: str, amount_minor: int, to
     """The answer, or `Unknown` where a delivery is not provably ours.
 
     A success that echoes another reference, meter or amount, or a prepaid success without a token, is not trusted:
-    whose sale it was is for a requery to tell.
+    whose sale it was is for a requery to tell. A cost that no sale can have is a cost that we do not know.
     """
     if not isinstance(answer, Delivered):
         return answer
@@ -109,4 +111,5 @@ def checked(answer: Answer, *, reference: str, meter: str, amount_minor: int, to
             return Unknown(f"the answer is for another {what}", acknowledged=what != "reference")
     if token_needed and not answer.token:
         return Unknown("delivered, but without a token", acknowledged=True)
-    return replace(answer, token=answer.token if token_needed else None) if answer.token == "" else answer
+    is_a_cost = answer.cost_minor is not None and 0 <= answer.cost_minor <= LARGEST_MINOR
+    return replace(answer, token=answer.token or None, cost_minor=answer.cost_minor if is_a_cost else None)

@@ -36,7 +36,7 @@ from billvend.domain.words import Proof, Status, VendType
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSING}),
     Status.PROCESSING: frozenset({Status.PROCESSING, Status.IN_DOUBT, Status.COMPLETED, Status.REVERSING}),
-    Status.IN_DOUBT: frozenset({Status.IN_DOUBT, Status.IN_REVIEW, Status.COMPLETED, Status.REVERSING}),
+    Status.IN_DOUBT: frozenset({Status.IN_REVIEW, Status.COMPLETED, Status.REVERSING}),
     Status.IN_REVIEW: frozenset({Status.COMPLETED, Status.REVERSING}),
     Status.REVERSING: frozenset({Status.REVERSED, Status.COMPLETED, Status.IN_REVIEW}),
     Status.COMPLETED: frozenset(),
@@ -97,6 +97,18 @@ class Attempt:
     valid_until: datetime | None
     sends: tuple[Send, ...] = ()
     requeries: tuple[Requery, ...] = ()
+
+    def send(self, number: int) -> Send:
+        """The send of that number; raises IllegalMove where there is none."""
+        if not 1 <= number <= len(self.sends):
+            raise IllegalMove(f"attempt {self.reference} has no send {number}")
+        return self.sends[number - 1]
+
+    def requery(self, number: int) -> Requery:
+        """The requery of that number; raises IllegalMove where there is none."""
+        if not 1 <= number <= len(self.requeries):
+            raise IllegalMove(f"attempt {self.reference} has no requery {number}")
+        return self.requeries[number - 1]
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -193,7 +205,7 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
             return _send_answered(payment, event, at)
         case SendLost():
             attempt = payment.attempt(event.attempt)
-            send = replace(attempt.sends[event.send - 1], lost=True)
+            send = replace(attempt.send(event.send), lost=True)
             return _doubted(_with(payment, _with_send(attempt, send)), at)
         case RequeryStarted():
             attempt = payment.attempt(event.attempt)
@@ -202,7 +214,7 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         case RequeryAnswered():
             attempt = payment.attempt(event.attempt)
             asked = replace(
-                attempt.requeries[event.requery - 1],
+                attempt.requery(event.requery),
                 answer=event.answer, answered_at=at, credited_seconds=event.credited_seconds,
             )  # fmt: skip
             return _with(payment, _with_requery(attempt, asked))
@@ -248,7 +260,7 @@ def _send_started(payment: Payment, event: SendStarted, at: datetime) -> Payment
 
 def _send_answered(payment: Payment, event: SendAnswered, at: datetime) -> Payment:
     attempt = payment.attempt(event.attempt)
-    send = replace(attempt.sends[event.send - 1], answer=event.answer, answered_at=at)
+    send = replace(attempt.send(event.send), answer=event.answer, answered_at=at)
     payment = _with(payment, _with_send(attempt, send))
     ours_is_latest = event.attempt == len(payment.attempts)
     in_doubt = isinstance(event.answer, Unknown) and ours_is_latest

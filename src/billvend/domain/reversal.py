@@ -27,6 +27,7 @@ from itertools import takewhile
 
 from billvend.domain.abilities import Abilities
 from billvend.domain.outcome import (
+    Answer,
     Declined,
     Deferred,
     Delivered,
@@ -68,13 +69,15 @@ class Policy:
         return next((route for route in self.routes if (route.provider, route.account) == wanted), None)
 
     def untried(self, payment: Payment) -> Abilities | None:
-        """The first configured provider that sells this and has not been tried."""
+        """The first configured provider that sells this, takes the amount and has not been tried."""
         tried = {attempt.provider for attempt in payment.attempts}
         return next(
             (
                 route
                 for route in self.routes
-                if route.provider not in tried and route.sells(payment.biller, payment.vend_type)
+                if route.provider not in tried
+                and route.sells(payment.biller, payment.vend_type)
+                and route.takes(payment.amount)
             ),
             None,
         )
@@ -173,7 +176,7 @@ def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
         case Standing.NOT_EXECUTED:
             return _again(payment, policy, now, Proof.NOT_EXECUTED)
         case _:
-            return _in_doubt(payment, attempt, policy)
+            return _in_doubt(payment, attempt, policy, now)
 
 
 def due_at(step: Step, now: datetime) -> datetime | None:
@@ -187,6 +190,7 @@ def due_at(step: Step, now: datetime) -> datetime | None:
             return until
         case _:
             return None
+
 
 # --- where an attempt stands ------------------------------------------------------------------------------------------
 
@@ -218,7 +222,7 @@ def standing(attempt: Attempt, now: datetime) -> Standing:
         return Standing.TAKEN_BACK if final[-1].taken_back else Standing.DECLINED
     if (call := attempt.open_call) is not None and (isinstance(call, Send) or call.lease_until > now):
         return Standing.UNDER_WAY
-    if any(send.is_ambiguous for send in attempt.sends):
+    if any(send.is_ambiguous for send in attempt.sends) or was_acknowledged(attempt):
         return Standing.IN_DOUBT
     answers = [send.answer for send in attempt.sends]
     if any(isinstance(answer, Declined) for answer in answers):
@@ -238,7 +242,8 @@ def is_proven_absent(attempt: Attempt, route: Abilities, policy: Policy) -> bool
     """
     if not route.reports_not_found or was_acknowledged(attempt):
         return False
-    answered = [requery for requery in attempt.requeries if requery.answer is not None]
+    in_order = sorted((asked.answered_at, asked.number) for asked in attempt.requeries if asked.answered_at)
+    answered = [attempt.requery(number) for _, number in in_order]
     age_seconds = sum(requery.credited_seconds for requery in answered)
     run = list(takewhile(lambda requery: isinstance(requery.answer, NotFound), reversed(answered)))
     spread_seconds = 0.0
@@ -300,14 +305,13 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
     route_is_configured = policy.route(attempt) is not None
     retryable = isinstance(last.answer, (NotSent, Deferred)) and tries < len(RESEND_AFTER_SECONDS)
     if payment.status is Status.PROCESSING and retryable and route_is_configured and last.answered_at:
-        advice = last.answer.retry_after_seconds if isinstance(last.answer, Deferred) else None
-        at = last.answered_at + timedelta(seconds=max(advice or 0, RESEND_AFTER_SECONDS[tries]))
+        at = last.answered_at + timedelta(seconds=max(_advice(last.answer), RESEND_AFTER_SECONDS[tries]))
         if attempt.valid_until is None or max(at, now) < attempt.valid_until:
             return SendAgain(attempt, at)
     return _elsewhere(payment, policy, now, proof)
 
 
-def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy) -> Step:
+def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
     """In doubt or in review: prove it, ask on, or call a person."""
     route = policy.route(attempt)
     if route is not None and is_proven_absent(attempt, route, policy):
@@ -317,7 +321,7 @@ def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy) -> Step:
     if route is None:
         account = f"{attempt.provider} account {attempt.account}"
         if in_review:
-            return Wait(payment.updated_at + timedelta(seconds=DAILY_SECONDS))
+            return Wait(now + timedelta(seconds=DAILY_SECONDS))
         return Review(f"the {account} that it was sent to is no longer configured", since)
     last = attempt.requeries[-1].answer if attempt.requeries else None
     if not in_review and isinstance(last, NotFound) and was_acknowledged(attempt):
@@ -339,12 +343,18 @@ def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) ->
     """How long to wait before the next requery: the provider's advice if it gave one, else the schedule."""
     asked = len(attempt.requeries)
     last = attempt.requeries[-1].answer if attempt.requeries else None
-    if isinstance(last, (Pending, Deferred)) and last.retry_after_seconds:
-        return float(last.retry_after_seconds)
+    if advice := _advice(last):
+        return advice
     schedule = policy.requery_schedule_seconds
     gap = schedule[min(asked, len(schedule) - 1)]
     dice = zlib.crc32(f"{payment.transaction_id}:{attempt.number}:{asked}".encode()) / 2**32
     return gap * (1 + JITTER * dice)
+
+
+def _advice(answer: Answer | None) -> float:
+    """How long the provider asks us to wait, in seconds: at most a day, whatever it says; 0 where it does not."""
+    wanted = answer.retry_after_seconds if isinstance(answer, (Pending, Deferred)) else None
+    return float(max(0, min(wanted or 0, DAILY_SECONDS)))
 
 
 def credit_seconds(attempt: Attempt, requery: Requery, now: datetime) -> float:
@@ -366,16 +376,16 @@ def _watch(payment: Payment, policy: Policy) -> Step:
         return Rest()
     if not payment.attempts or policy.route(attempt := payment.attempts[-1]) is None:
         return Rest()
-    looks = sum(requery.started_at >= payment.ended_at for requery in attempt.requeries)
-    if looks >= len(WATCH_AFTER_SECONDS) or delivered_by(attempt):
+    if delivered_by(attempt):
         return Rest()
-    return AskAgain(attempt, payment.ended_at + timedelta(seconds=WATCH_AFTER_SECONDS[looks]))
+    looks = [payment.ended_at + timedelta(seconds=after) for after in WATCH_AFTER_SECONDS]
+    looked_at = attempt.requeries[-1].started_at if attempt.requeries else payment.ended_at
+    return next((AskAgain(attempt, at) for at in looks if at > looked_at), Rest())
 
 
 def _last_reason(attempt: Attempt) -> str:
-    for answer in reversed(attempt.answers):
-        if isinstance(answer, Declined):
-            return answer.reason
-        if isinstance(answer, (NotSent, Deferred, Misconfigured)):
-            return answer.why
-    return "no reason was given"
+    declined = [answer.reason for answer in attempt.answers if isinstance(answer, Declined)]
+    if declined:
+        return declined[-1]
+    refused = attempt.sends[-1].answer
+    return refused.why if isinstance(refused, (NotSent, Deferred, Misconfigured)) else "no reason was given"

@@ -1,6 +1,6 @@
 """The journal on SQLite and PostgreSQL: read under lock, decide in memory, write in a few statements, commit once."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -135,12 +135,14 @@ class SqlJournal:
 
     def _read(self, connection: Connection, commands: Sequence[Command]) -> Snapshot:
         """Lock and read what the commands name: payments in order, then wallets in order, then the rest."""
-        named = sorted({(c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay))})
-        payments = payments_of(connection, self._database, self._lock_payments(connection, named))
+        named = Counter((c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay)))
+        payments = payments_of(connection, self._database, self._lock_payments(connection, sorted(named)))
         wallet_keys = {(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
         for command in commands:
             known = payments.get(StreamKey(command.user_id, command.transaction_id))
-            if known is not None and wallet_needed(known[0], command):
+            # What an earlier command of the list makes of the payment, a later one may have to give back.
+            shared = named[command.user_id, command.transaction_id] > 1
+            if known is not None and (shared or wallet_needed(known[0], command)):
                 wallet_keys.add((command.user_id, known[0].amount.currency))
         return Snapshot(
             wallets=self._lock_wallets(connection, sorted(wallet_keys)),

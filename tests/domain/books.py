@@ -1,0 +1,240 @@
+"""The books in memory: what the journal does with `decide`, without a database, and checked after every list.
+
+`Books` reads no more than a journal would (what the commands name, and a wallet only where it has to be locked), applies
+what `decide` wants written, and then holds the whole against what must be true of any books.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from copy import copy
+from datetime import UTC, date, datetime, timedelta
+
+from billvend.domain import payment as payments
+from billvend.domain import wallet as wallets
+from billvend.domain.abilities import Abilities, Biller, Mode
+from billvend.domain.commands import Cancel, Claim, Command, CommandKey, Fund, Pay, Report
+from billvend.domain.decide import (
+    Changes,
+    Head,
+    Likeness,
+    Remembered,
+    Result,
+    Snapshot,
+    decide,
+    likeness_of,
+    wallet_needed,
+)
+from billvend.domain.events import (
+    NO_HASH,
+    PaymentAccepted,
+    PaymentCompleted,
+    PaymentEvent,
+    PaymentReversed,
+    Recorded,
+    StreamKey,
+    WalletFunded,
+    WalletHeld,
+    WalletReleased,
+    chained,
+    load,
+)
+from billvend.domain.payment import Payment
+from billvend.domain.transfers import IN_FLIGHT, WALLET, transfers
+from billvend.domain.wallet import Wallet, wallet_stream
+from billvend.domain.words import Status
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+WALLET_EVENTS = (WalletFunded, WalletHeld, WalletReleased)
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def provider(
+    name: str = "acme",
+    *,
+    account: str = "key-1",
+    currency: str = "NGN",
+    billers: Sequence[str] = ("EKEDC",),
+    utc_offset: timedelta = timedelta(0),
+    reference_lasts_a_day: bool = False,
+    reports_not_found: bool = True,
+    max_processing_seconds: int = 600,
+    whole_units_only: bool = False,
+) -> Abilities:
+    """A provider account whose references can be read: `acme/p1/1/2026-11-22`."""
+
+    def reference(payment_id: str, attempt: int, day: date) -> str:
+        return f"{name}/{payment_id}/{attempt}/{day}"
+
+    return Abilities(
+        provider=name,
+        account=account,
+        mode=Mode.TEST,
+        billers=tuple(Biller(code, code) for code in billers),
+        currency=currency,
+        make_reference=reference,
+        utc_offset=utc_offset,
+        reference_lasts_a_day=reference_lasts_a_day,
+        reports_not_found=reports_not_found,
+        max_processing_seconds=max_processing_seconds,
+        whole_units_only=whole_units_only,
+    )
+
+
+class Books:
+    """All that was ever written."""
+
+    def __init__(self) -> None:
+        self.wallets: dict[StreamKey, tuple[Wallet, Head]] = {}
+        self.payments: dict[StreamKey, tuple[Payment, Head]] = {}
+        self.remembered: dict[CommandKey, Remembered] = {}
+        self.next_at: dict[StreamKey, datetime | None] = {}
+        self.streams: dict[StreamKey, tuple[Recorded, ...]] = {}
+        self.accounts: Counter[tuple[str, str, str]] = Counter()
+        """What stands on (user, account, currency), in minor units, as the transfers add up."""
+
+    def copy(self) -> "Books":
+        """Books that go their own way from here on."""
+        other = Books()
+        for name, kept in vars(self).items():
+            setattr(other, name, copy(kept))
+        return other
+
+    def execute(self, *commands: Command) -> list[Result]:
+        """Carry out a list of commands in one transaction."""
+        before = self.copy()
+        changes, results = decide(self.snapshot(commands), commands)
+        self._apply(changes)
+        _check(before, self, changes)
+        return results
+
+    def snapshot(self, commands: Sequence[Command]) -> Snapshot:
+        """What a journal would read for these commands."""
+        named = [c for c in commands if isinstance(c, (Cancel, Claim, Report))]
+        found = {
+            key: self.payments[key]
+            for command in named
+            if (key := StreamKey(command.user_id, command.transaction_id)) in self.payments
+        }
+        wanted = {wallet_stream(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
+        for command in named:
+            known = found.get(StreamKey(command.user_id, command.transaction_id))
+            if known is not None and wallet_needed(known[0], command):
+                wanted.add(wallet_stream(command.user_id, known[0].amount.currency))
+        return Snapshot(
+            wallets={key: self.wallets[key] for key in wanted if key in self.wallets},
+            payments=found,
+            remembered=self.remembered,
+            recent={likeness_of(c): at for c in commands if isinstance(c, Pay) if (at := self._paid_at(c))},
+        )
+
+    def payment(self, user_id: str, transaction_id: str) -> Payment:
+        """A payment as it stands."""
+        return self.payments[StreamKey(user_id, transaction_id)][0]
+
+    def balance(self, user_id: str, currency: str = "NGN") -> int:
+        """What a user may spend, in minor units."""
+        wallet, _ = self.wallets[wallet_stream(user_id, currency)]
+        return wallet.balance.amount_minor
+
+    def total(self, account: str) -> int:
+        """What stands on an account over all users, in minor units."""
+        return sum(amount for (_, name, _), amount in self.accounts.items() if name == account)
+
+    def _paid_at(self, command: Pay) -> datetime | None:
+        alike = [
+            payment.accepted_at
+            for payment, _ in self.payments.values()
+            if payment.status is not Status.REVERSED
+            and likeness_of(command)
+            == Likeness(
+                payment.user_id,
+                payment.meter,
+                payment.biller,
+                payment.amount.amount_minor,
+                payment.amount.currency,
+            )
+        ]
+        return max(alike, default=None)
+
+    def _apply(self, changes: Changes) -> None:
+        self.wallets |= changes.wallets
+        self.payments |= changes.payments
+        self.next_at |= changes.next_at
+        for key, (command, reply) in changes.done.items():
+            assert key not in self.remembered, "a command was done twice"
+            self.remembered[key] = Remembered(command.request_hash, reply)
+        for recorded in changes.events:
+            self.streams[recorded.key] = (*self.streams.get(recorded.key, ()), recorded)
+            for moved in transfers(recorded.event):
+                assert moved.amount_minor > 0
+                assert moved.source != moved.target
+                currency = _currency(self, recorded.key)
+                self.accounts[recorded.key.user_id, moved.source, currency] -= moved.amount_minor
+                self.accounts[recorded.key.user_id, moved.target, currency] += moved.amount_minor
+
+
+def _currency(books: Books, key: StreamKey) -> str:
+    if key in books.payments:
+        return books.payments[key][0].amount.currency
+    return books.wallets[key][0].balance.currency
+
+
+def _check(before: Books, books: Books, changes: Changes) -> None:
+    """What must be true whatever was done: events chained, rows folded from them, money neither made nor lost."""
+    for key in {recorded.key for recorded in changes.events}:
+        _check_stream(before, books, key)
+    for key, (wallet, _) in books.wallets.items():
+        balance = wallet.balance.amount_minor
+        assert balance >= 0
+        assert balance == books.accounts[key.user_id, WALLET, wallet.balance.currency]
+    held: Counter[tuple[str, str, str]] = Counter()
+    for payment, _ in books.payments.values():
+        if not payment.has_ended:
+            held[payment.user_id, IN_FLIGHT, payment.amount.currency] += payment.amount.amount_minor
+    in_flight = {key: amount for key, amount in books.accounts.items() if key[1] == IN_FLIGHT and amount}
+    assert in_flight == dict(held)
+    assert sum(books.accounts.values()) == 0
+
+
+def _check_stream(before: Books, books: Books, key: StreamKey) -> None:
+    stream = books.streams[key]
+    known = len(before.streams.get(key, ()))
+    assert stream[:known] == before.streams.get(key, ()), "history was rewritten"
+    previous = stream[known - 1].hash if known else NO_HASH
+    wallet = before.wallets.get(key, (None,))[0] or wallets.empty(key.user_id, key.stream.partition(":")[2] or "NGN")
+    payment = before.payments.get(key, (None,))[0]
+    for number, recorded in enumerate(stream[known:], known + 1):
+        kind = type(recorded.event).__name__
+        assert (recorded.key, recorded.seq, recorded.prev_hash) == (key, number, previous)
+        assert recorded.hash == chained(
+            previous, key, number, recorded.at, kind, recorded.command_key, recorded.data
+        )
+        event = load(kind, recorded.data)
+        assert event == recorded.event
+        if isinstance(event, WALLET_EVENTS):
+            wallet = wallets.evolve(wallet, event)
+        else:
+            payment = payments.evolve(payment, key, event, recorded.at)
+        previous = recorded.hash
+    rows = books.payments if key in books.payments else books.wallets
+    row, head = rows[key]
+    assert row == (payment if key in books.payments else wallet), "the row is not the fold of its events"
+    assert head == Head(len(stream), previous)
+    if key in books.payments:
+        _check_resolution([recorded.event for recorded in stream])
+
+
+def _check_resolution(events: Sequence[object]) -> None:
+    """A hold is spent or given back, at most once, and never both."""
+    ends = [event for event in events if isinstance(event, (PaymentCompleted, PaymentReversed))]
+    assert len(ends) <= 1
+    accepted = events[0]
+    assert isinstance(accepted, PaymentAccepted)
+    for end in ends:
+        assert end.amount_minor == accepted.amount_minor
+
+
+

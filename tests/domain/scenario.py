@@ -1,0 +1,447 @@
+"""Scenarios that read like a bank statement, told to the pure core.
+
+A line says what happens and, behind an arrow, all that must come of it:
+
+    fund ada 1000                           a user, and naira
+    pay ada 300 [as bill] [key K] [again] [meter M] [postpaid] [in USD]
+    claim [bill] [early]                    a worker asks for what is due
+    send 1 says delivered 1234 cost 290     a worker reports; also `requery 2 says`, `attempt 2 send 1 says`
+    next 5 requeries say not found          as often: wait until due, claim, report
+    tick 20s, until due, time 22:59:50      the clock; one that jumps looks the same from here
+    provider acme [with ...], forget acme   what is configured
+    balance ada 700, books loss -300        what stands where; `books` names every account of ours that is not at zero
+
+An answer is: delivered (TOKEN or without a token) [cost N] [meter M] [amount N] [reference R] | declined (this request)
+| failed (the transaction) | taken back | not sent | deferred [30s] | misconfigured | unknown | duplicate (unknown, and
+it knows our reference) | pending [120s] | not found.
+
+What is not said must not happen: a status that is not named has not changed, work that is not named was not given, and
+an incident that is not named was not raised.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from billvend.domain.abilities import Abilities
+from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Reply, Report, Work
+from billvend.domain.decide import Result
+from billvend.domain.money import Money
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+)
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import JITTER, Policy
+from billvend.domain.words import Status, VendType
+from tests.domain.books import NOON, Books, provider, seconds
+
+UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+METER = "12345678901"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A story with its name, and where to find it."""
+
+    name: str
+    place: str
+    lines: Sequence[tuple[int, str]]
+
+
+def scenarios(folder: Path) -> Iterator[Scenario]:
+    """Every story in the files of a folder: `== its name`, then its lines; `#` begins a remark."""
+    for path in sorted(folder.glob("*.txt")):
+        name, lines = "", list[tuple[int, str]]()
+        for number, text in enumerate([*path.read_text().splitlines(), "=="], 1):
+            if text.startswith("=="):
+                if name:
+                    yield Scenario(name, path.name, lines)
+                name, lines = text.strip("= "), []
+            elif line := text.partition("#")[0].strip():
+                lines.append((number, line))
+
+
+def play(scenario: Scenario) -> Books:
+    """Tell a story; raises AssertionError with its line where it takes another turn."""
+    stage = Stage()
+    for number, line in scenario.lines:
+        try:
+            stage.play(line)
+        except AssertionError as error:
+            raise AssertionError(f"{scenario.place}:{number}: {line}\n{error}") from error
+    return stage.books
+
+
+class Stage:
+    """The books, the clock and the providers of one story."""
+
+    def __init__(self) -> None:
+        self.books = Books()
+        self.now = NOON
+        self.routes: dict[str, Abilities] = {"acme": provider("acme")}
+        self.owners: dict[str, str] = {}
+        self.about = ""
+        """The payment that is spoken of."""
+        self.commands = 0
+        self._lines: Mapping[str, Callable[[str], "Happened | None"]] = {
+            r"fund (.+)": self._fund,
+            r"pay (.+)": self._pay,
+            r"cancel ?(.*)": self._cancel,
+            r"claim ?(.*)": self._claim,
+            r"((?:attempt \d+ )?(?:send|requery) \d+ says .+)": self._says,
+            r"next (\d+ requer(?:y|ies) says? .+)": self._next,
+            r"tick (\S+)": self._tick,
+            r"until due()": self._until_due,
+            r"time (\S+)": self._time,
+            r"provider (.+)": self._provider,
+            r"forget (\S+)": self._forget,
+            r"balance (.+)": self._balance,
+            r"books (.+)": self._books,
+        }
+
+    def play(self, line: str) -> None:
+        """One line."""
+        told, _, expected = (part.strip() for part in line.partition("->"))
+        before = self.payment
+        for pattern, act in self._lines.items():
+            if match := re.fullmatch(pattern, told):
+                happened = act(match[1])
+                break
+        else:
+            raise ValueError(f"nobody understands: {told}")
+        phrases = [phrase.strip() for phrase in expected.split(",") if phrase.strip()]
+        if happened is None:
+            assert not phrases, "nothing can be expected of this line"
+            return
+        happened.before = before if before and before.transaction_id == self.about else None
+        happened.check(phrases)
+
+    @property
+    def payment(self) -> Payment | None:
+        """The payment that is spoken of, as it stands."""
+        return self.books.payment(self.owners[self.about], self.about) if self.about else None
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(tuple(self.routes.values()))
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def _fund(self, words: str) -> "Happened":
+        found = _match(r"(\w+) (\S+)(?: key (\S+))?(?: in (\w+))?", words)
+        key = found[3] or self._new_key()
+        amount = _money(found[2], found[4] or "NGN")
+        return self._do(Fund(found[1], key, f"funding-{key}", self.now, amount, "manual", key))
+
+    def _pay(self, words: str) -> "Happened":
+        found = _match(
+            r"(\w+) (\S+)(?: as (\w+))?(?: key (\S+))?( again)?(?: meter (\d+))?(?: at (\w+))?( postpaid)?(?: in (\w+))?",
+            words,
+        )
+        user, amount, name, key, again, meter, biller, postpaid, currency = found.groups()
+        name = name or "bill"
+        happened = self._do(
+            Pay(
+                user,
+                key or self._new_key(),
+                key is not None,
+                name,
+                self.now,
+                _money(amount, currency or "NGN"),
+                meter or METER,
+                biller or "EKEDC",
+                VendType.POSTPAID if postpaid else VendType.PREPAID,
+                allow_duplicate=bool(again),
+            )
+        )
+        if isinstance(happened.result, Done):
+            self.about = happened.result.reply.transaction_id
+            self.owners[self.about] = user
+        return self._seen(happened)
+
+    def _cancel(self, name: str) -> "Happened":
+        self._speak_of(name)
+        return self._do(Cancel(self.owners[self.about], self._new_key(), self.about, self.now))
+
+    def _claim(self, words: str) -> "Happened":
+        found = _match(r"(?!early)(\w*) ?|(\w*?) ?(early)", words)
+        self._speak_of(found[1] or found[2] or "")
+        user, early = self.owners[self.about], found[3] is not None
+        return self._do(Claim(user, self._new_key(), self.about, self.now, self.policy, early))
+
+    def _says(self, words: str) -> "Happened":
+        found = _match(r"(?:attempt (\d+) )?(send|requery) (\d+) says (.+)", words)
+        payment = self.payment
+        assert payment is not None
+        attempt = int(found[1] or len(payment.attempts))
+        answer = _answer(found[4])
+        user, is_requery = payment.user_id, found[2] == "requery"
+        return self._do(
+            Report(
+                user, self._new_key(), self.about, self.now, self.policy,
+                attempt, int(found[3]), is_requery, answer,
+            )
+        )  # fmt: skip
+
+    def _next(self, words: str) -> "Happened":
+        found = _match(r"(\d+) requer(?:y|ies) says? (.+)", words)
+        happened: Happened | None = None
+        for left in reversed(range(int(found[1]))):
+            self._until_due("")
+            claimed = self._claim("")
+            assert claimed.work is not None, f"no requery was due: {claimed}"
+            assert claimed.work.is_requery, f"not a requery: {claimed}"
+            happened = self._says(f"requery {claimed.work.call} says {found[2]}")
+            assert not left or not happened.incidents, f"an incident came early: {happened}"
+        assert happened is not None
+        return happened
+
+    def _tick(self, words: str) -> None:
+        self.now += _span(words)
+
+    def _until_due(self, _: str) -> "Happened":
+        due = self.books.next_at[_stream(self.payment)]
+        assert due is not None, "it is never due"
+        happened = self._seen(Happened(None, after=due - self.now))
+        self.now = max(self.now, due)
+        return happened
+
+    def _time(self, words: str) -> None:
+        hours, minutes, seconds_ = (int(part) for part in words.split(":"))
+        self.now = self.now.replace(hour=hours, minute=minutes, second=seconds_)
+
+    def _provider(self, words: str) -> None:
+        name, _, traits = words.partition(" with ")
+        made = provider(name)
+        for trait in filter(None, traits.split(" and ")):
+            match trait.split():
+                case ["references", "that", "last", "a", "day"]:
+                    made = replace(made, reference_lasts_a_day=True)
+                case ["no", "word", "for", "not", "found"]:
+                    made = replace(made, reports_not_found=False)
+                case ["account", account]:
+                    made = replace(made, account=account)
+                case ["its", "clock", ahead, "ahead"]:
+                    made = replace(made, utc_offset=_span(ahead))
+                case ["processing", longest]:
+                    made = replace(made, max_processing_seconds=int(_span(longest).total_seconds()))
+                case ["whole", currency]:
+                    made = replace(made, whole_units_only=True, currency=currency)
+                case ["currency", currency]:
+                    made = replace(made, currency=currency)
+                case ["biller", code]:
+                    made = replace(made, billers=provider(billers=[code]).billers)
+                case _:
+                    raise ValueError(f"no provider is like that: {trait}")
+        self.routes[name] = made
+
+    def _forget(self, name: str) -> None:
+        del self.routes[name]
+
+    def _balance(self, words: str) -> None:
+        user, amount, *currency = words.split()
+        wanted = _money(amount, *currency)
+        assert Money(self.books.balance(user, wanted.currency), wanted.currency) == wanted
+
+    def _books(self, words: str) -> None:
+        found = {
+            name: _naira(amount)
+            for name in {name for _, name, _ in self.books.accounts}
+            if not name.startswith(("funding:", "wallet")) and (amount := self.books.total(name))
+        }
+        wanted = {}
+        if words != "nothing":
+            wanted = {
+                name.strip(): str(Decimal(amount))
+                for name, _, amount in (entry.strip().rpartition(" ") for entry in words.split(","))
+            }
+        assert found == wanted
+
+    # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def _do(self, command: Command) -> "Happened":
+        [result] = self.books.execute(command)
+        return self._seen(Happened(result))
+
+    def _seen(self, happened: "Happened") -> "Happened":
+        payment = self.payment
+        due = self.books.next_at[_stream(payment)] if payment else None
+        return replace(happened, payment=payment, now=self.now, due=due)
+
+    def _speak_of(self, name: str) -> None:
+        self.about = name or self.about
+
+    def _new_key(self) -> str:
+        self.commands += 1
+        return f"command-{self.commands}"
+
+
+@dataclass
+class Happened:
+    """What came of a line, to be held against what the story says."""
+
+    result: Result | None
+    payment: Payment | None = None
+    before: Payment | None = None
+    now: datetime = NOON
+    due: datetime | None = None
+    after: timedelta | None = None
+
+    @property
+    def reply(self) -> Reply | None:
+        return self.result.reply if isinstance(self.result, Done) else None
+
+    @property
+    def work(self) -> Work | None:
+        return self.reply.work if self.reply else None
+
+    @property
+    def incidents(self) -> list[str]:
+        """Those that this line raised."""
+        known = len(self.before.incidents) if self.before else 0
+        raised = self.payment.incidents[known:] if self.payment else ()
+        return [f"{incident.kind} {_naira(incident.amount_minor)}" for incident in raised]
+
+    def check(self, phrases: Sequence[str]) -> None:
+        """Hold what happened against what the story says, and against what it does not say."""
+        statuses = [phrase for phrase in phrases if phrase in Status]
+        status = self.payment.status if self.payment else None
+        before = self.before.status if self.before else None
+        if not any(phrase.startswith("refused") for phrase in phrases):
+            if isinstance(self.result, Exception):
+                raise AssertionError(f"refused: {self.result!r}")
+            replayed = isinstance(self.result, Done) and self.result.replayed
+            assert replayed == ("replayed" in phrases), "replayed" if replayed else "done anew"
+            if self.payment:
+                assert [status] == (statuses or [before]), f"it is {status}, and was {before}"
+        incidents = [phrase.removeprefix("incident ") for phrase in phrases if phrase.startswith("incident ")]
+        assert self.incidents == incidents
+        works = [phrase for phrase in phrases if re.match(r"(attempt \d+ )?(send|requery) \d+", phrase)]
+        assert bool(works) == bool(self.work), f"the worker was given {self.work}"
+        for phrase in phrases:
+            self._check(phrase)
+
+    def _check(self, phrase: str) -> None:
+        payment, work = self.payment, self.work
+        match phrase.split():
+            case ["refused", name]:
+                assert type(self.result).__name__ == name, repr(self.result)
+            case ["attempt", number, *call]:
+                assert work is not None
+                assert work.attempt == int(number), str(work)
+                self._check(" ".join(call))
+            case ["send" | "requery" as kind, number, *rest]:
+                assert work is not None
+                assert ("requery" if work.is_requery else "send", work.call) == (kind, int(number)), str(work)
+                assert [work.provider] == (rest[1:] or [work.provider]), str(work)
+            case ["within", span]:
+                assert work is not None
+                assert work.send_before == self.now + _span(span), str(work)
+            case ["reference", reference]:
+                assert work is not None
+                assert work.reference == reference, str(work)
+            case ["due", "now"]:
+                assert self.due is not None
+                assert self.due <= self.now, f"due {self.due}"
+            case ["due", "in", span]:
+                assert self.due is not None
+                _check_span(self.due - self.now, span)
+            case ["never", "due"]:
+                assert self.due is None, f"due {self.due}"
+            case ["after", span]:
+                assert self.after is not None
+                _check_span(self.after, span)
+            case ["proof", proof]:
+                assert payment is not None
+                assert payment.proof == proof, f"the proof is {payment.proof}"
+            case ["token", token]:
+                assert payment is not None
+                assert payment.token == (None if token == "none" else token), f"the token is {payment.token}"
+            case ["because", *words]:
+                assert payment is not None
+                reasons = (payment.review_reason, payment.reversal.reason if payment.reversal else None)
+                assert any(reason and " ".join(words) in reason for reason in reasons), str(reasons)
+            case ["incident", *_] | ["replayed"]:
+                pass  # seen to above
+            case _:
+                assert phrase in Status, f"nobody understands: {phrase}"
+
+
+def _check_span(span: timedelta, wanted: str) -> None:
+    """As long as it says, or a tenth longer at most."""
+    assert _span(wanted) <= span <= _span(wanted) * (1 + JITTER), f"{span.total_seconds()} s"
+
+
+def _answer(words: str) -> Answer:
+    match words.split():
+        case ["delivered", "without", "a", "token", *rest]:
+            return _delivered(None, rest)
+        case ["delivered", token, *rest]:
+            return _delivered(token, rest)
+        case ["declined"]:
+            return Declined("this request is refused")
+        case ["failed"]:
+            return Declined("the transaction failed", about_transaction=True)
+        case ["taken", "back"]:
+            return Declined("reversed to the wallet", about_transaction=True, taken_back=True)
+        case ["not", "sent"]:
+            return NotSent("connection refused")
+        case ["deferred", *span]:
+            return Deferred("likely duplicate, ask again", _whole_seconds(span))
+        case ["misconfigured"]:
+            return Misconfigured("the float is empty")
+        case ["unknown"]:
+            return Unknown("no answer")
+        case ["duplicate"]:
+            return Unknown("the reference exists", acknowledged=True)
+        case ["pending", *span]:
+            return Pending("at work", _whole_seconds(span))
+        case ["not", "found"]:
+            return NotFound("no such reference")
+    raise ValueError(f"no provider says: {words}")
+
+
+def _delivered(token: str | None, rest: Sequence[str]) -> Delivered:
+    said = dict(zip(rest[::2], rest[1::2], strict=True))
+    cost, amount = said.pop("cost", None), said.pop("amount", None)
+    return Delivered(
+        token,
+        cost_minor=_money(cost).amount_minor if cost else None,
+        amount_minor=_money(amount).amount_minor if amount else None,
+        **said,
+    )
+
+
+def _money(amount: str, currency: str = "NGN") -> Money:
+    return Money(int(Decimal(amount) * 100), currency)
+
+
+def _naira(amount_minor: int) -> str:
+    return f"{(Decimal(amount_minor) / 100).normalize():f}"
+
+
+def _span(words: str) -> timedelta:
+    found = _match(r"(-?\d+)(s|min|h|d)", words)
+    return seconds(int(found[1]) * UNITS[found[2]])
+
+
+def _whole_seconds(words: Sequence[str]) -> int | None:
+    return int(_span(words[0]).total_seconds()) if words else None
+
+
+def _match(pattern: str, words: str) -> re.Match[str]:
+    found = re.fullmatch(pattern, words)
+    if not found:
+        raise ValueError(f"nobody understands: {words}")
+    return found
