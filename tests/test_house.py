@@ -173,7 +173,7 @@ def test_types() -> None:
 @pytest.mark.tools
 @pytest.mark.parametrize("command", ["check", "format --check"])
 def test_style(command: str) -> None:
-    run(sys.executable, "-m", "ruff", *command.split())
+    run(sys.executable, "-m", "ruff", *command.split(), "--output-format", "concise")
 
 
 # --- what never gets in -----------------------------------------------------------------------------------------------

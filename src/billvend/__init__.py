@@ -11,34 +11,38 @@
 What is named here is public; everything else may change.
 """
 
-from billvend.bootstrap import open_billvend
-from billvend.domain.errors import (
-    AlreadySent,
-    BadSetting,
-    BillvendError,
-    Conflict,
-    IdempotencyMismatch,
-    InsufficientFunds,
-    InvalidAmount,
-    InvalidInput,
-    InvalidMeter,
-    LikelyDuplicate,
-    NotFound,
-    OutcomeUnknown,
-    Refusal,
-    TransactionNotFound,
-    Unavailable,
-    UnknownBiller,
-    Unreachable,
-    UnsupportedCurrency,
-    ValidationFailed,
-    WalletNotFound,
-)
-from billvend.domain.money import Money
-from billvend.domain.payment import Payment
-from billvend.domain.words import Proof, Status, VendType
-from billvend.library import Billvend
-from billvend.usecases.pay import Bill
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from billvend.bootstrap import open_billvend
+    from billvend.domain.errors import (
+        AlreadySent,
+        BadSetting,
+        BillvendError,
+        Conflict,
+        IdempotencyMismatch,
+        InsufficientFunds,
+        InvalidAmount,
+        InvalidInput,
+        InvalidMeter,
+        LikelyDuplicate,
+        NotFound,
+        OutcomeUnknown,
+        Refusal,
+        TransactionNotFound,
+        Unavailable,
+        UnknownBiller,
+        Unreachable,
+        UnsupportedCurrency,
+        ValidationFailed,
+        WalletNotFound,
+    )
+    from billvend.domain.money import Money
+    from billvend.domain.payment import Payment
+    from billvend.domain.words import Proof, Status, VendType
+    from billvend.library import Billvend
+    from billvend.usecases.pay import Bill
 
 __all__ = [
     "AlreadySent",
@@ -70,3 +74,16 @@ __all__ = [
     "WalletNotFound",
     "open_billvend",
 ]
+
+_HOMES = ("domain.errors", "domain.money", "domain.words", "domain.payment", "library", "usecases.pay", "bootstrap")
+"""Where these names are at home, the cheapest to import first."""
+
+if not TYPE_CHECKING:  # a checker would let any name pass
+
+    def __getattr__(name: str) -> object:
+        """Imported when it is first asked for: `billvend --help` needs none of it, and should be there at once."""
+        for home in _HOMES if name in __all__ else ():
+            module = import_module(f"billvend.{home}")
+            if name in vars(module):
+                return globals().setdefault(name, vars(module)[name])
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

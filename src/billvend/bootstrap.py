@@ -1,10 +1,10 @@
 """The one place that wires everything: settings in, a `Billvend` out. Adapters are imported only when chosen."""
 
+from contextlib import closing
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from billvend.config import ProviderAccount, Settings, load_settings
 from billvend.domain.abilities import Abilities, Mode
 from billvend.domain.errors import BadSetting
 from billvend.domain.reversal import Policy
@@ -14,17 +14,20 @@ from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
 from billvend.usecases.parts import Limits, Parts
 
-if TYPE_CHECKING:  # importing SQLAlchemy takes longer than `billvend --help` may
+if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billvend --help` may
     from billvend.adapters.storage.database import Database
+    from billvend.config import ProviderAccount, Settings
 
 
-def open_billvend(database: str | Settings | None = None, *, clock: Clock | None = None) -> Billvend:
+def open_billvend(database: "str | Settings | None" = None, *, clock: Clock | None = None) -> Billvend:
     """A billvend over a database URL (`sqlite:///shop.db`, `postgresql://...`) or `Settings`.
 
     What is not given comes from the environment and `.env`; with nothing at all it is embedded: SQLite beside you, and
     a sandbox that sells nothing real. The tables of a SQLite file are made by themselves; PostgreSQL's by
     `billvend db upgrade`. Raises `BadSetting`, `Unavailable`. Close it, or use it in a `with`.
     """
+    from billvend.config import Settings, load_settings
+
     settings = database if isinstance(database, Settings) else load_settings(database)
     clock = clock or _system_clock()
     database_ = open_database(settings)
@@ -53,14 +56,45 @@ def open_billvend(database: str | Settings | None = None, *, clock: Clock | None
     )
 
 
-def open_database(settings: Settings) -> "Database":
+def open_database(settings: "Settings") -> "Database":
     """The configured database, whether it has tables yet or not. Raises `BadSetting`."""
     from billvend.adapters.storage.database import Database
 
     return Database(settings.database_url.get_secret_value())
 
 
-def _policy(settings: Settings, routes: tuple[Abilities, ...]) -> Policy:
+def table_versions(settings: "Settings") -> tuple[str | None, str]:
+    """The version of the database's tables, None where it has none, and the one that this billvend needs.
+
+    Raises `BadSetting`, `Unavailable`.
+    """
+    from billvend.adapters.storage.migrate import HEAD, current
+
+    with closing(open_database(settings)) as database:
+        return current(database), HEAD
+
+
+def upgrade_tables(settings: "Settings") -> tuple[str | None, str]:
+    """Make or change the tables; returns the version that was there, None for none, and the one that is.
+
+    Safe to run twice, and from two machines at once. Raises `BadSetting`, `Unavailable`.
+    """
+    from billvend.adapters.storage.migrate import HEAD, upgrade
+
+    with closing(open_database(settings)) as database:
+        before = upgrade(database)
+        return None if before == "none" else before, HEAD
+
+
+def sandbox_sales(settings: "Settings") -> int:
+    """How many sales the sandbox's own book shows: what billvend says is held against it. Raises `Unavailable`."""
+    from billvend.adapters.provider.sandbox.book import Book
+
+    with closing(Book(settings.sandbox_book_path or Path("sandbox.db"))) as book:
+        return len(book.vended())
+
+
+def _policy(settings: "Settings", routes: tuple[Abilities, ...]) -> Policy:
     return Policy(
         routes=routes,
         requery_schedule_seconds=settings.requery_schedule,
@@ -72,7 +106,7 @@ def _policy(settings: Settings, routes: tuple[Abilities, ...]) -> Policy:
     )
 
 
-def _provider(account: ProviderAccount, settings: Settings, clock: Clock) -> Provider:
+def _provider(account: "ProviderAccount", settings: "Settings", clock: Clock) -> Provider:
     if account.name == "sandbox":
         from billvend.adapters.provider.sandbox.provider import SandboxProvider
 
@@ -87,7 +121,7 @@ def _provider(account: ProviderAccount, settings: Settings, clock: Clock) -> Pro
     raise BadSetting(f"BILL_PROVIDER: there is no adapter for {account.name!a} in this version; use sandbox.")
 
 
-def _queue(settings: Settings) -> Queue:
+def _queue(settings: "Settings") -> Queue:
     if settings.redis_url is not None:
         from billvend.adapters.queue.on_redis import redis_queue
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 
-from billvend.domain.abilities import Biller
-from billvend.domain.errors import BillvendError
+from billvend.domain.abilities import Biller, Mode
+from billvend.domain.errors import BadSetting, BillvendError
 from billvend.domain.money import AmountLike
 from billvend.domain.payment import Payment
 from billvend.domain.words import Status
-from billvend.ports.books import LoggedEvent, Search, Transaction
+from billvend.ports.books import Backlog, LoggedEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import look_up
 from billvend.usecases.audit import Audit, audit
@@ -20,7 +20,7 @@ from billvend.usecases.health import Health, health
 from billvend.usecases.look_up import Balance
 from billvend.usecases.parts import Parts
 from billvend.usecases.pay import Bill, Paid, pay, pay_many
-from billvend.usecases.settle import settle
+from billvend.usecases.settle import check_mode, settle
 from billvend.usecases.sweep import Swept, sweep
 from billvend.usecases.wait import wait
 
@@ -169,6 +169,16 @@ class Billvend:
     def health(self) -> Health:
         """How each part is, and what waits. Raises nothing."""
         return health(self._parts)
+
+    def backlog(self) -> Backlog:
+        """What is still to be done, and how many payments wait for a worker now."""
+        return self._parts.books.backlog(self._parts.clock.now())
+
+    def require_test_money(self) -> None:
+        """Refuse, with `BadSetting`, books or providers of real money. From now on these books take none."""
+        if self._parts.mode is not Mode.TEST:
+            raise BadSetting("The configured provider sells for real money: this is for test money alone.")
+        check_mode(self._parts)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 

@@ -146,6 +146,9 @@ class MarkedJournal:
         due: list[Due] = self._marked("sweep", lambda: self._real.take_due(now, limit, quiet_seconds))
         return due
 
+    def put_back(self, due: Sequence[Due]) -> None:
+        self._marked("sweep", lambda: self._real.put_back(due))
+
     def stamp(self, mode: Mode) -> Mode:
         return self._real.stamp(mode)
 

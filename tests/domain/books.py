@@ -7,6 +7,7 @@ what `decide` wants written, and then holds the whole against what must be true 
 from collections import Counter
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from billvend.domain import payment as payments
@@ -102,10 +103,13 @@ class Books:
             setattr(other, name, copy(kept))
         return other
 
-    def execute(self, *commands: Command) -> list[Result]:
+    def execute(self, *commands: Command, lock_all_wallets: bool = False) -> list[Result]:
         """Carry out a list of commands in one transaction."""
         before = self.copy()
-        changes, results = decide(self.snapshot(commands), commands)
+        snapshot = self.snapshot(commands)
+        if lock_all_wallets:
+            snapshot = replace(snapshot, wallets=self.wallets)
+        changes, results = decide(snapshot, commands)
         self._apply(changes)
         _check(before, self, changes)
         return results

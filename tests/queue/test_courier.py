@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from billvend.adapters.queue.courier import LETTER_MESSAGES, REST_SECONDS, Courier
+from billvend.adapters.queue.courier import PATIENCE_SECONDS as COURIER_PATIENCE_SECONDS
 from billvend.adapters.queue.outage import Outage
 from billvend.ports.queue import QueueName
 from tests.queue.consuming import PATIENCE_SECONDS, Clock
@@ -57,9 +58,24 @@ def clock() -> Clock:
 
 @pytest.fixture
 def courier(destination: Destination, clock: Clock) -> Iterator[Courier]:
-    with closing(Courier(destination.put, Outage("Handing hints to a test"), clock=clock)) as courier:
+    with closing(courier_to(destination, clock)) as courier:
         yield courier
         destination.open()
+
+
+@pytest.fixture
+def patient_courier(destination: Destination, clock: Clock) -> Iterator[Courier]:
+    """Of no interest here is how long it waits."""
+    with closing(courier_to(destination, clock, patience_seconds=PATIENCE_SECONDS)) as courier:
+        yield courier
+        destination.open()
+
+
+def courier_to(
+    destination: Destination, clock: Clock, patience_seconds: float = COURIER_PATIENCE_SECONDS
+) -> Courier:
+    outage = Outage("Handing hints to a test")
+    return Courier(destination.put, outage, clock=clock, patience_seconds=patience_seconds)
 
 
 def seconds_taken(courier: Courier, times: int = 1) -> float:
@@ -76,20 +92,30 @@ def hand_over_somehow(courier: Courier) -> None:
         assert time.monotonic() < deadline
 
 
-def test_messages_arrive_in_order(courier: Courier, destination: Destination) -> None:
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 2
-    assert courier.hand_over(REVERSALS, [b"three"]) == 1
+def let_pile_up(callers: list[threading.Thread], courier: Courier, destination: Destination) -> None:
+    """Start them, so that the courier hangs with what the first one has, and all the others wait."""
+    callers[0].start()
+    assert destination.reached.acquire(timeout=PATIENCE_SECONDS)
+    for caller in callers[1:]:
+        caller.start()
+    while courier._letters.qsize() < len(callers) - 1:
+        assert all(caller.is_alive() for caller in callers), "they lost patience too soon"
+
+
+def test_messages_arrive_in_order(patient_courier: Courier, destination: Destination) -> None:
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 2
+    assert patient_courier.hand_over(REVERSALS, [b"three"]) == 1
     assert destination.rounds == [(PAYMENTS, MESSAGES), (REVERSALS, [b"three"])]
 
 
-def test_only_what_was_taken_is_counted(courier: Courier, destination: Destination) -> None:
+def test_only_what_was_taken_is_counted(patient_courier: Courier, destination: Destination) -> None:
     destination.room = 1
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 1
-    assert courier.hand_over(PAYMENTS, [b"x"] * (LETTER_MESSAGES + 1)) == 1
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 1
+    assert patient_courier.hand_over(PAYMENTS, [b"x"] * (LETTER_MESSAGES + 1)) == 1
 
 
-def test_many_messages_travel_in_parts(courier: Courier, destination: Destination) -> None:
-    assert courier.hand_over(PAYMENTS, [b"x"] * (2 * LETTER_MESSAGES + 1)) == 2 * LETTER_MESSAGES + 1
+def test_many_messages_travel_in_parts(patient_courier: Courier, destination: Destination) -> None:
+    assert patient_courier.hand_over(PAYMENTS, [b"x"] * (2 * LETTER_MESSAGES + 1)) == 2 * LETTER_MESSAGES + 1
     assert [len(messages) for _, messages in destination.rounds] == [LETTER_MESSAGES, LETTER_MESSAGES, 1]
 
 
@@ -111,19 +137,16 @@ def test_callers_at_the_same_time_wait_side_by_side(courier: Courier, destinatio
     assert max(took) < SOON_SECONDS
 
 
-def test_what_piles_up_travels_together(courier: Courier, destination: Destination) -> None:
+def test_what_piles_up_travels_together(patient_courier: Courier, destination: Destination) -> None:
     destination.shut()
     arrived: list[int] = []
     callers = [
-        threading.Thread(target=lambda queue=queue: arrived.append(courier.hand_over(queue, MESSAGES)))
+        threading.Thread(
+            target=lambda queue=queue: arrived.append(patient_courier.hand_over(queue, MESSAGES))
+        )
         for queue in [PAYMENTS, *[REVERSALS] * 10]
     ]
-    callers[0].start()
-    assert destination.reached.acquire(timeout=PATIENCE_SECONDS)
-    for caller in callers[1:]:
-        caller.start()
-    while courier._letters.qsize() < 10:
-        assert all(caller.is_alive() for caller in callers), "the machine was too slow for this test"
+    let_pile_up(callers, patient_courier, destination)
     destination.open()
     for caller in callers:
         caller.join(PATIENCE_SECONDS)
@@ -143,15 +166,15 @@ def test_what_nobody_waits_for_is_not_sent_later(courier: Courier, destination: 
     assert [messages for _, messages in destination.rounds] == [[b"on its way"], MESSAGES]
 
 
-def test_after_a_failure_it_rests(courier: Courier, destination: Destination, clock: Clock) -> None:
+def test_after_a_failure_it_rests(patient_courier: Courier, destination: Destination, clock: Clock) -> None:
     destination.broken = True
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 0
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 0
     destination.broken = False
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 0
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 0
     clock.advance(REST_SECONDS - 0.01)
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 0
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 0
     clock.advance(0.01)
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 2
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 2
 
 
 def test_one_failure_is_enough_for_all_who_travel_together(
@@ -173,30 +196,46 @@ def test_one_failure_is_enough_for_all_who_travel_together(
 
 
 def test_an_outage_is_logged_once(
-    courier: Courier, destination: Destination, clock: Clock, caplog: pytest.LogCaptureFixture
+    patient_courier: Courier, destination: Destination, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
     destination.broken = True
     for _ in range(10):
-        courier.hand_over(PAYMENTS, MESSAGES)
+        patient_courier.hand_over(PAYMENTS, MESSAGES)
         clock.advance(REST_SECONDS)
     destination.broken = False
     for _ in range(10):
-        courier.hand_over(PAYMENTS, MESSAGES)
+        patient_courier.hand_over(PAYMENTS, MESSAGES)
     assert [(record.levelname, record.getMessage().partition(".")[0]) for record in caplog.records] == [
         ("WARNING", "Handing hints to a test fails: broken"),
         ("INFO", "Handing hints to a test works again"),
     ]
 
 
-def test_closed_it_takes_nothing_and_its_thread_ends(courier: Courier, destination: Destination) -> None:
-    courier.hand_over(PAYMENTS, MESSAGES)
+def test_closed_it_takes_nothing_and_its_thread_ends(
+    patient_courier: Courier, destination: Destination
+) -> None:
+    patient_courier.hand_over(PAYMENTS, MESSAGES)
+    thread = patient_courier._thread
+    assert thread is not None
+    patient_courier.close()
+    assert not thread.is_alive()
+    assert patient_courier.hand_over(PAYMENTS, MESSAGES) == 0
+    assert len(destination.rounds) == 1
+
+
+def test_closed_while_it_is_busy_its_thread_ends_too(courier: Courier, destination: Destination) -> None:
+    destination.shut()
+    callers = [threading.Thread(target=courier.hand_over, args=(queue, MESSAGES)) for queue in QueueName]
+    let_pile_up(callers, courier, destination)
     thread = courier._thread
     assert thread is not None
     courier.close()
+    destination.open()
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
-    assert courier.hand_over(PAYMENTS, MESSAGES) == 0
-    assert len(destination.rounds) == 1
+    for caller in callers:
+        caller.join(PATIENCE_SECONDS)
 
 
 def test_closing_does_not_wait_for_a_destination_that_hangs(

@@ -6,9 +6,11 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Semaphore
 
 import pytest
 import redis
@@ -53,6 +55,85 @@ def outages_in(caplog: pytest.LogCaptureFixture) -> list[str]:
         f"{record.levelname}: {record.getMessage().partition(' fails')[0].partition(' works')[0]}"
         for record in caplog.records
     ]
+
+
+@contextmanager
+def listening() -> Iterator["SimpleQueue[str]"]:
+    """What billvend.queue says while the block runs."""
+    heard: SimpleQueue[str] = SimpleQueue()
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.put(record.getMessage())
+
+    ear = Ear()
+    logging.getLogger("billvend.queue").addHandler(ear)
+    try:
+        yield heard
+    finally:
+        logging.getLogger("billvend.queue").removeHandler(ear)
+
+
+# --- whatever carries the hints ---------------------------------------------------------------------------------------
+
+
+class Trouble:
+    """A storage that does what a test makes of it, and counts how often it was read."""
+
+    blocking = True
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self.happens = happens
+        self.read = Semaphore(0)
+
+    def put(self, messages: Sequence[bytes]) -> int:
+        self.happens()
+        return len(messages)
+
+    def dequeue(self) -> object | None:
+        self.read.release()
+        self.happens()
+        return None
+
+    def queue_size(self) -> int:
+        self.happens()
+        return 0
+
+    def close(self) -> None: ...
+
+
+def troubled_queue(trouble: Trouble) -> HueyQueue:
+    return HueyQueue(
+        "trouble", sending=dict.fromkeys(QueueName, trouble), receiving=lambda _queue: closing(trouble)
+    )
+
+
+def test_whatever_hangs_is_given_up() -> None:
+    """The resolver of names, a disk, a server that sends a byte now and then: no timeout of a driver knows of these."""
+    release = Event()
+    with closing(troubled_queue(Trouble(lambda: assert_set(release)))) as queue:
+        assert_given_up_soon(queue)
+        start = time.monotonic()
+        with pytest.raises(Unavailable, match="too slow"):
+            queue.depth()
+        assert time.monotonic() - start < 2.0
+        release.set()
+
+
+def assert_set(event: Event) -> None:
+    assert event.wait(PATIENCE_SECONDS)
+
+
+def test_a_worker_pauses_after_each_failure() -> None:
+    def fail() -> None:
+        raise OSError("broken")
+
+    trouble = Trouble(fail)
+    with closing(troubled_queue(trouble)) as queue, consuming(queue, {PAYMENTS: Inbox()}, threads=1):
+        start = time.monotonic()
+        for _ in range(4):
+            assert trouble.read.acquire(timeout=PATIENCE_SECONDS)
+        assert time.monotonic() - start > 1.0
 
 
 # --- Valkey and Redis -------------------------------------------------------------------------------------------------
@@ -102,12 +183,15 @@ def test_a_stalled_server_has_no_depth(redis_server: RedisProtocolServer, queue:
         assert time.monotonic() - start < 2.0
 
 
-def test_consuming_stops_while_the_server_is_stalled(redis_server: RedisProtocolServer, queue: Queue) -> None:
+def test_consuming_notices_a_stalled_server_and_stops_all_the_same(
+    redis_server: RedisProtocolServer, queue: Queue
+) -> None:
     inbox = Inbox()
-    with consuming(queue, dict.fromkeys(QueueName, inbox)) as consumption:
+    with consuming(queue, dict.fromkeys(QueueName, inbox)) as consumption, listening() as warning:
         hand_over(queue, PAYMENTS, some_hints(1))
         inbox.next()
         with stalled(redis_server):
+            assert "Reading hints from the queue" in warning.get(timeout=PATIENCE_SECONDS)
             start = time.monotonic()
             consumption.end()
             assert time.monotonic() - start < 5.0

@@ -5,6 +5,7 @@ import logging
 import pickle
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -245,6 +246,8 @@ class QueueContract:
 
     def test_huey_does_not_chatter(self, queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
         inbox = Inbox()
+        caplog.set_level(logging.DEBUG)
+        logging.getLogger("huey").setLevel(logging.NOTSET)  # as it is in a new process
         root_level = logging.getLogger().level
         with consuming(queue, {PAYMENTS: inbox}):
             hand_over(queue, PAYMENTS, some_hints(3))
@@ -329,6 +332,17 @@ class TestInMemory(QueueContract):
             assert queue.enqueue(NOTIFICATIONS, some_hints(10)) == 0
             assert queue.depth()[NOTIFICATIONS] == 100_000
             gate.open()
+
+    def test_an_idle_worker_is_woken(self, queue: Queue) -> None:
+        inbox = Inbox()
+        with consuming(queue, {REVERSALS: inbox}):
+            hand_over(queue, REVERSALS, some_hints(1))
+            inbox.next()
+            start = time.monotonic()
+            for _ in range(20):
+                hand_over(queue, REVERSALS, some_hints(1))
+                inbox.next()
+            assert time.monotonic() - start < 20 * 0.25 / 2, "it looked by itself now and then"
 
     def test_its_backend_is_memory(self, queue: Queue) -> None:
         assert queue.backend == "memory"

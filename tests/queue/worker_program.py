@@ -21,12 +21,11 @@ def say(line: str) -> None:
 
 def stop_gracefully(number: int, _frame: object) -> None:
     global asked_to_stop
-    say(f"stopping on {signal.Signals(number).name}")
-    if (
-        not asked_to_stop
-    ):  # a second signal may come while this handler is inside of stop.set(), which can't bear it
+    # A second signal may interrupt this handler inside of stop.set(), which can't bear to be called within itself.
+    if not asked_to_stop:
         asked_to_stop = True
         stop.set()
+    say(f"stopping on {signal.Signals(number).name}")
 
 
 def handle(hint: Hint) -> None:

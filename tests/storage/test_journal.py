@@ -456,7 +456,7 @@ def _funds(till: Till, size: int) -> list[Command]:
 
 def _pays(till: Till, size: int) -> list[Command]:
     till.do(*(till.fund(f"user{number}", 100_000) for number in range(100)))
-    return [till.pay(f"user{number % 100}", given=False, meter=f"{number:011}") for number in range(size)]
+    return [till.pay(f"user{number % 100}", 1, given=False, meter=f"9{till.new_id()}") for number in range(size)]
 
 
 def _pays_of_one(till: Till, size: int) -> list[Command]:
@@ -498,7 +498,7 @@ def _releases(till: Till, size: int) -> list[Command]:
 def _everything_at_once(till: Till, size: int) -> list[Command]:
     of_each = size // 4 + 1
     rest = [*_funds(till, of_each), *_claims(till, of_each), *_deliveries(till, of_each)]
-    return [*rest, *(till.pay("user0", minor=1) for _ in range(max(1, size - 3 * of_each)))]
+    return [*rest, *(till.pay("user0", 1) for _ in range(max(1, size - 3 * of_each)))]
 
 
 @pytest.mark.parametrize(

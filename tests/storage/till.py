@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.clock import SystemClock
@@ -26,10 +27,17 @@ from billvend.domain.outcome import Answer, Delivered
 from billvend.domain.payment import Payment
 from billvend.domain.reversal import Policy
 from billvend.domain.words import Status, VendType
+from billvend.ports.journal import Due
 from billvend.usecases.audit import Audit, audit
 from billvend.usecases.parts import Limits, Parts
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
+EVERYWHERE = ["file", "memory", POSTGRES]
+"""The kinds of books."""
+ON_DISK = ["file", POSTGRES]
+"""Those where several connections, threads or processes can meet."""
+
 METER = "12345678901"
 TOKEN = "12345678901234567890"
 
@@ -92,6 +100,9 @@ class Till:
 
     def claim(self, pay: Pay, key: str | None = None, *, early: bool = False) -> Claim:
         return Claim(pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy, early)
+
+    def claim_due(self, due: Due) -> Claim:
+        return Claim(due.user_id, self.new_id(), due.transaction_id, self.now, self.policy)
 
     def report(self, pay: Pay, work: Work, answer: Answer, key: str | None = None) -> Report:
         return Report(

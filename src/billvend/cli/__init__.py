@@ -1,0 +1,108 @@
+"""The command line: parse, one call, render.
+
+    money.py, looking.py, running.py, administering.py, demo.py    the commands
+    options.py      what they have in common        opening.py     what they begin with
+    output.py       what they print                 screens.py     transactions for people
+    following.py    a payment while it is worked    exits.py       the table of exit statuses
+
+Nothing here is imported before it is needed: `billvend --help` should be there at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, TextIO
+
+import typer
+from typer.main import get_command
+
+from billvend.cli import administering, demo, looking, money, running
+from billvend.cli.exits import Exit, failure_of
+from billvend.cli.options import example
+from billvend.cli.output import fail
+
+PROGRAM = "billvend"
+
+app = typer.Typer(
+    name=PROGRAM,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=example("billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"),
+)
+for group in (money, looking, running, administering, demo):
+    app.add_typer(group.commands)
+
+
+@app.callback(invoke_without_command=True)
+def billvend(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> Exit:
+    """Sell prepaid electricity from wallets, and never guess with money."""
+    if version:
+        sys.stdout.write(f"{PROGRAM} {_version()}\n")
+    elif context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
+    return Exit.DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (`sys.argv`, unless given) and return its exit status. Raises nothing."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    for stream in (sys.stdout, sys.stderr):
+        _make_robust(stream)
+    try:
+        status = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _look_away()
+        return Exit.BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _failed(as_json, KeyboardInterrupt())
+    except Exception as error:  # noqa: BLE001  whatever it is, people get one line
+        return _failed(as_json, error)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    command = get_command(app)
+    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:  # a shell asks how a word may go on
+        command(arguments, prog_name=PROGRAM)
+    try:
+        with command.make_context(PROGRAM, arguments) as context:
+            return int(command.invoke(context) or Exit.DONE)
+    except typer.Exit as done:
+        return done.exit_code
+
+
+def _failed(as_json: bool, error: BaseException) -> int:
+    failure = failure_of(error)
+    try:
+        fail(as_json, failure)
+        sys.stdout.flush()
+    except OSError:
+        _look_away()
+    return failure.status
+
+
+def _make_robust(stream: TextIO | None) -> None:
+    """A name that the terminal's character set doesn't have is shown as its code, and stops nothing."""
+    with suppress(AttributeError):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _look_away() -> None:
+    """Nobody reads: what is left to print goes nowhere, and Python has nothing to complain of at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(PROGRAM)
+    except PackageNotFoundError:  # run from its sources
+        return "(not installed)"

@@ -15,7 +15,7 @@ Nothing here connects to anything.
 from billvend.config.accounts import BUILT_IN_PROVIDERS, PLUG_IN_GROUP, ProviderAccount
 from billvend.config.kinds import RateLimit
 from billvend.config.masking import masked
-from billvend.config.settings import SETTING_NAMES, Settings, load_settings
+from billvend.config.settings import SETTING_NAMES, Settings, given_settings, load_settings
 
 __all__ = [
     "BUILT_IN_PROVIDERS",
@@ -24,6 +24,7 @@ __all__ = [
     "ProviderAccount",
     "RateLimit",
     "Settings",
+    "given_settings",
     "load_settings",
     "masked",
 ]

@@ -340,6 +340,23 @@ def load_settings(database_url: str | None = None, **overrides: Any) -> Settings
     return Settings(**{name: value for name, value in given.items() if value is not None and value != ""})
 
 
+def given_settings(**values: Any) -> Settings:
+    """Settings by attribute name and nothing else: neither the environment nor `.env` has a say. Raises `BadSetting`."""
+    return _Given(**values)
+
+
+class _Given(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def _written_down() -> dict[str, Any]:
     in_file, in_environment = read_dotenv(Path(".env")), read_environment()
     chosen = [

@@ -209,6 +209,8 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
             return _doubted(_with(payment, _with_send(attempt, send)), at)
         case RequeryStarted():
             attempt = payment.attempt(event.attempt)
+            if event.requery != len(attempt.requeries) + 1:
+                raise IllegalMove(f"payment {payment.transaction_id} skipped a requery")
             requery = Requery(event.requery, at, event.lease_until, event.scheduled_seconds)
             return _with(payment, replace(attempt, requeries=(*attempt.requeries, requery)))
         case RequeryAnswered():

@@ -34,6 +34,10 @@ class Journal(Protocol):
         """At most `limit` payments that are due and were not pointed out in the last `quiet_seconds`; notes that they
         now were. Raises `Unavailable`."""
 
+    def put_back(self, due: Sequence[Due]) -> None:
+        """Forget that these were pointed out: nobody took the hint, and the next sweep is to find them at once.
+        Raises `Unavailable`."""
+
     def stamp(self, mode: Mode) -> Mode:
         """Mark these books as test or live, once and for ever; returns what they are marked as. Raises `Unavailable`."""
 

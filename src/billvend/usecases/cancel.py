@@ -3,6 +3,7 @@
 from billvend.domain.commands import Cancel
 from billvend.domain.errors import TransactionNotFound
 from billvend.domain.payment import Payment
+from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts, carry_out
 
 
@@ -15,5 +16,6 @@ def cancel(parts: Parts, transaction_id: str) -> Payment:
     if not isinstance(found, Payment):
         raise TransactionNotFound(f"There is no payment {transaction_id[:40]!a}.")
     command = Cancel(found.user_id, parts.clock.new_id(), found.transaction_id, parts.clock.now())
-    done = carry_out(parts, command)
-    return done.payment or found
+    cancelled = carry_out(parts, command).payment or found
+    note_payment(cancelled, command.at)
+    return cancelled

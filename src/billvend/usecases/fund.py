@@ -6,6 +6,7 @@ from billvend.domain.commands import Fund
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.money import AmountLike, Money, parse_amount
 from billvend.domain.names import parse_key, parse_user_id
+from billvend.usecases.note import note_funding
 from billvend.usecases.parts import Parts, carry_out
 
 
@@ -48,5 +49,7 @@ def fund(
         reference=transaction_id if key is None else key,
     )
     done = carry_out(parts, command)
+    if not done.replayed:
+        note_funding(command.user_id, transaction_id, money, source)
     balance = Money(done.reply.balance_minor or 0, currency)
     return Funded(done.reply.transaction_id, command.user_id, money, balance, done.replayed)

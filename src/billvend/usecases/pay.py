@@ -8,14 +8,14 @@ from billvend.domain.commands import Pay
 from billvend.domain.decide import Result
 from billvend.domain.errors import BillvendError, InvalidAmount, TransactionNotFound, UnknownBiller
 from billvend.domain.meter import parse_meter, parse_vend_type
-from billvend.domain.money import AmountLike, Money, parse_amount
+from billvend.domain.money import AmountLike, parse_amount
 from billvend.domain.names import parse_key, parse_phone, parse_user_id
 from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
 from billvend.domain.words import VendType
 from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts
-
 
 ACCEPTED_AT_ONCE = 500
 """Bills in one transaction, at most."""
@@ -81,6 +81,7 @@ def _paid(parts: Parts, command: Pay, result: Result) -> Paid | BillvendError:
     if isinstance(result, BillvendError):
         return result
     if result.payment is not None:
+        note_payment(result.payment, command.at)
         return Paid(result.payment, replayed=False)
     found = parts.books.transaction(result.reply.transaction_id, command.user_id)
     if not isinstance(found, Payment):

@@ -14,6 +14,7 @@ from billvend.domain.payment import Payment
 from billvend.domain.words import Status
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts, carry_out
 
 
@@ -23,12 +24,14 @@ def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
     `early` asks the provider about an attempt in doubt before its time; nothing is ever sent early. Raises
     `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`; whatever was sent by then is found again by its lease.
     """
-    _check_mode(parts)
+    check_mode(parts)
     claimed_at, claimed = parts.clock.now(), parts.clock.elapsed_seconds()
     claim = Claim(
         hint.user_id, parts.clock.new_id(), hint.transaction_id, claimed_at, parts.policy, early=early
     )
     done = carry_out(parts, claim)
+    if done.payment is not None:
+        note_payment(done.payment, claimed_at)
     work = done.reply.work
     if work is None:
         _tell(parts, hint, done.reply)
@@ -45,9 +48,11 @@ def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
         hint.user_id, parts.clock.new_id(), hint.transaction_id, parts.clock.now(), parts.policy,
         work.attempt, work.call, work.is_requery, answer,
     )  # fmt: skip
-    reply = carry_out(parts, report).reply
-    _tell(parts, hint, reply)
-    return reply
+    done = carry_out(parts, report)
+    if done.payment is not None:
+        note_payment(done.payment, report.at)
+    _tell(parts, hint, done.reply)
+    return done.reply
 
 
 def _ask(parts: Parts, payment: Payment, work: Work, may_send: Callable[[], bool]) -> Answer:
@@ -74,7 +79,8 @@ def queue_for(status: Status) -> QueueName:
     return QueueName.REVERSALS if status is Status.REVERSING else QueueName.PAYMENTS
 
 
-def _check_mode(parts: Parts) -> None:
+def check_mode(parts: Parts) -> None:
+    """Refuse books that are for the other kind of money; those without a mark get one. Raises `BadSetting`."""
     marked = parts.journal.stamp(parts.mode)
     if marked is not parts.mode:
         raise BadSetting(

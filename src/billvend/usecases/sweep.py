@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from billvend.ports.journal import Due
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.parts import Parts
 from billvend.usecases.settle import queue_for
@@ -22,8 +23,13 @@ class Swept:
 def sweep(parts: Parts) -> Swept:
     """Point workers at up to 1,000 due payments that were not pointed out lately. Raises `Unavailable`."""
     due = parts.journal.take_due(parts.clock.now(), MOST_A_PASS, parts.sweep_quiet_seconds)
-    by_queue: dict[QueueName, list[Hint]] = defaultdict(list)
+    by_queue: dict[QueueName, list[Due]] = defaultdict(list)
     for found in due:
-        by_queue[queue_for(found.status)].append(Hint(found.user_id, found.transaction_id))
-    enqueued = sum(parts.queue.enqueue(queue, hints) for queue, hints in by_queue.items())
-    return Swept(len(due), enqueued)
+        by_queue[queue_for(found.status)].append(found)
+    left: list[Due] = []
+    for queue, waiting in by_queue.items():
+        hints = [Hint(found.user_id, found.transaction_id) for found in waiting]
+        left += waiting[parts.queue.enqueue(queue, hints) :]
+    if left:
+        parts.journal.put_back(left)
+    return Swept(len(due), len(due) - len(left))

@@ -18,7 +18,7 @@ def in_background(call: Callable[[], T], *, name: str) -> Future[T]:
     def run() -> None:
         try:
             outcome.set_result(call())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
             outcome.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()

@@ -54,7 +54,7 @@ class HintHuey(Huey):  # type: ignore[misc]
         """The next message, as it was stored, or None. Also None, after a pause, while the storage is away."""
         try:
             message = self._hints.dequeue()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each driver has its own
             self._outage.begin(error)
             self.stop.wait(RETRY_SECONDS)
             return None
@@ -88,7 +88,7 @@ class HintHuey(Huey):  # type: ignore[misc]
         # A worker that waits inside of a blocking read still gets what arrives after `stop`.
         try:
             self._hints.put([message])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each driver has its own
             logger.warning(
                 "A hint could not be handed back to the queue %s: %s. A sweep finds it.", self.name, error
             )

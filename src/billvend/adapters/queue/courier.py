@@ -140,7 +140,7 @@ class Courier:
             return 0
         try:
             taken = self._put(queue_name, messages)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each driver has its own
             self._resting_until = self._clock() + REST_SECONDS
             self._outage.begin(error)
             return 0

@@ -9,6 +9,9 @@ from billvend.ports.queue import QueueName
 class HintStorage(Protocol):
     """One queue of raw messages. Safe to use from several threads; any method may raise what its driver raises."""
 
+    blocking: bool
+    """Whether `dequeue` waits for a message; if not, Huey's workers wait between their attempts."""
+
     def put(self, messages: Sequence[bytes]) -> int:
         """Store messages in one go. Returns how many were taken, the first ones."""
         ...

@@ -120,10 +120,24 @@ class Database:
 
 def unavailable(error: DBAPIError) -> Unavailable:
     """The database did not take the work, and nothing was done."""
-    first_line = (
-        str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    )
-    return Unavailable(f"The database does not answer ({first_line}). Nothing was done: try again.")
+    return Unavailable(f"The database does not answer ({first_line(error.orig)}). Nothing was done: try again.")
+
+
+def first_line(error: BaseException | None) -> str:
+    """What an error says, in one line."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the database, not the work, is at fault: it is gone, full, shutting down or a standby that only reads."""
+    reads_only = getattr(error.orig, "sqlstate", None) == "25006"
+    return error.connection_invalidated or reads_only or isinstance(error, sa.exc.OperationalError)
+
+
+def storable(text: str) -> str:
+    """The text as both databases can keep it: without NUL and lone surrogates, which no UTF-8 column takes."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def is_conflict(error: DBAPIError) -> bool:

@@ -1,17 +1,17 @@
 """The journal on SQLite and PostgreSQL: read under lock, decide in memory, write in a few statements, commit once."""
 
+import random
+import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 
 import sqlalchemy as sa
-import stamina
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from billvend.adapters.storage import rows
-from billvend.adapters.storage.database import Database, is_conflict, unavailable
+from billvend.adapters.storage.database import Database, first_line, is_away, is_conflict, unavailable
 from billvend.adapters.storage.read import payments_of
 from billvend.adapters.storage.tables import (
     INSTANT,
@@ -38,7 +38,7 @@ from billvend.domain.decide import (
     decide,
     wallet_needed,
 )
-from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
+from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable, Unreachable
 from billvend.domain.events import StreamKey, WalletFunded
 from billvend.domain.money import Money
 from billvend.domain.wallet import Wallet, wallet_stream
@@ -47,6 +47,8 @@ from billvend.ports.journal import Due
 
 TRIES = 8
 """How often work that collided with somebody else's is done again before the caller is told to."""
+UNIQUE_TRIES = 3
+"""How often a command that broke a unique constraint is tried in all."""
 RECONNECT_SECONDS = 5.0
 """How long a command whose commit was cut off waits for the database to come back."""
 
@@ -66,49 +68,56 @@ class SqlJournal:
             return []
         try:
             return self._settled(commands)
-        except IntegrityError:
-            # A constraint refused the whole list, so nothing of it stands: each alone, that only the culprit fails.
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it was: it broke the transaction, and nothing was done
+            # Nothing of the list stands: each alone, that only the culprit fails.
             if len(commands) == 1:
-                raise
+                return [_poisoned(error)]
             return [self._alone(command) for command in commands]
 
     def _alone(self, command: Command) -> Result:
         try:
-            return self._settled([command])[0]
-        except BillvendError as error:
+            return self.execute([command])[0]
+        except Unreachable as error:
             return error
-        except IntegrityError as error:
-            return BillvendError(f"The books refused this as inconsistent ({error.orig}). Nothing was done.")
 
     def _settled(self, commands: Sequence[Command]) -> list[Result]:
-        """Run until it is known how it ended: collisions are repeated, a cut-off commit is looked up by its keys."""
-        try:
-            return self._repeated(commands)
-        except _CommitCutOff:
+        """Run until it is known how it ended: a commit that was cut off is looked up by the keys of its commands."""
+        give_up_at: float | None = None
+        for wait_seconds in _growing(0.05, most_seconds=1.0):
             try:
-                for attempt in stamina.retry_context(
-                    on=(Unavailable, _CommitCutOff),
-                    attempts=None,
-                    timeout=self._reconnect_seconds,
-                    wait_initial=0.05,
-                    wait_max=1.0,
-                    wait_jitter=0.1,
-                ):
-                    with attempt:
-                        return self._repeated(commands)
-            except (Unavailable, _CommitCutOff):
-                pass
-            return [_unknown(command) for command in commands]
+                return self._repeated(commands)
+            except _CommitCutOff:
+                give_up_at = give_up_at or time.monotonic() + self._reconnect_seconds
+            except Unavailable:
+                if give_up_at is None:
+                    raise
+            if time.monotonic() + wait_seconds > give_up_at:
+                break
+            time.sleep(wait_seconds)
+        return [_unknown(command) for command in commands]
 
     def _repeated(self, commands: Sequence[Command]) -> list[Result]:
-        alone = len(commands) == 1
-        again = partial(_worth_repeating, alone=alone)
-        for attempt in stamina.retry_context(
-            on=again, attempts=TRIES, timeout=60, wait_initial=0.005, wait_max=0.5, wait_jitter=0.02
-        ):
-            with attempt:
+        """Run until it collides with nobody. Raises `Unavailable` when it does so time and again."""
+        collided = broke_unique = 0
+        for wait_seconds in _growing(0.005, most_seconds=0.5):
+            try:
                 return self._once(commands)
-        raise AssertionError  # the loop returns or raises
+            except IntegrityError:
+                # A single command that broke a unique constraint met another one at the same place, which has been
+                # committed: read again, it is seen. What breaks one time and again is at fault itself.
+                broke_unique += 1
+                if len(commands) > 1 or broke_unique == UNIQUE_TRIES:
+                    raise
+            except DBAPIError as error:
+                collided += 1
+                if not is_conflict(error):
+                    raise
+                if collided == TRIES:
+                    raise unavailable(error) from error
+            time.sleep(wait_seconds)
+        raise AssertionError  # waits never end
 
     def _once(self, commands: Sequence[Command]) -> list[Result]:
         committing = False
@@ -122,11 +131,11 @@ class SqlJournal:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            if committing and not is_conflict(error):
-                raise _CommitCutOff from error
             if is_conflict(error):
                 raise
-            if error.connection_invalidated or isinstance(error, sa.exc.OperationalError):
+            if committing:
+                raise _CommitCutOff from error
+            if is_away(error):
                 raise unavailable(error) from error
             raise
         return results
@@ -249,12 +258,28 @@ class SqlJournal:
                     connection.execute(
                         sa.update(transactions)
                         .where(self._database.among(table.user_id, table.transaction_id))
-                        .values(hinted_at=sa.bindparam("hinted", now)),
+                        .values(hinted_at=sa.bindparam("hinted", now, type_=INSTANT)),
                         self._database.keys(keys),
                     )
         except DBAPIError as error:
             raise unavailable(error) from error
         return [Due(row.user_id, row.transaction_id, Status(row.status)) for row in found]
+
+    def put_back(self, due: Sequence[Due]) -> None:
+        """Forget that these were pointed out; see the port."""
+        if not due:
+            return
+        forget = (
+            sa.update(transactions)
+            .where(self._database.among(transactions.c.user_id, transactions.c.transaction_id))
+            .values(hinted_at=None)
+        )
+        keys = self._database.keys([(found.user_id, found.transaction_id) for found in due])
+        try:
+            with self._database.writing() as connection:
+                connection.execute(forget, keys)
+        except DBAPIError as error:
+            raise unavailable(error) from error
 
     def stamp(self, mode: Mode) -> Mode:
         """Mark the books as test or live; see the port. Asked of the database once: the mark never changes."""
@@ -319,11 +344,21 @@ class _CommitCutOff(Exception):
     """The connection broke around COMMIT: it may or may not have happened."""
 
 
-def _worth_repeating(error: Exception, *, alone: bool) -> bool:
-    # A single command that broke a unique constraint met another one at the same place: read again, it will see it.
-    if isinstance(error, IntegrityError):
-        return alone
-    return isinstance(error, DBAPIError) and is_conflict(error)
+def _growing(first_seconds: float, *, most_seconds: float) -> Iterator[float]:
+    """Waits that double, with some chance in each, so that two who collided do not meet again."""
+    wait_seconds = first_seconds
+    while True:
+        yield wait_seconds * random.uniform(1.0, 1.5)  # noqa: S311  nobody gains by guessing it
+        wait_seconds = min(2 * wait_seconds, most_seconds)
+
+
+def _poisoned(error: Exception) -> BillvendError:
+    if isinstance(error, BillvendError):
+        return error
+    reason = first_line(error.orig if isinstance(error, DBAPIError) else error)
+    broken = BillvendError(f"The books can't take this ({reason}). Nothing was done.")
+    broken.__cause__ = error
+    return broken
 
 
 def _unknown(command: Command) -> OutcomeUnknown:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from billvend.adapters.storage.database import storable
 from billvend.domain import codec
 from billvend.domain.commands import Command, Reply
 from billvend.domain.decide import Head
@@ -105,8 +106,8 @@ def payment_row(payment: Payment, head: Head) -> Row:
         "vend_type": payment.vend_type.value,
         "phone": payment.phone,
         "provider": attempt.provider if attempt else None,
-        "token": payment.token,
-        "units": payment.units,
+        "token": _shown(payment.token),
+        "units": _shown(payment.units),
         "lease_until": call.lease_until if call else None,
         "seq": head.seq,
         "hash": head.hash,
@@ -143,7 +144,7 @@ def resolution_rows(payment: Payment) -> Iterable[Row]:
         "transaction_id": payment.transaction_id,
         "kind": "reversed" if went_back else "completed",
         "proof": went_back.proof.value if went_back else None,
-        "reason": went_back.reason if went_back else None,
+        "reason": _shown(went_back.reason) if went_back else None,
         "at": payment.ended_at,
     }
 
@@ -159,6 +160,11 @@ def command_row(command: Command, reply: Reply) -> Row:
         "reply": codec.dumps(reply),
         "at": command.at,
     }
+
+
+def _shown(text: str | None) -> str | None:
+    """Text of a provider, for a column of its own; the events keep it to the letter."""
+    return None if text is None else storable(text)
 
 
 def _said(attempt: Attempt) -> str:

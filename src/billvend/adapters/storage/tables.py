@@ -92,6 +92,7 @@ events = Table(
         "(seq = 1 AND prev_seq IS NULL AND prev_hash = '') OR (seq > 1 AND prev_seq IS NOT NULL AND prev_seq = seq - 1)",
         name="event_without_gap",
     ),
+    sqlite_with_rowid=False,
 )
 
 transfers = Table(
@@ -115,6 +116,7 @@ transfers = Table(
     ),
     CheckConstraint("amount_minor > 0", name="transfer_moves_something"),
     CheckConstraint("source <> target", name="transfer_between_accounts"),
+    sqlite_with_rowid=False,
 )
 
 transactions = Table(
@@ -221,6 +223,7 @@ resolutions = Table(
         f" OR (kind = 'reversed' AND proof IS NOT NULL AND {_one_of('proof', Proof)})",
         name="reversal_has_proof",
     ),
+    sqlite_with_rowid=False,
 )
 
 commands = Table(
@@ -247,4 +250,5 @@ stamp = Table(
 )
 
 APPEND_ONLY = (events, transfers, resolutions)
-"""Tables in which nothing is ever changed or taken away: triggers refuse it."""
+"""Tables in which nothing is ever changed or taken away: triggers refuse it. On SQLite they have no row numbers, by which
+`INSERT OR REPLACE` could put a row of another key in the place of one that is there without any trigger seeing it."""

@@ -107,6 +107,7 @@ def _tables() -> None:
             name="event_follows_event",
         ),
         sa.PrimaryKeyConstraint("user_id", "stream", "seq"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "stamp",
@@ -238,6 +239,7 @@ def _tables() -> None:
             name="resolution_of_payment",
         ),
         sa.PrimaryKeyConstraint("user_id", "transaction_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "transfers",
@@ -259,4 +261,5 @@ def _tables() -> None:
             name="transfer_of_event",
         ),
         sa.PrimaryKeyConstraint("user_id", "stream", "seq", "leg"),
+        sqlite_with_rowid=False,
     )

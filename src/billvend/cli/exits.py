@@ -1,0 +1,130 @@
+"""Exit statuses, and which error ends in which. The one table; the documentation repeats it."""
+
+import re
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+import typer
+
+from billvend.domain.errors import (
+    BadSetting,
+    BillvendError,
+    Conflict,
+    InsufficientFunds,
+    InvalidInput,
+    LikelyDuplicate,
+    NotFound,
+    OutcomeUnknown,
+    Unreachable,
+)
+from billvend.domain.words import Status
+
+
+class Exit(IntEnum):
+    """What a command ended with."""
+
+    DONE = 0
+    """Done; with `--no-wait`: accepted."""
+    FAILED = 1
+    """An error of ours."""
+    USAGE = 2
+    """The command line, its input or a setting is wrong. Nothing was done."""
+    NOT_FOUND = 3
+    INSUFFICIENT_FUNDS = 4
+    CONFLICT = 5
+    """The key was used for something else, a likely double click, or it was sent already."""
+    REVERSED = 6
+    """The payment ended, and the money is back."""
+    UNFINISHED = 7
+    """Nobody waits any longer, and the payment has not ended: its money is reserved, and it goes on."""
+    DIFFERENCE = 8
+    """An audit found a difference."""
+    UNREACHABLE = 9
+    """A part is away, or nobody knows yet whether the command was done."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells have it."""
+    BROKEN_PIPE = 141
+    """Whoever read the output stopped reading, as shells have it."""
+
+
+OF_ERRORS: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
+    (InvalidInput, Exit.USAGE),
+    (BadSetting, Exit.USAGE),
+    (NotFound, Exit.NOT_FOUND),
+    (InsufficientFunds, Exit.INSUFFICIENT_FUNDS),
+    (Conflict, Exit.CONFLICT),
+    (Unreachable, Exit.UNREACHABLE),
+    (BillvendError, Exit.FAILED),
+)
+"""The first class that fits decides."""
+
+
+def exit_of(status: Status) -> Exit:
+    """How a command ends that followed a payment to this status."""
+    return {Status.COMPLETED: Exit.DONE, Status.REVERSED: Exit.REVERSED}.get(status, Exit.UNFINISHED)
+
+
+class LostFromSight(Exception):
+    """A payment was accepted, and then something went wrong while it was being followed. It stands, and goes on."""
+
+    def __init__(self, transaction_id: str, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.transaction_id = transaction_id
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a command failed: the status it exits with, and what it says."""
+
+    status: Exit
+    code: str
+    message: str
+    """For people. May have several lines and any characters."""
+    fields: dict[str, str] = field(default_factory=dict)
+    more: dict[str, str] = field(default_factory=dict)
+    """Further entries of the `error` object."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What an error means to whoever gave the command."""
+    match error:
+        case LostFromSight(transaction_id=lost):
+            known = failure_of(error.cause)
+            why = known.message.partition(". ")[0]  # what follows speaks for a command that was not done
+            message = f"The payment {lost} is accepted and its money reserved, but it can't be followed now: {why}."
+            status = known.status if known.status is Exit.UNREACHABLE else Exit.FAILED
+            return Failure(
+                status, known.code, f"{message} Look at it with: billvend show {lost}", {}, {"transactionId": lost}
+            )
+        case OutcomeUnknown():
+            more = {"transactionId": error.transaction_id or "", "idempotencyKey": error.idempotency_key}
+            message = f"{error.message} Transaction: {error.transaction_id}. Key: {error.idempotency_key}"
+            return Failure(Exit.UNREACHABLE, error.code, message, error.fields, more)
+        case LikelyDuplicate():
+            return Failure(Exit.CONFLICT, error.code, f"{error.message} Here: --again")
+        case BillvendError():
+            status = next(status for kind, status in OF_ERRORS if isinstance(error, kind))
+            return Failure(status, error.code, error.message, error.fields)
+        case typer.TyperException():
+            return _usage(error)
+        case KeyboardInterrupt():
+            message = "Interrupted. What was under way may or may not be done: look before you repeat it."
+            return Failure(Exit.INTERRUPTED, "interrupted", message)
+        case _:
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            message = f"This should not have happened: {said}. With LOG_LEVEL=debug it says where."
+            return Failure(Exit.FAILED, BillvendError.code, message)
+
+
+def _usage(error: typer.TyperException) -> Failure:
+    message = error.format_message()
+    if re.match(r"No such option: -[.\d]", message):  # an amount with a sign looks like an option
+        reason = "must be more than zero, without a sign"
+        return Failure(Exit.USAGE, "invalid_amount", f"An amount {reason}.", {"amount": reason})
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    hint = f" See: {context.command_path} --help" if context else ""
+    stop = "" if message.endswith((".", "?", "!")) else "."
+    fields = {parameter.name: message} if parameter else {}
+    return Failure(Exit.USAGE, "validation_failed" if parameter else "usage", f"{message}{stop}{hint}", fields)

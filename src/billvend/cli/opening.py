@@ -1,0 +1,41 @@
+"""What commands begin with: settings, logs, and an open billvend."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # each costs more time than `billvend --help` may take
+    from billvend.config import Settings
+    from billvend.library import Billvend
+
+logger = logging.getLogger("billvend.cli")
+
+
+@contextmanager
+def configured(database_url: str | None, *, as_service: bool = False) -> Iterator["Settings"]:
+    """The settings in force, and logs as they ask for.
+
+    A command that a person waits for tells them all that they need, so it logs errors alone, unless LOG_LEVEL is
+    `debug`: then it shows as well where it failed.
+    """
+    from billvend.config import load_settings
+    from billvend.logs import logging_to_stderr
+
+    settings = load_settings(database_url)
+    is_heard = as_service or settings.log_level == "debug"
+    with logging_to_stderr(settings.log_level if is_heard else "error", settings.log_format):
+        try:
+            yield settings
+        except Exception:
+            logger.debug("It failed here", exc_info=True)
+            raise
+
+
+@contextmanager
+def opened(database_url: str | None) -> Iterator["Billvend"]:
+    """An open billvend for one command."""
+    from billvend.bootstrap import open_billvend
+
+    with configured(database_url) as settings, open_billvend(settings) as bv:
+        yield bv

@@ -1,0 +1,127 @@
+"""What commands print: a JSON document for programs, tables and colours for people, plain text for a pipe.
+
+A command hands over both: the document, and the same in blocks. Which one is shown is decided here and nowhere else.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, TypeAlias
+
+from billvend.cli.exits import Failure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A sentence."""
+
+    text: str
+    style: str = ""
+    """For terminals with colours, in Rich's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, one under the other."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under headings."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Block: TypeAlias = Line | Facts | Table
+
+GOOD, BAD, DOUBT, QUIET = "bold green", "bold red", "bold yellow", "dim"
+
+
+def show(as_json: bool, document: object, *blocks: Block) -> None:
+    """Print what came out of a command, in the shape that was asked for."""
+    if as_json:
+        indent = 2 if is_terminal(sys.stdout) else None
+        sys.stdout.write(json.dumps(document, indent=indent) + "\n")
+    else:
+        say(*blocks)
+
+
+def say(*blocks: Block) -> None:
+    """Print blocks to people, or to a pipe."""
+    if is_terminal(sys.stdout):
+        _draw(terminal(), blocks)
+    else:
+        sys.stdout.writelines(f"{line}\n" for block in blocks for line in _plain(block))
+        sys.stdout.flush()
+
+
+def fail(as_json: bool, failure: Failure) -> None:
+    """Say in one line on stderr what went wrong; with `--json`, in a document on stdout as well."""
+    message = clean(" ".join(failure.message.split()))
+    if as_json:
+        error: dict[str, object] = {"code": failure.code, "message": message}
+        error |= {"fields": failure.fields} if failure.fields else {}
+        sys.stdout.write(json.dumps({"error": {**error, **failure.more}}) + "\n")
+    sys.stderr.write(f"Error: {message}\n")
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a person looks at the stream."""
+    return stream is not None and stream.isatty()
+
+
+def terminal() -> "Console":
+    """The terminal on stdout, taken literally: nothing that is printed is markup."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+
+
+def clean(text: str) -> str:
+    """Text that stays in its line and controls no terminal, whoever wrote it."""
+    return "".join(sign if sign.isprintable() else " " if sign.isspace() else "?" for sign in text)
+
+
+def _plain(block: Block) -> list[str]:
+    match block:
+        case Line(text):
+            return [clean(text)]
+        case Facts(rows):
+            width = max((len(name) for name, _ in rows), default=0)
+            return [f"{name:{width}}  {clean(value)}".rstrip() for name, value in rows]
+        case Table(headings, rows):
+            lines = [list(headings), *([clean(cell) for cell in row] for row in rows)]
+            widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+            return ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _draw(console: "Console", blocks: Sequence[Block]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    for block in blocks:
+        match block:
+            case Line(text, style):
+                console.print(Text(clean(text), style=style), soft_wrap=True)
+            case Facts(rows):
+                facts = Grid.grid(padding=(0, 2))
+                facts.add_column(style="cyan", no_wrap=True)
+                facts.add_column(overflow="fold")
+                for name, value in rows:
+                    facts.add_row(name, Text(clean(value)))
+                console.print(facts)
+            case Table(headings, rows):
+                grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+                for heading in headings:
+                    grid.add_column(heading, overflow="fold")
+                for row in rows:
+                    grid.add_row(*(Text(clean(cell)) for cell in row))
+                console.print(grid)

@@ -1,0 +1,89 @@
+"""Commands that run it: worker, sweep, audit, health."""
+
+from collections.abc import Mapping
+
+import typer
+
+from billvend.cli.exits import Exit, Failure
+from billvend.cli.opening import configured, opened
+from billvend.cli.options import DatabaseUrl, Json, example
+from billvend.cli.output import BAD, DOUBT, GOOD, Line, Table, fail, show
+
+commands = typer.Typer()
+
+
+@commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
+def worker(database_url: DatabaseUrl = None) -> Exit:
+    """Work payments through until it is told to stop; then finish what is in hand.
+
+    Runs QUEUE_CONCURRENCY threads, and looks every SWEEP_INTERVAL seconds for what the queue lost. Any number of
+    workers may run. Stop it with SIGTERM or Ctrl-C.
+    """
+    from billvend.bootstrap import open_billvend
+    from billvend.worker import run
+
+    with configured(database_url, as_service=True) as settings, open_billvend(settings) as bv:
+        run(bv, threads=settings.queue_concurrency, sweep_interval_seconds=settings.sweep_interval)
+    return Exit.DONE
+
+
+@commands.command(epilog=example("billvend sweep"))
+def sweep(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+    """Point workers once at due payments that the queue lost. Every worker does so by itself."""
+    with opened(database_url) as bv:
+        swept = bv.sweep()
+    told = [Line(f"{swept.due} due, {swept.enqueued} handed to the queue.")]
+    if swept.enqueued < swept.due:
+        told.append(Line("The queue did not take the others: the next sweep points at them again.", DOUBT))
+    show(as_json, {"due": swept.due, "enqueued": swept.enqueued}, *told)
+    return Exit.DONE
+
+
+@commands.command(epilog=example("billvend audit"))
+def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+    """Replay every event, and hold the books against what comes out. Exits 8 where they differ."""
+    from billvend.views import audit_document
+
+    with opened(database_url) as bv:
+        found = bv.audit()
+    counted = (
+        f"{found.events} events, {found.wallets} wallets, {found.payments} payments, {found.transfers} transfers"
+    )
+    if found.ok:
+        show(as_json, audit_document(found), Line(f"All agrees: {counted}.", GOOD))
+        return Exit.DONE
+    total = len(found.differences) + found.more
+    differences = [Line(difference) for difference in found.differences]
+    more = [Line(f"... and {found.more} more")] if found.more else []
+    head = Line(f"{total} differences in {counted}:", BAD)
+    show(as_json, audit_document(found), head, *differences, *more)
+    return Exit.DIFFERENCE
+
+
+@commands.command(epilog=example("billvend health"))
+def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+    """Ask every part how it is, and show what waits. Exits 9 when the database is away."""
+    from billvend.views import health_document
+
+    with opened(database_url) as bv:
+        found = bv.health()
+    if found.status == "down":
+        why = str(found.checks["database"].details.get("error", "The database is away."))
+        fail(as_json, Failure(Exit.UNREACHABLE, "unavailable", why))
+        return Exit.UNREACHABLE
+    style = GOOD if found.status == "ok" else DOUBT
+    rows = [
+        (name, check.status, f"{check.latency_ms:g} ms", _told(check.details)) for name, check in found.checks.items()
+    ]
+    show(as_json, health_document(found), Line(found.status, style), Table(("Part", "Status", "Took", ""), rows))
+    return Exit.DONE
+
+
+def _told(details: "Mapping[str, object]") -> str:
+    return ", ".join(f"{name}: {_plain(value)}" for name, value in details.items() if value not in (None, {}, []))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} {entry}" for name, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

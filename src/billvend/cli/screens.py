@@ -1,0 +1,128 @@
+"""Transactions as people see them."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from billvend.cli.output import BAD, DOUBT, GOOD, Block, Facts, Line, Table
+from billvend.domain.events import load
+from billvend.domain.payment import Payment, Requery, Send
+from billvend.domain.wallet import Funding
+from billvend.domain.words import Status
+from billvend.ports.books import LoggedEvent, Transaction
+from billvend.views import answer_words, at_words, event_words, message, tokens_to_type
+
+RECEIPT_WORDS: Final = {"receiptNumber": "Receipt", "netAmount": "Net amount", "tax": "VAT", "tariff": "Tariff"}
+"""Entries of a receipt that have a word of their own; the others are shown under the provider's name."""
+
+_TOLD_ELSEWHERE: Final = {"kct1", "kct2", "units"}
+
+_STYLES: Final = {Status.COMPLETED: GOOD, Status.REVERSED: BAD}
+
+
+def moment(at: datetime | None) -> str:
+    """A moment for people: `2026-11-22 12:00:00`, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def transactions_table(found: Sequence[Transaction], *, with_user: bool = False) -> Block:
+    """Transactions in a list."""
+    if not found:
+        return Line("There are none.")
+    headings = ["When (UTC)", "What", "Status", "Amount", "Meter", "Biller", "Transaction"]
+    rows = [_row(transaction) for transaction in found]
+    if with_user:
+        headings.insert(1, "User")
+        rows = [[row[0], transaction.user_id, *row[1:]] for row, transaction in zip(rows, found, strict=True)]
+    return Table(headings, rows)
+
+
+def _row(found: Transaction) -> list[str]:
+    if isinstance(found, Funding):
+        what, at, status, meter, biller = "funding", found.at, Status.COMPLETED, "", ""
+    else:
+        what, at, status, meter, biller = "payment", found.accepted_at, found.status, found.meter, found.biller
+    return [moment(at), what, _words(status), found.amount.display, meter, biller, found.transaction_id]
+
+
+def _words(status: Status) -> str:
+    return status.value.replace("_", " ")
+
+
+def outcome(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
+    """How a payment ended, or why it has not."""
+    what = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
+    head = {Status.COMPLETED: f"Paid: {what}.", Status.REVERSED: f"Not bought: {what}."}
+    yield Line(head.get(payment.status, f"Not ended yet ({_words(payment.status)}): {what}."), _style(payment.status))
+    yield Line(message(payment))
+    yield Facts([*_receipt(payment), *_reversal(payment), *_next(next_look_at), ("Transaction", payment.transaction_id)])
+
+
+def funding_screen(funding: Funding) -> Iterator[Block]:
+    """All about a funding."""
+    yield Line(f"Funding: {funding.amount.display} for {funding.user_id}.", GOOD)
+    yield Facts(
+        [
+            ("From", funding.source),
+            ("Reference", funding.reference),
+            ("When (UTC)", moment(funding.at)),
+            ("Transaction", funding.transaction_id),
+        ]
+    )
+
+
+def payment_screen(
+    payment: Payment, events: Sequence[LoggedEvent], next_look_at: datetime | None
+) -> Iterator[Block]:
+    """All about a payment: how it stands, what was asked of whom, what happened, and what proves it."""
+    yield from outcome(payment, next_look_at)
+    yield Facts(
+        [
+            ("User", payment.user_id),
+            ("Kind", payment.vend_type.value),
+            *([("Key", payment.key)] if payment.key else []),
+            *([("In review", payment.review_reason)] if payment.review_reason else []),
+        ]
+    )
+    for incident in payment.incidents:
+        yield Line(f"Incident {incident.kind}, attempt {incident.attempt}: {incident.detail}", BAD)
+    if payment.attempts:
+        headings = ("Attempt", "Provider", "Reference", "Asked (UTC)", "Answer")
+        yield Table(headings, list(_calls(payment)))
+    happened = [(str(e.seq), moment(e.at), event_words(load(e.kind, e.data))) for e in events]
+    yield Table(("#", "When (UTC)", "Event"), happened)
+
+
+def _calls(payment: Payment) -> Iterator[list[str]]:
+    for attempt in payment.attempts:
+        calls: list[tuple[str, Send | Requery]] = [("send", send) for send in attempt.sends]
+        calls += [("requery", requery) for requery in attempt.requeries]
+        for name, call in calls:
+            answer = "lost: it may have been sold" if isinstance(call, Send) and call.lost else answer_words(call.answer)
+            number = f"{attempt.number}, {name} {call.number}"
+            yield [number, attempt.provider, attempt.reference, moment(call.started_at), answer]
+
+
+def _receipt(payment: Payment) -> Iterator[tuple[str, str]]:
+    yield from tokens_to_type(payment)
+    if payment.units:
+        yield "Units", f"{payment.units} kWh"
+    if payment.completed:
+        receipt = {name: value for name, value in payment.completed.receipt.items() if name.lower() not in _TOLD_ELSEWHERE}
+        for name in sorted(receipt, key=lambda name: (name not in RECEIPT_WORDS, name)):
+            yield RECEIPT_WORDS.get(name, name), receipt[name]
+
+
+def _reversal(payment: Payment) -> Iterator[tuple[str, str]]:
+    if payment.reversal is not None:
+        yield "Reason", payment.reversal.reason
+        yield "Proof", payment.reversal.proof.value
+
+
+def _next(at: datetime | None) -> Iterator[tuple[str, str]]:
+    if at is not None:
+        yield "Next check", at_words(at, datetime.now(UTC))
+
+
+def _style(status: Status) -> str:
+    return _STYLES.get(status, DOUBT)

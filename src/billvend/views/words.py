@@ -1,0 +1,146 @@
+"""A payment for people: what became of it and of the money, and what comes next."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from billvend.domain.events import (
+    Event,
+    IncidentRaised,
+    PaymentAccepted,
+    PaymentCompleted,
+    PaymentReversed,
+    RequeryAnswered,
+    RequeryStarted,
+    ReversalDecided,
+    ReviewAsked,
+    SendAnswered,
+    SendLost,
+    SendStarted,
+)
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+)
+from billvend.domain.payment import Payment
+from billvend.domain.words import Proof, Status, VendType
+
+KEY_CHANGE_TOKENS: Final = {"kct1": "Key change token 1", "kct2": "Key change token 2"}
+"""What a receipt may hold for a meter whose key is changing: typed in before the token, in this order."""
+
+
+def message(payment: Payment, next_look_at: datetime | None = None, *, now: datetime | None = None) -> str:
+    """One or two sentences to the customer: what is happening, and where the money is. Never holds a token."""
+    match payment.status:
+        case Status.PENDING:
+            return "Your payment is accepted and about to be sent. Your money is reserved."
+        case Status.PROCESSING:
+            return "We are buying your electricity. Your money is reserved."
+        case Status.IN_DOUBT:
+            said = "We are confirming with your electricity company. Your money is reserved."
+            is_ahead = next_look_at is not None and next_look_at > (now or datetime.now(UTC))
+            return f"{said} Next check {next_look_at:%H:%M} UTC." if is_ahead else said
+        case Status.IN_REVIEW:
+            return "Your electricity company has not confirmed it, so a person is looking. Your money is reserved."
+        case Status.COMPLETED if payment.vend_type is VendType.POSTPAID:
+            return "Your bill is paid. There is no token to type in."
+        case Status.COMPLETED:
+            return "Your electricity is paid. Type the token into your meter."
+        case Status.REVERSING:
+            return "No electricity was sold. Your money is on its way back."
+        case Status.REVERSED if payment.proof is Proof.DECLINED and payment.reversal:
+            return f"Your electricity company declined the payment: {payment.reversal.reason}. Your money is back."
+        case Status.REVERSED:
+            return "No electricity was bought. Your money is back."
+
+
+def at_words(at: datetime, now: datetime) -> str:
+    """A moment to come: `at 14:05:20 UTC (in 18 s)`, or `now`."""
+    left = at - now
+    if left <= timedelta(0):
+        return "now"
+    far = f" on {at:%d %B}" if left >= timedelta(days=1) else ""
+    near = f" (in {left.total_seconds():.0f} s)" if left < timedelta(minutes=10) else ""
+    return f"at {at.astimezone(UTC):%H:%M:%S} UTC{far}{near}"
+
+
+def grouped(token: str) -> str:
+    """A token as it is printed on receipts: five groups of four digits. What is not 20 digits stays as it is."""
+    if len(token) != 20 or not token.isdigit():
+        return token
+    return "-".join(token[start : start + 4] for start in range(0, 20, 4))
+
+
+def tokens_to_type(payment: Payment) -> Iterator[tuple[str, str]]:
+    """What the customer types into the meter, in order, each with its name."""
+    if payment.completed is None:
+        return
+    receipt = {name.lower(): value for name, value in payment.completed.receipt.items()}
+    for name, label in KEY_CHANGE_TOKENS.items():
+        if receipt.get(name):
+            yield label, grouped(receipt[name])
+    if payment.completed.token:
+        yield "Token", grouped(payment.completed.token)
+
+
+def answer_words(answer: Answer | None) -> str:
+    """What the provider said, and what it proves."""
+    match answer:
+        case None:
+            return "no answer yet"
+        case Delivered():
+            return "sold"
+        case Declined(reason, taken_back=True):
+            return f"sold and then taken back: {reason}"
+        case Declined(reason):
+            return f"declined: {reason}"
+        case NotSent(why):
+            return f"never left us: {why}"
+        case Deferred(why) | Misconfigured(why):
+            return f"not carried out: {why}"
+        case Unknown(why):
+            return f"unknown, it may have been sold: {why}"
+        case Pending(why):
+            return f"still at it: {why}"
+        case NotFound(why):
+            return f"not found: {why}"
+
+
+def event_words(event: Event) -> str:
+    """What happened to a payment, in a line. Never holds a token."""
+    match event:
+        case PaymentAccepted():
+            return "accepted, and its money reserved"
+        case SendStarted():
+            return f"sent to {event.provider}, attempt {event.attempt}.{event.send}, reference {event.reference}"
+        case SendAnswered():
+            return f"answer to {event.attempt}.{event.send}: {answer_words(event.answer)}"
+        case SendLost():
+            return f"no worker reported on {event.attempt}.{event.send}: it may have been sold"
+        case RequeryStarted():
+            return f"asked what became of attempt {event.attempt}, for the {_th(event.requery)} time"
+        case RequeryAnswered():
+            return f"answer about attempt {event.attempt}: {answer_words(event.answer)}"
+        case ReviewAsked():
+            return f"a person is to look: {event.reason}"
+        case PaymentCompleted():
+            return f"completed by attempt {event.attempt} at {event.provider}: the money is spent"
+        case ReversalDecided():
+            return f"the money is to go back, proof {event.proof}: {event.reason}"
+        case PaymentReversed():
+            return f"the money went back, proof {event.proof}: {event.reason}"
+        case IncidentRaised():
+            return f"incident {event.kind} about attempt {event.attempt}: for a person to see"
+        case _:
+            return type(event).__name__
+
+
+def _th(number: int) -> str:
+    return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

@@ -1,0 +1,91 @@
+"""The worker: takes what the queue brings, and sweeps for what the queue lost.
+
+Any number of them may run, anywhere. One that is killed loses nothing: its claims run out, and a sweep finds the work.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from billvend.domain.errors import BillvendError
+from billvend.library import Billvend
+from billvend.usecases.sweep import MOST_A_PASS
+
+SOON_SECONDS = 0.25
+"""After a pass whose finds nobody took, the next one comes so soon; then after twice that, up to the interval."""
+
+logger = logging.getLogger("billvend.worker")
+
+
+def run(bv: Billvend, *, threads: int, sweep_interval_seconds: float) -> None:
+    """Work until SIGTERM or SIGINT; then finish what is in hand, and return. To be called on the main thread."""
+    stopping = _Stopping()
+    sweeper = threading.Thread(
+        target=lambda: sweep_often(bv, sweep_interval_seconds, stopping.event), name="billvend-sweeper"
+    )
+    with stopping.on_signals():
+        logger.info("Worker started", extra={"context": {"threads": threads}})
+        sweeper.start()
+        try:
+            bv.work(threads=threads, stop=stopping.event)
+        finally:
+            stopping.ask("the end of its work")
+            sweeper.join()
+    logger.info("Worker stopped", extra={"context": {"on": stopping.reason}})
+
+
+def sweep_often(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
+    """Sweep now and every so often until `stop` is set, whatever happens in between."""
+    retry_seconds, is_away = SOON_SECONDS, False
+    while not stop.is_set():
+        pause_seconds = interval_seconds
+        try:
+            swept = bv.sweep()
+        except Exception as error:  # noqa: BLE001  a sweeper that ends would leave lost work lying
+            if not is_away:
+                expected = isinstance(error, BillvendError)
+                logger.warning("Sweeping fails, and goes on trying: %s", error, exc_info=not expected)
+            is_away = True
+        else:
+            if is_away:
+                logger.info("Sweeping works again")
+            is_away = False
+            if swept.due:
+                logger.info("Swept", extra={"context": {"due": swept.due, "enqueued": swept.enqueued}})
+            if swept.enqueued < swept.due:
+                pause_seconds = min(retry_seconds, interval_seconds)
+                retry_seconds = min(retry_seconds * 2, interval_seconds)
+            else:
+                retry_seconds = SOON_SECONDS
+                if swept.due == MOST_A_PASS:  # there is more
+                    pause_seconds = 0.0
+        stop.wait(pause_seconds)
+
+
+class _Stopping:
+    """The wish to stop: made once, by a signal or by ourselves."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.reason: str | None = None
+
+    def ask(self, reason: str) -> None:
+        # The reason first: a signal may come while this thread is inside of set(), which can't bear another set().
+        if self.reason is None:
+            self.reason = reason
+            self.event.set()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        def asked(number: int, _frame: FrameType | None) -> None:
+            self.ask(signal.Signals(number).name)
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,128 @@
+"""What the journal stores is canonical: one text for one value, for ever, and the value comes back out of it."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billvend.domain.codec import dumps, dumps_list, instant, loads
+from billvend.domain.commands import Reply, Work
+from billvend.domain.events import EVENT_TYPES, Event, SendAnswered, load
+from billvend.domain.outcome import Answer, Declined, Delivered, Unknown
+from billvend.domain.words import Proof, Status
+from tests.domain.books import NOON, seconds
+from tests.domain.values import values
+
+GOLDEN: list[tuple[object, str]] = [
+    (
+        Reply("t1", Status.REVERSED, 100000, None, Proof.NOT_FOUND),
+        '{"balance_minor":100000,"is":"Reply","proof":"not_found","status":"reversed","transaction_id":"t1"}',
+    ),
+    (
+        Reply(
+            "t1",
+            Status.PROCESSING,
+            next_at=NOON,
+            work=Work(1, 2, False, "ref-1", "acme", "key-1", NOON + seconds(29.5)),
+        ),
+        '{"is":"Reply","next_at":"2026-11-22T12:00:00.000000Z","status":"processing","transaction_id":"t1",'
+        '"work":{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
+        '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z"}}',
+    ),
+    (
+        SendAnswered(1, 1, Declined("déjà vu \u2028 \U0001f4a1", "016", about_transaction=True)),
+        '{"answer":{"about_transaction":true,"code":"016","is":"Declined",'
+        '"reason":"d\\u00e9j\\u00e0 vu \\u2028 \\ud83d\\udca1","taken_back":false},'
+        '"attempt":1,"is":"SendAnswered","send":1}',
+    ),
+    (
+        Delivered("1234", None, 0, {"tax": "0.10", "kct1": "9"}),
+        '{"cost_minor":0,"is":"Delivered","receipt":{"kct1":"9","tax":"0.10"},"token":"1234"}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), GOLDEN, ids=[type(value).__name__ for value, _ in GOLDEN])
+def test_the_text_of_a_value_never_changes(value: object, text: str) -> None:
+    assert dumps(value) == text
+    assert loads(type(value), text) == value
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (NOON, "2026-11-22T12:00:00.000000Z"),
+        (NOON + timedelta(microseconds=1), "2026-11-22T12:00:00.000001Z"),
+        (NOON.astimezone(timezone(timedelta(hours=1))), "2026-11-22T12:00:00.000000Z"),
+        (datetime(2026, 11, 22, 23, 30, tzinfo=timezone(-timedelta(hours=5))), "2026-11-23T04:30:00.000000Z"),
+    ],
+)
+def test_a_moment_is_written_in_utc(at: datetime, text: str) -> None:
+    assert instant(at) == text
+
+
+@given(first=values(datetime), second=values(datetime))
+def test_moments_sort_as_text(first: datetime, second: datetime) -> None:
+    assert (first < second) == (instant(first) < instant(second))
+
+
+def test_a_row_of_plain_values_is_canonical_too() -> None:
+    assert dumps_list((30000, "NGN", None, Status.PENDING, NOON, "é")) == (
+        '[30000,"NGN",null,"pending","2026-11-22T12:00:00.000000Z","\\u00e9"]'
+    )
+
+
+@pytest.mark.parametrize("kind", [*EVENT_TYPES.values(), Reply, Work, *Answer.__args__], ids=lambda k: k.__name__)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_every_value_comes_back_as_it_went_in(kind: type, data: st.DataObject) -> None:
+    value = data.draw(values(kind))
+    text = dumps(value)
+    assert loads(kind, text) == value
+    assert dumps(loads(kind, text)) == text
+    assert text.isascii()
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+@given(st.sampled_from(list(EVENT_TYPES.values())).flatmap(lambda kind: st.tuples(values(kind), values(kind))))
+def test_different_events_have_different_texts(events: tuple[Event, Event]) -> None:
+    first, second = events
+    assert (first == second) == (dumps(first) == dumps(second))
+
+
+def test_every_event_has_a_type_to_be_read_back_by() -> None:
+    assert set(EVENT_TYPES.values()) == set(Event.__args__)
+    assert load("SendAnswered", dumps(SendAnswered(1, 2, Unknown("?")))) == SendAnswered(1, 2, Unknown("?"))
+    with pytest.raises(KeyError):
+        load("Payment", "{}")
+
+
+@dataclass(frozen=True)
+class Before:
+    name: str
+    note: str | None
+
+
+@dataclass(frozen=True)
+class After:
+    name: str
+    note: str | None
+    added: str | None = None
+
+
+def test_a_field_that_is_added_later_changes_no_old_text() -> None:
+    old = dumps(Before("ada", None))
+    assert dumps(After("ada", None)) == old.replace("Before", "After")
+    assert loads(After, old) == After("ada", None)
+    assert loads(Before, dumps(After("ada", None, "new"))) == Before("ada", None)
+
+
+@pytest.mark.parametrize("value", [Decimal("0.10"), {1, 2}, b"bytes", object(), date(2026, 11, 22)])
+def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="no canonical form"):
+        dumps(replace(Unknown("?"), why=value))

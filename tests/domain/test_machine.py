@@ -1,0 +1,451 @@
+"""Any history whatever: users, payments and workers in any order, answers true and false, clocks that jump.
+
+The machine keeps a notebook of its own: which calls it was given leave for, and what it answered. What the core does is
+held against that notebook, never against the core's own view of things. `Books` adds what must be true of any books.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from billvend.domain.abilities import Abilities
+from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Report, Work
+from billvend.domain.errors import AlreadySent, InsufficientFunds, LikelyDuplicate, WalletNotFound
+from billvend.domain.events import StreamKey
+from billvend.domain.money import Money
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+)
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import Policy, standing
+from billvend.domain.words import Proof, Status, VendType
+from tests.domain.books import NOON, Books, provider, seconds
+
+USERS = ("ada", "bob")
+METER = "12345678901"
+DAY = 86400
+PROCESSING, SPACING = 120, 30
+
+
+class Meaning(Enum):
+    """What an answer means, as the machine understands it."""
+
+    DELIVERED = auto()
+    FAILED = auto()
+    TAKEN_BACK = auto()
+    DECLINED = auto()
+    NOT_SENT = auto()
+    DEFERRED = auto()
+    MISCONFIGURED = auto()
+    NOT_FOUND = auto()
+    KNOWN = auto()
+    UNKNOWN = auto()
+
+
+ANSWERS: Sequence[tuple[Answer, Meaning]] = (
+    (Delivered("1111"), Meaning.DELIVERED),
+    (Delivered("1111", cost_minor=990), Meaning.DELIVERED),
+    (Delivered("2222", cost_minor=1010, meter=METER), Meaning.DELIVERED),
+    (Declined("failed", about_transaction=True), Meaning.FAILED),
+    (Declined("reversed", about_transaction=True, taken_back=True), Meaning.TAKEN_BACK),
+    (Declined("refused"), Meaning.DECLINED),
+    (NotSent("refused connection"), Meaning.NOT_SENT),
+    (Deferred("again"), Meaning.DEFERRED),
+    (Deferred("again", 45), Meaning.DEFERRED),
+    (Misconfigured("float"), Meaning.MISCONFIGURED),
+    (NotFound("no such reference"), Meaning.NOT_FOUND),
+    (Pending("at work"), Meaning.KNOWN),
+    (Pending("at work", 120), Meaning.KNOWN),
+    (Unknown("exists", acknowledged=True), Meaning.KNOWN),
+    (Delivered("1111", meter="99999999999"), Meaning.KNOWN),
+    (Delivered("1111", amount_minor=1), Meaning.KNOWN),
+    (Delivered(None), Meaning.KNOWN),
+    (Delivered("1111", reference="another"), Meaning.UNKNOWN),
+    (Unknown("no answer"), Meaning.UNKNOWN),
+)
+ACCOUNTS = {
+    (name, account): provider(
+        name,
+        account=account,
+        reference_lasts_a_day=name == "backup",
+        max_processing_seconds=PROCESSING,
+    )
+    for name in ("acme", "backup")
+    for account in ("key-1", "key-2")
+}
+UNEXECUTED = {Meaning.NOT_SENT, Meaning.DEFERRED, Meaning.MISCONFIGURED}
+REFUSED = UNEXECUTED | {Meaning.DECLINED, Meaning.FAILED}
+
+PROVEN = {"TAKEN_BACK", "DECLINED", "NOT_SENT", "NOT_EXECUTED"}
+POSSIBLE = {
+    Status.PENDING: {"NONE"},
+    Status.PROCESSING: {"UNDER_WAY", "DECLINED", "NOT_SENT", "NOT_EXECUTED"},
+    Status.IN_DOUBT: {"UNDER_WAY", "IN_DOUBT", "NOT_SENT", "NOT_EXECUTED", "DECLINED"},
+    Status.IN_REVIEW: {"UNDER_WAY", "IN_DOUBT", "NOT_SENT", "NOT_EXECUTED", "DECLINED"},
+    Status.REVERSING: {"NONE", "UNDER_WAY", "IN_DOUBT", *PROVEN},
+    Status.COMPLETED: {"UNDER_WAY", "IN_DOUBT", "DELIVERED", *PROVEN},
+    Status.REVERSED: {"NONE", "UNDER_WAY", "IN_DOUBT", "DELIVERED", *PROVEN},
+}
+"""Where the latest attempt may stand in each status, after any command: what the policy's table calls impossible isn't."""
+
+
+@dataclass
+class Call:
+    """A call that a worker got leave for, and what it brought back, in the order of the reports."""
+
+    key: StreamKey
+    work: Work
+    began_at: datetime
+    said: list[tuple[datetime, Meaning]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        kind = "requery" if self.work.is_requery else "send"
+        return f"<{kind} {self.work.attempt}.{self.work.call} of {self.key.stream}>"
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What it is known to have brought: the first report, unless a later one brings a delivery."""
+        meanings = [meaning for _, meaning in self.said]
+        return Meaning.DELIVERED if Meaning.DELIVERED in meanings else next(iter(meanings), None)
+
+
+class Histories(RuleBasedStateMachine):
+    """Everything that can be asked of the core, in any order."""
+
+    payments: Bundle[StreamKey] = Bundle("payments")
+    calls: Bundle[Call] = Bundle("calls")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = Books()
+        self.now = NOON
+        self.configured = [ACCOUNTS["acme", "key-1"], ACCOUNTS["backup", "key-1"]]
+        self.funded: Counter[str] = Counter()
+        self.calls_made: list[Call] = []
+        self.ended: dict[StreamKey, Status] = {}
+        self.count = 0
+
+    # --- what people do -----------------------------------------------------------------------------------------------
+
+    @initialize()
+    def begin(self) -> None:
+        self.fund("ada", 5000)
+        self.fund("bob", 1000)
+
+    @rule(user=st.sampled_from(USERS), amount=st.sampled_from([1, 1000, 2500]))
+    def fund(self, user: str, amount: int) -> None:
+        self.do(self._fund(user, amount))
+        self.funded[user] += amount
+
+    @rule(target=payments, user=st.sampled_from(USERS), amount=st.sampled_from([500, 1000]), keyed=st.booleans())
+    def pay(self, user: str, amount: int, keyed: bool) -> object:
+        command = self._pay(user, amount, keyed=keyed)
+        balance = self.books.balance(user)
+        [result] = self.books.execute(command)
+        if isinstance(result, InsufficientFunds):
+            assert balance < amount
+            return multiple()
+        if isinstance(result, LikelyDuplicate):
+            assert not keyed
+            return multiple()
+        assert isinstance(result, Done)
+        assert self.books.balance(user) == balance - amount
+        return StreamKey(user, command.transaction_id)
+
+    @rule(key=payments)
+    def cancel(self, key: StreamKey) -> None:
+        before = self.payment(key)
+        result = self.books.execute(Cancel(key.user_id, self.new("cancel"), key.stream, self.now))[0]
+        assert isinstance(result, AlreadySent if before.status is not Status.PENDING else Done)
+        if before.status is Status.PENDING:
+            assert not self.calls_of(key)
+            assert self.payment(key).status is Status.REVERSED
+
+    # --- what workers do ----------------------------------------------------------------------------------------------
+
+    @rule(target=calls, key=payments, early=st.booleans())
+    def claim(self, key: StreamKey, early: bool) -> object:
+        work = self.do(self._claim(key, early=early)).reply.work
+        return self.given(key, work)
+
+    @rule(target=calls, key=payments)
+    def claim_when_due(self, key: StreamKey) -> object:
+        due = self.books.next_at[key]
+        self.now = max(self.now, due) if due else self.now
+        return self.claim(key, early=False)
+
+    @rule(call=calls, answer=st.sampled_from(ANSWERS))
+    def report(self, call: Call, answer: tuple[Answer, Meaning]) -> None:
+        before = self.payment(call.key)
+        self.do(self._report(call, answer[0]))
+        self.said(call, answer[1], before)
+
+    @rule(target=calls, key=payments, answer=st.sampled_from(ANSWERS))
+    def work_it(self, key: StreamKey, answer: tuple[Answer, Meaning]) -> object:
+        """A worker that does its work at once."""
+        made = self.claim_when_due(key)
+        if isinstance(made, Call):
+            self.report(made, answer)
+        return made
+
+    # --- what the world does ------------------------------------------------------------------------------------------
+
+    @rule(span=st.sampled_from([1, 5, 20, 60, 61, 600, 3600, 7200, DAY, -1, -60, -3600]))
+    def time_passes_or_the_clock_jumps(self, span: int) -> None:
+        self.now += seconds(span)
+
+    @rule(name=st.sampled_from(["acme", "backup"]), account=st.sampled_from([None, "key-1", "key-2"]))
+    def reconfigure(self, name: str, account: str | None) -> None:
+        self.configured = [route for route in self.configured if route.provider != name]
+        if account:
+            self.configured.append(ACCOUNTS[name, account])
+
+    @rule(data=st.data())
+    def a_list_is_its_commands_one_after_the_other(self, data: st.DataObject) -> None:
+        """On two copies of the books, which are then forgotten: neither the money nor the notebook is touched."""
+        keys = sorted(self.books.payments, key=str)
+        makers = [
+            lambda: self._fund("ada", 700),
+            lambda: self._pay(data.draw(st.sampled_from(USERS)), 900, keyed=True),
+        ]
+        if keys:
+            chosen = st.sampled_from(keys)
+            makers += [
+                lambda: self._claim(data.draw(chosen), early=data.draw(st.booleans())),
+                lambda: self._cancel(data.draw(chosen)),
+            ]
+        if self.calls_made:
+            calls, answers = st.sampled_from(self.calls_made), st.sampled_from(ANSWERS)
+            makers.append(lambda: self._report(data.draw(calls), data.draw(answers)[0]))
+        commands = [make() for make in data.draw(st.lists(st.sampled_from(makers), min_size=2, max_size=5))]
+        together, alone, journal = (self.books.copy() for _ in range(3))
+        found = together.execute(*commands, lock_all_wallets=True)
+        one_by_one = [alone.execute(command, lock_all_wallets=True)[0] for command in commands]
+        assert list(map(repr, found)) == list(map(repr, one_by_one))
+        assert vars(together) == vars(alone)
+        assert not any(isinstance(result, WalletNotFound) for result in journal.execute(*commands))
+
+    # --- what must be true at any time --------------------------------------------------------------------------------
+
+    @invariant()
+    def money_in_is_balances_in_flight_and_spent(self) -> None:
+        for user, funded in self.funded.items():
+            held = spent = 0
+            for payment, _ in self.books.payments.values():
+                if payment.user_id == user and payment.status is Status.COMPLETED:
+                    spent += payment.amount.amount_minor
+                elif payment.user_id == user and payment.status is not Status.REVERSED:
+                    held += payment.amount.amount_minor
+            assert funded == self.books.balance(user) + held + spent
+
+    @invariant()
+    def nobody_is_forgotten_and_an_end_is_an_end(self) -> None:
+        for key, (payment, _) in self.books.payments.items():
+            if not payment.has_ended:
+                assert self.books.next_at[key] is not None
+            if payment.status is Status.COMPLETED:
+                assert self.books.next_at[key] is None
+            if key in self.ended:
+                assert payment.status is self.ended[key]
+            elif payment.has_ended:
+                self.ended[key] = payment.status
+                self.check_the_end(payment)
+            losses = Counter((i.kind, i.attempt) for i in payment.incidents if i.amount_minor)
+            assert not losses or max(losses.values()) == 1
+
+    @invariant()
+    def attempts_stand_where_the_table_says_they_can(self) -> None:
+        for payment, _ in self.books.payments.values():
+            stands = standing(payment.attempts[-1], self.now).name if payment.attempts else "NONE"
+            assert stands in POSSIBLE[payment.status], (payment.status, stands)
+
+    # --- the notebook -------------------------------------------------------------------------------------------------
+
+    def given(self, key: StreamKey, work: Work | None) -> object:
+        """A worker got leave to make a call, or did not."""
+        if work is None:
+            return multiple()
+        payment, before = self.payment(key), self.calls_of(key)
+        route = ACCOUNTS[work.provider, work.account]
+        assert route in self.configured
+        ours = [call.work for call in before if call.work.attempt == work.attempt]
+        if work.is_requery:
+            assert {(w.reference, w.provider, w.account) for w in ours} == {
+                (work.reference, work.provider, work.account)
+            }
+            assert work.call == 1 + sum(w.is_requery for w in ours)
+        else:
+            self.check_a_send(payment, work, before, route)
+        call = Call(key, work, self.now)
+        self.calls_made.append(call)
+        return call
+
+    def check_a_send(self, payment: Payment, work: Work, before: Sequence[Call], route: Abilities) -> None:
+        """Nothing is sent unless nothing that was sent before can have been carried out."""
+        assert payment.status is Status.PROCESSING
+        assert not any(call.work.is_requery for call in before), "it was in doubt once"
+        for call in before:
+            assert call.meaning in REFUSED, f"{call} may have been carried out"
+        earlier = [call for call in before if call.work.attempt == work.attempt]
+        assert work.call == 1 + len(earlier) <= 4
+        attempt = payment.attempts[-1]
+        assert attempt.number == work.attempt
+        expected = route.make_reference(payment.transaction_id, work.attempt, route.day(attempt.started_at))
+        assert work.reference == expected
+        if earlier:
+            assert {call.work.reference for call in earlier} == {work.reference}
+            assert earlier[-1].meaning in {Meaning.NOT_SENT, Meaning.DEFERRED}
+        else:
+            assert work.reference not in {call.work.reference for call in self.calls_made}
+            assert work.provider not in {call.work.provider for call in before}
+        if attempt.valid_until is not None:
+            assert self.now < attempt.valid_until
+            assert work.send_before is not None
+            assert work.send_before <= attempt.valid_until
+
+    def said(self, call: Call, meaning: Meaning, before: Payment) -> None:
+        """A worker reported."""
+        if not call.said or meaning is Meaning.DELIVERED:
+            call.said.append((self.now, meaning))
+        after = self.payment(call.key)
+        if meaning is Meaning.DELIVERED:
+            reversed_before = before.status is Status.REVERSED
+            assert after.status is (Status.REVERSED if reversed_before else Status.COMPLETED)
+            assert after.incidents if reversed_before else after.token
+
+    def check_the_end(self, payment: Payment) -> None:
+        """The money was spent because it was delivered, or went back because it was proven that nothing was."""
+        calls = self.calls_of(payment.stream)
+        meanings = {call.meaning for call in calls}
+        if payment.status is Status.COMPLETED:
+            assert Meaning.DELIVERED in meanings
+            return
+        assert Meaning.DELIVERED not in meanings
+        last = [call for call in calls if call.work.attempt == len(payment.attempts)]
+        sent = [call.meaning for call in last if not call.work.is_requery]
+        earlier = [call.meaning for call in calls if call.work.attempt < len(payment.attempts)]
+        assert set(earlier) <= REFUSED
+        known = Meaning.KNOWN in {call.meaning for call in last}
+        about = {call.meaning for call in last} & {Meaning.FAILED, Meaning.TAKEN_BACK}
+        match payment.proof:
+            case Proof.NOT_SENT:
+                assert not known
+                assert set(sent) <= {Meaning.NOT_SENT}
+            case Proof.NOT_EXECUTED:
+                assert not known
+                assert set(sent) <= UNEXECUTED
+            case Proof.DECLINED:
+                assert about or (not known and set(sent) <= REFUSED and Meaning.DECLINED in sent)
+            case Proof.PROVIDER_REVERSED:
+                assert Meaning.TAKEN_BACK in about
+            case Proof.NOT_FOUND:
+                assert not known
+                self.check_the_sightings(payment, last)
+            case _:
+                pytest.fail(f"reversed on {payment.proof}")
+
+    def check_the_sightings(self, payment: Payment, calls: Sequence[Call]) -> None:
+        told = sorted((call.said[0] for call in calls if call.work.is_requery and call.said), key=lambda s: s[0])
+        run: list[datetime] = []
+        for at, meaning in reversed(told):
+            if meaning is not Meaning.NOT_FOUND:
+                break
+            run.append(at)
+        gone = payment.attempts[-1].sends[-1].answer_by
+        late = [at for at in run if at >= gone + seconds(PROCESSING)]
+        assert late, "nobody looked late enough"
+        assert max(late) - min(late) >= seconds(SPACING)
+
+    def calls_of(self, key: StreamKey) -> list[Call]:
+        return [call for call in self.calls_made if call.key == key]
+
+    # --- in short -----------------------------------------------------------------------------------------------------
+
+    def payment(self, key: StreamKey) -> Payment:
+        return self.books.payment(key.user_id, key.stream)
+
+    def do(self, command: Command) -> Done:
+        [result] = self.books.execute(command)
+        assert isinstance(result, Done), repr(result)
+        return result
+
+    def new(self, what: str) -> str:
+        self.count += 1
+        return f"{what}-{self.count}"
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(tuple(self.configured), not_found_spacing_seconds=SPACING)
+
+    def _fund(self, user: str, amount: int) -> Fund:
+        key = self.new("funding")
+        return Fund(user, key, key, self.now, Money(amount, "NGN"), "manual", key)
+
+    def _pay(self, user: str, amount: int, *, keyed: bool) -> Pay:
+        name, money = self.new("payment"), Money(amount, "NGN")
+        return Pay(user, name, keyed, name, self.now, money, METER, "EKEDC", VendType.PREPAID)
+
+    def _cancel(self, key: StreamKey) -> Cancel:
+        return Cancel(key.user_id, self.new("cancel"), key.stream, self.now)
+
+    def _claim(self, key: StreamKey, *, early: bool) -> Claim:
+        return Claim(key.user_id, self.new("claim"), key.stream, self.now, self.policy, early)
+
+    def _report(self, call: Call, answer: Answer) -> Report:
+        key, work = call.key, call.work
+        return Report(
+            key.user_id, self.new("report"), key.stream, self.now, self.policy,
+            work.attempt, work.call, work.is_requery, answer,
+        )  # fmt: skip
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Every payment ends once the providers are configured and answer clearly."""
+        self.configured = list(ACCOUNTS.values())
+        for number, key in enumerate(self.books.payments):
+            clear = ANSWERS[0] if number % 2 else ANSWERS[3]
+            for _ in range(10):
+                if self.payment(key).has_ended:
+                    break
+                reply = self.do(self._claim(key, early=False)).reply
+                call = self.given(key, reply.work)
+                if isinstance(call, Call):
+                    self.report(call, clear)
+                elif reply.next_at is not None:
+                    self.now = max(self.now, reply.next_at)
+            assert self.payment(key).has_ended, self.payment(key)
+        self.nobody_is_forgotten_and_an_end_is_an_end()
+        self.money_in_is_balances_in_flight_and_spent()
+
+
+def test_any_history() -> None:
+    limits = settings(
+        max_examples=150,
+        stateful_step_count=50,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(Histories, settings=limits)  # type: ignore[no-untyped-call]

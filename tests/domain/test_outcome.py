@@ -1,0 +1,125 @@
+"""A delivery is believed only where it is provably ours; everything else is taken as it was said."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billvend.domain.money import LARGEST_MINOR
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+    checked,
+)
+
+TOKEN = "12345678901234567890"
+
+
+def ours(answer: Answer, *, token_needed: bool = True) -> Answer:
+    return checked(
+        answer, reference="ref-1", meter="12345678901", amount_minor=30000, token_needed=token_needed
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Declined("no"),
+        Declined("reversed", "040", about_transaction=True, taken_back=True),
+        NotSent("refused"),
+        Deferred("again", 30),
+        Misconfigured("float"),
+        Unknown("?"),
+        Unknown("?", acknowledged=True),
+        Pending("at work", 120),
+        NotFound("no such reference"),
+    ],
+)
+@pytest.mark.parametrize("token_needed", [True, False])
+def test_what_is_no_delivery_is_taken_as_it_was_said(answer: Answer, token_needed: bool) -> None:
+    assert ours(answer, token_needed=token_needed) is answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Delivered(TOKEN),
+        Delivered(TOKEN, reference="ref-1"),
+        Delivered(TOKEN, meter="12345678901"),
+        Delivered(TOKEN, amount_minor=30000),
+        Delivered(TOKEN, "4.5", 29000, {"tax": "20.93"}, "17", "ref-1", "12345678901", 30000),
+    ],
+)
+@pytest.mark.parametrize("token_needed", [True, False])
+def test_a_delivery_that_echoes_ours_or_nothing_is_believed(answer: Delivered, token_needed: bool) -> None:
+    assert ours(answer, token_needed=token_needed) == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "acknowledged"),
+    [
+        (Delivered(TOKEN, reference="ref-2"), "another reference", False),
+        (Delivered(TOKEN, reference="REF-1"), "another reference", False),
+        (Delivered(TOKEN, reference=""), "another reference", False),
+        (Delivered(TOKEN, meter="12345678902"), "another meter", True),
+        (Delivered(TOKEN, meter="012345678901"), "another meter", True),
+        (Delivered(TOKEN, amount_minor=29999), "another amount", True),
+        (Delivered(TOKEN, amount_minor=0), "another amount", True),
+        (Delivered(None), "without a token", True),
+        (Delivered(""), "without a token", True),
+        (Delivered(None, reference="ref-2", meter="12345678902"), "another reference", False),
+    ],
+)
+def test_a_delivery_that_is_not_provably_ours_is_unknown(answer: Delivered, why: str, acknowledged: bool) -> None:
+    found = ours(answer)
+    assert isinstance(found, Unknown)
+    assert why in found.why
+    assert found.acknowledged is acknowledged
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_postpaid_needs_no_token(token: str | None) -> None:
+    assert ours(Delivered(token), token_needed=False) == Delivered(None)
+
+
+@pytest.mark.parametrize("cost", [-1, LARGEST_MINOR + 1, 10**40])
+def test_a_cost_that_no_sale_can_have_is_not_known(cost: int) -> None:
+    assert ours(Delivered(TOKEN, "4.5", cost)) == Delivered(TOKEN, "4.5", None)
+
+
+@pytest.mark.parametrize("cost", [None, 0, 29000, 30001, LARGEST_MINOR])
+def test_any_other_cost_is_taken(cost: int | None) -> None:
+    assert ours(Delivered(TOKEN, cost_minor=cost)) == Delivered(TOKEN, cost_minor=cost)
+
+
+@given(
+    answer=st.builds(
+        Delivered,
+        token=st.sampled_from([None, "", TOKEN]),
+        cost_minor=st.none() | st.integers(),
+        reference=st.sampled_from([None, "ref-1", "ref-2"]),
+        meter=st.sampled_from([None, "12345678901", "12345678902"]),
+        amount_minor=st.sampled_from([None, 30000, 3000000]),
+    ),
+    token_needed=st.booleans(),
+)
+def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(answer: Delivered, token_needed: bool) -> None:
+    found = ours(answer, token_needed=token_needed)
+    trusted = (
+        answer.reference in (None, "ref-1")
+        and answer.meter in (None, "12345678901")
+        and answer.amount_minor in (None, 30000)
+        and (bool(answer.token) or not token_needed)
+    )
+    assert isinstance(found, Delivered if trusted else Unknown)
+    if isinstance(found, Delivered):
+        assert found.cost_minor is None or 0 <= found.cost_minor <= LARGEST_MINOR
+        assert replace(found, cost_minor=None, token="") == replace(answer, cost_minor=None, token="")

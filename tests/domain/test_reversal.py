@@ -1,0 +1,736 @@
+"""The reversal policy, cell by cell. What is expected of each was written by hand, from section 4 of the design."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from itertools import product
+
+import pytest
+
+from billvend.domain.events import PaymentReversed, ReversalDecided
+from billvend.domain.money import Money
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+)
+from billvend.domain.payment import Attempt, Payment, Requery, Send
+from billvend.domain.reversal import (
+    AskAgain,
+    Complete,
+    Policy,
+    Rest,
+    Reverse,
+    Review,
+    SendAgain,
+    SendNew,
+    Step,
+    Wait,
+    credit_seconds,
+    due_at,
+    is_proven_absent,
+    next_step,
+    scheduled_gap_seconds,
+    standing,
+)
+from billvend.domain.words import Proof, Status, VendType
+from tests.domain.books import NOON, provider, seconds
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+NOW = NOON
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+# What is known of the latest attempt:
+#   nothing         there is none yet
+#   sending         a send is under way, its lease runs
+#   asking          a send is in doubt, and somebody is asking
+#   delivered       it is proven that it was sold
+#   taken-back      sold, and taken back
+#   failed          the provider says so of the transaction, after an unknown answer to the send
+#   declined        the only send was refused
+#   not-sent        no send ever left us
+#   deferred        no send was executed, the last may be repeated
+#   misconfigured   no send was executed, and none would be
+#   silent          a send is in doubt, and no requery has brought anything yet
+#   once            in doubt, not found once
+#   absent          in doubt, not found twice, late and far apart
+#   known           in doubt, and the provider knows the reference
+#   vanished        the provider knew it, and now does not find it
+#   contradicted    late, a worker says that it never sent; but the provider knows the reference
+#
+# route: is the account that it was sent to configured (with no attempt: is any first provider)?
+# other: is there another provider that may be asked?   tries: is there one left?   valid: may the reference still be
+# sent when the next try is due?   age: has the limit passed (never sent: a day; in doubt: two hours)?
+# - matches anything; a step of `impossible` is one that no history leads to.
+TABLE = """
+status              evidence       route  other  tries  valid  age    step
+
+pending             nothing        here   -      -      -      young  send acme
+pending             nothing        gone   other  -      -      young  send backup
+pending             nothing        gone   none   -      -      young  wait for the limit
+pending             nothing        -      -      -      -      old    reverse not_sent
+pending             (any-attempt)  -      -      -      -      -      impossible
+
+processing          nothing        -      -      -      -      -      impossible
+processing          sending        -      -      -      -      -      wait for the lease
+processing          delivered      -      -      -      -      -      complete
+processing          taken-back     -      -      -      -      -      reverse provider_reversed
+processing          declined       -      other  -      -      -      send backup
+processing          declined       -      none   -      -      -      reverse declined
+processing          not-sent       here   -      left   valid  -      send again
+processing          not-sent       here   other  left   stale  -      send backup
+processing          not-sent       here   none   left   stale  -      reverse not_sent
+processing          not-sent       here   other  used   -      -      send backup
+processing          not-sent       here   none   used   -      -      reverse not_sent
+processing          not-sent       gone   other  -      -      -      send backup
+processing          not-sent       gone   none   -      -      -      reverse not_sent
+processing          deferred       here   -      left   valid  -      send again
+processing          deferred       here   other  left   stale  -      send backup
+processing          deferred       here   none   left   stale  -      reverse not_executed
+processing          deferred       here   other  used   -      -      send backup
+processing          deferred       here   none   used   -      -      reverse not_executed
+processing          deferred       gone   other  -      -      -      send backup
+processing          deferred       gone   none   -      -      -      reverse not_executed
+processing          misconfigured  -      other  -      -      -      send backup
+processing          misconfigured  -      none   -      -      -      reverse not_executed
+processing          (doubtful)     -      -      -      -      -      impossible
+
+in_doubt            nothing        -      -      -      -      -      impossible
+in_doubt            sending        -      -      -      -      -      impossible
+in_doubt            asking         -      -      -      -      -      wait for the lease
+in_doubt            delivered      -      -      -      -      -      complete
+in_doubt            taken-back     -      -      -      -      -      reverse provider_reversed
+in_doubt            failed         -      -      -      -      -      reverse declined
+in_doubt            declined       -      -      -      -      -      reverse declined
+in_doubt            not-sent       -      -      -      -      -      reverse not_sent
+in_doubt            deferred       -      -      -      -      -      reverse not_executed
+in_doubt            misconfigured  -      -      -      -      -      reverse not_executed
+in_doubt            silent         here   -      -      -      young  ask
+in_doubt            silent         here   -      -      -      old    review
+in_doubt            silent         gone   -      -      -      -      review
+in_doubt            once           here   -      -      -      young  ask
+in_doubt            once           here   -      -      -      old    review
+in_doubt            once           gone   -      -      -      -      review
+in_doubt            absent         here   -      -      -      -      reverse not_found
+in_doubt            absent         gone   -      -      -      -      review
+in_doubt            known          here   -      -      -      young  ask
+in_doubt            known          here   -      -      -      old    review
+in_doubt            known          gone   -      -      -      -      review
+in_doubt            vanished       -      -      -      -      -      review
+in_doubt            contradicted   here   -      -      -      young  ask
+in_doubt            contradicted   here   -      -      -      old    review
+in_doubt            contradicted   gone   -      -      -      -      review
+
+in_review           nothing        -      -      -      -      -      impossible
+in_review           sending        -      -      -      -      -      impossible
+in_review           asking         -      -      -      -      -      wait for the lease
+in_review           delivered      -      -      -      -      -      complete
+in_review           taken-back     -      -      -      -      -      reverse provider_reversed
+in_review           failed         -      -      -      -      -      reverse declined
+in_review           declined       -      -      -      -      -      reverse declined
+in_review           not-sent       -      -      -      -      -      reverse not_sent
+in_review           deferred       -      -      -      -      -      reverse not_executed
+in_review           misconfigured  -      -      -      -      -      reverse not_executed
+in_review           silent         here   -      -      -      -      ask
+in_review           silent         gone   -      -      -      -      wait a day
+in_review           once           here   -      -      -      -      ask
+in_review           once           gone   -      -      -      -      wait a day
+in_review           absent         here   -      -      -      -      reverse not_found
+in_review           absent         gone   -      -      -      -      wait a day
+in_review           known          here   -      -      -      -      ask
+in_review           known          gone   -      -      -      -      wait a day
+in_review           vanished       here   -      -      -      -      ask
+in_review           vanished       gone   -      -      -      -      wait a day
+in_review           contradicted   here   -      -      -      -      ask
+in_review           contradicted   gone   -      -      -      -      wait a day
+
+# Decided, not yet given back. Only "not found" can be overtaken by anything but a delivery.
+reversing/absent    nothing        -      -      -      -      -      impossible
+reversing/absent    sending        -      -      -      -      -      impossible
+reversing/absent    delivered      -      -      -      -      -      complete
+reversing/absent    absent         here   -      -      -      -      reverse not_found
+reversing/absent    absent         gone   -      -      -      -      review
+reversing/absent    (overtaken)    -      -      -      -      -      review
+reversing/proven    delivered      -      -      -      -      -      complete
+reversing/proven    (undelivered)  -      -      -      -      -      reverse as decided
+
+completed           -              -      -      -      -      -      rest
+reversed/absent     nothing        -      -      -      -      -      impossible
+reversed/absent     delivered      -      -      -      -      -      rest
+reversed/absent     (all-the-rest) here   -      -      -      -      watch
+reversed/absent     (all-the-rest) gone   -      -      -      -      rest
+reversed/operator   nothing        -      -      -      -      -      rest
+reversed/operator   delivered      -      -      -      -      -      rest
+reversed/operator   (all-the-rest) here   -      -      -      -      watch
+reversed/operator   (all-the-rest) gone   -      -      -      -      rest
+reversed/proven     -              -      -      -      -      -      rest
+"""
+
+DIMENSIONS: Sequence[Sequence[str]] = (
+    (
+        *("pending", "processing", "in_doubt", "in_review", "completed"),
+        *("reversing/absent", "reversing/proven", "reversed/absent", "reversed/operator", "reversed/proven"),
+    ),
+    (
+        *("nothing", "sending", "asking", "delivered", "taken-back", "failed", "declined"),
+        *("not-sent", "deferred", "misconfigured"),
+        *("silent", "once", "absent", "known", "vanished", "contradicted"),
+    ),
+    ("here", "gone"),
+    ("other", "none"),
+    ("left", "used"),
+    ("valid", "stale"),
+    ("young", "old"),
+)
+DOUBTFUL = {"asking", "failed", "silent", "once", "absent", "known", "vanished", "contradicted"}
+GROUPS: Mapping[str, set[str]] = {
+    "(any-attempt)": set(DIMENSIONS[1]) - {"nothing"},
+    "(doubtful)": DOUBTFUL,
+    "(overtaken)": set(DIMENSIONS[1]) - {"nothing", "sending", "delivered", "absent"},
+    "(undelivered)": set(DIMENSIONS[1]) - {"delivered"},
+    "(all-the-rest)": set(DIMENSIONS[1]) - {"nothing", "delivered"},
+}
+
+Cell = tuple[str, ...]
+
+
+def read(table: str) -> list[tuple[Cell, str]]:
+    """The rows, each as what it matches and the step that it expects."""
+    lines = [line.split(maxsplit=7) for line in table.splitlines() if line and not line.startswith("#")]
+    return [(tuple(line[:7]), line[7]) for line in lines[1:]]
+
+
+ROWS = read(TABLE)
+
+
+def matches(row: Cell, cell: Cell) -> bool:
+    return all(want in ("-", have) or have in GROUPS.get(want, ()) for want, have in zip(row, cell, strict=True))
+
+
+@cache
+def expected(cell: Cell) -> str:
+    found = [step for row, step in ROWS if matches(row, cell)]
+    assert len(found) == 1, f"{cell} is in {len(found)} rows"
+    return found[0]
+
+
+# --- a payment for every cell -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A requery that was answered after so much observed time; with no answer it was lost."""
+
+    gap_seconds: float
+    answer: Answer | None
+
+
+NOT_FOUND = NotFound("no such reference")
+ABSENT = (Asked(600, NOT_FOUND), Asked(60, NOT_FOUND))
+EVIDENCE: Mapping[str, tuple[Answer | None, Sequence[Asked]]] = {
+    "sending": (None, ()),
+    "asking": (Unknown("?"), (Asked(20, None),)),
+    "delivered": (Unknown("?"), (Asked(20, Delivered("1234")),)),
+    "taken-back": (Declined("reversed", about_transaction=True, taken_back=True), ()),
+    "failed": (Unknown("?"), (Asked(20, Declined("failed", about_transaction=True)),)),
+    "declined": (Declined("refused"), ()),
+    "not-sent": (NotSent("refused"), ()),
+    "deferred": (Deferred("again"), ()),
+    "misconfigured": (Misconfigured("float"), ()),
+    "silent": (Unknown("?"), ()),
+    "once": (Unknown("?"), (Asked(900, NOT_FOUND),)),
+    "absent": (Unknown("?"), ABSENT),
+    "known": (Unknown("?"), (Asked(20, Pending("at work")),)),
+    "vanished": (Unknown("?"), (Asked(20, Pending("at work")), *ABSENT)),
+    "contradicted": (NotSent("too late"), (Asked(20, Pending("at work")),)),
+}
+
+
+def sends(answer: Answer | None, count: int, last_at: datetime) -> tuple[Send, ...]:
+    """So many sends, all of them answered like this, the last just now."""
+    return tuple(
+        Send(
+            number=number + 1,
+            started_at=(at := last_at - seconds(count - 1 - number)),
+            lease_until=at + seconds(60),
+            send_before=at + seconds(29),
+            answer_by=at + seconds(59),
+            answer=answer,
+            answered_at=at if answer is not None else None,
+        )
+        for number in range(count)
+    )
+
+
+def asked(requeries: Sequence[Asked], last_at: datetime) -> tuple[Requery, ...]:
+    """Requeries whose answers count for the gaps before them, the last of them just now."""
+    made: list[Requery] = []
+    for number, requery in enumerate(requeries, 1):
+        at = last_at - seconds(sum(later.gap_seconds for later in requeries[number:]))
+        answered_at = at if requery.answer is not None else None
+        credit = requery.gap_seconds if requery.answer is not None else 0.0
+        lease = at + seconds(60)
+        made.append(Requery(number, at, lease, requery.gap_seconds, requery.answer, answered_at, credit))
+    return tuple(made)
+
+
+def attempt_of(evidence: str, *, tries: str = "left", valid: str = "valid") -> Attempt:
+    answer, requeries = EVIDENCE[evidence]
+    retried = evidence in ("not-sent", "deferred") and tries == "used"
+    return Attempt(
+        number=1,
+        reference="ref-1",
+        provider="acme",
+        account="key-1",
+        started_at=NOW - seconds(10),
+        valid_until=NOW + seconds(6 if valid == "valid" else 5),  # a first resend is due five seconds on
+        sends=sends(answer, 4 if retried else 1, NOW),
+        requeries=asked(requeries, NOW),
+    )
+
+
+PROOFS: Mapping[str, Sequence[Proof]] = {
+    "absent": [Proof.NOT_FOUND],
+    "operator": [Proof.OPERATOR],
+    "proven": [Proof.DECLINED, Proof.NOT_SENT, Proof.NOT_EXECUTED, Proof.PROVIDER_REVERSED],
+}
+
+
+def payments_of(cell: Cell) -> list[Payment]:
+    """A payment in this cell, for every proof that the cell can be reversed on."""
+    word, evidence, _, _, tries, valid, age = cell
+    status, _, kind = word.partition("/")
+    attempts = () if evidence == "nothing" else (attempt_of(evidence, tries=tries, valid=valid),)
+    payment = Payment(
+        user_id="ada",
+        transaction_id="bill",
+        amount=Money(30000, "NGN"),
+        meter="12345678901",
+        biller="EKEDC",
+        vend_type=VendType.PREPAID,
+        phone=None,
+        key=None,
+        status=Status(status),
+        accepted_at=NOW - seconds(DAY if age == "old" else DAY - 1),
+        updated_at=NOW,
+        attempts=attempts,
+        in_doubt_since=NOW - seconds(2 * HOUR if age == "old" else HOUR) if evidence in DOUBTFUL else None,
+    )
+    if status == "reversing":
+        return [replace(payment, reversal=ReversalDecided(proof, "why", 1)) for proof in PROOFS[kind]]
+    if status == "reversed":
+        return [
+            replace(payment, reversal=PaymentReversed(proof, "why", 30000), ended_at=NOW)
+            for proof in PROOFS[kind]
+        ]
+    return [payment]
+
+
+def policy_of(cell: Cell) -> Policy:
+    here = [provider("acme")] if cell[2] == "here" else []
+    other = [provider("backup")] if cell[3] == "other" else []
+    return Policy((*here, *other))
+
+
+def told(step: Step, payment: Payment) -> str:
+    """A step in the words of the table."""
+    match step:
+        case Complete():
+            return "complete"
+        case Reverse(proof):
+            decided = payment.status is Status.REVERSING and proof is not Proof.NOT_FOUND
+            return "reverse as decided" if decided and proof is payment.proof else f"reverse {proof}"
+        case SendNew(route):
+            return f"send {route.provider}"
+        case SendAgain():
+            return "send again"
+        case AskAgain():
+            return "watch" if payment.status is Status.REVERSED else "ask"
+        case Review():
+            return "review"
+        case Wait(until) if until == NOW + seconds(DAY):
+            return "wait a day"
+        case Wait(until) if payment.attempts:
+            call = payment.attempts[-1].open_call
+            return "wait for the lease" if call is not None and until == call.lease_until else f"wait {until}"
+        case Wait(until):
+            limit = payment.accepted_at + seconds(DAY)
+            return "wait for the limit" if until == limit else f"wait {until}"
+        case Rest():
+            return "rest"
+
+
+CELLS = list(product(*DIMENSIONS))
+
+
+def test_the_table_has_every_cell_exactly_once() -> None:
+    assert len(CELLS) == 10 * 16 * 2**5
+    for cell in CELLS:
+        expected(cell)
+
+
+def test_every_row_of_the_table_is_needed() -> None:
+    assert [row for row, _ in ROWS if not any(matches(row, cell) for cell in CELLS)] == []
+
+
+@pytest.mark.parametrize("status", DIMENSIONS[0])
+@pytest.mark.parametrize("evidence", DIMENSIONS[1])
+def test_every_cell_leads_to_the_step_that_was_written_down(status: str, evidence: str) -> None:
+    for cell in CELLS:
+        if cell[:2] == (status, evidence) and (step := expected(cell)) != "impossible":
+            for payment in payments_of(cell):
+                assert told(next_step(payment, policy_of(cell), NOW), payment) == step, cell
+
+
+# --- when ---------------------------------------------------------------------------------------------------------------
+
+
+def in_doubt(*requeries: Asked, since_seconds: float = 0, answer: Answer = Unknown("?")) -> Payment:  # noqa: B008
+    payment = payments_of(("in_doubt", "silent", "here", "none", "left", "valid", "young"))[0]
+    attempt = replace(payment.attempts[0], sends=sends(answer, 1, NOW), requeries=asked(requeries, NOW))
+    return replace(payment, attempts=(attempt,), in_doubt_since=NOW - seconds(since_seconds))
+
+
+@pytest.mark.parametrize(
+    ("answered", "gap_seconds"),
+    [
+        ([NotSent("a")], 5),
+        ([NotSent("a"), NotSent("b")], 15),
+        ([Deferred("a"), NotSent("b"), Deferred("c")], 60),
+        ([Deferred("a", 40)], 40),
+        ([Deferred("a", 3)], 5),
+        ([NotSent("a"), Deferred("b", 10)], 15),
+        ([Deferred("a", -7)], 5),
+        ([Deferred("a", DAY)], DAY),
+        ([Deferred("a", 10**18)], DAY),
+    ],
+)
+def test_the_gaps_before_a_request_is_sent_again(answered: Sequence[Answer], gap_seconds: float) -> None:
+    made = tuple(replace(sends(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answered, 1))
+    attempt = replace(attempt_of("not-sent"), sends=made, valid_until=None)
+    payment = payments_of(("processing", "not-sent", "here", "none", "left", "valid", "young"))[0]
+    payment = replace(payment, attempts=(attempt,))
+    step = next_step(payment, Policy((provider(),)), NOW)
+    assert step == SendAgain(attempt, NOW + seconds(gap_seconds))
+
+
+SCHEDULE = (20, 60, 120, 300, 600, 1200, 2400, 3600, 3600, 3600)
+
+
+@pytest.mark.parametrize("asked_before", range(len(SCHEDULE)))
+def test_the_gaps_before_a_requery_grow_to_an_hour(asked_before: int) -> None:
+    payment = in_doubt(*[Asked(20, Unknown("?"))] * asked_before)
+    gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
+    assert SCHEDULE[asked_before] <= gap <= 1.1 * SCHEDULE[asked_before]
+    assert gap == scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
+
+
+def test_payments_that_failed_together_are_not_all_asked_about_together() -> None:
+    payment = in_doubt()
+    many = [replace(payment, transaction_id=f"bill-{number}") for number in range(100)]
+    gaps = {scheduled_gap_seconds(one, one.attempts[0], Policy(())) for one in many}
+    assert len(gaps) == 100
+    assert max(gaps) - min(gaps) > 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "gap_seconds"),
+    [
+        (Pending("at work", 45), 45),
+        (Deferred("too early", 90), 90),
+        (Pending("at work", 10**18), DAY),
+        (Pending("at work", 0), None),
+        (Pending("at work", -5), None),
+        (Pending("at work"), None),
+        (NOT_FOUND, None),
+    ],
+)
+def test_the_advice_of_the_provider_comes_before_the_schedule(answer: Answer, gap_seconds: float | None) -> None:
+    payment = in_doubt(Asked(20, answer))
+    gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
+    assert gap == gap_seconds if gap_seconds else 60 <= gap <= 66
+
+
+def test_the_gap_counts_from_the_last_answer_or_from_the_start_of_a_call_that_was_lost() -> None:
+    policy = Policy((provider(),), requery_schedule_seconds=(100,))
+    late, early = NOW + seconds(7), NOW - seconds(7)
+    for answered_at, mark in [(late, late), (None, early)]:
+        attempt = in_doubt(Asked(20, Unknown("?"))).attempts[0]
+        requery = replace(attempt.requeries[0], started_at=early, lease_until=NOW, answered_at=answered_at)
+        requery = requery if answered_at else replace(requery, answer=None)
+        payment = replace(in_doubt(), attempts=(replace(attempt, requeries=(requery,)),))
+        step = next_step(payment, policy, NOW)
+        assert isinstance(step, AskAgain)
+        assert seconds(100) <= step.at - mark <= seconds(110)
+
+
+@pytest.mark.parametrize(
+    ("since_seconds", "step"),
+    [(0, AskAgain), (7200 - 66, AskAgain), (7200 - 59, Review), (7200, Review), (9000, Review)],
+)
+def test_a_person_is_asked_when_two_hours_pass_before_the_next_requery(
+    since_seconds: float, step: type[Step]
+) -> None:
+    payment = in_doubt(Asked(20, Unknown("?")), since_seconds=since_seconds)
+    found = next_step(payment, Policy((provider(),)), NOW)
+    assert type(found) is step
+    if isinstance(found, Review):
+        assert found.at == NOW + seconds(7200 - since_seconds)
+
+
+def test_after_a_long_silence_of_ours_it_is_asked_once_more_before_a_person_is() -> None:
+    payment = in_doubt(Asked(20, Unknown("?")))
+    found = next_step(payment, Policy((provider(),)), NOW + seconds(9000))
+    assert isinstance(found, AskAgain)
+
+
+def test_in_review_it_is_asked_daily_from_the_last_requery() -> None:
+    payment = replace(in_doubt(Asked(20, Unknown("?")), since_seconds=9000), status=Status.IN_REVIEW)
+    step = next_step(payment, Policy((provider(),)), NOW)
+    assert step == AskAgain(payment.attempts[0], NOW + seconds(DAY))
+
+
+def test_in_review_without_any_requery_it_is_asked_on_schedule() -> None:
+    payment = replace(in_doubt(), status=Status.IN_REVIEW)
+    step = next_step(payment, Policy((provider(),)), NOW)
+    assert isinstance(step, AskAgain)
+    assert step.at <= NOW + seconds(22)
+
+
+@pytest.mark.parametrize(
+    ("looked_after", "next_after"),
+    [
+        ([], HOUR),
+        ([HOUR - 1], HOUR),
+        ([HOUR], 6 * HOUR),
+        ([10, 20, 30, 40, 50], HOUR),
+        ([HOUR, 6 * HOUR], DAY),
+        ([HOUR, 6 * HOUR, DAY], 3 * DAY),
+        ([30 * HOUR], 3 * DAY),
+        ([HOUR, 6 * HOUR, DAY, 3 * DAY], None),
+        ([5 * DAY], None),
+    ],
+)
+@pytest.mark.parametrize("proof", [Proof.NOT_FOUND, Proof.OPERATOR])
+def test_the_watch_looks_after_an_hour_six_hours_a_day_and_three_days(
+    looked_after: Sequence[int], next_after: int | None, proof: Proof
+) -> None:
+    looks = tuple(
+        Requery(number, at, at, answer=NOT_FOUND, answered_at=at)
+        for number, at in enumerate((NOW + seconds(after) for after in (-500, *looked_after)), 1)
+    )
+    payment = payments_of(("reversed/absent", "silent", "here", "none", "left", "valid", "young"))[0]
+    payment = replace(
+        payment,
+        attempts=(replace(payment.attempts[0], requeries=looks),),
+        reversal=PaymentReversed(proof, "why", 30000),
+    )
+    step = next_step(payment, Policy((provider(),)), NOW)
+    after = NOW + seconds(next_after) if next_after else None
+    assert step == (AskAgain(payment.attempts[0], after) if after else Rest())
+
+
+def test_when_a_step_is_due() -> None:
+    attempt, later = attempt_of("silent"), NOW + seconds(9)
+    assert due_at(Complete(attempt, Delivered("1")), NOW) == NOW
+    assert due_at(Reverse(Proof.DECLINED, "no", attempt), NOW) == NOW
+    for step in (SendNew(provider(), later), SendAgain(attempt, later), AskAgain(attempt, later)):
+        assert due_at(step, NOW) == later
+    assert due_at(Review("why", later), NOW) == later
+    assert due_at(Wait(later), NOW) == later
+    assert due_at(Rest(), NOW) is None
+
+
+# --- what proves an attempt ---------------------------------------------------------------------------------------------
+
+UNKNOWN, LOST = Unknown("?"), None
+
+
+@pytest.mark.parametrize(
+    ("requeries", "proven"),
+    [
+        ([], False),
+        ([(600, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, NOT_FOUND)], True),
+        ([(599, NOT_FOUND), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (59, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (59, NOT_FOUND), (1, NOT_FOUND)], True),
+        ([(540, NOT_FOUND), (60, NOT_FOUND), (60, NOT_FOUND)], True),
+        ([(540, NOT_FOUND), (59, NOT_FOUND), (60, NOT_FOUND)], False),
+        ([(540, NOT_FOUND), (60, NOT_FOUND), (30, NOT_FOUND), (30, NOT_FOUND)], True),
+        ([(600, UNKNOWN), (0, NOT_FOUND), (60, NOT_FOUND)], True),
+        ([(600, NOT_FOUND), (60, UNKNOWN), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, NOT_FOUND), (60, UNKNOWN)], False),
+        ([(600, NOT_FOUND), (60, UNKNOWN), (60, NOT_FOUND), (60, NOT_FOUND)], True),
+        ([(600, NOT_FOUND), (60, NotSent("refused")), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, Deferred("again")), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, Misconfigured("key")), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, Declined("refused")), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, LOST), (60, NOT_FOUND)], True),
+        ([(600, NOT_FOUND), (60, LOST), (59, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, NOT_FOUND), (60, LOST)], True),
+        ([(600, LOST), (60, NOT_FOUND), (60, NOT_FOUND)], False),
+        ([(20, Pending("at work")), (600, NOT_FOUND), (60, NOT_FOUND)], False),
+        ([(20, Unknown("exists", acknowledged=True)), (600, NOT_FOUND), (60, NOT_FOUND)], False),
+    ],
+)
+def test_not_found_is_believed_only_often_late_and_far_apart_enough(
+    requeries: Sequence[tuple[float, Answer | None]], proven: bool
+) -> None:
+    attempt = in_doubt(*[Asked(*requery) for requery in requeries]).attempts[0]
+    assert is_proven_absent(attempt, provider(), Policy(())) is proven
+    assert not is_proven_absent(attempt, provider(reports_not_found=False), Policy(()))
+
+
+def test_a_send_that_was_told_that_the_reference_exists_can_not_be_absent() -> None:
+    known = in_doubt(*ABSENT, answer=Unknown("exists", acknowledged=True)).attempts[0]
+    assert not is_proven_absent(known, provider(), Policy(()))
+
+
+def test_limits_are_the_provider_s_and_the_policy_s() -> None:
+    attempt = in_doubt(Asked(100, NOT_FOUND), Asked(10, NOT_FOUND)).attempts[0]
+    quick = Policy((), not_found_spacing_seconds=10)
+    assert is_proven_absent(attempt, provider(max_processing_seconds=100), quick)
+    assert not is_proven_absent(attempt, provider(max_processing_seconds=101), quick)
+    assert not is_proven_absent(
+        attempt, provider(max_processing_seconds=100), replace(quick, not_found_spacing_seconds=11)
+    )
+
+
+def test_sightings_are_in_a_row_in_the_order_in_which_they_were_made() -> None:
+    attempt = in_doubt(*ABSENT).attempts[0]
+    first, second = attempt.requeries
+    swapped = replace(
+        attempt,
+        requeries=(
+            replace(first, answered_at=NOW + seconds(1), credited_seconds=1.0),
+            replace(second, answered_at=NOW, credited_seconds=659.0),
+        ),
+    )
+    assert is_proven_absent(attempt, provider(), Policy(()))
+    assert not is_proven_absent(swapped, provider(), Policy(()))
+
+
+@pytest.mark.parametrize(
+    ("after_send", "scheduled", "credit"),
+    [
+        (59 + 20, 20, 20),
+        (59 + 19, 20, 19),
+        (59 + 500, 20, 20),  # slept through, or the clock jumped
+        (59, 20, 0),
+        (40, 20, 0),  # a request may still be on its way
+        (-500, 20, 0),  # the clock went back
+    ],
+)
+def test_a_gap_counts_as_far_as_it_was_scheduled_and_seen(after_send: int, scheduled: int, credit: int) -> None:
+    attempt = in_doubt().attempts[0]
+    now = attempt.sends[0].started_at + seconds(after_send)
+    requery = Requery(1, now, now + seconds(60), scheduled)
+    assert credit_seconds(replace(attempt, requeries=(requery,)), requery, now) == credit
+
+
+def test_a_gap_counts_from_the_last_answer() -> None:
+    attempt = in_doubt(Asked(600, UNKNOWN), Asked(300, LOST)).attempts[0]
+    assert attempt.requeries[0].answered_at == NOW - seconds(300)
+    lost = attempt.requeries[1]
+    later = max(NOW, attempt.sends[0].answer_by) + seconds(1)
+    sent_before = replace(attempt, sends=sends(UNKNOWN, 1, NOW - seconds(2000)))
+    assert credit_seconds(sent_before, lost, NOW) == 300
+    assert credit_seconds(sent_before, lost, NOW - seconds(100)) == 200
+    assert credit_seconds(attempt, lost, later) == 1
+
+
+def test_where_an_attempt_stands_while_a_call_is_open() -> None:
+    sending = attempt_of("sending")
+    assert standing(sending, NOW).name == "UNDER_WAY"
+    assert standing(sending, NOW + seconds(3600)).name == "UNDER_WAY"  # until somebody notes that it was lost
+    asking = attempt_of("asking")
+    assert standing(asking, NOW + seconds(59)).name == "UNDER_WAY"
+    assert standing(asking, NOW + seconds(60)).name == "IN_DOUBT"
+
+
+CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
+    ([NotSent("a")], "NOT_SENT"),
+    ([NotSent("a"), NotSent("b")], "NOT_SENT"),
+    ([NotSent("a"), Deferred("b")], "NOT_EXECUTED"),
+    ([Deferred("a"), NotSent("b")], "NOT_EXECUTED"),
+    ([NotSent("a"), Misconfigured("b")], "NOT_EXECUTED"),
+    ([Deferred("a"), Declined("b")], "DECLINED"),
+    ([NotSent("a"), Unknown("b")], "IN_DOUBT"),
+    ([Unknown("a"), NotSent("b")], "IN_DOUBT"),
+    ([Unknown("a"), Misconfigured("b")], "IN_DOUBT"),
+    ([Unknown("a"), Deferred("b")], "IN_DOUBT"),
+    ([Unknown("a"), Declined("b")], "IN_DOUBT"),
+    ([Unknown("a"), Declined("b", about_transaction=True)], "DECLINED"),
+    ([Unknown("a"), Declined("b", about_transaction=True, taken_back=True)], "TAKEN_BACK"),
+    ([Unknown("a"), Delivered("1234")], "DELIVERED"),
+    ([Declined("a", about_transaction=True), Delivered("1234")], "DELIVERED"),
+    ([Delivered("1234"), Declined("a", about_transaction=True, taken_back=True)], "DELIVERED"),
+]
+
+
+@pytest.mark.parametrize(("answers", "conclusion"), CONCLUSIONS)
+def test_an_answer_to_a_send_speaks_for_that_send_only(answers: Sequence[Answer], conclusion: str) -> None:
+    made = tuple(replace(sends(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answers, 1))
+    attempt = replace(attempt_of("silent"), sends=made)
+    assert standing(attempt, NOW).name == conclusion
+
+
+def test_a_requery_says_nothing_about_the_sends() -> None:
+    for answer in (NotSent("refused"), Deferred("again"), Misconfigured("key"), Declined("your question")):
+        attempt = in_doubt(Asked(20, answer)).attempts[0]
+        assert standing(attempt, NOW).name == "IN_DOUBT"
+
+
+def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
+    policy = Policy((provider(),))
+    asked_in_vain = Asked(20, NotSent("our question never left"))
+    refused = next_step(in_doubt(asked_in_vain, answer=Declined("no such meter")), policy, NOW)
+    assert isinstance(refused, Reverse)
+    assert (refused.proof, refused.reason) == (Proof.DECLINED, "no such meter")
+    unsent = next_step(in_doubt(asked_in_vain, answer=NotSent("too late to send")), policy, NOW)
+    assert isinstance(unsent, Reverse)
+    assert (unsent.proof, unsent.reason) == (Proof.NOT_SENT, "too late to send")
+
+
+# --- who may be asked ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        provider("acme", account="key-2"),
+        provider("backup", billers=["IKEDC"]),
+        provider("backup", currency="KES"),
+        provider("backup", whole_units_only=True),
+    ],
+    ids=["another account of one that was tried", "another biller", "another currency", "whole naira only"],
+)
+def test_a_provider_that_can_not_take_it_is_no_other_provider(route: object) -> None:
+    payment = replace(in_doubt(), amount=Money(30050, "NGN"))
+    assert Policy((route,)).untried(payment) is None  # type: ignore[arg-type]
+
+
+def test_providers_are_tried_in_the_order_of_the_settings() -> None:
+    first, second, third = (provider(name) for name in ("acme", "backup", "third"))
+    payment = in_doubt()
+    assert Policy((third, second, first)).untried(payment) is third
+    assert Policy((first, second, third)).untried(payment) is second
+    assert Policy((first, second)).untried(replace(payment, attempts=())) is first
+
+
+def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
+    attempt = attempt_of("silent")
+    ours, key_2, backup = provider("acme"), provider("acme", account="key-2"), provider("backup", account="key-1")
+    assert Policy((backup, key_2, ours)).route(attempt) is ours
+    assert Policy((backup, key_2)).route(attempt) is None
+
+

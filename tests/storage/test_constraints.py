@@ -1,0 +1,298 @@
+"""What the database itself refuses, whoever asks: each promise, and plain SQL that tries to break it."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.tables import APPEND_ONLY, metadata
+from billvend.domain.abilities import Mode
+from billvend.domain.outcome import Declined
+from tests.storage.till import ON_DISK, POSTGRES, Till, delivered
+from tests.support import servers
+
+REFUSALS = (
+    *(sqlite3.IntegrityError, sqlite3.OperationalError),
+    *(psycopg.errors.IntegrityError, psycopg.errors.RaiseException),
+)
+
+
+@pytest.fixture(scope="module", params=ON_DISK)
+def till(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Till]:
+    """Books with a bit of everything on them. No test changes them: that is what they all show."""
+    if request.param == "file":
+        url = f"sqlite:///{tmp_path_factory.mktemp('constraints') / 'books.db'}"
+    else:
+        url = servers.new_database(request.getfixturevalue("postgres_server"))
+    database = Database(url)
+    upgrade(database)
+    till = Till(database)
+    till.do(till.fund("ada", 10_000, key="till-1"), till.fund("ben", 10_000, key="till-2"))
+    sold, refused, under_way = (till.pay(key=key) for key in ("sold", "refused", "under_way"))
+    till.do(sold, refused, under_way)
+    till.told(sold, delivered(cost_minor=980))
+    till.told(refused, Declined("no", about_transaction=True))
+    till.do(till.claim(refused))
+    till.working(under_way)
+    till.journal.stamp(Mode.TEST)
+    yield till
+    database.close()
+
+
+def behind(till: Till, sql: str) -> None:
+    """Run SQL through a connection of its own, which knows nothing of billvend and its settings."""
+    url = till.database.url
+    if till.database.is_sqlite:
+        with closing(sqlite3.connect(str(url.database))) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            assert connection.execute("PRAGMA recursive_triggers").fetchone() == (0,)
+            with connection:
+                connection.execute(sql)
+    else:
+        with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+            connection.execute(sql)  # type: ignore[call-overload]
+
+
+def refused(till: Till, sql: str, because: str) -> None:
+    before = till.everything()
+    with pytest.raises(REFUSALS, match=because):
+        behind(till, sql)
+    assert till.everything() == before
+    assert till.audit().ok
+
+
+EVENT = "user_id, stream, seq, type, at, command_key, data, prev_seq, prev_hash, hash"
+LAST = "(SELECT max(seq) FROM events WHERE user_id = 'ada' AND stream = 'wallet:NGN')"
+TRANSFER = "user_id, stream, seq, leg, transaction_id, source, target, amount_minor, currency, at"
+SOLD = "(SELECT transaction_id FROM transactions WHERE key = 'sold')"
+UNDER_WAY = "(SELECT transaction_id FROM transactions WHERE key = 'under_way')"
+
+
+def event(*, stream: str = "stream", seq: str, prev_seq: str, prev_hash: str = "hash") -> str:
+    """Another event in ada's wallet, made from the first."""
+    return (
+        f"INSERT INTO events ({EVENT}) SELECT user_id, {stream}, {seq}, type, at, command_key, data, {prev_seq}, "
+        f"{prev_hash}, 'made-up' FROM events WHERE user_id = 'ada' AND stream = 'wallet:NGN' AND seq = 1"
+    )
+
+
+def transfer(**changed: str) -> str:
+    """Another transfer, made from that of ada's funding."""
+    columns = [changed.get(name, name) for name in TRANSFER.split(", ")]
+    return (
+        f"INSERT INTO transfers ({TRANSFER}) SELECT {', '.join(columns)} FROM transfers "
+        "WHERE user_id = 'ada' AND stream = 'wallet:NGN' AND seq = 1"
+    )
+
+
+def copied(table: str, where: str, **changed: str) -> str:
+    """Another row, made from one that is there."""
+    names = [column.name for column in metadata.tables[table].columns]
+    columns = [changed.get(name, name) for name in names]
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(columns)} FROM {table} WHERE {where}"
+
+
+def resolution(kind: str, proof: str, of: str = UNDER_WAY) -> str:
+    return (
+        "INSERT INTO resolutions (user_id, transaction_id, kind, proof, at) "
+        f"SELECT 'ada', {of}, {kind}, {proof}, at FROM resolutions LIMIT 1"
+    )
+
+
+A_FUNDING, A_PAYMENT = "key = 'till-1'", "key = 'sold'"
+IS_THERE = "UNIQUE constraint failed|_pkey"
+
+BROKEN_PROMISES = {
+    "a balance is never negative": ("UPDATE wallets SET balance_minor = -1", "wallet_never_negative"),
+    "a new balance is never negative": (
+        copied("wallets", "user_id = 'ada'", user_id="'cleo'", balance_minor="-1"),
+        "wallet_never_negative",
+    ),
+    "one wallet a user and currency": (copied("wallets", "user_id = 'ada'"), IS_THERE),
+    "one effect a key": (copied("commands", "key = 'sold'", transaction_id="'another'"), IS_THERE),
+    "one row a transaction": (copied("transactions", A_PAYMENT), IS_THERE),
+    "one row an attempt number": (copied("attempts", f"transaction_id = {SOLD}", reference="'another'"), IS_THERE),
+    "one attempt a reference": (
+        copied("attempts", f"transaction_id = {SOLD}", attempt="2"),
+        "UNIQUE constraint failed: attempts.user_id, attempts.provider|reference_once",
+    ),
+    "a reference is not moved to another attempt": (
+        f"UPDATE attempts SET reference = (SELECT reference FROM attempts WHERE transaction_id = {SOLD})",
+        "UNIQUE constraint failed: attempts.user_id, attempts.provider|reference_once",
+    ),
+    "no attempt of nothing": (
+        copied("attempts", f"transaction_id = {SOLD}", transaction_id="'nobody'", reference="'another'"),
+        "FOREIGN KEY constraint failed|attempt_of_payment",
+    ),
+    "a funding reference counts once": (
+        copied("transactions", A_FUNDING, transaction_id="'another'"),
+        "UNIQUE constraint failed: transactions.user_id, transactions.source|funding_reference_once",
+    ),
+    "one end a payment": (resolution("'completed'", "NULL", of=SOLD), IS_THERE),
+    "no other end": (resolution("'reversed'", "'declined'", of=SOLD), IS_THERE),
+    "no reversal without a proof": (resolution("'reversed'", "NULL"), "reversal_has_proof"),
+    "no proof but the known ones": (resolution("'reversed'", "'old_age'"), "reversal_has_proof"),
+    "no proof of a completion": (resolution("'completed'", "'declined'"), "reversal_has_proof"),
+    "no end but the two": (resolution("'forgotten'", "NULL"), "reversal_has_proof"),
+    "no end of nothing": (
+        resolution("'completed'", "NULL", of="'nobody'"),
+        "FOREIGN KEY constraint failed|resolution_of_payment",
+    ),
+    "an event has one number": (event(seq="seq", prev_seq="prev_seq", prev_hash="prev_hash"), IS_THERE),
+    "no gap before an event": (event(seq=f"{LAST} + 2", prev_seq=f"{LAST} + 1"), "event_follows_event|FOREIGN KEY"),
+    "no gap behind what it follows": (event(seq=f"{LAST} + 2", prev_seq=LAST), "event_without_gap"),
+    "no later event that follows nothing": (event(seq=f"{LAST} + 1", prev_seq="NULL"), "event_without_gap"),
+    "no event that follows a later one": (event(seq=f"{LAST} + 1", prev_seq=f"{LAST} + 1"), "event_without_gap"),
+    "no stream without its first event": (
+        event(stream="'new'", seq="2", prev_seq="1"),
+        "event_follows_event|FOREIGN KEY",
+    ),
+    "no first event that follows another": (event(stream="'new'", seq="1", prev_seq="0"), "event_without_gap"),
+    "no first event with a chain before it": (
+        event(stream="'new'", seq="1", prev_seq="NULL", prev_hash="'x'"),
+        "event_without_gap",
+    ),
+    "no event before the first": (event(stream="'new'", seq="0", prev_seq="NULL"), "event_without_gap"),
+    "no transfer of nothing": (transfer(leg="7", amount_minor="0"), "transfer_moves_something"),
+    "no transfer backwards": (transfer(leg="7", amount_minor="-1"), "transfer_moves_something"),
+    "no transfer from an account to itself": (transfer(leg="7", source="target"), "transfer_between_accounts"),
+    "no transfer without its event": (transfer(seq="99"), "FOREIGN KEY constraint failed|transfer_of_event"),
+    "a transfer is made once": (transfer(), IS_THERE),
+    "no status but the known ones": (f"UPDATE transactions SET status = 'lost' WHERE {A_PAYMENT}", "transaction_status"),
+    "no type but the two": (
+        f"UPDATE transactions SET type = 'gift', reference = '' WHERE {A_PAYMENT}",
+        "transaction_type",
+    ),
+    "no payment of nothing": ("UPDATE transactions SET amount_minor = 0", "transaction_amount"),
+    "no negative payment": ("UPDATE transactions SET amount_minor = -1", "transaction_amount"),
+    "no payment without a meter": (f"UPDATE transactions SET meter = NULL WHERE {A_PAYMENT}", "payment_is_whole"),
+    "no payment without its stream": (f"UPDATE transactions SET seq = NULL WHERE {A_PAYMENT}", "payment_is_whole"),
+    "no funding without a reference": (
+        f"UPDATE transactions SET reference = NULL WHERE {A_FUNDING}",
+        "funding_is_whole",
+    ),
+    "no transaction disappears under its attempts": (
+        f"DELETE FROM transactions WHERE {A_PAYMENT}",
+        "FOREIGN KEY constraint failed|of_payment",
+    ),
+    "no second stamp": ("INSERT INTO stamp (id, mode) VALUES (2, 'live')", "one_stamp"),
+    "no other stamp": ("INSERT INTO stamp (id, mode) VALUES (1, 'live')", "UNIQUE constraint failed|stamp_pkey"),
+    "no stamp but the two": ("UPDATE stamp SET mode = 'maybe'", "stamp_mode"),
+}
+
+
+@pytest.mark.parametrize("promise", BROKEN_PROMISES)
+def test_the_database_keeps(till: Till, promise: str) -> None:
+    refused(till, *BROKEN_PROMISES[promise])
+
+
+# --- append-only ------------------------------------------------------------------------------------------------------
+
+KEYS = {table.name: [column.name for column in table.primary_key] for table in APPEND_ONLY}
+
+
+def _update(table: str) -> str:
+    return f"UPDATE {table} SET at = at"
+
+
+def _delete(table: str) -> str:
+    return f"DELETE FROM {table}"
+
+
+def _upsert(table: str) -> str:
+    copy = copied(table, "user_id = 'ada'")
+    return f"{copy} ON CONFLICT ({', '.join(KEYS[table])}) DO UPDATE SET at = excluded.at"
+
+
+def _truncate(table: str) -> str:
+    return f"TRUNCATE {table} CASCADE"
+
+
+def _merge(table: str) -> str:
+    same = " AND ".join(f"old.{key} = new.{key}" for key in KEYS[table])
+    return f"MERGE INTO {table} old USING {table} new ON {same} WHEN MATCHED THEN DELETE"
+
+
+def _replace(table: str) -> str:
+    return copied(table, "user_id = 'ada'").replace("INSERT", "INSERT OR REPLACE", 1)
+
+
+def _replace_by_row_number(table: str) -> str:
+    """A good row of another key, in the place of one that is there."""
+    names = [column.name for column in metadata.tables[table].columns]
+    other_key = {
+        "events": {"stream": "'new'", "seq": "1", "prev_seq": "NULL", "prev_hash": "''"},
+        "transfers": {"leg": "7"},
+        "resolutions": {"transaction_id": UNDER_WAY},
+    }[table]
+    selected = [other_key.get(name, name) for name in names]
+    return (
+        f"INSERT OR REPLACE INTO {table} (rowid, {', '.join(names)}) "
+        f"SELECT rowid, {', '.join(selected)} FROM {table} ORDER BY rowid DESC LIMIT 1"
+    )
+
+
+def _update_or_replace(table: str) -> str:
+    return f"UPDATE OR REPLACE {table} SET user_id = 'ben'"
+
+
+def _update_or_ignore(table: str) -> str:
+    return f"UPDATE OR IGNORE {table} SET at = 'never'"
+
+
+IN_ALL_TABLES = pytest.mark.parametrize("table", KEYS)
+BY = "change"
+
+
+@pytest.mark.parametrize(BY, [_update, _delete, _upsert], ids=lambda change: change.__name__[1:])
+@IN_ALL_TABLES
+def test_nothing_is_changed_or_taken_away(till: Till, table: str, change: Callable[[str], str]) -> None:
+    refused(till, change(table), "append-only")
+
+
+@pytest.mark.parametrize("till", ["file"], indirect=True)
+@pytest.mark.parametrize(
+    BY,
+    [_replace, _replace_by_row_number, _update_or_replace, _update_or_ignore],
+    ids=lambda change: change.__name__[1:],
+)
+@IN_ALL_TABLES
+def test_nothing_is_replaced_on_sqlite(till: Till, table: str, change: Callable[[str], str]) -> None:
+    refused(till, change(table), "append-only|no column named rowid")
+
+
+@pytest.mark.parametrize("till", [POSTGRES], indirect=True)
+@pytest.mark.parametrize(BY, [_truncate, _merge], ids=lambda change: change.__name__[1:])
+@IN_ALL_TABLES
+def test_nothing_is_truncated_or_merged_away_on_postgresql(
+    till: Till, table: str, change: Callable[[str], str]
+) -> None:
+    refused(till, change(table), "append-only")
+
+
+# --- by user ----------------------------------------------------------------------------------------------------------
+
+OF_NOBODY = {
+    "stamp": "says of the whole database whether its money is real: one row, for ever",
+    "alembic_version": "says of the whole database which version its tables have",
+}
+
+
+def test_every_key_starts_with_the_user(till: Till) -> None:
+    """So that the tables can be spread over machines by user, each write on one of them."""
+    inspector = sa.inspect(till.database.engine)
+    tables = set(inspector.get_table_names())
+    assert tables == {*metadata.tables, "alembic_version"}
+    for table in tables - set(OF_NOBODY):
+        keys = [inspector.get_pk_constraint(table)["constrained_columns"]]
+        keys += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
+        keys += [[str(name) for name in index["column_names"]] for index in inspector.get_indexes(table) if index["unique"]]
+        assert keys[0]
+        assert [key for key in keys if key[0] != "user_id"] == [], table
+        for foreign in inspector.get_foreign_keys(table):
+            assert foreign["constrained_columns"][0] == foreign["referred_columns"][0] == "user_id"

@@ -1,0 +1,132 @@
+"""A wire to PostgreSQL that can be cut: a proxy on a loopback port, which reads along and knows a COMMIT when it sees one.
+
+`before` cuts when a COMMIT comes by, which then never reaches the server; `after` lets it reach the server, waits until it
+is carried out, and cuts before the client learns of it.
+"""
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from select import select
+from urllib.parse import urlsplit
+
+COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
+COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+LOOPBACK = "127.0.0.1"
+
+
+class Wire:
+    """Where the client connects is `url`. Cuts are ordered ahead, and made in that order, one a COMMIT."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._server = (parts.hostname or LOOPBACK, parts.port or 5432)
+        self._listener = _listening(0)
+        self._port = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._ends: set[socket.socket] = set()
+        self._orders: deque[str] = deque()
+        self._on_statement: Callable[[bytes], bool] = lambda _sent: False
+        self._threads: list[threading.Thread] = []
+        self._stays_away = False
+        self.commits = 0
+        """How many have come by."""
+        self.url = parts._replace(netloc=f"{parts.username}@{LOOPBACK}:{self._port}").geturl()
+        self._spawn(self._accept, self._listener)
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def cut(self, *orders: str, stay_away: bool = False) -> None:
+        """What to do with the next commits: `before`, `after` or `pass`; then, perhaps, to take no new connection."""
+        self._orders.extend(orders)
+        self._stays_away = stay_away
+
+    def cut_at(self, text: bytes) -> None:
+        """Cut as soon as the client says this."""
+        self._on_statement = lambda sent: text in sent
+
+    def take_away(self) -> None:
+        """Cut all, and refuse whoever tries to connect."""
+        _close(self._listener)
+        with self._lock:
+            ends, self._ends = self._ends, set()
+        for end in ends:
+            _close(end)
+
+    def bring_back(self) -> None:
+        """Take connections again, at the same port."""
+        self._stays_away = False
+        self._listener = _listening(self._port)
+        self._spawn(self._accept, self._listener)
+
+    def close(self) -> None:
+        self.take_away()
+        for thread in self._threads:
+            thread.join(10)
+
+    # --- at work ------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(self._server)
+                with self._lock:
+                    self._ends |= {client, server}
+                self._spawn(self._carry, client, server)
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        """Carry bytes both ways until either end closes, or it is time to cut."""
+        order, settings_follow, cut = "pass", False, False
+        with suppress(OSError, ValueError):
+            while not cut:
+                for end in select([client, server], [], [])[0]:
+                    said = end.recv(1 << 16)
+                    if not said:
+                        return self._let_go(client, server)
+                    if end is client and not settings_follow:
+                        order = self._order(said)
+                    settings_follow = end is client and SETTINGS in said
+                    cut = order == "before" or (order == "after" and end is server and COMMITTED in said)
+                    if not cut:
+                        (server if end is client else client).sendall(said)
+        return self._let_go(client, server, cut=cut)
+
+    def _let_go(self, client: socket.socket, server: socket.socket, *, cut: bool = False) -> None:
+        if cut and self._stays_away and not self._orders:
+            self.take_away()
+        with self._lock:
+            self._ends -= {client, server}
+        _close(client)
+        _close(server)
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, port))
+    listener.listen(64)
+    return listener
+
+
+def _close(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)  # wakes whoever waits on it
+    end.close()
+
+
+@contextmanager
+def wire_to(url: str) -> Iterator[Wire]:
+    """A wire to the PostgreSQL server at a URL."""
+    wire = Wire(url)
+    try:
+        yield wire
+    finally:
+        wire.close()
