@@ -44,7 +44,7 @@ def sweep_often(bv: Billvend, interval_seconds: float, stop: threading.Event) ->
         pause_seconds = interval_seconds
         try:
             swept = bv.sweep()
-        except Exception as error:  # noqa: BLE001  a sweeper that ends would leave lost work lying
+        except Exception as error:
             if not is_away:
                 expected = isinstance(error, BillvendError)
                 logger.warning("Sweeping fails, and goes on trying: %s", error, exc_info=not expected)

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -47,7 +48,7 @@ from tests.domain.books import NOON, Books, provider, seconds
 USERS = ("ada", "bob")
 METER = "12345678901"
 DAY = 86400
-PROCESSING, SPACING = 120, 30
+PROCESSING, SPACING = 60, 30
 
 
 class Meaning(Enum):
@@ -98,6 +99,7 @@ ACCOUNTS = {
 }
 UNEXECUTED = {Meaning.NOT_SENT, Meaning.DEFERRED, Meaning.MISCONFIGURED}
 REFUSED = UNEXECUTED | {Meaning.DECLINED, Meaning.FAILED}
+NOTHING_DONE = [(answer, meaning) for answer, meaning in ANSWERS if meaning in REFUSED]
 
 PROVEN = {"TAKEN_BACK", "DECLINED", "NOT_SENT", "NOT_EXECUTED"}
 POSSIBLE = {
@@ -150,16 +152,18 @@ class Histories(RuleBasedStateMachine):
 
     # --- what people do -----------------------------------------------------------------------------------------------
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(target=payments)
+    def begin(self) -> object:
         self.fund("ada", 5000)
         self.fund("bob", 1000)
+        return multiple(self.pay("ada", 500, keyed=True), self.pay("bob", 1000, keyed=False))
 
     @rule(user=st.sampled_from(USERS), amount=st.sampled_from([1, 1000, 2500]))
     def fund(self, user: str, amount: int) -> None:
         self.do(self._fund(user, amount))
         self.funded[user] += amount
 
+    @precondition(lambda self: len(self.books.payments) < 4)
     @rule(target=payments, user=st.sampled_from(USERS), amount=st.sampled_from([500, 1000]), keyed=st.booleans())
     def pay(self, user: str, amount: int, keyed: bool) -> object:
         command = self._pay(user, amount, keyed=keyed)
@@ -181,6 +185,7 @@ class Histories(RuleBasedStateMachine):
         result = self.books.execute(Cancel(key.user_id, self.new("cancel"), key.stream, self.now))[0]
         assert isinstance(result, AlreadySent if before.status is not Status.PENDING else Done)
         if before.status is Status.PENDING:
+            self.nobody_is_forgotten_and_an_end_is_an_end()
             assert not self.calls_of(key)
             assert self.payment(key).status is Status.REVERSED
 
@@ -203,13 +208,25 @@ class Histories(RuleBasedStateMachine):
         self.do(self._report(call, answer[0]))
         self.said(call, answer[1], before)
 
-    @rule(target=calls, key=payments, answer=st.sampled_from(ANSWERS))
-    def work_it(self, key: StreamKey, answer: tuple[Answer, Meaning]) -> object:
-        """A worker that does its work at once."""
-        made = self.claim_when_due(key)
-        if isinstance(made, Call):
-            self.report(made, answer)
-        return made
+    @rule(target=calls, key=payments, answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=4))
+    def see_to_it(self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]) -> object:
+        """A worker that does its work at once, and the next that comes up too."""
+        made: list[Call] = []
+        for answer in answers:
+            if isinstance(call := self.claim_when_due(key), Call):
+                self.report(call, answer)
+                made.append(call)
+        return multiple(*made)
+
+    @rule(target=calls, key=payments, answers=st.lists(st.sampled_from(NOTHING_DONE), min_size=2, max_size=6))
+    def it_can_not_be_done(self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]) -> object:
+        """Time and again, here and elsewhere."""
+        return self.see_to_it(key, answers)
+
+    @rule(target=calls, key=payments, times=st.integers(3, 6))
+    def it_is_not_found(self, key: StreamKey, times: int) -> object:
+        """For so long that it may be believed."""
+        return self.see_to_it(key, [(NotFound("no such reference"), Meaning.NOT_FOUND)] * times)
 
     # --- what the world does ------------------------------------------------------------------------------------------
 
@@ -261,8 +278,8 @@ class Histories(RuleBasedStateMachine):
                     held += payment.amount.amount_minor
             assert funded == self.books.balance(user) + held + spent
 
-    @invariant()
     def nobody_is_forgotten_and_an_end_is_an_end(self) -> None:
+        """Looked at after every command, before anything else is known."""
         for key, (payment, _) in self.books.payments.items():
             if not payment.has_ended:
                 assert self.books.next_at[key] is not None
@@ -330,6 +347,7 @@ class Histories(RuleBasedStateMachine):
         """A worker reported."""
         if not call.said or meaning is Meaning.DELIVERED:
             call.said.append((self.now, meaning))
+        self.nobody_is_forgotten_and_an_end_is_an_end()
         after = self.payment(call.key)
         if meaning is Meaning.DELIVERED:
             reversed_before = before.status is Status.REVERSED
@@ -390,6 +408,8 @@ class Histories(RuleBasedStateMachine):
     def do(self, command: Command) -> Done:
         [result] = self.books.execute(command)
         assert isinstance(result, Done), repr(result)
+        if not isinstance(command, Report):
+            self.nobody_is_forgotten_and_an_end_is_an_end()
         return result
 
     def new(self, what: str) -> str:
@@ -438,7 +458,6 @@ class Histories(RuleBasedStateMachine):
                 elif reply.next_at is not None:
                     self.now = max(self.now, reply.next_at)
             assert self.payment(key).has_ended, self.payment(key)
-        self.nobody_is_forgotten_and_an_end_is_an_end()
         self.money_in_is_balances_in_flight_and_spent()
 
 

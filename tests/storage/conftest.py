@@ -59,7 +59,7 @@ def _new_books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         case _:
             database: Database = request.getfixturevalue("_postgres_books")
             _empty(database)
-            yield database.url.render_as_string(hide_password=False)
+            yield database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")

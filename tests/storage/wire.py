@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+SET_UP = b"SET TIME ZONE"
+"""What is said, and then committed, on each new connection."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -84,28 +86,38 @@ class Wire:
 
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
         """Carry bytes both ways until either end closes, or it is time to cut."""
-        order, settings_follow, cut = "pass", False, False
+        order, setting_up = "pass", False
         with suppress(OSError, ValueError):
-            while not cut:
+            while True:
                 for end in select([client, server], [], [])[0]:
                     said = end.recv(1 << 16)
                     if not said:
-                        return self._let_go(client, server)
-                    if end is client and not settings_follow:
-                        order = self._order(said)
-                    settings_follow = end is client and SETTINGS in said
-                    cut = order == "before" or (order == "after" and end is server and COMMITTED in said)
-                    if not cut:
-                        (server if end is client else client).sendall(said)
-        return self._let_go(client, server, cut=cut)
-
-    def _let_go(self, client: socket.socket, server: socket.socket, *, cut: bool = False) -> None:
-        if cut and self._stays_away and not self._orders:
-            self.take_away()
+                        raise ConnectionError
+                    if end is client:
+                        order = "pass" if setting_up else self._order(said)
+                        setting_up = SET_UP in said
+                    if order == "before" or (order == "after" and end is server and COMMITTED in said):
+                        self._cut()
+                        raise ConnectionError
+                    (server if end is client else client).sendall(said)
         with self._lock:
             self._ends -= {client, server}
         _close(client)
         _close(server)
+
+    def _order(self, said: bytes) -> str:
+        with self._lock:
+            if self._on_statement(said):
+                self._on_statement = lambda _sent: False
+                return "before"
+            if not said.endswith(COMMIT):
+                return "pass"
+            self.commits += 1
+            return self._orders.popleft() if self._orders else "pass"
+
+    def _cut(self) -> None:
+        if self._stays_away and not self._orders:
+            self.take_away()
 
 
 def _listening(port: int) -> socket.socket:

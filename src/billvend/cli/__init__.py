@@ -28,7 +28,9 @@ app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    epilog=example("billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"),
+    epilog=example(
+        "billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"
+    ),
 )
 for group in (money, looking, running, administering, demo):
     app.add_typer(group.commands)

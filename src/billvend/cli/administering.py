@@ -8,7 +8,7 @@ from billvend.cli.options import DatabaseUrl, Json, example
 from billvend.cli.output import DOUBT, GOOD, Facts, Line, show
 
 commands = typer.Typer()
-db = typer.Typer(help="Make, change and look at the database's tables.", epilog=example("billvend db upgrade"))
+db = typer.Typer(help="Look after the database and its tables.", epilog=example("billvend db upgrade"))
 commands.add_typer(db, name="db")
 
 
@@ -26,12 +26,19 @@ def config(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @db.command(epilog=example("billvend db upgrade --database-url postgresql://billvend@db/billvend"))
 def upgrade(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Make the tables, or bring them to the version that this billvend needs. Safe to run twice."""
+    """Make or change the tables.
+
+    They come to the version that this billvend needs. Safe to run twice.
+    """
     from billvend.bootstrap import upgrade_tables
 
     with configured(database_url) as settings:
         before, now = upgrade_tables(settings)
-    done = f"The tables are of version {now}; they were of version {before}." if before else f"The tables are made: version {now}."
+    done = (
+        f"The tables are of version {now}; they were of version {before}."
+        if before
+        else f"The tables are made: version {now}."
+    )
     same = f"The tables are of version {now} already."
     show(as_json, {"before": before, "current": now}, Line(same if before == now else done, GOOD))
     return Exit.DONE
@@ -39,7 +46,7 @@ def upgrade(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @db.command(epilog=example("billvend db current"))
 def current(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Show which version the tables are of, and which this billvend needs."""
+    """Show which version the tables are of."""
     from billvend.bootstrap import table_versions
 
     with configured(database_url) as settings:
@@ -55,7 +62,10 @@ def current(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @db.command(epilog=example("billvend db seed"))
 def seed(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Add example wallets and payments to a test database. Safe to run twice; refused where money is real."""
+    """Add example wallets and payments.
+
+    Safe to run twice; refused in production, and on books of real money.
+    """
     from billvend.bootstrap import open_billvend
     from billvend.cli.screens import transactions_table
     from billvend.cli.seeding import refuse_production, sow
@@ -66,7 +76,12 @@ def seed(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         with open_billvend(settings) as bv:
             sown = sow(bv)
     document = {"items": [transaction_document(transaction) for transaction in sown]}
-    show(as_json, document, Line("On the books, for trying things out:", GOOD), transactions_table(sown, with_user=True))
+    show(
+        as_json,
+        document,
+        Line("On the books, for trying things out:", GOOD),
+        transactions_table(sown, with_user=True),
+    )
     return Exit.DONE
 
 

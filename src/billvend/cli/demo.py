@@ -1,6 +1,6 @@
 """The whole story on a throw-away database, told while it happens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,8 +60,8 @@ class Teller:
 def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """Watch the whole story on a throw-away database.
 
-    Funded, delivered, declined and reversed, in doubt and confirmed, refused: and audited at the end. It needs no server
-    and no settings, and leaves nothing behind. With --database-url it plays on that database, which must be empty.
+    Funded, delivered, declined and reversed, in doubt and confirmed, refused: and audited at the end. It needs neither
+    server nor settings, and leaves nothing behind. With --database-url it plays on that database, which must be empty.
     """
     from billvend.bootstrap import open_billvend, sandbox_sales
     from billvend.domain.words import Status
@@ -80,9 +80,13 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
                 teller.tell(difference, BAD)
         sold = sandbox_sales(settings)
     same = sold == completed
-    teller.tell(f"The provider's own book, which billvend never reads: {sold} sold. Here: {completed} completed.")
+    teller.tell(
+        f"The provider's own book, which billvend never reads: {sold} sold. Here: {completed} completed."
+    )
     ok = audit.ok and same
-    teller.tell("All agrees: nothing lost, nothing bought twice." if ok else "They differ.", GOOD if ok else BAD)
+    teller.tell(
+        "All agrees: nothing lost, nothing bought twice." if ok else "They differ.", GOOD if ok else BAD
+    )
     if as_json:
         document = {
             "ok": ok,
@@ -154,13 +158,22 @@ def _doubtful(bv: "Billvend", teller: Teller) -> None:
         if payment.status.value == "in_doubt" and not told:
             told.append(payment.status)
             teller.tell("No answer came in time. Was it sold? Nobody knows: it is in doubt.", DOUBT)
-            teller.tell("To give the money back now might give away electricity; to send again might buy twice.")
+            teller.tell(
+                "To give the money back now might give away electricity; to send again might buy twice."
+            )
             teller.tell(f"So the money stays reserved, and the company is asked. {_wallet(bv)}")
 
     _told(teller, _pay(bv, "700", meter="300000000000", watch=watch))
 
 
-def _pay(bv: "Billvend", amount: str, *, meter: str, key: str | None = None, watch=None) -> "Payment":
+def _pay(
+    bv: "Billvend",
+    amount: str,
+    *,
+    meter: str,
+    key: str | None = None,
+    watch: "Callable[[Payment], None] | None" = None,
+) -> "Payment":
     payment = bv.pay(USER, amount, meter=meter, biller=BILLER, key=key)
     return bv.wait(payment.transaction_id, timeout=LONGEST_SECONDS, watch=watch)
 
@@ -170,7 +183,9 @@ def _told(teller: Teller, payment: "Payment") -> None:
     from billvend.views import grouped, message
 
     style = {Status.COMPLETED: GOOD, Status.REVERSED: BAD}.get(payment.status, DOUBT)
-    teller.tell(f"{payment.amount.display} for meter {payment.meter}: {payment.status}. {message(payment)}", style)
+    teller.tell(
+        f"{payment.amount.display} for meter {payment.meter}: {payment.status}. {message(payment)}", style
+    )
     if payment.token:
         teller.tell(f"Token {grouped(payment.token)}, {payment.units} kWh")
     if payment.proof:

@@ -91,13 +91,7 @@ def failure_of(error: BaseException) -> Failure:
     """What an error means to whoever gave the command."""
     match error:
         case LostFromSight(transaction_id=lost):
-            known = failure_of(error.cause)
-            why = known.message.partition(". ")[0]  # what follows speaks for a command that was not done
-            message = f"The payment {lost} is accepted and its money reserved, but it can't be followed now: {why}."
-            status = known.status if known.status is Exit.UNREACHABLE else Exit.FAILED
-            return Failure(
-                status, known.code, f"{message} Look at it with: billvend show {lost}", {}, {"transactionId": lost}
-            )
+            return _lost(lost, failure_of(error.cause))
         case OutcomeUnknown():
             more = {"transactionId": error.transaction_id or "", "idempotencyKey": error.idempotency_key}
             message = f"{error.message} Transaction: {error.transaction_id}. Key: {error.idempotency_key}"
@@ -118,6 +112,16 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(Exit.FAILED, BillvendError.code, message)
 
 
+def _lost(transaction_id: str, cause: Failure) -> Failure:
+    why = cause.message.partition(". ")[0]  # what follows there speaks for a command that was not done
+    message = (
+        f"The payment {transaction_id} is accepted and its money reserved, but it can't be followed now: {why}. "
+        f"Look at it with: billvend show {transaction_id}"
+    )
+    status = Exit.UNREACHABLE if cause.status is Exit.UNREACHABLE else Exit.FAILED
+    return Failure(status, cause.code, message, more={"transactionId": transaction_id})
+
+
 def _usage(error: typer.TyperException) -> Failure:
     message = error.format_message()
     if re.match(r"No such option: -[.\d]", message):  # an amount with a sign looks like an option
@@ -127,4 +131,6 @@ def _usage(error: typer.TyperException) -> Failure:
     hint = f" See: {context.command_path} --help" if context else ""
     stop = "" if message.endswith((".", "?", "!")) else "."
     fields = {parameter.name: message} if parameter else {}
-    return Failure(Exit.USAGE, "validation_failed" if parameter else "usage", f"{message}{stop}{hint}", fields)
+    return Failure(
+        Exit.USAGE, "validation_failed" if parameter else "usage", f"{message}{stop}{hint}", fields
+    )

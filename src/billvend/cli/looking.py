@@ -37,7 +37,9 @@ Statuses = Annotated[
 ]
 Cursor = Annotated[
     str | None,
-    typer.Option("--cursor", metavar="ID", help="Only what is older than this transaction.", show_default=False),
+    typer.Option(
+        "--cursor", metavar="ID", help="Only what is older than this transaction.", show_default=False
+    ),
 ]
 
 
@@ -45,7 +47,10 @@ Cursor = Annotated[
 def balance(
     user: User, currency: Currency = None, as_json: Json = False, database_url: DatabaseUrl = None
 ) -> Exit:
-    """Show what a wallet holds: what can be spent, and what is reserved for payments under way."""
+    """Show what a wallet holds.
+
+    What can be spent, what is reserved for payments under way, and what happened last.
+    """
     from billvend.cli.screens import transactions_table
     from billvend.views import balance_document
 
@@ -54,7 +59,9 @@ def balance(
         recent = [t for t in bv.history(user, limit=RECENT) if t.amount.currency == wallet.balance.currency]
         document = balance_document(wallet, _documents(bv, recent))
     amounts = Facts([("To spend", wallet.balance.display), ("Reserved", wallet.held.display)])
-    show(as_json, document, Line(f"The wallet of {wallet.user_id}", GOOD), amounts, transactions_table(recent))
+    show(
+        as_json, document, Line(f"The wallet of {wallet.user_id}", GOOD), amounts, transactions_table(recent)
+    )
     return Exit.DONE
 
 
@@ -62,7 +69,9 @@ def balance(
 def history(
     user: User,
     status: Statuses = None,
-    kind: Annotated[Kind | None, typer.Option("--type", help="Only of this type.", show_default=False)] = None,
+    kind: Annotated[
+        Kind | None, typer.Option("--type", help="Only of this type.", show_default=False)
+    ] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     as_json: Json = False,
@@ -83,10 +92,13 @@ def find(
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", metavar="R", help="As sent to a provider, or of a funding.", show_default=False),
+        typer.Option(
+            "--reference", metavar="R", help="As sent to a provider, or of a funding.", show_default=False
+        ),
     ] = None,
     key: Annotated[
-        str | None, typer.Option("--key", metavar="K", help="The caller's idempotency key.", show_default=False)
+        str | None,
+        typer.Option("--key", metavar="K", help="The caller's idempotency key.", show_default=False),
     ] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -112,7 +124,7 @@ def payments(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """List payments of all users, newest first: those in doubt, those in review, or any."""
+    """List payments of all users, newest first."""
     from billvend.ports.books import Search
 
     wanted = Search(kind=Kind.PAYMENT, statuses=tuple(status or ()), before=cursor, limit=limit)
@@ -128,7 +140,10 @@ def show_transaction(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Show all about a transaction: how it stands, what the provider said, what happened, and the proof."""
+    """Show all about a transaction.
+
+    How it stands, what the provider said, what happened when, and what proves it.
+    """
     from billvend.cli.screens import funding_screen, payment_screen
     from billvend.domain.wallet import Funding
     from billvend.views import funding_document, payment_document

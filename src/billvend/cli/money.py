@@ -20,18 +20,27 @@ def fund(
     amount: Amount,
     currency: Currency = None,
     key: Key = None,
-    source: Annotated[str, typer.Option("--source", metavar="NAME", help="Who brought the money.")] = "manual",
+    source: Annotated[
+        str, typer.Option("--source", metavar="NAME", help="Who brought the money.")
+    ] = "manual",
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Add money to a wallet; opens the wallet if it is new."""
+    """Add money to a wallet.
+
+    Opens the wallet if it is new.
+    """
     from billvend.cli.following import first_interrupt_waits
     from billvend.views import funded_document
 
     with opened(database_url) as bv, first_interrupt_waits():
         funded = bv.fund(user, amount, currency=currency, key=key, source=source)
-    done = f"Added {funded.amount.display} to the wallet of {funded.user_id}: it holds {funded.balance.display}."
-    before = f"This key was used for it before, and nothing was added now. It held {funded.balance.display} then."
+    done = (
+        f"Added {funded.amount.display} to the wallet of {funded.user_id}: it holds {funded.balance.display}."
+    )
+    before = (
+        f"This key was used for it before, and nothing was added now. It held {funded.balance.display} then."
+    )
     told = Line(before, QUIET) if funded.replayed else Line(done, GOOD)
     show(as_json, funded_document(funded), told, Line(f"Transaction {funded.transaction_id}"))
     return Exit.DONE
@@ -43,7 +52,9 @@ def pay(
     amount: Amount,
     meter: Annotated[str, typer.Option("--meter", metavar="NUMBER", help="10 to 16 digits.")],
     biller: Annotated[str, typer.Option("--biller", metavar="CODE", help="One of `billvend billers`.")],
-    vend_type: Annotated[str, typer.Option("--vend-type", metavar="KIND", help="prepaid or postpaid.")] = "prepaid",
+    vend_type: Annotated[
+        str, typer.Option("--vend-type", metavar="KIND", help="prepaid or postpaid.")
+    ] = "prepaid",
     phone: Annotated[
         str | None, typer.Option("--phone", metavar="NUMBER", help="The customer's.", show_default=False)
     ] = None,
@@ -55,12 +66,17 @@ def pay(
         bool, typer.Option("--no-wait", help="Leave the rest to a worker once it is accepted.")
     ] = False,
     wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", help="How long to follow it.", min=0, max=LONGEST_WAIT_SECONDS)
+        float,
+        typer.Option(
+            "--wait", metavar="SECONDS", help="How long to follow it.", min=0, max=LONGEST_WAIT_SECONDS
+        ),
     ] = 60,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Buy electricity: hold the money, and follow the payment to its end.
+    """Buy electricity, and follow the payment to its end.
+
+    The money is reserved first, and spent or given back exactly once.
 
     Exits 0 when it is delivered, 6 when the money is back, and 7 when it has not ended after the wait: then the money
     is reserved, and the payment goes on.
@@ -87,14 +103,17 @@ def pay(
             if followed.left:
                 blocks = [Line(f"The payment goes on, with its money reserved. {look}")]
             else:
-                blocks = [*outcome(payment, next_look_at), *([] if payment.has_ended else [Line(look, QUIET)])]
+                blocks = [
+                    *outcome(payment, next_look_at),
+                    *([] if payment.has_ended else [Line(look, QUIET)]),
+                ]
             show(as_json, {**document, "replayed": paid.replayed}, *blocks)
     return Exit.DONE if no_wait else exit_of(payment.status)
 
 
 @commands.command(epilog=example("billvend cancel 019a0b5c-7d3e-7000-8000-1234567890ab"))
 def cancel(transaction: Transaction, as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Give the money back, while nothing was sent to a provider."""
+    """Give the money back, while nothing was sent."""
     from billvend.cli.screens import outcome
     from billvend.views import payment_document
 

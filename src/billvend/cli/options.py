@@ -5,25 +5,38 @@ from typing import Annotated, TypeAlias
 import typer
 
 User: TypeAlias = Annotated[str, typer.Argument(metavar="USER", help="Whose wallet.")]
-Amount: TypeAlias = Annotated[str, typer.Argument(metavar="AMOUNT", help="In naira (major units): 500 or 500.00.")]
-Transaction: TypeAlias = Annotated[str, typer.Argument(metavar="TRANSACTION", help="The id of a transaction.")]
+Amount: TypeAlias = Annotated[
+    str, typer.Argument(metavar="AMOUNT", help="In naira (major units): 500 or 500.00.")
+]
+Transaction: TypeAlias = Annotated[
+    str, typer.Argument(metavar="TRANSACTION", help="The id of a transaction.")
+]
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print a JSON document instead of text.")]
 DatabaseUrl: TypeAlias = Annotated[
     str | None,
-    typer.Option("--database-url", metavar="URL", help="The books to use instead of DATABASE_URL.", show_default=False),
+    typer.Option(
+        "--database-url", metavar="URL", help="The books to use instead of DATABASE_URL.", show_default=False
+    ),
 ]
 Currency: TypeAlias = Annotated[
     str | None,
-    typer.Option("--currency", metavar="CODE", help="Of the wallet, instead of DEFAULT_CURRENCY.", show_default=False),
+    typer.Option(
+        "--currency", metavar="CODE", help="Of the wallet, instead of DEFAULT_CURRENCY.", show_default=False
+    ),
 ]
 Key: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--key", metavar="K", help="An idempotency key: the same command given twice is done once.", show_default=False
+        "--key",
+        metavar="K",
+        help="An idempotency key: the same command given twice is done once.",
+        show_default=False,
     ),
 ]
-Limit: TypeAlias = Annotated[int, typer.Option("--limit", metavar="N", help="At most so many.", min=1, max=1000)]
+Limit: TypeAlias = Annotated[
+    int, typer.Option("--limit", metavar="N", help="At most so many.", min=1, max=1000)
+]
 
 
 def example(*commands: str) -> str:

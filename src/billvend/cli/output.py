@@ -99,7 +99,10 @@ def _plain(block: Block) -> list[str]:
         case Table(headings, rows):
             lines = [list(headings), *([clean(cell) for cell in row] for row in rows)]
             widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-            return ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+            return [
+                "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+                for line in lines
+            ]
 
 
 def _draw(console: "Console", blocks: Sequence[Block]) -> None:

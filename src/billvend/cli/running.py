@@ -14,10 +14,10 @@ commands = typer.Typer()
 
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
 def worker(database_url: DatabaseUrl = None) -> Exit:
-    """Work payments through until it is told to stop; then finish what is in hand.
+    """Work payments through, until told to stop.
 
     Runs QUEUE_CONCURRENCY threads, and looks every SWEEP_INTERVAL seconds for what the queue lost. Any number of
-    workers may run. Stop it with SIGTERM or Ctrl-C.
+    workers may run. On SIGTERM or Ctrl-C it finishes what is in hand, and ends.
     """
     from billvend.bootstrap import open_billvend
     from billvend.worker import run
@@ -29,7 +29,10 @@ def worker(database_url: DatabaseUrl = None) -> Exit:
 
 @commands.command(epilog=example("billvend sweep"))
 def sweep(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Point workers once at due payments that the queue lost. Every worker does so by itself."""
+    """Point workers at payments that the queue lost.
+
+    Every worker does so by itself, every SWEEP_INTERVAL seconds.
+    """
     with opened(database_url) as bv:
         swept = bv.sweep()
     told = [Line(f"{swept.due} due, {swept.enqueued} handed to the queue.")]
@@ -41,14 +44,15 @@ def sweep(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @commands.command(epilog=example("billvend audit"))
 def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Replay every event, and hold the books against what comes out. Exits 8 where they differ."""
+    """Replay every event, and compare the books.
+
+    Exits 8 where something differs.
+    """
     from billvend.views import audit_document
 
     with opened(database_url) as bv:
         found = bv.audit()
-    counted = (
-        f"{found.events} events, {found.wallets} wallets, {found.payments} payments, {found.transfers} transfers"
-    )
+    counted = f"{found.events} events, {found.wallets} wallets, {found.payments} payments, {found.transfers} transfers"
     if found.ok:
         show(as_json, audit_document(found), Line(f"All agrees: {counted}.", GOOD))
         return Exit.DONE
@@ -62,7 +66,10 @@ def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @commands.command(epilog=example("billvend health"))
 def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Ask every part how it is, and show what waits. Exits 9 when the database is away."""
+    """Ask every part how it is.
+
+    Shows what waits, too. Exits 9 when the database is away.
+    """
     from billvend.views import health_document
 
     with opened(database_url) as bv:
@@ -73,14 +80,22 @@ def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         return Exit.UNREACHABLE
     style = GOOD if found.status == "ok" else DOUBT
     rows = [
-        (name, check.status, f"{check.latency_ms:g} ms", _told(check.details)) for name, check in found.checks.items()
+        (name, check.status, f"{check.latency_ms:g} ms", _told(check.details))
+        for name, check in found.checks.items()
     ]
-    show(as_json, health_document(found), Line(found.status, style), Table(("Part", "Status", "Took", ""), rows))
+    show(
+        as_json,
+        health_document(found),
+        Line(found.status, style),
+        Table(("Part", "Status", "Took", ""), rows),
+    )
     return Exit.DONE
 
 
 def _told(details: "Mapping[str, object]") -> str:
-    return ", ".join(f"{name}: {_plain(value)}" for name, value in details.items() if value not in (None, {}, []))
+    return ", ".join(
+        f"{name}: {_plain(value)}" for name, value in details.items() if value not in (None, {}, [])
+    )
 
 
 def _plain(value: object) -> str:

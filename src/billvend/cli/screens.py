@@ -12,7 +12,12 @@ from billvend.domain.words import Status
 from billvend.ports.books import LoggedEvent, Transaction
 from billvend.views import answer_words, at_words, event_words, message, tokens_to_type
 
-RECEIPT_WORDS: Final = {"receiptNumber": "Receipt", "netAmount": "Net amount", "tax": "VAT", "tariff": "Tariff"}
+RECEIPT_WORDS: Final = {
+    "receiptNumber": "Receipt",
+    "netAmount": "Net amount",
+    "tax": "VAT",
+    "tariff": "Tariff",
+}
 """Entries of a receipt that have a word of their own; the others are shown under the provider's name."""
 
 _TOLD_ELSEWHERE: Final = {"kct1", "kct2", "units"}
@@ -41,7 +46,13 @@ def _row(found: Transaction) -> list[str]:
     if isinstance(found, Funding):
         what, at, status, meter, biller = "funding", found.at, Status.COMPLETED, "", ""
     else:
-        what, at, status, meter, biller = "payment", found.accepted_at, found.status, found.meter, found.biller
+        what, at, status, meter, biller = (
+            "payment",
+            found.accepted_at,
+            found.status,
+            found.meter,
+            found.biller,
+        )
     return [moment(at), what, _words(status), found.amount.display, meter, biller, found.transaction_id]
 
 
@@ -53,9 +64,18 @@ def outcome(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
     """How a payment ended, or why it has not."""
     what = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
     head = {Status.COMPLETED: f"Paid: {what}.", Status.REVERSED: f"Not bought: {what}."}
-    yield Line(head.get(payment.status, f"Not ended yet ({_words(payment.status)}): {what}."), _style(payment.status))
+    yield Line(
+        head.get(payment.status, f"Not ended yet ({_words(payment.status)}): {what}."), _style(payment.status)
+    )
     yield Line(message(payment))
-    yield Facts([*_receipt(payment), *_reversal(payment), *_next(next_look_at), ("Transaction", payment.transaction_id)])
+    yield Facts(
+        [
+            *_receipt(payment),
+            *_reversal(payment),
+            *_next(next_look_at),
+            ("Transaction", payment.transaction_id),
+        ]
+    )
 
 
 def funding_screen(funding: Funding) -> Iterator[Block]:
@@ -98,7 +118,11 @@ def _calls(payment: Payment) -> Iterator[list[str]]:
         calls: list[tuple[str, Send | Requery]] = [("send", send) for send in attempt.sends]
         calls += [("requery", requery) for requery in attempt.requeries]
         for name, call in calls:
-            answer = "lost: it may have been sold" if isinstance(call, Send) and call.lost else answer_words(call.answer)
+            answer = (
+                "lost: it may have been sold"
+                if isinstance(call, Send) and call.lost
+                else answer_words(call.answer)
+            )
             number = f"{attempt.number}, {name} {call.number}"
             yield [number, attempt.provider, attempt.reference, moment(call.started_at), answer]
 
@@ -108,7 +132,11 @@ def _receipt(payment: Payment) -> Iterator[tuple[str, str]]:
     if payment.units:
         yield "Units", f"{payment.units} kWh"
     if payment.completed:
-        receipt = {name: value for name, value in payment.completed.receipt.items() if name.lower() not in _TOLD_ELSEWHERE}
+        receipt = {
+            name: value
+            for name, value in payment.completed.receipt.items()
+            if name.lower() not in _TOLD_ELSEWHERE
+        }
         for name in sorted(receipt, key=lambda name: (name not in RECEIPT_WORDS, name)):
             yield RECEIPT_WORDS.get(name, name), receipt[name]
 

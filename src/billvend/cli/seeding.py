@@ -37,7 +37,8 @@ def sow(bv: "Billvend") -> "Sequence[Transaction]":
     """
     bv.require_test_money()
     ids = [
-        bv.fund(user, amount, key=f"seed-{user}", source="seed").transaction_id for user, amount in WALLETS.items()
+        bv.fund(user, amount, key=f"seed-{user}", source="seed").transaction_id
+        for user, amount in WALLETS.items()
     ]
     for user, amount, meter, seconds in BILLS:
         payment = bv.pay(user, amount, meter=meter, biller="EKEDC", key=f"seed-{meter}")

@@ -341,7 +341,7 @@ def load_settings(database_url: str | None = None, **overrides: Any) -> Settings
 
 
 def given_settings(**values: Any) -> Settings:
-    """Settings by attribute name and nothing else: neither the environment nor `.env` has a say. Raises `BadSetting`."""
+    """Settings by attribute name and nothing else: the environment and `.env` have no say. Raises `BadSetting`."""
     return _Given(**values)
 
 

@@ -67,7 +67,6 @@ from billvend.domain.reversal import (
     SendAgain,
     SendNew,
     Step,
-    Wait,
     credit_seconds,
     due_at,
     next_step,

@@ -119,7 +119,9 @@ def event_words(event: Event) -> str:
         case PaymentAccepted():
             return "accepted, and its money reserved"
         case SendStarted():
-            return f"sent to {event.provider}, attempt {event.attempt}.{event.send}, reference {event.reference}"
+            return (
+                f"sent to {event.provider}, attempt {event.attempt}.{event.send}, reference {event.reference}"
+            )
         case SendAnswered():
             return f"answer to {event.attempt}.{event.send}: {answer_words(event.answer)}"
         case SendLost():

@@ -20,7 +20,9 @@ class Outage:
         with self._lock:
             first, self._lasts = not self._lasts, True
         if first:
-            logger.warning("%s fails: %s. Nothing is lost: a sweep finds the work.", self._what, reason)
+            logger.warning(
+                "%s fails: %s. Nothing is lost: a sweep finds the work.", self._what, str(reason).rstrip(".")
+            )
 
     def end(self) -> None:
         """Note a success."""

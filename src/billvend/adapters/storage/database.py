@@ -19,6 +19,8 @@ SQLITE_BUSY_SECONDS = 15
 CONNECT_SECONDS = 5
 POOL_SIZE = 16
 """Connections a process keeps; as many again for a peak. Two for each thread of a busy API process."""
+POOL_SECONDS = 30
+"""How long a thread waits for one of them."""
 
 Row = Mapping[str, Any]
 
@@ -47,9 +49,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: on SQLite it takes the write lock at once, so that it never has to start over."""
-        with self._connection() as connection:
-            with connection.execution_options(billvend_writes=True).begin():
-                yield connection
+        with self._connection() as connection, connection.execution_options(billvend_writes=True).begin():
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -57,6 +58,10 @@ class Database:
             connection = self.engine.connect()
         except DBAPIError as error:
             raise unavailable(error) from error
+        except sa.exc.TimeoutError as error:
+            raise Unavailable(
+                "All connections to the database are in use. Nothing was done: try again."
+            ) from error
         with connection:
             yield connection
 
@@ -165,10 +170,13 @@ def _parsed(url: str) -> URL:
 
 def _sqlite_engine(url: URL) -> Engine:
     in_memory = url.database in (None, "", ":memory:")
-    options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
     # All threads share the one connection that holds an in-memory database; a file gets connections as needed.
-    options |= {"poolclass": sa.pool.QueuePool, "pool_size": 1, "max_overflow": 0} if in_memory else {}
-    engine = sa.create_engine(url, **options)
+    most, peak = (1, 0) if in_memory else (POOL_SIZE, POOL_SIZE)
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+        poolclass=sa.pool.QueuePool, pool_size=most, max_overflow=peak, pool_timeout=POOL_SECONDS,
+    )  # fmt: skip
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
@@ -187,7 +195,9 @@ def _sqlite_engine(url: URL) -> Engine:
 def _postgresql_engine(url: URL) -> Engine:
     defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "billvend"}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
-    engine = sa.create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True)
+    engine = sa.create_engine(
+        url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_SECONDS, pool_pre_ping=True
+    )
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:

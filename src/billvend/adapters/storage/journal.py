@@ -16,13 +16,15 @@ from billvend.adapters.storage.read import payments_of
 from billvend.adapters.storage.tables import (
     INSTANT,
     attempts,
-    commands as commands_table,
     events,
     resolutions,
     stamp,
     transactions,
     transfers,
     wallets,
+)
+from billvend.adapters.storage.tables import (
+    commands as commands_table,
 )
 from billvend.domain import codec
 from billvend.domain.abilities import Mode
