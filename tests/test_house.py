@@ -165,7 +165,7 @@ def test_imports_point_inwards() -> None:
 
 
 @pytest.mark.tools
-@pytest.mark.timeout(600)  # the first time, mypy reads all the libraries too
+@pytest.mark.timeout(500)  # the first time, mypy reads all the libraries too
 def test_types() -> None:
     run(sys.executable, "-m", "mypy")
 

@@ -1,7 +1,7 @@
 """The books in memory: what the journal does with `decide`, without a database, and checked after every list.
 
-`Books` reads no more than a journal would (what the commands name, and a wallet only where it has to be locked), applies
-what `decide` wants written, and then holds the whole against what must be true of any books.
+`Books` reads no more than a journal would (what the commands name, and a wallet only where it has to be locked),
+applies what `decide` wants written, and then holds the whole against what must be true of any books.
 """
 
 from collections import Counter
@@ -29,7 +29,6 @@ from billvend.domain.events import (
     NO_HASH,
     PaymentAccepted,
     PaymentCompleted,
-    PaymentEvent,
     PaymentReversed,
     Recorded,
     StreamKey,
@@ -208,7 +207,9 @@ def _check_stream(before: Books, books: Books, key: StreamKey) -> None:
     known = len(before.streams.get(key, ()))
     assert stream[:known] == before.streams.get(key, ()), "history was rewritten"
     previous = stream[known - 1].hash if known else NO_HASH
-    wallet = before.wallets.get(key, (None,))[0] or wallets.empty(key.user_id, key.stream.partition(":")[2] or "NGN")
+    wallet = before.wallets.get(key, (None,))[0] or wallets.empty(
+        key.user_id, key.stream.partition(":")[2] or "NGN"
+    )
     payment = before.payments.get(key, (None,))[0]
     for number, recorded in enumerate(stream[known:], known + 1):
         kind = type(recorded.event).__name__
@@ -239,6 +240,3 @@ def _check_resolution(events: Sequence[object]) -> None:
     assert isinstance(accepted, PaymentAccepted)
     for end in ends:
         assert end.amount_minor == accepted.amount_minor
-
-
-

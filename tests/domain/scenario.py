@@ -95,7 +95,7 @@ class Stage:
         self.about = ""
         """The payment that is spoken of."""
         self.commands = 0
-        self._lines: Mapping[str, Callable[[str], "Happened | None"]] = {
+        self._lines: Mapping[str, Callable[[str], Happened | None]] = {
             r"fund (.+)": self._fund,
             r"pay (.+)": self._pay,
             r"cancel ?(.*)": self._cancel,
@@ -147,7 +147,8 @@ class Stage:
 
     def _pay(self, words: str) -> "Happened":
         found = _match(
-            r"(\w+) (\S+)(?: as (\w+))?(?: key (\S+))?( again)?(?: meter (\d+))?(?: at (\w+))?( postpaid)?(?: in (\w+))?",
+            r"(\w+) (\S+)(?: as (\w+))?(?: key (\S+))?( again)?(?: meter (\d+))?(?: at (\w+))?( postpaid)?"
+            r"(?: in (\w+))?",
             words,
         )
         user, amount, name, key, again, meter, biller, postpaid, currency = found.groups()
@@ -323,7 +324,7 @@ class Happened:
 
     def check(self, phrases: Sequence[str]) -> None:
         """Hold what happened against what the story says, and against what it does not say."""
-        statuses = [phrase for phrase in phrases if phrase in STATUSES]
+        statuses = [Status(phrase) for phrase in phrases if phrase in STATUSES]
         status = self.payment.status if self.payment else None
         before = self.before.status if self.before else None
         refused = isinstance(self.result, Exception)
@@ -331,7 +332,8 @@ class Happened:
         replayed = isinstance(self.result, Done) and self.result.replayed
         assert replayed == ("replayed" in phrases), "replayed" if replayed else "done anew"
         if self.payment:
-            assert [status] == (statuses or [before]), f"it is {status}, and was {before}"
+            wanted = statuses[0] if statuses else before
+            assert status == wanted, f"it is {status}, and was {before}"
         incidents = [phrase.removeprefix("incident ") for phrase in phrases if phrase.startswith("incident ")]
         assert self.incidents == incidents
         works = [phrase for phrase in phrases if re.match(r"(attempt \d+ )?(send|requery) \d+", phrase)]
@@ -422,12 +424,15 @@ def _answer(words: str) -> Answer:
 def _delivered(token: str | None, rest: Sequence[str]) -> Delivered:
     said = dict(zip(rest[::2], rest[1::2], strict=True))
     cost, amount = said.pop("cost", None), said.pop("amount", None)
-    return Delivered(
+    delivered = Delivered(
         token,
         cost_minor=_money(cost).amount_minor if cost else None,
         amount_minor=_money(amount).amount_minor if amount else None,
-        **said,
+        meter=said.pop("meter", None),
+        reference=said.pop("reference", None),
     )
+    assert not said, f"no provider says {said}"
+    return delivered
 
 
 def _money(amount: str, currency: str = "NGN") -> Money:

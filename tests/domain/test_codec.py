@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -30,15 +30,19 @@ GOLDEN: list[tuple[object, str]] = [
             next_at=NOON,
             work=Work(1, 2, False, "ref-1", "acme", "key-1", NOON + seconds(29.5)),
         ),
-        '{"is":"Reply","next_at":"2026-11-22T12:00:00.000000Z","status":"processing","transaction_id":"t1",'
-        '"work":{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
-        '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z"}}',
+        (
+            '{"is":"Reply","next_at":"2026-11-22T12:00:00.000000Z","status":"processing","transaction_id":"t1",'
+            '"work":{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
+            '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z"}}'
+        ),
     ),
     (
         SendAnswered(1, 1, Declined("déjà vu \u2028 \U0001f4a1", "016", about_transaction=True)),
-        '{"answer":{"about_transaction":true,"code":"016","is":"Declined",'
-        '"reason":"d\\u00e9j\\u00e0 vu \\u2028 \\ud83d\\udca1","taken_back":false},'
-        '"attempt":1,"is":"SendAnswered","send":1}',
+        (
+            '{"answer":{"about_transaction":true,"code":"016","is":"Declined",'
+            '"reason":"d\\u00e9j\\u00e0 vu \\u2028 \\ud83d\\udca1","taken_back":false},'
+            '"attempt":1,"is":"SendAnswered","send":1}'
+        ),
     ),
     (
         Delivered("1234", None, 0, {"tax": "0.10", "kct1": "9"}),
@@ -77,7 +81,9 @@ def test_a_row_of_plain_values_is_canonical_too() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [*EVENT_TYPES.values(), Reply, Work, *Answer.__args__], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind", [*EVENT_TYPES.values(), Reply, Work, *Answer.__args__], ids=lambda k: k.__name__
+)
 @settings(max_examples=20)
 @given(data=st.data())
 def test_every_value_comes_back_as_it_went_in(kind: type, data: st.DataObject) -> None:
@@ -89,7 +95,9 @@ def test_every_value_comes_back_as_it_went_in(kind: type, data: st.DataObject) -
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
 
 
-@given(st.sampled_from(list(EVENT_TYPES.values())).flatmap(lambda kind: st.tuples(values(kind), values(kind))))
+@given(
+    st.sampled_from(list(EVENT_TYPES.values())).flatmap(lambda kind: st.tuples(values(kind), values(kind)))
+)
 def test_different_events_have_different_texts(events: tuple[Event, Event]) -> None:
     first, second = events
     assert (first == second) == (dumps(first) == dumps(second))

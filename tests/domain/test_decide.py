@@ -147,7 +147,7 @@ def test_a_double_click_is_seen_within_one_list() -> None:
 
 
 def test_money_is_not_given_back_without_the_wallet_under_lock() -> None:
-    """A journal locks the wallet for a claim on what it read as `reversing`; here that only becomes true in the list."""
+    """A journal locks the wallet for a claim on what it read as `reversing`; here it becomes so only in the list."""
     books = books_with(fund(), pay(), claim())
     told, claimed = books.execute(report(Declined("no")), claim(key="claim-2"))
     assert done(told).reply.status is Status.REVERSING
@@ -184,9 +184,12 @@ def test_a_payment_that_is_not_there_or_somebody_else_s(make: Callable[..., Comm
 @pytest.mark.parametrize("field", ["attempt", "call"])
 @pytest.mark.parametrize("is_requery", [True, False])
 def test_a_report_on_a_call_that_was_never_made(number: int, field: str, is_requery: bool) -> None:
-    books = books_with(fund(), pay(), claim(), report(Unknown("?")), claim(key="claim-2", at=NOON + seconds(30)))
+    books = books_with(
+        fund(), pay(), claim(), report(Unknown("?")), claim(key="claim-2", at=NOON + seconds(30))
+    )
     before = books.copy()
-    command = replace(report(Delivered("1234"), key="late", is_requery=is_requery), **{field: number})
+    late = report(Delivered("1234"), key="late", is_requery=is_requery)
+    command = replace(late, attempt=number) if field == "attempt" else replace(late, call=number)
     assert kinds(books.execute(command)) == [IllegalMove]
     assert vars(books) == vars(before)
 
@@ -199,7 +202,7 @@ def test_money_can_not_go_back_to_a_wallet_that_is_not_there() -> None:
     assert changes == Changes()
 
 
-# --- keys and replies ---------------------------------------------------------------------------------------------------
+# --- keys and replies -------------------------------------------------------------------------------------------------
 
 
 def test_a_claim_that_is_repeated_gets_the_same_work_and_starts_nothing() -> None:

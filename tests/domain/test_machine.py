@@ -5,16 +5,18 @@ held against that notebook, never against the core's own view of things. `Books`
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
+from typing import TypeAlias, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     initialize,
     invariant,
@@ -44,6 +46,10 @@ from billvend.domain.payment import Payment
 from billvend.domain.reversal import Policy, standing
 from billvend.domain.words import Proof, Status, VendType
 from tests.domain.books import NOON, Books, provider, seconds
+
+Given = TypeVar("Given")
+Made: TypeAlias = Given | MultipleResults[Given]
+"""What a rule adds to a bundle: one thing, or as many as it made, which may be none."""
 
 USERS = ("ada", "bob")
 METER = "12345678901"
@@ -111,7 +117,7 @@ POSSIBLE = {
     Status.COMPLETED: {"UNDER_WAY", "IN_DOUBT", "DELIVERED", *PROVEN},
     Status.REVERSED: {"NONE", "UNDER_WAY", "IN_DOUBT", "DELIVERED", *PROVEN},
 }
-"""Where the latest attempt may stand in each status, after any command: what the policy's table calls impossible isn't."""
+"""Where the latest attempt may stand in each status: what the policy's table calls impossible is seen never to be."""
 
 
 @dataclass
@@ -153,10 +159,13 @@ class Histories(RuleBasedStateMachine):
     # --- what people do -----------------------------------------------------------------------------------------------
 
     @initialize(target=payments)
-    def begin(self) -> object:
+    def begin(self) -> MultipleResults[StreamKey]:
         self.fund("ada", 5000)
         self.fund("bob", 1000)
-        return multiple(self.pay("ada", 500, keyed=True), self.pay("bob", 1000, keyed=False))
+        first, second = self.pay("ada", 500, keyed=True), self.pay("bob", 1000, keyed=False)
+        assert isinstance(first, StreamKey)
+        assert isinstance(second, StreamKey)
+        return multiple(first, second)
 
     @rule(user=st.sampled_from(USERS), amount=st.sampled_from([1, 1000, 2500]))
     def fund(self, user: str, amount: int) -> None:
@@ -164,8 +173,10 @@ class Histories(RuleBasedStateMachine):
         self.funded[user] += amount
 
     @precondition(lambda self: len(self.books.payments) < 4)
-    @rule(target=payments, user=st.sampled_from(USERS), amount=st.sampled_from([500, 1000]), keyed=st.booleans())
-    def pay(self, user: str, amount: int, keyed: bool) -> object:
+    @rule(
+        target=payments, user=st.sampled_from(USERS), amount=st.sampled_from([500, 1000]), keyed=st.booleans()
+    )
+    def pay(self, user: str, amount: int, keyed: bool) -> Made[StreamKey]:
         command = self._pay(user, amount, keyed=keyed)
         balance = self.books.balance(user)
         [result] = self.books.execute(command)
@@ -192,12 +203,12 @@ class Histories(RuleBasedStateMachine):
     # --- what workers do ----------------------------------------------------------------------------------------------
 
     @rule(target=calls, key=payments, early=st.booleans())
-    def claim(self, key: StreamKey, early: bool) -> object:
+    def claim(self, key: StreamKey, early: bool) -> Made[Call]:
         work = self.do(self._claim(key, early=early)).reply.work
         return self.given(key, work)
 
     @rule(target=calls, key=payments)
-    def claim_when_due(self, key: StreamKey) -> object:
+    def claim_when_due(self, key: StreamKey) -> Made[Call]:
         due = self.books.next_at[key]
         self.now = max(self.now, due) if due else self.now
         return self.claim(key, early=False)
@@ -209,7 +220,7 @@ class Histories(RuleBasedStateMachine):
         self.said(call, answer[1], before)
 
     @rule(target=calls, key=payments, answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=4))
-    def see_to_it(self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]) -> object:
+    def see_to_it(self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]) -> Made[Call]:
         """A worker that does its work at once, and the next that comes up too."""
         made: list[Call] = []
         for answer in answers:
@@ -219,12 +230,12 @@ class Histories(RuleBasedStateMachine):
         return multiple(*made)
 
     @rule(target=calls, key=payments, answers=st.lists(st.sampled_from(NOTHING_DONE), min_size=2, max_size=6))
-    def it_can_not_be_done(self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]) -> object:
+    def it_can_not_be_done(self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]) -> Made[Call]:
         """Time and again, here and elsewhere."""
         return self.see_to_it(key, answers)
 
     @rule(target=calls, key=payments, times=st.integers(3, 6))
-    def it_is_not_found(self, key: StreamKey, times: int) -> object:
+    def it_is_not_found(self, key: StreamKey, times: int) -> Made[Call]:
         """For so long that it may be believed."""
         return self.see_to_it(key, [(NotFound("no such reference"), Meaning.NOT_FOUND)] * times)
 
@@ -244,7 +255,7 @@ class Histories(RuleBasedStateMachine):
     def a_list_is_its_commands_one_after_the_other(self, data: st.DataObject) -> None:
         """On two copies of the books, which are then forgotten: neither the money nor the notebook is touched."""
         keys = sorted(self.books.payments, key=str)
-        makers = [
+        makers: list[Callable[[], Command]] = [
             lambda: self._fund("ada", 700),
             lambda: self._pay(data.draw(st.sampled_from(USERS)), 900, keyed=True),
         ]
@@ -301,7 +312,7 @@ class Histories(RuleBasedStateMachine):
 
     # --- the notebook -------------------------------------------------------------------------------------------------
 
-    def given(self, key: StreamKey, work: Work | None) -> object:
+    def given(self, key: StreamKey, work: Work | None) -> Made[Call]:
         """A worker got leave to make a call, or did not."""
         if work is None:
             return multiple()
@@ -386,7 +397,9 @@ class Histories(RuleBasedStateMachine):
                 pytest.fail(f"reversed on {payment.proof}")
 
     def check_the_sightings(self, payment: Payment, calls: Sequence[Call]) -> None:
-        told = sorted((call.said[0] for call in calls if call.work.is_requery and call.said), key=lambda s: s[0])
+        told = sorted(
+            (call.said[0] for call in calls if call.work.is_requery and call.said), key=lambda s: s[0]
+        )
         run: list[datetime] = []
         for at, meaning in reversed(told):
             if meaning is not Meaning.NOT_FOUND:
@@ -463,8 +476,8 @@ class Histories(RuleBasedStateMachine):
 
 def test_any_history() -> None:
     limits = settings(
-        max_examples=150,
+        max_examples=120,
         stateful_step_count=50,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
-    run_state_machine_as_test(Histories, settings=limits)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Histories, settings=limits)

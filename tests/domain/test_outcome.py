@@ -78,7 +78,9 @@ def test_a_delivery_that_echoes_ours_or_nothing_is_believed(answer: Delivered, t
         (Delivered(None, reference="ref-2", meter="12345678902"), "another reference", False),
     ],
 )
-def test_a_delivery_that_is_not_provably_ours_is_unknown(answer: Delivered, why: str, acknowledged: bool) -> None:
+def test_a_delivery_that_is_not_provably_ours_is_unknown(
+    answer: Delivered, why: str, acknowledged: bool
+) -> None:
     found = ours(answer)
     assert isinstance(found, Unknown)
     assert why in found.why
@@ -111,7 +113,9 @@ def test_any_other_cost_is_taken(cost: int | None) -> None:
     ),
     token_needed=st.booleans(),
 )
-def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(answer: Delivered, token_needed: bool) -> None:
+def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(
+    answer: Delivered, token_needed: bool
+) -> None:
     found = ours(answer, token_needed=token_needed)
     trusted = (
         answer.reference in (None, "ref-1")

@@ -201,7 +201,7 @@ def test_a_lost_send_is_in_doubt_until_its_worker_turns_up() -> None:
 
 
 def test_an_unknown_answer_about_an_attempt_that_is_over_doubts_nothing() -> None:
-    over = [*SENT, SendAnswered(1, 1, Declined("no")), started(1, attempt=2)]
+    over = (*SENT, SendAnswered(1, 1, Declined("no")), started(1, attempt=2))
     assert folded([*over, SendAnswered(1, 1, Unknown("?"))]).status is Status.PROCESSING
     assert folded([*over, SendAnswered(2, 1, Unknown("?"))]).status is Status.IN_DOUBT
 

@@ -1,6 +1,6 @@
 """The reversal policy, cell by cell. What is expected of each was written by hand, from section 4 of the design."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -212,7 +212,9 @@ ROWS = read(TABLE)
 
 
 def matches(row: Cell, cell: Cell) -> bool:
-    return all(want in ("-", have) or have in GROUPS.get(want, ()) for want, have in zip(row, cell, strict=True))
+    return all(
+        want in ("-", have) or have in GROUPS.get(want, ()) for want, have in zip(row, cell, strict=True)
+    )
 
 
 @cache
@@ -390,7 +392,7 @@ def test_every_cell_leads_to_the_step_that_was_written_down(status: str, evidenc
                 assert told(next_step(payment, policy_of(cell), NOW), payment) == step, cell
 
 
-# --- when ---------------------------------------------------------------------------------------------------------------
+# --- when -------------------------------------------------------------------------------------------------------------
 
 
 def in_doubt(*requeries: Asked, since_seconds: float = 0, answer: Answer = Unknown("?")) -> Payment:  # noqa: B008
@@ -453,7 +455,9 @@ def test_payments_that_failed_together_are_not_all_asked_about_together() -> Non
         (NOT_FOUND, None),
     ],
 )
-def test_the_advice_of_the_provider_comes_before_the_schedule(answer: Answer, gap_seconds: float | None) -> None:
+def test_the_advice_of_the_provider_comes_before_the_schedule(
+    answer: Answer, gap_seconds: float | None
+) -> None:
     payment = in_doubt(Asked(20, answer))
     gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
     assert gap == gap_seconds if gap_seconds else 60 <= gap <= 66
@@ -549,7 +553,7 @@ def test_when_a_step_is_due() -> None:
     assert due_at(Rest(), NOW) is None
 
 
-# --- what proves an attempt ---------------------------------------------------------------------------------------------
+# --- what proves an attempt -------------------------------------------------------------------------------------------
 
 UNKNOWN, LOST = Unknown("?"), None
 
@@ -630,7 +634,9 @@ def test_sightings_are_in_a_row_in_the_order_in_which_they_were_made() -> None:
         (-500, 20, 0),  # the clock went back
     ],
 )
-def test_a_gap_counts_as_far_as_it_was_scheduled_and_seen(after_send: int, scheduled: int, credit: int) -> None:
+def test_a_gap_counts_as_far_as_it_was_scheduled_and_seen(
+    after_send: int, scheduled: int, credit: int
+) -> None:
     attempt = in_doubt().attempts[0]
     now = attempt.sends[0].started_at + seconds(after_send)
     requery = Requery(1, now, now + seconds(60), scheduled)
@@ -701,7 +707,7 @@ def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
     assert (unsent.proof, unsent.reason) == (Proof.NOT_SENT, "too late to send")
 
 
-# --- who may be asked ---------------------------------------------------------------------------------------------------
+# --- who may be asked -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -729,8 +735,10 @@ def test_providers_are_tried_in_the_order_of_the_settings() -> None:
 
 def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
     attempt = attempt_of("silent")
-    ours, key_2, backup = provider("acme"), provider("acme", account="key-2"), provider("backup", account="key-1")
+    ours, key_2, backup = (
+        provider("acme"),
+        provider("acme", account="key-2"),
+        provider("backup", account="key-1"),
+    )
     assert Policy((backup, key_2, ours)).route(attempt) is ours
     assert Policy((backup, key_2)).route(attempt) is None
-
-

@@ -62,6 +62,8 @@ def test_the_balance_is_the_sum_of_what_came_less_what_went(
             with pytest.raises(InsufficientFunds):
                 hold(wallet, "t1", naira(amount))
             continue
-        wallet = evolve(wallet, hold(wallet, "t1", naira(amount)) if kind is WalletHeld else kind("t1", amount))
+        wallet = evolve(
+            wallet, hold(wallet, "t1", naira(amount)) if kind is WalletHeld else kind("t1", amount)
+        )
         expected += amount if kind is WalletReleased else -amount
     assert wallet.balance == naira(expected)

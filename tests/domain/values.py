@@ -1,7 +1,7 @@
 """Values of any type that the journal keeps, drawn from the type itself."""
 
-import types
 import collections.abc
+import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime

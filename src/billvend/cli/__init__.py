@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Annotated, TextIO
 
 import typer
@@ -53,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (`sys.argv`, unless given) and return its exit status. Raises nothing."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
-    for stream in (sys.stdout, sys.stderr):
-        _make_robust(stream)
+    sys.stdout, sys.stderr = _robust(sys.stdout), _robust(sys.stderr)
     try:
         status = _run(given)
         sys.stdout.flush()
@@ -89,10 +89,13 @@ def _failed(as_json: bool, error: BaseException) -> int:
     return failure.status
 
 
-def _make_robust(stream: TextIO | None) -> None:
-    """A name that the terminal's character set doesn't have is shown as its code, and stops nothing."""
-    with suppress(AttributeError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+def _robust(stream: TextIO | None) -> TextIO:
+    """Output that is closed takes everything, and a letter that it has no sign for is written as its code."""
+    if stream is None:
+        return open(os.devnull, "w")  # noqa: PTH123  it stays open to the end
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def _look_away() -> None:

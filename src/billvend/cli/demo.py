@@ -164,6 +164,7 @@ def _doubtful(bv: "Billvend", teller: Teller) -> None:
             teller.tell(f"So the money stays reserved, and the company is asked. {_wallet(bv)}")
 
     _told(teller, _pay(bv, "700", meter="300000000000", watch=watch))
+    teller.tell("It had been sold, and this time the answer came: confirmed by asking, not by guessing.")
 
 
 def _pay(

@@ -11,12 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from billvend.cli.exits import LostFromSight
-from billvend.cli.output import Line, is_terminal, say, terminal
+from billvend.cli.output import Line, clean, is_terminal, say, terminal
 from billvend.views import at_words, message
 
 if TYPE_CHECKING:
-    from rich.status import Status as Spinner
-
     from billvend.domain.payment import Payment
     from billvend.library import Billvend
 
@@ -37,26 +35,32 @@ class Followed:
     """True when Ctrl-C ended the wait."""
 
 
-@contextmanager
-def first_interrupt_waits() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C is only noted, so that what is in hand gets its end on the books; a second one interrupts.
+class Interrupt:
+    """Whether somebody pressed Ctrl-C."""
 
-    Gives a function that tells whether there was one.
-    """
-    noted: list[int] = []
+    def __init__(self) -> None:
+        self.noted = False
+        self.tell: Callable[[], None] = lambda: None
+        """Says so on the screen, as the call in hand may take a while."""
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        noted.append(number)
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        """The signal's handler."""
+        self.noted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.tell()
 
-    ours = threading.current_thread() is threading.main_thread()
+
+@contextmanager
+def first_interrupt_waits() -> Iterator[Interrupt]:
+    """The first Ctrl-C is only noted, so that what is in hand gets its end on the books; a second one interrupts."""
+    interrupt = Interrupt()
     before = signal.getsignal(signal.SIGINT)
-    if not ours or before in (signal.SIG_IGN, None):
-        yield lambda: False
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield interrupt
         return
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, interrupt.note)
     try:
-        yield lambda: bool(noted)
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -73,10 +77,10 @@ def accepted(payment: "Payment") -> Iterator[None]:
 
 
 def follow(
-    bv: "Billvend", payment: "Payment", seconds: float, interrupted: Callable[[], bool], *, silently: bool
+    bv: "Billvend", payment: "Payment", seconds: float, interrupt: Interrupt, *, silently: bool
 ) -> Followed:
     """Work a payment through and tell what happens; returns it as it stands when it ends or the wait does."""
-    watching = _Watching(bv, payment, interrupted, silently=silently)
+    watching = _Watching(bv, payment, interrupt, silently=silently)
     try:
         with watching.on_screen():
             return Followed(bv.wait(payment.transaction_id, timeout=seconds, watch=watching), left=False)
@@ -87,14 +91,12 @@ def follow(
 class _Watching:
     """Told of the payment at each look; tells the person."""
 
-    def __init__(
-        self, bv: "Billvend", payment: "Payment", interrupted: Callable[[], bool], *, silently: bool
-    ) -> None:
+    def __init__(self, bv: "Billvend", payment: "Payment", interrupt: Interrupt, *, silently: bool) -> None:
         self.payment = payment
         self._bv = bv
-        self._interrupted = interrupted
+        self._interrupt = interrupt
         self._silently = silently
-        self._spinner: Spinner | None = None
+        self._spin: Callable[[str], None] | None = None
         self._others = 0
         self._counted_at: datetime | None = None
         self._said: object = None
@@ -103,10 +105,14 @@ class _Watching:
         """A moving line on a terminal; nothing for a pipe, where lines follow each other."""
         if self._silently or not is_terminal(sys.stdout):
             return nullcontext()
+        from rich.text import Text
+
         console = terminal()
-        moving = "dots" if console.encoding.startswith("utf") else "line"
-        self._spinner = console.status("", spinner=moving)
-        return self._spinner
+        spinner = console.status("", spinner="dots" if console.encoding.startswith("utf") else "line")
+        self._spin = lambda text: spinner.update(Text(clean(text)))
+        leaving = "Leaving as soon as the call in hand is answered. Ctrl-C again leaves at once."
+        self._interrupt.tell = lambda: spinner.update(Text(leaving))
+        return spinner
 
     def __call__(self, payment: "Payment") -> None:
         self.payment = payment
@@ -114,7 +120,7 @@ class _Watching:
             return
         if not self._silently:
             self._tell(payment)
-        if self._interrupted():
+        if self._interrupt.noted:
             raise _Left
 
     def _tell(self, payment: "Payment") -> None:
@@ -126,10 +132,8 @@ class _Watching:
             sentences.append(f"Next check {at_words(next_look_at, now)}.")
         if others := self._others_who_wait(now, ours_waits=is_due):
             sentences.append(f"{others} other payment{'s wait' if others > 1 else ' waits'} for a worker.")
-        if self._spinner is not None:
-            from rich.text import Text
-
-            self._spinner.update(Text(" ".join(sentences)))
+        if self._spin is not None:
+            self._spin(" ".join(sentences))
         elif self._said != (news := (payment.status, payment.attempts)):
             self._said = news
             say(Line(" ".join(sentences)))

@@ -87,14 +87,14 @@ def pay(
     from billvend.views import payment_document
 
     bill = Bill(user, amount, meter, biller, vend_type, phone, key, again)
-    with opened(database_url) as bv, first_interrupt_waits() as interrupted:
+    with opened(database_url) as bv, first_interrupt_waits() as interrupt:
         paid = bv.accept(bill)
         with accepted(paid.payment):
             followed = Followed(paid.payment, left=False)
             if paid.replayed and not as_json:
                 say(Line("This key was used for it before, and nothing is paid twice.", QUIET))
             if not no_wait:
-                followed = follow(bv, paid.payment, wait, interrupted, silently=as_json)
+                followed = follow(bv, paid.payment, wait, interrupt, silently=as_json)
             payment = followed.payment
             next_look_at = bv.next_look_at(payment)
             document = payment_document(payment, bv.events(payment), next_look_at)

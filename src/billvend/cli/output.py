@@ -41,6 +41,9 @@ class Table:
 
 Block: TypeAlias = Line | Facts | Table
 
+GAP = 2
+"""Blanks between columns."""
+
 GOOD, BAD, DOUBT, QUIET = "bold green", "bold red", "bold yellow", "dim"
 
 
@@ -106,7 +109,6 @@ def _plain(block: Block) -> list[str]:
 
 
 def _draw(console: "Console", blocks: Sequence[Block]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -115,16 +117,31 @@ def _draw(console: "Console", blocks: Sequence[Block]) -> None:
             case Line(text, style):
                 console.print(Text(clean(text), style=style), soft_wrap=True)
             case Facts(rows):
-                facts = Grid.grid(padding=(0, 2))
+                facts = Grid.grid(padding=(0, GAP, 0, 0))
                 facts.add_column(style="cyan", no_wrap=True)
                 facts.add_column(overflow="fold")
                 for name, value in rows:
                     facts.add_row(name, Text(clean(value)))
                 console.print(facts)
             case Table(headings, rows):
-                grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-                for heading in headings:
-                    grid.add_column(heading, overflow="fold")
+                grid = Grid(box=None, padding=(0, GAP, 0, 0), header_style="bold cyan")
+                whole = _kept_whole(block, console.width)
+                for column, heading in enumerate(headings):
+                    grid.add_column(heading, overflow="fold", no_wrap=column in whole)
                 for row in rows:
                     grid.add_row(*(Text(clean(cell)) for cell in row))
                 console.print(grid)
+
+
+def _kept_whole(table: Table, width: int) -> set[int]:
+    """The columns of single words (ids, meters), where the others can be broken into lines so that these need not be.
+
+    On a terminal that is too narrow for that all are broken, and nothing is cut off.
+    """
+    columns = [
+        [heading, *(row[column] for row in table.rows)] for column, heading in enumerate(table.headings)
+    ]
+    longest_words = [max(len(word) for cell in cells for word in cell.split()) for cells in columns]
+    if sum(longest_words) + GAP * len(columns) > width:
+        return set()
+    return {column for column, cells in enumerate(columns) if not any(" " in cell for cell in cells[1:])}

@@ -34,7 +34,7 @@ def transactions_table(found: Sequence[Transaction], *, with_user: bool = False)
     """Transactions in a list."""
     if not found:
         return Line("There are none.")
-    headings = ["When (UTC)", "What", "Status", "Amount", "Meter", "Biller", "Transaction"]
+    headings = ["When (UTC)", "Status", "Amount", "Meter", "Biller", "Transaction"]
     rows = [_row(transaction) for transaction in found]
     if with_user:
         headings.insert(1, "User")
@@ -44,16 +44,9 @@ def transactions_table(found: Sequence[Transaction], *, with_user: bool = False)
 
 def _row(found: Transaction) -> list[str]:
     if isinstance(found, Funding):
-        what, at, status, meter, biller = "funding", found.at, Status.COMPLETED, "", ""
-    else:
-        what, at, status, meter, biller = (
-            "payment",
-            found.accepted_at,
-            found.status,
-            found.meter,
-            found.biller,
-        )
-    return [moment(at), what, _words(status), found.amount.display, meter, biller, found.transaction_id]
+        return [moment(found.at), "funded", found.amount.display, "", "", found.transaction_id]
+    row = [moment(found.accepted_at), _words(found.status), found.amount.display, found.meter, found.biller]
+    return [*row, found.transaction_id]
 
 
 def _words(status: Status) -> str:
@@ -65,7 +58,8 @@ def outcome(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
     what = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
     head = {Status.COMPLETED: f"Paid: {what}.", Status.REVERSED: f"Not bought: {what}."}
     yield Line(
-        head.get(payment.status, f"Not ended yet ({_words(payment.status)}): {what}."), _style(payment.status)
+        head.get(payment.status, f"Not ended yet ({_words(payment.status)}): {what}."),
+        _STYLES.get(payment.status, DOUBT),
     )
     yield Line(message(payment))
     yield Facts(
@@ -150,7 +144,3 @@ def _reversal(payment: Payment) -> Iterator[tuple[str, str]]:
 def _next(at: datetime | None) -> Iterator[tuple[str, str]]:
     if at is not None:
         yield "Next check", at_words(at, datetime.now(UTC))
-
-
-def _style(status: Status) -> str:
-    return _STYLES.get(status, DOUBT)

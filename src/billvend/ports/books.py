@@ -71,6 +71,7 @@ class LoggedTransfer:
     target: str
     amount_minor: int
     currency: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ class LoggedStream:
     """In order, read as they are consumed."""
     transfers: Iterable[LoggedTransfer]
     """In the order of their events."""
-    differences: Callable[[Wallet | Payment | None, Head, int], list[str]]
-    """How the rows derived from this stream differ from what they should be, given the state that its events fold to,
-    the end of the stream, and the sum of its fundings in minor units. Ask once the events have been consumed."""
+    differences: Callable[[Wallet | Payment | None, Head], list[str]]
+    """How the rows derived from this stream differ from what they should be, given the state that its events fold to
+    and the end of the stream. Ask once the events have been consumed."""
 
 
 class Books(Protocol):

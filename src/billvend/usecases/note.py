@@ -36,6 +36,8 @@ def note_payment(payment: Payment, at: datetime) -> None:
         _note(logging.WARNING, "Bill payment in review", payment, reason=payment.review_reason or "")
     elif payment.in_doubt_since == at:
         _note(logging.INFO, "Bill payment in doubt", payment)
+    else:
+        _note(logging.DEBUG, f"Bill payment {payment.status}", payment)
 
 
 def _note(level: int, message: str, payment: Payment, **more: str) -> None:

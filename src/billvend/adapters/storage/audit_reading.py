@@ -2,8 +2,8 @@
 the same order, so that books of any size are read in constant memory and in one consistent state."""
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,15 +12,17 @@ from billvend.adapters.storage import rows
 from billvend.adapters.storage.read import by_stream
 from billvend.adapters.storage.tables import attempts, events, resolutions, transactions, transfers, wallets
 from billvend.domain.decide import Head
-from billvend.domain.events import StreamKey
+from billvend.domain.events import StreamKey, WalletFunded, load
 from billvend.domain.payment import Payment
 from billvend.domain.wallet import Wallet, wallet_stream
-from billvend.ports.books import LoggedStream, LoggedTransfer
+from billvend.ports.books import LoggedEvent, LoggedStream, LoggedTransfer
 
 PAGE = 1_000
 """Rows of one reading that are in memory at a time."""
 MOST_ORPHANS = 100
 """Rows without events that are named one by one."""
+MOST_DIFFERENCES = 100
+"""Fundings of one wallet that are named as wrong one by one."""
 
 _BY_STREAM = ("user_id", "stream")
 _BY_PAYMENT = ("user_id", "transaction_id")
@@ -32,7 +34,8 @@ def audit_reading(connection: Connection) -> Iterator[LoggedStream]:
     derived = _Derived(connection)
     everything = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
     for key, logged in by_stream(connection.execution_options(yield_per=PAGE).execute(everything)):
-        yield LoggedStream(key, logged, derived.transfers_of(key), derived.differences_of(key))
+        rest = derived.rest_of(key)
+        yield LoggedStream(key, rest.watching(logged), derived.transfers_of(key), rest.differences)
     for key, complaint in derived.orphans():
         yield LoggedStream(key, (), (), _Complaint(complaint))
 
@@ -48,9 +51,7 @@ class _Derived:
             return reading(sa.select(source).order_by(*(source.c[name] for name in (*key, *rest))))
 
         payments = sa.select(transactions).where(transactions.c.type == "payment")
-        funded = sa.select(
-            transactions.c.user_id, transactions.c.currency, sa.func.sum(transactions.c.amount_minor).label("minor")
-        ).where(transactions.c.type == "funding")
+        fundings = sa.select(transactions).where(transactions.c.type == "funding")
         by_payment = [transactions.c[name] for name in _BY_PAYMENT]
         by_wallet = [transactions.c[name] for name in _BY_WALLET]
         self._transfers = _Groups("transfers", table(transfers, _BY_STREAM, "seq", "leg"), _stream)
@@ -58,28 +59,26 @@ class _Derived:
         self._attempts = _Groups("attempts", table(attempts, _BY_PAYMENT, "attempt"), _payment)
         self._resolutions = _Groups("resolutions", table(resolutions, _BY_PAYMENT), _payment)
         self._wallets = _Groups("wallets", table(wallets, _BY_WALLET), _wallet)
-        self._funded = _Groups(
-            "transactions", reading(funded.group_by(*by_wallet).order_by(*by_wallet)), _wallet
+        self._fundings = _Groups(
+            "transactions", reading(fundings.order_by(*by_wallet, transactions.c.seq)), _wallet
         )
 
     def transfers_of(self, key: StreamKey) -> Iterator[LoggedTransfer]:
         for row in self._transfers.take(key):
             yield LoggedTransfer(
-                row.seq, row.leg, row.transaction_id, row.source, row.target, row.amount_minor, row.currency
+                row.seq, row.leg, row.transaction_id, row.source, row.target, row.amount_minor, row.currency, row.at
             )
 
-    def differences_of(self, key: StreamKey) -> "_Differences":
-        return _Differences(self, key)
+    def rest_of(self, key: StreamKey) -> "_Rest":
+        return _Rest(self, key)
 
-    def differences(
-        self, key: StreamKey, state: Wallet | Payment | None, head: Head, funded_minor: int
-    ) -> list[str]:
+    def fundings_of(self, key: StreamKey) -> Iterator[Any]:
+        return self._fundings.take(key)
+
+    def differences(self, key: StreamKey, state: Wallet | Payment | None, head: Head) -> list[str]:
         found: list[str] = []
         if isinstance(state, Wallet):
             found += _compared("wallets", self._wallets.take(key), [rows.wallet_row(state, head)])
-            booked = sum(int(row.minor) for row in self._funded.take(key))
-            if booked != funded_minor:
-                found.append(f"transactions: fundings of {booked} where the events say {funded_minor}")
         elif isinstance(state, Payment):
             found += _compared("transactions", self._payments.take(key), [rows.payment_row(state, head)])
             found += _compared("attempts", self._attempts.take(key), rows.attempt_rows(state))
@@ -88,20 +87,36 @@ class _Derived:
 
     def orphans(self) -> Iterator[tuple[StreamKey, str]]:
         for groups in (
-            self._transfers, self._payments, self._attempts, self._resolutions, self._wallets, self._funded,
+            self._transfers, self._payments, self._attempts, self._resolutions, self._wallets, self._fundings,
         ):  # fmt: skip
             yield from groups.orphans()
 
 
-class _Differences:
-    """`LoggedStream.differences` of one stream."""
+class _Rest:
+    """What is derived from one stream besides transfers. Fundings are as many as events: they are compared on the way."""
 
     def __init__(self, derived: _Derived, key: StreamKey) -> None:
         self._derived = derived
         self._key = key
+        self._found: list[str] = []
 
-    def __call__(self, state: Wallet | Payment | None, head: Head, funded_minor: int) -> list[str]:
-        return self._derived.differences(self._key, state, head, funded_minor)
+    def watching(self, logged: Iterable[LoggedEvent]) -> Iterator[LoggedEvent]:
+        """The events as they are, and a look at each funding in passing."""
+        fundings = self._derived.fundings_of(self._key)
+        currency = self._key.stream.removeprefix("wallet:")
+        for event in logged:
+            yield event
+            if event.kind == WalletFunded.__name__:
+                should = rows.funding_row(event, cast(WalletFunded, load(event.kind, event.data)), currency)
+                self._note(_compared("transactions", islice(fundings, 1), [should]))
+        self._note([f"transactions: funding {row.transaction_id} that no event makes" for row in fundings])
+
+    def differences(self, state: Wallet | Payment | None, head: Head) -> list[str]:
+        """See `LoggedStream.differences`."""
+        return [*self._found, *self._derived.differences(self._key, state, head)]
+
+    def _note(self, differences: list[str]) -> None:
+        self._found += differences[: MOST_DIFFERENCES - len(self._found)]
 
 
 class _Complaint:
@@ -110,7 +125,7 @@ class _Complaint:
     def __init__(self, said: str) -> None:
         self._said = said
 
-    def __call__(self, state: Wallet | Payment | None, head: Head, funded_minor: int) -> list[str]:
+    def __call__(self, state: Wallet | Payment | None, head: Head) -> list[str]:
         return [self._said]
 
 

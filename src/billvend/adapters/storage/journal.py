@@ -218,9 +218,7 @@ class SqlJournal:
             by_table[events].append(rows.event_row(recorded))
             by_table[transfers] += rows.transfer_rows(recorded, currencies[recorded.key])
             if isinstance(recorded.event, WalletFunded):
-                fundings.append(
-                    rows.funding_row(recorded.key, recorded, recorded.event, currencies[recorded.key])
-                )
+                fundings.append(rows.funding_row(recorded, recorded.event, currencies[recorded.key]))
         for key, (payment, head) in changes.payments.items():
             soft = {"next_at": changes.next_at[key], "hinted_at": None}
             by_table[transactions].append(rows.payment_row(payment, head) | soft)

@@ -11,7 +11,6 @@ from billvend.domain.events import (
     PaymentCompleted,
     PaymentReversed,
     Recorded,
-    StreamKey,
     WalletFunded,
     WalletHeld,
     WalletReleased,
@@ -19,6 +18,7 @@ from billvend.domain.events import (
 from billvend.domain.payment import Attempt, Payment, Requery, Send
 from billvend.domain.transfers import transfers
 from billvend.domain.wallet import Wallet
+from billvend.ports.books import LoggedEvent
 
 Row = dict[str, Any]
 
@@ -70,10 +70,10 @@ def wallet_row(wallet: Wallet, head: Head) -> Row:
     }
 
 
-def funding_row(key: StreamKey, recorded: Recorded, event: WalletFunded, currency: str) -> Row:
+def funding_row(recorded: Recorded | LoggedEvent, event: WalletFunded, currency: str) -> Row:
     """A funding, as a transaction."""
     return {
-        "user_id": key.user_id,
+        "user_id": recorded.key.user_id,
         "transaction_id": event.transaction_id,
         "type": "funding",
         "status": "completed",
@@ -84,6 +84,7 @@ def funding_row(key: StreamKey, recorded: Recorded, event: WalletFunded, currenc
         "updated_at": recorded.at,
         "source": event.source,
         "reference": event.reference,
+        "seq": recorded.seq,
     }
 
 

@@ -143,6 +143,7 @@ transactions = Table(
     Column("token", Text),
     Column("units", Text),
     Column("lease_until", INSTANT),
+    # A payment's: the end of its stream. A funding's: its event in the stream of the wallet.
     Column("seq", BigInteger),
     Column("hash", Text),
     # Not folded from events: when somebody should look, and when somebody was last told to.

@@ -1,0 +1,77 @@
+"""Running billvend as its users do: in this process, where that says as much, and else as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billvend.cli import main
+
+PATIENCE_SECONDS = 60
+PROGRAM = (sys.executable, "-m", "billvend")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+class Console:
+    """A command line in a folder of its own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Ended:
+        """Run a command in this process."""
+        self._capsys.readouterr()
+        status = main(arguments)
+        return Ended(status, *self._capsys.readouterr())
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        """The document of a command that ends with this status."""
+        ended = self(*arguments, "--json")
+        assert ended.status == status, ended
+        return ended.document
+
+    def pay(self, meter: str, *arguments: str, user: str = "ada", amount: str = "500") -> Ended:
+        """A payment's command line."""
+        return self("pay", user, amount, "--meter", meter, "--biller", "EKEDC", *arguments)
+
+    def paid(self, meter: str, *arguments: str, status: int = 0) -> Any:
+        """A payment's document."""
+        return self.json("pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments, status=status)
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Of a process that finds the billvend that is tested here."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings}
+
+
+def run(folder: Path, *arguments: str, **settings: str) -> Ended:
+    """Run a command as a process."""
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)

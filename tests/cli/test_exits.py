@@ -1,0 +1,274 @@
+"""Each way for a command to end, and what it prints then."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from billvend.cli.exits import Exit, Failure, LostFromSight, exit_of, failure_of
+from billvend.domain import errors
+from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
+from billvend.domain.words import Status
+from tests.cli.console import PROGRAM, Console, environment, run
+
+NOWHERE = "postgresql://billvend:hunter2@127.0.0.1:1/nowhere"
+
+
+def all_errors(kind: type[BillvendError] = BillvendError) -> Iterator[type[BillvendError]]:
+    yield kind
+    for special in kind.__subclasses__():
+        yield from all_errors(special)
+
+
+EXPECTED = {
+    "BillvendError": 1, "IllegalMove": 1, "Refusal": 1,
+    "InvalidInput": 2, "ValidationFailed": 2, "InvalidAmount": 2, "NotAnAmount": 2, "UnsupportedCurrency": 2,
+    "InvalidMeter": 2, "UnknownBiller": 2, "BadSetting": 2,
+    "NotFound": 3, "WalletNotFound": 3, "TransactionNotFound": 3,
+    "InsufficientFunds": 4,
+    "Conflict": 5, "IdempotencyMismatch": 5, "LikelyDuplicate": 5, "AlreadySent": 5,
+    "Unreachable": 9, "Unavailable": 9, "OutcomeUnknown": 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(set(all_errors()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+def test_every_error_has_its_status(kind: type[BillvendError]) -> None:
+    error = kind("no", transaction_id="t", idempotency_key="k") if kind is OutcomeUnknown else kind("no")
+    failure = failure_of(error)
+    assert failure.status == EXPECTED[kind.__name__]
+    assert failure.code == kind.code
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_followed_payment_ends_as_it_stands(status: Status) -> None:
+    assert exit_of(status) == {Status.COMPLETED: 0, Status.REVERSED: 6}.get(status, 7)
+
+
+def pay(meter: str, *arguments: str, amount: str = "500") -> tuple[str, ...]:
+    return ("pay", "ada", amount, "--meter", meter, "--biller", "EKEDC", *arguments)
+
+
+ENDS = [
+    (0, "", pay("12345678901")),
+    (0, "", pay("600000000001", "--no-wait")),
+    (0, "", ("balance", "ada")),
+    (2, "usage", ("balance", "ada", "--nope")),
+    (2, "usage", ("balance", "ada", "bola")),
+    (2, "usage", ("nope",)),
+    (2, "usage", ("db",)),
+    (2, "usage", ("worker", "--json")),
+    (2, "validation_failed", ("balance",)),
+    (2, "validation_failed", pay("12345678901", "--wait", "soon")),
+    (2, "validation_failed", pay("12345678901", "--wait", "nan")),
+    (2, "validation_failed", pay("12345678901", "--wait", "-1")),
+    (2, "validation_failed", ("pay", "ada", "500", "--meter", "12345678901")),
+    (2, "validation_failed", ("payments", "--status", "lost")),
+    (2, "validation_failed", ("find",)),
+    (2, "validation_failed", ("history", "ada", "--limit", "0")),
+    (2, "validation_failed", ("fund", " ada", "500")),
+    (2, "validation_failed", pay("12345678901", "--vend-type", "weekly")),
+    (2, "validation_failed", pay("12345678901", "--phone", "home")),
+    (2, "validation_failed", pay("12345678901", "--key", "")),
+    (2, "invalid_amount", ("fund", "ada", "-5")),
+    (2, "invalid_amount", ("fund", "ada", "1e400")),
+    (2, "invalid_amount", pay("12345678901", amount="1.001")),
+    (2, "invalid_meter", pay("123")),
+    (2, "invalid_meter", ("find", "--meter", "123")),
+    (2, "unknown_biller", ("pay", "ada", "500", "--meter", "12345678901", "--biller", "NEPA")),
+    (2, "unsupported_currency", ("fund", "ada", "500", "--currency", "XXX")),
+    (2, "bad_setting", ("balance", "ada", "--database-url", "mysql://x/y")),
+    (3, "wallet_not_found", ("balance", "nobody")),
+    (3, "transaction_not_found", ("show", "nothing")),
+    (3, "transaction_not_found", ("show", "nothing", "--refresh")),
+    (3, "transaction_not_found", ("cancel", "nothing")),
+    (4, "insufficient_funds", pay("12345678901", amount="5000.01")),
+    (6, "", pay("600000000001")),
+    (7, "", pay("12345678901", "--wait", "0")),
+    (7, "", pay("600000000003", "--wait", "0.1")),
+    (9, "unavailable", ("balance", "ada", "--database-url", NOWHERE)),
+    (9, "unavailable", ("health", "--database-url", NOWHERE)),
+    (9, "unavailable", ("db", "current", "--database-url", NOWHERE)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "code", "arguments"), ENDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+def test_a_command_ends_so(funded: Console, status: int, code: str, arguments: tuple[str, ...]) -> None:
+    ended = funded(*arguments)
+    as_json = ended if "--json" in arguments else funded(*arguments, "--json", *(["--again"] if "pay" in arguments else []))
+    assert (ended.status, as_json.status) == (status, status)
+    if not code:
+        assert (ended.err, as_json.err) == ("", "")
+        assert "error" not in as_json.document
+        return
+    error = as_json.document["error"]
+    assert error["code"] == code
+    assert ended.err == as_json.err == f"Error: {error['message']}\n"
+    assert "\n" not in error["message"]
+    assert "Traceback" not in ended.err
+    assert "hunter2" not in ended.err
+    assert ended.out == "" or "--json" in arguments
+
+
+def test_conflicts_end_with_5(funded: Console) -> None:
+    assert funded.pay("12345678901", "--key", "order-1").status == Exit.DONE
+    mismatch = funded.json(*pay("12345678901", "--key", "order-1", amount="600"), status=Exit.CONFLICT)
+    assert mismatch["error"]["code"] == "idempotency_mismatch"
+
+    assert funded.pay("1111111111111").status == Exit.DONE
+    twice = funded.pay("1111111111111")
+    assert (twice.status, twice.out) == (Exit.CONFLICT, "")
+    assert "--again" in twice.err
+    assert funded.pay("1111111111111", "--again").status == Exit.DONE
+
+    sent = funded.paid("12345678901", "--key", "order-1")["transactionId"]
+    assert funded.json("cancel", sent, status=Exit.CONFLICT)["error"]["code"] == "already_sent"
+
+
+def test_an_audit_with_differences_ends_with_8(funded: Console) -> None:
+    assert funded.json("audit")["ok"] is True
+    with sqlite3.connect(funded.folder / "billvend.db") as books:
+        books.execute("UPDATE wallets SET balance_minor = balance_minor + 1")
+    books.close()
+    found = funded.json("audit", status=Exit.DIFFERENCE)
+    assert found["ok"] is False
+    assert len(found["differences"]) == 1
+    told = funded("audit")
+    assert (told.status, told.err) == (Exit.DIFFERENCE, "")
+    assert found["differences"][0] in told.out
+
+
+def test_an_outcome_that_nobody_knows_says_what_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+    from billvend.cli.output import fail
+
+    error = OutcomeUnknown("The connection broke.", transaction_id="tx-1", idempotency_key="order-1")
+    fail(True, failure_of(error))
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"] == {
+        "code": "outcome_unknown",
+        "message": "The connection broke. Transaction: tx-1. Key: order-1",
+        "transactionId": "tx-1",
+        "idempotencyKey": "order-1",
+    }
+    assert err == "Error: The connection broke. Transaction: tx-1. Key: order-1\n"
+
+
+@pytest.mark.parametrize(
+    ("cause", "status", "code"),
+    [
+        (Unavailable("The database does not answer (gone). Nothing was done: try again."), 9, "unavailable"),
+        (errors.BadSetting("These books are for live money. Nothing was sent."), 1, "bad_setting"),
+        (ValueError("odd"), 1, "internal"),
+    ],
+)
+def test_what_fails_after_acceptance_never_says_that_nothing_was_done(
+    cause: Exception, status: int, code: str
+) -> None:
+    failure = failure_of(LostFromSight("tx-1", cause))
+    assert (failure.status, failure.code, failure.more) == (status, code, {"transactionId": "tx-1"})
+    assert "The payment tx-1 is accepted and its money reserved" in failure.message
+    assert "billvend show tx-1" in failure.message
+    assert "Nothing was" not in failure.message
+    assert "try again" not in failure.message
+
+
+def test_whatever_it_says_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from billvend.cli.output import fail
+
+    fail(False, Failure(Exit.FAILED, "internal", "two\nlines\r\n\x1b[31mred\x07 and\tmore"))
+    assert capsys.readouterr().err == "Error: two lines ?[31mred? and more\n"
+
+
+# --- as processes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_process_keeps_stdout_for_documents(tmp_path: Path) -> None:
+    done = run(tmp_path, "fund", "ada", "500", "--json")
+    assert (done.status, done.err, done.document["balance"]) == (0, "", "500.00")
+    refused = run(tmp_path, *pay("12345678901", "--json", amount="600"))
+    assert (refused.status, refused.document["error"]["code"]) == (4, "insufficient_funds")
+    assert refused.err.count("\n") == 1
+
+
+def test_an_unexpected_error_is_one_line_and_debug_shows_where(tmp_path: Path) -> None:
+    (tmp_path / "sandbox.db").mkdir()  # the sandbox can't open its book
+    bare = run(tmp_path, "billers")
+    assert (bare.status, bare.out, bare.err.count("\n")) == (9, "", 1)
+    seen = run(tmp_path, "billers", LOG_LEVEL="debug")
+    assert seen.status == 9
+    assert "Traceback" in seen.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "config"], cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == Exit.FAILED
+    assert done.stderr.startswith("Error: This should not have happened: OSError")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_who_leaves_is_left_in_peace(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*PROGRAM, "config"], cwd=tmp_path, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, "")
+
+
+def test_closed_output_takes_everything(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "fund", "ada", "500"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (Exit.DONE, "")
+
+
+def test_letters_that_a_terminal_lacks_stop_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, "fund", "adé", "500", PYTHONIOENCODING="ascii")
+    assert (done.status, done.err) == (0, "")
+    assert "ad\\xe9" in done.out
+
+
+def test_control_c_leaves_a_payment_that_goes_on(tmp_path: Path) -> None:
+    assert run(tmp_path, "fund", "ada", "500").status == 0
+    command = [*PROGRAM, *pay("600000000003", "--wait", "60")]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as paying:
+        assert paying.stdout is not None
+        assert "about to be sent" in paying.stdout.readline()
+        assert "confirming" in paying.stdout.readline()
+        paying.send_signal(signal.SIGINT)
+        rest, errors_ = paying.communicate(timeout=30)
+    assert (paying.returncode, errors_) == (Exit.UNFINISHED, "")
+    (line,) = rest.splitlines()
+    assert line.startswith("The payment goes on, with its money reserved. Look at it with: billvend show ")
+    shown = run(tmp_path, "show", line.rpartition(" ")[2], "--json").document
+    assert shown["status"] == "in_doubt"
+
+
+def test_control_c_lets_the_call_in_hand_have_its_end(tmp_path: Path) -> None:
+    assert run(tmp_path, "fund", "ada", "500").status == 0
+    with subprocess.Popen(
+        [*PROGRAM, *pay("600000000005")],  # takes 3 s
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as paying:
+        assert paying.stdout is not None
+        assert "about to be sent" in paying.stdout.readline()
+        paying.send_signal(signal.SIGINT)
+        rest, errors_ = paying.communicate(timeout=30)
+    assert (paying.returncode, errors_) in [(Exit.DONE, ""), (Exit.UNFINISHED, "")]
+    assert "Traceback" not in rest
+    (shown,) = run(tmp_path, "payments", "--json").document["items"]
+    assert shown["status"] == ("completed" if paying.returncode == Exit.DONE else "pending")

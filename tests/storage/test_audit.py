@@ -1,0 +1,315 @@
+"""The audit finds whatever was done to the books behind the journal's back."""
+
+import random
+import re
+import tracemalloc
+
+import pytest
+import sqlalchemy as sa
+
+from billvend.adapters.storage import tables
+from billvend.domain.commands import Command, Done, Pay, Work
+from billvend.domain.decide import Snapshot, decide
+from billvend.domain.outcome import Declined, Deferred, Misconfigured, NotFound, NotSent, Pending, Unknown
+from billvend.domain.words import VendType
+from billvend.usecases.audit import Audit
+from tests.storage.till import NOW, ON_DISK, Till, delivered
+
+NOTHING_DELIVERED = Declined("no such meter", about_transaction=True)
+ANSWERS = [
+    delivered(),
+    delivered(cost_minor=1),
+    delivered(token="99999999999999999999", cost_minor=5_000),
+    NOTHING_DELIVERED,
+    Declined("not this time"),
+    Declined("sold, and taken back", about_transaction=True, taken_back=True),
+    NotSent("refused"),
+    Deferred("later", retry_after_seconds=30),
+    Misconfigured("no float"),
+    Unknown("no answer"),
+    Unknown("no answer, but known", acknowledged=True),
+    Pending("wait"),
+    NotFound("no such reference"),
+]
+
+
+def some_history(till: Till) -> None:
+    """A bit of everything, for two users. The payments are known by their keys."""
+    till.do(till.fund("ada", 10_000, key="fund-1"), till.fund("ben", 20_000, key="fund-2"))
+    till.do(till.fund("ada", 30_000, key="fund-3"), till.fund("ada", 500, key="fund-4", currency="KES"))
+    sold, refused, asked, fresh = (till.pay(key=key) for key in ("sold", "refused", "asked", "fresh"))
+    others = till.pay("ben", key="others")
+    till.do(sold, refused, asked, fresh, others)
+    till.pass_time(1)
+    till.told(sold, delivered(cost_minor=980))
+    till.told(refused, NOTHING_DELIVERED)
+    till.do(till.claim(refused))
+    till.told(asked, Unknown("no answer"))
+    till.told(others, delivered())
+
+
+@pytest.fixture
+def till(till: Till) -> Till:
+    some_history(till)
+    assert till.audit() == Audit(events=27, wallets=3, payments=5, transfers=13)
+    return till
+
+
+on_disk = pytest.mark.parametrize("till", ON_DISK, indirect=True)
+
+
+def tamper(till: Till, *statements: str) -> None:
+    """Change the books as somebody might who owns the database: no trigger and no constraint stands in the way."""
+    raw = till.database.engine.raw_connection()
+    cursor = raw.cursor()
+    if till.database.is_sqlite:
+        cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        triggers = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (trigger,) in triggers:
+            cursor.execute(f"DROP TRIGGER {trigger}")
+    else:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+    for statement in statements:
+        cursor.execute(statement)
+        assert cursor.rowcount > 0, f"nothing to tamper with: {statement}"
+    raw.commit()
+    cursor.close()
+    raw.close()
+
+
+def found_by_audit(till: Till) -> list[str]:
+    audit = till.audit()
+    assert audit.ok is (audit.differences == [])
+    return audit.differences
+
+
+# --- one thing wrong --------------------------------------------------------------------------------------------------
+
+SOLD = "(SELECT transaction_id FROM transactions WHERE key = 'sold')"
+FRESH = "(SELECT transaction_id FROM transactions WHERE key = 'fresh')"
+FUNDING = "user_id = 'ada' AND stream = 'wallet:NGN' AND seq = 1"
+
+EVENTS_CHANGED = {
+    "another amount": ("UPDATE events SET data = replace(data, '10000', '10001') WHERE " + FUNDING, "event 1 was changed"),
+    "another token": (
+        f"UPDATE events SET data = replace(data, '1234567890', '1234567891') WHERE stream = {SOLD}",
+        "was changed: its hash does not fit",
+    ),
+    "another command": ("UPDATE events SET command_key = 'another' WHERE " + FUNDING, "event 1 was changed"),
+    "another kind": (f"UPDATE events SET type = 'WalletReleased' WHERE {FUNDING}", "event 1 was changed"),
+    "an unknown kind": (f"UPDATE events SET type = 'WalletLost' WHERE {FUNDING}", "can't be replayed"),
+    "no JSON": (f"UPDATE events SET data = 'oops' WHERE {FUNDING}", "can't be replayed"),
+    "other JSON": (f"UPDATE events SET data = '[]' WHERE {FUNDING}", "can't be replayed"),
+    "another user": (f"UPDATE events SET user_id = 'cleo' WHERE stream = {SOLD}", "cleo .*was changed"),
+    "the first taken away": (f"DELETE FROM events WHERE {FUNDING}", "event 2 does not follow event 0"),
+    "the last taken away": (
+        f"DELETE FROM events WHERE stream = {SOLD} AND type = 'PaymentCompleted'",
+        "resolutions: 1 rows where the events make 0",
+    ),
+    "the last taken away of what has no transfers": (
+        f"DELETE FROM events WHERE stream IN (SELECT transaction_id FROM transactions WHERE key = 'asked') AND seq = 3",
+        "transactions.status: 'in_doubt' where the events say 'processing'",
+    ),
+    "one in the middle taken away": (
+        f"DELETE FROM events WHERE stream = {SOLD} AND seq = 2",
+        "event 3 does not follow event 1",
+    ),
+    "all of a payment taken away": (f"DELETE FROM events WHERE stream = {SOLD}", "transactions: a row without an event"),
+    "all of a wallet taken away": (
+        "DELETE FROM events WHERE stream = 'wallet:KES'",
+        "ada wallet:KES: wallets: a row without an event",
+    ),
+    "hashes swapped": (
+        "UPDATE events SET hash = (SELECT other.hash FROM events other WHERE other.user_id = 'ada'"
+        " AND other.stream = 'wallet:NGN' AND other.seq = 3 - events.seq)"
+        " WHERE user_id = 'ada' AND stream = 'wallet:NGN' AND seq IN (1, 2)",
+        "event 1 was changed",
+    ),
+    "a chain of its own": (
+        f"UPDATE events SET prev_hash = 'made-up' WHERE stream = {SOLD} AND seq = 3",
+        "event 3 does not follow event 2",
+    ),
+}
+
+TRANSFER = "user_id, stream, seq, leg, transaction_id, source, target, amount_minor, currency, at"
+ROWS_CHANGED = {
+    "a balance": ("UPDATE wallets SET balance_minor = balance_minor + 1 WHERE user_id = 'ben'", "wallets.balance_minor"),
+    "a wallet missing": ("DELETE FROM wallets WHERE currency = 'KES'", "wallets: 0 rows"),
+    "a wallet too many": (
+        "INSERT INTO wallets SELECT 'cleo', currency, balance_minor, seq, hash, updated_at FROM wallets"
+        " WHERE user_id = 'ben'",
+        "cleo wallet:NGN: wallets: a row without an event",
+    ),
+    "a transfer missing": (f"DELETE FROM transfers WHERE {FUNDING}", "transfer LoggedTransfer.*where the events say"),
+    "the last transfer missing": (f"DELETE FROM transfers WHERE stream = {SOLD}", "transfer None where the events say"),
+    "a transfer too many": (
+        f"INSERT INTO transfers ({TRANSFER}) SELECT user_id, stream, 4, 7, transaction_id, source, target,"
+        f" 5, currency, at FROM transfers WHERE stream = {SOLD} AND leg = 0",
+        "transfer 4.7 that no event makes",
+    ),
+    "transfers of nobody": (
+        f"INSERT INTO transfers ({TRANSFER}) SELECT 'zoe', stream, seq, leg, transaction_id, source, target,"
+        f" 5, currency, at FROM transfers WHERE {FUNDING}",
+        "zoe wallet:NGN: transfers: a row without an event",
+    ),
+    "a funding missing": ("DELETE FROM transactions WHERE key = 'fund-1'", "ada wallet:NGN: transactions"),
+    "the last funding missing": ("DELETE FROM transactions WHERE key = 'fund-4'", "transactions: 0 rows"),
+    "a funding too many": (
+        "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
+        " reference, seq) SELECT 'ada', 'x', type, status, 5, currency, created_at, updated_at, 'x', 99 FROM transactions"
+        " WHERE key = 'fund-1'",
+        "transactions: funding x that no event makes",
+    ),
+    "a funding of nobody": ("UPDATE transactions SET user_id = 'zoe' WHERE key = 'fund-1'", "zoe .*a row without an event"),
+    "two fundings swapped": (
+        "UPDATE transactions SET amount_minor = 40000 - amount_minor WHERE key IN ('fund-1', 'fund-3')",
+        "transactions.amount_minor: 30000 where the events say 10000",
+    ),
+    "a payment's row missing": ("DELETE FROM transactions WHERE key = 'sold'", "transactions: 0 rows"),
+    "a payment's row of nobody": (
+        "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
+        " meter, seq) SELECT user_id, 'x', type, status, 5, currency, created_at, updated_at, meter, seq"
+        " FROM transactions WHERE key = 'sold'",
+        "ada x: transactions: a row without an event",
+    ),
+    "an attempt missing": (f"DELETE FROM attempts WHERE transaction_id = {SOLD}", "attempts: 0 rows"),
+    "an attempt too many": (
+        "INSERT INTO attempts SELECT user_id, transaction_id, 2, 'x', provider, account, started_at, send_before,"
+        f" valid_until, sends, requeries, said FROM attempts WHERE transaction_id = {SOLD}",
+        "attempts: 2 rows where the events make 1",
+    ),
+    "an attempt of nobody": ("UPDATE attempts SET transaction_id = 'x'||transaction_id", "attempts: a row without"),
+    "an end missing": (f"DELETE FROM resolutions WHERE transaction_id = {SOLD}", "resolutions: 0 rows"),
+    "an end too many": (
+        f"INSERT INTO resolutions SELECT user_id, {FRESH}, kind, proof, reason, at FROM resolutions"
+        f" WHERE transaction_id = {SOLD}",
+        "resolutions: 1 rows where the events make 0",
+    ),
+    "an end of nobody": ("UPDATE resolutions SET user_id = 'zoe'", "zoe .*resolutions: a row without an event"),
+}
+
+
+@on_disk
+@pytest.mark.parametrize("what", [*EVENTS_CHANGED, *ROWS_CHANGED])
+def test_the_audit_finds(till: Till, what: str) -> None:
+    statement, complaint = (EVENTS_CHANGED | ROWS_CHANGED)[what]
+    tamper(till, statement)
+    found = found_by_audit(till)
+    assert any(re.search(complaint, each) for each in found), found
+
+
+NOT_FOLDED = {
+    ("transactions", "next_at"): "a hint of when to look, not of what is true",
+    ("transactions", "hinted_at"): "a hint",
+    ("wallets", "updated_at"): "for people, who look at rows",
+}
+FOLDED = [
+    (table.name, column.name)
+    for table in (tables.wallets, tables.transfers, tables.transactions, tables.attempts, tables.resolutions)
+    for column in table.columns
+    if (table.name, column.name) not in NOT_FOLDED
+]
+
+
+@pytest.mark.parametrize("till", ["memory"], indirect=True)
+@pytest.mark.parametrize(("table", "column"), FOLDED)
+def test_the_audit_looks_at_every_column(till: Till, table: str, column: str) -> None:
+    """Of every row: each is changed in turn, where the column's constraints let it be."""
+    keys = [key.name for key in tables.metadata.tables[table].primary_key]
+    given = till.rows(f"SELECT {column}, {', '.join(keys)} FROM {table}")
+    tamper(till)
+    for before, *key in given:
+        after = _another(before, table, column)
+        which = dict(zip(keys, key, strict=True))
+        _set(till, table, column, after, which)
+        assert found_by_audit(till), f"{table}.{column} of {key}: {before!r} became {after!r}"
+        _set(till, table, column, before, which | {column: after} if column in which else which)
+    assert found_by_audit(till) == []
+
+
+def _another(value: object, table: str, column: str) -> object:
+    kind = tables.metadata.tables[table].c[column].type
+    if isinstance(kind, sa.DateTime):
+        return str(value or NOW.isoformat()).replace("2026", "2027")
+    return 1 + int(str(value or 0)) if isinstance(kind, sa.Integer) else f"{value or ''}x"
+
+
+def _set(till: Till, table: str, column: str, value: object, which: dict[str, object]) -> None:
+    where = " AND ".join(f"{name} = :was_{name}" for name in which)
+    was = {f"was_{name}": before for name, before in which.items()}
+    till.run(f"UPDATE {table} SET {column} = :value WHERE {where}", value=value, **was)
+
+
+@on_disk
+def test_a_payment_that_is_gone_with_all_its_rows_is_missed(till: Till) -> None:
+    """What is left of it is the hold in the wallet."""
+    of = "(SELECT transaction_id FROM transactions WHERE key = 'fresh')"
+    tamper(till, f"DELETE FROM events WHERE stream = {of}", "DELETE FROM transactions WHERE key = 'fresh'")
+    assert found_by_audit(till) == ["ada in_flight:NGN: 1000 minor units more are held than open payments are for"]
+
+
+def test_of_many_differences_the_first_are_told(till: Till) -> None:
+    till.do(*(till.fund("cleo", 1) for _ in range(150)))
+    till.do(*(till.fund(f"user{number:03}", 1) for number in range(150)))
+    tamper(till, "UPDATE transfers SET amount_minor = 2 WHERE amount_minor = 1")
+    audit = till.audit()
+    assert (len(audit.differences), audit.more) == (100, 200)
+    assert audit.events == 327
+
+
+# --- nothing wrong ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311
+    users = ["ada", "ben", "ZOE", "Émile", "😀"]
+    till.do(*(till.fund(user, 50_000) for user in users))
+    pays = [till.pay(user, dice.randint(1, 9) * 100, vend_type=dice.choice(list(VendType))) for user in users * 3]
+    till.do(*pays)
+    open_calls: list[tuple[Pay, Work]] = []
+    for _ in range(40):
+        till.pass_time(dice.choice([0, 1, 30, 61, 3_600, 90_000]))
+        commands: list[Command] = []
+        for pay in dice.sample(pays, 4):
+            commands += [till.claim(pay, early=dice.random() < 0.5)]
+            commands += [till.cancel(pay)] * (dice.random() < 0.1)
+        for pay, work in dice.sample(open_calls, min(4, len(open_calls))):
+            commands.append(till.report(pay, work, dice.choice(ANSWERS)))
+        by_id = {pay.transaction_id: pay for pay in pays}
+        for result in till.do(*commands):
+            if isinstance(result, Done) and result.reply.work is not None:
+                open_calls.append((by_id[result.reply.transaction_id], result.reply.work))
+    audit = till.audit()
+    assert (audit.differences, audit.more) == ([], 0)
+    assert audit.events == till.rows("SELECT count(*) FROM events")[0][0]
+    assert audit.transfers == till.rows("SELECT count(*) FROM transfers")[0][0]
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@on_disk
+def test_the_audit_of_a_long_history_takes_little_memory(till: Till) -> None:
+    """Twenty thousand events, in one wallet and in many payments."""
+    _fill(till, fundings=10_000, payments=10_000)
+    assert found_by_audit(till) == []  # and whatever is made once is made
+    tracemalloc.start()
+    try:
+        audit = till.audit()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert audit.events > 40_000
+    assert peak < 8 << 20, f"{peak >> 10} KiB"
+
+
+def _fill(till: Till, *, fundings: int, payments: int) -> None:
+    """A history as the journal would write it, only faster."""
+    commands: list[Command] = [till.fund("cleo", 1_000_000) for _ in range(fundings)]
+    commands += [till.pay("cleo", 100) for _ in range(payments)]
+    changes, results = decide(Snapshot(), commands)
+    assert len(changes.done) == len(results)
+    with till.database.writing() as connection:
+        till.journal._write(connection, Snapshot(), changes)
