@@ -103,13 +103,15 @@ class Billvend:
     def refresh(self, transaction_id: str) -> Transaction:
         """Ask the provider now about a payment in doubt, before its time; returns the transaction as it then stands.
 
-        Raises `TransactionNotFound`.
+        A payment of which nothing was sent stays so. Raises `TransactionNotFound`.
         """
         found = self.transaction(transaction_id)
-        if isinstance(found, Payment):
-            settle(self._parts, Hint(found.user_id, found.transaction_id), early=True)
-            return self.transaction(transaction_id)
-        return found
+        if not isinstance(found, Payment) or found.status is Status.PENDING:
+            return found
+        hint = Hint(found.user_id, found.transaction_id)
+        if settle(self._parts, hint, early=True).status is Status.REVERSING:
+            settle(self._parts, hint)  # the answer allows it: the money goes back
+        return self.transaction(transaction_id)
 
     def sweep(self) -> Swept:
         """Point workers at due payments that the queue lost, at most 1,000 a pass."""

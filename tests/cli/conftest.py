@@ -1,9 +1,11 @@
 """A command line in a folder of its own, with and without money."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from billvend.cli import main
 from tests.cli.console import Console
 
 
@@ -13,8 +15,15 @@ def billvend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return Console(tmp_path, capsys)
 
 
+@pytest.fixture(scope="session")
+def _funded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("funded")
+    assert main(["fund", "ada", "5000", "--database-url", f"sqlite:///{folder}/billvend.db"]) == 0
+    return folder
+
+
 @pytest.fixture
-def funded(billvend: Console) -> Console:
+def funded(billvend: Console, _funded_folder: Path) -> Console:
     """The same, with NGN 5,000.00 in the wallet of ada."""
-    assert billvend("fund", "ada", "5000").status == 0
+    shutil.copytree(_funded_folder, billvend.folder, dirs_exist_ok=True)
     return billvend

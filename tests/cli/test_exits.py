@@ -60,7 +60,7 @@ ENDS = [
     (2, "usage", ("balance", "ada", "--nope")),
     (2, "usage", ("balance", "ada", "bola")),
     (2, "usage", ("nope",)),
-    (2, "usage", ("db",)),
+    (2, "usage", ("db", "--json")),
     (2, "usage", ("worker", "--json")),
     (2, "validation_failed", ("balance",)),
     (2, "validation_failed", pay("12345678901", "--wait", "soon")),
@@ -236,11 +236,10 @@ def test_letters_that_a_terminal_lacks_stop_nothing(tmp_path: Path) -> None:
     assert "ad\\xe9" in done.out
 
 
-def test_control_c_leaves_a_payment_that_goes_on(tmp_path: Path) -> None:
-    assert run(tmp_path, "fund", "ada", "500").status == 0
+def test_control_c_leaves_a_payment_that_goes_on(funded: Console) -> None:
     command = [*PROGRAM, *pay("600000000003", "--wait", "60")]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=funded.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as paying:
         assert paying.stdout is not None
         assert "about to be sent" in paying.stdout.readline()
@@ -250,15 +249,14 @@ def test_control_c_leaves_a_payment_that_goes_on(tmp_path: Path) -> None:
     assert (paying.returncode, errors_) == (Exit.UNFINISHED, "")
     (line,) = rest.splitlines()
     assert line.startswith("The payment goes on, with its money reserved. Look at it with: billvend show ")
-    shown = run(tmp_path, "show", line.rpartition(" ")[2], "--json").document
+    shown = funded.json("show", line.rpartition(" ")[2])
     assert shown["status"] == "in_doubt"
 
 
-def test_control_c_lets_the_call_in_hand_have_its_end(tmp_path: Path) -> None:
-    assert run(tmp_path, "fund", "ada", "500").status == 0
+def test_control_c_lets_the_call_in_hand_have_its_end(funded: Console) -> None:
     with subprocess.Popen(
         [*PROGRAM, *pay("600000000005")],  # takes 3 s
-        cwd=tmp_path,
+        cwd=funded.folder,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -270,5 +268,5 @@ def test_control_c_lets_the_call_in_hand_have_its_end(tmp_path: Path) -> None:
         rest, errors_ = paying.communicate(timeout=30)
     assert (paying.returncode, errors_) in [(Exit.DONE, ""), (Exit.UNFINISHED, "")]
     assert "Traceback" not in rest
-    (shown,) = run(tmp_path, "payments", "--json").document["items"]
+    (shown,) = funded.json("payments")["items"]
     assert shown["status"] == ("completed" if paying.returncode == Exit.DONE else "pending")

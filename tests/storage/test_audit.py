@@ -232,7 +232,7 @@ def _another(value: object, table: str, column: str) -> object:
     kind = tables.metadata.tables[table].c[column].type
     if isinstance(kind, sa.DateTime):
         return str(value or NOW.isoformat()).replace("2026", "2027")
-    return 1 + int(str(value or 0)) if isinstance(kind, sa.Integer) else f"{value or ''}x"
+    return 1_000 + int(str(value or 0)) if isinstance(kind, sa.Integer) else f"{value or ''}x"
 
 
 def _set(till: Till, table: str, column: str, value: object, which: dict[str, object]) -> None:
@@ -292,17 +292,16 @@ def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
 
 @on_disk
 def test_the_audit_of_a_long_history_takes_little_memory(till: Till) -> None:
-    """Twenty thousand events, in one wallet and in many payments."""
-    _fill(till, fundings=10_000, payments=10_000)
-    assert found_by_audit(till) == []  # and whatever is made once is made
+    """Events, transfers, transactions: forty thousand rows, which would take some sixty megabytes."""
+    _fill(till, fundings=6_000, payments=4_000)
     tracemalloc.start()
     try:
         audit = till.audit()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert audit.events > 40_000
-    assert peak < 8 << 20, f"{peak >> 10} KiB"
+    assert (audit.differences, audit.events) == ([], 14_027)
+    assert peak < 6 << 20, f"{peak >> 10} KiB"
 
 
 def _fill(till: Till, *, fundings: int, payments: int) -> None:

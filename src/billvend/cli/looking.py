@@ -106,11 +106,12 @@ def find(
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """Find transactions of any user by meter, reference or key."""
+    from billvend.domain.errors import ValidationFailed
     from billvend.domain.meter import parse_meter
     from billvend.ports.books import Search
 
     if meter is reference is key is None:
-        raise typer.BadParameter("Say what to find: --meter, --reference or --key")
+        raise ValidationFailed("There is nothing to find: give --meter, --reference or --key.")
     number = None if meter is None else parse_meter(meter)
     wanted = Search(meter=number, reference=reference, key=key, before=cursor, limit=limit)
     return _list(wanted, as_json, database_url)

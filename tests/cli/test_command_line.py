@@ -1,0 +1,94 @@
+"""What all commands have in common: help, examples, options, and how soon they are there."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from billvend.cli import app
+from tests.cli.console import Console, environment
+
+WITHOUT_JSON = {"worker"}
+
+
+def commands(command: Any = None, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, with the words that call it."""
+    command = command or get_command(app)
+    for name, below in getattr(command, "commands", {}).items():
+        if hasattr(below, "commands"):
+            yield from commands(below, *path, name)
+        else:
+            yield (*path, name), below
+
+
+COMMANDS = dict(commands())
+EACH = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+
+
+def test_these_commands_there_are() -> None:
+    assert {" ".join(path) for path in COMMANDS} == {
+        *("fund", "pay", "cancel", "balance", "history", "show", "find", "payments", "billers", "worker", "sweep"),
+        *("audit", "health", "config", "db upgrade", "db current", "db seed", "demo"),
+    }
+
+
+@EACH
+def test_help_has_an_example_that_is_understood(billvend: Console, path: tuple[str, ...]) -> None:
+    shown = billvend(*path, "--help")
+    assert (shown.status, shown.err) == (0, "")
+    _, _, examples = shown.out.partition("Example:\n")
+    assert examples.strip()
+    for line in examples.strip().splitlines():
+        words = shlex.split(line)
+        assert words[: 1 + len(path)] == ["billvend", *path]
+        COMMANDS[path].make_context("example", words[1 + len(path) :])
+
+
+@EACH
+def test_options_that_all_have(path: tuple[str, ...]) -> None:
+    options = {option for parameter in COMMANDS[path].params for option in parameter.opts}
+    assert "--database-url" in options
+    assert ("--json" in options) == (path[0] not in WITHOUT_JSON)
+
+
+def test_without_a_command_there_is_help(billvend: Console) -> None:
+    shown = billvend()
+    assert (shown.status, shown.err) == (0, "")
+    assert "Commands:" in shown.out
+    assert "billvend demo" in shown.out
+    assert billvend("--help").out == shown.out
+
+
+def test_the_version(billvend: Console) -> None:
+    shown = billvend("--version")
+    assert shown.status == 0
+    assert shown.out.startswith("billvend ")
+
+
+def test_help_is_plain(billvend: Console) -> None:
+    assert billvend("--help").out.isascii()
+
+
+def test_help_waits_for_no_library() -> None:
+    program = (
+        "import sys, billvend.cli; billvend.cli.main(['--help'])\n"
+        "heavy = {'sqlalchemy', 'pydantic', 'rich', 'structlog', 'alembic', 'huey', 'billvend.config', 'billvend.library'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_shell_can_complete_words(tmp_path: Path) -> None:
+    asked = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
+    done = subprocess.run(
+        [sys.executable, "-m", "billvend"], cwd=tmp_path, env=asked, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.split(), done.stderr) == (["balance"], "")
