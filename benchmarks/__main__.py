@@ -67,7 +67,9 @@ def main() -> None:
     tpcb = round(statistics.median(yardstick))
     _show(rows, tpcb)
     options.output.write_text(
-        json.dumps({"machine": _machine(), "pgbench_tpcb": tpcb, "figures": [asdict(row) for row in rows]}, indent=2)
+        json.dumps(
+            {"machine": _machine(), "pgbench_tpcb": tpcb, "figures": [asdict(row) for row in rows]}, indent=2
+        )
         + "\n"
     )
 
@@ -79,8 +81,12 @@ def _databases(server: servers.PostgresServer, folder: str, round_: int) -> Iter
 
 
 def _pgbench(server: servers.PostgresServer, url: str, *options: str) -> str:
-    done = subprocess.run(  # noqa: S603  our own binary with our own words
-        [str(server.binaries / "pgbench"), *options, url], capture_output=True, text=True, timeout=300, check=False
+    done = subprocess.run(
+        [str(server.binaries / "pgbench"), *options, url],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"pgbench failed: {done.stderr}")

@@ -24,7 +24,12 @@ from billvend.domain.words import VendType
 POLICY = Policy(
     routes=(
         Abilities(
-            "bench", "bench", Mode.TEST, (Biller("EKEDC", "Eko"),), "NGN", lambda payment, n, day: f"{payment}-{n}"
+            "bench",
+            "bench",
+            Mode.TEST,
+            (Biller("EKEDC", "Eko"),),
+            "NGN",
+            lambda payment, n, day: f"{payment}-{n}",
         ),
     )
 )

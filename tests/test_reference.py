@@ -1,6 +1,6 @@
 """docs/cli.md is what `billvend --help` says, command by command: rewrite it with
 
-    python -m tests.test_reference
+python -m tests.test_reference
 """
 
 import io
@@ -57,7 +57,11 @@ def test_the_reference_is_what_the_commands_say_of_themselves() -> None:
 
 
 def test_every_command_is_in_the_reference() -> None:
-    listed = {line.split()[0] for line in said_by().partition("Commands:")[2].splitlines() if line.startswith("  ") and line[2] != " "}
+    listed = {
+        line.split()[0]
+        for line in said_by().partition("Commands:")[2].splitlines()
+        if line.startswith("  ") and line[2] != " "
+    }
     listed -= {"Example:", "billvend"}
     assert listed == {words[0] for words in COMMANDS}
 

@@ -75,7 +75,15 @@ __all__ = [
     "open_billvend",
 ]
 
-_HOMES = ("domain.errors", "domain.money", "domain.words", "domain.payment", "library", "usecases.pay", "bootstrap")
+_HOMES = (
+    "domain.errors",
+    "domain.money",
+    "domain.words",
+    "domain.payment",
+    "library",
+    "usecases.pay",
+    "bootstrap",
+)
 """Where these names are at home, the cheapest to import first."""
 
 if not TYPE_CHECKING:  # a checker would let any name pass

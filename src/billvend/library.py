@@ -72,7 +72,9 @@ class Billvend:
         order: `InvalidInput` and its kinds, `IdempotencyMismatch`, `WalletNotFound`, `LikelyDuplicate`,
         `InsufficientFunds`.
         """
-        return self.accept(Bill(user_id, amount, meter, biller, vend_type, phone, key, allow_duplicate)).payment
+        return self.accept(
+            Bill(user_id, amount, meter, biller, vend_type, phone, key, allow_duplicate)
+        ).payment
 
     def accept(self, bill: Bill) -> Paid:
         """`pay` for doors: tells as well whether the key had been used for this before."""
@@ -152,7 +154,8 @@ class Billvend:
 
     def payments(self, *statuses: Status, limit: int = 100) -> list[Payment]:
         """Payments in these statuses (all, when none is named), newest first."""
-        found = self.search(Search(kind="payment", statuses=statuses, limit=limit))
+        wanted = tuple(Status(status) for status in statuses)
+        found = self.search(Search(kind="payment", statuses=wanted, limit=limit))
         return [payment for payment in found if isinstance(payment, Payment)]
 
     def next_look_at(self, payment: Payment) -> datetime | None:

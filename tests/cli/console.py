@@ -55,7 +55,9 @@ class Console:
 
     def paid(self, meter: str, *arguments: str, status: int = 0) -> Any:
         """A payment's document."""
-        return self.json("pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments, status=status)
+        return self.json(
+            "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments, status=status
+        )
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -32,7 +32,19 @@ EACH = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 def test_these_commands_there_are() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        *("fund", "pay", "cancel", "balance", "history", "show", "find", "payments", "billers", "worker", "sweep"),
+        *(
+            "fund",
+            "pay",
+            "cancel",
+            "balance",
+            "history",
+            "show",
+            "find",
+            "payments",
+            "billers",
+            "worker",
+            "sweep",
+        ),
         *("audit", "health", "config", "db upgrade", "db current", "db seed", "demo"),
     }
 
@@ -81,7 +93,11 @@ def test_help_waits_for_no_library() -> None:
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -89,6 +105,11 @@ def test_help_waits_for_no_library() -> None:
 def test_a_shell_can_complete_words(tmp_path: Path) -> None:
     asked = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
     done = subprocess.run(
-        [sys.executable, "-m", "billvend"], cwd=tmp_path, env=asked, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "billvend"],
+        cwd=tmp_path,
+        env=asked,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout.split(), done.stderr) == (["balance"], "")

@@ -36,7 +36,9 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", sorted(set(all_errors()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", sorted(set(all_errors()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__
+)
 def test_every_error_has_its_status(kind: type[BillvendError]) -> None:
     error = kind("no", transaction_id="t", idempotency_key="k") if kind is OutcomeUnknown else kind("no")
     failure = failure_of(error)
@@ -96,10 +98,18 @@ ENDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "code", "arguments"), ENDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("status", "code", "arguments"),
+    ENDS,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
 def test_a_command_ends_so(funded: Console, status: int, code: str, arguments: tuple[str, ...]) -> None:
     ended = funded(*arguments)
-    as_json = ended if "--json" in arguments else funded(*arguments, "--json", *(["--again"] if "pay" in arguments else []))
+    as_json = (
+        ended
+        if "--json" in arguments
+        else funded(*arguments, "--json", *(["--again"] if "pay" in arguments else []))
+    )
     assert (ended.status, as_json.status) == (status, status)
     if not code:
         assert (ended.err, as_json.err) == ("", "")
@@ -207,7 +217,12 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_where(tmp_path: Path) -
 def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*PROGRAM, "config"], cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+            [*PROGRAM, "config"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     assert done.returncode == Exit.FAILED
     assert done.stderr.startswith("Error: This should not have happened: OSError")
@@ -218,7 +233,12 @@ def test_a_reader_who_leaves_is_left_in_peace(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [*PROGRAM, "config"], cwd=tmp_path, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "config"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, "")
@@ -239,7 +259,12 @@ def test_letters_that_a_terminal_lacks_stop_nothing(tmp_path: Path) -> None:
 def test_control_c_leaves_a_payment_that_goes_on(funded: Console) -> None:
     command = [*PROGRAM, *pay("600000000003", "--wait", "60")]
     with subprocess.Popen(
-        command, cwd=funded.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=funded.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as paying:
         assert paying.stdout is not None
         assert "about to be sent" in paying.stdout.readline()

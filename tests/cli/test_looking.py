@@ -64,7 +64,10 @@ def test_history_by_status_and_type(busy: Console) -> None:
         return [(t["type"], t["status"]) for t in busy.json("history", "ada", *arguments)["items"]]
 
     assert statuses("--type", "funding") == [("funding", "completed")]
-    assert statuses("--status", "reversed", "--status", "in_doubt") == [("payment", "in_doubt"), ("payment", "reversed")]
+    assert statuses("--status", "reversed", "--status", "in_doubt") == [
+        ("payment", "in_doubt"),
+        ("payment", "reversed"),
+    ]
     assert busy.json("history", "nobody") == {"items": [], "nextCursor": None}
     assert busy("history", "nobody").out == "There are none.\n"
 
@@ -143,7 +146,9 @@ def test_billers(billvend: Console) -> None:
 def test_what_a_provider_says_controls_no_terminal(busy: Console) -> None:
     books = sqlite3.connect(busy.folder / "sandbox.db")
     with books:
-        books.execute("UPDATE entry SET status = 'declined', reason = 'no\x1b[2J\x07\n[red]x' WHERE meter = '600000000003'")
+        books.execute(
+            "UPDATE entry SET status = 'declined', reason = 'no\x1b[2J\x07\n[red]x' WHERE meter = '600000000003'"
+        )
     books.close()
     (found,) = busy.json("payments", "--status", "in_doubt")["items"]
     shown = busy("show", found["transactionId"], "--refresh").out

@@ -58,7 +58,12 @@ def test_a_delivered_payment_s_document(funded: Console) -> None:
     assert (paid["meterNumber"], paid["provider"], paid["units"]) == ("12345678901", "EKEDC", "2.22")
     assert re.fullmatch(r"\d{20}", paid["token"])
     assert paid["receipt"]["tax"] == "34.88"
-    assert (paid["reversal"], paid["incidents"], paid["nextCheckAt"], paid["replayed"]) == (None, [], None, False)
+    assert (paid["reversal"], paid["incidents"], paid["nextCheckAt"], paid["replayed"]) == (
+        None,
+        [],
+        None,
+        False,
+    )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", paid["createdAt"])
     (attempt,) = paid["attempts"]
     assert attempt["provider"] == "sandbox"

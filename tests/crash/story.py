@@ -231,7 +231,9 @@ def ask_for_everything(bv: Billvend, told: Path | None) -> dict[str, str]:
     transactions = {}
     with (told or Path(os.devnull)).open("a") as file:
         for meter in METERS:
-            transactions[meter] = bv.pay(USER, AMOUNT, meter=meter, biller="EKEDC", key=f"bill-{meter}").transaction_id
+            transactions[meter] = bv.pay(
+                USER, AMOUNT, meter=meter, biller="EKEDC", key=f"bill-{meter}"
+            ).transaction_id
             file.write(f"{transactions[meter]}\n")
             file.flush()
         regretted = bv.pay(USER, AMOUNT, meter="99999999999", biller="EKEDC", key="regretted").transaction_id

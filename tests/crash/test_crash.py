@@ -19,7 +19,14 @@ from tests.crash.story import AMOUNT, FUNDED, METERS, USER, KeptClock, World, op
 EVERY_POINT = os.environ.get("BILLVEND_CRASH", "") == "all"
 """All occurrences of all points (`nox -s crash`), or the first, the middle and the last of each."""
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["tests.crash.story", "billvend.adapters.storage.books", "billvend.adapters.queue.on_sqlite", "alembic.command"])
+SPAWN.set_forkserver_preload(
+    [
+        "tests.crash.story",
+        "billvend.adapters.storage.books",
+        "billvend.adapters.queue.on_sqlite",
+        "alembic.command",
+    ]
+)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
@@ -100,11 +107,15 @@ def test_whatever_is_killed_wherever_the_books_and_the_provider_agree_in_the_end
             check(world)
             deaths += 1
     with capsys.disabled():
-        print(f"\n{deaths} deaths at {len(points)} points, of {len(trace)} passed")  # noqa: T201
+        print(f"\n{deaths} deaths at {len(points)} points, of {len(trace)} passed")
 
 
 EXPECTED_POINTS = {
-    *(f"{name}: {when} commit" for name in ("fund", "pay", "cancel", "claim", "report") for when in ("before", "after")),
+    *(
+        f"{name}: {when} commit"
+        for name in ("fund", "pay", "cancel", "claim", "report")
+        for when in ("before", "after")
+    ),
     "sweep: before commit",
     "sweep: after commit",
     "vend: before the call",

@@ -8,18 +8,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import sqlalchemy as sa
 
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.migrate import upgrade
-from billvend.adapters.storage.tables import APPEND_ONLY, metadata
-from tests.storage.till import EVERYWHERE, ON_DISK, Till, open_till
+from tests.storage.till import EVERYWHERE, ON_DISK, Till, empty, open_till
 from tests.support import servers
-
-LEFT_OPEN = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
-"""
 
 hypothesis.settings.register_profile(
     "nightly", parent=hypothesis.settings.get_profile("billvend"), max_examples=2_000, stateful_step_count=100
@@ -32,8 +25,8 @@ if profile := os.environ.get("HYPOTHESIS_PROFILE"):
 def till(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Till]:
     """New books of every kind."""
     if request.param == "postgres":
-        database: Database = request.getfixturevalue("_postgres_books")
-        _empty(database)
+        database: Database = request.getfixturevalue("postgres_books")
+        empty(database)
         yield Till(database)
     else:
         with _new_books(request, tmp_path) as url, open_till(url) as till:
@@ -54,16 +47,16 @@ def _new_books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield "sqlite://"
         case "file":
             path = tmp_path / "books.db"
-            shutil.copy(request.getfixturevalue("_sqlite_books"), path)
+            shutil.copy(request.getfixturevalue("sqlite_books"), path)
             yield f"sqlite:///{path}"
         case _:
-            database: Database = request.getfixturevalue("_postgres_books")
-            _empty(database)
+            database: Database = request.getfixturevalue("postgres_books")
+            empty(database)
             yield database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
-def _sqlite_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with all tables and no rows, to be copied."""
     path = tmp_path_factory.mktemp("storage") / "empty.db"
     database = Database(f"sqlite:///{path}")
@@ -73,7 +66,7 @@ def _sqlite_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _postgres_books(postgres_server: servers.Postgres) -> Iterator[Database]:
+def postgres_books(postgres_server: servers.Postgres) -> Iterator[Database]:
     """One PostgreSQL database with all tables, for all tests that leave these as they are."""
     url = servers.new_database(postgres_server)
     database = Database(url)
@@ -81,14 +74,3 @@ def _postgres_books(postgres_server: servers.Postgres) -> Iterator[Database]:
     yield database
     database.close()
     servers.drop_database(postgres_server, url)
-
-
-def _empty(database: Database) -> None:
-    """In a tenth of the time that a new database takes."""
-    with database.writing() as connection:
-        connection.execute(sa.text(LEFT_OPEN))
-        for table in APPEND_ONLY:
-            connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
-        connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)}"))
-        for table in APPEND_ONLY:
-            connection.execute(sa.text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))

@@ -48,7 +48,12 @@ def wait_until_it_waits(connection: psycopg.Connection) -> None:
 @on_postgresql
 def test_a_deadlock_is_not_the_callers_business(url: str) -> None:
     """We lock ada and wait for ben; somebody who has ben then waits for ada."""
-    with open_till(url) as till, ThreadPoolExecutor(1) as pool, psycopg.connect(url) as other, errors_of(till) as errors:
+    with (
+        open_till(url) as till,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as other,
+        errors_of(till) as errors,
+    ):
         till.do(till.fund("ada"), till.fund("ben"))
         other.execute("SET deadlock_timeout = '1min'")  # that it is us who are sacrificed
         other.execute("SELECT 1 FROM wallets WHERE user_id = 'ben' FOR UPDATE")
@@ -66,7 +71,12 @@ def test_a_deadlock_is_not_the_callers_business(url: str) -> None:
 def test_a_serialization_failure_is_not_the_callers_business(url: str) -> None:
     """A server may be set to serialize everything: what we read was changed while we waited for it."""
     strict = f"{url}?options=-c%20default_transaction_isolation%3Dserializable"
-    with open_till(strict) as till, ThreadPoolExecutor(1) as pool, psycopg.connect(url) as other, errors_of(till) as errors:
+    with (
+        open_till(strict) as till,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as other,
+        errors_of(till) as errors,
+    ):
         till.funded("ada")
         other.execute("UPDATE wallets SET updated_at = updated_at")
         paying = pool.submit(till.do, till.pay("ada", 100))
@@ -97,7 +107,10 @@ def test_a_busy_file_is_tried_again(url: str, monkeypatch: pytest.MonkeyPatch) -
 @on_sqlite
 def test_a_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "SQLITE_BUSY_SECONDS", 0.001)
-    with open_till(url) as till, closing(sqlite3.connect(str(till.database.url.database), isolation_level=None)) as other:
+    with (
+        open_till(url) as till,
+        closing(sqlite3.connect(str(till.database.url.database), isolation_level=None)) as other,
+    ):
         till.funded("ada")
         before = till.everything()
         other.execute("BEGIN IMMEDIATE")
@@ -113,7 +126,10 @@ def test_a_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytest.Mon
 @on_postgresql
 def test_a_server_that_only_reads_is_unavailable(url: str) -> None:
     """As a standby is, before it has been promoted."""
-    with open_till(f"{url}?options=-c%20default_transaction_read_only%3Don") as till, open_till(url) as writer:
+    with (
+        open_till(f"{url}?options=-c%20default_transaction_read_only%3Don") as till,
+        open_till(url) as writer,
+    ):
         writer.funded("ada")
         for commands in ([till.pay("ada", 100)], [till.pay("ada", 100), till.fund("ada")]):
             with pytest.raises(Unavailable, match="Nothing was done"):
@@ -143,6 +159,10 @@ def test_no_connection_to_be_had_is_unavailable(url: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(storage, "POOL_SIZE", 1)
     monkeypatch.setattr(storage, "POOL_SECONDS", 0.01)
     with open_till(url) as till, till.database.reading(), till.database.reading():
-        for ask in (lambda: till.do(till.fund()), lambda: till.balance(), lambda: till.journal.take_due(till.now, 1, 1)):
+        for ask in (
+            lambda: till.do(till.fund()),
+            lambda: till.balance(),
+            lambda: till.journal.take_due(till.now, 1, 1),
+        ):
             with pytest.raises(Unavailable, match="Nothing was done"):
                 ask()

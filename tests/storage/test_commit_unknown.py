@@ -12,9 +12,8 @@ from billvend.domain.commands import Command, Done, Pay
 from billvend.domain.errors import OutcomeUnknown, Unavailable
 from billvend.domain.words import Status
 from tests.storage.rivals import at_once
-from tests.storage.till import ON_DISK, POSTGRES, Till, all_done, delivered, named, open_till
+from tests.storage.till import POSTGRES, Till, all_done, delivered, named, open_till
 from tests.storage.wire import Wire, wire_to
-from tests.support import servers
 
 WHERE = pytest.mark.parametrize("where", ["before", "after"])
 
@@ -67,14 +66,26 @@ def test_a_commit_that_was_cut_off_is_settled_by_its_key(far: Far, where: str) -
 @WHERE
 def test_every_command_of_a_list_gets_its_reply(far: Far, where: str) -> None:
     fund, twice = far.till.fund(minor=1), far.till.pay(minor=9_000)
-    commands: list[Command] = [fund, twice, twice, far.till.pay(minor=2_000), far.till.pay("nobody"), far.till.fund("ben")]
+    commands: list[Command] = [
+        fund,
+        twice,
+        twice,
+        far.till.pay(minor=2_000),
+        far.till.pay("nobody"),
+        far.till.fund("ben"),
+    ]
     far.wire.cut(where)
     results = far.till.do(*commands)
     fresh = {"done", "replayed"} if where == "after" else {"done"}
     became = named(results)
     assert {became[place] for place in (0, 1, 5)} <= fresh
     assert became[2:5] == ["replayed", "insufficient_funds", "wallet_not_found"]
-    assert [result.reply.balance_minor for result in results if isinstance(result, Done)] == [10_001, 1_001, 1_001, 10_000]
+    assert [result.reply.balance_minor for result in results if isinstance(result, Done)] == [
+        10_001,
+        1_001,
+        1_001,
+        10_000,
+    ]
     assert far.effects() == (1, 5, 4)
     assert far.near.audit().ok
 

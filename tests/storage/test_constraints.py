@@ -54,7 +54,9 @@ def behind(till: Till, sql: str) -> None:
             with connection:
                 connection.execute(sql)
     else:
-        with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+        with psycopg.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False)
+        ) as connection:
             connection.execute(sql)  # type: ignore[call-overload]
 
 
@@ -116,7 +118,10 @@ BROKEN_PROMISES = {
     "one wallet a user and currency": (copied("wallets", "user_id = 'ada'"), IS_THERE),
     "one effect a key": (copied("commands", "key = 'sold'", transaction_id="'another'"), IS_THERE),
     "one row a transaction": (copied("transactions", A_PAYMENT), IS_THERE),
-    "one row an attempt number": (copied("attempts", f"transaction_id = {SOLD}", reference="'another'"), IS_THERE),
+    "one row an attempt number": (
+        copied("attempts", f"transaction_id = {SOLD}", reference="'another'"),
+        IS_THERE,
+    ),
     "one attempt a reference": (
         copied("attempts", f"transaction_id = {SOLD}", attempt="2"),
         "UNIQUE constraint failed: attempts.user_id, attempts.provider|reference_once",
@@ -144,15 +149,24 @@ BROKEN_PROMISES = {
         "FOREIGN KEY constraint failed|resolution_of_payment",
     ),
     "an event has one number": (event(seq="seq", prev_seq="prev_seq", prev_hash="prev_hash"), IS_THERE),
-    "no gap before an event": (event(seq=f"{LAST} + 2", prev_seq=f"{LAST} + 1"), "event_follows_event|FOREIGN KEY"),
+    "no gap before an event": (
+        event(seq=f"{LAST} + 2", prev_seq=f"{LAST} + 1"),
+        "event_follows_event|FOREIGN KEY",
+    ),
     "no gap behind what it follows": (event(seq=f"{LAST} + 2", prev_seq=LAST), "event_without_gap"),
     "no later event that follows nothing": (event(seq=f"{LAST} + 1", prev_seq="NULL"), "event_without_gap"),
-    "no event that follows a later one": (event(seq=f"{LAST} + 1", prev_seq=f"{LAST} + 1"), "event_without_gap"),
+    "no event that follows a later one": (
+        event(seq=f"{LAST} + 1", prev_seq=f"{LAST} + 1"),
+        "event_without_gap",
+    ),
     "no stream without its first event": (
         event(stream="'new'", seq="2", prev_seq="1"),
         "event_follows_event|FOREIGN KEY",
     ),
-    "no first event that follows another": (event(stream="'new'", seq="1", prev_seq="0"), "event_without_gap"),
+    "no first event that follows another": (
+        event(stream="'new'", seq="1", prev_seq="0"),
+        "event_without_gap",
+    ),
     "no first event with a chain before it": (
         event(stream="'new'", seq="1", prev_seq="NULL", prev_hash="'x'"),
         "event_without_gap",
@@ -160,18 +174,30 @@ BROKEN_PROMISES = {
     "no event before the first": (event(stream="'new'", seq="0", prev_seq="NULL"), "event_without_gap"),
     "no transfer of nothing": (transfer(leg="7", amount_minor="0"), "transfer_moves_something"),
     "no transfer backwards": (transfer(leg="7", amount_minor="-1"), "transfer_moves_something"),
-    "no transfer from an account to itself": (transfer(leg="7", source="target"), "transfer_between_accounts"),
+    "no transfer from an account to itself": (
+        transfer(leg="7", source="target"),
+        "transfer_between_accounts",
+    ),
     "no transfer without its event": (transfer(seq="99"), "FOREIGN KEY constraint failed|transfer_of_event"),
     "a transfer is made once": (transfer(), IS_THERE),
-    "no status but the known ones": (f"UPDATE transactions SET status = 'lost' WHERE {A_PAYMENT}", "transaction_status"),
+    "no status but the known ones": (
+        f"UPDATE transactions SET status = 'lost' WHERE {A_PAYMENT}",
+        "transaction_status",
+    ),
     "no type but the two": (
         f"UPDATE transactions SET type = 'gift', reference = '' WHERE {A_PAYMENT}",
         "transaction_type",
     ),
     "no payment of nothing": ("UPDATE transactions SET amount_minor = 0", "transaction_amount"),
     "no negative payment": ("UPDATE transactions SET amount_minor = -1", "transaction_amount"),
-    "no payment without a meter": (f"UPDATE transactions SET meter = NULL WHERE {A_PAYMENT}", "payment_is_whole"),
-    "no payment without its stream": (f"UPDATE transactions SET seq = NULL WHERE {A_PAYMENT}", "payment_is_whole"),
+    "no payment without a meter": (
+        f"UPDATE transactions SET meter = NULL WHERE {A_PAYMENT}",
+        "payment_is_whole",
+    ),
+    "no payment without its stream": (
+        f"UPDATE transactions SET seq = NULL WHERE {A_PAYMENT}",
+        "payment_is_whole",
+    ),
     "no funding without a reference": (
         f"UPDATE transactions SET reference = NULL WHERE {A_FUNDING}",
         "funding_is_whole",
@@ -181,7 +207,10 @@ BROKEN_PROMISES = {
         "FOREIGN KEY constraint failed|of_payment",
     ),
     "no second stamp": ("INSERT INTO stamp (id, mode) VALUES (2, 'live')", "one_stamp"),
-    "no other stamp": ("INSERT INTO stamp (id, mode) VALUES (1, 'live')", "UNIQUE constraint failed|stamp_pkey"),
+    "no other stamp": (
+        "INSERT INTO stamp (id, mode) VALUES (1, 'live')",
+        "UNIQUE constraint failed|stamp_pkey",
+    ),
     "no stamp but the two": ("UPDATE stamp SET mode = 'maybe'", "stamp_mode"),
 }
 
@@ -291,7 +320,11 @@ def test_every_key_starts_with_the_user(till: Till) -> None:
     for table in tables - set(OF_NOBODY):
         keys = [inspector.get_pk_constraint(table)["constrained_columns"]]
         keys += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
-        keys += [[str(name) for name in index["column_names"]] for index in inspector.get_indexes(table) if index["unique"]]
+        keys += [
+            [str(name) for name in index["column_names"]]
+            for index in inspector.get_indexes(table)
+            if index["unique"]
+        ]
         assert keys[0]
         assert [key for key in keys if key[0] != "user_id"] == [], table
         for foreign in inspector.get_foreign_keys(table):

@@ -22,10 +22,7 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, NotFound, NotSent, Unknown
 from billvend.domain.words import IncidentKind, Proof, Status
 from billvend.ports.journal import Due
-from tests.storage.till import METER, NOW, TOKEN, Till, all_done, delivered, named, statements
-
-NOTHING_DELIVERED = Declined("no such meter", about_transaction=True)
-
+from tests.storage.till import NOTHING_DELIVERED, NOW, TOKEN, Till, all_done, delivered, named, statements
 
 # --- one command ------------------------------------------------------------------------------------------------------
 
@@ -53,7 +50,11 @@ def test_a_payment_holds_its_money(till: Till) -> None:
     pay = till.pay(minor=1_500, key="order-42")
     done = till.done(pay)
     reply = done.reply
-    assert (reply.transaction_id, reply.status, reply.balance_minor) == (pay.transaction_id, Status.PENDING, 8_500)
+    assert (reply.transaction_id, reply.status, reply.balance_minor) == (
+        pay.transaction_id,
+        Status.PENDING,
+        8_500,
+    )
     assert reply.next_at == NOW
     assert done.payment == till.payment(pay)
     assert till.payment(pay).key == "order-42"
@@ -102,10 +103,16 @@ def test_a_decline_is_reversed_by_the_next_claim(till: Till) -> None:
     assert (decided.status, decided.next_at, decided.proof) == (Status.REVERSING, NOW, Proof.DECLINED)
     assert till.balance() == (9_000, 1_000)
     released = till.done(till.claim(pay)).reply
-    assert (released.status, released.balance_minor, released.proof) == (Status.REVERSED, 10_000, Proof.DECLINED)
+    assert (released.status, released.balance_minor, released.proof) == (
+        Status.REVERSED,
+        10_000,
+        Proof.DECLINED,
+    )
     assert (released.work, released.next_at) == (None, None)
     assert till.balance() == (10_000, 0)
-    assert till.rows("SELECT kind, proof, reason FROM resolutions") == [("reversed", "declined", "no such meter")]
+    assert till.rows("SELECT kind, proof, reason FROM resolutions") == [
+        ("reversed", "declined", "no such meter")
+    ]
     assert till.audit().ok
 
 
@@ -143,9 +150,13 @@ def test_not_found_often_and_late_enough_gives_the_money_back(till: Till) -> Non
     assert (reply.status, reply.proof) == (Status.REVERSING, Proof.NOT_FOUND)
     released = till.done(till.claim(pay)).reply
     assert till.balance() == (10_000, 0)
-    assert till.rows("SELECT said FROM attempts")[0][0].startswith("send 1: Unknown; requery 1: NotFound; requery 2")
+    assert till.rows("SELECT said FROM attempts")[0][0].startswith(
+        "send 1: Unknown; requery 1: NotFound; requery 2"
+    )
     assert released.next_at == till.now + timedelta(hours=1)  # it stays watched
-    assert till.journal.take_due(released.next_at, 10, 60) == [Due("ada", pay.transaction_id, Status.REVERSED)]
+    assert till.journal.take_due(released.next_at, 10, 60) == [
+        Due("ada", pay.transaction_id, Status.REVERSED)
+    ]
     assert till.audit().ok
 
 
@@ -322,7 +333,9 @@ ONE_OF_EACH = pytest.mark.parametrize(
 
 
 @ONE_OF_EACH
-def test_a_repeated_command_is_done_once_and_answered_the_same(till: Till, made: Callable[[Till], Command]) -> None:
+def test_a_repeated_command_is_done_once_and_answered_the_same(
+    till: Till, made: Callable[[Till], Command]
+) -> None:
     till.funded()
     command = made(till)
     first = till.done(command)
@@ -380,7 +393,10 @@ def test_a_key_counts_for_one_user_and_one_operation(till: Till) -> None:
 def test_a_key_of_another_wallet_of_the_same_user_is_the_same_key(till: Till) -> None:
     till.do(till.fund(key="1"), till.fund(currency="KES", key="2"))
     assert named(till.do(till.fund(currency="KES", key="1"))) == ["idempotency_mismatch"]
-    assert named(till.do(till.pay(key="3"), till.pay(currency="KES", key="3"))) == ["done", "idempotency_mismatch"]
+    assert named(till.do(till.pay(key="3"), till.pay(currency="KES", key="3"))) == [
+        "done",
+        "idempotency_mismatch",
+    ]
 
 
 def test_a_late_report_of_the_same_call_is_kept_only_where_it_brings_a_delivery(till: Till) -> None:
@@ -410,7 +426,16 @@ def test_a_whole_life_in_one_list(till: Till) -> None:
     results = till.do(*commands)
     assert named(results) == [*["done"] * 6, "already_sent", "done", "done"]
     statuses = [result.reply.status.value for result in results if isinstance(result, Done)]
-    assert statuses == ["completed", "pending", "pending", "processing", "completed", "completed", "reversed", "reversed"]
+    assert statuses == [
+        "completed",
+        "pending",
+        "pending",
+        "processing",
+        "completed",
+        "completed",
+        "reversed",
+        "reversed",
+    ]
     assert till.balance() == (400, 0)
     assert till.audit().ok
 
@@ -456,7 +481,9 @@ def _funds(till: Till, size: int) -> list[Command]:
 
 def _pays(till: Till, size: int) -> list[Command]:
     till.do(*(till.fund(f"user{number}", 100_000) for number in range(100)))
-    return [till.pay(f"user{number % 100}", 1, given=False, meter=f"9{till.new_id()}") for number in range(size)]
+    return [
+        till.pay(f"user{number % 100}", 1, given=False, meter=f"9{till.new_id()}") for number in range(size)
+    ]
 
 
 def _pays_of_one(till: Till, size: int) -> list[Command]:
@@ -547,7 +574,9 @@ def _call_that_nobody_made(till: Till) -> Command:
 
 
 @pytest.mark.parametrize(
-    "made", [_taken_reference, _too_much, _unreadable_name, _call_that_nobody_made], ids=lambda made: made.__name__[1:]
+    "made",
+    [_taken_reference, _too_much, _unreadable_name, _call_that_nobody_made],
+    ids=lambda made: made.__name__[1:],
 )
 def test_a_poisoned_command_fails_alone(till: Till, made: Callable[[Till], Command]) -> None:
     till.funded(minor=10_000)
@@ -582,7 +611,26 @@ def test_whatever_text_a_provider_says_is_written_down(till: Till, text: str) ->
     assert till.audit().ok
 
 
-NAMES = ["Zoe", "ada", "zoe", "Émile", "émile", "ﬀ", "ａ", "😀", "ﬀ0", "a", "a ", "a:b", "a\u0301", "á", "%", "_", "'", "\\"]
+NAMES = [
+    "Zoe",
+    "ada",
+    "zoe",
+    "Émile",
+    "émile",
+    "ﬀ",
+    "ａ",
+    "😀",
+    "ﬀ0",
+    "a",
+    "a ",
+    "a:b",
+    "a\u0301",
+    "á",
+    "%",
+    "_",
+    "'",
+    "\\",
+]
 
 
 def test_names_of_any_script_are_told_apart(till: Till) -> None:

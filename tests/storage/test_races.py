@@ -9,13 +9,10 @@ import pytest
 from billvend.adapters.storage.database import Database
 from billvend.domain.abilities import Mode
 from billvend.domain.commands import Command, Done
-from billvend.domain.outcome import Declined, Unknown
+from billvend.domain.outcome import Unknown
 from billvend.domain.words import Proof, Status
 from tests.storage.rivals import at_once, in_processes, pay_and_claim
-from tests.storage.till import Till, all_done, delivered, named, open_till
-
-
-NOTHING_DELIVERED = Declined("no such meter", about_transaction=True)
+from tests.storage.till import NOTHING_DELIVERED, Till, all_done, delivered, named, open_till
 
 
 @pytest.fixture

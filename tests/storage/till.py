@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -17,13 +16,23 @@ from billvend.adapters.storage.books import SqlBooks
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.migrate import upgrade
-from billvend.adapters.storage.tables import metadata
+from billvend.adapters.storage.tables import APPEND_ONLY, metadata
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Reply, Report, Work
 from billvend.domain.decide import Result
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Delivered
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+)
 from billvend.domain.payment import Payment
 from billvend.domain.reversal import Policy
 from billvend.domain.words import Status, VendType
@@ -70,6 +79,12 @@ class Till:
     def new_id(self) -> str:
         """Ids rise as they are made, as those of the real clock do."""
         return f"{self._name}{next(self._ids):07}"
+
+    def again(self, database: Database) -> "Till":
+        """The same till after everything in memory was lost: only the time and the ids go on."""
+        other = Till(database, policy=self.policy)
+        other.now, other._ids = self.now, self._ids
+        return other
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -194,6 +209,23 @@ def open_till(url: str, *, name: str = "t", policy: Policy = POLICY) -> Iterator
     database.close()
 
 
+LEFT_OPEN = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+"""
+
+
+def empty(database: Database) -> None:
+    """Take everything off the books of a PostgreSQL database, in a tenth of the time that a new one takes."""
+    with database.writing() as connection:
+        connection.execute(sa.text(LEFT_OPEN))
+        for table in APPEND_ONLY:
+            connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)}"))
+        for table in APPEND_ONLY:
+            connection.execute(sa.text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
+
+
 def parts_of(till: Till) -> Parts:
     return Parts(
         till.journal, till.books, memory_queue(), {}, SystemClock(), till.policy, Limits("100", "1000000"),
@@ -223,6 +255,26 @@ def delivered(token: str | None = TOKEN, cost_minor: int | None = None) -> Deliv
     return Delivered(token, units="12.5", cost_minor=cost_minor)
 
 
+NOTHING_DELIVERED = Declined("no such meter", about_transaction=True)
+ANSWERS: list[Answer] = [
+    delivered(),
+    delivered(cost_minor=1),
+    delivered(token="99999999999999999999", cost_minor=5_000),
+    delivered(token=None),
+    NOTHING_DELIVERED,
+    Declined("not this time"),
+    Declined("sold, and taken back", about_transaction=True, taken_back=True),
+    NotSent("refused"),
+    Deferred("later", retry_after_seconds=30),
+    Misconfigured("no float"),
+    Unknown("no answer"),
+    Unknown("no answer, but known", acknowledged=True),
+    Pending("wait"),
+    NotFound("no such reference"),
+]
+"""Whatever a provider may say."""
+
+
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
     """The statements that reach the database meanwhile; one for many rows counts once."""
@@ -236,8 +288,3 @@ def statements(database: Database) -> Iterator[list[str]]:
         yield seen
     finally:
         sa.event.remove(database.engine, "before_cursor_execute", note)
-
-
-def later(command: Pay | Fund, till: Till) -> Pay | Fund:
-    """The same request made once more: with its key, but at another time and under a fresh id."""
-    return replace(command, transaction_id=till.new_id(), at=till.now + timedelta(seconds=90))

@@ -57,7 +57,7 @@ from billvend.domain.events import (
     record,
 )
 from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Pending, Unknown, checked
-from billvend.domain.payment import ENDED, Attempt, Payment, Send
+from billvend.domain.payment import ENDED, Attempt, Payment, Send, holds_lease
 from billvend.domain.reversal import (
     AskAgain,
     Complete,
@@ -397,7 +397,7 @@ def _give_up_lost_send(file: _File, now: datetime) -> None:
         return
     attempt = file.payment.attempts[-1]
     call = attempt.open_call
-    if isinstance(call, Send) and call.lease_until <= now:
+    if isinstance(call, Send) and not holds_lease(call, now):
         file.add(SendLost(attempt.number, call.number))
 
 
@@ -417,6 +417,11 @@ def _follow(file: _File, policy: Policy, now: datetime) -> Step:
                     delivered.receipt,
                 )  # fmt: skip
             )
+            for said in attempt.answers:
+                if (
+                    isinstance(said, Declined) and said.taken_back
+                ):  # the two contradict each other: a person must see it
+                    _raise_incident(file, attempt, said)
             return next_step(file.payment, policy, now)
         case Review(reason, at) if at <= now:
             file.add(ReviewAsked(reason))
@@ -506,7 +511,9 @@ def _raise_incident(file: _File, attempt: Attempt, answer: Answer) -> None:
                 incident(IncidentKind.DELIVERED_TWICE, loss, f"a second attempt delivered token {token}")
             elif payment.completed and payment.completed.token != token:
                 incident(IncidentKind.ANOTHER_TOKEN, 0, f"another token, {token}, for the same attempt")
-        case Declined() if payment.completed and payment.completed.attempt == attempt.number:
+        case Declined(reason, about_transaction=True) if (
+            payment.completed and payment.completed.attempt == attempt.number
+        ):
             cost_minor = payment.completed.cost_minor
             recovered = face if cost_minor is None else cost_minor
-            incident(IncidentKind.TAKEN_BACK, recovered, f"the provider says now: {answer.reason}")
+            incident(IncidentKind.TAKEN_BACK, recovered, f"the provider says now: {reason}")

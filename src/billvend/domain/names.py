@@ -6,7 +6,8 @@ All three are opaque and compared exactly. Refusals don't repeat the value: they
 import re
 from typing import NoReturn
 
-from billvend.domain.errors import ValidationFailed
+from billvend.domain.errors import TransactionNotFound, ValidationFailed
+from billvend.domain.quote import quoted
 
 LONGEST_USER_ID = 64
 LONGEST_KEY = 255
@@ -36,6 +37,13 @@ def parse_key(value: object) -> str:
     if not _KEY.fullmatch(text):
         _refuse("idempotencyKey", "idempotency key", "must be printable ASCII, without a blank at either end")
     return text
+
+
+def parse_transaction_id(value: object) -> str:
+    """The id of a transaction, as somebody gives it: text of 1 to 64 characters. Raises `TransactionNotFound`."""
+    if isinstance(value, str) and 1 <= len(value) <= LONGEST_USER_ID and value.isprintable():
+        return value
+    raise TransactionNotFound(f"There is no transaction {quoted(value)}.")
 
 
 def parse_phone(value: object) -> str | None:

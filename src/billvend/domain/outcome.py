@@ -93,6 +93,51 @@ class NotFound:
 Answer = Delivered | Declined | NotSent | Deferred | Misconfigured | Unknown | Pending | NotFound
 
 
+def sound(answer: object) -> Answer:
+    """The answer as an adapter ought to give it, whatever it gave: what is not of its kind is left out, or `Unknown`.
+
+    An adapter passes on what a provider wrote. A number where text is due, or a list where a receipt is due, must
+    neither lose a token nor get onto the books.
+    """
+    match answer:
+        case Delivered():
+            return Delivered(
+                token=_text(answer.token),
+                units=_text(answer.units),
+                cost_minor=_whole(answer.cost_minor),
+                receipt=_texts(answer.receipt),
+                provider_reference=_text(answer.provider_reference),
+                reference=_text(answer.reference),
+                meter=_text(answer.meter),
+                amount_minor=_whole(answer.amount_minor),
+            )
+        case Declined():
+            about, back = answer.about_transaction is True, answer.taken_back is True
+            return Declined(str(answer.reason), str(answer.code), about, back)
+        case NotSent() | NotFound():
+            return type(answer)(str(answer.why))
+        case Deferred() | Pending():
+            return type(answer)(str(answer.why), _whole(answer.retry_after_seconds))
+        case Misconfigured():
+            return Misconfigured(str(answer.why), str(answer.code))
+        case Unknown():
+            return Unknown(str(answer.why), answer.acknowledged is True)
+        case _:
+            return Unknown(f"the adapter gave a {type(answer).__name__} for an answer")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(name): str(item) for name, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def checked(answer: Answer, *, reference: str, meter: str, amount_minor: int, token_needed: bool) -> Answer:
     """The answer, or `Unknown` where a delivery is not provably ours.
 

@@ -11,7 +11,7 @@ change of status that the picture does not show.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from billvend.domain.errors import IllegalMove
 from billvend.domain.events import (
@@ -44,6 +44,8 @@ MOVES: Mapping[Status, frozenset[Status]] = {
 }
 """Every legal change of status."""
 
+CLOCK_SKEW_SECONDS = 60
+"""How far ahead another machine's clock may be before what it claimed is taken for a mistake."""
 ENDED = frozenset({Status.COMPLETED, Status.REVERSED})
 
 
@@ -282,6 +284,12 @@ def _with_send(attempt: Attempt, send: Send) -> Attempt:
 def _with_requery(attempt: Attempt, requery: Requery) -> Attempt:
     asked = attempt.requeries
     return replace(attempt, requeries=(*asked[: requery.number - 1], requery, *asked[requery.number :]))
+
+
+def holds_lease(call: Send | Requery, now: datetime) -> bool:
+    """Whether a call excludes others: its lease runs, and was not taken by a clock that is far ahead of ours."""
+    is_from_the_future = call.started_at > now + timedelta(seconds=CLOCK_SKEW_SECONDS)
+    return call.lease_until > now and not is_from_the_future
 
 
 def delivered_by(attempt: Attempt) -> Delivered | None:

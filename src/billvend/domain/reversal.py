@@ -37,7 +37,7 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by
+from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by, holds_lease
 from billvend.domain.words import Proof, Status
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
@@ -207,6 +207,15 @@ class Standing(Enum):
     IN_DOUBT = auto()
 
 
+PROVES = {
+    Standing.TAKEN_BACK: Proof.PROVIDER_REVERSED,
+    Standing.DECLINED: Proof.DECLINED,
+    Standing.NOT_SENT: Proof.NOT_SENT,
+    Standing.NOT_EXECUTED: Proof.NOT_EXECUTED,
+}
+"""Which proof a standing is."""
+
+
 def standing(attempt: Attempt, now: datetime) -> Standing:
     """What is proven of an attempt.
 
@@ -220,7 +229,7 @@ def standing(attempt: Attempt, now: datetime) -> Standing:
     ]
     if final:
         return Standing.TAKEN_BACK if final[-1].taken_back else Standing.DECLINED
-    if (call := attempt.open_call) is not None and (isinstance(call, Send) or call.lease_until > now):
+    if (call := attempt.open_call) is not None and (isinstance(call, Send) or holds_lease(call, now)):
         return Standing.UNDER_WAY
     if any(send.is_ambiguous for send in attempt.sends) or was_acknowledged(attempt):
         return Standing.IN_DOUBT
@@ -269,15 +278,22 @@ def was_acknowledged(attempt: Attempt) -> bool:
 
 
 def _reversal_stands(payment: Payment, policy: Policy, now: datetime) -> Step:
-    """Decide once more, under the lock in which the money goes back: "not found" may have been overtaken."""
+    """Decide once more, under the lock in which the money goes back: the proof may have been overtaken."""
     decided = payment.reversal
     assert decided is not None  # noqa: S101  the caller looked
     attempt = payment.attempts[-1] if payment.attempts else None
-    if decided.proof is Proof.NOT_FOUND and attempt is not None:
-        route = policy.route(attempt)
-        if route is None or not is_proven_absent(attempt, route, policy):
-            return Review("new evidence came in after the reversal was decided", now)
-    return Reverse(decided.proof, decided.reason, attempt)
+    if attempt is None or decided.proof is Proof.OPERATOR:
+        return Reverse(decided.proof, decided.reason, attempt)
+    stands = standing(attempt, now)
+    if stands is Standing.UNDER_WAY and (call := attempt.open_call) is not None:
+        return Wait(call.lease_until)
+    proof = PROVES.get(stands)
+    route = policy.route(attempt)
+    if proof is None and decided.proof is Proof.NOT_FOUND and route is not None:
+        proof = Proof.NOT_FOUND if is_proven_absent(attempt, route, policy) else None
+    if proof is None:
+        return Review("new evidence came in after the reversal was decided", now)
+    return Reverse(proof, decided.reason, attempt)
 
 
 def _first_send(payment: Payment, policy: Policy, now: datetime) -> Step:

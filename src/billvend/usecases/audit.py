@@ -113,7 +113,13 @@ def _audit_stream(result: Audit, held: _Held, stream: LoggedStream) -> None:
             if logged.seq != head.seq + 1 or logged.prev_hash != head.hash:
                 result.complain(stream.key, f"event {logged.seq} does not follow event {head.seq}")
             link = chained(
-                logged.prev_hash, logged.key, logged.seq, logged.at, logged.kind, logged.command_key, logged.data
+                logged.prev_hash,
+                logged.key,
+                logged.seq,
+                logged.at,
+                logged.kind,
+                logged.command_key,
+                logged.data,
             )
             if link != logged.hash:
                 result.complain(stream.key, f"event {logged.seq} was changed: its hash does not fit")
@@ -146,7 +152,9 @@ def _audit_stream(result: Audit, held: _Held, stream: LoggedStream) -> None:
         result.complain(stream.key, difference)
 
 
-def _after(state: Wallet | Payment | None, stream: LoggedStream, event: Event, at: datetime) -> Wallet | Payment:
+def _after(
+    state: Wallet | Payment | None, stream: LoggedStream, event: Event, at: datetime
+) -> Wallet | Payment:
     if isinstance(state, Wallet):
         return wallets.evolve(state, cast(WalletEvent, event))
     return payments.evolve(state, stream.key, cast(PaymentEvent, event), at)

@@ -2,7 +2,9 @@
 
 from billvend.domain.commands import Cancel
 from billvend.domain.errors import TransactionNotFound
+from billvend.domain.names import parse_transaction_id
 from billvend.domain.payment import Payment
+from billvend.domain.quote import quoted
 from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts, carry_out
 
@@ -12,9 +14,9 @@ def cancel(parts: Parts, transaction_id: str) -> Payment:
 
     Raises `TransactionNotFound`; `AlreadySent` once a request may have reached the provider; `Unavailable`.
     """
-    found = parts.books.transaction(transaction_id)
+    found = parts.books.transaction(parse_transaction_id(transaction_id))
     if not isinstance(found, Payment):
-        raise TransactionNotFound(f"There is no payment {transaction_id[:40]!a}.")
+        raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
     command = Cancel(found.user_id, parts.clock.new_id(), found.transaction_id, parts.clock.now())
     cancelled = carry_out(parts, command).payment or found
     note_payment(cancelled, command.at)

@@ -31,7 +31,9 @@ def fund(
     Raises `InvalidInput`; `IdempotencyMismatch` when the key was used for something else; `Unavailable`,
     `OutcomeUnknown`.
     """
-    if not (source.isascii() and source.replace("-", "").isalnum() and len(source) <= 32):
+    if not isinstance(source, str) or not (
+        source.isascii() and source.replace("-", "").isalnum() and len(source) <= 32
+    ):
         raise ValidationFailed(
             "The source is not accepted: it must be 1 to 32 letters, digits or hyphens.",
             fields={"source": "must be 1 to 32 letters, digits or hyphens"},

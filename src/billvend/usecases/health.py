@@ -37,12 +37,20 @@ def health(parts: Parts) -> Health:
     backlogs: list[Backlog] = []
     database = _check(parts, lambda: _noted(backlogs, parts.books.backlog(now)))
     queue = _check(
-        parts, lambda: {"backend": parts.queue.backend, "depth": {str(k): v for k, v in parts.queue.depth().items()}}
+        parts,
+        lambda: {
+            "backend": parts.queue.backend,
+            "depth": {str(k): v for k, v in parts.queue.depth().items()},
+        },
     )
     if queue.status == "down":
         queue = Check("down", queue.latency_ms, {"backend": parts.queue.backend, **queue.details})
     names = [f"{route.provider} ({route.mode})" for route in parts.policy.routes]
-    checks = {"database": database, "queue": queue, "provider": Check("configured", 0.0, {"providers": names})}
+    checks = {
+        "database": database,
+        "queue": queue,
+        "provider": Check("configured", 0.0, {"providers": names}),
+    }
     if backlogs:
         checks["backlog"] = _backlog(parts, backlogs[0])
     if database.status == "down":

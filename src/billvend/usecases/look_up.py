@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from billvend.domain.errors import TransactionNotFound, WalletNotFound
+from billvend.domain.errors import TransactionNotFound, ValidationFailed, WalletNotFound
 from billvend.domain.events import StreamKey
 from billvend.domain.money import Money
-from billvend.domain.names import parse_user_id
+from billvend.domain.names import parse_transaction_id, parse_user_id
 from billvend.domain.payment import Payment
+from billvend.domain.quote import quoted
 from billvend.domain.reversal import due_at, next_step
 from billvend.ports.books import LoggedEvent, Search, Transaction
 from billvend.usecases.parts import Parts
+
+MOST_AT_ONCE = 1_000
+"""Transactions that one look may bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,9 @@ def balance(parts: Parts, user_id: str, currency: str | None) -> Balance:
 
 def transaction(parts: Parts, transaction_id: str) -> Transaction:
     """A transaction by its id. Raises `TransactionNotFound`."""
-    found = parts.books.transaction(transaction_id)
+    found = parts.books.transaction(parse_transaction_id(transaction_id))
     if found is None:
-        raise TransactionNotFound(f"There is no transaction {transaction_id[:40]!a}.")
+        raise TransactionNotFound(f"There is no transaction {quoted(transaction_id)}.")
     return found
 
 
@@ -45,7 +49,13 @@ def events(parts: Parts, payment: Payment) -> list[LoggedEvent]:
 
 
 def search(parts: Parts, search: Search) -> list[Transaction]:
-    """Transactions, newest first."""
+    """Transactions, newest first. Raises `ValidationFailed` for a limit that is not 1 to 1,000."""
+    limit = search.limit
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MOST_AT_ONCE:
+        reason = f"must be a whole number from 1 to {MOST_AT_ONCE:,}"
+        raise ValidationFailed(
+            f"The limit {quoted(limit)} is not accepted: it {reason}.", fields={"limit": reason}
+        )
     return parts.books.search(search)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from billvend.domain.commands import Pay
+from billvend.domain.commands import Done, Pay
 from billvend.domain.decide import Result
 from billvend.domain.errors import BillvendError, InvalidAmount, TransactionNotFound, UnknownBiller
 from billvend.domain.meter import parse_meter, parse_vend_type
@@ -59,22 +59,29 @@ def pay(parts: Parts, bill: Bill) -> Paid:
 def pay_many(parts: Parts, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
     """Accept bills, many in one transaction; each gets its payment or its refusal, in order.
 
-    Raises `Unavailable` when the database is away; what was accepted before stands, and a repeat with the same keys
-    does only what is missing.
+    Raises nothing of ours: what was accepted stands, also when the database goes away in the middle, and then each bill
+    that was not gets `Unavailable` or `OutcomeUnknown` in its place. A repeat with the same keys does what is missing.
     """
     results: list[Paid | BillvendError] = []
     rest = iter(bills)
     while chunk := list(islice(rest, ACCEPTED_AT_ONCE)):
         read = [_read_or_refused(parts, bill) for bill in chunk]
-        commands = [command for command in read if isinstance(command, Pay)]
-        decided = iter(parts.journal.execute(commands))
-        accepted = [_paid(parts, item, next(decided)) if isinstance(item, Pay) else item for item in read]
-        fresh = [item.payment for item in accepted if isinstance(item, Paid) and not item.replayed]
-        if fresh:
-            hints = [Hint(payment.user_id, payment.transaction_id) for payment in fresh]
-            parts.queue.enqueue(QueueName.PAYMENTS, hints)
-        results += accepted
+        decided = iter(_accepted(parts, [command for command in read if isinstance(command, Pay)]))
+        results += [_paid(parts, item, next(decided)) if isinstance(item, Pay) else item for item in read]
     return results
+
+
+def _accepted(parts: Parts, commands: list[Pay]) -> list[Result]:
+    """Have the commands done, and tell the workers before anything else can fail."""
+    try:
+        decided = parts.journal.execute(commands)
+    except BillvendError as error:
+        return [error for _ in commands]
+    fresh = [done.payment for done in decided if isinstance(done, Done) and done.payment is not None]
+    if fresh:
+        hints = [Hint(payment.user_id, payment.transaction_id) for payment in fresh]
+        parts.queue.enqueue(QueueName.PAYMENTS, hints)
+    return decided
 
 
 def _paid(parts: Parts, command: Pay, result: Result) -> Paid | BillvendError:
@@ -83,7 +90,10 @@ def _paid(parts: Parts, command: Pay, result: Result) -> Paid | BillvendError:
     if result.payment is not None:
         note_payment(result.payment, command.at)
         return Paid(result.payment, replayed=False)
-    found = parts.books.transaction(result.reply.transaction_id, command.user_id)
+    try:
+        found = parts.books.transaction(result.reply.transaction_id, command.user_id)
+    except BillvendError as error:
+        return error
     if not isinstance(found, Payment):
         return TransactionNotFound(f"There is no payment {result.reply.transaction_id}.")
     return Paid(found, replayed=True)
@@ -131,4 +141,3 @@ def _read(parts: Parts, bill: Bill) -> Pay:
         phone=phone,
         allow_duplicate=bill.allow_duplicate,
     )
-

@@ -7,15 +7,19 @@ claim is what excludes others: a hint that comes twice, late or for nothing does
 from collections.abc import Callable
 from datetime import timedelta
 
-from billvend.domain.commands import Claim, Reply, Report, Work
-from billvend.domain.errors import BadSetting, TransactionNotFound
-from billvend.domain.outcome import Answer, NotSent, Unknown
+from billvend.domain.commands import Claim, Done, Reply, Report, Work
+from billvend.domain.errors import BadSetting, TransactionNotFound, Unreachable
+from billvend.domain.outcome import Answer, NotSent, Unknown, sound
 from billvend.domain.payment import Payment
 from billvend.domain.words import Status
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts, carry_out
+
+PATIENCE_SECONDS = 120
+"""How long an answer in hand waits for the database to come back."""
+LONGEST_PAUSE_SECONDS = 2.0
 
 
 def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
@@ -48,11 +52,27 @@ def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
         hint.user_id, parts.clock.new_id(), hint.transaction_id, parts.clock.now(), parts.policy,
         work.attempt, work.call, work.is_requery, answer,
     )  # fmt: skip
-    done = carry_out(parts, report)
+    done = _written_down(parts, report)
     if done.payment is not None:
         note_payment(done.payment, report.at)
     _tell(parts, hint, done.reply)
     return done.reply
+
+
+def _written_down(parts: Parts, report: Report) -> Done:
+    """Report, whatever it takes: an answer in hand is not thrown away because the database is restarting.
+
+    Raises `Unreachable` after `PATIENCE_SECONDS`. Then the lease runs out, and the provider is asked again.
+    """
+    began, pause_seconds = parts.clock.elapsed_seconds(), 0.1
+    while True:
+        try:
+            return carry_out(parts, report)
+        except Unreachable:
+            if parts.clock.elapsed_seconds() - began >= PATIENCE_SECONDS:
+                raise
+        parts.clock.pause(pause_seconds)
+        pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
 
 
 def _ask(parts: Parts, payment: Payment, work: Work, may_send: Callable[[], bool]) -> Answer:
@@ -63,7 +83,7 @@ def _ask(parts: Parts, payment: Payment, work: Work, may_send: Callable[[], bool
         work.reference, payment.meter, payment.biller, payment.vend_type, payment.amount, payment.phone
     )
     try:
-        return provider.requery(order) if work.is_requery else provider.vend(order, may_send)
+        return sound(provider.requery(order) if work.is_requery else provider.vend(order, may_send))
     except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
         return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
 

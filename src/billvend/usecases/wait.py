@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from billvend.domain.errors import TransactionNotFound
+from billvend.domain.errors import TransactionNotFound, ValidationFailed
+from billvend.domain.names import parse_transaction_id
 from billvend.domain.payment import Payment
+from billvend.domain.quote import quoted
 from billvend.domain.reversal import due_at, next_step
 from billvend.ports.queue import Hint
 from billvend.usecases.parts import Parts
@@ -26,12 +28,18 @@ def wait(
     `watch` is called with the payment whenever it was looked at. A call that was begun is finished even if that takes
     longer than the timeout. Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`.
     """
+    transaction_id = parse_transaction_id(transaction_id)
+    if not isinstance(timeout_seconds, int | float) or not timeout_seconds >= 0:
+        raise ValidationFailed(
+            f"The timeout {quoted(timeout_seconds)} is not accepted: it must be seconds, 0 or more.",
+            fields={"timeout": "must be seconds, 0 or more"},
+        )
     deadline = parts.clock.elapsed_seconds() + timeout_seconds
     user_id: str | None = None
     while True:
         found = parts.books.transaction(transaction_id, user_id)
         if not isinstance(found, Payment):
-            raise TransactionNotFound(f"There is no payment {transaction_id[:40]!a}.")
+            raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
         user_id = found.user_id
         watch(found)
         if found.has_ended:

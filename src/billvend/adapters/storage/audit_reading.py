@@ -78,7 +78,14 @@ class _Derived:
     def transfers_of(self, key: StreamKey) -> Iterator[LoggedTransfer]:
         for row in self._transfers.take(key):
             yield LoggedTransfer(
-                row.seq, row.leg, row.transaction_id, row.source, row.target, row.amount_minor, row.currency, row.at
+                row.seq,
+                row.leg,
+                row.transaction_id,
+                row.source,
+                row.target,
+                row.amount_minor,
+                row.currency,
+                row.at,
             )
 
     def rest_of(self, key: StreamKey) -> "_Rest":

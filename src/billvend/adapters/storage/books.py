@@ -103,7 +103,9 @@ class SqlBooks:
         keys = [(row.user_id, row.transaction_id) for row in found if row.type == "payment"]
         payments = payments_of(connection, self._database, keys)
         return [
-            payments[StreamKey(row.user_id, row.transaction_id)][0] if row.type == "payment" else _funding(row)
+            payments[StreamKey(row.user_id, row.transaction_id)][0]
+            if row.type == "payment"
+            else _funding(row)
             for row in found
         ]
 
@@ -120,9 +122,7 @@ class SqlBooks:
         table = transactions.c
         with self._reading() as connection:
             sums = connection.execute(
-                sa.select(
-                    table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor)
-                )
+                sa.select(table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor))
                 .where(table.status.in_(OPEN))
                 .group_by(table.status, table.currency)
             ).all()

@@ -93,7 +93,8 @@ class Database:
         insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
         if not self.is_sqlite:
             arrays = [
-                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type))) for name in names
+                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)))
+                for name in names
             ]
             insert = insert.from_select(names, sa.select(*arrays))
         if replace:
@@ -112,7 +113,8 @@ class Database:
         else:
             text_array = postgresql.ARRAY(sa.Text())
             parts = [
-                sa.func.unnest(sa.bindparam(f"key_{place}", type_=text_array)) for place in range(len(columns))
+                sa.func.unnest(sa.bindparam(f"key_{place}", type_=text_array))
+                for place in range(len(columns))
             ]
         return sa.tuple_(*columns).in_(sa.select(*parts))
 
@@ -125,7 +127,9 @@ class Database:
 
 def unavailable(error: DBAPIError) -> Unavailable:
     """The database did not take the work, and nothing was done."""
-    return Unavailable(f"The database does not answer ({first_line(error.orig)}). Nothing was done: try again.")
+    return Unavailable(
+        f"The database does not answer ({first_line(error.orig)}). Nothing was done: try again."
+    )
 
 
 def first_line(error: BaseException | None) -> str:
@@ -196,7 +200,12 @@ def _postgresql_engine(url: URL) -> Engine:
     defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "billvend"}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     engine = sa.create_engine(
-        url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_SECONDS, pool_pre_ping=True
+        url,
+        isolation_level="READ COMMITTED",  # what is read after a lock was waited for is what the lock protects
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -182,7 +182,9 @@ class SqlJournal:
             for row in found
         }
 
-    def _remembered(self, connection: Connection, commands: Sequence[Command]) -> dict[CommandKey, Remembered]:
+    def _remembered(
+        self, connection: Connection, commands: Sequence[Command]
+    ) -> dict[CommandKey, Remembered]:
         keys = [(c.user_id, c.operation, c.key) for c in commands]
         found = connection.execute(self._locking.remembered, self._database.keys(keys))
         return {
@@ -245,7 +247,11 @@ class SqlJournal:
         quiet_since = now - timedelta(seconds=quiet_seconds)
         due = (
             sa.select(table.user_id, table.transaction_id, table.status)
-            .where(table.next_at <= now, sa.or_(table.hinted_at.is_(None), table.hinted_at <= quiet_since))
+            .where(
+                # A lease, or a hint, from far ahead was left by a clock that went wrong: it must silence nobody.
+                sa.or_(table.next_at <= now, table.lease_until > now + timedelta(seconds=quiet_seconds * 2)),
+                sa.or_(table.hinted_at.is_(None), table.hinted_at <= quiet_since, table.hinted_at > now),
+            )
             .order_by(table.next_at)
             .limit(limit)
             .with_for_update(skip_locked=True)

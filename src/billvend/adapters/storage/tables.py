@@ -169,6 +169,8 @@ Index("transactions_alike", transactions.c.user_id, transactions.c.meter, transa
 Index("transactions_by_key", transactions.c.key, postgresql_where=transactions.c.key.is_not(None))
 _due = transactions.c.next_at.is_not(None)
 Index("transactions_due", transactions.c.next_at, postgresql_where=_due, sqlite_where=_due)
+_leased = transactions.c.lease_until.is_not(None)
+Index("transactions_leased", transactions.c.lease_until, postgresql_where=_leased, sqlite_where=_leased)
 _open = transactions.c.status.not_in(["completed", "reversed"])
 Index(
     "transactions_open",
@@ -250,6 +252,6 @@ stamp = Table(
     CheckConstraint(_one_of("mode", ("test", "live")), name="stamp_mode"),
 )
 
-APPEND_ONLY = (events, transfers, resolutions)
+APPEND_ONLY = (events, transfers, resolutions, commands)
 """Tables in which nothing is ever changed or taken away: triggers refuse it. On SQLite they have no row numbers, by which
 `INSERT OR REPLACE` could put a row of another key in the place of one that is there without any trigger seeing it."""

@@ -15,7 +15,7 @@ depends_on = None
 
 NAME = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.String(), "sqlite")
-APPEND_ONLY = ("events", "transfers", "resolutions")
+APPEND_ONLY = ("events", "transfers", "resolutions", "commands")
 
 
 def upgrade() -> None:
@@ -64,6 +64,7 @@ def _refuse_changes_on_sqlite() -> None:
         "events": ("user_id", "stream", "seq"),
         "transfers": ("user_id", "stream", "seq", "leg"),
         "resolutions": ("user_id", "transaction_id"),
+        "commands": ("user_id", "operation", "key"),
     }.items():
         same = " AND ".join(f"{key} = NEW.{key}" for key in keys)
         op.execute(
@@ -170,6 +171,14 @@ def _tables() -> None:
         ["meter"],
         unique=False,
         postgresql_where=sa.text("meter IS NOT NULL"),
+    )
+    op.create_index(
+        "transactions_leased",
+        "transactions",
+        ["lease_until"],
+        unique=False,
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
     )
     op.create_index(
         "transactions_due",

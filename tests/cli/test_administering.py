@@ -1,0 +1,82 @@
+"""config and db."""
+
+import sqlite3
+
+import pytest
+
+from tests.cli.console import Console
+
+
+def test_config_shows_what_is_in_force_without_secrets(
+    billvend: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_INTERVAL", "7")
+    monkeypatch.setenv("PAYSTACK_SECRET_KEY", "sk_live_hunter2")
+    arguments = ("config", "--database-url", "postgresql://ada:hunter2@db.example/shop")
+    shown = billvend.json(*arguments)
+    assert shown["SWEEP_INTERVAL"] == 7
+    assert shown["DATABASE_URL"] == "postgresql://ada:***@db.example/shop"
+    assert shown["PAYSTACK_SECRET_KEY"] == "***"
+    told = billvend(*arguments).out
+    assert "hunter2" not in str(shown) + told
+    assert "SWEEP_INTERVAL" in told
+
+
+def test_config_reads_the_folder_s_settings(billvend: Console) -> None:
+    (billvend.folder / ".env").write_text("QUEUE_CONCURRENCY=3\n")
+    assert billvend.json("config")["QUEUE_CONCURRENCY"] == 3
+
+
+def test_db_makes_the_tables_once(billvend: Console) -> None:
+    assert billvend.json("db", "current") == {"current": None, "needed": "0001", "upToDate": False}
+    assert "There are no tables" in billvend("db", "current").out
+    assert billvend.json("db", "upgrade") == {"before": None, "current": "0001"}
+    assert billvend.json("db", "upgrade") == {"before": "0001", "current": "0001"}
+    assert billvend.json("db", "current") == {"current": "0001", "needed": "0001", "upToDate": True}
+    assert "already" in billvend("db", "upgrade").out
+
+
+def test_db_on_postgresql(billvend: Console, postgres_url: str) -> None:
+    there = ("--database-url", postgres_url)
+    refused = billvend.json("balance", "ada", *there, status=2)
+    assert "billvend db upgrade" in refused["error"]["message"]
+    assert billvend.json("db", "current", *there)["current"] is None
+    assert billvend.json("db", "upgrade", *there)["before"] is None
+    assert billvend.json("db", "current", *there)["upToDate"] is True
+    assert len(billvend.json("db", "seed", *there)["items"]) == 9
+    assert billvend.json("balance", "ada", *there)["balance"] == "16500.00"
+    assert billvend.json("audit", *there)["ok"] is True
+
+
+def test_seed_is_safe_to_run_twice(billvend: Console) -> None:
+    first = billvend.json("db", "seed")["items"]
+    again = billvend.json("db", "seed")["items"]
+    assert [t["transactionId"] for t in again] == [t["transactionId"] for t in first]
+    assert sorted(t["status"] for t in first) == [
+        *["completed"] * 5,
+        *["in_doubt"] * 2,
+        "pending",
+        "reversed",
+    ]
+    assert billvend.json("balance", "ada")["balance"] == "16500.00"
+    assert "On the books" in billvend("db", "seed").out
+
+
+def test_seed_is_refused_in_production(billvend: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("BILL_PROVIDER", "vtpass")
+    refused = billvend.json("db", "seed", status=2)
+    assert "examples belong in a test database" in refused["error"]["message"]
+    assert list(billvend.folder.iterdir()) == []
+
+
+def test_seed_is_refused_on_books_of_real_money(billvend: Console) -> None:
+    assert billvend("db", "upgrade").status == 0
+    books = sqlite3.connect(billvend.folder / "billvend.db")
+    with books:
+        books.execute("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+    books.close()
+    refused = billvend.json("db", "seed", status=2)
+    assert "live money" in refused["error"]["message"]
+    assert billvend.json("payments")["items"] == []
+    assert billvend("balance", "ada").status == 3

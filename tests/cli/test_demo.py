@@ -1,0 +1,60 @@
+"""The demo: the story that it tells, where, and that it leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.console import Console, run
+
+
+def test_the_whole_story(billvend: Console) -> None:
+    told = billvend("demo")
+    assert (told.status, told.err) == (0, "")
+    for words in (
+        "Money comes in",
+        "Token ",
+        "Proof: declined",
+        "it is in doubt",
+        "confirmed by asking",
+        "a likely double click",
+        "paid once",
+        "less than NGN 90,000.00",
+        "4 sold. Here: 4 completed.",
+    ):
+        assert words in told.out
+    assert told.out.splitlines()[-1].strip() == "All agrees: nothing lost, nothing bought twice."
+    assert list(billvend.folder.iterdir()) == []
+
+
+def test_from_anywhere_and_whatever_is_set(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / ".env").write_text("BILL_PROVIDER=vtpass\nNONSENSE=1\n")
+    folder.chmod(0o555)
+    done = run(
+        folder,
+        "demo",
+        "--json",
+        APP_ENV="production",
+        DATABASE_URL="postgresql://nowhere/x",
+        BILL_PROVIDER_X="1",
+    )
+    folder.chmod(0o755)
+    assert (done.status, done.err) == (0, "")
+    assert done.document["ok"] is True
+    assert done.document["sandbox"] == {"vended": 4, "completedHere": 4}
+    assert done.document["audit"]["differences"] == []
+    assert [step["title"] for step in done.document["steps"]][0] == "Money comes in"
+    assert [path.name for path in folder.iterdir()] == [".env"]
+
+
+def test_on_a_database_of_one_s_own_it_must_be_empty(funded: Console) -> None:
+    assert funded.pay("12345678901").status == 0
+    refused = funded.json("demo", "--database-url", "sqlite:///billvend.db", status=2)
+    assert "plays on an empty one" in refused["error"]["message"]
+    assert funded.json("balance", "ada")["balance"] == "4500.00"
+
+
+@pytest.mark.integration
+def test_on_postgresql(billvend: Console, postgres_url: str) -> None:
+    assert billvend.json("demo", "--database-url", postgres_url)["ok"] is True

@@ -1,0 +1,81 @@
+"""What a person at a terminal sees: a real one, played by a pseudo-terminal."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.console import PROGRAM, Console, environment
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
+
+
+def on_a_terminal(folder: Path, *arguments: str, columns: int = 100, **settings: str) -> tuple[int, str]:
+    """The exit status, and all that came to the screen."""
+    ours, theirs = os.openpty()
+    look = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **settings}
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        cwd=folder,
+        env=environment(**look),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        screen = b""
+        while piece := _read(ours):
+            screen += piece
+    os.close(ours)
+    return process.returncode, screen.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # Linux's way of saying that nobody writes any more
+        return b""
+
+
+def test_a_payment_is_followed_live(funded: Console) -> None:
+    status, screen = on_a_terminal(
+        funded.folder, "pay", "ada", "500", "--meter", "600000000003", "--biller", "EKEDC", "--wait", "1"
+    )
+    assert status == 7
+    assert "\x1b[?25l" in screen  # the cursor is hidden while a line moves,
+    assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")  # and comes back
+    assert "We are confirming with your electricity company." in screen
+    assert "Next check at" in screen
+    assert "\x1b[1;33m" in screen  # in doubt is yellow
+
+
+@pytest.mark.parametrize("columns", [100, 60])
+def test_tables_lose_nothing(funded: Console, columns: int) -> None:
+    (funding,) = funded.json("history", "ada")["items"]
+    status, screen = on_a_terminal(funded.folder, "balance", "ada", columns=columns)
+    assert status == 0
+    if columns == 100:
+        assert funding["transactionId"] in screen
+    pieces = re.findall(r"[0-9a-f-]{4,}", screen)
+    assert funding["transactionId"].replace("-", "")[-12:] in "".join(pieces).replace("-", "")
+
+
+def test_no_colour_where_none_is_wanted(funded: Console) -> None:
+    _, coloured = on_a_terminal(funded.folder, "audit")
+    _, plain = on_a_terminal(funded.folder, "audit", NO_COLOR="1")
+    assert "\x1b[1;32m" in coloured
+    assert "\x1b[1;32m" not in plain
+
+
+def test_an_error_is_one_line_there_too(funded: Console) -> None:
+    status, screen = on_a_terminal(funded.folder, "balance", "nobody")
+    assert (status, screen) == (3, "Error: There is no NGN wallet of this user: fund it first.\r\n")
+
+
+def test_a_document_stays_one(funded: Console) -> None:
+    status, screen = on_a_terminal(funded.folder, "balance", "ada", "--json")
+    assert status == 0
+    assert screen.startswith('{\r\n  "userId": "ada"')
+    assert "\x1b" not in screen
