@@ -29,21 +29,28 @@ def open_billvend(database: "str | Settings | None" = None, *, clock: Clock | No
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    clock = clock or _system_clock()
     database_ = open_database(settings)
+    try:
+        return _wired(settings, database_, clock or _system_clock())
+    except BaseException:
+        database_.close()
+        raise
+
+
+def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend:
     from billvend.adapters.storage.books import SqlBooks
     from billvend.adapters.storage.journal import SqlJournal
     from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
 
-    if database_.is_sqlite and current(database_) != HEAD:
-        upgrade(database_)
-    require_head(database_)
+    if database.is_sqlite and current(database) != HEAD:
+        upgrade(database)
+    require_head(database)
     providers = [_provider(account, settings, clock) for account in settings.providers]
     routes = tuple(provider.abilities for provider in providers)
     return Billvend(
         Parts(
-            journal=SqlJournal(database_),
-            books=SqlBooks(database_),
+            journal=SqlJournal(database),
+            books=SqlBooks(database),
             queue=_queue(settings),
             providers={(p.abilities.provider, p.abilities.account): p for p in providers},
             clock=clock,

@@ -83,21 +83,20 @@ class _Lines(logging.Formatter):
             processors += [_flat, renderer]
         else:
             processors.append(structlog.processors.JSONRenderer(default=str))
-        extras = structlog.stdlib.ExtraAdder()
-        return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=[extras])
+        about = structlog.stdlib.ExtraAdder(allow=["context"])
+        return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=[about])
 
 
 def _shaped(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The line of the public interface, without a token in it."""
     record: logging.LogRecord = event.pop("_record")
-    event.pop("_from_structlog", None)
-    message, exception, context = event.pop("event"), event.pop("exception", None), event.pop("context", {})
+    exception = event.pop("exception", None)
     at = datetime.fromtimestamp(record.created, UTC)
     shape = {
         "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
-        "message": masked(message),
-        "context": masked({**event, **context}),
+        "message": masked(event["event"]),
+        "context": masked(event.get("context", {})),
     }
     return shape if exception is None else {**shape, "exception": masked(exception)}
 

@@ -44,7 +44,7 @@ def test_from_anywhere_and_whatever_is_set(tmp_path: Path) -> None:
     assert done.document["ok"] is True
     assert done.document["sandbox"] == {"vended": 4, "completedHere": 4}
     assert done.document["audit"]["differences"] == []
-    assert [step["title"] for step in done.document["steps"]][0] == "Money comes in"
+    assert done.document["steps"][0]["title"] == "Money comes in"
     assert [path.name for path in folder.iterdir()] == [".env"]
 
 

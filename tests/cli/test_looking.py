@@ -59,6 +59,11 @@ def test_history_page_by_page(busy: Console) -> None:
     assert f"--cursor {ids[1]}" in busy("history", "ada", "--limit", "2").out
 
 
+def test_the_largest_page(busy: Console) -> None:
+    assert len(busy.json("history", "ada", "--limit", "500")["items"]) == 5
+    assert busy("history", "ada", "--limit", "501").status == 2
+
+
 def test_history_by_status_and_type(busy: Console) -> None:
     def statuses(*arguments: str) -> list[tuple[str, str]]:
         return [(t["type"], t["status"]) for t in busy.json("history", "ada", *arguments)["items"]]

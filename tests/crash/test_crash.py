@@ -85,6 +85,7 @@ def chosen(trace: list[str]) -> dict[str, list[int]]:
     return {name: sorted({at[0], at[len(at) // 2], at[-1]}) for name, at in found.items()}
 
 
+@pytest.mark.timeout(900)
 def test_whatever_is_killed_wherever_the_books_and_the_provider_agree_in_the_end(
     new_world: Callable[[str], World], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,15 +152,33 @@ in_review           vanished       gone   -      -      -      -      wait a day
 in_review           contradicted   here   -      -      -      -      ask
 in_review           contradicted   gone   -      -      -      -      wait a day
 
-# Decided, not yet given back. Only "not found" can be overtaken by anything but a delivery.
+# Decided, not yet given back: decided once more on all that is known by then. Where it rests on no attempt (cancelled,
+# or never sent in a day) or on an operator, it stands.
 reversing/absent    nothing        -      -      -      -      -      impossible
 reversing/absent    sending        -      -      -      -      -      impossible
+reversing/absent    asking         -      -      -      -      -      wait for the lease
 reversing/absent    delivered      -      -      -      -      -      complete
+reversing/absent    taken-back     -      -      -      -      -      reverse provider_reversed
+reversing/absent    failed         -      -      -      -      -      reverse declined
+reversing/absent    declined       -      -      -      -      -      reverse declined
+reversing/absent    not-sent       -      -      -      -      -      reverse not_sent
+reversing/absent    deferred       -      -      -      -      -      reverse not_executed
+reversing/absent    misconfigured  -      -      -      -      -      reverse not_executed
+reversing/absent    (unproven)     -      -      -      -      -      review
 reversing/absent    absent         here   -      -      -      -      reverse not_found
 reversing/absent    absent         gone   -      -      -      -      review
-reversing/absent    (overtaken)    -      -      -      -      -      review
+reversing/proven    nothing        -      -      -      -      -      reverse as decided
+reversing/proven    sending        -      -      -      -      -      wait for the lease
+reversing/proven    asking         -      -      -      -      -      wait for the lease
 reversing/proven    delivered      -      -      -      -      -      complete
-reversing/proven    (undelivered)  -      -      -      -      -      reverse as decided
+reversing/proven    taken-back     -      -      -      -      -      reverse provider_reversed
+reversing/proven    failed         -      -      -      -      -      reverse declined
+reversing/proven    declined       -      -      -      -      -      reverse declined
+reversing/proven    not-sent       -      -      -      -      -      reverse not_sent
+reversing/proven    deferred       -      -      -      -      -      reverse not_executed
+reversing/proven    misconfigured  -      -      -      -      -      reverse not_executed
+reversing/proven    (unproven)     -      -      -      -      -      review
+reversing/proven    absent         -      -      -      -      -      review
 
 completed           -              -      -      -      -      -      rest
 reversed/absent     nothing        -      -      -      -      -      impossible
@@ -194,8 +212,7 @@ DOUBTFUL = {"asking", "failed", "silent", "once", "absent", "known", "vanished",
 GROUPS: Mapping[str, set[str]] = {
     "(any-attempt)": set(DIMENSIONS[1]) - {"nothing"},
     "(doubtful)": DOUBTFUL,
-    "(overtaken)": set(DIMENSIONS[1]) - {"nothing", "sending", "delivered", "absent"},
-    "(undelivered)": set(DIMENSIONS[1]) - {"delivered"},
+    "(unproven)": {"silent", "once", "known", "vanished", "contradicted"},
     "(all-the-rest)": set(DIMENSIONS[1]) - {"nothing", "delivered"},
 }
 
@@ -348,7 +365,7 @@ def told(step: Step, payment: Payment) -> str:
         case Complete():
             return "complete"
         case Reverse(proof):
-            decided = payment.status is Status.REVERSING and proof is not Proof.NOT_FOUND
+            decided = payment.status is Status.REVERSING and not payment.attempts
             return "reverse as decided" if decided and proof is payment.proof else f"reverse {proof}"
         case SendNew(route):
             return f"send {route.provider}"
@@ -425,6 +442,13 @@ def test_the_gaps_before_a_request_is_sent_again(answered: Sequence[Answer], gap
 
 
 SCHEDULE = (20, 60, 120, 300, 600, 1200, 2400, 3600, 3600, 3600)
+
+
+def test_what_is_not_set_is_as_the_settings_say() -> None:
+    policy = Policy(())
+    assert policy.requery_schedule_seconds == SCHEDULE[:8]
+    assert (policy.not_found_spacing_seconds, policy.review_after_seconds) == (60, 7200)
+    assert (policy.pending_limit_seconds, policy.lease_seconds, policy.timeout_seconds) == (86400, 60, 30)
 
 
 @pytest.mark.parametrize("asked_before", range(len(SCHEDULE)))

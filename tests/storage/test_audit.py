@@ -110,9 +110,11 @@ EVENTS_CHANGED = {
         "ada wallet:KES: wallets: a row without an event",
     ),
     "hashes swapped": (
-        "UPDATE events SET hash = (SELECT other.hash FROM events other WHERE other.user_id = 'ada'"
-        " AND other.stream = 'wallet:NGN' AND other.seq = 3 - events.seq)"
-        " WHERE user_id = 'ada' AND stream = 'wallet:NGN' AND seq IN (1, 2)",
+        (
+            "UPDATE events SET hash = (SELECT other.hash FROM events other WHERE other.user_id = 'ada'"
+            " AND other.stream = 'wallet:NGN' AND other.seq = 3 - events.seq)"
+            " WHERE user_id = 'ada' AND stream = 'wallet:NGN' AND seq IN (1, 2)"
+        ),
         "event 1 was changed",
     ),
     "a chain of its own": (
@@ -129,8 +131,10 @@ ROWS_CHANGED = {
     ),
     "a wallet missing": ("DELETE FROM wallets WHERE currency = 'KES'", "wallets: 0 rows"),
     "a wallet too many": (
-        "INSERT INTO wallets SELECT 'cleo', currency, balance_minor, seq, hash, updated_at FROM wallets"
-        " WHERE user_id = 'ben'",
+        (
+            "INSERT INTO wallets SELECT 'cleo', currency, balance_minor, seq, hash, updated_at FROM wallets"
+            " WHERE user_id = 'ben'"
+        ),
         "cleo wallet:NGN: wallets: a row without an event",
     ),
     "a transfer missing": (
@@ -142,21 +146,27 @@ ROWS_CHANGED = {
         "transfer None where the events say",
     ),
     "a transfer too many": (
-        f"INSERT INTO transfers ({TRANSFER}) SELECT user_id, stream, 4, 7, transaction_id, source, target,"
-        f" 5, currency, at FROM transfers WHERE stream = {SOLD} AND leg = 0",
+        (
+            f"INSERT INTO transfers ({TRANSFER}) SELECT user_id, stream, 4, 7, transaction_id, source, target,"
+            f" 5, currency, at FROM transfers WHERE stream = {SOLD} AND leg = 0"
+        ),
         "transfer 4.7 that no event makes",
     ),
     "transfers of nobody": (
-        f"INSERT INTO transfers ({TRANSFER}) SELECT 'zoe', stream, seq, leg, transaction_id, source, target,"
-        f" 5, currency, at FROM transfers WHERE {FUNDING}",
+        (
+            f"INSERT INTO transfers ({TRANSFER}) SELECT 'zoe', stream, seq, leg, transaction_id, source, target,"
+            f" 5, currency, at FROM transfers WHERE {FUNDING}"
+        ),
         "zoe wallet:NGN: transfers: a row without an event",
     ),
     "a funding missing": ("DELETE FROM transactions WHERE key = 'fund-1'", "ada wallet:NGN: transactions"),
     "the last funding missing": ("DELETE FROM transactions WHERE key = 'fund-4'", "transactions: 0 rows"),
     "a funding too many": (
-        "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
-        " reference, seq) SELECT 'ada', 'x', type, status, 5, currency, created_at, updated_at, 'x', 99 FROM transactions"
-        " WHERE key = 'fund-1'",
+        (
+            "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
+            " reference, seq) SELECT 'ada', 'x', type, status, 5, currency, created_at, updated_at, 'x', 99 FROM transactions"
+            " WHERE key = 'fund-1'"
+        ),
         "transactions: funding x that no event makes",
     ),
     "a funding of nobody": (
@@ -169,15 +179,19 @@ ROWS_CHANGED = {
     ),
     "a payment's row missing": ("DELETE FROM transactions WHERE key = 'sold'", "transactions: 0 rows"),
     "a payment's row of nobody": (
-        "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
-        " meter, seq) SELECT user_id, 'x', type, status, 5, currency, created_at, updated_at, meter, seq"
-        " FROM transactions WHERE key = 'sold'",
+        (
+            "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
+            " meter, seq) SELECT user_id, 'x', type, status, 5, currency, created_at, updated_at, meter, seq"
+            " FROM transactions WHERE key = 'sold'"
+        ),
         "ada x: transactions: a row without an event",
     ),
     "an attempt missing": (f"DELETE FROM attempts WHERE transaction_id = {SOLD}", "attempts: 0 rows"),
     "an attempt too many": (
-        "INSERT INTO attempts SELECT user_id, transaction_id, 2, 'x', provider, account, started_at, send_before,"
-        f" valid_until, sends, requeries, said FROM attempts WHERE transaction_id = {SOLD}",
+        (
+            "INSERT INTO attempts SELECT user_id, transaction_id, 2, 'x', provider, account, started_at, send_before,"
+            f" valid_until, sends, requeries, said FROM attempts WHERE transaction_id = {SOLD}"
+        ),
         "attempts: 2 rows where the events make 1",
     ),
     "an attempt of nobody": (
@@ -186,8 +200,10 @@ ROWS_CHANGED = {
     ),
     "an end missing": (f"DELETE FROM resolutions WHERE transaction_id = {SOLD}", "resolutions: 0 rows"),
     "an end too many": (
-        f"INSERT INTO resolutions SELECT user_id, {FRESH}, kind, proof, reason, at FROM resolutions"
-        f" WHERE transaction_id = {SOLD}",
+        (
+            f"INSERT INTO resolutions SELECT user_id, {FRESH}, kind, proof, reason, at FROM resolutions"
+            f" WHERE transaction_id = {SOLD}"
+        ),
         "resolutions: 1 rows where the events make 0",
     ),
     "an end of nobody": (
@@ -289,9 +305,11 @@ def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
         for pay, work in dice.sample(open_calls, min(4, len(open_calls))):
             commands.append(till.report(pay, work, dice.choice(ANSWERS)))
         by_id = {pay.transaction_id: pay for pay in pays}
-        for result in till.do(*commands):
-            if isinstance(result, Done) and result.reply.work is not None:
-                open_calls.append((by_id[result.reply.transaction_id], result.reply.work))
+        open_calls += [
+            (by_id[result.reply.transaction_id], result.reply.work)
+            for result in till.do(*commands)
+            if isinstance(result, Done) and result.reply.work is not None
+        ]
     audit = till.audit()
     assert (audit.differences, audit.more) == ([], 0)
     assert audit.events == till.rows("SELECT count(*) FROM events")[0][0]

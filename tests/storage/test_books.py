@@ -1,6 +1,7 @@
 """The contract of the books port: looking things up."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_search_by_each_of_its_fields(till: Till) -> None:
     reference = till.working(one).reference
     till.pass_time(1)
     till.told(two, delivered())
-    for wanted, found in (
+    searches: list[tuple[dict[str, Any], list[Fund | Pay]]] = [
         ({"user_id": "ada"}, [one, ada]),
         ({"user_id": "cleo"}, []),
         ({"kind": "funding"}, [ben, ada]),
@@ -113,7 +114,8 @@ def test_search_by_each_of_its_fields(till: Till) -> None:
         ({"statuses": (Status.COMPLETED,)}, [two, ben, ada]),
         ({"statuses": (Status.PENDING, Status.PROCESSING), "user_id": "ben"}, [keyless]),
         ({"user_id": "ben", "key": "order-1"}, []),
-    ):
+    ]
+    for wanted, found in searches:
         assert ids(till, **wanted) == [command.transaction_id for command in found], wanted
 
 

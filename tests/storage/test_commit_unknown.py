@@ -1,7 +1,7 @@
 """The connection breaks where it hurts most: around COMMIT. Nobody is told "nothing was done" unless that is so."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -155,7 +155,7 @@ def test_a_database_that_is_away_is_said_to_be_and_found_again(far: Far) -> None
     before = far.near.everything()
     far.wire.take_away()
     pay = far.till.pay()
-    asking = [
+    asking: list[Callable[[], object]] = [
         lambda: far.till.do(pay),
         lambda: far.till.do(pay, far.till.fund()),
         lambda: far.till.journal.take_due(far.till.now, 10, 60),

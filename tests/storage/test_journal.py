@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from billvend.domain.abilities import Mode
-from billvend.domain.commands import Claim, Command, Done, Pay, Report, Work
+from billvend.domain.commands import Claim, Command, Done, Fund, Pay, Report, Work
 from billvend.domain.decide import Result
 from billvend.domain.errors import (
     BillvendError,
@@ -368,7 +368,7 @@ def test_a_key_can_not_be_used_for_another_request(till: Till, made: Callable[[T
     till.done(command)
     before = till.everything()
     changed: Command
-    if hasattr(command, "amount"):
+    if isinstance(command, Fund | Pay):
         changed = replace(command, amount=Money(7, "NGN"))
     else:
         changed = replace(command, transaction_id=other.transaction_id)
@@ -418,7 +418,7 @@ def test_a_late_report_of_the_same_call_is_kept_only_where_it_brings_a_delivery(
 def test_a_whole_life_in_one_list(till: Till) -> None:
     fund, pay, doomed = till.fund(minor=1_000), till.pay(minor=600), till.pay(minor=400)
     first_send = Work(1, 1, False, "", "sandbox", "here")
-    commands = [
+    commands: list[Command] = [
         *(fund, pay, doomed),
         *(till.claim(pay), till.report(pay, first_send, delivered()), till.claim(pay), till.cancel(pay)),
         *(till.cancel(doomed), till.claim(doomed)),

@@ -3,13 +3,14 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from billvend.adapters.storage.database import Database
 from billvend.domain.abilities import Mode
 from billvend.domain.commands import Command, Done
-from billvend.domain.outcome import Unknown
+from billvend.domain.outcome import Answer, Unknown
 from billvend.domain.words import Proof, Status
 from tests.storage.rivals import at_once, in_processes, pay_and_claim
 from tests.storage.till import NOTHING_DELIVERED, Till, all_done, delivered, named, open_till
@@ -84,7 +85,7 @@ def test_of_many_claims_one_gets_work(till: Till) -> None:
     till.funded(minor=100_000)
     for _ in range(4):
         pay = till.paid()
-        results = at_once(*((lambda claim=till.claim(pay): till.done(claim)) for _ in range(16)))
+        results = at_once(*(partial(till.done, till.claim(pay)) for _ in range(16)))
         assert sum(done.reply.work is not None for done in results) == 1
     assert till.rows("SELECT count(*), sum(sends) FROM attempts") == [(4, 4)]
     assert till.audit().ok
@@ -164,7 +165,7 @@ def test_lists_in_any_order_over_the_same_wallets(till: Till) -> None:
 
     def worker(seed: int) -> set[str]:
         dice = random.Random(seed)  # noqa: S311
-        answers = [delivered(cost_minor=990), NOTHING_DELIVERED, Unknown("no answer")]
+        answers: list[Answer] = [delivered(cost_minor=990), NOTHING_DELIVERED, Unknown("no answer")]
         seen: set[str] = set()
         for _ in range(6):
             mine: list[Command] = []

@@ -205,8 +205,10 @@ def open_till(url: str, *, name: str = "t", policy: Policy = POLICY) -> Iterator
     database = Database(url)
     if database.is_sqlite:
         upgrade(database)
-    yield Till(database, name=name, policy=policy)
-    database.close()
+    try:
+        yield Till(database, name=name, policy=policy)
+    finally:
+        database.close()
 
 
 LEFT_OPEN = """

@@ -33,7 +33,12 @@ class Kind(StrEnum):
 
 Statuses = Annotated[
     list[Status] | None,
-    typer.Option("--status", help="Only in this status; may be given more than once.", show_default=False),
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help=f"Only in this one: {', '.join(Status)}. May be given more than once.",
+        show_default=False,
+    ),
 ]
 Cursor = Annotated[
     str | None,

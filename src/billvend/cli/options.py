@@ -35,7 +35,7 @@ Key: TypeAlias = Annotated[
     ),
 ]
 Limit: TypeAlias = Annotated[
-    int, typer.Option("--limit", metavar="N", help="At most so many.", min=1, max=1000)
+    int, typer.Option("--limit", metavar="N", help="At most so many.", min=1, max=500)
 ]
 
 

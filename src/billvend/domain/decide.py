@@ -415,7 +415,7 @@ def _follow(file: _File, policy: Policy, now: datetime) -> Step:
                     delivered.token,
                     delivered.units,
                     delivered.receipt,
-                )  # fmt: skip
+                )
             )
             for said in attempt.answers:
                 if (

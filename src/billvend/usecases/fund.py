@@ -1,5 +1,6 @@
 """Fund: money comes into a wallet from outside."""
 
+import re
 from dataclasses import dataclass
 
 from billvend.domain.commands import Fund
@@ -31,9 +32,7 @@ def fund(
     Raises `InvalidInput`; `IdempotencyMismatch` when the key was used for something else; `Unavailable`,
     `OutcomeUnknown`.
     """
-    if not isinstance(source, str) or not (
-        source.isascii() and source.replace("-", "").isalnum() and len(source) <= 32
-    ):
+    if not re.fullmatch("[A-Za-z0-9-]{1,32}", str(source)):
         raise ValidationFailed(
             "The source is not accepted: it must be 1 to 32 letters, digits or hyphens.",
             fields={"source": "must be 1 to 32 letters, digits or hyphens"},

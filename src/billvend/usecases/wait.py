@@ -29,7 +29,8 @@ def wait(
     longer than the timeout. Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`.
     """
     transaction_id = parse_transaction_id(transaction_id)
-    if not isinstance(timeout_seconds, int | float) or not timeout_seconds >= 0:
+    given: object = timeout_seconds  # whatever a door passed on; NaN is not >= 0
+    if not isinstance(given, int | float) or not given >= 0:
         raise ValidationFailed(
             f"The timeout {quoted(timeout_seconds)} is not accepted: it must be seconds, 0 or more.",
             fields={"timeout": "must be seconds, 0 or more"},

@@ -45,8 +45,9 @@ def message(payment: Payment, next_look_at: datetime | None = None, *, now: date
             return "We are buying your electricity. Your money is reserved."
         case Status.IN_DOUBT:
             said = "We are confirming with your electricity company. Your money is reserved."
-            is_ahead = next_look_at is not None and next_look_at > (now or datetime.now(UTC))
-            return f"{said} Next check {next_look_at:%H:%M} UTC." if is_ahead else said
+            if next_look_at is None or next_look_at <= (now or datetime.now(UTC)):
+                return said
+            return f"{said} Next check {next_look_at.astimezone(UTC):%H:%M} UTC."
         case Status.IN_REVIEW:
             return "Your electricity company has not confirmed it, so a person is looking. Your money is reserved."
         case Status.COMPLETED if payment.vend_type is VendType.POSTPAID:
@@ -66,9 +67,10 @@ def at_words(at: datetime, now: datetime) -> str:
     left = at - now
     if left <= timedelta(0):
         return "now"
+    at = at.astimezone(UTC)
     far = f" on {at:%d %B}" if left >= timedelta(days=1) else ""
     near = f" (in {left.total_seconds():.0f} s)" if left < timedelta(minutes=10) else ""
-    return f"at {at.astimezone(UTC):%H:%M:%S} UTC{far}{near}"
+    return f"at {at:%H:%M:%S} UTC{far}{near}"
 
 
 def grouped(token: str) -> str:

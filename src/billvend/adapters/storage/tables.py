@@ -240,6 +240,7 @@ commands = Table(
     Column("reply", Text, nullable=False),
     Column("at", INSTANT, nullable=False),
     PrimaryKeyConstraint("user_id", "operation", "key"),
+    sqlite_with_rowid=False,
 )
 
 stamp = Table(

@@ -85,6 +85,7 @@ def _tables() -> None:
         sa.Column("reply", sa.Text(), nullable=False),
         sa.Column("at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "operation", "key"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "events",
@@ -239,7 +240,9 @@ def _tables() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("at", INSTANT, nullable=False),
         sa.CheckConstraint(
-            "(kind = 'completed' AND proof IS NULL) OR (kind = 'reversed' AND proof IS NOT NULL AND proof IN ('declined', 'not_sent', 'not_executed', 'not_found', 'provider_reversed', 'operator'))",
+            "(kind = 'completed' AND proof IS NULL)"
+            " OR (kind = 'reversed' AND proof IS NOT NULL AND proof IN"
+            " ('declined', 'not_sent', 'not_executed', 'not_found', 'provider_reversed', 'operator'))",
             name="reversal_has_proof",
         ),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,136 @@
+"""The shape of a log line, and that no token is in one."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from billvend.logs import logging_to_stderr, masked
+
+TOKEN = "12345678901234567890"
+ID = "12345678-1234-7123-8123-456789012345"
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    context = {"userId": "adé", "transactionId": ID, "amount": "500.00", "provider": "EKEDC"}
+    with logging_to_stderr("info"):
+        logging.getLogger("billvend.payments").info("Bill payment completed", extra={"context": context})
+    (line,) = logged(capsys)
+    assert list(line) == ["timestamp", "level", "message", "context"]
+    assert line["timestamp"].endswith("Z")
+    assert (line["level"], line["message"], line["context"]) == ("info", "Bill payment completed", context)
+
+
+def test_what_a_line_is_about_cannot_overwrite_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr("info"):
+        logging.getLogger("billvend").warning("real", extra={"context": {"message": "fake", "level": "info"}})
+    (line,) = logged(capsys)
+    assert (line["level"], line["message"]) == ("warning", "real")
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_levels(capsys: pytest.CaptureFixture[str], level: str, heard: int) -> None:
+    with logging_to_stderr(level):
+        ours = logging.getLogger("billvend.worker")
+        for say in (ours.debug, ours.info, ours.warning, ours.error):
+            say("x")
+        logging.getLogger("somebody.else").info("x")
+    assert len(logged(capsys)) == heard
+
+
+def test_afterwards_all_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    before = (
+        logging.getLogger("billvend").level,
+        logging.getLogger().level,
+        list(logging.getLogger().handlers),
+    )
+    with logging_to_stderr("debug"):
+        pass
+    assert before == (
+        logging.getLogger("billvend").level,
+        logging.getLogger().level,
+        list(logging.getLogger().handlers),
+    )
+    logging.getLogger("billvend").debug("x")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_failure_says_where_in_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr("error"):
+        try:
+            raise ValueError(f"token {TOKEN}")
+        except ValueError:
+            logging.getLogger("billvend").exception("It failed with %s", TOKEN)
+    (line,) = logged(capsys)
+    assert "ValueError" in line["exception"]
+    assert TOKEN not in str(line)
+
+
+def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr("info", "console"):
+        logging.getLogger("billvend").info(
+            "Wallet funded", extra={"context": {"userId": "ada", "token": TOKEN}}
+        )
+    said = capsys.readouterr().err
+    assert "Wallet funded" in said
+    assert "userId=ada" in said
+    assert TOKEN not in said
+    assert "\x1b" not in said
+
+
+def test_a_terminal_gets_the_form_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    with logging_to_stderr("info"):
+        logging.getLogger("billvend").info("Hello")
+    with logging_to_stderr("info", "json"):
+        logging.getLogger("billvend").info("Hello")
+    coloured, plain = screen.getvalue().splitlines()
+    assert coloured.startswith("\x1b")
+    assert json.loads(plain)["message"] == "Hello"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOKEN,
+        "1234-5678-9012-3456-7890",
+        "1234 5678 9012 3456 7890",
+        f"token {TOKEN} arrived",
+        f"({TOKEN})",
+        f"x={TOKEN}.",
+    ],
+)
+def test_tokens_are_hidden(text: str) -> None:
+    assert "***" in masked(text)
+    assert "7890" not in masked(text)
+
+
+@pytest.mark.parametrize(
+    "text", [ID, "1234567890123456", "20261122OPJNFYRR35VAZI2QXUF2S7ME", "123456789012345678901", "500.00"]
+)
+def test_what_is_no_token_is_shown(text: str) -> None:
+    assert masked(text) == text
+
+
+def test_tokens_are_hidden_by_their_names_too() -> None:
+    found = masked(
+        {"token": "12-odd", "kct1": "x", "list": [{"Token": "y"}, TOKEN], "amount": 5, "keyToken": None}
+    )
+    assert found == {
+        "token": "***",
+        "kct1": "***",
+        "list": [{"Token": "***"}, "***"],
+        "amount": 5,
+        "keyToken": None,
+    }

@@ -1,0 +1,204 @@
+"""What the doors show of a payment: its words and its document at each status."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import cast
+
+import pytest
+
+from billvend.cli.output import Facts, Table
+from billvend.cli.screens import outcome, payment_screen
+from billvend.domain import outcome as answers
+from billvend.domain.events import (
+    EVENT_TYPES,
+    Event,
+    IncidentRaised,
+    PaymentCompleted,
+    PaymentReversed,
+    ReversalDecided,
+)
+from billvend.domain.money import Money
+from billvend.domain.payment import Attempt, Payment, Requery, Send
+from billvend.domain.words import IncidentKind, Proof, Status, VendType
+from billvend.views import (
+    answer_words,
+    at_words,
+    event_words,
+    grouped,
+    message,
+    payment_document,
+    tokens_to_type,
+    when,
+)
+
+AT = datetime(2026, 11, 22, 12, 0, 5, 987_654, tzinfo=UTC)
+TOKEN = "12345678901234567890"
+PAYMENT = Payment(
+    "ada", "tx-1", Money(50_000, "NGN"), "12345678901", "EKEDC", VendType.PREPAID, None, "order-1", Status.PENDING,
+    accepted_at=AT, updated_at=AT,
+)  # fmt: skip
+
+
+def payment(
+    status: Status, *, proof: Proof = Proof.DECLINED, vend_type: VendType = VendType.PREPAID
+) -> Payment:
+    stands = replace(PAYMENT, status=status, vend_type=vend_type)
+    match status:
+        case Status.COMPLETED:
+            token = TOKEN if vend_type is VendType.PREPAID else None
+            sold = PaymentCompleted(1, "sandbox", 50_000, 49_250, token, "2.22", {"receiptNumber": "R1"})
+            return replace(stands, completed=sold, ended_at=AT)
+        case Status.REVERSING:
+            return replace(stands, reversal=ReversalDecided(proof, "no such meter", 1))
+        case Status.REVERSED:
+            return replace(stands, reversal=PaymentReversed(proof, "no such meter", 50_000), ended_at=AT)
+        case _:
+            return stands
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_customer_always_hears_where_the_money_is(status: Status) -> None:
+    said = message(payment(status))
+    ends = {
+        Status.COMPLETED: "is paid",
+        Status.REVERSED: "money is back",
+        Status.REVERSING: "on its way back",
+    }
+    assert ends.get(status, "Your money is reserved") in said
+    assert TOKEN not in said
+
+
+@pytest.mark.parametrize("proof", Proof)
+def test_only_the_provider_s_own_no_is_given_as_a_reason(proof: Proof) -> None:
+    said = message(payment(Status.REVERSED, proof=proof))
+    assert ("no such meter" in said) == (proof is Proof.DECLINED)
+
+
+def test_the_next_check_is_told_while_it_lies_ahead() -> None:
+    doubtful = payment(Status.IN_DOUBT)
+    at = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
+    assert message(doubtful, at, now=at - timedelta(seconds=1)).endswith("Next check 14:05 UTC.")
+    assert "Next check" not in message(doubtful, at, now=at)
+    lagos = at.astimezone(timezone(timedelta(hours=1)))
+    assert message(doubtful, lagos, now=AT).endswith("Next check 14:05 UTC.")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (timedelta(seconds=-1), "now"),
+        (timedelta(seconds=18), "at 12:00:23 UTC (in 18 s)"),
+        (timedelta(hours=2), "at 14:00:05 UTC"),
+        (timedelta(days=2), "at 12:00:05 UTC on 24 November"),
+    ],
+)
+def test_moments_to_come(ahead: timedelta, said: str) -> None:
+    assert at_words(AT + ahead, AT) == said
+
+
+def test_tokens_in_the_order_in_which_they_are_typed() -> None:
+    sold = PaymentCompleted(
+        1, "vtpass", 50_000, None, TOKEN, "2.22", {"Kct2": "2" * 20, "kct1": "1" * 20, "tax": "1"}
+    )
+    assert list(tokens_to_type(replace(PAYMENT, status=Status.COMPLETED, completed=sold))) == [
+        ("Key change token 1", "1111-1111-1111-1111-1111"),
+        ("Key change token 2", "2222-2222-2222-2222-2222"),
+        ("Token", "1234-5678-9012-3456-7890"),
+    ]
+    assert list(tokens_to_type(PAYMENT)) == []
+    facts = next(
+        block for block in outcome(replace(PAYMENT, completed=sold), None) if isinstance(block, Facts)
+    )
+    assert [name for name, _ in facts.rows][:4] == [
+        "Key change token 1",
+        "Key change token 2",
+        "Token",
+        "Units",
+    ]
+    assert "Kct2" not in dict(facts.rows)
+
+
+@pytest.mark.parametrize("odd", ["123", "1234567890123456789x", ""])
+def test_what_is_no_token_is_not_grouped(odd: str) -> None:
+    assert grouped(odd) == odd
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (AT, "2026-11-22T12:00:05.987Z"),
+        (AT.astimezone(timezone(timedelta(hours=1))), "2026-11-22T12:00:05.987Z"),
+        (AT.replace(microsecond=0), "2026-11-22T12:00:05.000Z"),
+        (None, None),
+    ],
+)
+def test_times(at: datetime | None, written: str | None) -> None:
+    assert when(at) == written
+
+
+def all_answers() -> Sequence[answers.Answer]:
+    return [
+        answers.Delivered(TOKEN, "2.22", provider_reference="P1"),
+        answers.Declined("no", "016"),
+        answers.Declined("no", taken_back=True),
+        answers.NotSent("refused"),
+        answers.Deferred("later", 30),
+        answers.Misconfigured("float", "low"),
+        answers.Unknown("no answer"),
+        answers.Pending("working"),
+        answers.NotFound("who?"),
+    ]
+
+
+@pytest.mark.parametrize("answer", all_answers(), ids=lambda answer: type(answer).__name__)
+def test_answers_in_words_and_in_the_document(answer: answers.Answer) -> None:
+    send = Send(1, AT, AT, AT, AT, answer, AT)
+    attempt = Attempt(
+        1, "REF", "sandbox", "account", AT, None, (send,), (Requery(1, AT, AT, 20, answer, AT),)
+    )
+    document = payment_document(replace(PAYMENT, attempts=(attempt,)), [])
+    (shown,) = cast(list[dict[str, list[dict[str, dict[str, object]]]]], document["attempts"])
+    said = shown["sends"][0]["answer"]
+    assert said == shown["requeries"][0]["answer"]
+    assert said["text"] == answer_words(answer)
+    assert TOKEN not in answer_words(answer)
+    assert all("_" not in name for name in said)
+
+
+def test_every_event_has_words() -> None:
+    samples: list[Event] = [
+        IncidentRaised(IncidentKind.ANOTHER_TOKEN, 1, "sandbox", 0, f"token {TOKEN}"),
+        PaymentCompleted(1, "sandbox", 50_000, None, TOKEN, None),
+        PaymentReversed(Proof.OPERATOR, "said so", 1),
+    ]
+    assert all(TOKEN not in event_words(sample) for sample in samples)
+    assert all(type(sample).__name__ in EVENT_TYPES for sample in samples)
+    assert all(event_words(sample) != type(sample).__name__ for sample in samples)
+
+
+def test_incidents_and_lost_sends_are_shown() -> None:
+    lost = Attempt(1, "REF", "sandbox", "account", AT, AT, (Send(1, AT, AT, AT, AT, lost=True),))
+    incident = IncidentRaised(
+        IncidentKind.DELIVERED_AFTER_REVERSAL, 1, "sandbox", 49_250, f"token {TOKEN} arrived"
+    )
+    stands = replace(payment(Status.REVERSED, proof=Proof.NOT_FOUND), attempts=(lost,), incidents=(incident,))
+    document = payment_document(stands, [])
+    assert document["incidents"] == [
+        {
+            "kind": "delivered_after_reversal",
+            "attempt": 1,
+            "provider": "sandbox",
+            "amount": "492.50",
+            "detail": f"token {TOKEN} arrived",
+        }
+    ]
+    assert document["reversal"] == {
+        "proof": "not_found",
+        "reason": "no such meter",
+        "at": "2026-11-22T12:00:05.987Z",
+    }
+    blocks = list(payment_screen(stands, [], None))
+    assert any(
+        isinstance(block, Table) and "lost: it may have been sold" in block.rows[0] for block in blocks
+    )
