@@ -122,12 +122,13 @@ class Billvend:
     def work(self, *, threads: int, stop: threading.Event) -> None:
         """Handle what the queue brings until `stop` is set; then finish what is in hand, and return."""
         handlers: dict[QueueName, Callable[[Hint], None]] = {
-            QueueName.PAYMENTS: self._settle,
-            QueueName.REVERSALS: self._settle,
+            QueueName.PAYMENTS: self.settle,
+            QueueName.REVERSALS: self.settle,
         }
         self._parts.queue.consume(handlers, threads=threads, stop=stop)
 
-    def _settle(self, hint: Hint) -> None:
+    def settle(self, hint: Hint) -> None:
+        """Do what is due on one payment, as a worker would; nothing, if nothing is or somebody else is at it."""
         settle(self._parts, hint)
 
     # --- looking up ---------------------------------------------------------------------------------------------------

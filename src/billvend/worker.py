@@ -6,12 +6,13 @@ Any number of them may run, anywhere. One that is killed loses nothing: its clai
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from billvend.domain.errors import BillvendError
 from billvend.library import Billvend
+from billvend.ports.queue import Hint
 from billvend.usecases.sweep import MOST_A_PASS
 
 SOON_SECONDS = 0.25
@@ -55,7 +56,8 @@ def sweep_often(bv: Billvend, interval_seconds: float, stop: threading.Event) ->
             is_away = False
             if swept.due:
                 logger.info("Swept", extra={"context": {"due": swept.due, "enqueued": swept.enqueued}})
-            if swept.enqueued < swept.due:
+            if swept.left:  # the queue is away, and that must stop no payment
+                do_it_here(bv, swept.left, stop)
                 pause_seconds = min(retry_seconds, interval_seconds)
                 retry_seconds = min(retry_seconds * 2, interval_seconds)
             else:
@@ -63,6 +65,23 @@ def sweep_often(bv: Billvend, interval_seconds: float, stop: threading.Event) ->
                 if swept.due == MOST_A_PASS:  # there is more
                     pause_seconds = 0.0
         stop.wait(pause_seconds)
+
+
+def do_it_here(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) -> None:
+    """Settle payments without the queue's help, one after the other, until `stop` is set."""
+    for hint in hints:
+        if stop.is_set():
+            return
+        try:
+            bv.settle(hint)
+        except Exception as error:
+            expected = isinstance(error, BillvendError)
+            logger.warning(
+                "A payment could not be worked, and will be tried again: %s",
+                error,
+                exc_info=not expected,
+                extra={"context": {"transactionId": hint.transaction_id}},
+            )
 
 
 class _Stopping:

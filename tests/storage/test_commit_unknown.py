@@ -190,6 +190,15 @@ def test_a_reading_that_breaks_off(far: Far) -> None:
     assert far.till.books.backlog(far.till.now).due == 0
 
 
+def test_an_audit_that_breaks_off_finds_no_differences_but_says_so(far: Far) -> None:
+    """Long after its first rows were read."""
+    far.till.do(*(far.till.fund("ben", 1) for _ in range(1_200)))
+    far.wire.cut_at(b"FETCH FORWARD", time=12)
+    with pytest.raises(Unavailable, match="does not answer"):
+        far.till.audit()
+    assert far.till.audit().ok
+
+
 def test_callers_who_repeat_until_it_is_done_pay_once_each(far: Far) -> None:
     far.till.done(far.till.fund(minor=1_000_000))
     far.wire.cut(*islice(cycle(["pass", "after", "pass", "pass", "before"]), 120))

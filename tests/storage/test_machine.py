@@ -4,7 +4,7 @@ up. In the end a provider that keeps its word can finish every payment."""
 import shutil
 import tempfile
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import hypothesis
@@ -35,6 +35,7 @@ from tests.storage.till import ANSWERS, NOTHING_DELIVERED, Till, delivered, empt
 USERS = ["ada", "Émile"]
 TWO_PROVIDERS = Policy(routes=(route("sandbox"), route("backup")))
 STEPS_OF_DEFAULT = 50
+MOST_PAYMENTS = 6
 MOST_ROUNDS = 60
 """In which every payment ends, once the provider answers clearly."""
 
@@ -58,13 +59,18 @@ class History(RuleBasedStateMachine):
         """The same books each time within one history."""
         raise NotImplementedError
 
-    @initialize()
-    def open_the_till(self) -> None:
+    @initialize(target=payments, minors=st.lists(amounts, min_size=1, max_size=4))
+    def open_the_till(self, minors: list[int]) -> object:
         self.new_books()
         self.till = Till(self.open_books(), policy=TWO_PROVIDERS)
         self.funded: Counter[str] = Counter()
         self.done: list[tuple[Command, Reply]] = []
         self.last_seen: dict[str, Status] = {}
+        for user in USERS:
+            self.fund(user, 10_000)
+        pays = [self.till.pay(USERS[0], minor) for minor in minors]
+        self.give(*pays)
+        return multiple(*pays)
 
     def give(self, *commands: Command) -> list[Done | None]:
         """What was done; None for what was refused."""
@@ -103,9 +109,10 @@ class History(RuleBasedStateMachine):
         (done,) = self.give(pay)
         return multiple() if done is None else pay
 
-    @rule(pay=payments)
-    def cancel(self, pay: Pay) -> None:
-        self.give(self.till.cancel(pay))
+    @rule(pay=payments, sure=st.sampled_from([True, False, False]))
+    def cancel(self, pay: Pay, *, sure: bool) -> None:
+        if sure:
+            self.give(self.till.cancel(pay))
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
@@ -121,6 +128,20 @@ class History(RuleBasedStateMachine):
         pay, work = call
         (done,) = self.give(self.till.report(pay, work, answer))
         assert done is not None
+
+    @rule(target=calls, pay=payments, said=st.lists(answers, min_size=1, max_size=4))
+    def work(self, pay: Pay, said: list[Answer]) -> object:
+        """As a worker does to whom nothing happens: whenever the payment is due, for a while."""
+        calls: list[tuple[Pay, Work]] = []
+        for answer in said:
+            (done,) = self.give(self.till.claim(pay))
+            assert done is not None
+            if done.reply.work is not None:
+                calls.append((pay, done.reply.work))
+                self.report(calls[-1], answer)
+            elif done.reply.next_at is not None:
+                self.till.now = max(self.till.now, done.reply.next_at)
+        return multiple(*calls)
 
     @rule(target=calls, limit=st.integers(1, 5))
     def sweep(self, limit: int) -> object:
@@ -229,6 +250,11 @@ class History(RuleBasedStateMachine):
         )
         assert forgotten == []
 
+    def _next_due(self) -> datetime | None:
+        with self.till.database.reading() as connection:
+            found: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_at)))
+        return found
+
     def _payments(self, user: str) -> list[Payment]:
         found = self.till.books.search(Search(user_id=user, kind="payment", limit=1_000))
         return [payment for payment in found if isinstance(payment, Payment)]
@@ -247,9 +273,8 @@ class History(RuleBasedStateMachine):
         for round_ in range(MOST_ROUNDS):
             if all(payment.status in ENDED for user in USERS for payment in self._payments(user)):
                 break
-            with self.till.database.reading() as connection:
-                next_at = connection.scalar(sa.select(sa.func.min(transactions.c.next_at)))
-            self.till.now = max(self.till.now + timedelta(seconds=60 * round_), next_at)
+            some_time_later = self.till.now + timedelta(seconds=60 * round_)
+            self.till.now = max(some_time_later, self._next_due() or some_time_later)
             for due in self.till.journal.take_due(self.till.now, 1_000, 0):
                 (done,) = self.give(self.till.claim_due(due))
                 assert done is not None

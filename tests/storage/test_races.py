@@ -125,6 +125,38 @@ def test_a_delivery_and_the_giving_back_at_the_same_time(till: Till) -> None:
     assert till.audit().ok
 
 
+def test_an_audit_sees_one_state_while_others_write(till: Till) -> None:
+    till.funded(minor=1_000_000)
+    writing = [True]
+
+    def write() -> None:
+        try:
+            for _ in range(25):
+                pay = till.paid(minor=100)
+                till.told(pay, delivered(cost_minor=90))
+        finally:
+            writing.clear()
+
+    def audit() -> list[str]:
+        found: list[str] = []
+        while writing:
+            found += till.audit().differences
+        return found
+
+    def look() -> list[str]:
+        """Balance and hold come from two tables, and still always add up."""
+        found: list[str] = []
+        while writing:
+            spendable, held = till.balance()
+            spent = till.accounts()["commission:sandbox"] * 10
+            if not 0 <= 1_000_000 - spendable - held - spent <= 3 * 100:  # between the two readings others wrote
+                found.append(f"{spendable} {held} {spent}")
+        return found
+
+    found = at_once(lambda: [] if write() else [], audit, audit, look)
+    assert found == [[], [], [], []]
+
+
 def test_sweepers_at_once_point_out_each_payment_once(till: Till) -> None:
     till.funded(minor=1_000_000)
     pays = [till.pay(minor=1) for _ in range(200)]

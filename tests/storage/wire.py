@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from select import select
 from urllib.parse import urlsplit
 
@@ -45,9 +46,10 @@ class Wire:
         self._orders.extend(orders)
         self._stays_away = stay_away
 
-    def cut_at(self, text: bytes) -> None:
-        """Cut as soon as the client says this."""
-        self._on_statement = lambda sent: text in sent
+    def cut_at(self, text: bytes, *, time: int = 1) -> None:
+        """Cut as soon as the client says this for the n-th time."""
+        times = count(1)
+        self._on_statement = lambda sent: text in sent and next(times) == time
 
     def take_away(self) -> None:
         """Cut all, and refuse whoever tries to connect."""

@@ -288,8 +288,12 @@ def _with_requery(attempt: Attempt, requery: Requery) -> Attempt:
 
 def holds_lease(call: Send | Requery, now: datetime) -> bool:
     """Whether a call excludes others: its lease runs, and was not taken by a clock that is far ahead of ours."""
-    is_from_the_future = call.started_at > now + timedelta(seconds=CLOCK_SKEW_SECONDS)
-    return call.lease_until > now and not is_from_the_future
+    return call.lease_until > now and not is_far_ahead(call.started_at, now)
+
+
+def is_far_ahead(at: datetime, now: datetime) -> bool:
+    """Whether a moment can only come from a clock that was wrong."""
+    return at > now + timedelta(seconds=CLOCK_SKEW_SECONDS)
 
 
 def delivered_by(attempt: Attempt) -> Delivered | None:

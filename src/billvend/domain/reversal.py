@@ -37,7 +37,7 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by, holds_lease
+from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by, holds_lease, is_far_ahead
 from billvend.domain.words import Proof, Status
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
@@ -342,17 +342,18 @@ def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime)
     last = attempt.requeries[-1].answer if attempt.requeries else None
     if not in_review and isinstance(last, NotFound) and was_acknowledged(attempt):
         return Review("the provider knew our reference, and now does not find it", since)
-    ask_at = _ask_at(payment, attempt, policy)
+    ask_at = _ask_at(payment, attempt, policy, now)
     review_at = since + timedelta(seconds=policy.review_after_seconds)
     if not in_review and review_at <= ask_at:
         return Review("it has been in doubt for too long", review_at)
     return AskAgain(attempt, ask_at)
 
 
-def _ask_at(payment: Payment, attempt: Attempt, policy: Policy) -> datetime:
+def _ask_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
+    mark = _mark(attempt, now)
     if payment.status is Status.IN_REVIEW and attempt.requeries:
-        return _mark(attempt) + timedelta(seconds=DAILY_SECONDS)
-    return _mark(attempt) + timedelta(seconds=scheduled_gap_seconds(payment, attempt, policy))
+        return mark + timedelta(seconds=DAILY_SECONDS)
+    return mark + timedelta(seconds=scheduled_gap_seconds(payment, attempt, policy))
 
 
 def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) -> float:
@@ -381,10 +382,14 @@ def credit_seconds(attempt: Attempt, requery: Requery, now: datetime) -> float:
     return max(0.0, min(gap_seconds, requery.scheduled_seconds))
 
 
-def _mark(attempt: Attempt) -> datetime:
-    """When the last call about an attempt ended, or began where it never ended."""
-    last = attempt.requeries[-1] if attempt.requeries else attempt.sends[-1]
-    return last.answered_at or last.started_at
+def _mark(attempt: Attempt, now: datetime) -> datetime:
+    """When the last call about an attempt ended, or began where it never ended; calls of a clock that was far ahead of
+    ours don't count."""
+    for call in (*reversed(attempt.requeries), *reversed(attempt.sends)):
+        mark = call.answered_at or call.started_at
+        if not is_far_ahead(mark, now):
+            return mark
+    return now
 
 
 def _watch(payment: Payment, policy: Policy) -> Step:

@@ -17,7 +17,9 @@ class Swept:
 
     due: int
     enqueued: int
-    """Less than `due` when the queue was away: the next pass points at the rest again."""
+    """Less than `due` when the queue was away."""
+    left: tuple[Hint, ...] = ()
+    """What the queue did not take: a worker does it itself, and the next pass points at it again."""
 
 
 def sweep(parts: Parts) -> Swept:
@@ -28,8 +30,9 @@ def sweep(parts: Parts) -> Swept:
         by_queue[queue_for(found.status)].append(found)
     left: list[Due] = []
     for queue, waiting in by_queue.items():
-        hints = [Hint(found.user_id, found.transaction_id) for found in waiting]
-        left += waiting[parts.queue.enqueue(queue, hints) :]
+        taken = parts.queue.enqueue(queue, [Hint(found.user_id, found.transaction_id) for found in waiting])
+        left += waiting[taken:]
     if left:
         parts.journal.put_back(left)
-    return Swept(len(due), len(due) - len(left))
+    hints = tuple(Hint(found.user_id, found.transaction_id) for found in left)
+    return Swept(len(due), len(due) - len(left), hints)

@@ -2,6 +2,7 @@
 the same order, so that books of any size are read in constant memory and in one consistent state."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import groupby, islice
 from typing import Any, cast
 
@@ -35,19 +36,32 @@ _BY_WALLET = ("user_id", "currency")
 
 def audit_reading(connection: Connection) -> Iterator[LoggedStream]:
     """Every stream; consume each before asking for the next. Rows that no stream accounts for come last."""
-    derived = _Derived(connection)
-    in_order = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
-    for key, logged in by_stream(_read(connection, in_order)):
-        rest = derived.rest_of(key)
-        yield LoggedStream(key, rest.watching(logged), derived.transfers_of(key), rest.differences)
-    for key, complaint in derived.orphans():
-        yield LoggedStream(key, (), (), _Complaint(complaint))
+    with _Readings(connection) as readings:
+        derived = _Derived(readings)
+        in_order = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
+        for key, logged in by_stream(readings.of(in_order)):
+            rest = derived.rest_of(key)
+            yield LoggedStream(key, rest.watching(logged), derived.transfers_of(key), rest.differences)
+        for key, complaint in derived.orphans():
+            yield LoggedStream(key, (), (), _Complaint(complaint))
 
 
-def _read(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
-    """Rows, a page at a time. They are asked for long after the query was sent, so the errors are told here."""
+class _Readings(ExitStack):
+    """Queries that are open at the same time; leaving closes what is still open of them."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection.execution_options(yield_per=PAGE)
+
+    def of(self, query: sa.Select[Any]) -> Iterator[Any]:
+        """The rows, fetched a page at a time."""
+        return _fetched(self.enter_context(self._connection.execute(query)))
+
+
+def _fetched(result: sa.CursorResult[Any]) -> Iterator[Any]:
+    """Rows are fetched long after the query was sent, wherever they are consumed: so errors are told here."""
     try:
-        yield from connection.execution_options(yield_per=PAGE).execute(query)
+        yield from result
     except DBAPIError as error:
         raise unavailable(error) from error
 
@@ -55,24 +69,21 @@ def _read(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
 class _Derived:
     """The tables that are folded from events, read side by side."""
 
-    def __init__(self, connection: Connection) -> None:
-        def reading(query: sa.Select[Any]) -> Iterator[Any]:
-            return _read(connection, query)
-
+    def __init__(self, readings: _Readings) -> None:
         def table(source: sa.Table, key: tuple[str, ...], *rest: str) -> Iterator[Any]:
-            return reading(sa.select(source).order_by(*(source.c[name] for name in (*key, *rest))))
+            return readings.of(sa.select(source).order_by(*(source.c[name] for name in (*key, *rest))))
 
         payments = sa.select(transactions).where(transactions.c.type == "payment")
         fundings = sa.select(transactions).where(transactions.c.type == "funding")
         by_payment = [transactions.c[name] for name in _BY_PAYMENT]
         by_wallet = [transactions.c[name] for name in _BY_WALLET]
         self._transfers = _Groups("transfers", table(transfers, _BY_STREAM, "seq", "leg"), _stream)
-        self._payments = _Groups("transactions", reading(payments.order_by(*by_payment)), _payment)
+        self._payments = _Groups("transactions", readings.of(payments.order_by(*by_payment)), _payment)
         self._attempts = _Groups("attempts", table(attempts, _BY_PAYMENT, "attempt"), _payment)
         self._resolutions = _Groups("resolutions", table(resolutions, _BY_PAYMENT), _payment)
         self._wallets = _Groups("wallets", table(wallets, _BY_WALLET), _wallet)
         self._fundings = _Groups(
-            "transactions", reading(fundings.order_by(*by_wallet, transactions.c.seq)), _wallet
+            "transactions", readings.of(fundings.order_by(*by_wallet, transactions.c.seq)), _wallet
         )
 
     def transfers_of(self, key: StreamKey) -> Iterator[LoggedTransfer]:
