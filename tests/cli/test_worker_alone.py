@@ -13,7 +13,7 @@ def test_with_its_queue_server_gone_for_good_the_worker_does_what_it_finds(funde
         sold = funded.paid("12345678901", "--no-wait")["transactionId"]
         declined = funded.paid("600000000001", "--no-wait")["transactionId"]
         with worker(funded.folder, REDIS_URL=gone) as working:
-            ends = {}
+            ends: dict[str, str] = {}
             while len(ends) < 2:
                 line = working.says("Bill payment")
                 if line["message"] in ("Bill payment completed", "Bill payment reversed"):

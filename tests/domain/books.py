@@ -23,8 +23,8 @@ from billvend.domain.decide import (
     Snapshot,
     decide,
     likeness_of,
-    wallet_needed,
 )
+from billvend.domain.decisions import wallet_needed
 from billvend.domain.events import (
     NO_HASH,
     PaymentAccepted,

@@ -19,7 +19,8 @@ from billvend.domain.commands import (
     Work,
     command_key,
 )
-from billvend.domain.decide import Changes, Result, Snapshot, decide, wallet_needed
+from billvend.domain.decide import Changes, Result, Snapshot, decide
+from billvend.domain.decisions import wallet_needed
 from billvend.domain.errors import (
     BillvendError,
     IdempotencyMismatch,

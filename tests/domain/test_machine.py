@@ -30,6 +30,7 @@ from billvend.domain.abilities import Abilities
 from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Report, Work
 from billvend.domain.errors import AlreadySent, InsufficientFunds, LikelyDuplicate, WalletNotFound
 from billvend.domain.events import StreamKey
+from billvend.domain.evidence import standing
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -43,7 +44,7 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.domain.payment import Payment
-from billvend.domain.reversal import Policy, standing
+from billvend.domain.reversal import Policy
 from billvend.domain.words import Proof, Status, VendType
 from tests.domain.books import NOON, Books, provider, seconds
 

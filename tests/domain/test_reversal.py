@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 
 from billvend.domain.events import PaymentReversed, ReversalDecided
+from billvend.domain.evidence import credit_seconds, is_proven_absent, standing
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -33,12 +34,9 @@ from billvend.domain.reversal import (
     SendNew,
     Step,
     Wait,
-    credit_seconds,
     due_at,
-    is_proven_absent,
     next_step,
     scheduled_gap_seconds,
-    standing,
 )
 from billvend.domain.words import Proof, Status, VendType
 from tests.domain.books import NOON, provider, seconds
@@ -614,23 +612,22 @@ def test_not_found_is_believed_only_often_late_and_far_apart_enough(
     requeries: Sequence[tuple[float, Answer | None]], proven: bool
 ) -> None:
     attempt = in_doubt(*[Asked(*requery) for requery in requeries]).attempts[0]
-    assert is_proven_absent(attempt, provider(), Policy(())) is proven
-    assert not is_proven_absent(attempt, provider(reports_not_found=False), Policy(()))
+    assert is_proven_absent(attempt, provider(), Policy(()).not_found_spacing_seconds) is proven
+    assert not is_proven_absent(
+        attempt, provider(reports_not_found=False), Policy(()).not_found_spacing_seconds
+    )
 
 
 def test_a_send_that_was_told_that_the_reference_exists_can_not_be_absent() -> None:
     known = in_doubt(*ABSENT, answer=Unknown("exists", acknowledged=True)).attempts[0]
-    assert not is_proven_absent(known, provider(), Policy(()))
+    assert not is_proven_absent(known, provider(), Policy(()).not_found_spacing_seconds)
 
 
 def test_limits_are_the_provider_s_and_the_policy_s() -> None:
     attempt = in_doubt(Asked(100, NOT_FOUND), Asked(10, NOT_FOUND)).attempts[0]
-    quick = Policy((), not_found_spacing_seconds=10)
-    assert is_proven_absent(attempt, provider(max_processing_seconds=100), quick)
-    assert not is_proven_absent(attempt, provider(max_processing_seconds=101), quick)
-    assert not is_proven_absent(
-        attempt, provider(max_processing_seconds=100), replace(quick, not_found_spacing_seconds=11)
-    )
+    assert is_proven_absent(attempt, provider(max_processing_seconds=100), 10)
+    assert not is_proven_absent(attempt, provider(max_processing_seconds=101), 10)
+    assert not is_proven_absent(attempt, provider(max_processing_seconds=100), 11)
 
 
 def test_sightings_are_in_a_row_in_the_order_in_which_they_were_made() -> None:
@@ -643,8 +640,8 @@ def test_sightings_are_in_a_row_in_the_order_in_which_they_were_made() -> None:
             replace(second, answered_at=NOW, credited_seconds=659.0),
         ),
     )
-    assert is_proven_absent(attempt, provider(), Policy(()))
-    assert not is_proven_absent(swapped, provider(), Policy(()))
+    assert is_proven_absent(attempt, provider(), Policy(()).not_found_spacing_seconds)
+    assert not is_proven_absent(swapped, provider(), Policy(()).not_found_spacing_seconds)
 
 
 @pytest.mark.parametrize(

@@ -1,37 +1,19 @@
 """Work that collides with somebody else's is done again, with the same commands, and nobody sees it."""
 
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 
 from billvend.adapters.storage import database as storage
 from billvend.adapters.storage.migrate import upgrade
 from billvend.domain.errors import Unavailable
-from tests.storage.till import POSTGRES, Till, named, open_till
+from tests.storage.till import POSTGRES, Till, errors_of, named, open_till
 
 on_postgresql = pytest.mark.parametrize("url", [POSTGRES], indirect=True)
 on_sqlite = pytest.mark.parametrize("url", ["file"], indirect=True)
-
-
-@contextmanager
-def errors_of(till: Till) -> Iterator[list[str]]:
-    """The errors that the database answers with meanwhile: SQLSTATE, or SQLite's words."""
-    seen: list[str] = []
-
-    def note(context: sa.engine.ExceptionContext) -> None:
-        error = context.original_exception
-        seen.append(getattr(error, "sqlstate", None) or str(error))
-
-    sa.event.listen(till.database.engine, "handle_error", note)
-    try:
-        yield seen
-    finally:
-        sa.event.remove(till.database.engine, "handle_error", note)
 
 
 WAITING = """

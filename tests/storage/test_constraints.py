@@ -330,3 +330,17 @@ def test_every_key_starts_with_the_user(till: Till) -> None:
         assert [key for key in keys if key[0] != "user_id"] == [], table
         for foreign in inspector.get_foreign_keys(table):
             assert foreign["constrained_columns"][0] == foreign["referred_columns"][0] == "user_id"
+
+
+@pytest.mark.parametrize("till", [POSTGRES], indirect=True)
+def test_names_are_compared_byte_by_byte_on_postgresql(till: Till) -> None:
+    """Rows are locked, and read by the audit, in the order in which Python and SQLite sort names."""
+    collations = till.rows(
+        "SELECT table_name, column_name, collation_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name <> 'alembic_version' AND column_name IN"
+        " ('user_id', 'stream', 'transaction_id', 'currency', 'key', 'operation', 'reference', 'provider', 'account')"
+    )
+    keys = {(table.name, column.name) for table in metadata.sorted_tables for column in table.primary_key}
+    other = {(table, column) for table, column, collation in collations if collation != "C"}
+    assert len(collations) > 20
+    assert other & keys == set()

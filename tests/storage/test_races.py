@@ -13,7 +13,7 @@ from billvend.domain.commands import Command, Done
 from billvend.domain.outcome import Answer, Unknown
 from billvend.domain.words import Proof, Status
 from tests.storage.rivals import at_once, in_processes, pay_and_claim
-from tests.storage.till import NOTHING_DELIVERED, Till, all_done, delivered, named, open_till
+from tests.storage.till import NOTHING_DELIVERED, Till, all_done, delivered, errors_of, named, open_till
 
 
 @pytest.fixture
@@ -125,17 +125,20 @@ def test_a_delivery_and_the_giving_back_at_the_same_time(till: Till) -> None:
     assert till.audit().ok
 
 
-def test_an_audit_sees_one_state_while_others_write(till: Till) -> None:
-    till.funded(minor=1_000_000)
+def test_readers_see_one_state_while_others_write(till: Till) -> None:
+    """An audit of many tables agrees, and what left the balance is held, though the two are read one after the other."""
+    till.funded(minor=1_000)
     writing = [True]
 
-    def write() -> None:
+    def write() -> list[str]:
         try:
-            for _ in range(25):
+            for _ in range(30):
                 pay = till.paid(minor=100)
-                till.told(pay, delivered(cost_minor=90))
+                till.told(pay, NOTHING_DELIVERED)
+                till.done(till.claim(pay))
         finally:
             writing.clear()
+        return []
 
     def audit() -> list[str]:
         found: list[str] = []
@@ -144,17 +147,13 @@ def test_an_audit_sees_one_state_while_others_write(till: Till) -> None:
         return found
 
     def look() -> list[str]:
-        """Balance and hold come from two tables, and still always add up."""
         found: list[str] = []
         while writing:
             spendable, held = till.balance()
-            spent = till.accounts()["commission:sandbox"] * 10
-            if not 0 <= 1_000_000 - spendable - held - spent <= 3 * 100:  # between the two readings others wrote
-                found.append(f"{spendable} {held} {spent}")
+            found += [f"{spendable} + {held}"] * (spendable + held != 1_000)
         return found
 
-    found = at_once(lambda: [] if write() else [], audit, audit, look)
-    assert found == [[], [], [], []]
+    assert at_once(write, audit, look, look) == [[], [], [], []]
 
 
 def test_sweepers_at_once_point_out_each_payment_once(till: Till) -> None:
@@ -215,8 +214,10 @@ def test_lists_in_any_order_over_the_same_wallets(till: Till) -> None:
             seen.update(named(till.do(*reports)))
         return seen
 
-    seen: set[str] = set().union(*at_once(*((lambda seed=seed: worker(seed)) for seed in range(8))))
+    with errors_of(till) as errors:
+        seen: set[str] = set().union(*at_once(*((lambda seed=seed: worker(seed)) for seed in range(8))))
     assert seen <= {"done", "already_sent"}
+    assert errors == []  # what is locked in one order by everybody never locks crosswise
     funded = till.rows("SELECT sum(amount_minor) FROM transactions WHERE type = 'funding'")[0][0]
     accounts = till.accounts()
     assert sum(accounts.values()) == funded

@@ -290,3 +290,19 @@ def statements(database: Database) -> Iterator[list[str]]:
         yield seen
     finally:
         sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def errors_of(till: Till) -> Iterator[list[str]]:
+    """The errors that the database answers with meanwhile: SQLSTATE, or SQLite's words."""
+    seen: list[str] = []
+
+    def note(context: sa.engine.ExceptionContext) -> None:
+        error = context.original_exception
+        seen.append(getattr(error, "sqlstate", None) or str(error))
+
+    sa.event.listen(till.database.engine, "handle_error", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(till.database.engine, "handle_error", note)

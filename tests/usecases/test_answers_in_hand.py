@@ -131,7 +131,7 @@ def test_a_database_that_stays_away_is_not_waited_for_for_ever(shop: Shop) -> No
 @pytest.mark.parametrize(
     "garbled",
     [
-        Delivered(int(TOKEN)),  # type: ignore[arg-type]  that is the point
+        Delivered(int(TOKEN)),  # type: ignore[arg-type]
         Delivered(TOKEN, units=Decimal("2.5")),  # type: ignore[arg-type]
         Delivered(TOKEN, cost_minor=49250.5),  # type: ignore[arg-type]
         Delivered(TOKEN, cost_minor=True),
@@ -189,7 +189,7 @@ def die_asking(shop: Shop, hint: Hint) -> None:
 
     parts = shop.bv._parts
     fatal = {key: Fatal(provider) for key, provider in parts.providers.items()}
-    doomed = Billvend(replace(parts, providers=fatal))  # type: ignore[arg-type]  half a provider is enough
+    doomed = Billvend(replace(parts, providers=fatal))  # type: ignore[arg-type]
     doomed.settle(hint)
     doomed.settle(hint)
 

@@ -22,10 +22,9 @@ been carried out. Whatever lies between is asked about, at growing intervals, an
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, auto
-from itertools import takewhile
 
 from billvend.domain.abilities import Abilities
+from billvend.domain.evidence import PROVES, Standing, is_proven_absent, standing, was_acknowledged
 from billvend.domain.outcome import (
     Answer,
     Declined,
@@ -35,9 +34,8 @@ from billvend.domain.outcome import (
     NotFound,
     NotSent,
     Pending,
-    Unknown,
 )
-from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by, holds_lease, is_far_ahead
+from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by, is_far_ahead
 from billvend.domain.words import Proof, Status
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
@@ -192,88 +190,6 @@ def due_at(step: Step, now: datetime) -> datetime | None:
             return None
 
 
-# --- where an attempt stands ------------------------------------------------------------------------------------------
-
-
-class Standing(Enum):
-    """What an attempt's answers prove, taken together."""
-
-    UNDER_WAY = auto()
-    DELIVERED = auto()
-    TAKEN_BACK = auto()
-    DECLINED = auto()
-    NOT_SENT = auto()
-    NOT_EXECUTED = auto()
-    IN_DOUBT = auto()
-
-
-PROVES = {
-    Standing.TAKEN_BACK: Proof.PROVIDER_REVERSED,
-    Standing.DECLINED: Proof.DECLINED,
-    Standing.NOT_SENT: Proof.NOT_SENT,
-    Standing.NOT_EXECUTED: Proof.NOT_EXECUTED,
-}
-"""Which proof a standing is."""
-
-
-def standing(attempt: Attempt, now: datetime) -> Standing:
-    """What is proven of an attempt.
-
-    An answer about the transaction speaks for the reference. An answer to a send speaks for that send only: it proves
-    the reference when every other send of it is proven too.
-    """
-    if delivered_by(attempt):
-        return Standing.DELIVERED
-    final = [
-        answer for answer in attempt.answers if isinstance(answer, Declined) and answer.about_transaction
-    ]
-    if final:
-        return Standing.TAKEN_BACK if final[-1].taken_back else Standing.DECLINED
-    if (call := attempt.open_call) is not None and (isinstance(call, Send) or holds_lease(call, now)):
-        return Standing.UNDER_WAY
-    if any(send.is_ambiguous for send in attempt.sends) or was_acknowledged(attempt):
-        return Standing.IN_DOUBT
-    answers = [send.answer for send in attempt.sends]
-    if any(isinstance(answer, Declined) for answer in answers):
-        return Standing.DECLINED
-    if all(isinstance(answer, NotSent) for answer in answers):
-        return Standing.NOT_SENT
-    if all(isinstance(answer, (NotSent, Deferred, Misconfigured)) for answer in answers):
-        return Standing.NOT_EXECUTED
-    return Standing.IN_DOUBT  # whatever a send says beyond these words proves nothing
-
-
-def is_proven_absent(attempt: Attempt, route: Abilities, policy: Policy) -> bool:
-    """Whether "not found" has been seen often, late and far apart enough to be believed.
-
-    Time counts from the last moment at which a request could have reached the provider, and only as far as it was
-    observed: the sum of the gaps between answers, each credited at most its scheduled length.
-    """
-    if not route.reports_not_found or was_acknowledged(attempt):
-        return False
-    in_order = sorted((asked.answered_at, asked.number) for asked in attempt.requeries if asked.answered_at)
-    answered = [attempt.requery(number) for _, number in in_order]
-    age_seconds = sum(requery.credited_seconds for requery in answered)
-    run = list(takewhile(lambda requery: isinstance(requery.answer, NotFound), reversed(answered)))
-    spread_seconds = 0.0
-    for sighting in run[:-1]:
-        age_seconds -= sighting.credited_seconds
-        spread_seconds += sighting.credited_seconds
-        if age_seconds < route.max_processing_seconds:
-            return False
-        if spread_seconds >= policy.not_found_spacing_seconds:
-            return True
-    return False
-
-
-def was_acknowledged(attempt: Attempt) -> bool:
-    """Whether the provider ever showed that it knows the reference."""
-    return any(
-        isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.acknowledged)
-        for answer in attempt.answers
-    )
-
-
 # --- the rules behind the rows ----------------------------------------------------------------------------------------
 
 
@@ -290,7 +206,9 @@ def _reversal_stands(payment: Payment, policy: Policy, now: datetime) -> Step:
     proof = PROVES.get(stands)
     route = policy.route(attempt)
     if proof is None and decided.proof is Proof.NOT_FOUND and route is not None:
-        proof = Proof.NOT_FOUND if is_proven_absent(attempt, route, policy) else None
+        proof = (
+            Proof.NOT_FOUND if is_proven_absent(attempt, route, policy.not_found_spacing_seconds) else None
+        )
     if proof is None:
         return Review("new evidence came in after the reversal was decided", now)
     return Reverse(proof, decided.reason, attempt)
@@ -330,7 +248,7 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
 def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
     """In doubt or in review: prove it, ask on, or call a person."""
     route = policy.route(attempt)
-    if route is not None and is_proven_absent(attempt, route, policy):
+    if route is not None and is_proven_absent(attempt, route, policy.not_found_spacing_seconds):
         return Reverse(Proof.NOT_FOUND, "the provider does not know our reference", attempt)
     since = payment.in_doubt_since or attempt.started_at
     in_review = payment.status is Status.IN_REVIEW
@@ -374,18 +292,11 @@ def _advice(answer: Answer | None) -> float:
     return float(max(0, min(wanted or 0, DAILY_SECONDS)))
 
 
-def credit_seconds(attempt: Attempt, requery: Requery, now: datetime) -> float:
-    """How much observed time an answer now adds to the attempt's age; see `is_proven_absent`."""
-    marks = [send.answer_by for send in attempt.sends]
-    marks += [earlier.answered_at for earlier in attempt.requeries if earlier.answered_at]
-    gap_seconds = (now - max(marks)).total_seconds()
-    return max(0.0, min(gap_seconds, requery.scheduled_seconds))
-
-
 def _mark(attempt: Attempt, now: datetime) -> datetime:
     """When the last call about an attempt ended, or began where it never ended; calls of a clock that was far ahead of
     ours don't count."""
-    for call in (*reversed(attempt.requeries), *reversed(attempt.sends)):
+    calls: tuple[Send | Requery, ...] = (*attempt.sends, *attempt.requeries)
+    for call in reversed(calls):
         mark = call.answered_at or call.started_at
         if not is_far_ahead(mark, now):
             return mark

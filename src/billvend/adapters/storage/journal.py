@@ -30,7 +30,6 @@ from billvend.domain import codec
 from billvend.domain.abilities import Mode
 from billvend.domain.commands import Command, CommandKey, Fund, Pay, Reply
 from billvend.domain.decide import (
-    DOUBLE_CLICK_SECONDS,
     Changes,
     Head,
     Likeness,
@@ -38,8 +37,8 @@ from billvend.domain.decide import (
     Result,
     Snapshot,
     decide,
-    wallet_needed,
 )
+from billvend.domain.decisions import DOUBLE_CLICK_SECONDS, wallet_needed
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable, Unreachable
 from billvend.domain.events import StreamKey, WalletFunded
 from billvend.domain.money import Money
