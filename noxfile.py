@@ -51,6 +51,13 @@ def integration(session: nox.Session) -> None:
     session.run("pytest", *TESTS_AT_ONCE, "-m", "integration", *session.posargs)
 
 
+@nox.session(default=False)
+def crash(session: nox.Session) -> None:
+    """Kill a real process at every occurrence of every point (about ten minutes)."""
+    install(session, "tests")
+    session.run("pytest", *TESTS_AT_ONCE, "tests/crash", *session.posargs, env={"BILLVEND_CRASH": "all"})
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """All tests, and the lines and branches that they leave out."""

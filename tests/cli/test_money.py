@@ -29,6 +29,9 @@ def test_fund_in_another_currency(billvend: Console) -> None:
     assert billvend.json("fund", "ada", "7.125", "--currency", "KWD")["balance"] == "7.125"
     assert billvend.json("balance", "ada", "--currency", "KWD")["balance"] == "7.125"
     assert billvend("balance", "ada").status == 3
+    assert billvend("fund", "ada", "500").status == 0
+    (recent,) = billvend.json("balance", "ada", "--currency", "KWD")["recentTransactions"]
+    assert recent["amount"] == "7.125"
 
 
 def test_a_delivered_payment_shows_its_token(funded: Console) -> None:

@@ -187,6 +187,21 @@ def test_new_wallets_opened_in_lists_of_opposite_order(till: Till) -> None:
     assert till.audit().ok
 
 
+def test_wallets_are_locked_in_one_order_whatever_the_order_of_the_list(till: Till) -> None:
+    users = [f"user{number}" for number in range(12)]
+    all_done(till.do(*(till.fund(user, 1_000_000) for user in users)))
+
+    def worker(seed: int) -> None:
+        dice = random.Random(seed)  # noqa: S311
+        for _ in range(6):
+            all_done(till.do(*(till.pay(user, 1) for user in dice.sample(users, len(users)))))
+
+    with errors_of(till) as errors:
+        at_once(*((lambda seed=seed: worker(seed)) for seed in range(8)))
+    assert errors == []  # not even a deadlock that was healed
+    assert [till.balance(user)[1] for user in users] == [48] * len(users)
+
+
 def test_lists_in_any_order_over_the_same_wallets(till: Till) -> None:
     users = [f"user{number}" for number in range(5)]
     all_done(till.do(*(till.fund(user, 1_000_000) for user in users)))
@@ -217,7 +232,7 @@ def test_lists_in_any_order_over_the_same_wallets(till: Till) -> None:
     with errors_of(till) as errors:
         seen: set[str] = set().union(*at_once(*((lambda seed=seed: worker(seed)) for seed in range(8))))
     assert seen <= {"done", "already_sent"}
-    assert errors == []  # what is locked in one order by everybody never locks crosswise
+    assert errors == []
     funded = till.rows("SELECT sum(amount_minor) FROM transactions WHERE type = 'funding'")[0][0]
     accounts = till.accounts()
     assert sum(accounts.values()) == funded

@@ -211,7 +211,7 @@ def _reversal_stands(payment: Payment, policy: Policy, now: datetime) -> Step:
         )
     if proof is None:
         return Review("new evidence came in after the reversal was decided", now)
-    return Reverse(proof, decided.reason, attempt)
+    return Reverse(proof, decided.reason if proof is decided.proof else _last_reason(attempt), attempt)
 
 
 def _first_send(payment: Payment, policy: Policy, now: datetime) -> Step:
@@ -240,6 +240,8 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
     retryable = isinstance(last.answer, (NotSent, Deferred)) and tries < len(RESEND_AFTER_SECONDS)
     if payment.status is Status.PROCESSING and retryable and route_is_configured and last.answered_at:
         at = last.answered_at + timedelta(seconds=max(_advice(last.answer), RESEND_AFTER_SECONDS[tries]))
+        if is_far_ahead(last.answered_at, now):
+            at = now
         if attempt.valid_until is None or max(at, now) < attempt.valid_until:
             return SendAgain(attempt, at)
     return _elsewhere(payment, policy, now, proof)
@@ -256,10 +258,10 @@ def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime)
         account = f"{attempt.provider} account {attempt.account}"
         if in_review:
             return Wait(now + timedelta(seconds=DAILY_SECONDS))
-        return Review(f"the {account} that it was sent to is no longer configured", since)
+        return Review(f"the {account} that it was sent to is no longer configured", now)
     last = attempt.requeries[-1].answer if attempt.requeries else None
     if not in_review and isinstance(last, NotFound) and was_acknowledged(attempt):
-        return Review("the provider knew our reference, and now does not find it", since)
+        return Review("the provider knew our reference, and now does not find it", now)
     ask_at = _ask_at(payment, attempt, policy, now)
     review_at = since + timedelta(seconds=policy.review_after_seconds)
     if not in_review and review_at <= ask_at:
@@ -269,6 +271,8 @@ def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime)
 
 def _ask_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
     mark = _mark(attempt, now)
+    if mark is None:
+        return now
     if payment.status is Status.IN_REVIEW and attempt.requeries:
         return mark + timedelta(seconds=DAILY_SECONDS)
     return mark + timedelta(seconds=scheduled_gap_seconds(payment, attempt, policy))
@@ -292,15 +296,15 @@ def _advice(answer: Answer | None) -> float:
     return float(max(0, min(wanted or 0, DAILY_SECONDS)))
 
 
-def _mark(attempt: Attempt, now: datetime) -> datetime:
+def _mark(attempt: Attempt, now: datetime) -> datetime | None:
     """When the last call about an attempt ended, or began where it never ended; calls of a clock that was far ahead of
-    ours don't count."""
+    ours don't count, and where there is no other, nobody knows."""
     calls: tuple[Send | Requery, ...] = (*attempt.sends, *attempt.requeries)
     for call in reversed(calls):
         mark = call.answered_at or call.started_at
         if not is_far_ahead(mark, now):
             return mark
-    return now
+    return None
 
 
 def _watch(payment: Payment, policy: Policy) -> Step:
