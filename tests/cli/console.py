@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from billvend import Payment, Status, open_billvend
 from billvend.cli import main
 
 PATIENCE_SECONDS = 60
+IN_DOUBT = "600000000003"
+"""The meter for which the answer is lost."""
 PROGRAM = (sys.executable, "-m", "billvend")
 
 
@@ -58,6 +62,22 @@ class Console:
         return self.json(
             "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments, status=status
         )
+
+    def in_doubt(self, key: str = "doubtful") -> str:
+        """A payment of ada's that is in doubt, and will be for the next 20 s; returns its id."""
+        transaction_id: str = self.paid(IN_DOUBT, "--key", key, "--no-wait")["transactionId"]
+
+        def watch(payment: Payment) -> None:
+            if payment.status is Status.IN_DOUBT:
+                raise _Doubted
+
+        with open_billvend("sqlite:///billvend.db") as bv, suppress(_Doubted):
+            bv.wait(transaction_id, timeout=PATIENCE_SECONDS, watch=watch)
+        return transaction_id
+
+
+class _Doubted(Exception):
+    """It is."""
 
 
 def environment(**settings: str) -> dict[str, str]:

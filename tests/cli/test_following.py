@@ -11,10 +11,9 @@ from billvend import Status, open_billvend
 from billvend.adapters.clock import SystemClock
 from billvend.cli.following import first_interrupt_waits, follow
 from billvend.config import given_settings
-from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment
+from tests.cli.console import IN_DOUBT, PATIENCE_SECONDS, PROGRAM, Console, environment
 from tests.support.servers import PostgresServer, new_database
 
-IN_DOUBT = "600000000003"
 SLOW = "600000000005"
 """Answers after 3 s."""
 

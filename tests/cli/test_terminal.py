@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.console import PROGRAM, Console, environment
+from tests.cli.console import IN_DOUBT, PROGRAM, Console, environment
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
 
@@ -40,9 +40,9 @@ def _read(terminal: int) -> bytes:
 
 
 def test_a_payment_is_followed_live(funded: Console) -> None:
-    status, screen = on_a_terminal(
-        funded.folder, "pay", "ada", "500", "--meter", "600000000003", "--biller", "EKEDC", "--wait", "1"
-    )
+    funded.in_doubt("order-1")
+    bill = ("pay", "ada", "500", "--meter", IN_DOUBT, "--biller", "EKEDC", "--key", "order-1")
+    status, screen = on_a_terminal(funded.folder, *bill, "--wait", "1")
     assert status == 7
     assert "\x1b[?25l" in screen  # the cursor is hidden while a line moves,
     assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")  # and comes back

@@ -1,11 +1,14 @@
 """A delivery is believed only where it is provably ours; everything else is taken as it was said."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billvend.domain.codec import dumps, loads
 from billvend.domain.money import LARGEST_MINOR
 from billvend.domain.outcome import (
     Answer,
@@ -18,7 +21,9 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
     checked,
+    sound,
 )
+from tests.domain.values import values
 
 TOKEN = "12345678901234567890"
 
@@ -127,3 +132,60 @@ def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(
     if isinstance(found, Delivered):
         assert found.cost_minor is None or 0 <= found.cost_minor <= LARGEST_MINOR
         assert replace(found, cost_minor=None, token="") == replace(answer, cost_minor=None, token="")
+
+
+# --- what an adapter ought to have given ------------------------------------------------------------------------------
+
+
+class Garbled:
+    """What no adapter should pass on."""
+
+    def __str__(self) -> str:
+        return "garbled"
+
+
+@given(values(Answer))
+def test_an_answer_of_its_kind_is_passed_on_as_it_is(answer: Answer) -> None:
+    assert sound(answer) == answer
+
+
+@pytest.mark.parametrize("given_", [None, "delivered", 200, {"token": TOKEN}, Delivered, Garbled()])
+def test_what_is_no_answer_is_unknown(given_: object) -> None:
+    found = sound(given_)
+    assert isinstance(found, Unknown)
+    assert not found.acknowledged
+
+
+def garbled(answer: Answer, **fields_: Any) -> Answer:
+    return sound(replace(answer, **fields_))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (garbled(Delivered(TOKEN), token=1234, units=4.5), Delivered("1234", "4.5")),
+        (garbled(Delivered(TOKEN), units=Decimal("79.90")), Delivered(TOKEN, "79.90")),
+        (garbled(Delivered(TOKEN), cost_minor="29000"), Delivered(TOKEN)),
+        (garbled(Delivered(TOKEN), cost_minor=True, amount_minor=300.0), Delivered(TOKEN)),
+        (garbled(Delivered(TOKEN), receipt=["tax", "1"]), Delivered(TOKEN)),
+        (garbled(Delivered(TOKEN), receipt={"tax": 1.5, 7: None}), Delivered(TOKEN, receipt={"tax": "1.5", "7": "None"})),
+        (garbled(Delivered(TOKEN), provider_reference=17, reference=1), Delivered(TOKEN, None, None, {}, "17", "1")),
+        (garbled(Delivered(TOKEN), meter=12345678901), Delivered(TOKEN, meter="12345678901")),
+        (garbled(Declined("no"), code=16, about_transaction="yes", taken_back=1), Declined("no", "16")),
+        (garbled(NotSent("a"), why=Garbled()), NotSent("garbled")),
+        (garbled(NotFound("a"), why=None), NotFound("None")),
+        (garbled(Deferred("a"), retry_after_seconds="30"), Deferred("a")),
+        (garbled(Pending("a"), retry_after_seconds=30.5), Pending("a")),
+        (garbled(Misconfigured("a"), code=18), Misconfigured("a", "18")),
+        (garbled(Unknown("a"), acknowledged="yes"), Unknown("a")),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_its_kind_is_made_so_or_left_out(found: Answer, wanted: Answer) -> None:
+    assert found == wanted
+
+
+@pytest.mark.parametrize("kind", Answer.__args__, ids=lambda kind: kind.__name__)
+def test_whatever_an_adapter_gives_can_be_kept_on_the_books(kind: type) -> None:
+    answer = sound(kind(**{field.name: Garbled() for field in fields(kind)}))
+    assert isinstance(answer, kind)
+    assert loads(kind, dumps(answer)) == answer

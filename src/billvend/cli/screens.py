@@ -56,11 +56,9 @@ def _words(status: Status) -> str:
 def outcome(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
     """How a payment ended, or why it has not."""
     what = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
-    head = {Status.COMPLETED: f"Paid: {what}.", Status.REVERSED: f"Not bought: {what}."}
-    yield Line(
-        head.get(payment.status, f"Not ended yet ({_words(payment.status)}): {what}."),
-        _STYLES.get(payment.status, DOUBT),
-    )
+    heads = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Not bought"}
+    head = heads.get(payment.status, f"Not ended yet ({_words(payment.status)})")
+    yield Line(f"{head}: {what}.", _STYLES.get(payment.status, DOUBT))
     yield Line(message(payment))
     yield Facts(
         [

@@ -1,12 +1,15 @@
 """Example wallets and payments, for trying things out."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from billvend.domain.errors import BadSetting
+from billvend.domain.words import Status
 
 if TYPE_CHECKING:
     from billvend.config import Settings
+    from billvend.domain.payment import Payment
     from billvend.library import Billvend
     from billvend.ports.books import Transaction
 
@@ -14,14 +17,18 @@ WALLETS: Final = {"ada": "20000", "bola": "5000", "chidi": "1500"}
 """What is in the wallets before anything is paid."""
 
 BILLS: Final = (
-    ("ada", "2000", "12345678901", 30.0),  # delivered
-    ("ada", "1500", "1111111111111", 30.0),  # delivered
-    ("bola", "1000", "600000000001", 30.0),  # declined: the money is back
-    ("bola", "500", "600000000003", 0.2),  # sold, but the answer was lost: in doubt
-    ("chidi", "700", "201000000000", 0.2),  # the provider is still at it
-    ("chidi", "300", "99999999999", 0.0),  # nobody began with it
+    ("ada", "2000", "12345678901"),  # delivered
+    ("ada", "1500", "1111111111111"),  # delivered
+    ("bola", "1000", "600000000001"),  # declined: the money is back
+    ("bola", "500", "600000000003"),  # sold, but the answer was lost: in doubt
+    ("chidi", "700", "201000000000"),  # the provider is still at it
 )
-"""User, amount, meter of the sandbox, and for how many seconds it is worked on."""
+"""User, amount and meter of the sandbox."""
+
+LEFT: Final = ("chidi", "300", "99999999999")
+"""A payment with which nobody begins: there is something to cancel."""
+
+LONGEST_SECONDS: Final = 30
 
 
 def refuse_production(settings: "Settings") -> None:
@@ -40,9 +47,20 @@ def sow(bv: "Billvend") -> "Sequence[Transaction]":
         bv.fund(user, amount, key=f"seed-{user}", source="seed").transaction_id
         for user, amount in WALLETS.items()
     ]
-    for user, amount, meter, seconds in BILLS:
+    for bill in (*BILLS, LEFT):
+        user, amount, meter = bill
         payment = bv.pay(user, amount, meter=meter, biller="EKEDC", key=f"seed-{meter}")
         ids.append(payment.transaction_id)
-        if seconds and not payment.has_ended:
-            bv.wait(payment.transaction_id, timeout=seconds)
+        if bill is not LEFT:
+            with suppress(_FarEnough):
+                bv.wait(payment.transaction_id, timeout=LONGEST_SECONDS, watch=_until_in_doubt)
     return [bv.transaction(transaction_id) for transaction_id in reversed(ids)]
+
+
+class _FarEnough(Exception):
+    """A doubt that is resolved would be no example of one."""
+
+
+def _until_in_doubt(payment: "Payment") -> None:
+    if payment.status is Status.IN_DOUBT:
+        raise _FarEnough
