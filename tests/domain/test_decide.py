@@ -22,6 +22,7 @@ from billvend.domain.commands import (
 from billvend.domain.decide import Changes, Result, Snapshot, decide
 from billvend.domain.decisions import wallet_needed
 from billvend.domain.errors import (
+    AlreadySent,
     BillvendError,
     IdempotencyMismatch,
     IllegalMove,
@@ -300,6 +301,22 @@ def test_a_command_is_known_by_its_user_its_operation_and_its_key() -> None:
         CommandKey("ada", operation, "k") for operation in ("fund", "pay", "cancel", "claim")
     ]
     assert command_key(report(NotSent("a"), key="k")) == CommandKey("ada", "report", "k")
+
+
+@pytest.mark.parametrize(
+    ("history", "why"),
+    [
+        ([], "it may have reached the provider"),
+        ([Unknown("?")], "it may have reached the provider"),
+        ([Declined("no")], "it is reversing"),
+        ([Delivered("1234")], "it is completed"),
+    ],
+)
+def test_why_it_is_too_late_to_cancel(history: Sequence[Answer], why: str) -> None:
+    books = books_with(fund(), pay(), claim(), *(report(answer) for answer in history))
+    [refused] = books.execute(cancel())
+    assert isinstance(refused, AlreadySent)
+    assert refused.message == f"The payment can't be cancelled: {why}. Nothing was changed."
 
 
 def test_every_refusal_says_what_was_done_with_the_money() -> None:

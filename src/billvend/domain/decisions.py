@@ -120,8 +120,8 @@ def pay(wallet: Wallet | None, paid_like_it_at: datetime | None, command: Pay) -
 def cancel(wallet: Wallet | None, payment: Payment, command: Cancel) -> Decision:
     """The hold goes back while nothing was sent. Raises `AlreadySent`."""
     if payment.status is not Status.PENDING:
-        ended = payment.status in ENDED
-        why = f"it is {payment.status}" if ended else "it may have reached the provider"
+        is_over = payment.status is Status.REVERSING or payment.status in ENDED
+        why = f"it is {payment.status}" if is_over else "it may have reached the provider"
         raise AlreadySent(f"The payment can't be cancelled: {why}. Nothing was changed.")
     decided = ReversalDecided(Proof.NOT_SENT, "cancelled before anything was sent", None)
     file = _File(payment, command.at)
