@@ -58,6 +58,14 @@ def crash(session: nox.Session) -> None:
     session.run("pytest", *TESTS_AT_ONCE, "tests/crash", *session.posargs, env={"BILLVEND_CRASH": "all"})
 
 
+@nox.session(default=False)
+def simulation(session: nox.Session) -> None:
+    """A hundred thousand payments under every fault, on a clock of their own; the seed is printed."""
+    install(session, "tests")
+    payments = {"BILLVEND_SIMULATION": "100000"}
+    session.run("pytest", "-n0", "-s", "--timeout", "0", "tests/simulation", *session.posargs, env=payments)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """All tests, and the lines and branches that they leave out."""

@@ -15,9 +15,9 @@ from billvend.cli.exits import Exit
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
-    ("fund",), ("pay",), ("cancel",), ("balance",), ("history",), ("show",), ("find",), ("payments",), ("billers",),
-    ("worker",), ("sweep",), ("health",), ("audit",), ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"),
-    ("demo",),
+    ("fund",), ("pay",), ("cancel",), ("balance",), ("history",), ("show",), ("find",), ("payments",), ("meter",),
+    ("billers",), ("review",), ("resolve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
+    ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"), ("demo",),
 )  # fmt: skip
 EXITS = """
 | exit status | means |

@@ -10,11 +10,14 @@ from billvend.domain.errors import BadSetting
 from billvend.domain.reversal import Policy
 from billvend.library import Billvend
 from billvend.ports.clock import Clock
+from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
-from billvend.usecases.parts import Limits, Parts
+from billvend.usecases.parts import Limits, Parts, Verifying
 
 if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billvend --help` may
+    from pydantic import SecretStr
+
     from billvend.adapters.storage.database import Database
     from billvend.config import ProviderAccount, Settings
 
@@ -39,6 +42,7 @@ def open_billvend(database: "str | Settings | None" = None, *, clock: Clock | No
 
 def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend:
     from billvend.adapters.storage.books import SqlBooks
+    from billvend.adapters.storage.breaker import SqlBreaker
     from billvend.adapters.storage.journal import SqlJournal
     from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
 
@@ -55,10 +59,12 @@ def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend
             providers={(p.abilities.provider, p.abilities.account): p for p in providers},
             clock=clock,
             policy=_policy(settings, routes),
-            limits=Limits(f"{settings.min_amount:f}", f"{settings.max_amount:f}"),
+            limits=_limits(settings),
             default_currency=settings.default_currency,
             mode=_mode(routes),
             sweep_quiet_seconds=settings.lease_seconds,
+            breaker=SqlBreaker(database),
+            verification=Verifying(settings.verify_meter, settings.verify_unreachable == "allow"),
         )
     )
 
@@ -101,6 +107,16 @@ def sandbox_sales(settings: "Settings") -> int:
         return len(book.vended())
 
 
+def _limits(settings: "Settings") -> Limits:
+    return Limits(
+        smallest_payment=f"{settings.min_amount:f}",
+        largest=f"{settings.max_amount:f}",
+        in_doubt=f"{settings.breaker_max_in_doubt:f}",
+        float_=f"{settings.breaker_min_float:f}",
+        most_not_found=settings.breaker_not_found,
+    )
+
+
 def _policy(settings: "Settings", routes: tuple[Abilities, ...]) -> Policy:
     return Policy(
         routes=routes,
@@ -114,18 +130,84 @@ def _policy(settings: "Settings", routes: tuple[Abilities, ...]) -> Policy:
 
 
 def _provider(account: "ProviderAccount", settings: "Settings", clock: Clock) -> Provider:
-    if account.name == "sandbox":
-        from billvend.adapters.provider.sandbox.provider import SandboxProvider
+    """One configured account, opened. Raises `BadSetting`."""
 
-        return SandboxProvider(
-            settings.sandbox_book_path or Path("sandbox.db"),
+    def plain(secret: "SecretStr | None") -> str | None:
+        return None if secret is None else secret.get_secret_value()
+
+    longest_seconds = ceil(settings.bill_provider_max_processing)
+    keys = (plain(account.api_key), plain(account.public_key), plain(account.secret_key))
+    match account.name:
+        case "sandbox":
+            from billvend.adapters.provider.sandbox.provider import SandboxProvider
+
+            return SandboxProvider(
+                settings.sandbox_book_path or Path("sandbox.db"),
+                timeout_seconds=settings.bill_provider_timeout,
+                now=clock.now,
+                pause=clock.pause,
+                max_processing_seconds=longest_seconds,
+                currency=settings.default_currency,
+            )
+        case "vtpass":
+            from billvend.adapters.provider.vtpass.provider import VtpassProvider
+
+            return VtpassProvider(
+                api_url=account.api_url,
+                api_key=keys[0],
+                public_key=keys[1],
+                secret_key=keys[2],
+                timeout_seconds=settings.bill_provider_timeout,
+                verify_timeout_seconds=settings.verify_timeout,
+                phone=settings.bill_provider_phone,
+                max_processing_seconds=longest_seconds,
+                now=clock.now,
+            )
+        case "buypower":
+            from billvend.adapters.provider.buypower.provider import BuypowerProvider
+
+            return BuypowerProvider(
+                api_url=account.api_url,
+                api_key=keys[0],
+                timeout_seconds=settings.bill_provider_timeout,
+                verify_timeout_seconds=settings.verify_timeout,
+                phone=settings.bill_provider_phone,
+                max_processing_seconds=longest_seconds,
+            )
+    return _plug_in(
+        ProviderSetup(
+            name=account.name,
+            api_url=account.api_url,
+            api_key=keys[0],
+            public_key=keys[1],
+            secret_key=keys[2],
             timeout_seconds=settings.bill_provider_timeout,
+            verify_timeout_seconds=settings.verify_timeout,
+            phone=settings.bill_provider_phone,
+            max_processing_seconds=longest_seconds,
+            currency=settings.default_currency,
             now=clock.now,
             pause=clock.pause,
-            max_processing_seconds=ceil(settings.bill_provider_max_processing),
-            currency=settings.default_currency,
         )
-    raise BadSetting(f"BILL_PROVIDER: there is no adapter for {account.name!a} in this version; use sandbox.")
+    )
+
+
+def _plug_in(setup: ProviderSetup) -> Provider:
+    """A provider that an installed package brings. Raises `BadSetting` where it can't be opened."""
+    from importlib.metadata import entry_points
+
+    from billvend.config.accounts import PLUG_IN_GROUP
+
+    (point,) = entry_points(group=PLUG_IN_GROUP, name=setup.name)
+    try:
+        provider: Provider = point.load()(setup)
+    except BadSetting:
+        raise
+    except Exception as error:
+        raise BadSetting(
+            f"BILL_PROVIDER: the plug-in {setup.name!a} can't be opened ({type(error).__name__}: {error})."
+        ) from error
+    return provider
 
 
 def _queue(settings: "Settings") -> Queue:

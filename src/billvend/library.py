@@ -6,23 +6,37 @@ from datetime import datetime
 from types import TracebackType
 
 from billvend.domain.abilities import Biller, Mode
+from billvend.domain.decisions import OPERATOR
 from billvend.domain.errors import BadSetting, BillvendError
 from billvend.domain.money import AmountLike
 from billvend.domain.payment import Payment
-from billvend.domain.words import Status
+from billvend.domain.verification import MeterFound
+from billvend.domain.words import Proof, Status, Verdict
 from billvend.ports.books import Backlog, LoggedEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import look_up
 from billvend.usecases.audit import Audit, audit
+from billvend.usecases.breaker import look_after
 from billvend.usecases.cancel import cancel
 from billvend.usecases.fund import Funded, fund
 from billvend.usecases.health import Health, health
 from billvend.usecases.look_up import Balance
+from billvend.usecases.nudge import nudge, nudge_reference
 from billvend.usecases.parts import Parts
 from billvend.usecases.pay import Bill, Paid, pay, pay_many
+from billvend.usecases.resolve import resolve
+from billvend.usecases.review import Waiting, review
 from billvend.usecases.settle import check_mode, settle
 from billvend.usecases.sweep import Swept, sweep
+from billvend.usecases.verify import verify
 from billvend.usecases.wait import wait
+
+
+def _may_have_news(payment: Payment) -> bool:
+    """Whether asking the provider may tell anything: it was sent, and what became of it is not settled by its answer."""
+    if payment.status is Status.REVERSED:
+        return payment.proof in (Proof.NOT_FOUND, Proof.OPERATOR)
+    return payment.status not in (Status.PENDING, Status.COMPLETED)
 
 
 class Billvend:
@@ -70,7 +84,9 @@ class Billvend:
         With a `key`, doing it twice pays once, and the second call returns the payment as it stands. Without one, the
         same bill within 30 seconds is refused as a likely double click, unless `allow_duplicate`. Raises, in this
         order: `InvalidInput` and its kinds, `IdempotencyMismatch`, `WalletNotFound`, `LikelyDuplicate`,
-        `InsufficientFunds`.
+        `InsufficientFunds`, `ProviderUnavailable`, and what the provider says of the meter (`MeterNotFound`,
+        `WrongMeterType`, `MeterCannotVend`, `BelowMinimum`). The provider is not asked about meters in bulk: there a
+        worker does so before it sends.
         """
         return self.accept(
             Bill(user_id, amount, meter, biller, vend_type, phone, key, allow_duplicate)
@@ -108,12 +124,34 @@ class Billvend:
         A payment of which nothing was sent stays so. Raises `TransactionNotFound`.
         """
         found = self.transaction(transaction_id)
-        if not isinstance(found, Payment) or found.status is Status.PENDING:
+        if not isinstance(found, Payment) or not _may_have_news(found):
             return found
-        hint = Hint(found.user_id, found.transaction_id)
-        if settle(self._parts, hint, early=True).status is Status.REVERSING:
+        hint = nudge(self._parts, found, OPERATOR)
+        if settle(self._parts, hint).status is Status.REVERSING:
             settle(self._parts, hint)  # the answer allows it: the money goes back
         return self.transaction(transaction_id)
+
+    def nudge(self, transaction_id: str) -> None:
+        """Somebody waits for news of a payment: its next requery comes forward, at most once an interval.
+
+        Raises `TransactionNotFound`.
+        """
+        found = self.transaction(transaction_id)
+        if isinstance(found, Payment) and not found.has_ended:
+            nudge(self._parts, found, "customer")
+
+    def hook(self, provider: str, body: bytes) -> int:
+        """Take an inbound hook of a provider as a hint: what it is about is asked about soon, and nothing else is done.
+
+        Returns how many payments that is. Raises nothing for what the body says, and nothing for unknown providers.
+        """
+        routes = [p for (name, _), p in self._parts.providers.items() if name == provider]
+        references = {reference for route in routes for reference in route.references_in(body)}
+        return sum(len(nudge_reference(self._parts, reference, "hook")) for reference in references)
+
+    def look_after(self) -> None:
+        """Look at the money at risk and at our float at each provider: stop selling there, or start again."""
+        look_after(self._parts)
 
     def sweep(self) -> Swept:
         """Point workers at due payments that the queue lost, at most 1,000 a pass."""
@@ -130,6 +168,30 @@ class Billvend:
     def settle(self, hint: Hint) -> None:
         """Do what is due on one payment, as a worker would; nothing, if nothing is or somebody else is at it."""
         settle(self._parts, hint)
+
+    # --- people decide ------------------------------------------------------------------------------------------------
+
+    def review(self) -> Waiting:
+        """What waits for a person: payments in review, and incidents."""
+        return review(self._parts)
+
+    def resolve(
+        self,
+        transaction_id: str,
+        *,
+        operator: str,
+        reason: str,
+        token: str | None = None,
+        verdict: Verdict | str | None = None,
+    ) -> Payment:
+        """Decide about a payment in doubt or in review: with a `token` it is completed, without one reversed.
+
+        `verdict` says it expressly: `delivered` (a postpaid payment has no token), `reverse`, or `seen` for incidents
+        that have been dealt with. Who decided, and why, stands in the events for ever. Raises `TransactionNotFound`,
+        `NotInReview`, `ValidationFailed`.
+        """
+        decided = Verdict(verdict) if verdict else (Verdict.DELIVERED if token else Verdict.REVERSE)
+        return resolve(self._parts, transaction_id, decided, operator=operator, reason=reason, token=token)
 
     # --- looking up ---------------------------------------------------------------------------------------------------
 
@@ -162,6 +224,19 @@ class Billvend:
     def next_look_at(self, payment: Payment) -> datetime | None:
         """When somebody will next do something about a payment; None when it has ended."""
         return look_up.next_look_at(self._parts, payment)
+
+    def meter(self, meter: str, *, biller: str, vend_type: str = "prepaid") -> MeterFound:
+        """Whose meter it is, and what it takes at least, as the provider says.
+
+        Raises `InvalidMeter`, `UnknownBiller`; `MeterNotFound`, `WrongMeterType`, `MeterCannotVend`;
+        `ProviderUnavailable` where it can't be asked.
+        """
+        return verify(self._parts, meter, biller, vend_type)
+
+    @property
+    def currency(self) -> str:
+        """The currency of wallets where none is named, and of what providers sell for."""
+        return self._parts.default_currency
 
     def billers(self) -> Sequence[Biller]:
         """The electricity companies that the configured providers sell for."""

@@ -27,14 +27,19 @@ def run(bv: Billvend, *, threads: int, sweep_interval_seconds: float) -> None:
     sweeper = threading.Thread(
         target=lambda: sweep_often(bv, sweep_interval_seconds, stopping.event), name="billvend-sweeper"
     )
+    watch = threading.Thread(
+        target=lambda: look_after_often(bv, sweep_interval_seconds, stopping.event), name="billvend-breaker"
+    )
     with stopping.on_signals():
         logger.info("Worker started", extra={"context": {"threads": threads}})
         sweeper.start()
+        watch.start()
         try:
             bv.work(threads=threads, stop=stopping.event)
         finally:
             stopping.ask("the end of its work")
             sweeper.join()
+            watch.join()
     logger.info("Worker stopped", extra={"context": {"on": stopping.reason}})
 
 
@@ -65,6 +70,18 @@ def sweep_often(bv: Billvend, interval_seconds: float, stop: threading.Event) ->
                 if swept.due == MOST_A_PASS:  # there is more
                     pause_seconds = 0.0
         stop.wait(pause_seconds)
+
+
+def look_after_often(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
+    """Look after the provider accounts now and every so often until `stop` is set, whatever happens in between."""
+    while True:
+        try:
+            bv.look_after()
+        except Exception as error:
+            expected = isinstance(error, BillvendError)
+            logger.warning("The providers could not be looked after: %s", error, exc_info=not expected)
+        if stop.wait(interval_seconds):
+            return
 
 
 def do_it_here(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) -> None:

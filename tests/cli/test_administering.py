@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from billvend.adapters.storage.migrate import HEAD
 from tests.cli.console import Console
 
 
@@ -28,11 +29,11 @@ def test_config_reads_the_folder_s_settings(billvend: Console) -> None:
 
 
 def test_db_makes_the_tables_once(billvend: Console) -> None:
-    assert billvend.json("db", "current") == {"current": None, "needed": "0001", "upToDate": False}
+    assert billvend.json("db", "current") == {"current": None, "needed": HEAD, "upToDate": False}
     assert "There are no tables" in billvend("db", "current").out
-    assert billvend.json("db", "upgrade") == {"before": None, "current": "0001"}
-    assert billvend.json("db", "upgrade") == {"before": "0001", "current": "0001"}
-    assert billvend.json("db", "current") == {"current": "0001", "needed": "0001", "upToDate": True}
+    assert billvend.json("db", "upgrade") == {"before": None, "current": HEAD}
+    assert billvend.json("db", "upgrade") == {"before": HEAD, "current": HEAD}
+    assert billvend.json("db", "current") == {"current": HEAD, "needed": HEAD, "upToDate": True}
     assert "already" in billvend("db", "upgrade").out
 
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 from billvend.cli import app
 from tests.cli.console import Console, environment
 
-WITHOUT_JSON = {"worker"}
+WITHOUT_JSON = {"worker", "sandbox"}
 
 
 def commands(command: Any = None, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -41,8 +41,12 @@ def test_these_commands_there_are() -> None:
             "show",
             "find",
             "payments",
+            "meter",
             "billers",
+            "review",
+            "resolve",
             "worker",
+            "sandbox",
             "sweep",
         ),
         *("audit", "health", "config", "db upgrade", "db current", "db seed", "demo"),

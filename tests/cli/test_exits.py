@@ -28,10 +28,11 @@ EXPECTED = {
     "BillvendError": 1, "IllegalMove": 1, "Refusal": 1,
     "InvalidInput": 2, "ValidationFailed": 2, "InvalidAmount": 2, "NotAnAmount": 2, "UnsupportedCurrency": 2,
     "InvalidMeter": 2, "UnknownBiller": 2, "BadSetting": 2,
+    "MeterNotFound": 2, "MeterCannotVend": 2, "WrongMeterType": 2, "BelowMinimum": 2,
     "NotFound": 3, "WalletNotFound": 3, "TransactionNotFound": 3,
     "InsufficientFunds": 4,
-    "Conflict": 5, "IdempotencyMismatch": 5, "LikelyDuplicate": 5, "AlreadySent": 5,
-    "Unreachable": 9, "Unavailable": 9, "OutcomeUnknown": 9,
+    "Conflict": 5, "IdempotencyMismatch": 5, "LikelyDuplicate": 5, "AlreadySent": 5, "NotInReview": 5,
+    "Unreachable": 9, "Unavailable": 9, "OutcomeUnknown": 9, "ProviderUnavailable": 9,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -142,6 +142,9 @@ class MarkedJournal:
         results: list[Result] = self._marked(name, lambda: self._real.execute(commands))
         return results
 
+    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
+        return self._real.rehearse(commands)
+
     def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
         due: list[Due] = self._marked("sweep", lambda: self._real.take_due(now, limit, quiet_seconds))
         return due
@@ -179,8 +182,8 @@ class MarkedProvider:
         self._points("requery: after the call")
         return answer
 
-    def close(self) -> None:
-        self._real.close()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
 
 class MarkedQueue:
@@ -220,7 +223,10 @@ def open_world(world: World, clock: KeptClock, points: Points | None) -> Billven
             parts,
             journal=MarkedJournal(parts.journal, points),
             queue=MarkedQueue(parts.queue, points),
-            providers={key: MarkedProvider(provider, points) for key, provider in parts.providers.items()},
+            providers={
+                key: cast(Provider, MarkedProvider(provider, points))
+                for key, provider in parts.providers.items()
+            },
         )
     )
 
@@ -270,6 +276,7 @@ def pick_up(world: World) -> None:
                 if not bv.payments(*OPEN):
                     break
                 clock.pause(11)
+                bv.look_after()
                 bv.sweep()
                 stop.wait(0.02)  # the workers' turn
         finally:

@@ -13,7 +13,17 @@ from datetime import UTC, date, datetime, timedelta
 from billvend.domain import payment as payments
 from billvend.domain import wallet as wallets
 from billvend.domain.abilities import Abilities, Biller, Mode
-from billvend.domain.commands import Cancel, Claim, Command, CommandKey, Fund, Pay, Report
+from billvend.domain.commands import (
+    Cancel,
+    Claim,
+    Command,
+    CommandKey,
+    Fund,
+    Nudge,
+    Pay,
+    Report,
+    Resolve,
+)
 from billvend.domain.decide import (
     Changes,
     Head,
@@ -92,6 +102,8 @@ class Books:
         self.remembered: dict[CommandKey, Remembered] = {}
         self.next_at: dict[StreamKey, datetime | None] = {}
         self.streams: dict[StreamKey, tuple[Recorded, ...]] = {}
+        self.token_owners: dict[str, StreamKey] = {}
+        """Whose tokens are known to be whose: as a story says."""
         self.accounts: Counter[tuple[str, str, str]] = Counter()
         """What stands on (user, account, currency), in minor units, as the transfers add up."""
 
@@ -115,7 +127,7 @@ class Books:
 
     def snapshot(self, commands: Sequence[Command]) -> Snapshot:
         """What a journal would read for these commands."""
-        named = [c for c in commands if isinstance(c, (Cancel, Claim, Report))]
+        named = [c for c in commands if isinstance(c, (Cancel, Claim, Nudge, Report, Resolve))]
         found = {
             key: self.payments[key]
             for command in named
@@ -130,6 +142,7 @@ class Books:
             wallets={key: self.wallets[key] for key in wanted if key in self.wallets},
             payments=found,
             remembered=self.remembered,
+            token_owners=self.token_owners,
             recent={likeness_of(c): at for c in commands if isinstance(c, Pay) if (at := self._paid_at(c))},
         )
 

@@ -4,7 +4,10 @@ A line says what happens and, behind an arrow, all that must come of it:
 
     fund ada 1000                           a user, and naira
     pay ada 300 [as bill] [key K] [again] [meter M] [postpaid] [in USD]
-    claim [bill] [early]                    a worker asks for what is due
+    claim [bill] [early]                    a worker asks for what is due; early: after an operator asked for it
+    hook [bill]                             somebody who says to be the provider hints at news
+    resolve delivered 1234, resolve reversed, resolve seen        a person decides
+    owner 1234                              from here on the token 1234 belongs to a payment of somebody else
     send 1 says delivered 1234 cost 290     a worker reports; also `requery 2 says`, `attempt 2 send 1 says`
     next 5 requeries say not found          as often: wait until due, claim, report
     tick 20s, until due, time 22:59:50      the clock; one that jumps looks the same from here
@@ -27,8 +30,21 @@ from decimal import Decimal
 from pathlib import Path
 
 from billvend.domain.abilities import Abilities
-from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Reply, Report, Work
+from billvend.domain.commands import (
+    Cancel,
+    Claim,
+    Command,
+    Done,
+    Fund,
+    Nudge,
+    Pay,
+    Reply,
+    Report,
+    Resolve,
+    Work,
+)
 from billvend.domain.decide import Result
+from billvend.domain.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -43,7 +59,7 @@ from billvend.domain.outcome import (
 )
 from billvend.domain.payment import Payment
 from billvend.domain.reversal import JITTER, Policy
-from billvend.domain.words import Status, VendType
+from billvend.domain.words import Status, VendType, Verdict
 from tests.domain.books import NOON, Books, provider, seconds
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -100,6 +116,9 @@ class Stage:
             r"pay (.+)": self._pay,
             r"cancel ?(.*)": self._cancel,
             r"claim ?(.*)": self._claim,
+            r"hook ?(.*)": self._hook,
+            r"resolve (.+)": self._resolve,
+            r"owner (\S+)": self._owner,
             r"((?:attempt \d+ )?(?:send|requery) \d+ says .+)": self._says,
             r"next (\d+ requer(?:y|ies) says? .+)": self._next,
             r"tick (\S+)": self._tick,
@@ -180,7 +199,31 @@ class Stage:
         name, early = words.removesuffix("early").strip(), words.endswith("early")
         self._speak_of(name)
         user = self.owners[self.about]
-        return self._do(Claim(user, self._new_key(), self.about, self.now, self.policy, early))
+        if early:
+            self._nudge("operator")
+        return self._do(Claim(user, self._new_key(), self.about, self.now, self.policy))
+
+    def _hook(self, name: str) -> "Happened":
+        self._speak_of(name)
+        return self._nudge("hook")
+
+    def _nudge(self, source: str) -> "Happened":
+        user = self.owners[self.about]
+        return self._do(Nudge(user, self._new_key(), self.about, self.now, self.policy, source))
+
+    def _resolve(self, words: str) -> "Happened":
+        verdict, _, token = words.partition(" ")
+        verdict = {"reversed": "reverse"}.get(verdict, verdict)
+        user = self.owners[self.about]
+        return self._do(
+            Resolve(
+                user, self._new_key(), self.about, self.now, self.policy,
+                "ngozi", Verdict(verdict), "the company was called", token or None,
+            )
+        )  # fmt: skip
+
+    def _owner(self, token: str) -> None:
+        self.books.token_owners[token] = StreamKey("zed", "another")
 
     def _says(self, words: str) -> "Happened":
         found = _match(r"(?:attempt (\d+) )?(send|requery) (\d+) says (.+)", words)

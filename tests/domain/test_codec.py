@@ -33,7 +33,7 @@ GOLDEN: list[tuple[object, str]] = [
         (
             '{"is":"Reply","next_at":"2026-11-22T12:00:00.000000Z","status":"processing","transaction_id":"t1",'
             '"work":{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
-            '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z"}}'
+            '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z","verify":false}}'
         ),
     ),
     (
@@ -55,6 +55,14 @@ GOLDEN: list[tuple[object, str]] = [
 def test_the_text_of_a_value_never_changes(value: object, text: str) -> None:
     assert dumps(value) == text
     assert loads(type(value), text) == value
+
+
+def test_what_was_written_before_a_field_was_added_is_still_read() -> None:
+    old = (
+        '{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
+        '"reference":"ref-1"}'
+    )
+    assert loads(Work, old) == Work(1, 2, False, "ref-1", "acme", "key-1")
 
 
 @pytest.mark.parametrize(

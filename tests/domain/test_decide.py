@@ -213,7 +213,7 @@ def test_a_claim_that_is_repeated_gets_the_same_work_and_starts_nothing() -> Non
     again = done(books.execute(claim(at=NOON + seconds(5)))[0])
     assert (again.replayed, again.reply) == (True, first.reply)
     assert first.reply.work == Work(
-        1, 1, False, "acme/bill/1/2026-11-22", "acme", "key-1", NOON + seconds(29)
+        1, 1, False, "acme/bill/1/2026-11-22", "acme", "key-1", NOON + seconds(29), verify=True
     )
     assert len(books.payment("ada", "bill").attempt(1).sends) == 1
 
@@ -228,7 +228,8 @@ def test_what_changed_nothing_is_not_remembered() -> None:
     books = books_with(fund(), pay(), claim())
     changes, results = decide(books.snapshot([claim(key="claim-2")]), [claim(key="claim-2")])
     assert kinds(results) == [Done]
-    assert changes == Changes()
+    waits = {StreamKey("ada", "bill"): NOON + seconds(60)}
+    assert changes == Changes(next_at=dict(waits)), "nothing but when to look again"
 
 
 def test_a_lease_no_longer_than_the_call_leaves_no_time_to_dawdle() -> None:
@@ -278,7 +279,7 @@ def test_only_a_key_that_the_caller_gave_is_kept_with_the_payment(key: str | Non
         ),
         (pay(), {"key_is_given": True}, {"amount": Money(30001, "NGN")}),
         (cancel(), {"user_id": "bob", "key": "k", "at": NOON + seconds(1)}, {"transaction_id": "t"}),
-        (claim(), {"policy": Policy(()), "early": True}, {"transaction_id": "t"}),
+        (claim(), {"policy": Policy(())}, {"transaction_id": "t"}),
         (
             report(NotSent("a")),
             {"policy": Policy(()), "answer": NotSent("b")},

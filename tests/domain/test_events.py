@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from billvend.domain.events import (
     EVENT_TYPES,
     NO_HASH,
+    AttemptRecalled,
+    CostLearnt,
     Event,
     IncidentRaised,
+    Nudged,
+    OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentReversed,
@@ -33,7 +37,7 @@ from billvend.domain.events import (
     record,
 )
 from billvend.domain.outcome import Deferred, NotFound
-from billvend.domain.words import IncidentKind, Proof, VendType
+from billvend.domain.words import IncidentKind, Proof, VendType, Verdict
 from tests.domain.books import NOON, seconds
 from tests.domain.values import values
 
@@ -45,99 +49,112 @@ GOLDEN: Sequence[tuple[Event, str, str]] = [
     (
         WalletFunded("t1", 100000, "manual", "till-7"),
         (
-            '{"amount_minor":100000,"is":"WalletFunded","reference":"till-7","source":"manual",'
-            '"transaction_id":"t1"}'
+            '{"amount_minor":100000,"is":"WalletFunded","reference":"till-7","source":"manual","transaction_id":"t1"}'
         ),
         "3d4d1e4459c2b53eafb5cf035e03a031f0d979f38906af0b4c1912fab71a062a",
     ),
     (
         WalletHeld("t2", 30000),
-        '{"amount_minor":30000,"is":"WalletHeld","transaction_id":"t2"}',
+        ('{"amount_minor":30000,"is":"WalletHeld","transaction_id":"t2"}'),
         "7831ff0e1f19193ba014a1a4473a1d79a42a1cbcbd8f1ffa52fdc098c77d32b2",
     ),
     (
         WalletReleased("t2", 30000),
-        '{"amount_minor":30000,"is":"WalletReleased","transaction_id":"t2"}',
+        ('{"amount_minor":30000,"is":"WalletReleased","transaction_id":"t2"}'),
         "c607aa5b6f9aa17d98655f5e7474ee4ff1774befee9cfe4d90f9eb27072f4013",
     ),
     (
         PaymentAccepted(30000, "NGN", "12345678901", "EKEDC", VendType.PREPAID, None, "order-42"),
         (
-            '{"amount_minor":30000,"biller":"EKEDC","currency":"NGN","is":"PaymentAccepted",'
-            '"key":"order-42","meter":"12345678901","vend_type":"prepaid"}'
+            '{"amount_minor":30000,"biller":"EKEDC","currency":"NGN","is":"PaymentAccepted","key":"order-42","meter":"12345678901","vend_type":"prepaid","verified":false}'
         ),
-        "0fa26d66c7421e6c3a7581db94ca66283e1a0abe4ba5e14b907d215892701d84",
+        "3b1a486bc0de3fbce46cd48759d18ec38047db725d1e5fbbf40a30c5fea6fe9d",
     ),
     (
         SendStarted(
             1, 1, "ref-1", "acme", "key-1", NOON + seconds(60), NOON + seconds(29), NOON + seconds(59), None
         ),
         (
-            '{"account":"key-1","answer_by":"2026-11-22T12:00:59.000000Z","attempt":1,"is":"SendStarted",'
-            '"lease_until":"2026-11-22T12:01:00.000000Z","provider":"acme","reference":"ref-1","send":1,'
-            '"send_before":"2026-11-22T12:00:29.000000Z"}'
+            '{"account":"key-1","answer_by":"2026-11-22T12:00:59.000000Z","attempt":1,"is":"SendStarted","lease_until":"2026-11-22T12:01:00.000000Z","provider":"acme","reference":"ref-1","send":1,"send_before":"2026-11-22T12:00:29.000000Z"}'
         ),
-        "ec2f9c102d5ee3f35592e6edd115513fc5495b2d5dadf011d1bbb07438c7d6b1",
+        "89750c9a6fe970194f50b82c20a8f3b8325accc2f6576f47643a947faf0199e1",
     ),
     (
         SendAnswered(1, 1, Deferred("likely duplicate", 30)),
         (
-            '{"answer":{"is":"Deferred","retry_after_seconds":30,"why":"likely duplicate"},"attempt":1,'
-            '"is":"SendAnswered","send":1}'
+            '{"answer":{"is":"Deferred","retry_after_seconds":30,"why":"likely duplicate"},"attempt":1,"is":"SendAnswered","send":1}'  # noqa: E501
         ),
-        "48b62a9b05e9b651dca51cea2196dc6eb0afff1643b71d28a8fa7d21940b00a1",
+        "ce80b9ddad246226413f3e9af02edf2d4933a9d0ba7e32dbb73204cb528bc009",
     ),
     (
         SendLost(1, 2),
-        '{"attempt":1,"is":"SendLost","send":2}',
-        "7cc37847d2561a77e651991f3ddb0fb786fc4e5eb87f2c0166394893ee772624",
+        ('{"attempt":1,"is":"SendLost","send":2}'),
+        "b0e07b587f26f9abc9f3563ffd486afc4a126053c1c12687b8da10c5787b54d7",
     ),
     (
         RequeryStarted(1, 1, NOON + seconds(60), 20.5),
         (
-            '{"attempt":1,"is":"RequeryStarted","lease_until":"2026-11-22T12:01:00.000000Z","requery":1,'
-            '"scheduled_seconds":20.5}'
+            '{"attempt":1,"is":"RequeryStarted","lease_until":"2026-11-22T12:01:00.000000Z","nudged":false,"requery":1,"scheduled_seconds":20.5}'
         ),
-        "2e5ee920315ac8719111ead14de143496fa04dfd496aa03002ec13779bed0067",
+        "f1fd3c264175193bb5ffed1e5e20c4495ce2c70032480e2033d9c2cab235ec8d",
     ),
     (
         RequeryAnswered(1, 1, NotFound("no such reference"), 0.0),
         (
-            '{"answer":{"is":"NotFound","why":"no such reference"},"attempt":1,"credited_seconds":0.0,'
-            '"is":"RequeryAnswered","requery":1}'
+            '{"answer":{"is":"NotFound","why":"no such reference"},"attempt":1,"credited_seconds":0.0,"is":"RequeryAnswered","requery":1}'  # noqa: E501
         ),
-        "3d4f32fefa6e8fd44b07caa121f29aef79157d8c43e0685059ff6f56b7588b73",
+        "4bf3879073e2a2b4a791101e2add25768caef68a758afdd41c79981c018b2c10",
     ),
     (
         ReviewAsked("it has been in doubt for too long"),
-        '{"is":"ReviewAsked","reason":"it has been in doubt for too long"}',
-        "861c5fe12ad67cfd5380771cdca942cb5ad80a2e4b49d2c533a0ce5b7942c99b",
+        ('{"is":"ReviewAsked","reason":"it has been in doubt for too long"}'),
+        "192b33c894759c36237b2b3d72b21a61bc54bfa75d3e955e940e56a6f9773b99",
     ),
     (
         PaymentCompleted(1, "acme", 30000, None, "1234", "4.5", {"tax": "20.93", "receiptNumber": "R1"}),
         (
-            '{"amount_minor":30000,"attempt":1,"is":"PaymentCompleted","provider":"acme",'
-            '"receipt":{"receiptNumber":"R1","tax":"20.93"},"token":"1234","units":"4.5"}'
+            '{"amount_minor":30000,"attempt":1,"is":"PaymentCompleted","provider":"acme","receipt":{"receiptNumber":"R1","tax":"20.93"},"token":"1234","units":"4.5"}'
         ),
-        "43f15169aec26148aced5f2b46a4d71dfb698b589476680e6481d2e03105895a",
+        "c0a50d64dc72106c244d7e8fe26e46d7fda9da2f0ceaed1c2b2606f08e15720f",
     ),
     (
         ReversalDecided(Proof.NOT_SENT, "cancelled", None),
-        '{"is":"ReversalDecided","proof":"not_sent","reason":"cancelled"}',
-        "bd968a707ca37f500e230e48c5f6f02dda72e6befea789dd2ad94f412b8e56a8",
+        ('{"is":"ReversalDecided","proof":"not_sent","reason":"cancelled"}'),
+        "33532d075a06d1d0f80c59d757dd371116b3ed4449516fff845d4ec1031c4957",
     ),
     (
         PaymentReversed(Proof.NOT_SENT, "cancelled", 30000),
-        '{"amount_minor":30000,"is":"PaymentReversed","proof":"not_sent","reason":"cancelled"}',
-        "2c68cb6adc810b4ba101d7397ea0098a81bf8639d1b4dc0d9db7006315e0310f",
+        ('{"amount_minor":30000,"is":"PaymentReversed","proof":"not_sent","reason":"cancelled"}'),
+        "dacdb23b8c8ff9090dd20813b85e99cee3bf9b90f12fdbb9f99ba2f929a71b11",
     ),
     (
         IncidentRaised(IncidentKind.TAKEN_BACK, 1, "acme", 29000, "reversed to the wallet"),
         (
-            '{"amount_minor":29000,"attempt":1,"detail":"reversed to the wallet","is":"IncidentRaised",'
-            '"kind":"taken_back","provider":"acme"}'
+            '{"amount_minor":29000,"attempt":1,"detail":"reversed to the wallet","is":"IncidentRaised","kind":"taken_back","provider":"acme"}'  # noqa: E501
         ),
-        "acd401faf74076fb67c09e63fa91eee95c3cad0a144b542cfc7f5cc1fad13f9a",
+        "3812b194ff921ea2b45050ccc629f435957395227656ec406c526c8fbd4e19dd",
+    ),
+    (
+        AttemptRecalled(2, "ref-0", "acme", "key-1", None),
+        ('{"account":"key-1","attempt":2,"is":"AttemptRecalled","provider":"acme","reference":"ref-0"}'),
+        "d9a944766607f3bf474d7c0079f3d1b165523f403919798a70cc62b0b48da2f3",
+    ),
+    (
+        Nudged("hook", NOON, 1, 2),
+        (
+            '{"after_requery":2,"ask_at":"2026-11-22T12:00:00.000000Z","attempt":1,"is":"Nudged","source":"hook"}'
+        ),
+        "4ecaad0813b23210bdd3e30d96a8cb3172635cfa933ed124782af255fc465e71",
+    ),
+    (
+        CostLearnt(1, "acme", 30000, 29000),
+        ('{"amount_minor":30000,"attempt":1,"cost_minor":29000,"is":"CostLearnt","provider":"acme"}'),
+        "0e0ed6246810f04dfa5ce90b381b0841f87495412fd0f4087b90b61916734943",
+    ),
+    (
+        OperatorDecided("ngozi", Verdict.REVERSE, "the company was called"),
+        ('{"is":"OperatorDecided","operator":"ngozi","reason":"the company was called","verdict":"reverse"}'),
+        "753a58ee6177d8b466567a83a442eca4c41d0af4c7bad3abedf525068643d198",
     ),
 ]
 

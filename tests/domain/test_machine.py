@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from billvend.domain.abilities import Abilities
-from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Report, Work
+from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Nudge, Pay, Report, Work
 from billvend.domain.errors import AlreadySent, InsufficientFunds, LikelyDuplicate, WalletNotFound
 from billvend.domain.events import StreamKey
 from billvend.domain.evidence import standing
@@ -205,8 +205,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=calls, key=payments, early=st.booleans())
     def claim(self, key: StreamKey, early: bool) -> Made[Call]:
-        work = self.do(self._claim(key, early=early)).reply.work
+        if early:
+            self.do(self._nudge(key, "operator"))
+        work = self.do(self._claim(key)).reply.work
         return self.given(key, work)
+
+    @rule(key=payments)
+    def hook(self, key: StreamKey) -> None:
+        self.do(self._nudge(key, "hook"))
 
     @rule(target=calls, key=payments)
     def claim_when_due(self, key: StreamKey) -> Made[Call]:
@@ -263,7 +269,8 @@ class Histories(RuleBasedStateMachine):
         if keys:
             chosen = st.sampled_from(keys)
             makers += [
-                lambda: self._claim(data.draw(chosen), early=data.draw(st.booleans())),
+                lambda: self._claim(data.draw(chosen)),
+                lambda: self._nudge(data.draw(chosen), "operator"),
                 lambda: self._cancel(data.draw(chosen)),
             ]
         if self.calls_made:
@@ -295,7 +302,7 @@ class Histories(RuleBasedStateMachine):
         for key, (payment, _) in self.books.payments.items():
             if not payment.has_ended:
                 assert self.books.next_at[key] is not None
-            if payment.status is Status.COMPLETED:
+            if payment.status is Status.COMPLETED and payment.nudge is None:
                 assert self.books.next_at[key] is None
             if key in self.ended:
                 assert payment.status is self.ended[key]
@@ -445,8 +452,11 @@ class Histories(RuleBasedStateMachine):
     def _cancel(self, key: StreamKey) -> Cancel:
         return Cancel(key.user_id, self.new("cancel"), key.stream, self.now)
 
-    def _claim(self, key: StreamKey, *, early: bool) -> Claim:
-        return Claim(key.user_id, self.new("claim"), key.stream, self.now, self.policy, early)
+    def _claim(self, key: StreamKey) -> Claim:
+        return Claim(key.user_id, self.new("claim"), key.stream, self.now, self.policy)
+
+    def _nudge(self, key: StreamKey, source: str) -> Nudge:
+        return Nudge(key.user_id, self.new("nudge"), key.stream, self.now, self.policy, source)
 
     def _report(self, call: Call, answer: Answer) -> Report:
         key, work = call.key, call.work
@@ -465,7 +475,7 @@ class Histories(RuleBasedStateMachine):
             for _ in range(10):
                 if self.payment(key).has_ended:
                     break
-                reply = self.do(self._claim(key, early=False)).reply
+                reply = self.do(self._claim(key)).reply
                 call = self.given(key, reply.work)
                 if isinstance(call, Call):
                     self.report(call, clear)

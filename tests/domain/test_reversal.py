@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ from billvend.domain.reversal import (
     AskAgain,
     Complete,
     Policy,
+    Recall,
     Rest,
     Reverse,
     Review,
@@ -367,6 +369,8 @@ def told(step: Step, payment: Payment) -> str:
             return "reverse as decided" if decided and proof is payment.proof else f"reverse {proof}"
         case SendNew(route):
             return f"send {route.provider}"
+        case Recall(_, day):
+            return f"recall {day}"
         case SendAgain():
             return "send again"
         case AskAgain():
@@ -405,6 +409,56 @@ def test_every_cell_leads_to_the_step_that_was_written_down(status: str, evidenc
         if cell[:2] == (status, evidence) and (step := expected(cell)) != "impossible":
             for payment in payments_of(cell):
                 assert told(next_step(payment, policy_of(cell), NOW), payment) == step, cell
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "reversal-policy.md"
+HEAD = """# The reversal policy
+
+What billvend does next with a payment, for everything that can be known of it. One pure function decides
+(`next_step` in `src/billvend/domain/reversal.py`); this table is printed from it, row by row, and a test holds it
+against answers that were written down by hand for each of its cells. Print it again with
+`python -m tests.domain.test_reversal`.
+
+- **status**: where the payment stands; `reversing` and `reversed` also name the kind of proof they rest on: `absent`
+  (`not_found`), `operator`, or `proven` (any other).
+- **evidence**: what is known of the latest attempt. `nothing`: there is none. `sending`, `asking`: a call is under way,
+  its lease runs. `failed`: the provider says so of the transaction; `declined`: it refused the only request.
+  `not-sent`, `deferred`, `misconfigured`: no request was carried out. `silent`: in doubt, no requery has brought anything.
+  `once`: not found once. `absent`: not found twice, late and far enough apart. `known`: in doubt, and the provider knows the
+  reference. `vanished`: it knew it, and now does not find it. `contradicted`: a worker says that it never sent, and the
+  provider knows the reference. Words in brackets stand for several of these.
+- **account**: is the account that it was sent to still configured? **other**: may another provider be asked? **tries**: is one
+  left of 5, 15 and 60 seconds? **reference**: may it still be sent when the next try is due? **age**: has the limit passed
+  (never sent: a day; in doubt: two hours)? A dash: it does not matter.
+
+Money goes back on the six proofs alone, and never because time has passed. A hint at news (a hook, an operator, a customer
+who looks) brings the next `ask` forward and changes nothing else. Where an account is closed by the breaker, nothing is
+sent there: `send` and `send again` go elsewhere, back, or wait.
+
+| status | evidence | account | other | tries | reference | age | what happens |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def printed() -> str:
+    """The table, with what the policy really does in each row: the cells of a row must agree."""
+    lines = []
+    for row, step in ROWS:
+        cells = [cell for cell in CELLS if matches(row, cell)]
+        steps = {
+            told(next_step(payment, policy_of(cell), NOW), payment)
+            for cell in cells
+            for payment in payments_of(cell)
+        }
+        if step != "impossible":
+            lines.append(f"| {' | '.join(row)} | {' or '.join(sorted(steps))} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def test_the_page_shows_what_the_policy_does() -> None:
+    assert PAGE.read_text() == printed(), "print it again: python -m tests.domain.test_reversal"
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -766,3 +820,7 @@ def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
     )
     assert Policy((backup, key_2, ours)).route(attempt) is ours
     assert Policy((backup, key_2)).route(attempt) is None
+
+
+if __name__ == "__main__":
+    PAGE.write_text(printed())

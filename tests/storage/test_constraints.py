@@ -309,6 +309,7 @@ def test_nothing_is_truncated_or_merged_away_on_postgresql(
 
 OF_NOBODY = {
     "stamp": "says of the whole database whether its money is real: one row, for ever",
+    "accounts": "says how each provider account is, for everybody: a handful of rows",
     "alembic_version": "says of the whole database which version its tables have",
 }
 

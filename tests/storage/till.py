@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from billvend.adapters.clock import SystemClock
 from billvend.adapters.queue.in_memory import memory_queue
 from billvend.adapters.storage.books import SqlBooks
+from billvend.adapters.storage.breaker import SqlBreaker
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.migrate import upgrade
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
 from billvend.domain.abilities import Abilities, Biller, Mode
-from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Pay, Reply, Report, Work
+from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Nudge, Pay, Reply, Report, Work
 from billvend.domain.decide import Result
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
@@ -113,8 +114,11 @@ class Till:
     def cancel(self, pay: Pay, key: str | None = None) -> Cancel:
         return Cancel(pay.user_id, key or self.new_id(), pay.transaction_id, self.now)
 
-    def claim(self, pay: Pay, key: str | None = None, *, early: bool = False) -> Claim:
-        return Claim(pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy, early)
+    def claim(self, pay: Pay, key: str | None = None) -> Claim:
+        return Claim(pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy)
+
+    def nudge(self, pay: Pay) -> Nudge:
+        return Nudge(pay.user_id, self.new_id(), pay.transaction_id, self.now, self.policy, "operator")
 
     def claim_due(self, due: Due) -> Claim:
         return Claim(due.user_id, self.new_id(), due.transaction_id, self.now, self.policy)
@@ -146,7 +150,9 @@ class Till:
 
     def working(self, pay: Pay, *, early: bool = False) -> Work:
         """Claim a payment on which there is something to do."""
-        work = self.done(self.claim(pay, early=early)).reply.work
+        if early:
+            self.done(self.nudge(pay))
+        work = self.done(self.claim(pay)).reply.work
         assert work is not None
         return work
 
@@ -231,7 +237,7 @@ def empty(database: Database) -> None:
 def parts_of(till: Till) -> Parts:
     return Parts(
         till.journal, till.books, memory_queue(), {}, SystemClock(), till.policy, Limits("100", "1000000"),
-        "NGN", Mode.TEST, sweep_quiet_seconds=60,
+        "NGN", Mode.TEST, sweep_quiet_seconds=60, breaker=SqlBreaker(till.database),
     )  # fmt: skip
 
 

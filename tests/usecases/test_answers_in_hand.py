@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +16,7 @@ from billvend.domain.abilities import Abilities
 from billvend.domain.commands import Command, Report
 from billvend.domain.decide import Result
 from billvend.domain.outcome import Delivered, Unknown
-from billvend.ports.provider import Order
+from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
 from billvend.usecases.settle import PATIENCE_SECONDS
 
@@ -84,10 +84,16 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.answers: list[Any] = []
-        real = open_billvend(load_settings(f"sqlite:///{folder}/shop.db"), clock=self.clock)
+        real = open_billvend(
+            load_settings(f"sqlite:///{folder}/shop.db", verify_meter=False), clock=self.clock
+        )
         parts = real._parts
         self.journal = Shaky(parts.journal, 0)
-        providers = {key: Scripted(p.abilities, self.answers) for key, p in parts.providers.items()}
+        providers = {
+            key: cast(Provider, Scripted(p.abilities, self.answers)) for key, p in parts.providers.items()
+        }
+        for replaced in parts.providers.values():
+            replaced.close()
         self.bv = Billvend(replace(parts, journal=self.journal, providers=providers))
         self.bv.fund("ada", 5000)
 

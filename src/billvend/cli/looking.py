@@ -1,4 +1,4 @@
-"""Commands that look: balance, history, show, find, payments, billers."""
+"""Commands that look: balance, history, show, find, payments, meter, billers."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -161,6 +161,35 @@ def show_transaction(
             return Exit.DONE
         events, next_look_at = bv.events(found), bv.next_look_at(found)
     show(as_json, payment_document(found, events, next_look_at), *payment_screen(found, events, next_look_at))
+    return Exit.DONE
+
+
+@commands.command("meter", epilog=example("billvend meter 12345678901 --biller EKEDC"))
+def show_meter(
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="10 to 16 digits.")],
+    biller: Annotated[str, typer.Option("--biller", metavar="CODE", help="One of `billvend billers`.")],
+    vend_type: Annotated[
+        str, typer.Option("--vend-type", metavar="KIND", help="prepaid or postpaid.")
+    ] = "prepaid",
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """Show whose meter it is, as the provider says.
+
+    And the smallest amount that it takes. Nothing is sold.
+    """
+    from billvend.views import meter_document
+
+    with opened(database_url) as bv:
+        found = bv.meter(number, biller=biller, vend_type=vend_type)
+        document = meter_document(found, number, biller, vend_type, bv.currency)
+    least = document["minimumAmount"]
+    facts = [
+        ("Customer", found.customer_name),
+        *([("Address", found.address)] if found.address else []),
+        *([("At least", f"{bv.currency} {least}")] if least else []),
+    ]
+    show(as_json, document, Line(f"Meter {number} at {biller} may be paid for.", GOOD), Facts(facts))
     return Exit.DONE
 
 

@@ -107,6 +107,9 @@ def pay(
                     *outcome(payment, next_look_at),
                     *([] if payment.has_ended else [Line(look, QUIET)]),
                 ]
+            if paid.meter is not None and not followed.left:
+                whose = ", ".join(filter(None, (paid.meter.customer_name, paid.meter.address)))
+                blocks.append(Line(f"The meter is that of {whose}.", QUIET))
             show(as_json, {**document, "replayed": paid.replayed}, *blocks)
     return Exit.DONE if no_wait else exit_of(payment.status)
 

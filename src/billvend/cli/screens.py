@@ -99,10 +99,14 @@ def payment_screen(
     for incident in payment.incidents:
         yield Line(f"Incident {incident.kind}, attempt {incident.attempt}: {incident.detail}", BAD)
     if payment.attempts:
-        headings = ("Attempt", "Provider", "Reference", "Asked (UTC)", "Answer")
-        yield Table(headings, list(_calls(payment)))
+        yield calls_table(payment)
     happened = [(str(e.seq), moment(e.at), event_words(load(e.kind, e.data))) for e in events]
     yield Table(("#", "When (UTC)", "Event"), happened)
+
+
+def calls_table(payment: Payment) -> Table:
+    """What was asked of which provider, and what it said."""
+    return Table(("Attempt", "Provider", "Reference", "Asked (UTC)", "Answer"), list(_calls(payment)))
 
 
 def _calls(payment: Payment) -> Iterator[list[str]]:

@@ -49,6 +49,8 @@ class Abilities:
     """The longest that a request which it received may still take effect."""
     whole_units_only: bool = False
     """True when it takes no kobo."""
+    needs_phone: bool = False
+    """True when it wants a phone number with every order, and has none of its own to send."""
 
     def day(self, at: datetime) -> date:
         """The provider's day at a moment."""

@@ -14,7 +14,7 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
 from billvend.domain.payment import Payment
 from billvend.domain.reversal import Policy
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.words import Proof, Status, VendType, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Pay:
     phone: str | None = None
     allow_duplicate: bool = False
     """True when the caller asked for a second payment of the same bill on purpose."""
+    verified: bool = False
+    """True when the provider was asked about the meter just now; else a worker asks before anything is sent."""
 
     @property
     def request_hash(self) -> str:
@@ -97,6 +99,50 @@ class Cancel:
         return _digest(self.transaction_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """A person decides about a payment that waits for one, or has dealt with its incidents."""
+
+    operation: ClassVar[str] = "resolve"
+    user_id: str
+    key: str
+    transaction_id: str
+    at: datetime
+    policy: Policy
+    operator: str
+    """Who decides, as it will stand in the events."""
+    verdict: Verdict
+    reason: str
+    token: str | None = None
+    """What was sold, for `Verdict.DELIVERED` of a prepaid payment."""
+
+    @property
+    def request_hash(self) -> str:
+        """Of the decision, whoever makes it."""
+        return _digest(self.transaction_id, self.verdict, self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Somebody hints that a provider has news of a payment. Only brings the next requery forward."""
+
+    operation: ClassVar[str] = "nudge"
+    user_id: str
+    key: str
+    transaction_id: str
+    at: datetime
+    policy: Policy
+    source: str
+    """Who: `hook`, `customer`, or `operator`, who need not wait for the shortest interval between requeries."""
+    reference: str | None = None
+    """Which of its attempts the hint is about; the latest where it names none of them."""
+
+    @property
+    def request_hash(self) -> str:
+        """Of the transaction."""
+        return _digest(self.transaction_id)
+
+
 # --- what workers ask for ---------------------------------------------------------------------------------------------
 
 
@@ -110,8 +156,6 @@ class Claim:
     transaction_id: str
     at: datetime
     policy: Policy
-    early: bool = False
-    """True to requery before the schedule says so; sends are never early."""
 
     @property
     def request_hash(self) -> str:
@@ -141,7 +185,7 @@ class Report:
         return _digest(self.transaction_id, self.attempt, self.call, self.is_requery)
 
 
-Command = Fund | Pay | Cancel | Claim | Report
+Command = Fund | Pay | Cancel | Resolve | Nudge | Claim | Report
 
 
 def command_key(command: Command) -> CommandKey:
@@ -168,6 +212,8 @@ class Work:
     account: str
     send_before: datetime | None = None
     """The first byte of a send may not leave after this; None for a requery."""
+    verify: bool = False
+    """True for a first send to a meter that nobody has asked the provider about yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ from billvend.domain.commands import (
     CommandKey,
     Done,
     Fund,
+    Nudge,
     Pay,
     Reply,
     Report,
+    Resolve,
     command_key,
 )
 from billvend.domain.decisions import Decision
@@ -37,6 +39,7 @@ from billvend.domain.events import (
     StreamKey,
     record,
 )
+from billvend.domain.outcome import Delivered
 from billvend.domain.payment import Payment
 from billvend.domain.wallet import Wallet
 
@@ -77,6 +80,8 @@ class Snapshot:
     remembered: Mapping[CommandKey, Remembered] = field(default_factory=dict)
     recent: Mapping[Likeness, datetime] = field(default_factory=dict)
     """When a payment that looks the same was last accepted, of those that are not reversed."""
+    token_owners: Mapping[str, StreamKey] = field(default_factory=dict)
+    """Which payment was completed first with a token, for the tokens that are reported here."""
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ class Changes:
     wallets: dict[StreamKey, tuple[Wallet, Head]] = field(default_factory=dict)
     payments: dict[StreamKey, tuple[Payment, Head]] = field(default_factory=dict)
     next_at: dict[StreamKey, datetime | None] = field(default_factory=dict)
-    """When each changed payment is due; None when it has ended."""
+    """When each payment that was decided on is due, whether it changed or not; None for never."""
     done: dict[CommandKey, tuple[Command, Reply]] = field(default_factory=dict)
 
 
@@ -136,12 +141,19 @@ class _Desk:
             case Cancel():
                 payment = self.payment(command)
                 decision = decisions.cancel(self.wallet_of(payment), payment, command)
+            case Resolve():
+                payment = self.payment(command)
+                decision = decisions.resolve(
+                    self.wallet_of(payment), payment, command, self.owner_of(command.token)
+                )
+            case Nudge():
+                decision = decisions.nudge(self.payment(command), command)
             case Claim():
                 payment = self.payment(command)
                 decision = decisions.claim(self.wallet_of(payment), payment, command)
             case Report():
                 payment = self.payment(command)
-                decision = decisions.report(payment, command)
+                decision = decisions.report(payment, command, self.owner_of(token_of(command)))
             case _:
                 assert_never(command)
         return self._book(key, command, decision)
@@ -154,7 +166,14 @@ class _Desk:
     def wallet_of(self, payment: Payment) -> Wallet | None:
         return self.wallet(payment.user_id, payment.amount.currency)
 
-    def payment(self, command: Cancel | Claim | Report) -> Payment:
+    def owner_of(self, token: str | None) -> StreamKey | None:
+        """Which payment was completed with a token before."""
+        if token is None:
+            return None
+        completed_now = (key for key, (payment, _) in self.changes.payments.items() if payment.token == token)
+        return self.before.token_owners.get(token) or next(completed_now, None)
+
+    def payment(self, command: Cancel | Resolve | Nudge | Claim | Report) -> Payment:
         key = StreamKey(command.user_id, command.transaction_id)
         known = self.changes.payments.get(key) or self.before.payments.get(key)
         if known is None:
@@ -168,6 +187,8 @@ class _Desk:
         return self.before.remembered.get(key)
 
     def _book(self, key: CommandKey, command: Command, decision: Decision) -> Done:
+        if decision.payment is not None:
+            self.changes.next_at[decision.payment.stream] = decision.reply.next_at
         if not decision.wallet_events and not decision.payment_events:
             return Done(decision.reply, payment=decision.payment)
         if decision.wallet_events and decision.wallet is not None:
@@ -180,7 +201,6 @@ class _Desk:
             _, head = self._known(self.changes.payments, self.before.payments, stream)
             head = self._record(stream, head, command, decision.payment_events)
             self.changes.payments[stream] = (decision.payment, head)
-            self.changes.next_at[stream] = decision.reply.next_at
         self.changes.done[key] = (command, decision.reply)
         return Done(decision.reply, payment=decision.payment)
 
@@ -198,6 +218,15 @@ class _Desk:
             self.changes.events.append(recorded)
             head = Head(recorded.seq, recorded.hash)
         return head
+
+
+def token_of(command: Command) -> str | None:
+    """The token that a command brings, if any."""
+    match command:
+        case Report(answer=Delivered(token)) | Resolve(token=token):
+            return token
+        case _:
+            return None
 
 
 def likeness_of(command: Pay) -> Likeness:

@@ -5,7 +5,7 @@ Each takes the state that it concerns and the command, and returns the events, t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from billvend.domain import payment as payments
 from billvend.domain import wallet as wallets
@@ -15,18 +15,26 @@ from billvend.domain.commands import (
     Claim,
     Command,
     Fund,
+    Nudge,
     Pay,
     Reply,
     Report,
+    Resolve,
     Work,
 )
 from billvend.domain.errors import (
     AlreadySent,
     LikelyDuplicate,
+    NotInReview,
+    ValidationFailed,
     WalletNotFound,
 )
 from billvend.domain.events import (
+    AttemptRecalled,
+    CostLearnt,
     IncidentRaised,
+    Nudged,
+    OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentEvent,
@@ -50,6 +58,7 @@ from billvend.domain.reversal import (
     AskAgain,
     Complete,
     Policy,
+    Recall,
     Reverse,
     Review,
     SendAgain,
@@ -60,8 +69,10 @@ from billvend.domain.reversal import (
     scheduled_gap_seconds,
 )
 from billvend.domain.wallet import Wallet
-from billvend.domain.words import IncidentKind, Proof, Status
+from billvend.domain.words import IncidentKind, Proof, Status, Verdict
 
+OPERATOR = "operator"
+"""The source of a nudge that need not wait."""
 DOUBLE_CLICK_SECONDS = 30
 """The same bill paid again within this, without a key, is taken for a double click."""
 
@@ -108,7 +119,7 @@ def pay(wallet: Wallet | None, paid_like_it_at: datetime | None, command: Pay) -
     held = wallets.hold(wallet, command.transaction_id, command.amount)
     accepted = PaymentAccepted(
         command.amount.amount_minor, command.amount.currency, command.meter, command.biller,
-        command.vend_type, command.phone, command.key if command.key_is_given else None,
+        command.vend_type, command.phone, command.key if command.key_is_given else None, command.verified,
     )  # fmt: skip
     after = wallets.evolve(wallet, held)
     stream = StreamKey(command.user_id, command.transaction_id)
@@ -127,6 +138,48 @@ def cancel(wallet: Wallet | None, payment: Payment, command: Cancel) -> Decision
     file = _File(payment, command.at)
     file.add(decided)
     return _released(wallet, file, decided.proof, decided.reason)
+
+
+def resolve(wallet: Wallet | None, payment: Payment, command: Resolve, owner: StreamKey | None) -> Decision:
+    """A person's decision, while the provider gives none. Raises `NotInReview`, `ValidationFailed`."""
+    file, verdict = _File(payment, command.at), command.verdict
+    decided = OperatorDecided(command.operator, verdict, command.reason)
+    if verdict is Verdict.SEEN:
+        if not payment.open_incidents:
+            raise NotInReview("The payment has no incident that waits for anybody. Nothing was changed.")
+        file.add(decided)
+        return file.decision(due_at(next_step(file.payment, command.policy, command.at), command.at))
+    if payment.status not in (Status.IN_DOUBT, Status.IN_REVIEW):
+        raise NotInReview(
+            f"The payment is {payment.status}: only what is in doubt or in review can be resolved. Nothing was changed."
+        )
+    file.add(decided)
+    attempt = payment.attempts[-1]
+    if verdict is Verdict.DELIVERED:
+        if payment.token_needed and not command.token:
+            reason = "is needed: the meter is prepaid"
+            raise ValidationFailed(f"The token {reason}. Nothing was changed.", fields={"token": reason})
+        amount_minor = payment.amount.amount_minor
+        file.add(PaymentCompleted(attempt.number, attempt.provider, amount_minor, None, command.token, None))
+        _compare_tokens(file, attempt, owner)
+        return file.decision(None)
+    reason = f"{command.operator}: {command.reason}"
+    file.add(ReversalDecided(Proof.OPERATOR, reason, attempt.number))
+    return _released(wallet, file, Proof.OPERATOR, reason, command.policy)
+
+
+def nudge(payment: Payment, command: Nudge) -> Decision:
+    """The next requery comes forward: at once for an operator, else at most once an interval."""
+    file, policy, now = _File(payment, command.at), command.policy, command.at
+    sent = [attempt for attempt in payment.attempts if attempt.sends]
+    if sent and payment.nudge is None:
+        attempt = next((a for a in sent if a.reference == command.reference), sent[-1])
+        ask_at = now
+        if attempt.requeries and command.source != OPERATOR:
+            interval = timedelta(seconds=policy.interval_seconds)
+            ask_at = max(now, attempt.requeries[-1].started_at + interval)
+        file.add(Nudged(command.source, ask_at, attempt.number, len(attempt.requeries)))
+    return file.decision(due_at(next_step(file.payment, policy, now), now))
 
 
 # --- what workers ask for ---------------------------------------------------------------------------------------------
@@ -152,7 +205,9 @@ class _File:
 
 def wallet_needed(payment: Payment, command: Command) -> bool:
     """Whether deciding a command on this payment may give money back, so that the wallet has to be locked too."""
-    return isinstance(command, Cancel) or (isinstance(command, Claim) and payment.status is Status.REVERSING)
+    return isinstance(command, Cancel | Resolve) or (
+        isinstance(command, Claim) and payment.status is Status.REVERSING
+    )
 
 
 def claim(wallet: Wallet | None, payment: Payment, command: Claim) -> Decision:
@@ -165,18 +220,18 @@ def claim(wallet: Wallet | None, payment: Payment, command: Claim) -> Decision:
             return _start_send(file, None, route, policy)
         case SendAgain(attempt, at) if at <= now and (known := policy.route(attempt)) is not None:
             return _start_send(file, attempt, known, policy)
-        case AskAgain(attempt, at) if at <= now or command.early:
-            return _start_requery(file, attempt, policy)
-        case Review() if command.early:
-            return _start_requery(file, payment.attempts[-1], policy)
+        case AskAgain(attempt, at, nudged) if at <= now:
+            return _start_requery(file, attempt, policy, nudged=nudged)
+        case Recall(route, day, at) if at <= now:
+            return _recall(file, route, day, policy)
         case Reverse(proof, reason) if payment.status is Status.REVERSING and wallet is not None:
             return _released(wallet, file, proof, reason, policy)
         case _:
             return _concluded(file, step, now)
 
 
-def report(payment: Payment, command: Report) -> Decision:
-    """Write down an answer, and draw the conclusion."""
+def report(payment: Payment, command: Report, owner: StreamKey | None) -> Decision:
+    """Write down an answer, and draw the conclusion. `owner` is the payment that the token was given to before."""
     file, policy, now = _File(payment, command.at), command.policy, command.at
     attempt = payment.attempt(command.attempt)
     answer = checked(
@@ -197,7 +252,9 @@ def report(payment: Payment, command: Report) -> Decision:
             file.add(SendAnswered(attempt.number, command.call, answer))
     if file.events and payment.status in ENDED:
         _raise_incident(file, attempt, answer)
-    return _concluded(file, _follow(file, policy, now), now)
+    step = _follow(file, policy, now)
+    _compare_tokens(file, attempt, owner)
+    return _concluded(file, step, now)
 
 
 def _is_news(known: Answer, answer: Answer) -> bool:
@@ -269,7 +326,7 @@ def _start_send(file: _File, attempt: Attempt | None, route: Abilities, policy: 
     payment, now = file.payment, file.at
     number = attempt.number if attempt else len(payment.attempts) + 1
     day = route.day(now)
-    reference = attempt.reference if attempt else route.make_reference(payment.transaction_id, number, day)
+    reference = attempt.reference if attempt else _reference(payment, route, day)
     spare_seconds = max(0.0, policy.lease_seconds - policy.timeout_seconds - 1)
     send_before = now + timedelta(seconds=spare_seconds)
     started = SendStarted(
@@ -286,15 +343,28 @@ def _start_send(file: _File, attempt: Attempt | None, route: Abilities, policy: 
     file.add(started)
     if started.valid_until is not None:
         send_before = min(send_before, started.valid_until)
-    work = Work(number, started.send, False, reference, route.provider, route.account, send_before)
+    verify = not payment.verified and attempt is None
+    work = Work(number, started.send, False, reference, route.provider, route.account, send_before, verify)
     return file.decision(started.lease_until, work)
 
 
-def _start_requery(file: _File, attempt: Attempt, policy: Policy) -> Decision:
+def _reference(payment: Payment, route: Abilities, day: date) -> str:
+    return route.make_reference(payment.transaction_id, payment.reference_number, day)
+
+
+def _recall(file: _File, route: Abilities, day: date, policy: Policy) -> Decision:
+    """Ask about a reference that lost books may have sent under, as the first call of an attempt of its own."""
+    payment = file.payment
+    number, reference = len(payment.attempts) + 1, _reference(payment, route, day)
+    file.add(AttemptRecalled(number, reference, route.provider, route.account, route.valid_until(day)))
+    return _start_requery(file, file.payment.attempts[-1], policy)
+
+
+def _start_requery(file: _File, attempt: Attempt, policy: Policy, *, nudged: bool = False) -> Decision:
     number = len(attempt.requeries) + 1
     lease_until = file.at + timedelta(seconds=policy.lease_seconds)
     gap_seconds = scheduled_gap_seconds(file.payment, attempt, policy)
-    file.add(RequeryStarted(attempt.number, number, lease_until, gap_seconds))
+    file.add(RequeryStarted(attempt.number, number, lease_until, gap_seconds, nudged))
     work = Work(attempt.number, number, True, attempt.reference, attempt.provider, attempt.account)
     return file.decision(lease_until, work)
 
@@ -316,6 +386,16 @@ def _released(
     return decision
 
 
+def _compare_tokens(file: _File, attempt: Attempt, owner: StreamKey | None) -> None:
+    """A token is made for one meter and one sale: one that comes a second time is for a person to see."""
+    payment = file.payment
+    just_completed = payment.completed is not None and payment.ended_at == file.at
+    if owner is None or owner == payment.stream or not just_completed or not payment.token:
+        return
+    detail = f"its token was given to payment {owner.stream} before"
+    file.add(IncidentRaised(IncidentKind.TOKEN_OF_ANOTHER, attempt.number, attempt.provider, 0, detail))
+
+
 def _raise_incident(file: _File, attempt: Attempt, answer: Answer) -> None:
     """What turns up after the end moves nothing of the customer's: it is booked between our accounts, and shown."""
     payment = file.payment
@@ -328,6 +408,12 @@ def _raise_incident(file: _File, attempt: Attempt, answer: Answer) -> None:
         file.add(IncidentRaised(kind, attempt.number, attempt.provider, amount_minor if first else 0, detail))
 
     match answer:
+        case Delivered(token, cost_minor=int(cost)) if (known := payment.completed) and (
+            known.attempt,
+            known.token,
+            known.cost_minor,
+        ) == (attempt.number, token, None):
+            file.add(CostLearnt(attempt.number, attempt.provider, known.amount_minor, cost))
         case Delivered(token, cost_minor=cost) if token not in known_tokens:
             loss = face if cost is None else cost
             if payment.status is Status.REVERSED:

@@ -4,11 +4,13 @@
     ├── Refusal                 billvend said no; nothing was done, no money moved
     │   ├── InvalidInput        the request itself is wrong: mend it
     │   │   ├── InvalidAmount, UnsupportedCurrency, InvalidMeter, UnknownBiller, ValidationFailed
+    │   │   └── MeterNotFound, MeterCannotVend, WrongMeterType, BelowMinimum    as the provider says
     │   ├── NotFound            WalletNotFound, TransactionNotFound
     │   ├── InsufficientFunds
-    │   └── Conflict            IdempotencyMismatch, LikelyDuplicate, AlreadySent
+    │   └── Conflict            IdempotencyMismatch, LikelyDuplicate, AlreadySent, NotInReview
     ├── Unreachable             a part is away
     │   ├── Unavailable         nothing was done
+    │   ├── ProviderUnavailable nothing is sold there now, and nothing was held
     │   └── OutcomeUnknown      the command may or may not be on the books: repeat it with its key
     ├── BadSetting              the configuration is wrong: nothing was started
     └── IllegalMove             a bug in billvend: a status was asked to change in a way the rules forbid
@@ -73,6 +75,30 @@ class UnknownBiller(InvalidInput):
     code = "unknown_biller"
 
 
+class MeterNotFound(InvalidInput):
+    """The provider knows no such meter. Nothing was held."""
+
+    code = "meter_not_found"
+
+
+class MeterCannotVend(InvalidInput):
+    """The provider knows the meter and does not sell to it. Nothing was held."""
+
+    code = "meter_cannot_vend"
+
+
+class WrongMeterType(InvalidInput):
+    """The meter is paid for the other way: prepaid for postpaid, or the reverse. Nothing was held."""
+
+    code = "wrong_meter_type"
+
+
+class BelowMinimum(InvalidInput):
+    """The meter itself takes no payment as small as this. Nothing was held."""
+
+    code = "below_minimum"
+
+
 class NotFound(Refusal):
     """What was named does not exist."""
 
@@ -121,6 +147,12 @@ class AlreadySent(Conflict):
     code = "already_sent"
 
 
+class NotInReview(Conflict):
+    """There is nothing for a person to decide: the payment is not in doubt, and has no open incident."""
+
+    code = "not_in_review"
+
+
 class Unreachable(BillvendError):
     """A part that billvend needs does not answer."""
 
@@ -131,6 +163,15 @@ class Unavailable(Unreachable):
     """A part is away, and nothing was done: try again."""
 
     code = "unavailable"
+
+
+class ProviderUnavailable(Unreachable):
+    """Nothing is sold for this biller now: the provider can't be asked, or selling there has been stopped for a while.
+
+    Nothing was held.
+    """
+
+    code = "provider_unavailable"
 
 
 class OutcomeUnknown(Unreachable):

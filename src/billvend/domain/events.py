@@ -12,7 +12,7 @@ from datetime import datetime
 
 from billvend.domain import codec
 from billvend.domain.outcome import Answer
-from billvend.domain.words import IncidentKind, Proof, VendType
+from billvend.domain.words import IncidentKind, Proof, VendType, Verdict
 
 # --- a wallet's stream ------------------------------------------------------------------------------------------------
 
@@ -60,6 +60,8 @@ class PaymentAccepted:
     phone: str | None
     key: str | None
     """The caller's own idempotency key; None when the caller gave none."""
+    verified: bool = False
+    """True when the provider was asked about the meter before the money was held; else a worker asks before it sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,18 @@ class SendStarted:
     """`send_before` plus the call's total deadline: after this, whatever was sent is with the provider."""
     valid_until: datetime | None
     """The reference may not be sent after this; None for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecalled:
+    """Nothing is known to have been sent under this reference; but books that were since lost may have: the provider is
+    asked before anything is sent under today's."""
+
+    attempt: int
+    reference: str
+    provider: str
+    account: str
+    valid_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,8 @@ class RequeryStarted:
     lease_until: datetime
     scheduled_seconds: float
     """The gap that was scheduled before it."""
+    nudged: bool = False
+    """True when it was made because somebody hinted at news, not because the schedule said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +134,20 @@ class RequeryAnswered:
     credited_seconds: float
     """How much observed time this answer adds to the age of the attempt: at most the gap that was scheduled, so that a
     jump of the clock proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nudged:
+    """Somebody hints that the provider has news: it is asked sooner than planned. A hint, never a fact."""
+
+    source: str
+    """Who: `hook`, `operator`, `customer`."""
+    ask_at: datetime
+    """Not sooner than this."""
+    attempt: int
+    """What the hint is about."""
+    after_requery: int
+    """How many requeries of it had been started: only a later one follows the hint up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +169,17 @@ class PaymentCompleted:
     token: str | None
     units: str | None
     receipt: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CostLearnt:
+    """What the provider charged for a completed payment became known after the face value had been booked for it."""
+
+    attempt: int
+    provider: str
+    amount_minor: int
+    """What was booked."""
+    cost_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +212,32 @@ class IncidentRaised:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorDecided:
+    """A person has decided, and answers for it. What follows from it stands in the events behind."""
+
+    operator: str
+    verdict: Verdict
+    reason: str
+
+
 WalletEvent = WalletFunded | WalletHeld | WalletReleased
 PaymentEvent = (
     PaymentAccepted
+    | AttemptRecalled
     | SendStarted
     | SendAnswered
     | SendLost
     | RequeryStarted
     | RequeryAnswered
+    | Nudged
     | ReviewAsked
     | PaymentCompleted
+    | CostLearnt
     | ReversalDecided
     | PaymentReversed
     | IncidentRaised
+    | OperatorDecided
 )
 Event = WalletEvent | PaymentEvent
 EVENT_TYPES: Mapping[str, type] = {kind.__name__: kind for kind in Event.__args__}

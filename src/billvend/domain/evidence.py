@@ -11,10 +11,8 @@ from billvend.domain.outcome import (
     Misconfigured,
     NotFound,
     NotSent,
-    Pending,
-    Unknown,
 )
-from billvend.domain.payment import Attempt, Requery, Send, delivered_by, holds_lease
+from billvend.domain.payment import Attempt, Requery, Send, acknowledges, delivered_by, holds_lease
 from billvend.domain.words import Proof
 
 
@@ -91,15 +89,12 @@ def is_proven_absent(attempt: Attempt, route: Abilities, spacing_seconds: float)
 
 def was_acknowledged(attempt: Attempt) -> bool:
     """Whether the provider ever showed that it knows the reference."""
-    return any(
-        isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.acknowledged)
-        for answer in attempt.answers
-    )
+    return any(acknowledges(answer) for answer in attempt.answers)
 
 
 def credit_seconds(attempt: Attempt, requery: Requery, now: datetime) -> float:
     """How much observed time an answer now adds to the attempt's age; see `is_proven_absent`."""
-    marks = [send.answer_by for send in attempt.sends]
+    marks = [send.answer_by for send in attempt.sends] or [attempt.started_at]
     marks += [earlier.answered_at for earlier in attempt.requeries if earlier.answered_at]
     gap_seconds = (now - max(marks)).total_seconds()
     return max(0.0, min(gap_seconds, requery.scheduled_seconds))

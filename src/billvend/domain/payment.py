@@ -15,7 +15,11 @@ from datetime import datetime, timedelta
 
 from billvend.domain.errors import IllegalMove
 from billvend.domain.events import (
+    AttemptRecalled,
+    CostLearnt,
     IncidentRaised,
+    Nudged,
+    OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentEvent,
@@ -30,8 +34,8 @@ from billvend.domain.events import (
     StreamKey,
 )
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Delivered, Unknown
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.outcome import Answer, Delivered, Pending, Unknown
+from billvend.domain.words import Proof, Status, VendType, Verdict
 
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSING}),
@@ -85,11 +89,13 @@ class Requery:
     answer: Answer | None = None
     answered_at: datetime | None = None
     credited_seconds: float = 0.0
+    nudged: bool = False
+    """True when somebody's hint brought it about, not the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One reference at one provider account. It may be sent more than once."""
+    """One reference at one provider account. It may be sent more than once, or, recalled, not at all."""
 
     number: int
     reference: str
@@ -121,9 +127,9 @@ class Attempt:
     @property
     def open_call(self) -> Send | Requery | None:
         """The send or requery that a worker may still be at."""
-        last_send, last_requery = self.sends[-1], self.requeries[-1] if self.requeries else None
-        if last_send.is_open:
-            return last_send
+        last_requery = self.requeries[-1] if self.requeries else None
+        if self.sends and self.sends[-1].is_open:
+            return self.sends[-1]
         return last_requery if last_requery is not None and last_requery.answer is None else None
 
 
@@ -142,13 +148,19 @@ class Payment:
     status: Status
     accepted_at: datetime
     updated_at: datetime
+    verified: bool = False
+    """Whether the provider was asked about the meter before the money was held."""
     attempts: tuple[Attempt, ...] = ()
+    nudge: Nudged | None = None
+    """A hint at news that no requery has followed up yet."""
     in_doubt_since: datetime | None = None
     review_reason: str | None = None
     completed: PaymentCompleted | None = None
     reversal: ReversalDecided | PaymentReversed | None = None
     ended_at: datetime | None = None
     incidents: tuple[IncidentRaised, ...] = ()
+    incidents_seen: int = 0
+    """How many of them, the first ones, a person has dealt with."""
 
     @property
     def stream(self) -> StreamKey:
@@ -176,9 +188,19 @@ class Payment:
         return self.status in ENDED
 
     @property
+    def open_incidents(self) -> tuple[IncidentRaised, ...]:
+        """What a person still has to look at."""
+        return self.incidents[self.incidents_seen :]
+
+    @property
     def token_needed(self) -> bool:
         """Whether a delivery without a token is no delivery."""
         return self.vend_type is VendType.PREPAID
+
+    @property
+    def reference_number(self) -> int:
+        """Which of this payment's references the next new one is: those that were only recalled don't count."""
+        return 1 + sum(1 for attempt in self.attempts if attempt.sends)
 
     def attempt(self, number: int) -> Attempt:
         """The attempt of that number; raises IllegalMove where there is none."""
@@ -195,12 +217,14 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         amount = Money(event.amount_minor, event.currency)
         return Payment(
             key.user_id, key.stream, amount, event.meter, event.biller, event.vend_type, event.phone, event.key,
-            Status.PENDING, accepted_at=at, updated_at=at,
+            Status.PENDING, accepted_at=at, updated_at=at, verified=event.verified,
         )  # fmt: skip
     if payment is None:
         raise IllegalMove(f"payment {key.stream} was never accepted")
     payment = replace(payment, updated_at=at)
     match event:
+        case AttemptRecalled():
+            return _attempt_recalled(_moved(payment, Status.PROCESSING), event, at)
         case SendStarted():
             return _send_started(_moved(payment, Status.PROCESSING), event, at)
         case SendAnswered():
@@ -213,7 +237,9 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
             attempt = payment.attempt(event.attempt)
             if event.requery != len(attempt.requeries) + 1:
                 raise IllegalMove(f"payment {payment.transaction_id} skipped a requery")
-            requery = Requery(event.requery, at, event.lease_until, event.scheduled_seconds)
+            requery = Requery(
+                event.requery, at, event.lease_until, event.scheduled_seconds, nudged=event.nudged
+            )
             return _with(payment, replace(attempt, requeries=(*attempt.requeries, requery)))
         case RequeryAnswered():
             attempt = payment.attempt(event.attempt)
@@ -221,7 +247,15 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
                 attempt.requery(event.requery),
                 answer=event.answer, answered_at=at, credited_seconds=event.credited_seconds,
             )  # fmt: skip
-            return _with(payment, _with_requery(attempt, asked))
+            payment = _with(payment, _with_requery(attempt, asked))
+            nudge = payment.nudge
+            if nudge and nudge.attempt == attempt.number and nudge.after_requery < asked.number:
+                payment = replace(payment, nudge=None)
+            # A reference that was only recalled, and that the provider turns out to know, may have been sold.
+            recalled_and_known = not attempt.sends and acknowledges(event.answer)
+            return _doubted(payment, at) if recalled_and_known else payment
+        case Nudged():
+            return replace(payment, nudge=event)
         case ReviewAsked():
             return replace(_moved(payment, Status.IN_REVIEW), review_reason=event.reason, reversal=None)
         case PaymentCompleted():
@@ -230,8 +264,15 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
             return replace(_moved(payment, Status.REVERSING), reversal=event)
         case PaymentReversed():
             return replace(_moved(payment, Status.REVERSED), reversal=event, ended_at=at)
+        case CostLearnt():
+            if payment.completed is None or payment.completed.cost_minor is not None:
+                raise IllegalMove(f"payment {payment.transaction_id} has no cost to be learnt")
+            return replace(payment, completed=replace(payment.completed, cost_minor=event.cost_minor))
         case IncidentRaised():
             return replace(payment, incidents=(*payment.incidents, event))
+        case OperatorDecided():
+            seen = len(payment.incidents) if event.verdict is Verdict.SEEN else payment.incidents_seen
+            return replace(payment, incidents_seen=seen)
 
 
 def _moved(payment: Payment, to: Status) -> Payment:
@@ -245,6 +286,18 @@ def _doubted(payment: Payment, at: datetime) -> Payment:
     if payment.status is not Status.PROCESSING:
         return payment
     return replace(_moved(payment, Status.IN_DOUBT), in_doubt_since=at)
+
+
+def acknowledges(answer: Answer) -> bool:
+    """Whether an answer shows that the provider knows the reference."""
+    return isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.acknowledged)
+
+
+def _attempt_recalled(payment: Payment, event: AttemptRecalled, at: datetime) -> Payment:
+    if event.attempt != len(payment.attempts) + 1:
+        raise IllegalMove(f"payment {payment.transaction_id} skipped an attempt")
+    attempt = Attempt(event.attempt, event.reference, event.provider, event.account, at, event.valid_until)
+    return replace(payment, attempts=(*payment.attempts, attempt))
 
 
 def _send_started(payment: Payment, event: SendStarted, at: datetime) -> Payment:

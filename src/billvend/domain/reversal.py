@@ -6,6 +6,7 @@ been carried out. Whatever lies between is asked about, at growing intervals, an
 | the latest attempt                                              | next step                                        |
 | --------------------------------------------------------------- | ------------------------------------------------ |
 | none yet                                                        | send; past the pending limit: reverse `not_sent` |
+| to be sent under a reference of a new day                       | first ask about that of the day before           |
 | a call is under way, its lease runs                             | wait for the lease's end                         |
 | any attempt delivered                                           | complete                                         |
 | the provider took the sale back                                 | reverse `provider_reversed`                      |
@@ -15,13 +16,14 @@ been carried out. Whatever lies between is asked about, at growing intervals, an
 | in doubt; not found often, late and far apart enough            | reverse `not_found`                              |
 | in doubt; known to the provider, but now not found; or its account is gone; or in doubt for too long | review    |
 | in doubt otherwise                                              | requery at a growing interval                    |
+| somebody hints at news                                          | requery, at most once an interval                |
 | in review                                                       | requery daily                                    |
 | reversed on `not_found` or by an operator                       | watch: requery after 1 h, 6 h, 1 d, 3 d          |
 """
 
 import zlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from billvend.domain.abilities import Abilities
 from billvend.domain.evidence import PROVES, Standing, is_proven_absent, standing, was_acknowledged
@@ -35,13 +37,23 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
 )
-from billvend.domain.payment import Attempt, Payment, Requery, Send, delivered_by, is_far_ahead
+from billvend.domain.payment import (
+    Attempt,
+    Payment,
+    Requery,
+    Send,
+    delivered_by,
+    holds_lease,
+    is_far_ahead,
+)
 from billvend.domain.words import Proof, Status
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
 """Gaps before a request that provably was not executed is sent again; after the last, the money goes back."""
 WATCH_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
 """When a reference reversed on `not_found` or by an operator is asked about once more, counted from the reversal."""
+CLOSED_SECONDS = 30
+"""How soon a payment that nobody sells for at present is looked at again."""
 DAILY_SECONDS = 86400
 """The requery interval while a person is asked to look."""
 JITTER = 0.1
@@ -60,6 +72,19 @@ class Policy:
     pending_limit_seconds: float = 86400
     lease_seconds: float = 60
     timeout_seconds: float = 30
+    closed: frozenset[tuple[str, str]] = frozenset()
+    """The (provider, account)s at which nothing is sold at present."""
+    distrusted: frozenset[tuple[str, str]] = frozenset()
+    """Those of them whose "not found" is not believed at present, because it is said of too many."""
+
+    @property
+    def interval_seconds(self) -> float:
+        """The shortest time between two requeries of one payment, unless an operator asks."""
+        return self.requery_schedule_seconds[0]
+
+    def may_send(self, route: Abilities) -> bool:
+        """Whether anything is sold there at present."""
+        return (route.provider, route.account) not in self.closed
 
     def route(self, attempt: Attempt) -> Abilities | None:
         """The account an attempt was sent to, if it is still configured."""
@@ -67,13 +92,14 @@ class Policy:
         return next((route for route in self.routes if (route.provider, route.account) == wanted), None)
 
     def untried(self, payment: Payment) -> Abilities | None:
-        """The first configured provider that sells this, takes the amount and has not been tried."""
-        tried = {attempt.provider for attempt in payment.attempts}
+        """The first configured provider that sells this now, takes the amount and has not been tried."""
+        tried = {attempt.provider for attempt in payment.attempts if attempt.sends}
         return next(
             (
                 route
                 for route in self.routes
                 if route.provider not in tried
+                and self.may_send(route)
                 and route.sells(payment.biller, payment.vend_type)
                 and route.takes(payment.amount)
             ),
@@ -110,6 +136,15 @@ class SendNew:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask about the reference that this attempt would have had on an earlier day, before anything is sent."""
+
+    route: Abilities
+    day: date
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SendAgain:
     """The same reference once more: nothing of it was executed."""
 
@@ -123,6 +158,8 @@ class AskAgain:
 
     attempt: Attempt
     at: datetime
+    nudged: bool = False
+    """True when somebody's hint brings it forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +182,13 @@ class Rest:
     """Nothing is left to do."""
 
 
-Step = Complete | Reverse | SendNew | SendAgain | AskAgain | Review | Wait | Rest
+Step = Complete | Reverse | SendNew | Recall | SendAgain | AskAgain | Review | Wait | Rest
 
 
 def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
     """The policy. `now` decides only whether a limit has passed; times in the answer may lie in the future."""
-    if payment.status is Status.COMPLETED:
-        return Rest()
-    if payment.status is Status.REVERSED:
-        return _watch(payment, policy)
+    if payment.has_ended:
+        return _nudged(payment, policy, now) or _watch(payment, policy)
     for attempt in payment.attempts:
         if delivered := delivered_by(attempt):
             return Complete(attempt, delivered)
@@ -162,6 +197,8 @@ def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
     if not payment.attempts:
         return _first_send(payment, policy, now)
     attempt = payment.attempts[-1]
+    if not attempt.sends and payment.status is Status.PROCESSING:
+        return _recalled(payment, attempt, policy, now)
     match standing(attempt, now):
         case Standing.UNDER_WAY if (call := attempt.open_call) is not None:
             return Wait(call.lease_until)
@@ -182,7 +219,7 @@ def due_at(step: Step, now: datetime) -> datetime | None:
     match step:
         case Reverse() | Complete():
             return now
-        case SendNew(at=at) | SendAgain(at=at) | AskAgain(at=at) | Review(at=at):
+        case SendNew(at=at) | Recall(at=at) | SendAgain(at=at) | AskAgain(at=at) | Review(at=at):
             return at
         case Wait(until):
             return until
@@ -205,10 +242,8 @@ def _reversal_stands(payment: Payment, policy: Policy, now: datetime) -> Step:
         return Wait(call.lease_until)
     proof = PROVES.get(stands)
     route = policy.route(attempt)
-    if proof is None and decided.proof is Proof.NOT_FOUND and route is not None:
-        proof = (
-            Proof.NOT_FOUND if is_proven_absent(attempt, route, policy.not_found_spacing_seconds) else None
-        )
+    if proof is None and decided.proof is Proof.NOT_FOUND and _is_absent(attempt, route, policy):
+        proof = Proof.NOT_FOUND
     if proof is None:
         return Review("new evidence came in after the reversal was decided", now)
     return Reverse(proof, decided.reason if proof is decided.proof else _last_reason(attempt), attempt)
@@ -218,15 +253,51 @@ def _first_send(payment: Payment, policy: Policy, now: datetime) -> Step:
     limit = payment.accepted_at + timedelta(seconds=policy.pending_limit_seconds)
     if now >= limit:
         return Reverse(Proof.NOT_SENT, "it was never sent to a provider", None)
-    route = policy.untried(payment)
-    return SendNew(route, now) if route else Wait(limit)
+    if route := policy.untried(payment):
+        return _send_new(payment, route, policy, now)
+    return Wait(min(limit, now + timedelta(seconds=CLOSED_SECONDS)) if policy.closed else limit)
+
+
+def _send_new(payment: Payment, route: Abilities, policy: Policy, now: datetime) -> Step:
+    """A new attempt. Where references are bound to a day: had these books been restored from a backup, it may have been
+    made and sent on an earlier day, under that day's reference. That one is asked about first."""
+    if not route.reference_lasts_a_day:
+        return SendNew(route, now)
+    sent = [attempt.started_at for attempt in payment.attempts if attempt.sends]
+    day, today = route.day(sent[-1] if sent else payment.accepted_at), route.day(now)
+    asked_about = {attempt.reference for attempt in payment.attempts}
+    while day < today:
+        if route.make_reference(payment.transaction_id, payment.reference_number, day) not in asked_about:
+            midnight = route.valid_until(day) or now
+            landed = midnight + timedelta(seconds=policy.timeout_seconds + route.max_processing_seconds)
+            return Recall(route, day, max(now, landed))
+        day += timedelta(days=1)
+    return SendNew(route, now)
+
+
+def _recalled(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
+    """Nothing was sent under this reference as far as these books know; the provider may know better."""
+    match standing(attempt, now):
+        case Standing.UNDER_WAY if (call := attempt.open_call) is not None:
+            return Wait(call.lease_until)
+        case Standing.TAKEN_BACK:
+            return Reverse(Proof.PROVIDER_REVERSED, _last_reason(attempt), attempt)
+        case Standing.DECLINED:
+            return _elsewhere(payment, policy, now, Proof.DECLINED)
+    if not attempt.requeries:
+        return AskAgain(attempt, now)
+    if isinstance(attempt.requeries[-1].answer, NotFound):
+        return _elsewhere(payment, policy, now, Proof.NOT_SENT)
+    if policy.route(attempt) is None:
+        return _elsewhere(payment, policy, now, Proof.NOT_SENT)
+    return AskAgain(attempt, _ask_at(payment, attempt, policy, now))
 
 
 def _elsewhere(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
     """Another provider if there is one that may be asked, else the money goes back."""
     may_send = payment.status is Status.PROCESSING
     if may_send and (route := policy.untried(payment)):
-        return SendNew(route, now)
+        return _send_new(payment, route, policy, now)
     attempt = payment.attempts[-1]
     return Reverse(proof, _last_reason(attempt), attempt)
 
@@ -236,9 +307,10 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
     attempt = payment.attempts[-1]
     last = attempt.sends[-1]
     tries = len(attempt.sends) - 1
-    route_is_configured = policy.route(attempt) is not None
+    route = policy.route(attempt)
     retryable = isinstance(last.answer, (NotSent, Deferred)) and tries < len(RESEND_AFTER_SECONDS)
-    if payment.status is Status.PROCESSING and retryable and route_is_configured and last.answered_at:
+    sells = route is not None and policy.may_send(route)
+    if payment.status is Status.PROCESSING and retryable and sells and last.answered_at:
         at = last.answered_at + timedelta(seconds=max(_advice(last.answer), RESEND_AFTER_SECONDS[tries]))
         if is_far_ahead(last.answered_at, now):
             at = now
@@ -250,7 +322,7 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
 def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
     """In doubt or in review: prove it, ask on, or call a person."""
     route = policy.route(attempt)
-    if route is not None and is_proven_absent(attempt, route, policy.not_found_spacing_seconds):
+    if _is_absent(attempt, route, policy):
         return Reverse(Proof.NOT_FOUND, "the provider does not know our reference", attempt)
     since = payment.in_doubt_since or attempt.started_at
     in_review = payment.status is Status.IN_REVIEW
@@ -259,28 +331,58 @@ def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime)
         if in_review:
             return Wait(now + timedelta(seconds=DAILY_SECONDS))
         return Review(f"the {account} that it was sent to is no longer configured", now)
+    ask_at = _ask_at(payment, attempt, policy, now)
+    nudged = _nudged(payment, policy, now)
+    if nudged is not None and not (isinstance(nudged, AskAgain) and nudged.at > ask_at):
+        return nudged
     last = attempt.requeries[-1].answer if attempt.requeries else None
     if not in_review and isinstance(last, NotFound) and was_acknowledged(attempt):
         return Review("the provider knew our reference, and now does not find it", now)
-    ask_at = _ask_at(payment, attempt, policy, now)
     review_at = since + timedelta(seconds=policy.review_after_seconds)
     if not in_review and review_at <= ask_at:
         return Review("it has been in doubt for too long", review_at)
     return AskAgain(attempt, ask_at)
 
 
+def _is_absent(attempt: Attempt, route: Abilities | None, policy: Policy) -> bool:
+    if route is None or (route.provider, route.account) in policy.distrusted:
+        return False
+    return is_proven_absent(attempt, route, policy.not_found_spacing_seconds)
+
+
+def _nudged(payment: Payment, policy: Policy, now: datetime) -> Step | None:
+    """Somebody hinted at news: ask, whatever the schedule says. Not where the account is gone."""
+    if payment.nudge is None:
+        return None
+    attempt = payment.attempt(payment.nudge.attempt)
+    if policy.route(attempt) is None:
+        return None
+    if (call := attempt.open_call) is not None and holds_lease(call, now):
+        return Wait(call.lease_until)
+    at = now if is_far_ahead(payment.nudge.ask_at, now) else payment.nudge.ask_at
+    return AskAgain(attempt, at, nudged=True)
+
+
 def _ask_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
-    mark = _mark(attempt, now)
+    last = attempt.requeries[-1] if attempt.requeries else None
+    advice_seconds = _advice(last.answer) if last else 0.0
+    # The provider's advice counts from its last word; the schedule goes its way, whoever asked in between.
+    mark = _mark(attempt, now, of_schedule=not advice_seconds)
     if mark is None:
         return now
-    if payment.status is Status.IN_REVIEW and attempt.requeries:
+    if payment.status is Status.IN_REVIEW and _scheduled(attempt):
         return mark + timedelta(seconds=DAILY_SECONDS)
     return mark + timedelta(seconds=scheduled_gap_seconds(payment, attempt, policy))
 
 
+def _scheduled(attempt: Attempt) -> int:
+    """How many of its requeries the schedule made."""
+    return sum(not requery.nudged for requery in attempt.requeries)
+
+
 def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) -> float:
     """How long to wait before the next requery: the provider's advice if it gave one, else the schedule."""
-    asked = len(attempt.requeries)
+    asked = _scheduled(attempt)
     last = attempt.requeries[-1].answer if attempt.requeries else None
     if advice := _advice(last):
         return advice
@@ -296,10 +398,11 @@ def _advice(answer: Answer | None) -> float:
     return float(max(0, min(wanted or 0, DAILY_SECONDS)))
 
 
-def _mark(attempt: Attempt, now: datetime) -> datetime | None:
+def _mark(attempt: Attempt, now: datetime, *, of_schedule: bool) -> datetime | None:
     """When the last call about an attempt ended, or began where it never ended; calls of a clock that was far ahead of
     ours don't count, and where there is no other, nobody knows."""
-    calls: tuple[Send | Requery, ...] = (*attempt.sends, *attempt.requeries)
+    asked = [requery for requery in attempt.requeries if not (of_schedule and requery.nudged)]
+    calls: tuple[Send | Requery, ...] = (*attempt.sends, *asked)
     for call in reversed(calls):
         mark = call.answered_at or call.started_at
         if not is_far_ahead(mark, now):
@@ -308,7 +411,8 @@ def _mark(attempt: Attempt, now: datetime) -> datetime | None:
 
 
 def _watch(payment: Payment, policy: Policy) -> Step:
-    if payment.proof not in (Proof.NOT_FOUND, Proof.OPERATOR) or payment.ended_at is None:
+    is_watched = payment.proof in (Proof.NOT_FOUND, Proof.OPERATOR)
+    if payment.status is not Status.REVERSED or not is_watched or payment.ended_at is None:
         return Rest()
     if not payment.attempts or policy.route(attempt := payment.attempts[-1]) is None:
         return Rest()
@@ -323,5 +427,5 @@ def _last_reason(attempt: Attempt) -> str:
     declined = [answer.reason for answer in attempt.answers if isinstance(answer, Declined)]
     if declined:
         return declined[-1]
-    refused = attempt.sends[-1].answer
+    refused = attempt.sends[-1].answer if attempt.sends else None
     return refused.why if isinstance(refused, (NotSent, Deferred, Misconfigured)) else "no reason was given"

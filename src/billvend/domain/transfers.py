@@ -6,6 +6,7 @@
 | hold                                        | wallet            | in_flight                                           |
 | capture                                     | in_flight         | provider:<name> (the cost), commission:<name> (rest) |
 | cost above the face value                   | expense:<name>    | provider:<name>                                     |
+| cost learnt late: below, above what was booked | provider:<name>, expense:<name> | commission:<name>, provider:<name> |
 | release                                     | in_flight         | wallet                                              |
 | delivered after the money went back, or twice | loss            | provider:<name>                                     |
 | the provider takes a completed sale back    | provider:<name>   | recovered                                           |
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from billvend.domain.events import (
+    CostLearnt,
     Event,
     IncidentRaised,
     PaymentCompleted,
@@ -50,6 +52,12 @@ def transfers(event: Event) -> Iterator[Transfer]:
             yield Transfer(IN_FLIGHT, WALLET, event.amount_minor)
         case PaymentCompleted():
             yield from _captured(event)
+        case CostLearnt():
+            provider, saved = f"provider:{event.provider}", event.amount_minor - event.cost_minor
+            if saved > 0:
+                yield Transfer(provider, f"commission:{event.provider}", saved)
+            elif saved < 0:
+                yield Transfer(f"expense:{event.provider}", provider, -saved)
         case IncidentRaised() if event.amount_minor:
             provider = f"provider:{event.provider}"
             taken_back = event.kind is IncidentKind.TAKEN_BACK

@@ -40,3 +40,16 @@ class IncidentKind(StrEnum):
     TAKEN_BACK = "taken_back"
     DELIVERED_AFTER_REVERSAL = "delivered_after_reversal"
     DELIVERED_TWICE = "delivered_twice"
+    TOKEN_OF_ANOTHER = "token_of_another"  # noqa: S105  as above
+    """The token that completed a payment had been given to another one before."""
+
+
+class Verdict(StrEnum):
+    """What a person may decide about a payment."""
+
+    DELIVERED = "delivered"
+    """It was sold: the hold is spent."""
+    REVERSE = "reverse"
+    """It was not sold: the hold goes back, with proof `operator`."""
+    SEEN = "seen"
+    """Its incidents have been dealt with, and need not be shown any more."""

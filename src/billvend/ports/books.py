@@ -11,6 +11,7 @@ from billvend.domain.money import Money
 from billvend.domain.payment import Payment
 from billvend.domain.wallet import Funding, Wallet
 from billvend.domain.words import Status
+from billvend.ports.breaker import Risk
 
 Transaction = Payment | Funding
 
@@ -102,6 +103,12 @@ class Books(Protocol):
 
     def events(self, key: StreamKey) -> list[LoggedEvent]:
         """The events of a stream, in order."""
+
+    def waiting_for_people(self, limit: int) -> list[Payment]:
+        """Payments in review, or with incidents that nobody has dealt with; the oldest first."""
+
+    def risks(self, since: datetime) -> list[Risk]:
+        """What stands at risk at each provider account, with what its attempts begun since then brought."""
 
     def backlog(self, now: datetime) -> Backlog:
         """What is still to be done."""

@@ -30,6 +30,12 @@ class Journal(Protocol):
         the database away ever since, gets `OutcomeUnknown` in its place: repeating it is safe.
         """
 
+    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
+        """What the commands would get now, on the books as they stand. Nothing is locked, written or remembered.
+
+        Raises `Unavailable`.
+        """
+
     def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
         """At most `limit` payments that are due and were not pointed out in the last `quiet_seconds`; notes that they
         now were. Raises `Unavailable`."""

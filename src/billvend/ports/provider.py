@@ -6,7 +6,8 @@ from typing import Protocol
 
 from billvend.domain.abilities import Abilities
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer
+from billvend.domain.outcome import Answer, Misconfigured, Unknown
+from billvend.domain.verification import Verification
 from billvend.domain.words import VendType
 
 
@@ -23,10 +24,10 @@ class Order:
 
 
 class Provider(Protocol):
-    """One provider account. Never raises for what the other side does: every answer is an `Answer`.
+    """One provider account. Never raises for what the other side does: every answer is one of a closed set.
 
-    Both calls are bounded by the configured total deadline, body included, and never repeat a request by themselves.
-    Safe to call from several threads.
+    Every call is bounded by a total deadline, body included, and never repeats a request by itself. Safe to call from
+    several threads.
     """
 
     @property
@@ -42,6 +43,18 @@ class Provider(Protocol):
 
     def requery(self, order: Order) -> Answer:
         """Ask what became of our reference. Never sells anything."""
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        """Ask whose meter it is, and whether it may be sold to. Sells nothing. A buyer waits: its deadline is short."""
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        """Our balance at the provider. `Unknown` also where the provider has no such call."""
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        """The references of ours that the body of an inbound hook is about: a hint to ask, never a fact.
+
+        Empty for what is no hook of this provider.
+        """
 
     def close(self) -> None:
         """Give back connections and files."""

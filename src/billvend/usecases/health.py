@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
+from billvend.domain.money import Money
 from billvend.ports.books import Backlog
+from billvend.ports.breaker import by_account
 from billvend.usecases.parts import Parts
 
 
@@ -45,11 +47,10 @@ def health(parts: Parts) -> Health:
     )
     if queue.status == "down":
         queue = Check("down", queue.latency_ms, {"backend": parts.queue.backend, **queue.details})
-    names = [f"{route.provider} ({route.mode})" for route in parts.policy.routes]
     checks = {
         "database": database,
         "queue": queue,
-        "provider": Check("configured", 0.0, {"providers": names}),
+        "provider": _providers(parts),
     }
     if backlogs:
         checks["backlog"] = _backlog(parts, backlogs[0])
@@ -66,6 +67,30 @@ def _check(parts: Parts, ask: Callable[[], Mapping[str, object]]) -> Check:
     except BillvendError as error:
         status, details = "down", {"error": error.message}
     return Check(status, round((parts.clock.elapsed_seconds() - began) * 1000, 1), details)
+
+
+def _providers(parts: Parts) -> Check:
+    """The accounts as they were when they were last looked after: nobody is asked here."""
+    try:
+        states = by_account(parts.breaker.states())
+    except BillvendError:
+        states = {}
+    details: dict[str, object] = {
+        "providers": [f"{route.provider} ({route.mode})" for route in parts.policy.routes]
+    }
+    closed = {
+        route.provider: state.closed_because
+        for route in parts.policy.routes
+        if (state := states.get((route.provider, route.account))) and state.closed_because
+    }
+    floats = {
+        route.provider: str(Money(state.float_minor, route.currency))
+        for route in parts.policy.routes
+        if (state := states.get((route.provider, route.account))) and state.float_minor is not None
+    }
+    details |= {"float": floats} if floats else {}
+    details |= {"notSelling": closed} if closed else {}
+    return Check("down" if closed else "configured", 0.0, details)
 
 
 def _noted(backlogs: list[Backlog], backlog: Backlog) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
 from billvend.domain.reversal import due_at, next_step
 from billvend.ports.books import LoggedEvent, Search, Transaction
+from billvend.usecases.breaker import policy_now
 from billvend.usecases.parts import Parts
 
 MOST_AT_ONCE = 1_000
@@ -61,4 +62,4 @@ def search(parts: Parts, search: Search) -> list[Transaction]:
 
 def next_look_at(parts: Parts, payment: Payment) -> datetime | None:
     """When a payment is next due by the policy; None when nothing is left to do."""
-    return due_at(next_step(payment, parts.policy, parts.clock.now()), parts.clock.now())
+    return due_at(next_step(payment, policy_now(parts), parts.clock.now()), parts.clock.now())

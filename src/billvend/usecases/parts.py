@@ -1,7 +1,8 @@
 """What the use cases work with: the ports, filled, and the rules that the settings give."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 
 from billvend.domain.abilities import Mode
 from billvend.domain.commands import Command, Done
@@ -10,10 +11,12 @@ from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money, parse_amount
 from billvend.domain.reversal import Policy
 from billvend.ports.books import Books
+from billvend.ports.breaker import Breaker
 from billvend.ports.clock import Clock
 from billvend.ports.journal import Journal
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
+from billvend.usecases.memory import Accounts, Meters
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,12 @@ class Limits:
 
     smallest_payment: str
     largest: str
+    in_doubt: str = "0"
+    """Beyond this sum in doubt at a provider nothing more is sold there; 0: no such limit, as with the next two."""
+    float_: str = "0"
+    """Below this float of ours nothing is sold there."""
+    most_not_found: int = 0
+    """From so many attempts on that were not found within ten minutes, if they are over half, nothing is sold there."""
 
     def least(self, currency: str) -> Money:
         """The smallest payment."""
@@ -30,6 +39,23 @@ class Limits:
     def most(self, currency: str) -> Money:
         """The largest payment, and the largest funding."""
         return parse_amount(self.largest, currency)
+
+    def most_in_doubt(self, currency: str) -> Money | None:
+        """The most that may be in doubt at a provider; None for no limit."""
+        return None if Decimal(self.in_doubt) == 0 else parse_amount(self.in_doubt, currency)
+
+    def least_float(self, currency: str) -> Money | None:
+        """The least float that we must have there; None for no limit."""
+        return None if Decimal(self.float_) == 0 else parse_amount(self.float_, currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """Whether providers are asked about a meter before money is held."""
+
+    is_on: bool = False
+    unreachable_is_allowed: bool = False
+    """True lets a payment pass whose meter nobody could be asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +74,10 @@ class Parts:
     mode: Mode
     sweep_quiet_seconds: float
     """How long a sweep leaves a payment alone that was pointed out before."""
+    breaker: Breaker
+    verification: Verifying = Verifying()
+    meters: Meters = field(default_factory=Meters)
+    accounts: Accounts = field(default_factory=Accounts)
 
 
 def carry_out(parts: Parts, command: Command) -> Done:

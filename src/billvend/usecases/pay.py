@@ -1,21 +1,31 @@
 """Pay: hold the money for a bill, commit, and tell the workers."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from billvend.domain.commands import Done, Pay
 from billvend.domain.decide import Result
-from billvend.domain.errors import BillvendError, InvalidAmount, TransactionNotFound, UnknownBiller
+from billvend.domain.errors import (
+    BillvendError,
+    InvalidAmount,
+    ProviderUnavailable,
+    TransactionNotFound,
+    UnknownBiller,
+    ValidationFailed,
+)
 from billvend.domain.meter import parse_meter, parse_vend_type
 from billvend.domain.money import AmountLike, parse_amount
 from billvend.domain.names import parse_key, parse_phone, parse_user_id
 from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
+from billvend.domain.verification import MeterFound
 from billvend.domain.words import VendType
 from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.breaker import look_after, policy_now
 from billvend.usecases.note import note_payment
-from billvend.usecases.parts import Parts
+from billvend.usecases.parts import Parts, outcome_of
+from billvend.usecases.verify import require_meter
 
 ACCEPTED_AT_ONCE = 500
 """Bills in one transaction, at most."""
@@ -42,18 +52,43 @@ class Paid:
     payment: Payment
     replayed: bool
     """True when the key had been used for this before, and nothing was done now."""
+    meter: MeterFound | None = None
+    """Whose meter it is, where the provider was asked."""
 
 
 def pay(parts: Parts, bill: Bill) -> Paid:
     """Accept a bill: its money is held, and a worker will buy the electricity.
 
     Raises, in this order: `InvalidInput`; `IdempotencyMismatch`; `WalletNotFound`; `LikelyDuplicate`;
-    `InsufficientFunds`. Or `Unavailable`: nothing was done; `OutcomeUnknown`: repeat it with its key.
+    `InsufficientFunds`; `ProviderUnavailable`; what the provider says of the meter (`MeterNotFound` and the like). Or
+    `Unavailable`: nothing was done; `OutcomeUnknown`: repeat it with its key.
     """
-    (result,) = pay_many(parts, [bill])
+    command, meter = _read(parts, bill), None
+    outcome = outcome_of(parts.journal.rehearse([command]))
+    if not outcome.replayed:
+        _require_seller(parts, command)
+        meter = require_meter(parts, command.meter, command.biller, command.vend_type, command.amount)
+        command = replace(command, at=parts.clock.now(), verified=meter is not None)
+    result = _paid(parts, command, _accepted(parts, [command])[0])
     if isinstance(result, BillvendError):
         raise result
-    return result
+    return replace(result, meter=meter)
+
+
+def _require_seller(parts: Parts, command: Pay) -> None:
+    """Refuse a payment for which nobody sells at present. What is accepted in bulk waits instead."""
+    policy = policy_now(parts)
+    selling = [
+        route for route in policy.routes
+        if route.sells(command.biller, command.vend_type) and route.takes(command.amount)
+    ]  # fmt: skip
+    if selling and not any(policy.may_send(route) for route in selling):
+        look_after(parts)  # it may have cleared, and no worker may be there to see it
+        policy = policy_now(parts)
+    if selling and not any(policy.may_send(route) for route in selling):
+        raise ProviderUnavailable(
+            f"Nothing is sold for {command.biller} at the moment. Nothing was held: try again later."
+        )
 
 
 def pay_many(parts: Parts, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
@@ -126,6 +161,11 @@ def _read(parts: Parts, bill: Bill) -> Pay:
         raise InvalidAmount(
             f"The amount {amount} is not accepted: electricity is sold in whole {currency} here.",
             fields={"amount": f"must be whole {currency}"},
+        )
+    if phone is None and all(route.needs_phone for route in selling):
+        reason = "is needed: the provider wants one with every order"
+        raise ValidationFailed(
+            f"A phone number {reason}. Give one, or set BILL_PROVIDER_PHONE.", fields={"phone": reason}
         )
     transaction_id = parts.clock.new_id()
     return Pay(

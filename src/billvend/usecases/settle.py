@@ -4,41 +4,46 @@ Claim (commit), call the provider with no transaction open, report (commit), the
 claim is what excludes others: a hint that comes twice, late or for nothing does no harm.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 
 from billvend.domain.commands import Claim, Done, Reply, Report, Work
-from billvend.domain.errors import BadSetting, TransactionNotFound, Unreachable
-from billvend.domain.outcome import Answer, NotSent, Unknown, sound
+from billvend.domain.errors import BadSetting, BillvendError, TransactionNotFound, Unreachable
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, sound
 from billvend.domain.payment import Payment
+from billvend.domain.verification import CannotVerify, MeterFound, MeterRefused
 from billvend.domain.words import Status
-from billvend.ports.provider import Order
+from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.breaker import at_fault, close, policy_now
 from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts, carry_out
+from billvend.usecases.verify import ask_one
+
+logger = logging.getLogger("billvend.settle")
 
 PATIENCE_SECONDS = 120
 """How long an answer in hand waits for the database to come back."""
 LONGEST_PAUSE_SECONDS = 2.0
 
 
-def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
+def settle(parts: Parts, hint: Hint) -> Reply:
     """Do what is due on one payment; nothing, if nothing is or somebody else is at it.
 
-    `early` asks the provider about an attempt in doubt before its time; nothing is ever sent early. Raises
-    `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`; whatever was sent by then is found again by its lease.
+    Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`; whatever was sent by then is found again by its lease.
     """
     check_mode(parts)
     claimed_at, claimed = parts.clock.now(), parts.clock.elapsed_seconds()
-    claim = Claim(
-        hint.user_id, parts.clock.new_id(), hint.transaction_id, claimed_at, parts.policy, early=early
-    )
+    policy = policy_now(parts)
+    claim = Claim(hint.user_id, parts.clock.new_id(), hint.transaction_id, claimed_at, policy)
     done = carry_out(parts, claim)
     if done.payment is not None:
         note_payment(done.payment, claimed_at)
     work = done.reply.work
     if work is None:
-        _tell(parts, hint, done.reply)
+        tell(parts, hint, done.reply)
         return done.reply
     payment = done.payment or _payment(parts, hint)
 
@@ -49,14 +54,23 @@ def settle(parts: Parts, hint: Hint, *, early: bool = False) -> Reply:
 
     answer = _ask(parts, payment, work, may_send)
     report = Report(
-        hint.user_id, parts.clock.new_id(), hint.transaction_id, parts.clock.now(), parts.policy,
+        hint.user_id, parts.clock.new_id(), hint.transaction_id, parts.clock.now(), policy,
         work.attempt, work.call, work.is_requery, answer,
     )  # fmt: skip
     done = _written_down(parts, report)
     if done.payment is not None:
         note_payment(done.payment, report.at)
-    _tell(parts, hint, done.reply)
+    if isinstance(answer, Misconfigured) and not work.is_requery:
+        _stop_selling(parts, work, answer)
+    tell(parts, hint, done.reply)
     return done.reply
+
+
+def _stop_selling(parts: Parts, work: Work, answer: Misconfigured) -> None:
+    try:
+        close(parts, work.provider, work.account, at_fault(answer))
+    except BillvendError:  # the next answer, or the sweeper, says so again
+        logger.warning("That nothing is sold at %s now could not be written down", work.provider)
 
 
 def _written_down(parts: Parts, report: Report) -> Done:
@@ -82,13 +96,35 @@ def _ask(parts: Parts, payment: Payment, work: Work, may_send: Callable[[], bool
     order = Order(
         work.reference, payment.meter, payment.biller, payment.vend_type, payment.amount, payment.phone
     )
+    if work.verify and (refused := _refused_meter(parts, provider, payment)) is not None:
+        return refused
     try:
         return sound(provider.requery(order) if work.is_requery else provider.vend(order, may_send))
     except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
         return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
 
 
-def _tell(parts: Parts, hint: Hint, reply: Reply) -> None:
+def _refused_meter(parts: Parts, provider: Provider, payment: Payment) -> Answer | None:
+    """Why nothing is sent to a meter that was accepted unasked, in bulk; None where it may be.
+
+    Nothing has been sent under the reference, so that what is said here of the send is proof.
+    """
+    if not parts.verification.is_on:
+        return None
+    match ask_one(parts, provider, payment.meter, payment.biller, payment.vend_type):
+        case MeterRefused(fault, reason):
+            return Declined(reason, fault.value)
+        case MeterFound(minimum_minor=int(least)) if payment.amount.amount_minor < least:
+            return Declined(
+                f"this meter takes {Money(least, payment.amount.currency).display} or more", "below_minimum"
+            )
+        case CannotVerify(why) if not parts.verification.unreachable_is_allowed:
+            return NotSent(f"the meter could not be asked about: {why}")
+        case _:
+            return None
+
+
+def tell(parts: Parts, hint: Hint, reply: Reply) -> None:
     """Tell the workers of what is due at once; a sweep finds what is due later."""
     if reply.next_at is not None and reply.next_at <= parts.clock.now():
         parts.queue.enqueue(queue_for(reply.status), [hint])

@@ -8,6 +8,7 @@ from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
 from billvend.domain.reversal import due_at, next_step
 from billvend.ports.queue import Hint
+from billvend.usecases.breaker import look_after, policy_now
 from billvend.usecases.parts import Parts
 from billvend.usecases.settle import settle
 
@@ -52,11 +53,13 @@ def wait(
         if due_in_seconds <= 0:
             settle(parts, Hint(found.user_id, found.transaction_id))
         else:
+            if policy_now(parts).closed:
+                look_after(parts)  # no worker may be there to see that a provider sells again
             nap = min(due_in_seconds, left_seconds, LONGEST_NAP_SECONDS)
             parts.clock.pause(max(nap, SHORTEST_NAP_SECONDS))
 
 
 def _due_in_seconds(parts: Parts, payment: Payment) -> float:
     now = parts.clock.now()
-    at = due_at(next_step(payment, parts.policy, now), now)
+    at = due_at(next_step(payment, policy_now(parts), now), now)
     return (at - now).total_seconds() if at else LONGEST_NAP_SECONDS

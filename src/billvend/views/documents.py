@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from billvend.domain.abilities import Biller
-from billvend.domain.events import load
+from billvend.domain.events import IncidentRaised, load
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
 from billvend.domain.payment import Attempt, Payment, Requery, Send
+from billvend.domain.verification import MeterFound
 from billvend.domain.wallet import Funding
 from billvend.domain.words import Status
 from billvend.ports.books import LoggedEvent, Transaction
@@ -17,6 +18,7 @@ from billvend.usecases.audit import Audit
 from billvend.usecases.fund import Funded
 from billvend.usecases.health import Health
 from billvend.usecases.look_up import Balance
+from billvend.usecases.review import Waiting
 from billvend.views.words import answer_words, event_words, message
 
 Document: TypeAlias = dict[str, object]
@@ -84,18 +86,19 @@ def _payment(payment: Payment, next_look_at: datetime | None) -> Document:
         "receipt": dict(completed.receipt) if completed else None,
         "reversal": reversal
         and {"proof": reversal.proof.value, "reason": reversal.reason, "at": when(payment.ended_at)},
-        "incidents": [
-            {
-                "kind": incident.kind.value,
-                "attempt": incident.attempt,
-                "provider": incident.provider,
-                "amount": str(Money(incident.amount_minor, payment.amount.currency)),
-                "detail": incident.detail,
-            }
-            for incident in payment.incidents
-        ],
+        "incidents": [_incident(incident, payment) for incident in payment.incidents],
         "nextCheckAt": when(next_look_at),
         "message": message(payment, next_look_at),
+    }
+
+
+def _incident(incident: IncidentRaised, payment: Payment) -> Document:
+    return {
+        "kind": incident.kind.value,
+        "attempt": incident.attempt,
+        "provider": incident.provider,
+        "amount": str(Money(incident.amount_minor, payment.amount.currency)),
+        "detail": incident.detail,
     }
 
 
@@ -175,6 +178,53 @@ def balance_document(balance: Balance, recent: Sequence[Document]) -> Document:
         "balance": str(balance.balance),
         "held": str(balance.held),
         "recentTransactions": list(recent),
+    }
+
+
+def meter_document(found: MeterFound, meter: str, biller: str, vend_type: str, currency: str) -> Document:
+    """Whose meter it is, and what it takes at least and at most."""
+
+    def amount(minor: int | None) -> str | None:
+        return None if minor is None else str(Money(minor, currency))
+
+    return {
+        "meterNumber": meter,
+        "provider": biller,
+        "vendType": vend_type.lower(),
+        "customerName": found.customer_name,
+        "address": found.address,
+        "minimumAmount": amount(found.minimum_minor),
+        "maximumAmount": amount(found.maximum_minor),
+        "currency": currency,
+    }
+
+
+def review_document(waiting: Waiting) -> Document:
+    """What waits for a person."""
+    return {
+        "items": [
+            {
+                "transactionId": payment.transaction_id,
+                "userId": payment.user_id,
+                "reason": payment.review_reason,
+                "since": when(payment.in_doubt_since),
+                "evidence": [_attempt(attempt) for attempt in payment.attempts],
+                **_amount(payment.amount),
+                "meterNumber": payment.meter,
+                "provider": payment.biller,
+            }
+            for payment in waiting.payments
+        ],
+        "incidents": [
+            {
+                "transactionId": payment.transaction_id,
+                "userId": payment.user_id,
+                "status": payment.status.value,
+                **_incident(incident, payment),
+            }
+            for payment in waiting.with_incidents
+            for incident in payment.open_incidents
+        ],
     }
 
 

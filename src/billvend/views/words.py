@@ -5,8 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from billvend.domain.events import (
+    AttemptRecalled,
+    CostLearnt,
     Event,
     IncidentRaised,
+    Nudged,
+    OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentReversed,
@@ -134,6 +138,14 @@ def event_words(event: Event) -> str:
             return f"answer about attempt {event.attempt}: {answer_words(event.answer)}"
         case ReviewAsked():
             return f"a person is to look: {event.reason}"
+        case AttemptRecalled():
+            return f"to be asked about first: reference {event.reference}, which lost books may have sent"
+        case Nudged():
+            return f"a hint of news from {event.source}: the next question comes sooner"
+        case CostLearnt():
+            return "what the sale cost became known, and was booked"
+        case OperatorDecided():
+            return f"{event.operator} decided ({event.verdict}): {event.reason}"
         case PaymentCompleted():
             return f"completed by attempt {event.attempt} at {event.provider}: the money is spent"
         case ReversalDecided():

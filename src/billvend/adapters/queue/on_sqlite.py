@@ -45,8 +45,12 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
         return self._conn
 
     def _create_connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = super()._create_connection()
+        # Not Huey's own: where the file can't be used, it forgets to close what it opened.
+        connection = sqlite3.connect(
+            self.filename, timeout=self._timeout, check_same_thread=False, isolation_level=None
+        )
         try:
+            connection.execute("pragma journal_mode=wal")
             # A power cut may take the last hints with it, but no commit waits for the disk.
             connection.execute("pragma synchronous=normal")
             for statement in self.ddl:

@@ -15,9 +15,12 @@ from billvend.adapters.storage.read import logged_event, payments_of
 from billvend.adapters.storage.tables import attempts, events, transactions, wallets
 from billvend.domain.events import StreamKey
 from billvend.domain.money import Money
+from billvend.domain.outcome import NotFound
+from billvend.domain.payment import Payment
 from billvend.domain.wallet import Funding
 from billvend.domain.words import Status
 from billvend.ports.books import Backlog, LoggedEvent, LoggedStream, Search, Transaction
+from billvend.ports.breaker import Risk
 
 OPEN = [status.value for status in Status if status not in (Status.COMPLETED, Status.REVERSED)]
 
@@ -136,6 +139,41 @@ class SqlBooks:
             (Status(status), currency): Money(int(total), currency) for status, currency, _, total in sums
         }
         return Backlog(counts, amounts, due, oldest)
+
+    def waiting_for_people(self, limit: int) -> list[Payment]:
+        """Payments in review, or with incidents that nobody has dealt with; see the port."""
+        table = transactions.c
+        waits = sa.or_(table.status == Status.IN_REVIEW.value, table.open_incidents > 0)
+        query = sa.select(transactions).where(waits).order_by(table.transaction_id).limit(limit)
+        with self._reading() as connection:
+            found = self._transactions(connection, query)
+        return [payment for payment in found if isinstance(payment, Payment)]
+
+    def risks(self, since: datetime) -> list[Risk]:
+        """What stands at risk at each provider account; see the port."""
+        table = transactions.c
+        doubtful = [Status.IN_DOUBT.value, Status.IN_REVIEW.value]
+        sums = (
+            sa.select(table.provider, table.account, sa.func.sum(table.amount_minor))
+            .where(table.status.in_(doubtful), table.account.is_not(None))
+            .group_by(table.provider, table.account)
+        )
+        lately = sa.select(
+            attempts.c.provider,
+            attempts.c.account,
+            sa.func.count(),
+            sa.func.sum(sa.case((attempts.c.said.endswith(f": {NotFound.__name__}"), 1), else_=0)),
+        ).where(attempts.c.started_at >= since)
+        with self._reading() as connection:
+            in_doubt = {(row[0], row[1]): int(row[2]) for row in connection.execute(sums)}
+            counts = {
+                (row[0], row[1]): (int(row[2]), int(row[3]))
+                for row in connection.execute(lately.group_by(attempts.c.provider, attempts.c.account))
+            }
+        return [
+            Risk(*key, in_doubt.get(key, 0), *counts.get(key, (0, 0)))
+            for key in in_doubt.keys() | counts.keys()
+        ]
 
     def streams(self) -> Iterator[LoggedStream]:
         """Every stream with its rows; see the port."""

@@ -5,13 +5,21 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from billvend.adapters.storage import rows
-from billvend.adapters.storage.database import Database, first_line, is_away, is_conflict, unavailable
+from billvend.adapters.storage.database import (
+    Database,
+    first_line,
+    is_away,
+    is_conflict,
+    storable,
+    unavailable,
+)
 from billvend.adapters.storage.read import payments_of
 from billvend.adapters.storage.tables import (
     INSTANT,
@@ -37,6 +45,7 @@ from billvend.domain.decide import (
     Result,
     Snapshot,
     decide,
+    token_of,
 )
 from billvend.domain.decisions import DOUBLE_CLICK_SECONDS, wallet_needed
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable, Unreachable
@@ -61,7 +70,8 @@ class SqlJournal:
         self._database = database
         self._reconnect_seconds = reconnect_seconds
         self._stamped: Mode | None = None
-        self._locking = _Statements(database)
+        self._locking = _Statements(database, lock=True)
+        self._looking = _Statements(database, lock=False)
 
     def execute(self, commands: Sequence[Command]) -> list[Result]:
         """Carry out the commands in one transaction; see the port."""
@@ -124,10 +134,11 @@ class SqlJournal:
         committing = False
         try:
             with self._database.writing() as connection:
-                snapshot = self._read(connection, commands)
+                snapshot = self._read(connection, commands, self._locking)
                 changes, results = decide(snapshot, commands)
                 if changes.events:
                     self._write(connection, snapshot, changes)
+                self._put_off(connection, changes)
                 committing = bool(changes.events)
         except IntegrityError:
             raise
@@ -141,12 +152,24 @@ class SqlJournal:
             raise
         return results
 
+    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
+        """Decide on a reading that locks nobody out, and forget it; see the port."""
+        try:
+            with self._database.reading() as connection:
+                return decide(self._read(connection, commands, self._looking), commands)[1]
+        except DBAPIError as error:
+            raise unavailable(error) from error
+
     # --- reading under lock -------------------------------------------------------------------------------------------
 
-    def _read(self, connection: Connection, commands: Sequence[Command]) -> Snapshot:
+    def _read(
+        self, connection: Connection, commands: Sequence[Command], statements: "_Statements"
+    ) -> Snapshot:
         """Lock and read what the commands name: payments in order, then wallets in order, then the rest."""
         named = Counter((c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay)))
-        payments = payments_of(connection, self._database, self._lock_payments(connection, sorted(named)))
+        payments = payments_of(
+            connection, self._database, self._lock_payments(connection, statements, sorted(named))
+        )
         wallet_keys = {(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
         for command in commands:
             known = payments.get(StreamKey(command.user_id, command.transaction_id))
@@ -155,24 +178,29 @@ class SqlJournal:
             if known is not None and (shared or wallet_needed(known[0], command)):
                 wallet_keys.add((command.user_id, known[0].amount.currency))
         return Snapshot(
-            wallets=self._lock_wallets(connection, sorted(wallet_keys)),
+            wallets=self._lock_wallets(connection, statements, sorted(wallet_keys)),
             payments=payments,
-            remembered=self._remembered(connection, commands),
-            recent=self._recent(connection, [c for c in commands if isinstance(c, Pay)]),
+            remembered=self._remembered(connection, statements, commands),
+            recent=self._recent(connection, statements, [c for c in commands if isinstance(c, Pay)]),
+            token_owners=self._token_owners(
+                connection, statements, [t for c in commands if (t := token_of(c))]
+            ),
         )
 
-    def _lock_payments(self, connection: Connection, keys: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _lock_payments(
+        self, connection: Connection, statements: "_Statements", keys: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
         if not keys:
             return []
-        found = connection.execute(self._locking.payments, self._database.keys(keys))
+        found = connection.execute(statements.payments, self._database.keys(keys))
         return [(row.user_id, row.transaction_id) for row in found]
 
     def _lock_wallets(
-        self, connection: Connection, keys: list[tuple[str, str]]
+        self, connection: Connection, statements: "_Statements", keys: list[tuple[str, str]]
     ) -> dict[StreamKey, tuple[Wallet, Head]]:
         if not keys:
             return {}
-        found = connection.execute(self._locking.wallets, self._database.keys(keys))
+        found = connection.execute(statements.wallets, self._database.keys(keys))
         return {
             wallet_stream(row.user_id, row.currency): (
                 Wallet(row.user_id, Money(row.balance_minor, row.currency)),
@@ -182,10 +210,10 @@ class SqlJournal:
         }
 
     def _remembered(
-        self, connection: Connection, commands: Sequence[Command]
+        self, connection: Connection, statements: "_Statements", commands: Sequence[Command]
     ) -> dict[CommandKey, Remembered]:
         keys = [(c.user_id, c.operation, c.key) for c in commands]
-        found = connection.execute(self._locking.remembered, self._database.keys(keys))
+        found = connection.execute(statements.remembered, self._database.keys(keys))
         return {
             CommandKey(row.user_id, row.operation, row.key): Remembered(
                 row.request_hash, codec.loads(Reply, row.reply)
@@ -193,18 +221,33 @@ class SqlJournal:
             for row in found
         }
 
-    def _recent(self, connection: Connection, pays: list[Pay]) -> dict[Likeness, datetime]:
+    def _recent(
+        self, connection: Connection, statements: "_Statements", pays: list[Pay]
+    ) -> dict[Likeness, datetime]:
         """When bills like these were last paid, for those that could be double clicks."""
         guarded = [pay for pay in pays if not (pay.key_is_given or pay.allow_duplicate)]
         if not guarded:
             return {}
         since = min(pay.at for pay in guarded) - timedelta(seconds=DOUBLE_CLICK_SECONDS)
         keys = self._database.keys([(pay.user_id, pay.meter) for pay in guarded])
-        found = connection.execute(self._locking.recent, {"since": since, **keys})
+        found = connection.execute(statements.recent, {"since": since, **keys})
         return {
             Likeness(row.user_id, row.meter, row.biller, row.amount_minor, row.currency): row.created_at
             for row in found
         }
+
+    def _token_owners(
+        self, connection: Connection, statements: "_Statements", tokens: list[str]
+    ) -> dict[str, StreamKey]:
+        """Which payment was completed first with each token; most often none."""
+        if not tokens:
+            return {}
+        keys = self._database.keys([(storable(token),) for token in tokens])
+        found = connection.execute(statements.owners, keys)
+        owners: dict[str, StreamKey] = {}
+        for row in found:
+            owners.setdefault(row.token, StreamKey(row.user_id, row.transaction_id))
+        return owners
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -237,6 +280,14 @@ class SqlJournal:
             database.upsert(connection, table, by_table[table])
         for table in (transfers, resolutions, commands_table):
             database.insert(connection, table, by_table[table])
+
+    def _put_off(self, connection: Connection, changes: Changes) -> None:
+        """A payment that was looked at for nothing is due when it was found to be, and not before."""
+        for key in changes.next_at.keys() - changes.payments.keys():
+            connection.execute(
+                self._locking.put_off,
+                {"for_user": key.user_id, "for_payment": key.stream, "due": changes.next_at[key]},
+            )
 
     # --- besides commands ---------------------------------------------------------------------------------------------
 
@@ -313,20 +364,36 @@ class SqlJournal:
 class _Statements:
     """What a list of commands reads, put together once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, lock: bool) -> None:
+        def locked(rows: sa.Select[Any]) -> sa.Select[Any]:
+            return rows.with_for_update() if lock else rows
+
         among = database.among
         table = transactions.c
-        self.payments = (
+        self.payments = locked(
             sa.select(table.user_id, table.transaction_id)
             .where(among(table.user_id, table.transaction_id), table.type == "payment")
             .order_by(table.user_id, table.transaction_id)
-            .with_for_update()
         )
-        self.wallets = (
+        self.wallets = locked(
             sa.select(wallets)
             .where(among(wallets.c.user_id, wallets.c.currency))
             .order_by(wallets.c.user_id, wallets.c.currency)
-            .with_for_update()
+        )
+        self.owners = (
+            sa.select(table.token, table.user_id, table.transaction_id)
+            .where(among(table.token))
+            .order_by(table.updated_at)
+        )
+        due: sa.BindParameter[datetime] = sa.bindparam("due", type_=INSTANT)
+        self.put_off = (
+            sa.update(transactions)
+            .where(
+                table.user_id == sa.bindparam("for_user"),
+                table.transaction_id == sa.bindparam("for_payment"),
+                table.next_at.is_distinct_from(due),
+            )
+            .values(next_at=due)
         )
         done = commands_table.c
         self.remembered = sa.select(

@@ -84,6 +84,7 @@ def funding_row(recorded: Recorded | LoggedEvent, event: WalletFunded, currency:
         "updated_at": recorded.at,
         "source": event.source,
         "reference": event.reference,
+        "open_incidents": 0,
         "seq": recorded.seq,
     }
 
@@ -107,6 +108,8 @@ def payment_row(payment: Payment, head: Head) -> Row:
         "vend_type": payment.vend_type.value,
         "phone": payment.phone,
         "provider": attempt.provider if attempt else None,
+        "account": attempt.account if attempt else None,
+        "open_incidents": len(payment.open_incidents),
         "token": _shown(payment.token),
         "units": _shown(payment.units),
         "lease_until": call.lease_until if call else None,
@@ -126,7 +129,7 @@ def attempt_rows(payment: Payment) -> Iterable[Row]:
             "provider": attempt.provider,
             "account": attempt.account,
             "started_at": attempt.started_at,
-            "send_before": attempt.sends[-1].send_before,
+            "send_before": attempt.sends[-1].send_before if attempt.sends else attempt.started_at,
             "valid_until": attempt.valid_until,
             "sends": len(attempt.sends),
             "requeries": len(attempt.requeries),

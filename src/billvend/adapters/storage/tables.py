@@ -149,6 +149,9 @@ transactions = Table(
     # Not folded from events: when somebody should look, and when somebody was last told to.
     Column("next_at", INSTANT),
     Column("hinted_at", INSTANT),
+    # a payment, since version 0002
+    Column("account", NAME),
+    Column("open_incidents", SmallInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("user_id", "transaction_id"),
     CheckConstraint(_one_of("type", ("funding", "payment")), name="transaction_type"),
     CheckConstraint(_one_of("status", Status), name="transaction_status"),
@@ -179,6 +182,15 @@ Index(
     postgresql_where=_open,
     sqlite_where=_open,
 )
+_known = transactions.c.token.is_not(None)
+Index("transactions_by_token", transactions.c.token, postgresql_where=_known, sqlite_where=_known)
+_waiting = transactions.c.open_incidents > 0
+Index(
+    "transactions_incidents",
+    transactions.c.transaction_id,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
 
 attempts = Table(
     "attempts",
@@ -204,6 +216,7 @@ attempts = Table(
     ),
 )
 Index("attempts_by_reference", attempts.c.reference)
+Index("attempts_by_start", attempts.c.started_at)
 
 resolutions = Table(
     "resolutions",
@@ -251,6 +264,20 @@ stamp = Table(
     PrimaryKeyConstraint("id"),
     CheckConstraint("id = 1", name="one_stamp"),
     CheckConstraint(_one_of("mode", ("test", "live")), name="stamp_mode"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    # Of a provider, not of a user: a handful of rows, not folded from events, and soft.
+    Column("provider", NAME, nullable=False),
+    Column("account", NAME, nullable=False),
+    Column("closed_because", Text),
+    Column("closed_at", INSTANT),
+    Column("distrusted", SmallInteger, nullable=False),
+    Column("float_minor", MINOR),
+    Column("asked_at", INSTANT),
+    PrimaryKeyConstraint("provider", "account"),
 )
 
 APPEND_ONLY = (events, transfers, resolutions, commands)

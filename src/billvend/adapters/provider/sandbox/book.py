@@ -7,22 +7,42 @@ threads share one `Book`, and any number of processes one file, each through a `
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from billvend.adapters.provider.sandbox import file
+from billvend.adapters.provider.sandbox import file, plans
 from billvend.adapters.provider.sandbox.entry import Entry, EntryStatus
+from billvend.adapters.provider.sandbox.faults import Fault, Plan
 from billvend.domain.errors import Unavailable
 
 
-@dataclass(slots=True)
 class Page:
-    """What the book holds under one reference while it is being rewritten."""
+    """What the book holds under one reference while it is being rewritten, and what bears upon it."""
 
-    entry: Entry | None
+    def __init__(self, connection: sqlite3.Connection, reference: str) -> None:
+        self._connection = connection
+        self._reference = reference
+        self.entry = file.read(connection, reference)
+
+    def strike(self, meter: str) -> Fault | None:
+        """The fault that is planned for this send, which is thereby counted."""
+        return plans.strike(self._connection, reference=self._reference, meter=meter)
+
+    def planned(self) -> Fault | None:
+        """The fault that is planned for this very reference."""
+        return plans.look(self._connection, reference=self._reference)
+
+    def has_like(self, meter: str, biller: str, since: datetime) -> bool:
+        """Whether another reference was taken for the same meter and biller after `since`."""
+        return file.has_like(self._connection, meter, biller, self._reference, since)
+
+    def float_minor(self) -> int | None:
+        """What is left of our float; None where there is no end of it."""
+        return file.read_float_minor(self._connection)
 
 
 class Calls(NamedTuple):
@@ -57,19 +77,12 @@ class Book:
 
         Nobody else writes meanwhile. When the block ends the page is on disk; when it raises, nothing has changed.
         """
-        with self._lock:
-            connection = self._opened()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                page = Page(file.read(connection, reference))
-                before = page.entry
-                yield page
-                if page.entry is not None and page.entry != before:
-                    file.write(connection, page.entry)
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+        with self._writing() as connection:
+            page = Page(connection, reference)
+            before = page.entry
+            yield page
+            if page.entry is not None and page.entry != before:
+                file.write(connection, page.entry)
 
     def find(self, reference: str) -> Entry | None:
         """What is known under a reference; None also where every request was refused."""
@@ -103,12 +116,60 @@ class Book:
                 raise LookupError(f"nothing was vended under {reference}")
             page.entry = replace(page.entry, status=EntryStatus.TAKEN_BACK)
 
+    def every(self) -> list[Entry]:
+        """Every reference that ever came in, those included that only had refused or lost requests."""
+        with self._lock:
+            return file.read_every(self._opened())
+
+    def plan(self, plan: Plan) -> None:
+        """Let a fault strike."""
+        with self._writing() as connection:
+            plans.add(connection, plan)
+
+    def plans(self) -> list[Plan]:
+        """The faults that are still to strike."""
+        with self._lock:
+            return plans.read(self._opened())
+
+    def clear_plans(self) -> int:
+        """Let no fault strike any more; returns how many plans there were."""
+        with self._writing() as connection:
+            return plans.clear(connection)
+
+    def strike_at_verification(self, meter: str) -> Fault | None:
+        """The fault that is planned for this verification, else for the next send to the meter, which stays planned."""
+        with self._writing() as connection:
+            fault = plans.strike(connection, meter=meter, about_verification=True)
+            return fault or plans.look(connection, meter=meter)
+
+    def float_minor(self) -> int | None:
+        """What is left of our float; None where there is no end of it."""
+        with self._lock:
+            return file.read_float_minor(self._opened())
+
+    def set_float(self, left_minor: int | None) -> None:
+        """Let so much be left of our float; None for no end of it, as it is in a new book."""
+        with self._writing() as connection:
+            file.write_float_minor(connection, left_minor)
+
     def close(self) -> None:
         """Give the file back. The next use opens it again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
 
     def _any(self, reference: str) -> Entry | None:
         with self._lock:

@@ -52,7 +52,10 @@ class Entry:
     sends: int = 0
     """Requests to sell that arrived under this reference, refused and repeated ones included."""
     requeries: int = 0
-    """Since the reference became known."""
+    """Since the reference first came in."""
+    fault: str = ""
+    """The fault that struck when it was sent, by name; empty where the meter behaved as it always does."""
+    fault_requeries: int | None = None
 
     @property
     def amount(self) -> Money:

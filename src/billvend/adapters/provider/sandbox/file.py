@@ -6,14 +6,16 @@ import time
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+from billvend.adapters.provider.sandbox import plans
 from billvend.adapters.provider.sandbox.entry import Entry, EntryStatus
 from billvend.domain.codec import instant
 from billvend.domain.words import VendType
 
-_SCHEMA = """
+_SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS book (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entry (
@@ -21,13 +23,28 @@ CREATE TABLE IF NOT EXISTS entry (
     vend_type TEXT NOT NULL, amount_minor INTEGER NOT NULL, currency TEXT NOT NULL, received_at TEXT NOT NULL,
     status TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
     token TEXT, units TEXT, cost_minor INTEGER, receipt TEXT NOT NULL, provider_reference TEXT, vended_at TEXT,
-    vends INTEGER NOT NULL, sends INTEGER NOT NULL, requeries INTEGER NOT NULL
+    vends INTEGER NOT NULL, sends INTEGER NOT NULL, requeries INTEGER NOT NULL,
+    fault TEXT NOT NULL DEFAULT '', fault_requeries INTEGER
 );
+CREATE INDEX IF NOT EXISTS entry_by_meter ON entry (meter);
+CREATE TABLE IF NOT EXISTS deposit (one INTEGER PRIMARY KEY CHECK (one = 1), amount_minor INTEGER NOT NULL);
+{plans.SCHEMA}
 """
+_LATER_COLUMNS = MappingProxyType({"fault": "TEXT NOT NULL DEFAULT ''", "fault_requeries": "INTEGER"})
+"""What a book of an earlier version lacks."""
 _COLUMNS = [column.name for column in fields(Entry)]
 _ALL = f"SELECT {', '.join(_COLUMNS)} FROM entry"  # noqa: S608  the names are our own
 _ONE = f"{_ALL} WHERE reference = ?"
 _KNOWN = f"{_ALL} WHERE status <> '{EntryStatus.REFUSED}' ORDER BY rowid"
+_EVERY = f"{_ALL} ORDER BY rowid"
+_SPENT = (
+    "SELECT coalesce(sum(coalesce(cost_minor, amount_minor)), 0) FROM entry"  # noqa: S608
+    f" WHERE status IN ('{EntryStatus.VENDED}', '{EntryStatus.PENDING}')"
+)
+_LIKE_IT = (
+    "SELECT 1 FROM entry WHERE meter = ? AND biller = ? AND reference <> ? AND received_at > ?"  # noqa: S608
+    f" AND status <> '{EntryStatus.REFUSED}' LIMIT 1"
+)
 _WRITE = (
     f"INSERT INTO entry ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
     f" ON CONFLICT (reference) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS)}"
@@ -43,9 +60,12 @@ def opened(path: Path, busy_seconds: float) -> sqlite3.Connection:
     try:
         _write_ahead(connection, busy_seconds)
         connection.execute("PRAGMA synchronous = FULL")
-        if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'book'").fetchone() == (0,):
+        if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'plan'").fetchone() == (0,):
             connection.executescript(_SCHEMA)
             connection.execute("INSERT OR IGNORE INTO book VALUES (1, ?)", (uuid4().hex,))
+            there = {column[1] for column in connection.execute("PRAGMA table_info(entry)")}
+            for name in _LATER_COLUMNS.keys() - there:
+                connection.execute(f"ALTER TABLE entry ADD COLUMN {name} {_LATER_COLUMNS[name]}")
             connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -67,6 +87,31 @@ def read(connection: sqlite3.Connection, reference: str) -> Entry | None:
 def read_known(connection: sqlite3.Connection) -> list[Entry]:
     """Every reference that is known, in the order in which they first came in."""
     return [_entry(columns) for columns in connection.execute(_KNOWN).fetchall()]
+
+
+def read_every(connection: sqlite3.Connection) -> list[Entry]:
+    """Every reference that came in, refused requests included."""
+    return [_entry(columns) for columns in connection.execute(_EVERY).fetchall()]
+
+
+def has_like(
+    connection: sqlite3.Connection, meter: str, biller: str, other_than: str, since: datetime
+) -> bool:
+    """Whether another reference was taken for the same meter and biller after `since`."""
+    return connection.execute(_LIKE_IT, (meter, biller, other_than, instant(since))).fetchone() is not None
+
+
+def read_float_minor(connection: sqlite3.Connection) -> int | None:
+    """What is left of our float: the deposit less what is sold and pending; None where there is no end of it."""
+    deposit = connection.execute("SELECT amount_minor FROM deposit").fetchone()
+    return None if deposit is None else int(deposit[0] - connection.execute(_SPENT).fetchone()[0])
+
+
+def write_float_minor(connection: sqlite3.Connection, left_minor: int | None) -> None:
+    """Let so much be left of our float from now on; None for no end of it."""
+    connection.execute("DELETE FROM deposit")
+    if left_minor is not None:
+        connection.execute(f"INSERT INTO deposit SELECT 1, ? + ({_SPENT})", (left_minor,))
 
 
 def write(connection: sqlite3.Connection, entry: Entry) -> None:

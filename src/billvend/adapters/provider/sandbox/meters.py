@@ -23,6 +23,20 @@ class Travel(StrEnum):
     """As HTTP 500 with a page for people."""
 
 
+class Hook(StrEnum):
+    """What is told by hook of a sale. In process there are no hooks, and nothing of this happens."""
+
+    NONE = "none"
+    TAKEN_BACK = "taken_back"
+    """The sale is reversed shortly after the answer, and the hook says so."""
+    SETTLED = "settled"
+    """What is pending comes to its end shortly after the answer, and the hook says so."""
+    BEFORE_ANSWER = "before_answer"
+    FIVE_TIMES = "five_times"
+    FORGED = "forged"
+    """The hook says that the sale was reversed, and it was not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """What happens to a reference that is sent for a meter. The default is an honest sale."""
@@ -44,11 +58,40 @@ class Behaviour:
     echoed_meter: str | None = None
     """The meter that the answer to the send names, when it is not the right one."""
     vend_types: tuple[VendType, ...] = (VendType.PREPAID, VendType.POSTPAID)
+    says: str = ""
+    """A word for what is answered in place of the plain truth: to a send of what is sold, to all while it is pending."""
+    heard_from: int = 0
+    """The requery from which on requeries are answered; before, their connections are cut."""
+    allowed_from: int = 0
+    """The requery from which on requeries are not too early."""
+    minimum_minor: int | None = None
+    """The smallest amount that is sold, in minor units."""
+    cannot_verify: bool = False
+    changes_key: bool = False
+    """Whether two tokens come along that change the meter's key, to be typed in before the one that was bought."""
+    hook: Hook = Hook.NONE
 
 
+# Why a request is refused or declined.
 LOW_FLOAT: Final = "low_float"
 NO_SUCH_METER: Final = "no_such_meter"
 WRONG_METER_TYPE: Final = "wrong_meter_type"
+CANNOT_VEND: Final = "cannot_vend"
+BELOW_MINIMUM: Final = "below_minimum"
+LIKELY_DUPLICATE: Final = "likely_duplicate"
+BAD_CREDENTIALS: Final = "bad_credentials"
+MAINTENANCE: Final = "maintenance"
+NOT_INITIATED: Final = "not_initiated"
+# What is said in place of the plain truth.
+DUPLICATE_REFERENCE: Final = "duplicate_reference"
+SYSTEM_ERROR: Final = "system_error"
+BAD_GATEWAY: Final = "bad_gateway"
+UNAVAILABLE: Final = "unavailable"
+UNLISTED_CODE: Final = "unlisted_code"
+TOO_EARLY: Final = "too_early"
+INITIATED: Final = "initiated"
+STILL_PROCESSING: Final = "still_processing"
+PLEASE_RETRY: Final = "please_retry"
 
 ORDINARY: Final = Behaviour("delivered")
 
@@ -80,7 +123,7 @@ METERS: Final = MappingProxyType(
         "600000000007": Behaviour(
             "not found, then lands late", on_send=EntryStatus.RECEIVED, turns_at=3, travel=Travel.CUT
         ),
-        "600000000008": Behaviour("delivered, then taken back by hook"),
+        "600000000008": Behaviour("delivered, then taken back by hook", hook=Hook.TAKEN_BACK),
         "600000000009": Behaviour("the answer is another meter's", echoed_meter="62000000009"),
         "000000000000": Behaviour(
             "verification knows no such meter", on_send=EntryStatus.DECLINED, code=NO_SUCH_METER

@@ -15,8 +15,13 @@ from billvend.adapters.provider.sandbox.desk import Desk, Reply
 from billvend.adapters.provider.sandbox.meters import Travel
 from billvend.domain.abilities import Abilities, Mode
 from billvend.domain.errors import Unavailable
-from billvend.domain.outcome import Answer, NotSent, Pending, Unknown
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Misconfigured, NotSent, Pending, Unknown
+from billvend.domain.verification import CannotVerify, Verification
+from billvend.domain.words import VendType
 from billvend.ports.provider import Order
+
+CUT = "the connection was closed before an answer"
 
 
 class SandboxProvider:
@@ -71,9 +76,28 @@ class SandboxProvider:
     def requery(self, order: Order) -> Answer:
         """Ask the desk about our reference."""
         try:
-            return self._desk.requery(order.reference)
+            reply = self._desk.requery(order.reference)
         except (Unavailable, sqlite3.Error) as error:
             return Unknown(f"the sandbox's book failed: {error}")
+        return reply.answer if reply.travel is Travel.WHOLE else Unknown(CUT)
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        """Ask the desk whose meter it is."""
+        try:
+            return self._desk.verify(meter, biller, vend_type)
+        except (Unavailable, sqlite3.Error) as error:
+            return CannotVerify(f"the sandbox's book failed: {error}")
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        """What is left of our float at the desk."""
+        try:
+            return self._desk.ask_float()
+        except (Unavailable, sqlite3.Error) as error:
+            return Unknown(f"the sandbox's book failed: {error}")
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        """None: in process it sends no hooks."""
+        return ()
 
     def close(self) -> None:
         """Give the book's file back."""
@@ -90,7 +114,7 @@ class SandboxProvider:
             return Unknown(f"no answer within {self._timeout_seconds:g} s")
         match reply.travel, reply.answer:
             case Travel.CUT, _:
-                return Unknown("the connection was closed before an answer")
+                return Unknown(CUT)
             case Travel.HTML, _:
                 return Unknown("HTTP 500 with HTML")
             case Travel.WHOLE, Pending(why=why):
@@ -100,6 +124,9 @@ class SandboxProvider:
 
 
 def make_reference(payment_id: str, attempt: int, day: date) -> str:
-    """The reference of an attempt: eight digits of the day and 120 bits of a hash, 32 letters and digits in all."""
+    """The reference of an attempt: "SB" and 150 bits of a hash, 32 letters and digits in all.
+
+    It is the same on any day, so that books that are restored from a backup derive it again whenever that happens.
+    """
     digest = sha256(f"{payment_id}|{attempt}".encode()).digest()
-    return day.isoformat().replace("-", "") + b32encode(digest[:15]).decode()
+    return "SB" + b32encode(digest).decode()[:30]

@@ -61,6 +61,11 @@ def sale_of(reference: str, amount: Money, vend_type: VendType) -> Sale:
     )
 
 
+def key_change_of(reference: str) -> Mapping[str, str]:
+    """The two tokens that change a meter's key, for a receipt; they cost nothing."""
+    return {name: token_of(f"{name}|{reference}") for name in ("kct1", "kct2")}
+
+
 def _kilowatt_hours(net_minor: int) -> str:
     whole, hundredths = divmod(_half_up(net_minor * 100, TARIFF_MINOR), 100)
     return f"{whole}.{hundredths:02d}"

@@ -1,0 +1,176 @@
+"""The faults that can be asked for by name, and plans of when they strike.
+
+A plan gives a meter, a reference or the next few sends another behaviour than their meter's own. Plans are kept in the
+book's file, so they outlive a restart and every process sees them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from billvend.adapters.provider.sandbox import meters
+from billvend.adapters.provider.sandbox.entry import EntryStatus
+from billvend.adapters.provider.sandbox.meters import METERS, ORDINARY, Behaviour, Hook, Travel
+
+MOST_REQUERIES: Final = 1_000_000
+"""So many requeries that nobody makes them."""
+VERIFICATION_DOWN: Final = "verification_down"
+MINIMUM: Final = "minimum"
+
+_REFUSED, _DECLINED, _PENDING = EntryStatus.REFUSED, EntryStatus.DECLINED, EntryStatus.PENDING
+
+FAULTS: Final[Mapping[str, Behaviour]] = MappingProxyType(
+    {
+        "none": ORDINARY,
+        "timeout": METERS["300000000000"],
+        "drop": METERS["400000000000"],
+        "cut": METERS["600000000003"],
+        "html_500": METERS["500000000000"],
+        "html_500_unsold": Behaviour(
+            "never vended, the answer is HTTP 500 with HTML", on_send=_REFUSED, travel=Travel.HTML
+        ),
+        "slow": METERS["600000000005"],
+        "declined": METERS["600000000001"],
+        "pending_then_delivered": METERS["201000000000"],
+        "pending_then_failed": METERS["600000000004"],
+        "pending_for_ever": Behaviour(
+            "pending, whatever is asked", on_send=_PENDING, turns_at=MOST_REQUERIES
+        ),
+        "initiated_then_delivered": replace(
+            METERS["201000000000"],
+            told="in hand (VTpass: 000 and initiated), then delivered",
+            says=meters.INITIATED,
+        ),
+        "still_processing": replace(
+            METERS["201000000000"],
+            told="in hand (BuyPower: 400 with 201), then delivered",
+            says=meters.STILL_PROCESSING,
+        ),
+        "please_retry": replace(
+            METERS["201000000000"],
+            told="not successful, retry (BuyPower: 400 with 202), then delivered",
+            says=meters.PLEASE_RETRY,
+        ),
+        "no_token_until": METERS["600000000006"],
+        "lands_late": METERS["600000000007"],
+        "other_meter": METERS["600000000009"],
+        "duplicate_reference": Behaviour(
+            "vended, and answered as if the reference had been used before", says=meters.DUPLICATE_REFERENCE
+        ),
+        "likely_duplicate": Behaviour(
+            "refused as a likely duplicate", on_send=_REFUSED, code=meters.LIKELY_DUPLICATE
+        ),
+        "low_float": METERS["600000000002"],
+        "bad_credentials": Behaviour(
+            "our credentials are refused", on_send=_REFUSED, code=meters.BAD_CREDENTIALS
+        ),
+        "maintenance": Behaviour("the meter is being maintained", on_send=_DECLINED, code=meters.MAINTENANCE),
+        "not_initiated": Behaviour("it was never begun", on_send=_DECLINED, code=meters.NOT_INITIATED),
+        "system_error": Behaviour("vended, the answer is a system error", says=meters.SYSTEM_ERROR),
+        "bad_gateway": Behaviour("vended, the answer is a bad gateway", says=meters.BAD_GATEWAY),
+        "unavailable": Behaviour("vended, the answer is service unavailable", says=meters.UNAVAILABLE),
+        "unlisted_code": Behaviour("vended, the answer is a code in no list", says=meters.UNLISTED_CODE),
+        "requery_cut": Behaviour("vended, connection cut; so are requeries", travel=Travel.CUT, heard_from=2),
+        "requery_too_early": Behaviour(
+            "vended, connection cut; early requeries are refused", travel=Travel.CUT, allowed_from=2
+        ),
+        "key_change": Behaviour("delivered with two tokens that change the meter's key", changes_key=True),
+        "taken_back_with_hook": METERS["600000000008"],
+        "settled_with_hook": replace(
+            METERS["201000000000"], told="pending, delivered soon after, the hook says so", hook=Hook.SETTLED
+        ),
+        "hook_before_answer": Behaviour(
+            "delivered, the hook comes before the answer", hook=Hook.BEFORE_ANSWER
+        ),
+        "hook_five_times": Behaviour("delivered, the hook comes five times", hook=Hook.FIVE_TIMES),
+        "hook_forged": Behaviour("delivered, and a forged hook says it was reversed", hook=Hook.FORGED),
+        "no_such_meter": METERS["000000000000"],
+        "cannot_vend": Behaviour("nothing is sold to the meter", on_send=_DECLINED, code=meters.CANNOT_VEND),
+        MINIMUM: Behaviour("sells nothing below a minimum"),
+        VERIFICATION_DOWN: Behaviour("nobody can say whose meter it is", cannot_verify=True),
+    }
+)
+"""Every fault by its name."""
+
+
+class FaultRefused(ValueError):
+    """A fault that does not exist, or parameters that it does not take. The message is one line for people."""
+
+
+class Scope(StrEnum):
+    """What a plan is for."""
+
+    METER = "meter"
+    REFERENCE = "reference"
+    NEXT = "next"
+    """The sends (or, for `verification_down`, the verifications) that come next, whatever their meter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault with its parameters. Raises `FaultRefused` for what does not exist."""
+
+    name: str
+    requeries: int | None = None
+    """The requery, counted from 1, at which it ends; None for its own."""
+    minimum_minor: int | None = None
+    """For `minimum` alone: the smallest amount that is sold."""
+
+    def __post_init__(self) -> None:
+        known = FAULTS.get(self.name)
+        if known is None:
+            raise FaultRefused(f"there is no fault {self.name!a}; there are {', '.join(FAULTS)}")
+        if self.requeries is not None:
+            if not (known.turns_at or known.token_from or known.heard_from or known.allowed_from):
+                raise FaultRefused(f"{self.name} takes no requeries")
+            if not 1 <= self.requeries <= MOST_REQUERIES:
+                raise FaultRefused(f"requeries must be from 1 to {MOST_REQUERIES}")
+        if (self.minimum_minor is not None) is not (self.name == MINIMUM):
+            raise FaultRefused(f"an amount belongs to {MINIMUM}, and only there")
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What it makes of a send."""
+        known = FAULTS[self.name]
+
+        def until(own: int) -> int:
+            return self.requeries if own and self.requeries else own
+
+        return replace(
+            known,
+            turns_at=until(known.turns_at),
+            token_from=until(known.token_from),
+            heard_from=until(known.heard_from),
+            allowed_from=until(known.allowed_from),
+            minimum_minor=self.minimum_minor,
+        )
+
+    @property
+    def is_about_verification(self) -> bool:
+        """Whether it strikes when a meter is verified, and not when it is sold to."""
+        return self.name == VERIFICATION_DOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A fault, and when it strikes. The newest one for a meter or a reference replaces the one before."""
+
+    fault: Fault
+    scope: Scope
+    target: str = ""
+    """The meter or the reference."""
+    times_left: int | None = None
+    """How often it still strikes; None for always."""
+
+
+def fault_in(text: str) -> Fault:
+    """A fault as a header gives it: `pending_then_failed`, or `pending_then_failed:3` with its requeries.
+
+    Raises `FaultRefused`.
+    """
+    name, colon, requeries = text.strip().partition(":")
+    if colon and not (requeries.isascii() and requeries.isdigit() and len(requeries) <= 7):
+        raise FaultRefused("requeries must be a whole number")
+    return Fault(name, int(requeries) if colon else None)

@@ -1,0 +1,43 @@
+"""What providers call the electricity companies."""
+
+from types import MappingProxyType
+from typing import Final
+
+SERVICE_OF: Final = MappingProxyType(
+    {
+        "EKEDC": "eko-electric",
+        "IKEDC": "ikeja-electric",
+        "AEDC": "abuja-electric",
+        "IBEDC": "ibadan-electric",
+        "KEDCO": "kano-electric",
+        "PHED": "portharcourt-electric",
+        "JED": "jos-electric",
+        "KAEDCO": "kaduna-electric",
+        "EEDC": "enugu-electric",
+        "BEDC": "benin-electric",
+        "YEDC": "yola-electric",
+        "ABA": "aba-electric",
+    }
+)
+"""Our code to VTpass's `serviceID`."""
+
+DISCO_OF: Final = MappingProxyType(
+    {
+        "EKEDC": "EKO",
+        "IKEDC": "IKEJA",
+        "AEDC": "ABUJA",
+        "IBEDC": "IBADAN",
+        "KEDCO": "KANO",
+        "PHED": "PH",
+        "JED": "JOS",
+        "KAEDCO": "KADUNA",
+        "EEDC": "ENUGU",
+        "BEDC": "BENIN",
+        "YEDC": "YOLA",
+        "ABA": "APLE",
+    }
+)
+"""Our code to BuyPower's `disco`."""
+
+BILLER_OF_SERVICE: Final = MappingProxyType({service: code for code, service in SERVICE_OF.items()})
+BILLER_OF_DISCO: Final = MappingProxyType({disco: code for code, disco in DISCO_OF.items()})

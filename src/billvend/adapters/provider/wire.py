@@ -1,0 +1,412 @@
+"""One HTTP call to a provider: bounded in time and size, never repeated, and clear about whether anything left us.
+
+Every provider adapter over HTTP talks through `Wire`. It knows nothing of any provider.
+"""
+
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import ip_address
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from billvend.domain.outcome import NotSent, Unknown
+
+VERIFY_TIMEOUT_SECONDS: Final = 5.0
+"""The deadline of a call for which a buyer waits, unless the settings say otherwise."""
+LARGEST_BODY_BYTES: Final = 1024 * 1024
+"""More than this is no answer of a provider."""
+KEEP_ALIVE_SECONDS: Final = 5.0
+"""An idle connection is used again for so long. Servers close theirs later, as a rule."""
+USER_AGENT: Final = "billvend"
+
+_BEFORE_THE_FIRST_BYTE: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+)
+"""Errors that can only mean that nothing was sent, as long as nothing was written."""
+_KIND: Final = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
+
+Json = Any
+"""What JSON can say; numbers with a point are `Decimal`, never a binary float."""
+
+
+def look_up(host: str) -> Sequence[str]:
+    """The IP addresses of a name, the one to try first in front. Raises `OSError` where it has none."""
+    return tuple(str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer that arrived whole, whatever it says. Its repr shows nothing of its content: a token is value."""
+
+    status: int
+    body: Json = field(repr=False)
+    """The body as JSON; None where it is none."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Names in lower case."""
+    raw: bytes = field(default=b"", repr=False)
+    """The body as it came, decompressed."""
+
+    @property
+    def is_json_object(self) -> bool:
+        """Whether the body is a JSON object: nothing else is an answer that can be read."""
+        return isinstance(self.body, dict)
+
+    @property
+    def told(self) -> str:
+        """The answer in a few words, for a log or a reason: status and kind, nothing of its content."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip()
+        return f"HTTP {self.status}, {kind if _KIND.fullmatch(kind) else 'no content type'}"
+
+
+class Wire:
+    """HTTP for one provider account. Every thread that calls at the same time has a connection of its own.
+
+    Redirects are not followed, certificates are verified, cookies are not kept, proxies of the environment are not
+    used. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones. `look_up` finds the
+    addresses of a name.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        largest_body_bytes: int = LARGEST_BODY_BYTES,
+        trusted_certificates: Path | None = None,
+        look_up: Callable[[str], Sequence[str]] = look_up,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._largest_body_bytes = largest_body_bytes
+        self._look_up = look_up
+        self._tls = (
+            httpx.create_ssl_context(trust_env=False)
+            if trusted_certificates is None
+            else ssl.create_default_context(cafile=trusted_certificates)
+        )
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._lock = threading.Lock()
+        self._idle: list[_Line] = []
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        content: object = None,
+        timeout_seconds: float | None = None,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> Response | NotSent | Unknown:
+        """Make one request; `content` is sent as JSON. The deadline covers everything from the name look-up to the last
+        byte of the body.
+
+        `NotSent` when provably no byte of the request left us; `may_send` is asked immediately before the first one.
+        `Unknown` when something may have left, and no whole answer came back. Neither repeats a header, or what the
+        other side wrote. Raises `TypeError` where `content` is not made of what JSON knows.
+        """
+        if not may_send():
+            return NotSent("it was too late to send")
+        seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        sent = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
+        with self._line() as line:
+            try:
+                request = line.client.build_request(
+                    method, url, headers=sent | dict(headers or {}), params=params, json=content
+                )
+            except (httpx.InvalidURL, ValueError) as error:  # a lone surrogate in a phone number, say
+                return NotSent(f"the request can't be written: {type(error).__name__}")
+            line.guard.begin(seconds, may_send)
+            try:
+                response = line.client.send(request, stream=True)
+                try:
+                    raw = self._read(response.iter_raw())
+                finally:
+                    response.close()
+            except _TooLate:
+                return NotSent("it was too late to send")
+            except _TooLarge:
+                return Unknown(f"the answer is larger than {self._largest_body_bytes:,} bytes")
+            except httpx.HTTPError as error:
+                if isinstance(error, _BEFORE_THE_FIRST_BYTE) and not line.guard.has_begun:
+                    return NotSent(f"the provider can't be reached: {_named(error)}")
+                if isinstance(error, httpx.TimeoutException):
+                    return Unknown(f"no whole answer within {seconds:g} s")
+                return Unknown(f"the connection failed: {_named(error)}")
+            line.transport.drop_a_connection_with_leftovers()
+        plain = _decompressed(raw, response.headers.get("content-encoding", ""), self._largest_body_bytes)
+        if plain is None:
+            return Unknown("the answer's compression can't be read")
+        return Response(response.status_code, _json(plain), dict(response.headers), plain)
+
+    def close(self) -> None:
+        """Give back the connections; those in use follow when their calls end. A later call opens new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.client.close()
+
+    @contextmanager
+    def _line(self) -> Iterator["_Line"]:
+        """A line that nobody else uses meanwhile: one that is shared by many threads is slow."""
+        with self._lock:
+            idle = self._idle
+            line = idle.pop() if idle else None
+        line = line or _Line(self._tls, self._look_up)
+        try:
+            yield line
+        finally:
+            with self._lock:
+                was_closed = idle is not self._idle
+                if not was_closed:
+                    idle.append(line)
+            if was_closed:
+                line.client.close()
+
+    def _read(self, chunks: Iterable[bytes]) -> bytes:
+        body = bytearray()
+        for chunk in chunks:
+            body += chunk
+            if len(body) > self._largest_body_bytes:
+                raise _TooLarge
+        return bytes(body)
+
+
+# --- the deadline, and the moment of the first byte -------------------------------------------------------------------
+
+
+class _TooLate(Exception):
+    """The leave to send ran out before the first byte."""
+
+
+class _TooLarge(Exception):
+    """More came than any answer has."""
+
+
+class _Guard:
+    """Watches over the call that is being made."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self._deadline = 0.0
+        self._may_send: Callable[[], bool] = lambda: True
+
+    def begin(self, seconds: float, may_send: Callable[[], bool]) -> None:
+        self.has_begun = False
+        self._deadline = time.monotonic() + seconds
+        self._may_send = may_send
+
+    def before_byte(self) -> None:
+        if self.has_begun:
+            return
+        self.left_seconds(httpcore.ConnectTimeout)
+        if not self._may_send():
+            raise _TooLate
+        self.has_begun = True
+
+    def left_seconds(self, error: type[Exception]) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise error("the deadline has passed")
+        return left
+
+
+class _Line:
+    """A client with at most one connection, and what watches over it."""
+
+    def __init__(self, tls: ssl.SSLContext, look_up: Callable[[str], Sequence[str]]) -> None:
+        self.guard = _Guard()
+        self.transport = _Transport(tls, _Network(self.guard, tls, look_up))
+        self.client = httpx.Client(
+            transport=self.transport,
+            timeout=httpx.Timeout(None),  # the guard's deadline is the only one
+            follow_redirects=False,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection on which the whole call has one deadline: a server that drips can't stretch it."""
+
+    def __init__(self, stream: httpcore.NetworkStream, guard: _Guard, tls: ssl.SSLContext) -> None:
+        self._stream = stream
+        self._guard = guard
+        self._tls = tls
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._guard.left_seconds(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._guard.before_byte()
+        self._stream.write(buffer, self._guard.left_seconds(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """The handshake, with our context: the one of the pool is a `_NoContext`."""
+        left_seconds = self._guard.left_seconds(httpcore.ConnectTimeout)
+        secured = self._stream.start_tls(self._tls, server_hostname, left_seconds)
+        return _Stream(secured, self._guard, self._tls)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Network(httpcore.SyncBackend):
+    """Connections within the deadline, the look-up of the name included, which no socket's timeout bounds."""
+
+    def __init__(self, guard: _Guard, tls: ssl.SSLContext, look_up: Callable[[str], Sequence[str]]) -> None:
+        self._guard = guard
+        self._tls = tls
+        self._look_up = look_up
+
+    def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        """A connection to the first address that answers; each has an equal share of the time that is left."""
+        addresses = self._addresses(host)
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for tried, address in enumerate(addresses):
+            left_seconds = self._guard.left_seconds(httpcore.ConnectTimeout)
+            kwargs["timeout"] = left_seconds / (len(addresses) - tried)
+            try:
+                return _Stream(super().connect_tcp(address, port, *args, **kwargs), self._guard, self._tls)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def _addresses(self, host: str) -> Sequence[str]:
+        if _is_address(host):
+            return (host,)
+        found: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                found.put(self._look_up(host))
+            except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host can be so
+                found.put(error)
+
+        threading.Thread(target=ask, name="billvend-look-up", daemon=True).start()
+        try:
+            answer = found.get(timeout=self._guard.left_seconds(httpcore.ConnectTimeout))
+        except Empty:
+            raise httpcore.ConnectTimeout("the name look-up took too long") from None
+        if isinstance(answer, Exception):
+            raise httpcore.ConnectError(str(answer)) from answer
+        return answer
+
+
+class _NoContext:
+    """Stands in for the TLS context in httpcore, which sets the protocols anew at each connection.
+
+    All threads share ours, and OpenSSL lets nobody write to a context while another thread begins a handshake with it.
+    """
+
+    def set_alpn_protocols(self, protocols: list[str]) -> None:
+        """Nothing: `Wire` did it once."""
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's own transport over a network that is guarded."""
+
+    def __init__(self, tls: ssl.SSLContext, network: _Network) -> None:
+        super().__init__(verify=tls, trust_env=False)
+        # httpx has no argument for httpcore's network backend.
+        no_context: Any = _NoContext()
+        self._connections = self._pool = httpcore.ConnectionPool(
+            ssl_context=no_context, max_connections=1, max_keepalive_connections=1,
+            keepalive_expiry=KEEP_ALIVE_SECONDS, retries=0, network_backend=network,
+        )  # fmt: skip
+
+    def drop_a_connection_with_leftovers(self) -> None:
+        """Close the connection where more came than the answer: it would pass for the answer to the next request."""
+        for connection in self._connections.connections:
+            http11: Any = vars(connection)["_connection"]  # httpcore has no public way to its HTTP/1.1 state
+            leftovers, _ = http11._h11_state.trailing_data
+            if leftovers:
+                self._connections.close()
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _decompressed(raw: bytes, encoding: str, most_bytes: int) -> bytes | None:
+    """The body as it was before compression, which we ask nobody for; None where that can't be told within bounds."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return raw
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return None
+    stream = zlib.decompressobj(wbits=47)  # gzip or zlib, as its first bytes say
+    try:
+        plain = stream.decompress(raw, most_bytes + 1)
+    except zlib.error:
+        return None
+    is_whole = stream.eof and not stream.unused_data
+    return plain if is_whole and len(plain) <= most_bytes else None
+
+
+def _json(body: bytes) -> Json:
+    try:
+        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_number)
+    except (ValueError, ArithmeticError, RecursionError):  # ArithmeticError: an exponent of twenty digits
+        return None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _named(error: Exception) -> str:
+    """The error, with what the system says of it. What a protocol error says may quote a header or the other side."""
+    said = "" if isinstance(error, httpx.ProtocolError) else str(error).strip()
+    return f"{type(error).__name__}: {said}"[:200] if said else type(error).__name__
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def host_and_port(url: str) -> str:
+    """The host of an address, with its port where it names one: what an account's fingerprint begins with."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{host}:{parts.port}" if parts.port else host
+
+
+def is_for_practice(url: str, sandbox_url: str) -> bool:
+    """Whether no real money is behind an address: the provider's own sandbox, or this machine."""
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", urlsplit(sandbox_url).hostname):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

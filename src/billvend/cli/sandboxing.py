@@ -1,0 +1,97 @@
+"""The command that runs a provider to practise on: sandbox."""
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from billvend.cli.exits import Exit
+from billvend.cli.opening import configured
+from billvend.cli.options import DatabaseUrl, example
+
+commands = typer.Typer()
+
+
+class Dialect(StrEnum):
+    """Whose calls stand at the root as well."""
+
+    VTPASS = "vtpass"
+    BUYPOWER = "buypower"
+
+
+@commands.command(
+    epilog=example(
+        "billvend sandbox --port 4000 --hook-url http://127.0.0.1:3000/hooks/vtpass",
+    )
+)
+def sandbox(
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", help="0 for any free one.", min=0, max=65535)
+    ] = 4000,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    dialect: Annotated[
+        Dialect | None,
+        typer.Option("--dialect", help="Serve this one at the root too, as it is with the provider."),
+    ] = None,
+    book: Annotated[
+        Path | None,
+        typer.Option("--book", metavar="FILE", help="Instead of SANDBOX_BOOK.", show_default=False),
+    ] = None,
+    longest_delay: Annotated[
+        float, typer.Option("--longest-delay", metavar="SECONDS", help="No answer comes later.", min=0)
+    ] = 120.0,
+    hook_url: Annotated[
+        str | None, typer.Option("--hook-url", metavar="URL", help="Where hooks go.", show_default=False)
+    ] = None,
+    likely_duplicate: Annotated[
+        int,
+        typer.Option(
+            "--likely-duplicate",
+            metavar="SECONDS",
+            help="VTpass refuses a meter again so soon; 0 for never.",
+            min=0,
+        ),
+    ] = 30,
+    earliest_requery: Annotated[
+        int,
+        typer.Option(
+            "--earliest-requery", metavar="SECONDS", help="BuyPower refuses earlier ones with 429.", min=0
+        ),
+    ] = 0,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """A provider to practise on, over HTTP.
+
+    Speaks as VTpass and as BuyPower do, misbehaves on purpose, and keeps a book of what it really sold. Any key is
+    taken. Runs until SIGTERM or Ctrl-C. docs/sandbox.md says how billvend is pointed at it.
+    """
+    from billvend.adapters.provider.sandbox.over_http.server import serving
+
+    with configured(database_url, as_service=True) as settings:
+        stops = {signal.SIGTERM, signal.SIGINT}
+        # Kept back before any thread is there, so that no thread is hit, and none comes before it is waited for.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+        try:
+            path = book or settings.sandbox_book_path or Path("sandbox.db")
+            with serving(
+                path,
+                dialect=dialect,
+                host=host,
+                port=port,
+                longest_delay_seconds=longest_delay,
+                hook_url=hook_url,
+                likely_duplicate_seconds=likely_duplicate,
+                earliest_requery_seconds=earliest_requery,
+            ) as running:
+                sys.stdout.write(
+                    f"Sandbox ready: VTpass at {running.vtpass_url}, BuyPower at {running.buypower_url}, "
+                    f"book {path} at {running.control_url}/book\n"
+                )
+                sys.stdout.flush()
+                signal.sigwait(stops)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Exit.DONE

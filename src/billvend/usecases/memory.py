@@ -1,0 +1,46 @@
+"""What a process remembers for a moment, so that it need not ask each time. Shared between threads; losing it costs a look."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from billvend.domain.verification import MeterFound
+from billvend.domain.words import VendType
+from billvend.ports.breaker import AccountState
+
+REMEMBERED_SECONDS = 600
+"""How long a meter that was found is not asked about again."""
+MOST_REMEMBERED = 10_000
+
+MeterKey = tuple[str, str, str, VendType]
+
+
+@dataclass(slots=True)
+class Meters:
+    """The meters that were found lately, in this process."""
+
+    found: OrderedDict[MeterKey, tuple[float, MeterFound]] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def recall(self, key: MeterKey, now_seconds: float) -> MeterFound | None:
+        """What was found, if it was lately."""
+        with self.lock:
+            at_seconds, known = self.found.get(key) or (float("-inf"), None)
+            return known if now_seconds - at_seconds < REMEMBERED_SECONDS else None
+
+    def keep(self, key: MeterKey, now_seconds: float, known: MeterFound) -> None:
+        """Remember; what was remembered first is forgotten first."""
+        with self.lock:
+            self.found[key] = (now_seconds, known)
+            self.found.move_to_end(key)
+            while len(self.found) > MOST_REMEMBERED:
+                self.found.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Accounts:
+    """How the provider accounts were when they were looked at last."""
+
+    read_at_seconds: float = float("-inf")
+    states: dict[tuple[str, str], AccountState] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)

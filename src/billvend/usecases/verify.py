@@ -1,0 +1,102 @@
+"""Verify: ask the provider whose meter it is before any money is held."""
+
+from billvend.domain.errors import (
+    BelowMinimum,
+    BillvendError,
+    MeterCannotVend,
+    MeterNotFound,
+    ProviderUnavailable,
+    UnknownBiller,
+    WrongMeterType,
+)
+from billvend.domain.meter import parse_meter, parse_vend_type
+from billvend.domain.money import Money
+from billvend.domain.quote import quoted
+from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
+from billvend.domain.words import VendType
+from billvend.ports.provider import Provider
+from billvend.usecases.parts import Parts
+
+_REFUSALS: dict[MeterFault, type[BillvendError]] = {
+    MeterFault.METER_NOT_FOUND: MeterNotFound,
+    MeterFault.METER_CANNOT_VEND: MeterCannotVend,
+    MeterFault.WRONG_METER_TYPE: WrongMeterType,
+}
+
+
+def verify(parts: Parts, meter: str, biller: str, vend_type: str) -> MeterFound:
+    """Whose meter it is, as the first provider says that can be asked.
+
+    Raises `InvalidMeter`, `UnknownBiller`; `MeterNotFound`, `WrongMeterType`, `MeterCannotVend`;
+    `ProviderUnavailable` where none can be asked.
+    """
+    number, kind = parse_meter(meter), parse_vend_type(vend_type)
+    said = ask(parts, number, biller, kind)
+    if isinstance(said, MeterFound):
+        return said
+    raise refusal(said)
+
+
+def ask(parts: Parts, meter: str, biller: str, vend_type: VendType) -> Verification:
+    """Ask the providers that sell for this biller, in order, until one knows. Raises `UnknownBiller`."""
+    selling = [p for p in parts.providers.values() if p.abilities.sells(biller, vend_type)]
+    if not selling:
+        reason = f"no configured provider sells {vend_type} electricity for it"
+        raise UnknownBiller(
+            f"The biller {quoted(biller)} is not known: {reason}.", fields={"provider": reason}
+        )
+    said: Verification = CannotVerify("nobody was asked")
+    for provider in selling:
+        said = ask_one(parts, provider, meter, biller, vend_type)
+        if not isinstance(said, CannotVerify):
+            return said
+    return said
+
+
+def ask_one(parts: Parts, provider: Provider, meter: str, biller: str, vend_type: VendType) -> Verification:
+    """Ask one provider, or remember what it said. Raises nothing."""
+    key = (provider.abilities.provider, meter, biller, vend_type)
+    now_seconds = parts.clock.elapsed_seconds()
+    if (known := parts.meters.recall(key, now_seconds)) is not None:
+        return known
+    try:
+        said = provider.verify(meter, biller, vend_type)
+    except Exception as error:  # noqa: BLE001  an adapter's bug is no reason to sell to the wrong meter
+        return CannotVerify(f"the adapter failed: {type(error).__name__}")
+    if isinstance(said, MeterFound):
+        parts.meters.keep(key, now_seconds, said)
+    return said
+
+
+def require_meter(
+    parts: Parts, meter: str, biller: str, vend_type: VendType, amount: Money
+) -> MeterFound | None:
+    """Refuse a payment for a meter that can't be sold to; returns whose it is, None where nobody was asked.
+
+    Raises as `verify` does, and `BelowMinimum`.
+    """
+    if not parts.verification.is_on:
+        return None
+    said = ask(parts, meter, biller, vend_type)
+    if isinstance(said, CannotVerify) and parts.verification.unreachable_is_allowed:
+        return None
+    if not isinstance(said, MeterFound):
+        raise refusal(said)
+    if said.minimum_minor is not None and amount.amount_minor < said.minimum_minor:
+        least = Money(said.minimum_minor, amount.currency)
+        raise BelowMinimum(
+            f"The amount {amount.display} is not accepted: this meter takes {least.display} or more. Nothing was held.",
+            fields={"amount": f"must be at least {least}"},
+        )
+    return said
+
+
+def refusal(said: MeterRefused | CannotVerify) -> BillvendError:
+    """A verification that does not allow a payment, as an error for people."""
+    if isinstance(said, CannotVerify):
+        return ProviderUnavailable(
+            f"The electricity company can't be asked about the meter now ({said.why}). Nothing was held: try again later."
+        )
+    return _REFUSALS[said.fault](
+        f"The meter is not accepted: {said.reason}. Nothing was held.", fields={"meterNumber": said.reason}
+    )

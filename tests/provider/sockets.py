@@ -1,0 +1,69 @@
+"""Servers on loopback for what is below HTTP: TLS with certificates of our own, ports where nothing answers."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import trustme
+
+from billvend.testing.other_side import LOOPBACK, Talk
+
+
+def certificate(folder: Path) -> Path:
+    """A new certificate for 127.0.0.1 with its key, in one PEM file. Nobody who is trusted has signed it."""
+    path = folder / "certificate.pem"
+    made = trustme.CA().issue_cert(LOOPBACK)
+    path.write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    return path
+
+
+def server_context(pem: Path) -> ssl.SSLContext:
+    """What a server with this certificate speaks TLS with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+@contextmanager
+def mute_port(host: str = LOOPBACK, port: int = 0) -> Iterator[int]:
+    """A port that lets nobody in and turns nobody away: its queue is full, and nobody takes from it."""
+    with socket.create_server((host, port), backlog=0) as server, ExitStack() as waiting:
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that lets everybody in and never says a word."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def slamming_port() -> Iterator[int]:
+    """A port that lets one in and resets the connection at once."""
+
+    def slam() -> None:
+        with suppress(OSError):  # nobody came
+            connection, _ = server.accept()
+            Talk(b"", connection, threading.Event()).reset()
+
+    with socket.create_server((LOOPBACK, 0)) as server:
+        server.settimeout(5.0)
+        thread = threading.Thread(target=slam)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()

@@ -1,0 +1,731 @@
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from hashlib import sha256, sha512
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billvend.adapters.provider.billers import BILLERS
+from billvend.adapters.provider.buypower.codes import Endpoint, Verdict, classify
+from billvend.adapters.provider.buypower.provider import BuypowerProvider, make_reference
+from billvend.adapters.provider.buypower.reading import answer_in, float_in, meter_in, wait_seconds
+from billvend.adapters.provider.wire import Response
+from billvend.domain.abilities import Mode
+from billvend.domain.errors import BadSetting
+from billvend.domain.money import Money
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    NotSent,
+    Pending,
+    Unknown,
+)
+from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
+from billvend.domain.words import VendType
+from billvend.ports.provider import Order, Provider
+from tests.provider.buypower_answers import (
+    IN_PROGRESS,
+    METER,
+    REFERENCE,
+    TOKEN,
+    encoded,
+    found_again,
+    meter,
+    said,
+    sale,
+    success,
+)
+
+URL = "https://idev.buypower.ng/v2"
+KEY = "made-up-key-of-the-tests"
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+ORDER = Order(REFERENCE, METER, "EKEDC", VendType.PREPAID, Money(500_00, "NGN"), "08000000001")
+POSTPAID = replace(ORDER, vend_type=VendType.POSTPAID)
+
+
+def made(**how: Any) -> BuypowerProvider:
+    return BuypowerProvider(**({"api_url": None, "api_key": KEY, "timeout_seconds": 5} | how))
+
+
+@pytest.fixture
+def buypower() -> Iterator[BuypowerProvider]:
+    provider = made()
+    yield provider
+    provider.close()
+
+
+def vend(provider: Provider, order: Order = ORDER) -> Answer:
+    return provider.vend(order, may_send=lambda: True)
+
+
+def replying(
+    wire: respx.MockRouter, status: int, document: object, headers: dict[str, str] | None = None
+) -> respx.Route:
+    """Whatever is asked, this is the answer; bytes travel as they are."""
+    content = document if isinstance(document, bytes) else encoded(document)
+    sent = [(name.encode(), value.encode()) for name, value in (JSON | (headers or {})).items()]
+    return wire.route().respond(status, content=content, headers=sent)
+
+
+# --- what an answer means ---------------------------------------------------------------------------------------------
+
+RECEIPT = {
+    "receiptNumber": "R7001",
+    "netAmount": "465.12",
+    "tax": "34.88",
+    "tariff": "60.5",
+    "debtAmount": "0",
+    "debtRemaining": "0",
+    "charges": "0",
+    "freeUnits": "0",
+    "vendTime": "2026-11-22 13:00:05",
+}
+SOLD = Delivered(
+    token=TOKEN,
+    units="7.7",
+    cost_minor=None,
+    receipt=RECEIPT,
+    provider_reference="V7001",
+    reference=REFERENCE,
+    amount_minor=500_00,
+)
+LOW_WALLET = "Insufficient wallet balance"
+NO_TOKEN = Unknown("delivered, but without a token", acknowledged=True)
+ANOTHERS = Unknown("the answer is for another reference")
+
+
+def known(why: str) -> Unknown:
+    return Unknown(why, acknowledged=True)
+
+
+VENDS: list[tuple[int, object, Answer]] = [
+    (200, success(), SOLD),
+    (200, success(token=None), SOLD),  # the parcel has it
+    (200, success(parcels=None), SOLD),
+    (200, success(token=None, parcels=[]), NO_TOKEN),
+    (200, success(token="N/A", parcels=None), NO_TOKEN),
+    (200, success(responseCode=202), known("a success that contradicts itself: Successful transaction (HTTP 200/200)")),
+    (200, success() | {"status": False}, known("a success that contradicts itself: Successful transaction (HTTP 200/200)")),
+    (200, success() | {"error": True}, known("a success that contradicts itself: Successful transaction (HTTP 200/200)")),
+    (200, success() | {"responseCode": 202}, Unknown("Successful transaction (HTTP 200/202)")),
+    (200, success() | {"responseCode": None}, Unknown("Successful transaction (HTTP 200/100)")),
+    (201, success(), Unknown("Successful transaction (HTTP 201/200)")),
+    (500, success(), Unknown("Successful transaction (HTTP 500/200)")),
+    (200, success(orderId="BVANOTHER"), ANOTHERS),
+    (202, said(202, IN_PROGRESS, delay=[120, 120, 120]), known(f"{IN_PROGRESS} (HTTP 202/202)")),
+    (202, {"data": said(202, IN_PROGRESS, delay=[20])}, known(f"{IN_PROGRESS} (HTTP 202/202)")),
+    (202, said(200, "Odd"), Unknown("Odd (HTTP 202/200)")),
+    (400, said(201, "orderId required"), Declined("orderId required", "400/201")),
+    (400, said(None, "meter required"), Declined("meter required", "400")),
+    (400, said(201, "meter required", orderId="BVANOTHER"), ANOTHERS),
+    (400, said(202, "Transaction failed."), Unknown("Transaction failed. (HTTP 400/202)")),  # a requery's words
+    (400, said(201, "still processing, retry in 2 minutes"), known("still processing, retry in 2 minutes (HTTP 400/201)")),
+    (400, said(201, "orderId already exists"), known("orderId already exists (HTTP 400/201)")),
+    (400, said(500, "An error"), Unknown("An error (HTTP 400/500)")),
+    (401, said(401, "Unauthorized"), Misconfigured("Unauthorized", "401/401")),
+    (403, said(403), Misconfigured("HTTP 403/403", "403/403")),
+    (404, said(20, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/20)")),
+    (409, said(201, "Request already received"), known("Request already received (HTTP 409/201)")),
+    (422, said(202, LOW_WALLET), Misconfigured(LOW_WALLET, "422/202")),
+    (422, said(422, LOW_WALLET), Misconfigured(LOW_WALLET, "422/422")),
+    (422, said(422, "Amount is below the minimum"), Declined("Amount is below the minimum", "422/422")),
+    (422, said(202, IN_PROGRESS), known(f"{IN_PROGRESS} (HTTP 422/202)")),
+    (422, said(422, "Your wallet is insufficient"), Misconfigured("Your wallet is insufficient", "422/422")),
+    (422, said(503, "Odd"), Unknown("Odd (HTTP 422/503)")),
+    (429, said(429, "Slow down"), Deferred("Slow down (HTTP 429/429)", 60)),
+    (429, said(429, "It is processing"), known("It is processing (HTTP 429/429)")),
+    (500, said(500, "requery to get status"), Unknown("requery to get status (HTTP 500/500)")),
+    (501, said(501, "Meter needs maintenance"), Unknown("Meter needs maintenance (HTTP 501/501)")),
+    (502, said(502, "Unexpected response"), Unknown("Unexpected response (HTTP 502/502)")),
+    (502, said(503, "Service unavailable"), Unknown("Service unavailable (HTTP 502/503)")),
+    (503, said(503, "Service unavailable"), Unknown("Service unavailable (HTTP 503/503)")),
+    (418, said(418), Unknown("HTTP 418/418")),
+]  # fmt: skip
+
+REFUNDED = "Transaction failed. Refund already processed."
+WORKING = "Still processing, retry in 2 minutes"
+UNCLEAR = "Transaction not successful. Please retry."
+NOT_BEGUN = "Transaction not initiated."
+
+REQUERIES: list[tuple[int, object, Answer]] = [
+    (200, found_again(), SOLD),
+    (200, found_again(units=7.7, vendAmount=500.00, tax=34.88, debtAmount=0), SOLD),  # numbers for text
+    (200, found_again(token=None, parcels=None), NO_TOKEN),
+    (200, found_again(orderId="BVANOTHER"), ANOTHERS),
+    (200, found_again() | {"responseCode": 202}, Unknown("Successful transaction (HTTP 200/200 and 202)")),
+    (200, said(202, IN_PROGRESS), Unknown(f"{IN_PROGRESS} (HTTP 200/202)")),
+    (202, said(202, IN_PROGRESS, delay=[20, 20, 20]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 20)),
+    (202, {"data": said(202, IN_PROGRESS, delay=[30])}, Pending(f"{IN_PROGRESS} (HTTP 202/202)", 30)),
+    (202, said(202, IN_PROGRESS), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
+    (202, said(202, IN_PROGRESS, delay=[]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
+    (202, said(202, IN_PROGRESS, delay=["soon"]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
+    (202, said(202, IN_PROGRESS, delay=[10**9]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 3600)),
+    (202, said(202, IN_PROGRESS, data={"orderId": "BVANOTHER"}), ANOTHERS),
+    (400, said(201, WORKING), Pending(f"{WORKING} (HTTP 400/201)", 120)),
+    (400, said(201, "Something else"), Unknown("Something else (HTTP 400/201)")),
+    (400, said(202, "Transaction failed."), Declined("Transaction failed.", "400/202", about_transaction=True)),
+    (400, said("202", "TRANSACTION FAILED"), Declined("TRANSACTION FAILED", "400/202", about_transaction=True)),
+    (400, said(202, "Transaction failed.", orderId="BVANOTHER"), ANOTHERS),
+    (400, said(202, "Transaction failed. Or not"), Unknown("Transaction failed. Or not (HTTP 400/202)")),
+    (400, said(202, UNCLEAR), known(f"{UNCLEAR} (HTTP 400/202)")),
+    (400, said(202), Unknown("HTTP 400/202")),
+    (400, said(203, NOT_BEGUN), Declined(NOT_BEGUN, "400/203", about_transaction=True)),
+    (400, said(203, "Something else"), Unknown("Something else (HTTP 400/203)")),
+    (400, said(500, NOT_BEGUN), Unknown(f"{NOT_BEGUN} (HTTP 400/500)")),
+    (400, said(202, REFUNDED), Declined(REFUNDED, "400/202", about_transaction=True)),
+    (422, said(None, REFUNDED), Declined(REFUNDED, "422", about_transaction=True)),
+    (500, said(500, REFUNDED), Unknown(f"{REFUNDED} (HTTP 500/500)")),
+    (401, said(401, "Unauthorized"), Unknown("Unauthorized (HTTP 401/401)")),
+    (422, said(202, LOW_WALLET), Unknown(f"{LOW_WALLET} (HTTP 422/202)")),  # a vend's words
+    (404, said(20, "No transaction found with reference"), NotFound("No transaction found with reference (HTTP 404/20)")),
+    (404, said(20, "Route is gone"), Unknown("Route is gone (HTTP 404/20)")),
+    (404, said(404, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/404)")),
+    (409, said(201, "Request already received"), Unknown("Request already received (HTTP 409/201)")),
+    (429, said(429, "Too early"), Deferred("Too early (HTTP 429/429)", 60)),
+    (500, said(500, "Transaction failed."), Unknown("Transaction failed. (HTTP 500/500)")),
+    (503, said(503), Unknown("HTTP 503/503")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "document", "expected"), VENDS)
+def test_a_vend_is_answered(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: Answer
+) -> None:
+    route = replying(respx_mock, status, document)
+    assert vend(buypower) == expected
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize(("status", "document", "expected"), REQUERIES)
+def test_a_requery_is_answered(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: Answer
+) -> None:
+    route = replying(respx_mock, status, document)
+    assert buypower.requery(ORDER) == expected
+    assert route.call_count == 1
+
+
+UNREADABLE: list[tuple[int, bytes, str]] = [
+    (500, b"<html>Oops</html>", "text/html"),
+    (200, b"", "application/json"),
+    (200, b"[]", "application/json"),
+    (200, b"null", "application/json"),
+    (200, b"200", "application/json"),
+    (200, b'{"status":true', "application/json"),
+    (200, b"\xff\xfe{}", "application/json"),
+    (401, b'"Unauthorized"', "application/json"),
+    (404, b"No transaction found with reference", "text/plain"),
+    (200, encoded(success()), "text/html"),  # not to be considered, whatever it holds
+]
+
+
+@pytest.mark.parametrize(("status", "content", "kind"), UNREADABLE)
+def test_what_is_not_json_says_nothing(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, content: bytes, kind: str
+) -> None:
+    replying(respx_mock, status, content, {"Content-Type": kind})
+    expected = Unknown(f"the answer is not JSON (HTTP {status}, {kind})")
+    assert vend(buypower) == buypower.requery(ORDER) == expected
+    assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), CannotVerify)
+    assert buypower.ask_float() == expected
+    assert buypower.discos() == {}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"responseCode": [200], "status": True, "data": sale()},
+        {"responseCode": True, "status": True, "data": sale()},
+        {"responseCode": 200.5, "status": True, "data": sale()},
+        {"responseCode": 200, "status": True, "data": None},
+        {"responseCode": 200, "status": True, "data": [sale()]},
+        {"responseCode": 200, "status": True, "data": "1234-5678-9012-3456-7890"},
+        {"responseCode": 200, "status": "failed", "data": sale()},
+        {"responseCode": 200, "status": True, "data": sale(token=[TOKEN], parcels={"type": "TOKEN"})},
+        {"responseCode": 200, "status": True, "data": sale(token=False, parcels=[TOKEN, None, {"type": "TOKEN"}])},
+        {"result": [found_again()["result"]]},
+    ],
+)  # fmt: skip
+def test_a_success_of_another_shape_is_none(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, document: object
+) -> None:
+    replying(respx_mock, 200, document)
+    assert isinstance(vend(buypower), Unknown)
+    assert isinstance(buypower.requery(ORDER), Unknown)
+
+
+def test_a_sale_is_read_whatever_shape_its_details_have(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter
+) -> None:
+    replying(
+        respx_mock, 200, success(units=[7], tax={}, tariff=False, vendRef=[], vendAmount="?", receiptNo=7)
+    )
+    answer = vend(buypower)
+    assert isinstance(answer, Delivered)
+    assert (answer.token, answer.units, answer.provider_reference, answer.amount_minor) == (
+        TOKEN,
+        None,
+        None,
+        None,
+    )
+    assert answer.receipt["receiptNumber"] == "7"
+    assert {"tax", "tariff"}.isdisjoint(answer.receipt)
+
+
+def test_the_tokens_that_come_along_are_on_the_receipt(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter
+) -> None:
+    parcels = [
+        {"type": "KCT1", "content": "1111-1111-1111-1111-1111"},
+        {"type": "KCT2", "content": "2222 2222 2222 2222 2222"},
+        {"type": "TOKEN", "content": TOKEN},
+        {"type": "bonus", "content": "33333333333333333333"},
+        {"type": "PAMPHLET", "content": "4"},
+    ]
+    replying(respx_mock, 200, success(token=None, parcels=parcels))
+    answer = vend(buypower)
+    assert isinstance(answer, Delivered)
+    assert answer.token == TOKEN
+    assert answer.receipt == RECEIPT | {"kct1": "1" * 20, "kct2": "2" * 20, "bonusToken": "3" * 20}
+
+
+def test_a_postpaid_sale_needs_no_token_but_a_sale(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter
+) -> None:
+    replying(respx_mock, 200, success(token=None, parcels=None, units=None))
+    assert vend(buypower, POSTPAID) == replace(SOLD, token=None, units=None)
+    replying(respx_mock, 200, {"status": True, "responseCode": 200, "message": "Successful transaction"})
+    expected = known("a success without a sale: Successful transaction (HTTP 200/200)")
+    assert vend(buypower, POSTPAID) == buypower.requery(POSTPAID) == expected
+
+
+def test_an_echoed_meter_and_amount_are_passed_on_to_be_checked(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter
+) -> None:
+    replying(respx_mock, 200, success(meterNo="99999999999", vendAmount=499))
+    answer = vend(buypower)
+    assert isinstance(answer, Delivered)
+    assert (answer.meter, answer.amount_minor) == ("99999999999", 499_00)
+
+
+def test_a_token_of_an_unusual_form_is_kept_and_told_without_its_digits(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = "123456789012345678901234"
+    replying(respx_mock, 200, success(token=odd))
+    answer = vend(buypower)
+    assert isinstance(answer, Delivered)
+    assert answer.token == odd
+    assert [(line.name, line.levelno) for line in caplog.records] == [("billvend.buypower", logging.WARNING)]
+    assert odd not in str(vars(caplog.records[0]))
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("5", 5), ("0", 1), ("3600", 3600), ("999999999999", 3600), ("9" * 400, 3600), ("-5", 60), ("1.5", 60),
+        ("", 60), ("soon", 60), ("Wed, 22 Nov 2026 12:00:00 GMT", 60),
+    ],
+)  # fmt: skip
+def test_advice_on_when_to_ask_again_is_taken_within_bounds(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, given: str, seconds: int
+) -> None:
+    replying(respx_mock, 429, {}, {"Retry-After": given})
+    assert vend(buypower) == buypower.requery(ORDER) == Deferred("HTTP 429", seconds)
+
+
+@pytest.mark.parametrize("advice", [None, True, [], {}, [5], "٥", "Infinity", -1])
+def test_advice_that_is_no_number_counts_for_none(advice: object) -> None:
+    assert wait_seconds(advice, 77) == 77
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status", "verdict"),
+    [
+        (Endpoint.VEND, 202, Verdict.IN_PROGRESS),
+        (Endpoint.REQUERY, 202, Verdict.IN_PROGRESS),
+        (Endpoint.VEND, 422, Verdict.MISCONFIGURED),
+        (Endpoint.REQUERY, 400, Verdict.DECLINED),
+        (Endpoint.VEND, 400, Verdict.UNKNOWN),
+        (Endpoint.REQUERY, 422, Verdict.UNKNOWN),
+        (Endpoint.VEND, 200, Verdict.UNKNOWN),
+    ],
+)
+def test_202_has_three_meanings(endpoint: Endpoint, status: int, verdict: Verdict) -> None:
+    assert classify(endpoint, status, "202", "Transaction failed.") is verdict
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+def test_a_vend_is_sent_in_these_bytes(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    route = respx_mock.post(f"{URL}/vend?strict=0").respond(200, json=success())
+    vend(buypower)
+    request = route.calls.last.request
+    assert request.content == (
+        b'{"orderId":"BVTESTREFERENCE","meter":"12345678910","disco":"EKO","phone":"08000000001","paymentType":"B2B",'
+        b'"vendType":"PREPAID","vertical":"ELECTRICITY","amount":500}'
+    )
+    assert str(request.url) == "https://idev.buypower.ng/v2/vend?strict=0"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("order", "sent"),
+    [
+        (POSTPAID, {"vendType": "POSTPAID"}),
+        (replace(ORDER, amount=Money(500_05, "NGN")), {"amount": "500.05"}),
+        (replace(ORDER, biller="KAEDCO"), {"disco": "KADUNA"}),
+        (replace(ORDER, biller="ABA"), {"disco": "APLE"}),
+        (replace(ORDER, phone=None), {"phone": "08099999999"}),
+    ],
+)
+def test_an_order_is_put_into_buypowers_words(
+    respx_mock: respx.MockRouter, order: Order, sent: dict[str, object]
+) -> None:
+    route = replying(respx_mock, 200, success())
+    vend(made(phone="08099999999"), order)
+    body = json.loads(route.calls.last.request.content)
+    assert {name: body[name] for name in sent} == sent
+
+
+def test_every_biller_has_a_name_there_of_its_own(respx_mock: respx.MockRouter) -> None:
+    route = replying(respx_mock, 200, meter())
+    provider = made()
+    for biller in provider.abilities.billers:
+        provider.verify(METER, biller.code, VendType.PREPAID)
+    asked = [call.request.url.params["disco"] for call in route.calls]
+    assert asked == [
+        *("EKO", "IKEJA", "ABUJA", "IBADAN", "KANO", "PH", "JOS", "KADUNA", "ENUGU", "BENIN", "YOLA", "APLE")
+    ]
+
+
+def test_a_requery_and_a_check_are_sent_so(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    route = replying(respx_mock, 500, {})
+    buypower.requery(ORDER)
+    buypower.requery(replace(ORDER, reference="a/../b?c"))
+    buypower.verify(METER, "PHED", VendType.POSTPAID)
+    buypower.ask_float()
+    buypower.discos()
+    assert [f"{call.request.method} {call.request.url}" for call in route.calls] == [
+        f"GET {URL}/transaction/{REFERENCE}",
+        f"GET {URL}/transaction/a%2F..%2Fb%3Fc",
+        f"GET {URL}/check/meter?meter=12345678910&disco=PH&vendType=POSTPAID&vertical=ELECTRICITY&orderId=false",
+        f"GET {URL}/wallet/balance",
+        f"GET {URL}/discos/status",
+    ]
+    assert all(call.request.headers["Authorization"] == f"Bearer {KEY}" for call in route.calls)
+
+
+def test_what_can_not_be_asked_is_not_sent(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    route = replying(respx_mock, 200, success())
+    without_phone = vend(buypower, replace(ORDER, phone=None))
+    assert isinstance(without_phone, Declined), "the fault of this order, and no reason to stop selling"
+    assert "BILL_PROVIDER_PHONE" in without_phone.reason
+    assert isinstance(vend(buypower, replace(ORDER, biller="NEPA")), NotSent)
+    assert isinstance(vend(buypower, replace(ORDER, amount=Money(500_00, "GHS"))), NotSent)
+    assert isinstance(buypower.vend(ORDER, may_send=lambda: False), NotSent)
+    assert isinstance(buypower.verify(METER, "NEPA", VendType.PREPAID), CannotVerify)
+    assert not route.called
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (httpx.ConnectError("refused"), NotSent),
+        (httpx.ReadTimeout("slow"), Unknown),
+        (httpx.RemoteProtocolError("cut"), Unknown),
+    ],
+)
+def test_a_call_that_fails_is_told_as_the_wire_tells_it(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, error: Exception, kind: type
+) -> None:
+    respx_mock.route().mock(side_effect=error)
+    assert type(vend(buypower)) is type(buypower.requery(ORDER)) is kind
+    assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), CannotVerify)
+    assert isinstance(buypower.ask_float(), Unknown)
+    assert buypower.discos() == {}
+
+
+# --- meters, the float, the companies ---------------------------------------------------------------------------------
+
+FOUND = MeterFound("ADA TEST", "2 MADE UP CLOSE", minimum_minor=350_00, maximum_minor=250_000_00)
+NO_METER = MeterFault.METER_NOT_FOUND
+NO_VEND = MeterFault.METER_CANNOT_VEND
+NO_TYPE = MeterFault.WRONG_METER_TYPE
+
+CHECKS: list[tuple[int, object, object]] = [
+    (200, meter(), FOUND),
+    (200, meter(responseCode="100", vendType="prepaid", meterNo=int(METER)), FOUND),
+    (200, meter(vendType=None, meterNo=None), FOUND),
+    (200, meter(minVendAmount=0, maxVendAmount="0"), replace(FOUND, minimum_minor=None, maximum_minor=None)),
+    (200, meter(minVendAmount="N/A", maxVendAmount=-1), replace(FOUND, minimum_minor=None, maximum_minor=None)),
+    (200, meter(address=None), replace(FOUND, address="")),
+    (200, meter(vendType="POSTPAID"), MeterRefused(NO_TYPE, "the meter is postpaid")),
+    (200, meter(meterNo="99999999999"), CannotVerify("the answer is for another meter")),
+    (200, meter(name=""), CannotVerify("HTTP 200/100")),
+    (200, meter(error=True), CannotVerify("HTTP 200/100")),
+    (200, meter(responseCode=101), CannotVerify("HTTP 200/101")),
+    (202, meter(), CannotVerify("HTTP 202/100")),
+    (200, said(101, "Invalid meter number"), MeterRefused(NO_METER, "Invalid meter number")),
+    (400, said(400, "Meter number not found"), MeterRefused(NO_METER, "Meter number not found")),
+    (404, said(20, "No such meter"), MeterRefused(NO_METER, "No such meter")),
+    (422, said(422, "The meter number is invalid"), MeterRefused(NO_METER, "The meter number is invalid")),
+    (400, said(400, "Invalid meter type"), MeterRefused(NO_TYPE, "Invalid meter type")),
+    (400, said(400, "No customer record found"), MeterRefused(NO_METER, "No customer record found")),
+    (400, said(400, "This is not a prepaid meter"), MeterRefused(NO_TYPE, "This is not a prepaid meter")),
+    (501, said(501, "Meter is being migrated"), MeterRefused(NO_VEND, "Meter is being migrated")),
+    (400, said(400, "Meter not yet activated"), MeterRefused(NO_VEND, "Meter not yet activated")),
+    (501, said(501, "Meter needs maintenance"), MeterRefused(NO_VEND, "Meter needs maintenance")),
+    (400, said(400, "Meter activated"), CannotVerify("Meter activated (HTTP 400/400)")),
+    (400, said(400, "disco required"), CannotVerify("disco required (HTTP 400/400)")),
+    (400, said(400, "No meter check: EKO is down"), CannotVerify("No meter check: EKO is down (HTTP 400/400)")),
+    (404, said(404, "Not found"), CannotVerify("Not found (HTTP 404/404)")),
+    (401, said(401, "Unknown customer"), CannotVerify("Unknown customer (HTTP 401/401)")),
+    (429, said(429, "Invalid meter number"), CannotVerify("Invalid meter number (HTTP 429/429)")),
+    (500, said(500, "Invalid meter number"), CannotVerify("Invalid meter number (HTTP 500/500)")),
+    (503, said(503, "Service unavailable"), CannotVerify("Service unavailable (HTTP 503/503)")),
+    (200, {}, CannotVerify("HTTP 200")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "document", "expected"), CHECKS)
+def test_a_meter_is_checked(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: object
+) -> None:
+    replying(respx_mock, status, document)
+    assert buypower.verify(METER, "EKEDC", VendType.PREPAID) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "expected"),
+    [
+        (200, {"balance": 12345.67}, Money(12_345_67, "NGN")),
+        (200, {"balance": "12,345.6789"}, Money(12_345_67, "NGN")),
+        (200, {"balance": 0}, Money(0, "NGN")),
+        (200, {"balance": -0.001}, Money(-1, "NGN")),
+        (200, {"balance": None}, Unknown("no balance: HTTP 200")),
+        (200, {"balance": [5]}, Unknown("no balance: HTTP 200")),
+        (200, {"balance": 10**14}, Unknown("a balance that no account has")),
+        (200, {}, Unknown("no balance: HTTP 200")),
+        (500, {"balance": 5}, Unknown("no balance: HTTP 500")),
+        (401, said(401, "Unauthorized"), Misconfigured("Unauthorized (HTTP 401/401)", "401/401")),
+        (403, {}, Misconfigured("HTTP 403", "403")),
+    ],
+)
+def test_the_float_is_asked_for(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: object
+) -> None:
+    replying(respx_mock, status, document)
+    assert buypower.ask_float() == expected
+
+
+def test_the_companies_that_are_up(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    replying(respx_mock, 200, {"ABUJA": True, "EKO": False, "JOS": "yes", "at": None})
+    assert buypower.discos() == {"ABUJA": True, "EKO": False}
+    replying(respx_mock, 503, {"ABUJA": True})
+    assert buypower.discos() == {}
+
+
+# --- the signature, and the key ---------------------------------------------------------------------------------------
+
+BYTES = encoded(success())
+SIGNED = sha512(BYTES + KEY.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("signature", "warnings"),
+    [(SIGNED, 0), (SIGNED.upper(), 0), (None, 0), ("", 1), (SIGNED[:-1], 1), (sha512(BYTES).hexdigest(), 1), ("é", 1)],
+)  # fmt: skip
+def test_a_signature_is_checked_and_decides_nothing(
+    buypower: BuypowerProvider,
+    respx_mock: respx.MockRouter,
+    caplog: pytest.LogCaptureFixture,
+    signature: str | None,
+    warnings: int,
+) -> None:
+    replying(respx_mock, 200, BYTES, {} if signature is None else {"X-BuyPower-Signature": signature})
+    assert vend(buypower) == SOLD
+    assert [(line.name, line.levelno) for line in caplog.records] == [
+        ("billvend.buypower", logging.WARNING)
+    ] * warnings
+    shown = str([vars(line) for line in caplog.records])
+    assert not any(secret in shown for secret in (KEY, TOKEN, "1234-5678", "ADA TEST"))
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 401, 404, 409, 422, 429, 500])
+def test_the_key_is_in_no_answer_even_where_it_is_repeated(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int
+) -> None:
+    echoing = success(receiptNo=KEY, vendRef=KEY) | {"message": f"Meter not found for {KEY}", "balance": KEY}
+    replying(
+        respx_mock, status, {**echoing, "name": KEY, "vendType": KEY}, {"Content-Type": "application/json"}
+    )
+    answers = [
+        *(vend(buypower), buypower.requery(ORDER), buypower.ask_float()),
+        buypower.verify(METER, "EKEDC", VendType.PREPAID),
+    ]
+    respx_mock.route().mock(side_effect=httpx.RemoteProtocolError(f"illegal header: Bearer {KEY}"))
+    answers += [vend(buypower), buypower.verify(METER, "EKEDC", VendType.PREPAID), buypower.ask_float()]
+    assert KEY not in repr([buypower, buypower.abilities, *answers])
+    assert "***" in repr(answers)
+
+
+def test_hiding_the_key_tears_no_token_apart(respx_mock: respx.MockRouter) -> None:
+    replying(respx_mock, 200, success())
+    assert vend(made(api_key=TOKEN[:8])) == SOLD
+    assert vend(made(api_key="BV")) == SOLD
+
+
+# --- what the account declares ----------------------------------------------------------------------------------------
+
+
+def test_the_account_declares_itself(buypower: BuypowerProvider) -> None:
+    abilities = buypower.abilities
+    assert abilities.account == f"idev.buypower.ng#{sha256(KEY.encode()).hexdigest()[:8]}"
+    assert (abilities.provider, abilities.mode, abilities.currency) == ("buypower", Mode.TEST, "NGN")
+    assert (abilities.utc_offset, abilities.reference_lasts_a_day) == (timedelta(hours=1), False)
+    assert (abilities.billers, abilities.max_processing_seconds) == (BILLERS, 600)
+    assert made(max_processing_seconds=900).abilities.max_processing_seconds == 900
+    assert buypower.references_in(encoded({"orderId": REFERENCE})) == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "mode"),
+    [
+        ("https://api.buypower.ng/v2", "api.buypower.ng", Mode.LIVE),
+        ("https://IDEV.buypower.ng/v2/", "idev.buypower.ng", Mode.TEST),
+        ("https://idev.buypower.ng.example/v2", "idev.buypower.ng.example", Mode.LIVE),
+        ("http://127.0.0.1:4000/v2", "127.0.0.1:4000", Mode.TEST),
+        ("http://localhost:4000", "localhost:4000", Mode.TEST),
+        ("http://[::1]:4000", "::1:4000", Mode.TEST),
+    ],
+)
+def test_an_address_tells_the_account_and_whether_money_is_real(url: str, host: str, mode: Mode) -> None:
+    abilities = made(api_url=url).abilities
+    assert (abilities.account.partition("#")[0], abilities.mode) == (host, mode)
+
+
+def test_a_slash_at_the_end_of_the_address_does_no_harm(respx_mock: respx.MockRouter) -> None:
+    route = respx_mock.get("https://api.buypower.ng/v2/wallet/balance").respond(200, json={"balance": 1})
+    made(api_url="https://api.buypower.ng/v2/").ask_float()
+    assert route.called
+
+
+@pytest.mark.parametrize("key", [None, "", "two words", "line\nbreak", "clé-of-the-tests"])
+def test_a_key_is_needed(key: str | None) -> None:
+    with pytest.raises(BadSetting, match="BILL_PROVIDER_API_KEY") as refused:
+        made(api_key=key)
+    assert not key or key not in str(refused.value)
+
+
+def test_a_reference_is_the_same_on_any_day() -> None:
+    reference = make_reference("payment-1", 1, date(2026, 11, 22))
+    assert reference == make_reference("payment-1", 1, date(2031, 1, 1)) == "BVGPHQGFFO6HOQYB6XLF6SHPFA"
+    assert len({make_reference(payment, n, date.min) for payment in ("a", "b") for n in (1, 2)}) == 4
+
+
+# --- anything at all --------------------------------------------------------------------------------------------------
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "Transaction failed.",
+            "Transaction not initiated.",
+            REFUNDED,
+            IN_PROGRESS,
+            LOW_WALLET,
+            "Invalid meter",
+        ),
+        *("No transaction found with reference", TOKEN, REFERENCE, "100", "200", "PREPAID", "TOKEN", "N/A"),
+    ]
+)
+NUMBERS = st.sampled_from([20, 100, 200, 201, 202, 203, 400, 404, 409, 422, 429, 500, 501, 10**30, -1])
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | NUMBERS
+    | WORDS
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+NAMES = st.sampled_from(
+    [
+        *(
+            "status",
+            "error",
+            "responseCode",
+            "message",
+            "data",
+            "result",
+            "delay",
+            "orderId",
+            "token",
+            "parcels",
+        ),
+        *(
+            "vendType",
+            "meterNo",
+            "name",
+            "units",
+            "vendAmount",
+            "balance",
+            "minVendAmount",
+            "type",
+            "content",
+        ),
+    ]
+)
+ANYTHING = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=8),
+    max_leaves=20,
+)
+BODIES = ANYTHING | st.dictionaries(NAMES, ANYTHING, max_size=8)
+STATUSES = st.sampled_from([200, 202, 400, 401, 404, 409, 422, 429, 500, 501]) | st.integers(100, 999)
+SUCCESSES = st.builds(
+    lambda outer, data: success() | outer | {"data": sale() | data},
+    st.dictionaries(NAMES, LEAVES, max_size=2),
+    st.dictionaries(NAMES, LEAVES, max_size=2),
+)
+ANSWERS = st.tuples(STATUSES, BODIES) | st.tuples(
+    st.just(200) | STATUSES, SUCCESSES | st.builds(lambda body: {"result": body}, SUCCESSES)
+)
+KINDS = st.sampled_from(["application/json"] * 4 + ["text/html", ""])
+
+
+@given(st.sampled_from(Endpoint), ANSWERS, KINDS, st.text(), st.sampled_from([ORDER, POSTPAID]))
+def test_no_answer_raises_and_only_a_success_delivers(
+    endpoint: Endpoint, answered: tuple[int, Any], kind: str, advice: str, order: Order
+) -> None:
+    status, body = answered
+    response = Response(status, body, {"content-type": kind, "retry-after": advice})
+    answer = answer_in(endpoint, response, order)
+    meter_in(response, METER, order.vend_type)
+    float_in(response)
+    is_object = isinstance(body, dict) and kind == "application/json"
+    if isinstance(answer, Delivered):
+        assert is_object
+        said_of_it = body["result"] if isinstance(body.get("result"), dict) and body["result"] else body
+        assert (status, str(said_of_it.get("responseCode", body.get("responseCode")))) == (200, "200")
+        assert said_of_it.get("status") in (None, True)
+        assert answer.token or order is POSTPAID
+        assert answer.reference in (None, REFERENCE)
+    if not isinstance(answer, Unknown):
+        assert is_object
+    if status >= 500:
+        assert isinstance(answer, Unknown)
+    if isinstance(answer, Declined | Pending | NotFound) and endpoint is Endpoint.REQUERY:
+        assert status in range(202, 500)

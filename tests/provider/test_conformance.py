@@ -1,0 +1,413 @@
+"""The suite for adapters: right ones pass, and each wrong one is caught by the test that is named for its fault.
+
+The example of docs/adapters.md is one of the right ones, run as it stands there.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import pytest
+
+from billvend.adapters.provider.buypower.provider import BuypowerProvider
+from billvend.adapters.provider.reading import mapping, text, token
+from billvend.adapters.provider.vtpass.provider import VtpassProvider
+from billvend.adapters.provider.wire import Response, Wire
+from billvend.config import PLUG_IN_GROUP
+from billvend.domain.abilities import Abilities, Biller, Mode
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, NotSent, Unknown
+from billvend.domain.verification import CannotVerify, MeterFound, Verification
+from billvend.domain.words import VendType
+from billvend.ports.plug_in import ProviderSetup
+from billvend.ports.provider import Order, Provider
+from billvend.testing import FAULTS, ProviderConformance
+from tests.provider import buypower_answers, vtpass_answers
+
+PAGE = Path(__file__).parents[2] / "docs" / "adapters.md"
+
+
+# --- a right one, small -----------------------------------------------------------------------------------------------
+
+
+class Toy:
+    """A provider that answers everything with {"state", "id", "meter", "kobo", "token"}."""
+
+    def __init__(self, setup: ProviderSetup) -> None:
+        self.setup = setup
+        self.wire = Wire(timeout_seconds=setup.timeout_seconds)
+        self.url = str(setup.api_url)
+        self.headers = {"Authorization": f"Bearer {setup.api_key}"}
+
+    @property
+    def abilities(self) -> Abilities:
+        account = sha256(f"{self.url} {self.setup.api_key}".encode()).hexdigest()[:8]
+        return Abilities(
+            provider=self.setup.name,
+            account=account,
+            mode=Mode.TEST,
+            billers=(Biller("EKEDC", "Eko"),),
+            currency="NGN",
+            make_reference=self.make_reference,
+            max_processing_seconds=self.setup.max_processing_seconds,
+        )
+
+    def make_reference(self, payment_id: str, attempt: int, day: date) -> str:
+        return sha256(f"{payment_id}|{attempt}".encode()).hexdigest()
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        return self.read(self.call("vend", order, may_send))
+
+    def requery(self, order: Order) -> Answer:
+        return self.read(self.call("requery", order))
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        response = self.call("verify")
+        return MeterFound(name) if (name := self.text_in(response, "name")) else CannotVerify("no name")
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        kobo = self.text_in(self.call("float"), "kobo")
+        return Money(int(kobo), "NGN") if kobo else Unknown("no balance")
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        return ()
+
+    def close(self) -> None:
+        self.wire.close()
+
+    def call(
+        self, path: str, order: Order | None = None, may_send: Callable[[], bool] = lambda: True
+    ) -> Response | NotSent | Unknown:
+        sale = {"id": order.reference, "meter": order.meter} if order else {}
+        return self.wire.call(
+            "POST", f"{self.url}/{path}", headers=self.headers, content=sale, may_send=may_send
+        )
+
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        if not isinstance(response, Response):
+            return response
+        said = mapping(response.body)
+        if response.status == 200 and said.get("state") == "sold":
+            return Delivered(token(said.get("token")), reference=text(said.get("id")))
+        return Unknown(response.told)
+
+    def text_in(self, response: Response | NotSent | Unknown, name: str) -> str | None:
+        return text(mapping(response.body).get(name)) if isinstance(response, Response) else None
+
+
+class ToySuite(ProviderConformance):
+    name = "toy"
+    toy: type[Toy] = Toy
+
+    def open_provider(self, setup: ProviderSetup) -> Provider:
+        return self.toy(setup)
+
+    def delivery(self, order: Order, token: str) -> bytes:
+        return json.dumps({"state": "sold", "id": order.reference, "token": token}).encode()
+
+
+class TestToy(ToySuite):
+    """The suite, over an adapter that does everything right."""
+
+
+# --- wrong ones -------------------------------------------------------------------------------------------------------
+
+
+class Retries(Toy):
+    def call(
+        self, path: str, order: Order | None = None, may_send: Callable[[], bool] = lambda: True
+    ) -> Response | NotSent | Unknown:
+        first = super().call(path, order, may_send)
+        return super().call(path, order, may_send) if isinstance(first, Unknown) else first
+
+
+class IgnoresLeave(Toy):
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        return self.read(self.call("vend", order))
+
+
+class AsksBeforeItConnects(Toy):
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        return self.read(self.call("vend", order)) if may_send() else NotSent("too late")
+
+
+class DeclinesOn500(Toy):
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        if isinstance(response, Response) and response.status == 500:
+            return Declined("the server failed", about_transaction=True)
+        return super().read(response)
+
+
+class TakesNothingForNotFound(Toy):
+    def requery(self, order: Order) -> Answer:
+        answer = super().requery(order)
+        return NotFound("nothing there") if isinstance(answer, Unknown) else answer
+
+
+class TakesSilenceForNotSent(Toy):
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        answer = super().vend(order, may_send)
+        return (
+            NotSent(answer.why) if isinstance(answer, Unknown) and "no whole answer" in answer.why else answer
+        )
+
+
+class Raises(Toy):
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        if isinstance(response, Response) and not isinstance(response.body, Mapping):
+            raise TypeError("no object")
+        return super().read(response)
+
+
+class RaisesOnStrangeTokens(Toy):
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        if isinstance(response, Response) and response.is_json_object:
+            "".join(response.body.get("token", ""))
+        return super().read(response)
+
+
+class GuessesMeters(Toy):
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        self.call("verify")
+        return MeterFound("SOMEBODY")
+
+
+class PlainHttpx(Toy):
+    """An adapter over a client as it comes: it follows redirects, and each read has a deadline of its own."""
+
+    def call(
+        self, path: str, order: Order | None = None, may_send: Callable[[], bool] = lambda: True
+    ) -> Response | NotSent | Unknown:
+        if not may_send():
+            return NotSent("too late")
+        sale = {"id": order.reference} if order else {}
+        try:
+            with httpx.Client(timeout=self.setup.timeout_seconds, follow_redirects=True) as client:
+                answer = client.post(f"{self.url}/{path}", headers=self.headers, json=sale)
+        except httpx.ConnectError as error:
+            return NotSent(str(error))
+        except httpx.HTTPError as error:
+            return Unknown(type(error).__name__)
+        try:
+            return Response(answer.status_code, answer.json())
+        except (ValueError, ArithmeticError, RecursionError):
+            return Response(answer.status_code, None)
+
+
+class TrustsAnySale(Toy):
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        answer = super().read(response)
+        return replace(answer, reference=None) if isinstance(answer, Delivered) else answer
+
+
+class ForgetsItsToken(Toy):
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        answer = super().read(response)
+        return Unknown("sold?") if isinstance(answer, Delivered) else answer
+
+
+class TellsItsKey(Toy):
+    def read(self, response: Response | NotSent | Unknown) -> Answer:
+        answer = super().read(response)
+        return Unknown(str(response.raw)) if isinstance(response, Response) else answer
+
+
+class SharesAnswers(Toy):
+    """What one thread asks for, another one gets."""
+
+    order: Order | None = None
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        self.order = self.order or order
+        return self.read(self.call("vend", self.order, may_send))
+
+
+class DrawsReferences(Toy):
+    drawn = 0
+
+    def make_reference(self, payment_id: str, attempt: int, day: date) -> str:
+        DrawsReferences.drawn += 1
+        return f"R{DrawsReferences.drawn}"
+
+
+class OneReferenceForAllAttempts(Toy):
+    def make_reference(self, payment_id: str, attempt: int, day: date) -> str:
+        return sha256(payment_id.encode()).hexdigest()
+
+
+class ShortensItsTime(Toy):
+    @property
+    def abilities(self) -> Abilities:
+        return replace(super().abilities, max_processing_seconds=10)
+
+
+class NamesItsKey(Toy):
+    @property
+    def abilities(self) -> Abilities:
+        return replace(super().abilities, account=f"{self.url}#{self.setup.api_key}")
+
+
+class OneNameForAllAccounts(Toy):
+    @property
+    def abilities(self) -> Abilities:
+        return replace(super().abilities, account="toy")
+
+
+class KeepsConnections(Toy):
+    closings = 0
+
+    def close(self) -> None:
+        self.closings += 1
+        if self.closings > 2:  # at last, when the test has seen it
+            super().close()
+
+
+class ClosesOnce(Toy):
+    closed = False
+
+    def close(self) -> None:
+        super().close()
+        if self.closed:
+            raise RuntimeError("closed")
+        self.closed = True
+
+
+class BelievesHooks(Toy):
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        return (hook.decode("latin-1"),)
+
+
+WRONG: dict[type[Toy], tuple[str, str, str]] = {
+    Retries: ("vend_never_guesses", "reset", "vend took 2 requests"),
+    IgnoresLeave: ("without_leave_it_sends_nothing", "", "it sent all the same"),
+    AsksBeforeItConnects: ("when_the_leave_runs_out_it_sends_nothing", "", "it sent all the same"),
+    DeclinesOn500: ("vend_never_guesses", "HTML 500", "answered Declined"),
+    TakesNothingForNotFound: ("asking_never_guesses", "empty 200", "requery answered NotFound"),
+    TakesSilenceForNotSent: ("vend_never_guesses", "stalled", "answered NotSent"),
+    Raises: ("strange_bodies_prove_nothing", "", "vend raised TypeError"),
+    RaisesOnStrangeTokens: (
+        "a_damaged_delivery_never_raises_and_never_says_that_nothing_was_sent", "", "vend raised TypeError"),
+    GuessesMeters: ("asking_never_guesses", "HTML 500", "verify answered MeterFound"),
+    PlainHttpx: ("redirects_are_not_followed", "", "vend followed a 301"),
+    TrustsAnySale: ("another_s_delivery_is_not_ours", "", "is Delivered"),
+    ForgetsItsToken: ("a_delivery_is_told", "", "a delivery is Unknown"),
+    TellsItsKey: ("no_secret_is_repeated", "", "repeats the API key"),
+    SharesAnswers: ("threads_do_not_disturb_each_other", "", "not what was sold to it"),
+    DrawsReferences: ("references_are_pure_short_and_never_shared", "", "another reference"),
+    OneReferenceForAllAttempts: ("references_are_pure_short_and_never_shared", "", "share a reference"),
+    ShortensItsTime: ("what_it_declares_is_sane", "", "can't shorten it"),
+    NamesItsKey: ("the_account_tells_accounts_apart_and_gives_no_key_away", "", "repeats the API key"),
+    OneNameForAllAccounts: (
+        "the_account_tells_accounts_apart_and_gives_no_key_away", "", "two hosts have one name"),
+    KeepsConnections: ("it_closes_twice_and_gives_its_connections_back", "", "is open after close"),
+    ClosesOnce: ("it_closes_twice_and_gives_its_connections_back", "", "close raised RuntimeError"),
+    BelievesHooks: ("hooks_of_nobody_are_about_nothing", "", "it found"),
+}  # fmt: skip
+"""An adapter that breaks one rule, the test that sees it, with which fault, and what it says."""
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
+def test_a_wrong_adapter_is_caught_by_name(wrong: type[Toy]) -> None:
+    seen_by, fault, said = WRONG[wrong]
+    assert said in str(caught(wrong, seen_by, fault))
+
+
+def test_a_client_as_it_comes_is_caught_dripping_too() -> None:
+    assert "its deadline is 0.4 s in all" in str(caught(PlainHttpx, "vend_never_guesses", "dripping body"))
+
+
+def caught(wrong: type[Toy], seen_by: str, fault: str) -> AssertionError | None:
+    """With what a test of the suite fails over this adapter; None where it passes."""
+    suite = ToySuite()
+    suite.toy = wrong
+    suite.slack_seconds = 1.0
+    faults = [known for known in FAULTS if known.name == fault]
+    try:
+        getattr(suite, f"test_{seen_by}")(*faults)
+    except AssertionError as error:
+        return error
+    return None
+
+
+# --- the adapters that there are --------------------------------------------------------------------------------------
+
+
+class TestVtpass(ProviderConformance):
+    name = "vtpass"
+
+    def open_provider(self, setup: ProviderSetup) -> Provider:
+        return VtpassProvider(
+            api_url=setup.api_url,
+            api_key=setup.api_key,
+            public_key=setup.public_key,
+            secret_key=setup.secret_key,
+            timeout_seconds=setup.timeout_seconds,
+            verify_timeout_seconds=setup.verify_timeout_seconds,
+            phone=setup.phone,
+            max_processing_seconds=setup.max_processing_seconds,
+            now=setup.now,
+        )
+
+    def delivery(self, order: Order, token: str) -> bytes:
+        naira = str(order.amount.major)
+        transaction = vtpass_answers.transaction(unique_element=order.meter, amount=naira)
+        sold = {"requestId": order.reference, "amount": naira, "content": {"transactions": transaction}}
+        words = f"Token : {token}"
+        return json.dumps(vtpass_answers.delivered(**sold, token=words, purchased_code=words)).encode()
+
+
+class TestBuypower(ProviderConformance):
+    name = "buypower"
+
+    def open_provider(self, setup: ProviderSetup) -> Provider:
+        return BuypowerProvider(
+            api_url=setup.api_url,
+            api_key=setup.api_key,
+            timeout_seconds=setup.timeout_seconds,
+            verify_timeout_seconds=setup.verify_timeout_seconds,
+            phone=setup.phone,
+            max_processing_seconds=setup.max_processing_seconds,
+        )
+
+    def delivery(self, order: Order, token: str) -> bytes:
+        return buypower_answers.encoded(buypower_answers.success(**self.sale(order, token)))
+
+    def found(self, order: Order, token: str) -> bytes:
+        return buypower_answers.encoded(buypower_answers.found_again(**self.sale(order, token)))
+
+    def sale(self, order: Order, token: str) -> dict[str, object]:
+        naira = str(order.amount.major)
+        parcels = [{"type": "TOKEN", "content": token}]
+        sold = {"orderId": order.reference, "token": token, "parcels": parcels}
+        return {**sold, "vendAmount": naira, "totalAmountPaid": naira}
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def example() -> type[ProviderConformance]:
+    """The test class of docs/adapters.md, over the adapter that is described there."""
+    adapter, suite = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    package = ModuleType("acme_billvend")
+    names: dict[str, type[ProviderConformance]] = {}
+    sys.modules[package.__name__] = package
+    try:
+        exec(compile(adapter, "docs/adapters.md", "exec"), vars(package))  # noqa: S102  it is our own page
+        exec(compile(suite, "docs/adapters.md", "exec"), names)  # noqa: S102  as above
+    finally:
+        del sys.modules[package.__name__]
+    return names["TestAcme"]
+
+
+TestAcme = example()
+
+
+def test_the_page_names_the_group_of_entry_points() -> None:
+    assert f'[project.entry-points."{PLUG_IN_GROUP}"]\nacme = "acme_billvend:open_acme"\n' in PAGE.read_text()

@@ -1,0 +1,598 @@
+"""Faults that are asked for: in process and over HTTP, by meter, by reference, by number and by header; and hooks."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from billvend.adapters.provider.sandbox.book import Book
+from billvend.adapters.provider.sandbox.entry import Entry
+from billvend.adapters.provider.sandbox.faults import FAULTS, Fault, FaultRefused, Plan, Scope, fault_in
+from billvend.adapters.provider.sandbox.over_http.server import Running, serving
+from billvend.domain.errors import BadSetting
+from billvend.domain.money import Money
+from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
+from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
+from billvend.domain.words import VendType
+from tests.provider.hook_listener import Listener, listening
+from tests.provider.sandbox_rig import NOW, Rig, order
+from tests.provider.test_sandbox_http import (
+    KEYS,
+    TLS,
+    TODAY,
+    buypower_says,
+    paying,
+    status_of,
+    vending,
+    vtpass_says,
+)
+
+# --- in process -------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_for_a_meter_counts_its_strikes_and_a_newer_one_replaces_it(rig: Rig) -> None:
+    rig.book.plan(Plan(Fault("pending_for_ever"), Scope.METER, "12345678901"))
+    rig.book.plan(Plan(Fault("declined"), Scope.METER, "12345678901", times_left=2))
+    answers = [rig.vend(order(reference=f"R{number}")) for number in range(3)]
+    assert [type(answer) for answer in answers] == [Declined, Declined, Delivered]
+    assert isinstance(rig.vend(order("98765432109", reference="OTHER")), Delivered)
+    assert rig.book.plans() == []
+    assert [entry.fault for entry in rig.book.entries()] == ["declined", "declined", "", ""]
+
+
+def test_the_nearest_plan_strikes_first_and_those_for_the_next_sends_wait_in_line(rig: Rig) -> None:
+    rig.book.plan(Plan(Fault("declined"), Scope.NEXT, times_left=1))
+    rig.book.plan(Plan(Fault("low_float"), Scope.NEXT, times_left=1))
+    rig.book.plan(Plan(Fault("cut"), Scope.METER, "98765432109"))
+    rig.book.plan(Plan(Fault("drop"), Scope.REFERENCE, "C", times_left=1))
+    sent = [("A", "12345678901"), ("B", "98765432109"), ("C", "98765432109"), ("D", "12345678901")]
+    answers = [type(rig.vend(order(meter, reference=reference))) for reference, meter in sent]
+    assert answers == [Declined, Unknown, Unknown, Misconfigured]
+    assert [rig.book.times_vended(reference) for reference, _ in sent] == [0, 1, 0, 0]
+    assert rig.book.clear_plans() == 1
+    assert isinstance(rig.vend(order("98765432109", reference="E")), Delivered)
+
+
+def test_a_second_send_of_a_known_reference_uses_no_plan_up(rig: Rig) -> None:
+    rig.vend(order())
+    rig.book.plan(Plan(Fault("declined"), Scope.NEXT, times_left=1))
+    assert isinstance(rig.vend(order()), Unknown)
+    assert isinstance(rig.vend(order(reference="B")), Declined)
+
+
+def test_a_fault_goes_on_with_its_reference_after_it_was_cleared_and_in_another_process(rig: Rig) -> None:
+    rig.book.plan(Plan(Fault("pending_then_failed", 3), Scope.NEXT, times_left=1))
+    rig.vend(order())
+    rig.book.clear_plans()
+    rig.provider.close()
+    another = Rig(rig.path)
+    answers = [type(another.requery(order())) for _ in range(4)]
+    assert answers == [Pending, Pending, Declined, Declined]
+    another.provider.close()
+
+
+def test_a_plan_for_a_reference_changes_what_its_requeries_find(rig: Rig) -> None:
+    rig.vend(order("201000000000"))
+    rig.book.plan(Plan(Fault("pending_then_failed", 1), Scope.REFERENCE, order().reference))
+    assert isinstance(rig.requery(order()), Declined)
+
+
+IN_PROCESS = [
+    # fault, the send, requery 1, requery 2; sold
+    ("html_500_unsold", [Unknown, NotFound, NotFound], 0),
+    ("pending_for_ever", [Unknown, Pending, Pending], 0),
+    ("no_token_until:1", [Delivered, Delivered, Delivered], 1),
+    ("lands_late:2", [Unknown, NotFound, Delivered], 1),
+    ("duplicate_reference", [Unknown, Delivered, Delivered], 1),
+    ("likely_duplicate", [Deferred, NotFound, NotFound], 0),
+    ("bad_credentials", [Misconfigured, NotFound, NotFound], 0),
+    ("maintenance", [Declined, Declined, Declined], 0),
+    ("system_error", [Unknown, Delivered, Delivered], 1),
+    ("unlisted_code", [Unknown, Delivered, Delivered], 1),
+    ("requery_cut", [Unknown, Unknown, Delivered], 1),
+    ("requery_too_early", [Unknown, Pending, Delivered], 1),
+    ("please_retry", [Unknown, Pending, Delivered], 1),
+    ("cannot_vend", [Declined, Declined, Declined], 0),
+    ("none", [Delivered, Delivered, Delivered], 1),
+]
+
+
+@pytest.mark.parametrize(("fault", "expected", "sold"), IN_PROCESS)
+def test_faults_in_process(rig: Rig, fault: str, expected: list[type], sold: int) -> None:
+    rig.book.plan(Plan(fault_in(fault), Scope.NEXT, times_left=1))
+    assert [type(rig.vend(order())), *(type(rig.requery(order())) for _ in range(2))] == expected
+    assert rig.book.times_vended(order().reference) == sold
+
+
+def test_a_key_change_brings_two_more_tokens(rig: Rig) -> None:
+    rig.book.plan(Plan(Fault("key_change"), Scope.NEXT, times_left=1))
+    answer = rig.vend(order())
+    assert isinstance(answer, Delivered)
+    tokens = {answer.token, answer.receipt["kct1"], answer.receipt["kct2"]}
+    assert len(tokens) == 3
+    assert all(token and len(token) == 20 and int(token) < 2**66 for token in tokens)
+
+
+def test_what_is_known_of_meters(rig: Rig) -> None:
+    def verify(meter: str, vend_type: VendType = VendType.PREPAID, biller: str = "EKEDC") -> object:
+        answer = rig.provider.verify(meter, biller, vend_type)
+        return answer.fault if isinstance(answer, MeterRefused) else type(answer)
+
+    assert verify("12345678901") is MeterFound
+    assert rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID) == rig.provider.verify(
+        "12345678901", "IKEDC", VendType.POSTPAID
+    )
+    assert verify("600000000001") is MeterFound, "it is known, and declines what is bought"
+    for meter in ("000000000000", "1234567890", "123456789012", "x" * 11):
+        assert verify(meter) is MeterFault.METER_NOT_FOUND
+    assert verify("12345678901", biller="NEPA") is MeterFault.METER_NOT_FOUND
+    assert verify("1010101010101") is MeterFault.WRONG_METER_TYPE
+    assert verify("1010101010101", VendType.POSTPAID) is MeterFound
+
+
+def test_faults_of_verification(rig: Rig) -> None:
+    def verify(meter: str = "12345678901") -> object:
+        return rig.provider.verify(meter, "EKEDC", VendType.PREPAID)
+
+    rig.book.plan(Plan(Fault("verification_down"), Scope.NEXT, times_left=1))
+    rig.book.plan(Plan(Fault("minimum", minimum_minor=1000_00), Scope.METER, "12345678901"))
+    rig.book.plan(Plan(Fault("cannot_vend"), Scope.METER, "98765432109"))
+    assert isinstance(rig.vend(order("11111111111", reference="A")), Delivered), "sends pass it by"
+    assert isinstance(verify(), CannotVerify)
+    found = verify()
+    assert isinstance(found, MeterFound)
+    assert found.minimum_minor == 1000_00
+    refused = verify("98765432109")
+    assert isinstance(refused, MeterRefused)
+    assert refused.fault is MeterFault.METER_CANNOT_VEND
+    below = rig.vend(order(reference="B", amount_minor=999_99))
+    assert below == Declined("the minimum is NGN 1,000.00", "below_minimum")
+    assert isinstance(rig.vend(order(reference="B", amount_minor=1000_00)), Delivered)
+
+
+def test_the_float_has_no_end_until_one_is_set(rig: Rig) -> None:
+    generous = rig.provider.ask_float()
+    rig.vend(order(reference="A"))
+    rig.vend(order("600000000002", reference="B"))
+    assert rig.provider.ask_float() == generous
+    assert isinstance(generous, Money)
+    assert generous > Money(100_000_000_00, "NGN")
+    rig.book.set_float(492_50)
+    assert rig.provider.ask_float() == Money(492_50, "NGN")
+    assert isinstance(rig.vend(order(reference="C")), Delivered)
+    assert rig.provider.ask_float() == Money(0, "NGN")
+    assert rig.vend(order(reference="D")) == Misconfigured("our float is too small", "low_float")
+    rig.book.set_float(None)
+    assert isinstance(rig.vend(order(reference="D")), Delivered)
+
+
+def test_a_book_that_can_not_be_opened_verifies_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "no such folder" / "sandbox.db")
+    assert isinstance(rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID), CannotVerify)
+    assert isinstance(rig.provider.ask_float(), Unknown)
+    assert rig.provider.references_in(b"{}") == ()
+
+
+def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
+    rig.vend(order(reference="OLD"))
+    account = rig.provider.abilities.account
+    rig.provider.close()
+    old = sqlite3.connect(rig.path)
+    old.executescript(
+        "DROP TABLE plan; DROP TABLE deposit; DROP INDEX entry_by_meter;"
+        "ALTER TABLE entry DROP COLUMN fault; ALTER TABLE entry DROP COLUMN fault_requeries;"
+    )
+    old.close()
+    another = Rig(rig.path)
+    assert another.provider.abilities.account == account
+    assert isinstance(another.requery(order(reference="OLD")), Delivered)
+    another.book.plan(Plan(Fault("declined"), Scope.NEXT, times_left=1))
+    assert isinstance(another.vend(order(reference="NEW")), Declined)
+    another.provider.close()
+    new = Book(rig.path)
+    assert {column.name for column in fields(Entry)} >= {"fault", "fault_requeries"}
+    assert [entry.fault for entry in new.every()] == ["", "declined"]
+    new.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nonsense", "no fault 'nonsense'"),
+        ("", "no fault ''"),
+        ("declined:2", "takes no requeries"),
+        ("lands_late:0", "from 1 to"),
+        ("lands_late:-1", "whole number"),
+        ("lands_late:", "whole number"),
+        ("minimum", "an amount belongs to minimum"),
+    ],
+)
+def test_faults_that_there_are_not(text: str, why: str) -> None:
+    with pytest.raises(FaultRefused, match=why):
+        fault_in(text)
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    with listening() as listener:
+        yield listener
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, listener: Listener) -> Iterator[Running]:
+    with serving(
+        tmp_path / "sandbox.db",
+        longest_delay_seconds=0.05,
+        hook_url=listener.url,
+        hook_delay_seconds=0.02,
+        likely_duplicate_seconds=0,
+        now=lambda: NOW,
+    ) as running:
+        yield running
+    assert listener.told.empty(), "every hook was expected"
+
+
+@pytest.fixture
+def client(sandbox: Running) -> Iterator[httpx.Client]:
+    headers = KEYS | {"Authorization": "Bearer k"}
+    with httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, verify=TLS) as client:
+        yield client
+
+
+DELIVERED = ["000 delivered"] * 2
+FOUND = ["200/200 in result"] * 2
+OVER_HTTP = [
+    # fault, VTpass: the send, requeries 1 and 2; BuyPower: the same; sold
+    ("none", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
+    ("timeout", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
+    ("drop", ["cut", "015", "015"], ["cut", "404/20", "404/20"], 0),
+    ("cut", ["cut", *DELIVERED], ["cut", *FOUND], 1),
+    ("html_500", ["HTTP 500", *DELIVERED], ["HTTP 500", *FOUND], 1),
+    ("html_500_unsold", ["HTTP 500", "015", "015"], ["HTTP 500", "404/20", "404/20"], 0),
+    ("slow", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
+    ("declined", ["016 failed"] * 3, ["400/202"] * 3, 0),
+    (
+        "pending_then_delivered",
+        ["099 pending", "099 pending", "000 delivered"],
+        ["202/202", "202/202", "200/200 in result"],
+        1,
+    ),
+    (
+        "pending_then_failed:1",
+        ["099 pending", "016 failed", "016 failed"],
+        ["202/202", "400/202", "400/202"],
+        0,
+    ),
+    ("pending_for_ever", ["099 pending"] * 3, ["202/202"] * 3, 0),
+    (
+        "initiated_then_delivered",
+        ["000 initiated", "000 initiated", "000 delivered"],
+        ["202/202", "202/202", "200/200 in result"],
+        1,
+    ),
+    (
+        "still_processing",
+        ["099 pending", "099 pending", "000 delivered"],
+        ["202/202", "400/201", "200/200 in result"],
+        1,
+    ),
+    (
+        "please_retry",
+        ["099 pending", "099 pending", "000 delivered"],
+        ["202/202", "400/202", "200/200 in result"],
+        1,
+    ),
+    (
+        "no_token_until",
+        ["000 delivered no token", "000 delivered no token", "000 delivered"],
+        ["200/200 no token", "200/200 in result no token", "200/200 in result"],
+        1,
+    ),
+    ("lands_late:2", ["cut", "015", "000 delivered"], ["cut", "404/20", "200/200 in result"], 1),
+    ("other_meter", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
+    ("duplicate_reference", ["014", *DELIVERED], ["409/201", *FOUND], 1),
+    ("likely_duplicate", ["019", "015", "015"], ["429/429", "404/20", "404/20"], 0),
+    ("low_float", ["018", "015", "015"], ["422/202", "404/20", "404/20"], 0),
+    ("bad_credentials", ["087", "015", "015"], ["401/401", "404/20", "404/20"], 0),
+    ("maintenance", ["030", "016 failed", "016 failed"], ["501/501", "400/202", "400/202"], 0),
+    ("not_initiated", ["016 failed"] * 3, ["400/202", "400/203", "400/203"], 0),
+    ("system_error", ["083", *DELIVERED], ["500/500", *FOUND], 1),
+    ("bad_gateway", ["083", *DELIVERED], ["502/502", *FOUND], 1),
+    ("unavailable", ["083", *DELIVERED], ["502/503", *FOUND], 1),
+    ("unlisted_code", ["777", *DELIVERED], ["418/777", *FOUND], 1),
+    ("requery_cut", ["cut", "cut", "000 delivered"], ["cut", "cut", "200/200 in result"], 1),
+    ("requery_too_early", ["cut", "089", "000 delivered"], ["cut", "429/429", "200/200 in result"], 1),
+    ("key_change", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
+    ("no_such_meter", ["016 failed"] * 3, ["400/202"] * 3, 0),
+    ("cannot_vend", ["016 failed"] * 3, ["501/501", "400/202", "400/202"], 0),
+    ("verification_down", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
+]
+WITH_HOOKS = {name for name in FAULTS if "hook" in name}
+
+
+def test_every_fault_is_tried_over_http() -> None:
+    assert {row[0].partition(":")[0] for row in OVER_HTTP} | WITH_HOOKS | {"minimum"} == FAULTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("fault", "vtpass", "buypower", "sold"), OVER_HTTP, ids=[row[0] for row in OVER_HTTP]
+)
+def test_faults_by_header_in_both_dialects(
+    sandbox: Running, client: httpx.Client, fault: str, vtpass: list[str], buypower: list[str], sold: int
+) -> None:
+    strike = {"X-Sandbox-Fault": fault}
+    asked = {"request_id": TODAY + "A"}
+    said = [vtpass_says(client, "/vtpass/api/pay", paying(), **strike)]
+    said += [vtpass_says(client, "/vtpass/api/requery", asked) for _ in range(2)]
+    assert [words.partition(" text/html")[0] for words in said] == vtpass
+    said = [buypower_says(client, "/buypower/v2/vend", vending(), **strike)]
+    said += [buypower_says(client, "/buypower/v2/transaction/BV1") for _ in range(2)]
+    assert [words.partition(" text/html")[0] for words in said] == buypower
+    assert [sandbox.book.times_vended(reference) for reference in (TODAY + "A", "BV1")] == [sold, sold]
+
+
+def test_key_changes_in_both_dialects(sandbox: Running, client: httpx.Client) -> None:
+    client.headers["X-Sandbox-Fault"] = "key_change"
+    ikeja = client.post("/vtpass/api/pay", json=paying()).json()
+    eko = client.post("/vtpass/api/pay", json=paying(suffix="B", serviceID="eko-electric")).json()
+    parcels = client.post("/buypower/v2/vend", json=vending()).json()["data"]["parcels"]
+    assert ikeja["kct1"] != ikeja["kct2"]
+    assert len(eko["KCT1"]) == len(eko["KCT2"]) == len(ikeja["kct1"]) == 20
+    assert [parcel["type"] for parcel in parcels] == ["KCT1", "KCT2", "TOKEN"]
+
+
+def test_faults_of_verification_in_both_dialects(sandbox: Running, client: httpx.Client) -> None:
+    def vtpass() -> dict[str, Any]:
+        asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"}
+        return dict(client.post("/vtpass/api/merchant-verify", json=asked).json())
+
+    def buypower() -> httpx.Response:
+        asked = {"meter": "12345678901", "disco": "IKEJA", "vendType": "PREPAID"}
+        return client.get("/buypower/v2/check/meter", params=asked)
+
+    def plan(fault: str, **more: object) -> None:
+        client.post("/_sandbox/faults", json={"fault": fault} | more).raise_for_status()
+
+    plan("verification_down", next=2)
+    assert vtpass()["code"] == "030"
+    assert buypower().status_code == 503
+    plan("minimum", meter="12345678901", naira="2000.50")
+    assert vtpass()["content"]["Min_Purchase_Amount"] == "2000.5"
+    assert buypower().json()["minVendAmount"] == 2000.5
+    assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "013"
+    assert client.post("/buypower/v2/vend", json=vending()).status_code == 400
+    plan("cannot_vend", meter="12345678901")
+    assert vtpass()["content"]["Can_Vend"] == "no"
+    assert buypower().status_code == 501
+
+
+def test_the_control_call_plans_shows_and_clears(client: httpx.Client) -> None:
+    planned = client.post(
+        "/_sandbox/faults", json={"fault": "lands_late", "meter": "12345678901", "requeries": 4}
+    )
+    assert planned.status_code == 201
+    client.post(
+        "/_sandbox/faults", json={"fault": "declined", "reference": "R", "times": 2}
+    ).raise_for_status()
+    client.post("/_sandbox/faults", json={"fault": "minimum", "next": 3, "naira": 1000}).raise_for_status()
+    shown = client.get("/_sandbox/faults").json()
+    assert shown["plans"][0] == planned.json() == {
+        "fault": "lands_late", "scope": "meter", "target": "12345678901", "requeries": 4, "naira": None,
+        "timesLeft": None,
+    }  # fmt: skip
+    assert [(plan["target"], plan["timesLeft"], plan["naira"]) for plan in shown["plans"][1:]] == [
+        ("R", 2, None),
+        ("", 3, "1000.00"),
+    ]
+    assert shown["faults"].keys() == FAULTS.keys()
+    assert client.delete("/_sandbox/faults").json() == {"cleared": 3}
+    assert client.get("/_sandbox/faults").json()["plans"] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "why"),
+    [
+        ("faults", {}, "give one of meter, reference and next"),
+        ("faults", [], "give one of"),
+        ("faults", {"fault": "declined"}, "give one of"),
+        ("faults", {"fault": "declined", "meter": "1", "next": 1}, "give one of"),
+        ("faults", {"fault": "nonsense", "next": 1}, "there is no fault 'nonsense'"),
+        ("faults", {"next": 1}, "there is no fault ''"),
+        ("faults", {"fault": ["x"], "next": 1}, "there is no fault"),
+        ("faults", {"fault": "declined", "next": 0}, "next must be a whole number"),
+        ("faults", {"fault": "declined", "next": 1.5}, "next must be a whole number"),
+        ("faults", {"fault": "declined", "next": 1, "times": 2}, "leave times out"),
+        ("faults", {"fault": "declined", "meter": "1", "times": "x"}, "times must be"),
+        ("faults", {"fault": "declined", "meter": ""}, "meter must be a plain word"),
+        ("faults", {"fault": "declined", "meter": "1", "requeries": 2}, "takes no requeries"),
+        ("faults", {"fault": "minimum", "meter": "1"}, "an amount belongs to minimum"),
+        ("faults", {"fault": "minimum", "meter": "1", "naira": "x"}, "naira must be an amount"),
+        ("faults", {"fault": "declined", "next": 1, "sudo": 1}, "'sudo' is no field"),
+        ("float", {}, "naira must be given"),
+        ("float", {"naira": -1}, "naira must be an amount"),
+        ("take-back", {}, "reference must be given"),
+    ],
+)
+def test_control_calls_that_make_no_sense_are_refused(
+    client: httpx.Client, call: str, body: object, why: str
+) -> None:
+    answer = client.post(f"/_sandbox/{call}", json=body)
+    assert answer.status_code == 400
+    assert why in answer.json()["error"]
+    assert client.get("/_sandbox/faults").json()["plans"] == []
+
+
+def test_a_header_that_makes_no_sense_sells_nothing(sandbox: Running, client: httpx.Client) -> None:
+    for call, body in (("/vtpass/api/pay", paying()), ("/buypower/v2/vend", vending())):
+        answer = client.post(call, json=body, headers={"X-Sandbox-Fault": "nonsense"})
+        assert answer.status_code == 400
+        assert "nonsense" in answer.json()["error"]
+    assert sandbox.book.every() == []
+
+
+def test_the_book_shows_what_was_really_sold(client: httpx.Client) -> None:
+    sold = client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "none"}).json()
+    client.post("/buypower/v2/vend", json=vending("600000000002"))
+    first, second = client.get("/_sandbox/book").json()
+    assert (first["reference"], first["status"], first["timesVended"]) == (TODAY + "A", "vended", 1)
+    assert (first["meter"], first["biller"], first["amount"], first["cost"]) == (
+        "12345678901",
+        "IKEDC",
+        "2000.00",
+        "1970.00",
+    )
+    assert sold["token"] == f"Token : {first['token']}"
+    assert (second["status"], second["timesVended"], second["sends"], second["code"]) == (
+        "refused",
+        0,
+        1,
+        "low_float",
+    )
+    assert client.get("/_sandbox/book", params={"meter": "600000000002"}).json() == [second]
+    assert client.get("/_sandbox/book", params={"reference": TODAY + "A"}).json() == [first]
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sale_is_taken_back_by_control_call_and_the_hook_carries_the_net_amount(
+    client: httpx.Client, listener: Listener
+) -> None:
+    client.post("/vtpass/api/pay", json=paying(amount=500))
+    reference = TODAY + "A"
+    taken = client.post("/_sandbox/take-back", json={"reference": reference}).json()
+    assert (taken["status"], taken["timesVended"]) == ("taken_back", 1)
+    (hook,) = listener.hears()
+    data = hook["data"]
+    assert hook["type"] == "transaction-update"
+    assert (data["code"], data["requestId"], status_of(data)) == ("040", reference, "reversed")
+    assert data["amount"] == 492.5, "the net sum that came back to our float, not what the customer paid"
+    assert data["wallet_credit_id"]
+    asked = client.post("/vtpass/api/requery", json={"request_id": reference}).json()
+    assert (asked["code"], status_of(asked)) == ("040", "reversed")
+    assert buypower_says(client, f"/buypower/v2/transaction/{reference}") == "400/202"
+    assert client.post("/_sandbox/take-back", json={"reference": "nothing"}).status_code == 404
+
+
+def test_a_meter_is_taken_back_by_hook_after_the_answer(
+    sandbox: Running, client: httpx.Client, listener: Listener
+) -> None:
+    assert client.post("/vtpass/api/pay", json=paying("600000000008")).json()["code"] == "000"
+    (hook,) = listener.hears()
+    assert hook["data"]["code"] == "040"
+    assert [entry.status for entry in sandbox.book.every()] == ["taken_back"]
+
+
+def test_what_is_pending_is_settled_and_the_hook_says_so(
+    sandbox: Running, client: httpx.Client, listener: Listener
+) -> None:
+    client.headers["X-Sandbox-Fault"] = "settled_with_hook"
+    assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "099"
+    (hook,) = listener.hears()
+    assert (hook["data"]["code"], hook["data"]["amount"]) == ("000", 2000)
+    assert [(entry.status, entry.requeries) for entry in sandbox.book.every()] == [("vended", 0)]
+
+
+def test_the_hook_may_come_before_the_answer(client: httpx.Client, listener: Listener) -> None:
+    client.headers["X-Sandbox-Fault"] = "hook_before_answer"
+    assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "000"
+    hook = listener.told.get_nowait()
+    assert (hook["data"]["code"], hook["data"]["amount"]) == ("000", 2000)
+    assert hook["data"]["purchased_code"].startswith("Token : ")
+
+
+def test_the_hook_may_come_five_times(client: httpx.Client, listener: Listener) -> None:
+    client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "hook_five_times"})
+    hooks = listener.hears(5)
+    assert hooks == [hooks[0]] * 5
+
+
+def test_a_forged_hook_claims_what_is_not_so(
+    sandbox: Running, client: httpx.Client, listener: Listener
+) -> None:
+    client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "hook_forged"})
+    (hook,) = listener.hears()
+    assert (hook["data"]["code"], hook["data"]["amount"]) == ("040", 1970)
+    assert client.post("/vtpass/api/requery", json={"request_id": TODAY + "A"}).json()["code"] == "000"
+    assert [entry.status for entry in sandbox.book.every()] == ["vended"]
+
+
+def test_a_hook_that_is_not_taken_is_sent_again_up_to_five_times(
+    client: httpx.Client, listener: Listener
+) -> None:
+    for refusals, told in ((2, 3), (99, 5)):
+        listener.refusals = refusals
+        reference = f"{TODAY}R{refusals}"
+        client.post("/vtpass/api/pay", json=paying(suffix=f"R{refusals}"))
+        client.post("/_sandbox/take-back", json={"reference": reference})
+        assert {hook["data"]["requestId"] for hook in listener.hears(told)} == {reference}
+    listener.refusals = 0
+
+
+# --- as a program -----------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from typer.main import get_command
+from billvend.cli.sandboxing import commands
+sys.exit(get_command(commands)(sys.argv[1:], standalone_mode=False))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_the_command_says_where_it_is_answers_and_ends_when_told(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", PROGRAM, "--port", "0", "--dialect", "buypower", "--book", "b.db"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline()
+            assert ready.startswith("Sandbox ready: VTpass at http://127.0.0.1:")
+            root = ready.split(" at ")[1].partition("/vtpass")[0]
+            sold = httpx.post(f"{root}/v2/vend", json=vending(), headers={"Authorization": "Bearer k"})
+            assert sold.json()["responseCode"] == 200
+            with pytest.raises(httpx.RemoteProtocolError):
+                httpx.post(
+                    f"{root}/v2/vend",
+                    json=vending("600000000003", "BV2"),
+                    headers={"Authorization": "Bearer k"},
+                )
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (0, "", "")
+    book = Book(tmp_path / "b.db")
+    assert [(entry.reference, entry.vends) for entry in book.entries()] == [("BV1", 1), ("BV2", 1)]
+    book.close()
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host", "localhost:80/hook", "http://"])
+def test_hooks_go_to_an_address_or_nothing_is_started(tmp_path: Path, url: str) -> None:
+    with pytest.raises(BadSetting, match="--hook-url"), serving(tmp_path / "b.db", hook_url=url):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_a_setting_that_is_wrong(sandbox: Running, tmp_path: Path) -> None:
+    port = int(sandbox.url.rpartition(":")[2])
+    with (
+        pytest.raises(BadSetting, match=f"port {port}.*Nothing was started"),
+        serving(tmp_path / "b.db", port=port),
+    ):
+        pass

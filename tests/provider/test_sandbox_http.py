@@ -1,0 +1,552 @@
+"""The sandbox over HTTP, asked by a plain client as a provider's own documentation says: both dialects, call by call."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha512
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from billvend.adapters.provider.sandbox.meters import METERS
+from billvend.adapters.provider.sandbox.over_http.server import Running, serving
+from billvend.adapters.provider.sandbox.sale import token_of
+from billvend.domain.money import Money
+from tests.provider.sandbox_rig import NOW
+
+TODAY = "202611221300"  # in Lagos, an hour ahead of NOW
+TLS = httpx.create_ssl_context()
+"""Made once, since that takes longer than a whole test."""
+KEYS = {"api-key": "k", "public-key": "PK_k", "secret-key": "SK_k"}
+
+
+@dataclass
+class Clock:
+    """A clock that tests set forward."""
+
+    at: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, clock: Clock) -> Iterator[Running]:
+    with serving(tmp_path / "sandbox.db", longest_delay_seconds=0.05, now=clock.now) as running:
+        yield running
+
+
+@pytest.fixture
+def vtpass(sandbox: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=sandbox.vtpass_url, headers=KEYS, trust_env=False, verify=TLS) as client:
+        yield client
+
+
+@pytest.fixture
+def buypower(sandbox: Running) -> Iterator[httpx.Client]:
+    headers = {"Authorization": "Bearer k"}
+    with httpx.Client(base_url=sandbox.buypower_url, headers=headers, trust_env=False, verify=TLS) as client:
+        yield client
+
+
+def paying(meter: str = "12345678901", suffix: str = "A", **changed: Any) -> dict[str, Any]:
+    return {
+        "request_id": TODAY + suffix,
+        "serviceID": "ikeja-electric",
+        "billersCode": meter,
+        "variation_code": "prepaid",
+        "amount": 2000,
+        "phone": "08000000000",
+    } | changed
+
+
+def vending(meter: str = "12345678901", order_id: str = "BV1", **changed: Any) -> dict[str, Any]:
+    return {
+        "orderId": order_id,
+        "meter": meter,
+        "disco": "IKEJA",
+        "phone": "08000000000",
+        "paymentType": "B2B",
+        "vendType": "PREPAID",
+        "vertical": "ELECTRICITY",
+        "amount": "2000",
+    } | changed
+
+
+def status_of(answer: dict[str, Any]) -> str:
+    return str(answer["content"]["transactions"]["status"])
+
+
+# --- VTpass -----------------------------------------------------------------------------------------------------------
+
+
+def test_vtpass_sells_once_and_tells_the_same_again(sandbox: Running, vtpass: httpx.Client) -> None:
+    sold = vtpass.post("/pay", json=paying()).json()
+    reference = TODAY + "A"
+    assert (sold["code"], sold["requestId"], status_of(sold)) == ("000", reference, "delivered")
+    assert sold["purchased_code"] == sold["token"] == f"Token : {token_of(reference)}"
+    assert (sold["amount"], sold["tokenAmount"], sold["taxAmount"]) == (2000, "1860.47", "139.53")
+    assert sold["content"]["transactions"]["total_amount"] == 1970
+    assert sold["content"]["transactions"]["unique_element"] == "12345678901"
+    asked = vtpass.post("/requery", json={"request_id": reference}).json()
+    assert asked["content"]["transactions"]["extras"] == f"Token : {token_of(reference)}"
+    assert asked["token"] == sold["token"]
+    again = vtpass.post("/pay", json=paying()).json()
+    assert again["code"] == "014"
+    (entry,) = sandbox.book.every()
+    assert (entry.biller, entry.vends, entry.sends, entry.requeries) == ("IKEDC", 1, 2, 1)
+
+
+def test_vtpass_takes_forms_and_basic_credentials_as_well(sandbox: Running) -> None:
+    sold = httpx.post(sandbox.vtpass_url + "/pay", data=paying(amount="500.50"), auth=("a@b.test", "pw"))
+    assert sold.json()["code"] == "000"
+    assert [str(entry.amount) for entry in sandbox.book.every()] == ["500.50"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"api-key": "k"},
+        {"api-key": "k", "public-key": "PK"},
+        {"api-key": "", "secret-key": "SK"},
+        {"api-key": "bad", "secret-key": "SK"},
+        {"api-key": "k", "secret-key": "bad"},
+        {"Authorization": "Basic YmFkOng="},
+        {"Authorization": "Basic eDo="},
+        {"Authorization": "Bearer k"},
+    ],
+)
+def test_vtpass_sells_to_nobody_without_the_keys_of_a_post(sandbox: Running, headers: dict[str, str]) -> None:
+    assert httpx.post(sandbox.vtpass_url + "/pay", json=paying(), headers=headers).json()["code"] == "087"
+    assert sandbox.book.every() == []
+
+
+def test_vtpass_wants_the_public_key_for_a_get(sandbox: Running) -> None:
+    for keys, is_in in (({"public-key": "PK"}, True), ({"secret-key": "SK"}, False)):
+        answer = httpx.get(sandbox.vtpass_url + "/balance", headers={"api-key": "k"} | keys).json()
+        assert answer.get("code") == (1 if is_in else "087")
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"request_id": "A" * 20}, "085"),
+        ({"request_id": "20261122130"}, "085"),
+        ({"request_id": "202611211300A"}, "085"),  # yesterday
+        ({"request_id": "202611231300A"}, "085"),  # tomorrow
+        ({"request_id": "202611222560A"}, "085"),
+        ({"request_id": TODAY + "-A"}, "085"),
+        ({"request_id": None}, "085"),
+        ({"request_id": ["x"]}, "085"),
+        ({"billersCode": "½"}, "011"),
+        ({"serviceID": None}, "011"),
+        ({"billersCode": ""}, "011"),
+        ({"phone": ""}, "011"),
+        ({"amount": "lots"}, "011"),
+        ({"amount": -5}, "011"),
+        ({"serviceID": "nepa"}, "012"),
+        ({"variation_code": "sometimes"}, "010"),
+        ({"amount": "99.99"}, "013"),
+        ({"amount": 10_000_001}, "017"),
+    ],
+)
+def test_vtpass_says_what_is_wrong_with_an_order_and_books_nothing(
+    sandbox: Running, vtpass: httpx.Client, changed: dict[str, Any], code: str
+) -> None:
+    assert vtpass.post("/pay", json=paying(**changed)).json()["code"] == code
+    assert sandbox.book.every() == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", rb'{"request_id": "202611221300\ud800"}', b"[]", b'"x"', b"[" * 100_000, b"\xff\xfe"]
+)
+def test_bodies_that_are_no_orders_are_answered_like_empty_ones(vtpass: httpx.Client, body: bytes) -> None:
+    assert vtpass.post("/pay", content=body).json()["code"] == "085"
+
+
+def test_the_day_of_a_request_id_is_the_day_in_lagos(vtpass: httpx.Client, clock: Clock) -> None:
+    clock.at = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)  # half past midnight in Lagos
+    assert vtpass.post("/pay", json=paying()).json()["code"] == "085"
+    assert vtpass.post("/pay", json=paying(request_id="202611230030A")).json()["code"] == "000"
+
+
+VTPASS_METERS = [
+    # meter, the code of the send (and status), of three requeries, and whether it was sold
+    ("1111111111111", ["000 delivered"] * 4, True),
+    ("201000000000", ["099 pending", "099 pending", "000 delivered", "000 delivered"], True),
+    ("300000000000", ["000 delivered"] * 4, True),  # late: the client here waits for ever
+    ("400000000000", ["cut", "015", "015", "015"], False),
+    ("500000000000", ["HTTP 500 text/html; charset=utf-8", *["000 delivered"] * 3], True),
+    ("600000000001", ["016 failed"] * 4, False),
+    ("600000000002", ["018", "015", "015", "015"], False),
+    ("600000000003", ["cut", *["000 delivered"] * 3], True),
+    ("600000000004", ["099 pending", "099 pending", "016 failed", "016 failed"], False),
+    ("600000000005", ["000 delivered"] * 4, True),
+    ("600000000006", ["000 delivered no token"] * 2 + ["000 delivered"] * 2, True),
+    ("600000000007", ["cut", "015", "015", "000 delivered"], True),
+    ("600000000009", ["000 delivered"] * 4, True),
+    ("000000000000", ["016 failed"] * 4, False),
+    ("1010101010101", ["016 failed"] * 4, False),
+]
+
+
+def vtpass_says(client: httpx.Client, call: str, body: dict[str, Any], **headers: str) -> str:
+    try:
+        answer = client.post(call, json=body, headers=headers)
+    except httpx.RemoteProtocolError:
+        return "cut"
+    if answer.headers["content-type"] != "application/json":
+        return f"HTTP {answer.status_code} {answer.headers['content-type']}"
+    body = answer.json()
+    if "content" not in body:
+        return str(body["code"])
+    token = "" if body["purchased_code"] or status_of(body) != "delivered" else " no token"
+    return f"{body['code']} {status_of(body)}{token}"
+
+
+@pytest.mark.parametrize(("meter", "expected", "is_sold"), VTPASS_METERS)
+def test_vtpass_meters_behave_as_the_table_says(
+    sandbox: Running, vtpass: httpx.Client, meter: str, expected: list[str], is_sold: bool
+) -> None:
+    reference = TODAY + "A"
+    said = [vtpass_says(vtpass, "/pay", paying(meter))]
+    said += [vtpass_says(vtpass, "/requery", {"request_id": reference}) for _ in range(3)]
+    assert said == expected
+    assert sandbox.book.times_vended(reference) == is_sold
+
+
+def test_vtpass_names_another_meter_in_one_answer(vtpass: httpx.Client) -> None:
+    sold = vtpass.post("/pay", json=paying("600000000009")).json()
+    asked = vtpass.post("/requery", json={"request_id": TODAY + "A"}).json()
+    assert sold["content"]["transactions"]["unique_element"] == "62000000009"
+    assert asked["content"]["transactions"]["unique_element"] == "600000000009"
+
+
+def test_vtpass_eko_speaks_a_dialect_of_its_own(vtpass: httpx.Client) -> None:
+    sold = vtpass.post("/pay", json=paying(serviceID="eko-electric")).json()
+    assert "token" not in sold
+    assert sold["mainToken"] == token_of(TODAY + "A")
+    assert sold["purchased_code"] == f"Token : {sold['mainToken']} Bonus Token : {sold['bonusToken']}"
+    assert sold["bonusToken"] != sold["mainToken"]
+    assert (sold["mainsTokenAmount"], sold["mainTokenTax"]) == (1860.47, 139.53)
+
+
+def test_vtpass_postpaid_has_no_token(vtpass: httpx.Client) -> None:
+    sold = vtpass.post("/pay", json=paying("1010101010101", variation_code="postpaid")).json()
+    assert (sold["code"], status_of(sold), sold["purchased_code"]) == ("000", "delivered", "")
+    assert sold["utilityName"] == "ikeja-electric"
+    assert not {"token", "mainToken"} & sold.keys()
+
+
+def test_vtpass_dates_come_in_two_forms(vtpass: httpx.Client) -> None:
+    new = vtpass.post("/pay", json=paying()).json()["transaction_date"]
+    old = vtpass.post("/pay", json=paying(suffix="B", serviceID="jos-electric")).json()["transaction_date"]
+    assert new == "2026-11-22T12:00:00.000000Z"
+    assert old == {"date": "2026-11-22 13:00:00.000000", "timezone_type": 3, "timezone": "Africa/Lagos"}
+
+
+def test_vtpass_takes_another_order_for_a_meter_for_a_likely_duplicate_within_30_seconds(
+    sandbox: Running, vtpass: httpx.Client, clock: Clock
+) -> None:
+    assert vtpass.post("/pay", json=paying(suffix="A")).json()["code"] == "000"
+    clock.at += timedelta(seconds=29)
+    assert vtpass.post("/pay", json=paying(suffix="B")).json()["code"] == "019"
+    assert vtpass.post("/requery", json={"request_id": TODAY + "B"}).json()["code"] == "015"
+    assert vtpass.post("/pay", json=paying(suffix="C", serviceID="eko-electric")).json()["code"] == "000"
+    assert vtpass.post("/pay", json=paying("98765432109", suffix="D")).json()["code"] == "000"
+    clock.at += timedelta(seconds=1)
+    assert vtpass.post("/pay", json=paying(suffix="B")).json()["code"] == "000", "the same reference again"
+    assert len(sandbox.book.vended("12345678901")) == 3
+
+
+@pytest.mark.parametrize(
+    ("meter", "kind", "expected"),
+    [
+        ("12345678901", "prepaid", "found"),
+        ("1010101010101", "postpaid", "found"),
+        ("1010101010101", "prepaid", "the meter is not prepaid"),
+        ("000000000000", "prepaid", METERS["000000000000"].told),
+        ("123", "prepaid", "a meter number has 11 or 13 digits"),
+    ],
+)
+def test_vtpass_verifies(vtpass: httpx.Client, meter: str, kind: str, expected: str) -> None:
+    asked = {"billersCode": meter, "serviceID": "ikeja-electric", "type": kind}
+    answer = vtpass.post("/merchant-verify", json=asked).json()
+    assert answer["code"] == "000", "failures come with it as well"
+    content = answer["content"]
+    if expected == "found":
+        assert content["Customer_Name"]
+        assert (content["Can_Vend"], content["WrongBillersCode"], content["Min_Purchase_Amount"]) == (
+            "yes",
+            False,
+            "",
+        )
+        assert content == vtpass.post("/merchant-verify", json=asked).json()["content"]
+    else:
+        assert content == {"error": f"Not verified: {expected}.", "WrongBillersCode": True}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"billersCode": None}, "011"),
+        ({"type": ""}, "011"),
+        ({"serviceID": "nepa"}, "012"),
+        ({"type": "x"}, "010"),
+    ],
+)
+def test_vtpass_says_what_is_wrong_with_a_verification(
+    vtpass: httpx.Client, changed: dict[str, Any], code: str
+) -> None:
+    asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"} | changed
+    assert vtpass.post("/merchant-verify", json=asked).json()["code"] == code
+
+
+def test_vtpass_lists_what_it_sells(vtpass: httpx.Client) -> None:
+    assert vtpass.get("/service-categories").json()["content"][0]["identifier"] == "electricity-bill"
+    services = vtpass.get("/services", params={"identifier": "electricity-bill"}).json()["content"]
+    assert len(services) == 12
+    assert {"serviceID", "minimium_amount", "maximum_amount", "convinience_fee"} <= services[0].keys()
+    for service in services:
+        found = vtpass.get("/service-variations", params={"serviceID": service["serviceID"]}).json()[
+            "content"
+        ]
+        assert [kind["variation_code"] for kind in found["variations"]] == ["prepaid", "postpaid"]
+        assert found["varations"] == found["variations"]
+    assert vtpass.get("/services", params={"identifier": "airtime"}).json()["code"] == "011"
+    assert vtpass.get("/service-variations").json()["code"] == "012"
+
+
+# --- BuyPower ---------------------------------------------------------------------------------------------------------
+
+BUYPOWER_METERS = [
+    ("1111111111111", ["200/200", *["200/200 in result"] * 3], True),
+    ("201000000000", ["202/202", "202/202", "200/200 in result", "200/200 in result"], True),
+    ("300000000000", ["200/200", *["200/200 in result"] * 3], True),
+    ("400000000000", ["cut", "404/20", "404/20", "404/20"], False),
+    ("500000000000", ["HTTP 500 text/html; charset=utf-8", *["200/200 in result"] * 3], True),
+    ("600000000001", ["400/202"] * 4, False),
+    ("600000000002", ["422/202", "404/20", "404/20", "404/20"], False),
+    ("600000000003", ["cut", *["200/200 in result"] * 3], True),
+    ("600000000004", ["202/202", "202/202", "400/202", "400/202"], False),
+    ("600000000006", ["200/200 no token", "200/200 in result no token", *["200/200 in result"] * 2], True),
+    ("600000000007", ["cut", "404/20", "404/20", "200/200 in result"], True),
+    ("000000000000", ["400/202"] * 4, False),
+]
+
+
+def buypower_says(client: httpx.Client, call: str, body: dict[str, Any] | None = None, **headers: str) -> str:
+    try:
+        answer = client.request("POST" if body else "GET", call, json=body, headers=headers)
+    except httpx.RemoteProtocolError:
+        return "cut"
+    if answer.headers["content-type"] != "application/json":
+        return f"HTTP {answer.status_code} {answer.headers['content-type']}"
+    told = answer.json()
+    inner = told.get("result", told)
+    words = f"{answer.status_code}/{inner['responseCode']}{' in result' if 'result' in told else ''}"
+    return words + (" no token" if inner["status"] and not inner["data"]["token"] else "")
+
+
+@pytest.mark.parametrize(("meter", "expected", "is_sold"), BUYPOWER_METERS)
+def test_buypower_meters_behave_as_the_table_says(
+    sandbox: Running, buypower: httpx.Client, meter: str, expected: list[str], is_sold: bool
+) -> None:
+    said = [buypower_says(buypower, "/vend?strict=0", vending(meter))]
+    said += [buypower_says(buypower, "/transaction/BV1") for _ in range(3)]
+    assert said == expected
+    assert sandbox.book.times_vended("BV1") == is_sold
+
+
+def test_buypower_sells_once_and_tells_the_same_again(sandbox: Running, buypower: httpx.Client) -> None:
+    sold = buypower.post("/vend", json=vending()).json()
+    token = token_of("BV1")
+    hyphenated = "-".join(token[at : at + 4] for at in range(0, 20, 4))
+    data = sold["data"]
+    assert (sold["status"], sold["responseCode"], data["responseCode"]) == (True, 200, 100)
+    assert (data["orderId"], data["token"]) == ("BV1", hyphenated)
+    assert data["parcels"] == [{"type": "TOKEN", "content": hyphenated}]
+    assert (data["amountGenerated"], data["tax"], data["totalAmountPaid"]) == ("1860.47", "139.53", 2000)
+    asked = buypower.get("/transaction/BV1").json()["result"]["data"]
+    assert (asked["token"], asked["units"]) == (hyphenated, float(data["units"])), "numbers here, text there"
+    again = buypower.post("/vend", json=vending())
+    assert (again.status_code, again.json()["responseCode"]) == (409, 201)
+    assert [(entry.vends, entry.sends) for entry in sandbox.book.every()] == [(1, 2)]
+
+
+def test_buypower_says_when_to_ask_again(buypower: httpx.Client) -> None:
+    first = buypower.post("/vend", json=vending("201000000000")).json()
+    assert first["delay"] == [2, 2, 2]
+    assert "in 2 seconds" in first["message"]
+    assert buypower.get("/transaction/BV1").json()["data"] == {"delay": [2] * 6}
+
+
+def test_buypower_signs_what_it_says(buypower: httpx.Client) -> None:
+    for answer in (buypower.post("/vend", json=vending()), buypower.get("/transaction/nothing")):
+        assert answer.headers["x-buypower-signature"] == sha512(answer.content + b"k").hexdigest()
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer bad", "Basic azo="])
+def test_buypower_sells_to_nobody_without_a_key(sandbox: Running, header: str) -> None:
+    answer = httpx.post(sandbox.buypower_url + "/vend", json=vending(), headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert sandbox.book.every() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"orderId": None}, "orderId is required"),
+        ({"meter": ""}, "meter is required"),
+        ({"paymentType": ""}, "paymentType is required"),
+        ({"disco": "NEPA"}, "disco is not supported"),
+        ({"vendType": "prepaid"}, "vendType must be PREPAID or POSTPAID"),
+        ({"amount": "x"}, "amount is not valid"),
+        ({"amount": 0}, "amount is not valid"),
+    ],
+)
+def test_buypower_says_what_is_wrong_with_an_order_and_books_nothing(
+    sandbox: Running, buypower: httpx.Client, changed: dict[str, Any], message: str
+) -> None:
+    answer = buypower.post("/vend", json=vending(**changed))
+    assert (answer.status_code, answer.json()["responseCode"], answer.json()["message"]) == (
+        400,
+        201,
+        message,
+    )
+    assert sandbox.book.every() == []
+
+
+def test_buypower_checks_meters(buypower: httpx.Client) -> None:
+    asked = {
+        "meter": "12345678901",
+        "disco": "EKO",
+        "vendType": "PREPAID",
+        "vertical": "ELECTRICITY",
+        "orderId": "false",
+    }
+    found = buypower.get("/check/meter", params=asked).json()
+    assert (found["error"], found["responseCode"], found["discoCode"], found["minVendAmount"]) == (
+        False,
+        100,
+        "EKO",
+        0,
+    )
+    assert found["name"]
+    assert found["address"]
+    for changed in ({"meter": "000000000000"}, {"disco": "NEPA"}, {"vendType": "x"}, {"meter": ""}):
+        answer = buypower.get("/check/meter", params=asked | changed)
+        assert (answer.status_code, answer.json()["error"]) == (400, True)
+
+
+def test_buypower_tells_its_discos_and_our_float(sandbox: Running, buypower: httpx.Client) -> None:
+    assert buypower.get("/discos/status").json()["EKO"] is True
+    sandbox.book.set_float(12345_67)
+    assert buypower.get("/wallet/balance").json() == {"balance": 12345.67}
+
+
+def test_buypower_refuses_a_requery_that_comes_too_early(tmp_path: Path, clock: Clock) -> None:
+    key = {"Authorization": "Bearer k"}
+    with serving(tmp_path / "strict.db", earliest_requery_seconds=120, now=clock.now) as strict:
+        httpx.post(strict.buypower_url + "/vend", json=vending(), headers=key)
+        clock.at += timedelta(seconds=100, milliseconds=1)
+        early = httpx.get(strict.buypower_url + "/transaction/BV1", headers=key)
+        assert (early.status_code, early.headers["retry-after"]) == (429, "20")
+        clock.at += timedelta(seconds=20)
+        assert httpx.get(strict.buypower_url + "/transaction/BV1", headers=key).status_code == 200
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dialect", "there", "not_there"),
+    [("vtpass", "/api/pay", "/v2/vend"), ("buypower", "/v2/vend", "/api/pay")],
+)
+def test_one_dialect_may_stand_at_the_root(tmp_path: Path, dialect: str, there: str, not_there: str) -> None:
+    with serving(tmp_path / "sandbox.db", dialect=dialect) as running:
+        assert httpx.post(running.url + there).status_code in (200, 401)
+        assert httpx.post(running.url + not_there).status_code == 404
+        assert httpx.post(running.url + "/vtpass" + "/api/pay").json()["code"] == "087"
+        assert httpx.post(running.url + "/buypower" + "/v2/vend").status_code == 401
+
+
+def test_what_was_sold_and_planned_outlives_the_server(tmp_path: Path, clock: Clock) -> None:
+    book = tmp_path / "sandbox.db"
+    with serving(book, now=clock.now) as before:
+        httpx.post(before.vtpass_url + "/pay", json=paying("201000000000"), headers=KEYS)
+        httpx.post(before.control_url + "/faults", json={"fault": "declined", "next": 2}).raise_for_status()
+        httpx.post(before.control_url + "/float", json={"naira": "100000"}).raise_for_status()
+        requery = {"request_id": TODAY + "A"}
+        assert httpx.post(before.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "099"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(before.url)
+    with serving(book, now=clock.now) as after:
+        assert after.url != before.url or after.book is not before.book
+        assert httpx.post(after.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "000"
+        declined = httpx.post(after.vtpass_url + "/pay", json=paying(suffix="B"), headers=KEYS)
+        assert declined.json()["code"] == "016"
+        (plan,) = httpx.get(after.control_url + "/faults").json()["plans"]
+        assert (plan["fault"], plan["timesLeft"]) == ("declined", 1)
+        assert httpx.get(after.vtpass_url + "/balance", headers=KEYS).json()["contents"]["balance"] == 100030
+
+
+def test_a_server_that_stops_cuts_what_it_delays(tmp_path: Path, clock: Clock) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
+
+    with ThreadPoolExecutor(1) as pool, serving(tmp_path / "sandbox.db", now=clock.now) as running:
+        sold = Event()
+        running.book.set_float(None)
+        late = pool.submit(
+            httpx.post, running.vtpass_url + "/pay", json=paying("300000000000"), headers=KEYS, timeout=60
+        )
+        while not running.book.vended():  # the sale comes before the wait
+            sold.wait(0.01)
+        running.stop()
+        with pytest.raises(httpx.TransportError):
+            late.result(10)
+        running.stop()
+
+
+def test_a_dropped_connection_leaves_nothing_on_stderr(
+    vtpass: httpx.Client, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert vtpass_says(vtpass, "/pay", paying("400000000000")) == "cut"
+    assert vtpass.get("/balance").status_code == 200
+    assert capfd.readouterr() == ("", "")
+    assert [
+        record for record in caplog.records if record.levelname != "DEBUG" and record.name != "httpx"
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/vtpass/api/pay"), ("POST", "/_sandbox/nothing")]
+)
+def test_what_is_no_call_is_answered_in_json(sandbox: Running, method: str, path: str) -> None:
+    answer = httpx.request(method, sandbox.url + path)
+    assert answer.status_code in (404, 405)
+    assert answer.json()["error"]
+
+
+def test_a_float_is_used_up_and_comes_back(sandbox: Running, vtpass: httpx.Client) -> None:
+    def balance() -> float:
+        return float(vtpass.get("/balance").json()["contents"]["balance"])
+
+    sandbox.book.set_float(Money(2000_00, "NGN").amount_minor)
+    assert vtpass.post("/pay", json=paying(suffix="A")).json()["code"] == "000"
+    assert balance() == 30
+    assert vtpass.post("/pay", json=paying("98765432109", suffix="B")).json()["code"] == "018"
+    httpx.post(sandbox.control_url + "/take-back", json={"reference": TODAY + "A"}).raise_for_status()
+    assert balance() == 2000
+    assert vtpass.post("/requery", json={"request_id": TODAY + "A"}).json()["code"] == "040"
+    assert vtpass.post("/pay", json=paying("201000000000", suffix="B")).json()["code"] == "099"
+    assert balance() == 0, "what is pending is charged at its face"
