@@ -15,7 +15,8 @@ class Check:
     """One part."""
 
     status: str
-    """`up` or `down`; `configured` for a provider, which is not asked; for the backlog, `ok` or `late`."""
+    """`up` or `down`; for providers `configured`, or `down` where one does not sell, or one that payments in doubt need is
+    not configured any more; for the backlog, `ok` or `late`."""
     latency_ms: float
     details: Mapping[str, object]
 
@@ -88,9 +89,23 @@ def _providers(parts: Parts) -> Check:
         for route in parts.policy.routes
         if (state := states.get((route.provider, route.account))) and state.float_minor is not None
     }
+    gone = _unconfigured(parts)
     details |= {"float": floats} if floats else {}
     details |= {"notSelling": closed} if closed else {}
-    return Check("down" if closed else "configured", 0.0, details)
+    details |= {"noLongerConfigured": gone} if gone else {}
+    return Check("down" if closed or gone else "configured", 0.0, details)
+
+
+def _unconfigured(parts: Parts) -> list[str]:
+    """Accounts that hold payments in doubt, and that nobody can ask any more: they need to be configured again."""
+    try:
+        risks = parts.books.risks(parts.clock.now())
+    except BillvendError:
+        return []
+    lost = [
+        risk for risk in risks if risk.in_doubt_minor and (risk.provider, risk.account) not in parts.providers
+    ]
+    return sorted(f"{risk.provider} account {risk.account}" for risk in lost)
 
 
 def _noted(backlogs: list[Backlog], backlog: Backlog) -> Mapping[str, object]:

@@ -3,12 +3,15 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from billvend.domain.errors import BillvendError
 from billvend.ports.journal import Due
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.parts import Parts
 from billvend.usecases.settle import queue_for
 
 MOST_A_PASS = 1_000
+MOST_WAITING = 10_000
+"""With so many hints in a queue, no more are added: where nobody takes them, it must not grow without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,20 @@ def sweep(parts: Parts) -> Swept:
     for found in due:
         by_queue[queue_for(found.status)].append(found)
     left: list[Due] = []
+    depth = _depth(parts) if due else {}
     for queue, waiting in by_queue.items():
+        if depth.get(queue, 0) >= MOST_WAITING:
+            continue  # the workers lag behind, and have been told enough
         taken = parts.queue.enqueue(queue, [Hint(found.user_id, found.transaction_id) for found in waiting])
         left += waiting[taken:]
     if left:
         parts.journal.put_back(left)
     hints = tuple(Hint(found.user_id, found.transaction_id) for found in left)
     return Swept(len(due), len(due) - len(left), hints)
+
+
+def _depth(parts: Parts) -> dict[QueueName, int]:
+    try:
+        return parts.queue.depth()
+    except BillvendError:
+        return {}
