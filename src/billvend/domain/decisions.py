@@ -172,10 +172,11 @@ def nudge(payment: Payment, command: Nudge) -> Decision:
     """The next requery comes forward: at once for an operator, else at most once an interval."""
     file, policy, now = _File(payment, command.at), command.policy, command.at
     sent = [attempt for attempt in payment.attempts if attempt.sends]
-    if sent and payment.nudge is None:
+    impatient = command.source == OPERATOR
+    if sent and (payment.nudge is None or (impatient and payment.nudge.ask_at > now)):
         attempt = next((a for a in sent if a.reference == command.reference), sent[-1])
         ask_at = now
-        if attempt.requeries and command.source != OPERATOR:
+        if attempt.requeries and not impatient:
             interval = timedelta(seconds=policy.interval_seconds)
             ask_at = max(now, attempt.requeries[-1].started_at + interval)
         file.add(Nudged(command.source, ask_at, attempt.number, len(attempt.requeries)))
@@ -363,7 +364,10 @@ def _recall(file: _File, route: Abilities, day: date, policy: Policy) -> Decisio
 def _start_requery(file: _File, attempt: Attempt, policy: Policy, *, nudged: bool = False) -> Decision:
     number = len(attempt.requeries) + 1
     lease_until = file.at + timedelta(seconds=policy.lease_seconds)
-    gap_seconds = scheduled_gap_seconds(file.payment, attempt, policy)
+    # A requery that nobody scheduled is credited little time, whatever the clock says has passed before it.
+    gap_seconds = (
+        policy.interval_seconds if nudged else scheduled_gap_seconds(file.payment, attempt, policy)
+    )
     file.add(RequeryStarted(attempt.number, number, lease_until, gap_seconds, nudged))
     work = Work(attempt.number, number, True, attempt.reference, attempt.provider, attempt.account)
     return file.decision(lease_until, work)

@@ -272,6 +272,9 @@ def _send_new(payment: Payment, route: Abilities, policy: Policy, now: datetime)
             landed = midnight + timedelta(seconds=policy.timeout_seconds + route.max_processing_seconds)
             return Recall(route, day, max(now, landed))
         day += timedelta(days=1)
+    if route.make_reference(payment.transaction_id, payment.reference_number, today) in asked_about:
+        # A clock that was ahead took today for a day gone by. Tomorrow there is another reference.
+        return Wait(route.valid_until(today) or now)
     return SendNew(route, now)
 
 

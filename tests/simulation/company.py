@@ -1,0 +1,235 @@
+"""The other side: two providers that really sell (the sandbox's own desk and book), and the lines to them.
+
+What a provider does with a request, and what becomes of the answer, is drawn when the request is sent. The book says what
+was really sold: the oracle goes by it, and billvend never sees it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from billvend.adapters.provider.billers import BILLERS
+from billvend.adapters.provider.sandbox.book import Book
+from billvend.adapters.provider.sandbox.desk import Desk, Reply
+from billvend.adapters.provider.sandbox.entry import EntryStatus
+from billvend.adapters.provider.sandbox.faults import Fault
+from billvend.adapters.provider.sandbox.meters import Travel
+from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown
+from billvend.domain.verification import MeterFound, Verification
+from billvend.domain.words import VendType
+from billvend.ports.provider import Order
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+    from tests.simulation.world import World
+
+TIMEOUT_SECONDS: Final = 10.0
+MAX_PROCESSING_SECONDS: Final = 300
+UTC_OFFSET: Final = timedelta(hours=1)
+
+REFUSED: Final = "connection refused"
+LANDS_LATE: Final = "lands late"
+LANDS_TOO_LATE: Final = "lands later than declared"
+FORGOTTEN: Final = "taken note of, then forgotten"
+
+FATES: Final[tuple[tuple[int, str, int], ...]] = (
+    # weight, what happens, and up to how many requeries it lasts
+    (746, "none", 0),
+    (10, REFUSED, 0),
+    (20, LANDS_LATE, 0),
+    (5, LANDS_TOO_LATE, 0),
+    (5, FORGOTTEN, 0),
+    (20, "declined", 0),
+    (5, "maintenance", 0),
+    (5, "not_initiated", 0),
+    (2, "low_float", 0),
+    (2, "bad_credentials", 0),
+    (15, "likely_duplicate", 0),
+    (15, "timeout", 0),
+    (10, "drop", 0),
+    (15, "cut", 0),
+    (10, "html_500", 0),
+    (5, "html_500_unsold", 0),
+    (5, "slow", 0),
+    (10, "pending_then_delivered", 6),
+    (10, "pending_then_failed", 6),
+    (5, "pending_for_ever", 20),
+    (5, "initiated_then_delivered", 4),
+    (10, "no_token_until", 4),
+    (10, "other_meter", 0),
+    (5, "duplicate_reference", 0),
+    (5, "system_error", 0),
+    (5, "unlisted_code", 0),
+    (10, "requery_cut", 10),
+    (5, "requery_too_early", 4),
+    (5, "key_change", 0),
+    (20, "taken_back_with_hook", 0),
+)
+_WEIGHTS: Final = tuple(weight for weight, _, _ in FATES)
+
+
+class Company:
+    """One provider account, which counts as up unless the weather says otherwise."""
+
+    def __init__(self, world: "World", name: str, *, reference_lasts_a_day: bool) -> None:
+        self.world = world
+        self.book = Book(":memory:")
+        self.desk = Desk(self.book, currency="NGN", now=lambda: world.moment)
+        self.away_until = 0.0
+        self.under_way: set[str] = set()
+        """References that were sent and have not landed yet."""
+        self.late: set[str] = set()
+        """References that landed later than this provider declares to be possible."""
+        self.abilities = Abilities(
+            provider=name,
+            account=f"{name}-1",
+            mode=Mode.TEST,
+            billers=BILLERS,
+            currency="NGN",
+            make_reference=_reference_maker(name, reference_lasts_a_day),
+            utc_offset=UTC_OFFSET,
+            reference_lasts_a_day=reference_lasts_a_day,
+            max_processing_seconds=MAX_PROCESSING_SECONDS,
+        )
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nobody can reach it."""
+        return self.world.stage.seconds < self.away_until
+
+    def may_still_sell(self, reference: str) -> bool:
+        """Whether something was sold under a reference, or may yet be."""
+        entry = self.book.find(reference)
+        open_ = (EntryStatus.RECEIVED, EntryStatus.PENDING, EntryStatus.VENDED)
+        return reference in self.under_way or (entry is not None and entry.status in open_)
+
+    def land_later(self, order: Order, after_seconds: float) -> None:
+        """A request that is on its way for so long."""
+
+        def land() -> None:
+            self.under_way.discard(order.reference)
+            self.desk.send(order)
+
+        self.under_way.add(order.reference)
+        self.world.stage.at(after_seconds, land)
+
+    def take_back_later(self, reference: str) -> None:
+        """The sale is reversed, and a hook says that there is news."""
+
+        def take_back() -> None:
+            self.book.take_back(reference)
+            self.world.hooks.append((self.abilities.provider, reference))
+
+        self.world.stage.at(self.world.chance.uniform(1, 900), take_back)
+
+
+class Line:
+    """The provider as one process meets it: `billvend.ports.provider.Provider`."""
+
+    def __init__(self, company: Company, process: "Process") -> None:
+        self._company = company
+        self._process = process
+        self._world = company.world
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the account declares about itself."""
+        return self._company.abilities
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        """A send, with whatever befalls it."""
+        company, chance = self._company, self._world.chance
+        self._process.point("before a call", stalls=True)
+        if company.is_away:
+            return NotSent(REFUSED)
+        _, fate, most_requeries = self._world.draw(FATES, _WEIGHTS)
+        if fate == REFUSED:
+            return NotSent(REFUSED)
+        if not may_send():
+            self._world.seen["too late to send"] += 1
+            return NotSent("too late to send")
+        self._check(order)
+        self._world.check_send(order.reference)
+        if fate in (LANDS_LATE, LANDS_TOO_LATE):
+            return self._lost_on_its_way(order, too_late=fate == LANDS_TOO_LATE)
+        if fate == FORGOTTEN:
+            self._process.point("after a call", stalls=True)
+            return Unknown("accepted", acknowledged=True)
+        lasting = chance.randint(1, most_requeries) if most_requeries else None
+        reply = company.desk.send(order, fault=None if fate == "none" else Fault(fate, lasting))
+        if fate == "taken_back_with_hook" and company.book.times_vended(order.reference):
+            company.take_back_later(order.reference)
+        return self._arriving(reply)
+
+    def requery(self, order: Order) -> Answer:
+        """A question, which may get no answer."""
+        self._process.point("before a call", stalls=True)
+        if self._company.is_away:
+            return Unknown(REFUSED)
+        reply = self._company.desk.requery(order.reference)
+        if self._world.strikes(0.02, "a requery's answer lost"):
+            self._world.stage.sleep(TIMEOUT_SECONDS)
+            return Unknown("no answer")
+        return self._arriving(reply)
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        """Every meter is fine."""
+        return MeterFound("ADA EXAMPLE")
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        """Enough for whatever comes, while it can be asked."""
+        return Unknown(REFUSED) if self._company.is_away else self._company.desk.ask_float()
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        """A hook of this play says nothing else."""
+        return (hook.decode(),)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _lost_on_its_way(self, order: Order, *, too_late: bool) -> Answer:
+        """No answer comes, and the request lands some time after; the whole of the declared time is used."""
+        company, chance = self._company, self._world.chance
+        most = TIMEOUT_SECONDS + MAX_PROCESSING_SECONDS
+        after_seconds = chance.choice((chance.uniform(0, most), most - chance.uniform(0, 1)))
+        if too_late:
+            after_seconds = most + chance.uniform(1, 4 * 3600)
+            company.late.add(order.reference)
+        company.land_later(order, after_seconds)
+        self._world.stage.sleep(TIMEOUT_SECONDS)
+        self._process.point("after a call", stalls=True)
+        return Unknown("no answer")
+
+    def _arriving(self, reply: Reply) -> Answer:
+        """What the answer's journey leaves of it."""
+        self._world.stage.sleep(min(reply.delay_seconds, TIMEOUT_SECONDS))
+        self._process.point("after a call", stalls=True)
+        if reply.delay_seconds >= TIMEOUT_SECONDS:
+            return Unknown("no answer")
+        match reply.travel, reply.answer:
+            case Travel.CUT, _:
+                return Unknown("the connection was closed before an answer")
+            case Travel.HTML, _:
+                return Unknown("HTTP 500 with HTML")
+            case _, answer:
+                return answer
+
+    def _check(self, order: Order) -> None:
+        """What no book shows afterwards: whether this very send was allowed."""
+        abilities = self.abilities
+        if abilities.reference_lasts_a_day:
+            day = datetime.strptime(order.reference[:8], "%Y%m%d").replace(tzinfo=UTC).date()
+            valid_until = abilities.valid_until(day)
+            if valid_until is not None and self._world.moment >= valid_until:
+                self._world.violate(f"{order.reference} was sent after its own day")
+
+
+def _reference_maker(name: str, lasts_a_day: bool) -> Callable[[str, int, date], str]:
+    def make(payment_id: str, attempt: int, day: date) -> str:
+        digest = sha256(f"{name}|{payment_id}|{attempt}".encode()).hexdigest()[:20]
+        return f"{day:%Y%m%d}{digest}" if lasts_a_day else digest
+
+    return make

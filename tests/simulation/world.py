@@ -1,0 +1,338 @@
+"""The world: what outlives a process. The true time, one database, one queue, two providers, and the weather.
+
+The core, the use cases and the SQLite journal are the real ones; only the edges are acted.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from billvend import Billvend, Unavailable, open_billvend
+from billvend.adapters.storage.tables import transactions
+from billvend.config import load_settings
+from billvend.domain.commands import Claim, Command, Done, Report
+from billvend.domain.decide import Result
+from billvend.domain.errors import OutcomeUnknown
+from billvend.domain.events import StreamKey
+from billvend.ports.queue import Hint
+from tests.simulation.company import TIMEOUT_SECONDS, Company
+from tests.simulation.stage import Actor, Stage
+
+START: Final = datetime(2026, 11, 22, 22, 57, tzinfo=UTC)
+"""Three minutes before midnight at the providers, one of which binds its references to the day."""
+LEASE_SECONDS: Final = 40.0
+COMMIT_SECONDS: Final = 1.0
+"""What processes want committed within so long of each other is committed together."""
+
+
+class Violation(BaseException):
+    """billvend did what it must never do. No `except Exception` may swallow it."""
+
+
+@dataclass
+class Told:
+    """What a caller was told of a payment that was accepted."""
+
+    user_id: str
+    meter: str
+    amount: int
+
+
+class World:
+    """Everything that outlives a process."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.seed = seed
+        self.stage = Stage(seed)
+        self.chance = self.stage.chance
+        self.is_rough = True
+        """Whether faults strike."""
+        self.faults: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.ids = count(1)
+        self.companies = [
+            Company(self, "north", reference_lasts_a_day=True),
+            Company(self, "south", reference_lasts_a_day=False),
+        ]
+        self.clock = Clock(self)
+        self.bv = self._opened(folder)
+        """A billvend to which nothing happens: the director's and the oracle's."""
+        self.database = self.bv._parts.journal._database  # type: ignore[attr-defined]  # the SQL one's own
+        self.books_away_until = self.queue_away_until = 0.0
+        self.commits = Commits(self)
+        self.queue = HintQueue(self)
+        self.wrong: list[str] = []
+        """What the oracle is to tell besides what it finds itself."""
+        self.told: dict[str, Told] = {}
+        """By transaction id."""
+        self.funded: Counter[str] = Counter()
+        """What each user surely brought in, in naira."""
+        self.payment_of: dict[str, StreamKey] = {}
+        """Whose reference it is."""
+        self.references: defaultdict[StreamKey, list[str]] = defaultdict(list)
+        self.leave_until: dict[str, float] = {}
+        """Until when each reference may be sent, by the latest leave that was given."""
+        self.hooks: list[tuple[str, str]] = []
+        """What came in and nobody read yet: which provider says that there is news, and of which reference."""
+
+    @property
+    def moment(self) -> datetime:
+        """The true time."""
+        return START + timedelta(seconds=self.stage.seconds)
+
+    def _opened(self, folder: Path) -> Billvend:
+        settings = load_settings(
+            "sqlite://",
+            sandbox_book=folder / "unused.db",
+            verify_meter=False,
+            bill_provider_timeout=TIMEOUT_SECONDS,
+            lease_seconds=LEASE_SECONDS,
+            requery_schedule="20,60,120,300,600,1200,3600",
+            breaker_max_in_doubt=150_000,
+        )
+        parts = open_billvend(settings, clock=self.clock)._parts
+        for provider in parts.providers.values():
+            provider.close()
+        routes = tuple(company.abilities for company in self.companies)
+        return Billvend(replace(parts, providers={}, policy=replace(parts.policy, routes=routes)))
+
+    def calm(self) -> None:
+        """No fault strikes from here on, and what is away comes back."""
+        self.is_rough = False
+        self.books_away_until = self.queue_away_until = 0.0
+        for company in self.companies:
+            company.away_until = 0.0
+
+    def next_due(self) -> datetime | None:
+        """When a payment is next due; None when none ever will be."""
+        with self.database.reading() as connection:
+            due: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_at)))
+        return due
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left to do, on either side."""
+        landed = not any(company.under_way for company in self.companies)
+        return self.next_due() is None and self.queue.is_empty and landed and not self.hooks
+
+    def close(self) -> None:
+        """Send everybody home."""
+        self.stage.close()
+        self.bv.close()
+        for company in self.companies:
+            company.book.close()
+
+    # --- chance -------------------------------------------------------------------------------------------------------
+
+    def strikes(self, share: float, fault: str) -> bool:
+        """Whether a fault strikes now; counts it."""
+        struck = self.chance.random() < share and self.is_rough
+        if struck:
+            self.faults[fault] += 1
+        return struck
+
+    def draw(self, table: Sequence[tuple[int, str, int]], weights: Sequence[int]) -> tuple[int, str, int]:
+        """One row of a table of faults, which begins with the absence of any."""
+        drawn = self.chance.choices(table, weights)[0]
+        if not self.is_rough or drawn is table[0]:
+            return table[0]
+        self.faults[f"provider: {drawn[1]}"] += 1
+        return drawn
+
+    # --- what is held against billvend while it runs --------------------------------------------------------------------
+
+    def violate(self, what: str) -> None:
+        """End it here."""
+        raise Violation(f"{self.stage.seconds:.1f} s: {what}")
+
+    def note_leave(self, payment: StreamKey, reference: str, *, to_send: bool) -> None:
+        """A worker got leave to call about a reference."""
+        if to_send:
+            self.leave_until[reference] = self.stage.seconds + LEASE_SECONDS
+        if reference not in self.payment_of:
+            self.payment_of[reference] = payment
+            self.references[payment].append(reference)
+
+    def check_send(self, reference: str) -> None:
+        """Nobody may send a reference after the lease, nor while another one of the payment may have sold, or may yet."""
+        if self.stage.seconds > self.leave_until[reference]:
+            self.violate(f"{reference} is sent after its lease")
+        payment = self.payment_of[reference]
+        for other in self.references[payment]:
+            if other != reference and any(company.may_still_sell(other) for company in self.companies):
+                self.violate(f"payment {payment.stream} is sent as {reference} while {other} may sell")
+        self.seen["requests sent"] += 1
+
+
+class Clock:
+    """A process's own clock: right, unless somebody set it wrong."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.ahead_seconds = 0.0
+
+    def now(self) -> datetime:
+        """The moment, as the wall clock has it."""
+        return self._world.moment + timedelta(seconds=self.ahead_seconds)
+
+    def elapsed_seconds(self) -> float:
+        """What nobody can set."""
+        return self._world.stage.seconds
+
+    def pause(self, seconds: float) -> None:
+        """Others play meanwhile."""
+        self._world.stage.sleep(seconds)
+
+    def new_id(self) -> str:
+        """Unique among all processes, and sorted by its time of making."""
+        return f"id-{next(self._world.ids):09}"
+
+
+class Commits:
+    """The way to the journal. What comes in within a short while is carried out as one list, as the port allows; that is
+    also what makes 5,000 payments a matter of seconds."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._waiting: list[tuple[Actor, Sequence[Command]]] = []
+        self._results: dict[str, list[Result] | Unavailable] = {}
+        self._leaves: dict[tuple[StreamKey, int, int], float] = {}
+        """Until when the leave to make a send runs, which nobody has reported yet."""
+
+    def carry_out(self, commands: Sequence[Command]) -> list[Result]:
+        """Have the commands of one process done, beside those of others."""
+        stage = self._world.stage
+        if not self._waiting:
+            stage.at(self._world.chance.uniform(0, COMMIT_SECONDS), self._commit)
+        self._waiting.append((stage.on, commands))
+        stage.park()
+        results = self._results.pop(stage.on.name)
+        if isinstance(results, Unavailable):
+            raise results
+        return results
+
+    def _commit(self) -> None:
+        world, waiting = self._world, self._waiting
+        self._waiting = []
+        world.chance.shuffle(waiting)
+        commands = [command for _, theirs in waiting for command in theirs]
+        results = self._executed(commands)
+        for actor, theirs in waiting:
+            if isinstance(results, Unavailable):
+                self._results[actor.name] = results
+            else:
+                self._results[actor.name], results = results[: len(theirs)], results[len(theirs) :]
+            world.stage.wake(actor, world.chance.uniform(0, 0.05))
+
+    def _executed(self, commands: Sequence[Command]) -> list[Result] | Unavailable:
+        world = self._world
+        if world.stage.seconds < world.books_away_until:
+            return Unavailable("The database is away. Nothing was done.")
+        if world.strikes(0.002, "a commit cut off before it was done"):
+            return [_unknown(command) for command in commands]
+        results = world.bv._parts.journal.execute(commands)
+        for command, result in zip(commands, results, strict=True):
+            self._note(command, result)
+        if world.strikes(0.002, "a commit cut off after it was done"):
+            return [_unknown(command) for command in commands]
+        return results
+
+    def again_later(self, report: Report) -> None:
+        """The same answer is reported once more, some time after, by somebody else."""
+        world = self._world
+
+        def repeat() -> None:
+            if world.stage.seconds >= world.books_away_until:
+                late = replace(report, key=world.clock.new_id(), at=world.moment)
+                world.bv._parts.journal.execute([late])
+
+        world.stage.at(world.chance.uniform(0, 3600), repeat)
+
+    def _note(self, command: Command, result: Result) -> None:
+        """Into the trace; and nobody may be given leave to send while somebody else's leave runs."""
+        world = self._world
+        payment = StreamKey(command.user_id, command.transaction_id)
+        if not isinstance(result, Done):
+            world.stage.note(f"{command.operation} {payment.stream} {result.code}")
+            return
+        world.stage.note(f"{command.operation} {payment.stream} {result.reply.status}")
+        if isinstance(command, Report) and not command.is_requery:
+            self._leaves.pop((payment, command.attempt, command.call), None)
+        work = result.reply.work
+        if not isinstance(command, Claim) or work is None or result.replayed:
+            return
+        world.note_leave(payment, work.reference, to_send=not work.is_requery)
+        if work.is_requery:
+            return
+        now = world.stage.seconds
+        for (whose, _, _), until in self._leaves.items():
+            # A clock that was wrong when it took a lease excludes nobody: the core can't know better.
+            if whose == payment and now < until <= now + LEASE_SECONDS:
+                world.violate(f"two may send payment {payment.stream} at once")
+        until = (command.at - START).total_seconds() + LEASE_SECONDS
+        self._leaves = {leave: end for leave, end in self._leaves.items() if end > now}
+        self._leaves[payment, work.attempt, work.call] = until
+
+
+def _unknown(command: Command) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "The connection broke. Repeat it with its key.",
+        transaction_id=command.transaction_id,
+        idempotency_key=command.key,
+    )
+
+
+class HintQueue:
+    """One queue for all processes, which loses, doubles, delays and disorders what it is given."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ready: list[Hint] = []
+        self._idle: list[Actor] = []
+        self._wiped = 0
+
+    def put(self, hint: Hint) -> None:
+        """A hint, which may arrive."""
+        world = self._world
+        if world.strikes(0.02, "a hint lost"):
+            return
+        times = 2 if world.strikes(0.04, "a hint doubled") else 1
+        for _ in range(times):
+            most_seconds = 900.0 if world.strikes(0.02, "a hint delayed") else 0.2
+            self._send(hint, world.chance.uniform(0, most_seconds))
+
+    def take(self) -> Hint:
+        """The next hint, in no particular order; parks until there is one."""
+        stage = self._world.stage
+        while not self._ready:
+            self._idle.append(stage.on)
+            stage.park()
+        return self._ready.pop(self._world.chance.randrange(len(self._ready)))
+
+    def wipe(self) -> None:
+        """As by FLUSHALL: what waits is gone, and what is under way too."""
+        self._ready.clear()
+        self._wiped += 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no hint waits."""
+        return not self._ready
+
+    def _send(self, hint: Hint, after_seconds: float) -> None:
+        wiped = self._wiped
+
+        def arrive() -> None:
+            if wiped != self._wiped:
+                return
+            self._ready.append(hint)
+            if self._idle:
+                self._world.stage.wake(self._idle.pop(self._world.chance.randrange(len(self._idle))))
+
+        self._world.stage.at(after_seconds, arrive)
