@@ -40,8 +40,11 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(name="unit-3.13", python="3.13")
 def unit_on_the_newest(session: nox.Session) -> None:
-    """The same on Python 3.13."""
-    unit(session)
+    """The same on Python 3.13, but for the longest."""
+    install(session, "tests")
+    session.run(
+        "pytest", *TESTS_AT_ONCE, "-m", "not integration and not tools and not long", *session.posargs
+    )
 
 
 @nox.session

@@ -18,6 +18,10 @@ from tests.support import servers
 SERVER_FIXTURES = {"postgres_server", "postgres_url", "own_postgres", "redis_server", "redis_url"}
 REDIS_PROTOCOL_SERVERS = ["valkey", "redis"] if servers.has_redis() else ["valkey"]
 
+HERE = Path(__file__).parent
+LONG = {"simulation", "matrix", "crash", "test_conformance", "test_wire"}
+"""What takes its time, and depends on nothing that differs between versions of Python: run on one of them."""
+
 # How long an example takes says nothing on a busy machine, and a failure should show how to repeat it.
 hypothesis.settings.register_profile("billvend", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("billvend")
@@ -33,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SERVER_FIXTURES.intersection(item.fixturenames):
             item.add_marker("integration")
+        if LONG.intersection(item.path.relative_to(HERE).with_suffix("").parts):
+            item.add_marker("long")
 
 
 def _expect_mark(request: pytest.FixtureRequest) -> None:
