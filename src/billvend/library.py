@@ -11,7 +11,7 @@ from billvend.domain.errors import BadSetting, BillvendError
 from billvend.domain.money import AmountLike
 from billvend.domain.payment import Payment
 from billvend.domain.verification import MeterFound
-from billvend.domain.words import Proof, Status, Verdict
+from billvend.domain.words import Status, Verdict
 from billvend.ports.books import Backlog, LoggedEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import look_up
@@ -33,10 +33,8 @@ from billvend.usecases.wait import wait
 
 
 def _may_have_news(payment: Payment) -> bool:
-    """Whether asking the provider may tell anything: it was sent, and what became of it is not settled by its answer."""
-    if payment.status is Status.REVERSED:
-        return payment.proof in (Proof.NOT_FOUND, Proof.OPERATOR)
-    return payment.status not in (Status.PENDING, Status.COMPLETED)
+    """Whether asking the provider may tell anything: something was sent. A sale may be taken back after its end, too."""
+    return any(attempt.sends for attempt in payment.attempts)
 
 
 class Billvend:
@@ -119,9 +117,10 @@ class Billvend:
         return wait(self._parts, transaction_id, timeout, watch=watch or (lambda _payment: None))
 
     def refresh(self, transaction_id: str) -> Transaction:
-        """Ask the provider now about a payment in doubt, before its time; returns the transaction as it then stands.
+        """Ask the provider now what became of a payment, before its time; returns the transaction as it then stands.
 
-        A payment of which nothing was sent stays so. Raises `TransactionNotFound`.
+        A payment of which nothing was sent stays so; one that has ended keeps its end, and what contradicts it becomes
+        an incident. Raises `TransactionNotFound`.
         """
         found = self.transaction(transaction_id)
         if not isinstance(found, Payment) or not _may_have_news(found):

@@ -141,7 +141,7 @@ def payments(
 def show_transaction(
     transaction: Transaction,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask the provider first, where a payment is in doubt.")
+        bool, typer.Option("--refresh", help="Ask the provider first, where anything was sent.")
     ] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,

@@ -54,6 +54,8 @@ WATCH_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
 """When a reference reversed on `not_found` or by an operator is asked about once more, counted from the reversal."""
 CLOSED_SECONDS = 30
 """How soon a payment that nobody sells for at present is looked at again."""
+ADVISED_TIMES = 6
+"""How often the provider's advice may shorten the interval; from then on it can only lengthen it."""
 DAILY_SECONDS = 86400
 """The requery interval while a person is asked to look."""
 JITTER = 0.1
@@ -384,15 +386,20 @@ def _scheduled(attempt: Attempt) -> int:
 
 
 def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) -> float:
-    """How long to wait before the next requery: the provider's advice if it gave one, else the schedule."""
+    """How long to wait before the next requery: the provider's advice if it gave one, else the schedule.
+
+    Advice that never ends becomes a schedule of its own: intervals grow from its seventh word on.
+    """
     asked = _scheduled(attempt)
     last = attempt.requeries[-1].answer if attempt.requeries else None
-    if advice := _advice(last):
+    advice = _advice(last)
+    place = asked - ADVISED_TIMES if advice else asked
+    if place <= 0 and advice:
         return advice
     schedule = policy.requery_schedule_seconds
-    gap = schedule[min(asked, len(schedule) - 1)]
+    gap = schedule[min(place, len(schedule) - 1)]
     dice = zlib.crc32(f"{payment.transaction_id}:{attempt.number}:{asked}".encode()) / 2**32
-    return gap * (1 + JITTER * dice)
+    return max(advice, gap * (1 + JITTER * dice))
 
 
 def _advice(answer: Answer | None) -> float:

@@ -25,6 +25,9 @@ LATELY_SECONDS = 600
 ASK_FLOAT_SECONDS = 60
 """How often a provider is asked for our float."""
 
+TRY_AGAIN_SECONDS = 600
+"""An account at fault that can't be asked about our float sells again after this: the next answer tells."""
+
 AT_FAULT = "our set-up there is at fault"
 
 logger = logging.getLogger("billvend.breaker")
@@ -51,7 +54,8 @@ def policy_now(parts: Parts) -> Policy:
 def close(parts: Parts, provider: str, account: str, why: str) -> None:
     """Stop selling at an account at once: it said that our set-up or our float is at fault."""
     before = _states(parts).get((provider, account)) or AccountState(provider, account)
-    _write(parts, replace(before, closed_because=why, closed_at=parts.clock.now()), before)
+    # What our float was before proves nothing now.
+    _write(parts, replace(before, closed_because=why, closed_at=parts.clock.now(), float_minor=None), before)
 
 
 def look_after(parts: Parts) -> None:
@@ -67,13 +71,13 @@ def look_after(parts: Parts) -> None:
         state = _asked(parts, provider, before, now)
         risk = risks.get(key) or Risk(*key, 0, 0, 0)
         distrusted = _finds_too_little(parts, risk)
-        why = _why_closed(parts, provider.abilities, state, risk, distrusted=distrusted)
+        why = _why_closed(parts, provider.abilities, state, risk, now, distrusted=distrusted)
         closed_at = (state.closed_at or now) if why is not None else None
         _write(parts, replace(state, closed_because=why, closed_at=closed_at, distrusted=distrusted), before)
 
 
 def _why_closed(
-    parts: Parts, route: Abilities, state: AccountState, risk: Risk, *, distrusted: bool
+    parts: Parts, route: Abilities, state: AccountState, risk: Risk, now: datetime, *, distrusted: bool
 ) -> str | None:
     most, least = parts.limits.most_in_doubt(route.currency), parts.limits.least_float(route.currency)
     if most is not None and risk.in_doubt_minor > most.amount_minor:
@@ -83,14 +87,19 @@ def _why_closed(
         return f"{risk.lately_not_found} of its last {risk.lately} orders were not found: is it the right account?"
     if least is not None and state.float_minor is not None and state.float_minor < least.amount_minor:
         return f"our float there is {Money(state.float_minor, route.currency).display}, less than {least.display}"
-    was_at_fault = state.closed_because is not None and state.closed_because.startswith(AT_FAULT)
-    answers_since = (
-        state.float_minor is not None
-        and state.asked_at is not None
-        and state.closed_at is not None
-        and state.asked_at > state.closed_at
-    )
-    return state.closed_because if was_at_fault and not answers_since else None
+    return None if _is_mended(state, now) else state.closed_because
+
+
+def _is_mended(state: AccountState, now: datetime) -> bool:
+    """Whether an account that was closed because our set-up or float was at fault may be tried again."""
+    if state.closed_because is None or state.closed_at is None:
+        return True
+    if not state.closed_because.startswith(AT_FAULT):
+        return True  # what it was closed for is looked at anew each time
+    asked_since = state.asked_at is not None and state.asked_at > state.closed_at
+    if asked_since and state.float_minor is not None:
+        return state.float_minor > 0
+    return abs(now - state.closed_at) >= timedelta(seconds=TRY_AGAIN_SECONDS)
 
 
 def at_fault(answer: Misconfigured) -> str:

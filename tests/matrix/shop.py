@@ -1,0 +1,179 @@
+"""A shop on the street: billvend with its books in a file, a clock that is set by hand, and the sandbox over HTTP."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+
+from billvend import Billvend, Payment, Status, open_billvend
+from billvend.adapters.provider.sandbox.entry import Entry, EntryStatus
+from billvend.adapters.provider.sandbox.faults import Fault, Plan, Scope
+from billvend.adapters.provider.sandbox.over_http.server import Running, serving
+from billvend.config import Settings
+from billvend.ports.queue import Hint
+from tests.matrix.street import HOOKS_PATH, Street
+
+NOON = datetime(2026, 11, 22, 11, tzinfo=UTC)
+"""In Lagos."""
+METER = "12345678901"
+FUNDED, AMOUNT = 5000, 500
+TIMEOUT_SECONDS = 20.0
+"""Of real time, how long a provider is listened to: for good, on any machine."""
+SHORT_TIMEOUT_SECONDS = 0.4
+"""The same, where it is to run out: the only real time that is spent."""
+MOST_STEPS = 80
+
+
+@dataclass
+class Clock:
+    """Moves when somebody pauses, or when the test says so. The sandbox has the same one."""
+
+    at: datetime = NOON
+    serial: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def now(self) -> datetime:
+        return self.at
+
+    def elapsed_seconds(self) -> float:
+        return self.at.timestamp()
+
+    def pause(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+    def new_id(self) -> str:
+        return f"id-{next(self.serial):06}"
+
+
+@dataclass(frozen=True)
+class Town:
+    """A sandbox, the street to it, and the clock on the wall."""
+
+    street: Street
+    sandbox: Running
+    clock: Clock
+    new_books: Path
+    """Books with tables and nothing in them, which take longer to make than to copy."""
+
+    def settings(self, folder: Path, dialect: str, **changed: object) -> Settings:
+        path = {"vtpass": "/vtpass/api", "buypower": "/buypower/v2"}[dialect]
+        keys = {"bill_provider_api_key": "key-of-the-shop"}
+        if dialect == "vtpass":
+            keys |= {"bill_provider_public_key": "PK_shop", "bill_provider_secret_key": "SK_shop"}
+        given: dict[str, object] = {
+            "database_url": f"sqlite:///{folder}/shop.db",
+            "bill_provider": dialect,
+            "bill_provider_api_url": self.street.url + path,
+            "bill_provider_phone": "08012345678",
+            "bill_provider_timeout": TIMEOUT_SECONDS,
+            "verify_meter": False,
+        }
+        return Settings(**(given | keys | changed))
+
+    def plan(self, fault: str, **parameters: int) -> None:
+        """Let a fault strike the next send."""
+        self.sandbox.book.plan(Plan(Fault(fault, **parameters), Scope.NEXT, times_left=1))
+
+    def reset(self, at: datetime = NOON) -> None:
+        """Plan nothing more, here or there, and set the clock."""
+        self.street.clear()
+        self.sandbox.book.clear_plans()
+        self.clock.at = at
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Town]:
+    """A town that stands until the block ends."""
+    clock = Clock()
+    with (
+        Street() as street,
+        serving(
+            folder / "sandbox.db", now=clock.now, likely_duplicate_seconds=0, longest_delay_seconds=0.01,
+            hook_url=street.url + HOOKS_PATH, hook_delay_seconds=0.01,
+        ) as sandbox,
+    ):  # fmt: skip
+        host, _, port = sandbox.url.removeprefix("http://").partition(":")
+        street.goal = (host, int(port))
+        new_books = folder / "new.db"
+        open_billvend(Settings(database_url=f"sqlite:///{new_books}")).close()
+        yield Town(street, sandbox, clock, new_books)
+
+
+class Shop:
+    """One billvend in a town."""
+
+    def __init__(self, town: Town, folder: Path, dialect: str = "vtpass", **changed: object) -> None:
+        self.town, self.clock, self.street = town, town.clock, town.street
+        self.dialect = dialect
+        self.settings = town.settings(folder, dialect, **changed)
+        self.books = folder / "shop.db"
+        shutil.copy(town.new_books, self.books)
+        self.bv = self.opened()
+        self.street.on_hook = lambda body: self.bv.hook(dialect, body)
+
+    def opened(self) -> Billvend:
+        """Another billvend over the same books, as another worker has it."""
+        return open_billvend(self.settings, clock=self.clock)
+
+    def paid(self, user: str = "ada") -> Hint:
+        """Accept a payment of somebody who has money."""
+        self.bv.fund(user, FUNDED, key=user)
+        payment = self.bv.pay(user, AMOUNT, meter=METER, biller="EKEDC", allow_duplicate=True)
+        return Hint(user, payment.transaction_id)
+
+    def payment(self, hint: Hint) -> Payment:
+        found = self.bv.transaction(hint.transaction_id)
+        assert isinstance(found, Payment)
+        return found
+
+    def settled(self, hint: Hint) -> Payment:
+        """Do what is due now."""
+        self.bv.settle(hint)
+        return self.payment(hint)
+
+    def step(self, hint: Hint, payment: Payment | None = None) -> Payment:
+        """Wait until something is due, and do it."""
+        at = self.bv.next_look_at(payment or self.payment(hint))
+        assert at is not None
+        self.clock.at = max(self.clock.at, at)
+        return self.settled(hint)
+
+    def carried_on(self, hint: Hint, *until: Status) -> Payment:
+        """Go on until the payment is in one of these statuses; without any, until nobody will look at it again, or it
+        waits for a person, and did so for three days."""
+        payment = self.payment(hint)
+        for _ in range(MOST_STEPS):
+            if payment.status in until or (payment.has_ended and self.bv.next_look_at(payment) is None):
+                return payment
+            if not until and payment.status is Status.IN_REVIEW:
+                for _ in range(3):
+                    payment = self.step(hint, payment)
+                return payment
+            payment = self.step(hint, payment)
+        raise AssertionError(f"no end of it: {payment.status} after {MOST_STEPS} steps")
+
+    def entry(self, hint: Hint) -> Entry | None:
+        """What stands in the sandbox's book for a payment: at most one reference of it was ever sold."""
+        book = self.town.sandbox.book
+        known = [e for a in self.payment(hint).attempts if (e := book.find(a.reference)) is not None]
+        assert sum(entry.vends for entry in known) <= 1, "it was sold twice"
+        sold = [entry for entry in known if entry.vends]
+        return sold[0] if sold else known[-1] if known else None
+
+    def check(self, hint: Hint) -> None:
+        """What must hold of every payment at any time, on both sides."""
+        payment, entry = self.payment(hint), self.entry(hint)
+        vends = entry.vends if entry else 0
+        audit = self.bv.audit()
+        assert audit.ok, audit.differences
+        if payment.status is Status.COMPLETED:
+            assert vends == 1, "completed, and nothing was sold"
+        if payment.status is Status.REVERSED and entry is not None and entry.status is EntryStatus.VENDED:
+            assert payment.incidents, "electricity was given away, and nobody knows"
+        held = 0 if payment.has_ended else AMOUNT
+        left = FUNDED if payment.status is Status.REVERSED else FUNDED - AMOUNT
+        balance = self.bv.balance(hint.user_id)
+        assert (balance.balance.major, balance.held.major) == (Decimal(left), Decimal(held))

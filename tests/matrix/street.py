@@ -1,0 +1,242 @@
+"""The street between billvend and the sandbox: it passes on what is said, unless it is told to do worse.
+
+The sandbox at its far end keeps its own book, so that whatever happens on the way, the book says what was sold. Hooks
+come down the same street. It can be shut: whoever connects then is refused.
+"""
+
+import re
+import socket
+import socketserver
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from billvend.testing.other_side import LOOPBACK, PATIENCE_SECONDS, Talk, http_answer
+
+HOOKS_PATH: Final = "/hooks"
+SEND, ASK, VERIFY, OTHER = "send", "ask", "verify", "other"
+_KINDS: Final = (
+    (re.compile(rb"POST \S+/(pay|vend)[ ?]"), SEND),
+    (re.compile(rb"POST \S+/requery |GET \S+/transaction/"), ASK),
+    (re.compile(rb"POST \S+/merchant-verify |GET \S+/check/meter"), VERIFY),
+)
+
+Trouble: TypeAlias = Callable[[Talk, Callable[[], bytes]], None]
+"""What becomes of one request: the talk it came in, and what passes it on and brings the whole answer back."""
+
+
+# --- troubles ---------------------------------------------------------------------------------------------------------
+
+
+def whole(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """All is well."""
+    talk.say(ahead())
+
+
+def lost(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """It arrives; the answer does not come back."""
+    ahead()
+
+
+def never_arrives(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """The connection is closed, and nothing was passed on."""
+
+
+def stalls_before(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """Nothing is passed on, and nothing said, until the other side gives up."""
+    talk.stall()
+
+
+def stalls_after(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """It arrives; the answer is held back until the other side gives up."""
+    ahead()
+    talk.stall()
+
+
+def drips(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """The answer comes byte by byte."""
+    talk.drip(ahead())
+
+
+def resets_mid_body(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """Half of the answer's body comes, then a reset."""
+    head, body = _parted(ahead())
+    talk.say(head + body[: len(body) // 2])
+    talk.reset()
+
+
+def garbles(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """The answer ends in the middle of its JSON, and says that this is all."""
+    _, body = _parted(ahead())
+    talk.say(_answer(body[: len(body) // 2]))
+
+
+def turns_away(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """A gateway does not know the address: a 404 that is not the provider's, and nothing is passed on."""
+    talk.say(_answer(b"<h1>Not Found</h1>", status="404 Not Found", kind="text/html"))
+
+
+def breaks_down(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    """It arrives, and a gateway makes a 502 of the answer."""
+    ahead()
+    talk.say(_answer(b"<h1>Bad Gateway</h1>", status="502 Bad Gateway", kind="text/html"))
+
+
+def rewrites(*changes: tuple[str, str]) -> Trouble:
+    """The answer comes with its body changed: each pattern to its replacement. One of them has to be there."""
+
+    def trouble(talk: Talk, ahead: Callable[[], bytes]) -> None:
+        _, body = _parted(ahead())
+        changed = body.decode()
+        for pattern, replacement in changes:
+            changed = re.sub(pattern, replacement, changed)
+        assert changed != body.decode(), "there was nothing to be rewritten"
+        talk.say(_answer(changed.encode()))
+
+    return trouble
+
+
+@dataclass
+class Held:
+    """A request that waits on the street, before it is passed on or with the answer in hand, until it may go on."""
+
+    with_answer: bool
+    arrived: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, talk: Talk, ahead: Callable[[], bytes]) -> None:
+        answer = ahead() if self.with_answer else None
+        self.arrived.set()
+        assert self.go.wait(30)
+        talk.say(answer or ahead())
+
+    def is_here(self) -> None:
+        """Wait until it stands on the street."""
+        assert self.arrived.wait(30)
+
+
+# --- the street -------------------------------------------------------------------------------------------------------
+
+
+class Street:
+    """Listens from the start on a port that stays its own. Close it, or use it in a `with`."""
+
+    def __init__(self) -> None:
+        self.goal: tuple[str, int] = (LOOPBACK, 0)
+        """The sandbox."""
+        self.on_hook: Callable[[bytes], object] = lambda body: None
+        """Who is told of a hook."""
+        self._planned: dict[str, deque[Trouble]] = {}
+        self.passed: list[str] = []
+        """The kinds of the requests that came along, in order, wherever they ended."""
+        self._hooks = 0
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self.port = 0
+        self._open()
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def plan(self, kind: str, *troubles: Trouble) -> None:
+        """What becomes of the next requests of this kind, one after the other; all is well with those that follow."""
+        self._planned[kind] = deque(troubles)
+
+    def clear(self) -> None:
+        """Plan nothing, and count from 0."""
+        self._planned.clear()
+        self.passed.clear()
+        self._hooks = 0
+
+    def count(self, kind: str) -> int:
+        """How many requests of a kind came along."""
+        return self.passed.count(kind)
+
+    def has_told(self, hooks: int) -> None:
+        """Wait until so many hooks came and were handed over."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._hooks >= hooks, 30)
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """Whoever connects in the meantime is refused."""
+        self._close()
+        try:
+            yield
+        finally:
+            self._open()
+
+    def __enter__(self) -> "Street":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._close()
+
+    def _open(self) -> None:
+        street = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            timeout = PATIENCE_SECONDS
+
+            def handle(self) -> None:
+                with suppress(OSError):  # the other side gave up
+                    head = b"".join(iter(self.rfile.readline, b"\r\n"))
+                    length = re.search(rb"(?i)content-length: *(\d+)", head)
+                    body = self.rfile.read(int(length[1])) if length else b""
+                    street._serve(Talk(head + b"\r\n" + body, self.connection, street._closing))
+
+            def finish(self) -> None:
+                with suppress(OSError):
+                    super().finish()
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            request_queue_size = 64
+
+        self._server = Server((LOOPBACK, self.port), Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def _close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.socket.close()  # not server_close(): that waits for those who stand on the street
+
+    def _serve(self, talk: Talk) -> None:
+        head, body = _parted(talk.request)
+        if head.startswith(b"POST " + HOOKS_PATH.encode()):
+            self.on_hook(body)
+            talk.say(_answer(b'{"response": "success"}'))
+            with self._changed:
+                self._hooks += 1
+                self._changed.notify_all()
+            return
+        kind = next((kind for pattern, kind in _KINDS if pattern.match(head)), OTHER)
+        planned = self._planned.get(kind)
+        trouble = planned.popleft() if planned else whole
+        self.passed.append(kind)
+        trouble(talk, lambda: self._ahead(talk.request))
+
+    def _ahead(self, request: bytes) -> bytes:
+        """Pass a request on; the whole answer, or nothing where the sandbox closes without one."""
+        request = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"\r\nConnection: close", request, count=1)
+        with socket.create_connection(self.goal, timeout=PATIENCE_SECONDS) as far:
+            far.sendall(request)
+            return b"".join(iter(lambda: far.recv(65536), b""))
+
+
+def _answer(body: bytes, *, status: str = "200 OK", kind: str = "application/json") -> bytes:
+    return http_answer(body, status=status, kind=kind, headers=("Connection: close",))
+
+
+def _parted(message: bytes) -> tuple[bytes, bytes]:
+    head, blank, body = message.partition(b"\r\n\r\n")
+    return head + blank, body
