@@ -328,7 +328,9 @@ class Histories(RuleBasedStateMachine):
         route = ACCOUNTS[work.provider, work.account]
         assert route in self.configured
         ours = [call.work for call in before if call.work.attempt == work.attempt]
-        if work.is_requery:
+        if not payment.attempt(work.attempt).sends:
+            self.check_a_recall(payment, work, route)
+        elif work.is_requery:
             assert {(w.reference, w.provider, w.account) for w in ours} == {
                 (work.reference, work.provider, work.account)
             }
@@ -339,9 +341,28 @@ class Histories(RuleBasedStateMachine):
         self.calls_made.append(call)
         return call
 
+    def check_a_recall(self, payment: Payment, work: Work, route: Abilities) -> None:
+        """Asked about before anything is sent: the reference that lost books would have sent on an earlier day."""
+        assert work.is_requery
+        assert route.reference_lasts_a_day
+        attempt = payment.attempt(work.attempt)
+        number = 1 + sum(1 for earlier in payment.attempts[: work.attempt - 1] if earlier.sends)
+        days = [route.day(attempt.started_at - seconds(DAY * back)) for back in range(1, 40)]
+        assert work.reference in {route.make_reference(payment.transaction_id, number, day) for day in days}
+        assert work.call == len(attempt.requeries)
+
+    def is_recall(self, call: Call) -> bool:
+        return not self.payment(call.key).attempt(call.work.attempt).sends
+
     def check_a_send(self, payment: Payment, work: Work, before: Sequence[Call], route: Abilities) -> None:
         """Nothing is sent unless nothing that was sent before can have been carried out."""
         assert payment.status is Status.PROCESSING
+        for attempt in payment.attempts:
+            if not attempt.sends:
+                said = [call for call in before if call.work.attempt == attempt.number and call.said]
+                refused = {Meaning.NOT_FOUND, Meaning.FAILED}
+                assert max(said, key=lambda call: call.said[0][0]).meaning in refused, "it may have been sold"
+        before = [call for call in before if not self.is_recall(call)]
         assert not any(call.work.is_requery for call in before), "it was in doubt once"
         for call in before:
             assert call.meaning in REFUSED, f"{call} may have been carried out"
@@ -349,7 +370,8 @@ class Histories(RuleBasedStateMachine):
         assert work.call == 1 + len(earlier) <= 4
         attempt = payment.attempts[-1]
         assert attempt.number == work.attempt
-        expected = route.make_reference(payment.transaction_id, work.attempt, route.day(attempt.started_at))
+        number = 1 + sum(1 for known in payment.attempts[:-1] if known.sends)
+        expected = route.make_reference(payment.transaction_id, number, route.day(attempt.started_at))
         assert work.reference == expected
         if earlier:
             assert {call.work.reference for call in earlier} == {work.reference}
@@ -383,7 +405,11 @@ class Histories(RuleBasedStateMachine):
         assert Meaning.DELIVERED not in meanings
         last = [call for call in calls if call.work.attempt == len(payment.attempts)]
         sent = [call.meaning for call in last if not call.work.is_requery]
-        earlier = [call.meaning for call in calls if call.work.attempt < len(payment.attempts)]
+        earlier = [
+            call.meaning
+            for call in calls
+            if call.work.attempt < len(payment.attempts) and not self.is_recall(call)
+        ]
         assert set(earlier) <= REFUSED
         known = Meaning.KNOWN in {call.meaning for call in last}
         about = {call.meaning for call in last} & {Meaning.FAILED, Meaning.TAKEN_BACK}

@@ -1,6 +1,7 @@
 """The contract of the breaker port, and of what the books and the journal are asked besides for people and for it."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,9 @@ from billvend.ports.breaker import AccountState, Risk, by_account
 from tests.storage.till import ANSWERS, NOW, TOKEN, Till, delivered, named, open_till, route, statements
 
 ABSENT = NotFound("no such reference")
-CLOSED = AccountState("acme", "key-1", "the float is empty", NOW, True, 12_345, NOW - timedelta(microseconds=1))
+CLOSED = AccountState(
+    "acme", "key-1", "the float is empty", NOW, True, 12_345, NOW - timedelta(microseconds=1)
+)
 
 
 @pytest.fixture
@@ -170,6 +173,16 @@ def test_each_account_bears_its_own_risk(url: str) -> None:
         ]
 
 
+@pytest.mark.xfail(strict=True, reason="recalled references, of which nothing was sent, are counted as well")
+def test_a_look_back_that_finds_nothing_is_no_risk(till: Till) -> None:
+    till.policy = Policy(routes=(replace(route("sandbox"), reference_lasts_a_day=True),))
+    till.funded()
+    pay = till.paid()
+    till.pass_time(86_000)
+    till.told(pay, ABSENT)
+    assert [risk.lately_not_found for risk in till.books.risks(NOW)] in ([], [0])
+
+
 # --- what waits for people --------------------------------------------------------------------------------------------
 
 
@@ -200,7 +213,15 @@ def test_who_waits_for_people(till: Till) -> None:
 
 def resolve(till: Till, pay: Pay, verdict: Verdict, token: str | None = None) -> Resolve:
     return Resolve(
-        pay.user_id, till.new_id(), pay.transaction_id, till.now, till.policy, "ngozi", verdict, "by phone", token
+        pay.user_id,
+        till.new_id(),
+        pay.transaction_id,
+        till.now,
+        till.policy,
+        "ngozi",
+        verdict,
+        "by phone",
+        token,
     )
 
 
@@ -299,10 +320,6 @@ def test_a_rehearsal_locks_nobody_out(url: str) -> None:
             assert named(other.journal.rehearse([other.pay(minor=600)])) == ["done"]
         assert not [statement for statement in seen if "FOR UPDATE" in statement]
         assert other.books.balance("ada", "NGN") == (Money(1_000, "NGN"), Money(0, "NGN"))
-
-
-def test_a_rehearsal_of_nothing(till: Till) -> None:
-    assert till.journal.rehearse([]) == []
 
 
 def test_a_rehearsal_with_the_database_away(url: str) -> None:
