@@ -189,8 +189,10 @@ class Billvend:
         that have been dealt with. Who decided, and why, stands in the events for ever. Raises `TransactionNotFound`,
         `NotInReview`, `ValidationFailed`.
         """
-        decided = Verdict(verdict) if verdict else (Verdict.DELIVERED if token else Verdict.REVERSE)
-        return resolve(self._parts, transaction_id, decided, operator=operator, reason=reason, token=token)
+        decided = verdict or (Verdict.DELIVERED if token else Verdict.REVERSE)
+        return resolve(
+            self._parts, transaction_id, str(decided), operator=operator, reason=reason, token=token
+        )
 
     # --- looking up ---------------------------------------------------------------------------------------------------
 

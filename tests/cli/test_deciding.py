@@ -85,7 +85,9 @@ def test_it_was_not_sold_and_then_it_was(funded: Console, waiting: str) -> None:
     assert (resolved["reversal"]["proof"], resolved["reversal"]["reason"]) == ("operator", f"ngozi: {reason}")
     assert funded.json("balance", "ada")["balance"] == "5000.00"
     funded.json("show", waiting, "--refresh")
-    found = funded.json("show", waiting, "--refresh")  # the second time that it is asked, the sandbox sells it
+    found = funded.json(
+        "show", waiting, "--refresh"
+    )  # the second time that it is asked, the sandbox sells it
     assert (found["status"], [i["kind"] for i in found["incidents"]]) == (
         "reversed",
         ["delivered_after_reversal"],

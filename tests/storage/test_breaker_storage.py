@@ -173,7 +173,6 @@ def test_each_account_bears_its_own_risk(url: str) -> None:
         ]
 
 
-@pytest.mark.xfail(strict=True, reason="recalled references, of which nothing was sent, are counted as well")
 def test_a_look_back_that_finds_nothing_is_no_risk(till: Till) -> None:
     till.policy = Policy(routes=(replace(route("sandbox"), reference_lasts_a_day=True),))
     till.funded()

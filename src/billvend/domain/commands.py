@@ -213,7 +213,7 @@ class Work:
     send_before: datetime | None = None
     """The first byte of a send may not leave after this; None for a requery."""
     verify: bool = False
-    """True for a first send to a meter that nobody has asked the provider about yet."""
+    """True for a send to a meter that was accepted without anybody asking the provider about it."""
 
 
 @dataclass(frozen=True, slots=True)

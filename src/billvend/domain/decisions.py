@@ -172,9 +172,14 @@ def nudge(payment: Payment, command: Nudge) -> Decision:
     """The next requery comes forward: at once for an operator, else at most once an interval."""
     file, policy, now = _File(payment, command.at), command.policy, command.at
     sent = [attempt for attempt in payment.attempts if attempt.sends]
-    impatient = command.source == OPERATOR
-    if sent and (payment.nudge is None or (impatient and payment.nudge.ask_at > now)):
-        attempt = next((a for a in sent if a.reference == command.reference), sent[-1])
+    impatient, known = command.source == OPERATOR, payment.nudge
+    attempt = next((a for a in sent if a.reference == command.reference), sent[-1] if sent else None)
+    if attempt is not None and (
+        known is None
+        or known.attempt != attempt.number
+        or policy.route(payment.attempt(known.attempt)) is None
+        or (impatient and known.ask_at > now)
+    ):
         ask_at = now
         if attempt.requeries and not impatient:
             interval = timedelta(seconds=policy.interval_seconds)
@@ -344,8 +349,10 @@ def _start_send(file: _File, attempt: Attempt | None, route: Abilities, policy: 
     file.add(started)
     if started.valid_until is not None:
         send_before = min(send_before, started.valid_until)
-    verify = not payment.verified and attempt is None
-    work = Work(number, started.send, False, reference, route.provider, route.account, send_before, verify)
+    work = Work(
+        number, started.send, False, reference, route.provider, route.account, send_before,
+        verify=not payment.verified,
+    )  # fmt: skip
     return file.decision(started.lease_until, work)
 
 
@@ -365,9 +372,7 @@ def _start_requery(file: _File, attempt: Attempt, policy: Policy, *, nudged: boo
     number = len(attempt.requeries) + 1
     lease_until = file.at + timedelta(seconds=policy.lease_seconds)
     # A requery that nobody scheduled is credited little time, whatever the clock says has passed before it.
-    gap_seconds = (
-        policy.interval_seconds if nudged else scheduled_gap_seconds(file.payment, attempt, policy)
-    )
+    gap_seconds = policy.interval_seconds if nudged else scheduled_gap_seconds(file.payment, attempt, policy)
     file.add(RequeryStarted(attempt.number, number, lease_until, gap_seconds, nudged))
     work = Work(attempt.number, number, True, attempt.reference, attempt.provider, attempt.account)
     return file.decision(lease_until, work)
@@ -429,7 +434,9 @@ def _raise_incident(file: _File, attempt: Attempt, answer: Answer) -> None:
             elif payment.completed and payment.completed.token != token:
                 incident(IncidentKind.ANOTHER_TOKEN, 0, f"another token, {token}, for the same attempt")
         case Declined(reason, about_transaction=True) if (
-            payment.completed and payment.completed.attempt == attempt.number
+            payment.completed
+            and payment.completed.attempt == attempt.number
+            and (IncidentKind.TAKEN_BACK, attempt.number) not in booked
         ):
             cost_minor = payment.completed.cost_minor
             recovered = face if cost_minor is None else cost_minor

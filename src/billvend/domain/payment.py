@@ -259,7 +259,10 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         case ReviewAsked():
             return replace(_moved(payment, Status.IN_REVIEW), review_reason=event.reason, reversal=None)
         case PaymentCompleted():
-            return replace(_moved(payment, Status.COMPLETED), completed=event, reversal=None, ended_at=at)
+            # A customer who looked wanted to know how it ends; anybody else may know that it has ended otherwise.
+            nudge = payment.nudge if payment.nudge and payment.nudge.source != "customer" else None
+            payment = replace(_moved(payment, Status.COMPLETED), completed=event, reversal=None, ended_at=at)
+            return replace(payment, nudge=nudge)
         case ReversalDecided():
             return replace(_moved(payment, Status.REVERSING), reversal=event)
         case PaymentReversed():

@@ -292,9 +292,9 @@ def _recalled(payment: Payment, attempt: Attempt, policy: Policy, now: datetime)
     if not attempt.requeries:
         return AskAgain(attempt, now)
     if isinstance(attempt.requeries[-1].answer, NotFound):
-        return _elsewhere(payment, policy, now, Proof.NOT_SENT)
-    if policy.route(attempt) is None:
-        return _elsewhere(payment, policy, now, Proof.NOT_SENT)
+        return _first_send(payment, policy, now)
+    if policy.route(attempt) is None:  # only that account can tell
+        return Wait(now + timedelta(seconds=DAILY_SECONDS))
     return AskAgain(attempt, _ask_at(payment, attempt, policy, now))
 
 

@@ -70,20 +70,22 @@ def look_after(parts: Parts) -> None:
         before = states.get(key) or AccountState(*key)
         state = _asked(parts, provider, before, now)
         risk = risks.get(key) or Risk(*key, 0, 0, 0)
-        distrusted = _finds_too_little(parts, risk)
-        why = _why_closed(parts, provider.abilities, state, risk, now, distrusted=distrusted)
+        finds_too_little = _finds_too_little(parts, risk)
+        # Proof that something is absent takes longer than ten minutes: the doubt stays while there are payments to doubt.
+        distrusted = finds_too_little or (before.distrusted and risk.in_doubt_minor > 0)
+        why = _why_closed(parts, provider.abilities, state, risk, now, finds_too_little=finds_too_little)
         closed_at = (state.closed_at or now) if why is not None else None
         _write(parts, replace(state, closed_because=why, closed_at=closed_at, distrusted=distrusted), before)
 
 
 def _why_closed(
-    parts: Parts, route: Abilities, state: AccountState, risk: Risk, now: datetime, *, distrusted: bool
+    parts: Parts, route: Abilities, state: AccountState, risk: Risk, now: datetime, *, finds_too_little: bool
 ) -> str | None:
     most, least = parts.limits.most_in_doubt(route.currency), parts.limits.least_float(route.currency)
     if most is not None and risk.in_doubt_minor > most.amount_minor:
         in_doubt = Money(risk.in_doubt_minor, route.currency)
         return f"{in_doubt.display} are in doubt there, more than {most.display}"
-    if distrusted:
+    if finds_too_little:
         return f"{risk.lately_not_found} of its last {risk.lately} orders were not found: is it the right account?"
     if least is not None and state.float_minor is not None and state.float_minor < least.amount_minor:
         return f"our float there is {Money(state.float_minor, route.currency).display}, less than {least.display}"

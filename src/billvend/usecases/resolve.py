@@ -17,7 +17,7 @@ _TOKEN = re.compile("[0-9]{20}")
 
 
 def resolve(
-    parts: Parts, transaction_id: str, verdict: Verdict, *, operator: str, reason: str, token: str | None
+    parts: Parts, transaction_id: str, verdict: str, *, operator: str, reason: str, token: str | None
 ) -> Payment:
     """Complete a payment with a token, reverse it, or note that its incidents were dealt with.
 
@@ -34,13 +34,20 @@ def resolve(
         parts.clock.now(),
         policy_now(parts),
         _text(operator, "operator", "name of whoever decides"),
-        verdict,
+        _verdict(verdict),
         _text(reason, "reason", "reason"),
         _token(token),
     )
     resolved = carry_out(parts, command).payment or found
     note_payment(resolved, command.at)
     return resolved
+
+
+def _verdict(value: str) -> Verdict:
+    if value in list(Verdict):
+        return Verdict(value)
+    reason = f"must be one of {', '.join(Verdict)}"
+    raise ValidationFailed(f"The verdict is not accepted: it {reason}.", fields={"verdict": reason})
 
 
 def _text(value: object, field: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from billvend.domain.errors import (
     BelowMinimum,
     BillvendError,
+    InvalidAmount,
     MeterCannotVend,
     MeterNotFound,
     ProviderUnavailable,
@@ -87,6 +88,12 @@ def require_meter(
         raise BelowMinimum(
             f"The amount {amount.display} is not accepted: this meter takes {least.display} or more. Nothing was held.",
             fields={"amount": f"must be at least {least}"},
+        )
+    if said.maximum_minor is not None and amount.amount_minor > said.maximum_minor:
+        most = Money(said.maximum_minor, amount.currency)
+        raise InvalidAmount(
+            f"The amount {amount.display} is not accepted: this meter takes {most.display} at most. Nothing was held.",
+            fields={"amount": f"must be at most {most}"},
         )
     return said
 

@@ -163,7 +163,7 @@ class SqlBooks:
             attempts.c.account,
             sa.func.count(),
             sa.func.sum(sa.case((attempts.c.said.endswith(f": {NotFound.__name__}"), 1), else_=0)),
-        ).where(attempts.c.started_at >= since)
+        ).where(attempts.c.started_at >= since, attempts.c.sends > 0)
         with self._reading() as connection:
             in_doubt = {(row[0], row[1]): int(row[2]) for row in connection.execute(sums)}
             counts = {

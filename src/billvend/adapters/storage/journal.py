@@ -154,6 +154,8 @@ class SqlJournal:
 
     def rehearse(self, commands: Sequence[Command]) -> list[Result]:
         """Decide on a reading that locks nobody out, and forget it; see the port."""
+        if not commands:
+            return []
         try:
             with self._database.reading() as connection:
                 return decide(self._read(connection, commands, self._looking), commands)[1]

@@ -1,0 +1,256 @@
+"""A shop to play in: a whole billvend on books in memory, with a clock by hand and companies that say what they are told.
+
+A `Company` is a provider: it goes on saying what its fields say, and notes what it was asked. Nothing happens by itself:
+`Shop.work` does what is due, as a worker would, and `Shop.later` lets time pass before that.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+
+from billvend import Bill, Billvend, BillvendError, Money, Payment
+from billvend.adapters.queue.in_memory import memory_queue
+from billvend.adapters.storage.books import SqlBooks
+from billvend.adapters.storage.breaker import SqlBreaker
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.journal import SqlJournal
+from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.tables import transactions
+from billvend.domain.abilities import Abilities, Biller, Mode
+from billvend.domain.events import Event, load
+from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
+from billvend.domain.reversal import Policy
+from billvend.domain.verification import MeterFound, Verification
+from billvend.domain.words import VendType
+from billvend.ports.provider import Order
+from billvend.ports.queue import Hint
+from billvend.usecases.parts import Limits, Parts, Verifying
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+METER = "12345678901"
+TOKEN = "12345678901234567890"
+ANOTHER = "22222222222222222222"
+SILENCE = Unknown("no answer")
+
+
+class Clock:
+    """Moves when somebody pauses, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+        self._serial = count(1)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def elapsed_seconds(self) -> float:
+        return self.at.timestamp()
+
+    def pause(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+    def new_id(self) -> str:
+        return f"id-{next(self._serial):06}"
+
+
+class Company:
+    """A provider that says what the test wrote down, again and again, until the test writes down something else."""
+
+    def __init__(self, name: str = "acme", *, account: str = "key-1", needs_day: bool = False) -> None:
+        def reference(payment_id: str, attempt: int, day: date) -> str:
+            return f"{name}/{payment_id}/{attempt}/{day}"
+
+        self.abilities = Abilities(
+            name, account, Mode.TEST, (Biller("EKEDC", "Eko"),), "NGN", reference,
+            reference_lasts_a_day=needs_day,
+        )  # fmt: skip
+        self.sells: Answer = Delivered(TOKEN)
+        self.tells: Answer = SILENCE
+        self.knows: Verification = MeterFound("Ada Obi")
+        self.float_: Money | Misconfigured | Unknown = Money(100_000_000, "NGN")
+        self.asked: list[str] = []
+        """What it was asked, in order: `vend`, `requery`, `verify`, `float`."""
+        self.references: list[str] = []
+        """What was sent or asked about."""
+        self.while_verifying: Callable[[], object] = lambda: None
+        self.while_requerying: Callable[[], object] = lambda: None
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        if not may_send():
+            return NotSent("too late to send")
+        self.asked.append("vend")
+        self.references.append(order.reference)
+        return self.sells
+
+    def requery(self, order: Order) -> Answer:
+        self.asked.append("requery")
+        self.references.append(order.reference)
+        self.while_requerying()
+        return self.tells
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        self.asked.append("verify")
+        self.while_verifying()
+        return self.knows
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        self.asked.append("float")
+        return self.float_
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        return tuple(hook.decode().split())
+
+    def close(self) -> None: ...
+
+    def times(self, what: str) -> int:
+        """How often it was asked this."""
+        return self.asked.count(what)
+
+
+class Shop:
+    """A billvend of these companies, in order of preference, and ada with 10,000 naira."""
+
+    def __init__(
+        self,
+        *companies: Company,
+        verification: Verifying | None = None,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.database = Database("sqlite://")
+        upgrade(self.database)
+        self.queue = memory_queue()
+        self._verification = verification or Verifying()
+        self._limits = limits or Limits("100", "1000000")
+        self._policy = policy or Policy(())
+        self.reopen(*(companies or (Company(),)))
+        self.bv.fund("ada", 10_000)
+
+    def reopen(self, *companies: Company) -> None:
+        """Lose everything in memory, and start again with these companies on the same books."""
+        providers = {(c.abilities.provider, c.abilities.account): c for c in companies}
+        self.company = companies[0]
+        self.parts = Parts(
+            SqlJournal(self.database), SqlBooks(self.database), self.queue, providers, self.clock,
+            replace(self._policy, routes=tuple(company.abilities for company in companies)), self._limits,
+            "NGN", Mode.TEST, sweep_quiet_seconds=0, breaker=SqlBreaker(self.database),
+            verification=self._verification,
+        )  # fmt: skip
+        self.bv = Billvend(self.parts)
+
+    def close(self) -> None:
+        self.bv.close()
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def pay(self, amount: int = 500, *, meter: str = METER, **more: Any) -> Payment:
+        """Accept a payment of ada's."""
+        return self.bv.pay("ada", amount, meter=meter, biller="EKEDC", allow_duplicate=True, **more)
+
+    def pay_many(self, number: int = 1, amount: int = 500) -> list[Payment]:
+        """Accept as many payments of ada's in bulk."""
+        bills = [Bill("ada", amount, METER, "EKEDC", key=self.clock.new_id()) for _ in range(number)]
+        paid: list[Payment] = []
+        for result in self.bv.pay_many(bills):
+            if isinstance(result, BillvendError):
+                raise result
+            paid.append(result.payment)
+        return paid
+
+    def in_doubt(self, amount: int = 500, **more: Any) -> Payment:
+        """A payment that the company gave no answer about."""
+        self.company.sells = SILENCE
+        return self.settled(self.pay(amount, **more))
+
+    def in_review(self, amount: int = 500, **more: Any) -> Payment:
+        """A payment that waits for a person, the provider silent for more than two hours."""
+        payment = self.in_doubt(amount, **more)
+        for _ in range(12):
+            self.until_due(payment)
+            self.work()
+        return self.now(payment)
+
+    def settled(self, payment: Payment) -> Payment:
+        """Do what is due on it, once."""
+        self.bv.settle(Hint(payment.user_id, payment.transaction_id))
+        return self.now(payment)
+
+    def work(self) -> None:
+        """Do what is due now, until nothing is."""
+        for _ in range(20):
+            due = self.parts.journal.take_due(self.clock.at, 1_000, 0)
+            if not due:
+                return
+            for found in due:
+                self.bv.settle(Hint(found.user_id, found.transaction_id))
+        raise AssertionError("something is due for ever")
+
+    def later(self, seconds: float) -> None:
+        """Let time pass, and do what is due then."""
+        self.clock.pause(seconds)
+        self.work()
+
+    def until_due(self, payment: Payment) -> float:
+        """Let time pass until the payment is due; returns how many seconds that is."""
+        seconds = self.due_in(payment)
+        assert seconds is not None, "it is never due"
+        self.clock.pause(max(0.0, seconds))
+        return seconds
+
+    def hook(self, payment: Payment, attempt: int = -1) -> int:
+        """The company's hook about one of the payment's references comes in."""
+        body = self.now(payment).attempts[attempt].reference.encode()
+        return self.bv.hook(self.company.abilities.provider, body)
+
+    # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def now(self, payment: Payment) -> Payment:
+        """The payment as it stands."""
+        found = self.bv.transaction(payment.transaction_id)
+        assert isinstance(found, Payment)
+        return found
+
+    def due_in(self, payment: Payment) -> float | None:
+        """When its row says that it is due, in seconds from now; None for never."""
+        row = transactions.c
+        with self.database.reading() as connection:
+            due = connection.scalar(
+                sa.select(row.next_at).where(row.transaction_id == payment.transaction_id)
+            )
+        return None if due is None else float((due - self.clock.at).total_seconds())
+
+    def events(self, payment: Payment) -> list[Event]:
+        """What happened to it, in order."""
+        return [load(logged.kind, logged.data) for logged in self.bv.events(payment)]
+
+    def incidents(self, payment: Payment) -> list[tuple[str, int]]:
+        """What turned up after its end: the kind, and the naira that it moves between accounts of ours."""
+        return [(str(found.kind), found.amount_minor // 100) for found in self.now(payment).incidents]
+
+    def account(self, name: str) -> int:
+        """What stands on an account of ours, in naira."""
+        sums = "SELECT COALESCE(SUM(CASE WHEN target = :id THEN amount_minor ELSE -amount_minor END), 0)"
+        with self.database.reading() as connection:
+            minor = connection.scalar(
+                sa.text(f"{sums} FROM transfers WHERE :id IN (source, target)"),
+                {"id": name},
+            )
+        return int(minor) // 100
+
+    @property
+    def balance(self) -> tuple[int, int]:
+        """What ada can spend and what is held, in naira."""
+        found = self.bv.balance("ada")
+        return int(found.balance.major), int(found.held.major)
+
+
+def closing(shop: Shop) -> Iterator[Shop]:
+    """For a fixture: the shop, and an audit of its books when the test is over."""
+    yield shop
+    assert shop.bv.audit().ok
+    shop.close()
