@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SERVER_FIXTURES.intersection(item.fixturenames):
             item.add_marker("integration")
-        if LONG.intersection(item.path.relative_to(HERE).with_suffix("").parts):
+        if HERE in item.path.parents and LONG.intersection(item.path.relative_to(HERE).with_suffix("").parts):
             item.add_marker("long")
 
 

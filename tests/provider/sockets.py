@@ -15,8 +15,9 @@ from billvend.testing.other_side import LOOPBACK, Talk
 def certificate(folder: Path) -> Path:
     """A new certificate for 127.0.0.1 with its key, in one PEM file. Nobody who is trusted has signed it."""
     path = folder / "certificate.pem"
-    made = trustme.CA().issue_cert(LOOPBACK)
-    path.write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    authority = trustme.CA()
+    made = authority.issue_cert(LOOPBACK)
+    path.write_bytes(made.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
     return path
 
 

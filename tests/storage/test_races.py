@@ -108,11 +108,14 @@ def test_a_payment_is_either_cancelled_or_sent(till: Till) -> None:
 def test_a_delivery_and_the_giving_back_at_the_same_time(till: Till) -> None:
     """Whichever is first stands: the money is spent, or it is back and the delivery is our loss. Never both."""
     till.funded(minor=100_000)
-    for _ in range(6):
+    for number in range(6):
         pay = till.paid(minor=1_000)
         work = till.working(pay)
         till.done(till.report(pay, work, NOTHING_DELIVERED))
-        report, claims = till.report(pay, work, delivered()), [till.claim(pay) for _ in range(3)]
+        report, claims = (
+            till.report(pay, work, delivered(f"{number:020}")),
+            [till.claim(pay) for _ in range(3)],
+        )
         at_once(*((lambda command=command: till.done(command)) for command in [report, *claims]))
         payment = till.payment(pay)
         if payment.status is Status.COMPLETED:

@@ -50,7 +50,7 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
             self.filename, timeout=self._timeout, check_same_thread=False, isolation_level=None
         )
         try:
-            connection.execute("pragma journal_mode=wal")
+            self._set_journal_mode(connection)
             # A power cut may take the last hints with it, but no commit waits for the disk.
             connection.execute("pragma synchronous=normal")
             for statement in self.ddl:
