@@ -75,7 +75,7 @@ MOVING: Mapping[Status, PaymentEvent] = {
 TABLE = """
 from \\ to   pending  processing  in_doubt  in_review  completed  reversing  reversed
 pending         .         +          .          .          .          +         .
-processing      .         +          +          .          +          +         .
+processing      .         +          +          +          +          +         .
 in_doubt        .         .          =          +          +          +         .
 in_review       .         .          =          .          +          +         .
 completed       .         .          =          .          .          .         .

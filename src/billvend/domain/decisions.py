@@ -64,6 +64,7 @@ from billvend.domain.reversal import (
     SendAgain,
     SendNew,
     Step,
+    advice_seconds,
     due_at,
     next_step,
     scheduled_gap_seconds,
@@ -174,16 +175,22 @@ def nudge(payment: Payment, command: Nudge) -> Decision:
     sent = [attempt for attempt in payment.attempts if attempt.sends]
     impatient, known = command.source == OPERATOR, payment.nudge
     attempt = next((a for a in sent if a.reference == command.reference), sent[-1] if sent else None)
-    if attempt is not None and (
-        known is None
-        or known.attempt != attempt.number
-        or policy.route(payment.attempt(known.attempt)) is None
-        or (impatient and known.ask_at > now)
+    if (
+        attempt is not None
+        and policy.route(attempt) is not None
+        and (
+            known is None
+            or known.attempt != attempt.number
+            or policy.route(payment.attempt(known.attempt)) is None
+            or (impatient and known.ask_at > now)
+        )
     ):
         ask_at = now
         if attempt.requeries and not impatient:
+            last = attempt.requeries[-1]
+            advised = timedelta(seconds=advice_seconds(last.answer))
             interval = timedelta(seconds=policy.interval_seconds)
-            ask_at = max(now, attempt.requeries[-1].started_at + interval)
+            ask_at = max(now, last.started_at + interval, (last.answered_at or last.started_at) + advised)
         file.add(Nudged(command.source, ask_at, attempt.number, len(attempt.requeries)))
     return file.decision(due_at(next_step(file.payment, policy, now), now))
 

@@ -39,7 +39,9 @@ from billvend.domain.words import Proof, Status, VendType, Verdict
 
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSING}),
-    Status.PROCESSING: frozenset({Status.PROCESSING, Status.IN_DOUBT, Status.COMPLETED, Status.REVERSING}),
+    Status.PROCESSING: frozenset(
+        {Status.PROCESSING, Status.IN_DOUBT, Status.IN_REVIEW, Status.COMPLETED, Status.REVERSING}
+    ),
     Status.IN_DOUBT: frozenset({Status.IN_REVIEW, Status.COMPLETED, Status.REVERSING}),
     Status.IN_REVIEW: frozenset({Status.COMPLETED, Status.REVERSING}),
     Status.REVERSING: frozenset({Status.REVERSED, Status.COMPLETED, Status.IN_REVIEW}),

@@ -199,7 +199,7 @@ def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
     if not payment.attempts:
         return _first_send(payment, policy, now)
     attempt = payment.attempts[-1]
-    if not attempt.sends and payment.status is Status.PROCESSING:
+    if not attempt.sends and not was_acknowledged(attempt):
         return _recalled(payment, attempt, policy, now)
     match standing(attempt, now):
         case Standing.UNDER_WAY if (call := attempt.open_call) is not None:
@@ -291,11 +291,21 @@ def _recalled(payment: Payment, attempt: Attempt, policy: Policy, now: datetime)
             return _elsewhere(payment, policy, now, Proof.DECLINED)
     if not attempt.requeries:
         return AskAgain(attempt, now)
+    in_review, is_gone = payment.status is Status.IN_REVIEW, policy.route(attempt) is None
     if isinstance(attempt.requeries[-1].answer, NotFound):
+        if in_review:
+            return Reverse(Proof.NOT_SENT, "it was never sent to a provider", attempt)
         return _first_send(payment, policy, now)
-    if policy.route(attempt) is None:  # only that account can tell
+    if is_gone and in_review:
         return Wait(now + timedelta(seconds=DAILY_SECONDS))
-    return AskAgain(attempt, _ask_at(payment, attempt, policy, now))
+    if is_gone:  # only that account can tell
+        account = f"{attempt.provider} account {attempt.account}"
+        return Review(f"the {account} that may know of it is no longer configured", now)
+    ask_at = _ask_at(payment, attempt, policy, now)
+    review_at = attempt.started_at + timedelta(seconds=policy.review_after_seconds)
+    if not in_review and review_at <= ask_at:
+        return Review("the provider does not say whether it was sold before", review_at)
+    return AskAgain(attempt, ask_at)
 
 
 def _elsewhere(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
@@ -316,7 +326,9 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
     retryable = isinstance(last.answer, (NotSent, Deferred)) and tries < len(RESEND_AFTER_SECONDS)
     sells = route is not None and policy.may_send(route)
     if payment.status is Status.PROCESSING and retryable and sells and last.answered_at:
-        at = last.answered_at + timedelta(seconds=max(_advice(last.answer), RESEND_AFTER_SECONDS[tries]))
+        at = last.answered_at + timedelta(
+            seconds=max(advice_seconds(last.answer), RESEND_AFTER_SECONDS[tries])
+        )
         if is_far_ahead(last.answered_at, now):
             at = now
         if attempt.valid_until is None or max(at, now) < attempt.valid_until:
@@ -370,9 +382,9 @@ def _nudged(payment: Payment, policy: Policy, now: datetime) -> Step | None:
 
 def _ask_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
     last = attempt.requeries[-1] if attempt.requeries else None
-    advice_seconds = _advice(last.answer) if last else 0.0
+    advised = advice_seconds(last.answer) if last else 0.0
     # The provider's advice counts from its last word; the schedule goes its way, whoever asked in between.
-    mark = _mark(attempt, now, of_schedule=not advice_seconds)
+    mark = _mark(attempt, now, of_schedule=not advised)
     if mark is None:
         return now
     if payment.status is Status.IN_REVIEW and _scheduled(attempt):
@@ -392,7 +404,7 @@ def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) ->
     """
     asked = _scheduled(attempt)
     last = attempt.requeries[-1].answer if attempt.requeries else None
-    advice = _advice(last)
+    advice = advice_seconds(last)
     place = asked - ADVISED_TIMES if advice else asked
     if place <= 0 and advice:
         return advice
@@ -402,7 +414,7 @@ def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) ->
     return max(advice, gap * (1 + JITTER * dice))
 
 
-def _advice(answer: Answer | None) -> float:
+def advice_seconds(answer: Answer | None) -> float:
     """How long the provider asks us to wait, in seconds: at most a day, whatever it says; 0 where it does not."""
     wanted = answer.retry_after_seconds if isinstance(answer, (Pending, Deferred)) else None
     return float(max(0, min(wanted or 0, DAILY_SECONDS)))

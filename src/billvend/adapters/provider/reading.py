@@ -15,6 +15,8 @@ NOTHING: Final = frozenset({"", "n/a", "null", "none", "nil"})
 """What providers write for a missing value, in small letters."""
 LONGEST_TEXT: Final = 500
 """Characters that are kept of one value."""
+LEAST_TOKEN_DIGITS: Final = 10
+"""Of a token, however malformed. Every real one has 20."""
 STS_TOKENS: Final = 2**66
 """A token is 20 decimal digits that encode 66 bits (STS, IEC 62055-41)."""
 _WORDS_BEFORE = re.compile(r"^\s*tokens?\s*:\s*", re.IGNORECASE)
@@ -77,6 +79,12 @@ def token(value: object) -> str | None:
     said = _WORDS_BEFORE.sub("", said).strip()
     digits = said.replace(" ", "").replace("-", "")
     return (digits if digits.isascii() and digits.isdigit() else said) or None
+
+
+def issued_token(value: object) -> str | None:
+    """A token that somebody can have been given: a word like "pending", or a 0, in its place is none."""
+    found = token(value)
+    return found if len(re.findall("[0-9]", found or "")) >= LEAST_TOKEN_DIGITS else None
 
 
 def is_sts_token(digits: str) -> bool:

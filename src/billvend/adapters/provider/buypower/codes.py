@@ -88,7 +88,9 @@ def _says(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-UNDER_WAY: Final = _says("in progress|processing|pending|requery|already|duplicate")
+UNDER_WAY: Final = _says(
+    "in progress|processing|pending|requery|already|duplicate|exists|been used|successful|being handled"
+)
 """Words of a sale that exists. An answer that has them refuses nothing, whatever its numbers say."""
 
 OF_OTHERS: Final = frozenset({"200", "409", "429", "500", "501", "502", "503"})

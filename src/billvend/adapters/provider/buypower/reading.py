@@ -6,7 +6,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 
 from billvend.adapters.provider.buypower.codes import VEND_TYPES, Endpoint, Verdict, classify, fault_of
-from billvend.adapters.provider.reading import first_text, mapping, minor, number, text, token
+from billvend.adapters.provider.reading import first_text, issued_token, mapping, minor, number, text
 from billvend.adapters.provider.wire import Response
 from billvend.domain.money import LARGEST_MINOR, Money
 from billvend.domain.outcome import (
@@ -141,7 +141,7 @@ def _delivered(said: Said, order: Order) -> Delivered | Unknown:
     if contradicts or within not in (None, "100"):
         return Unknown(f"a success that contradicts itself: {said.told}", acknowledged=True)
     parcels = dict(_parcels(said.data))
-    bought = token(said.data.get("token")) or parcels.get("TOKEN")
+    bought = issued_token(said.data.get("token")) or parcels.get("TOKEN")
     if bought is None and order.vend_type is VendType.PREPAID:
         return Unknown("delivered, but without a token", acknowledged=True)
     if bought is None and within is None:  # postpaid: there has to be a sale in it all the same
@@ -166,7 +166,7 @@ def _parcels(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The tokens of a sale by their kind; of two of a kind, the last one."""
     listed = data.get("parcels")
     for parcel in map(mapping, listed if isinstance(listed, list) else []):
-        kind, content = text(parcel.get("type")), token(parcel.get("content"))
+        kind, content = text(parcel.get("type")), issued_token(parcel.get("content"))
         if kind and content:
             yield kind.upper(), content
 
