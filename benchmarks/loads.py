@@ -18,7 +18,7 @@ from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.commands import Claim, Command, Done, Fund, Pay, Report
 from billvend.domain.money import Money
 from billvend.domain.outcome import Delivered
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import VendType
 
 POLICY = Policy(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from billvend.domain.abilities import Abilities, Mode
 from billvend.domain.errors import BadSetting
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.library import Billvend
 from billvend.ports.clock import Clock
 from billvend.ports.plug_in import ProviderSetup

@@ -32,11 +32,6 @@ from billvend.usecases.verify import verify
 from billvend.usecases.wait import wait
 
 
-def _may_have_news(payment: Payment) -> bool:
-    """Whether asking the provider may tell anything: something was sent. A sale may be taken back after its end, too."""
-    return any(attempt.sends for attempt in payment.attempts)
-
-
 class Billvend:
     """One billvend, wired to its database, queue and providers. Get one from `open_billvend`.
 
@@ -123,7 +118,7 @@ class Billvend:
         an incident. Raises `TransactionNotFound`.
         """
         found = self.transaction(transaction_id)
-        if not isinstance(found, Payment) or not _may_have_news(found):
+        if not isinstance(found, Payment) or not found.attempts:
             return found
         hint = nudge(self._parts, found, OPERATOR)
         if settle(self._parts, hint).status is Status.REVERSING:

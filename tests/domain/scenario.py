@@ -58,7 +58,8 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.domain.payment import Payment
-from billvend.domain.reversal import JITTER, Policy
+from billvend.domain.policy import Policy
+from billvend.domain.schedule import JITTER
 from billvend.domain.words import Status, VendType, Verdict
 from tests.domain.books import NOON, Books, provider, seconds
 

@@ -34,7 +34,7 @@ from billvend.domain.errors import (
 from billvend.domain.events import PaymentAccepted, StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, NotSent, Unknown
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import Proof, Status, VendType
 from tests.domain.books import NOON, Books, provider, seconds
 

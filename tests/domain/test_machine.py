@@ -44,7 +44,7 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.domain.payment import Payment
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import Proof, Status, VendType
 from tests.domain.books import NOON, Books, provider, seconds
 

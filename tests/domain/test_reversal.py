@@ -24,10 +24,10 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.domain.payment import Attempt, Payment, Requery, Send
+from billvend.domain.policy import Policy
 from billvend.domain.reversal import (
     AskAgain,
     Complete,
-    Policy,
     Recall,
     Rest,
     Reverse,
@@ -38,8 +38,8 @@ from billvend.domain.reversal import (
     Wait,
     due_at,
     next_step,
-    scheduled_gap_seconds,
 )
+from billvend.domain.schedule import scheduled_gap_seconds
 from billvend.domain.words import Proof, Status, VendType
 from tests.domain.books import NOON, provider, seconds
 

@@ -12,7 +12,7 @@ from billvend.domain.commands import Pay, Resolve
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, NotFound, Unknown
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import Status, Verdict
 from billvend.ports.breaker import AccountState, Risk, by_account
 from tests.storage.till import ANSWERS, NOW, TOKEN, Till, delivered, named, open_till, route, statements

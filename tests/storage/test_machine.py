@@ -27,7 +27,7 @@ from billvend.adapters.storage.tables import transactions
 from billvend.domain.commands import Command, Done, Pay, Reply, Work
 from billvend.domain.outcome import Answer
 from billvend.domain.payment import ENDED, Payment
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import Status, VendType
 from billvend.ports.books import Search
 from tests.storage.till import ANSWERS, NOTHING_DELIVERED, Till, delivered, empty, route

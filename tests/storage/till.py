@@ -35,7 +35,7 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.domain.payment import Payment
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import Status, VendType
 from billvend.ports.journal import Due
 from billvend.usecases.audit import Audit, audit

@@ -23,7 +23,7 @@ from billvend.adapters.storage.tables import transactions
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.events import Event, load
 from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.verification import MeterFound, Verification
 from billvend.domain.words import VendType
 from billvend.ports.provider import Order

@@ -7,7 +7,7 @@ import pytest
 from billvend import Status
 from billvend.domain.events import CostLearnt, RequeryStarted, load
 from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Pending
-from billvend.domain.reversal import JITTER
+from billvend.domain.schedule import JITTER
 from billvend.domain.words import Proof
 from billvend.ports.provider import Order
 from tests.usecases.shop import TOKEN, Company, Shop, closing

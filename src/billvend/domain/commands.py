@@ -13,7 +13,7 @@ from billvend.domain import codec
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
 from billvend.domain.payment import Payment
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.domain.words import Proof, Status, VendType, Verdict
 
 

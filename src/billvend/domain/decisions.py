@@ -3,7 +3,7 @@
 Each takes the state that it concerns and the command, and returns the events, the state after them and the reply.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -31,8 +31,6 @@ from billvend.domain.errors import (
 )
 from billvend.domain.events import (
     AttemptRecalled,
-    CostLearnt,
-    IncidentRaised,
     Nudged,
     OperatorDecided,
     PaymentAccepted,
@@ -52,25 +50,25 @@ from billvend.domain.events import (
     WalletReleased,
 )
 from billvend.domain.evidence import credit_seconds
+from billvend.domain.incidents import after_the_end, another_s_token
 from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Pending, Unknown, checked
 from billvend.domain.payment import ENDED, Attempt, Payment, Send, holds_lease
+from billvend.domain.policy import Policy
 from billvend.domain.reversal import (
     AskAgain,
     Complete,
-    Policy,
     Recall,
     Reverse,
     Review,
     SendAgain,
     SendNew,
     Step,
-    advice_seconds,
     due_at,
     next_step,
-    scheduled_gap_seconds,
 )
+from billvend.domain.schedule import advice_seconds, scheduled_gap_seconds
 from billvend.domain.wallet import Wallet
-from billvend.domain.words import IncidentKind, Proof, Status, Verdict
+from billvend.domain.words import Proof, Status, Verdict
 
 OPERATOR = "operator"
 """The source of a nudge that need not wait."""
@@ -162,7 +160,7 @@ def resolve(wallet: Wallet | None, payment: Payment, command: Resolve, owner: St
             raise ValidationFailed(f"The token {reason}. Nothing was changed.", fields={"token": reason})
         amount_minor = payment.amount.amount_minor
         file.add(PaymentCompleted(attempt.number, attempt.provider, amount_minor, None, command.token, None))
-        _compare_tokens(file, attempt, owner)
+        file.add_all(another_s_token(file.payment, owner, command.at))
         return file.decision(None)
     reason = f"{command.operator}: {command.reason}"
     file.add(ReversalDecided(Proof.OPERATOR, reason, attempt.number))
@@ -172,9 +170,9 @@ def resolve(wallet: Wallet | None, payment: Payment, command: Resolve, owner: St
 def nudge(payment: Payment, command: Nudge) -> Decision:
     """The next requery comes forward: at once for an operator, else at most once an interval."""
     file, policy, now = _File(payment, command.at), command.policy, command.at
-    sent = [attempt for attempt in payment.attempts if attempt.sends]
     impatient, known = command.source == OPERATOR, payment.nudge
-    attempt = next((a for a in sent if a.reference == command.reference), sent[-1] if sent else None)
+    latest = payment.attempts[-1] if payment.attempts else None
+    attempt = next((a for a in payment.attempts if a.reference == command.reference), latest)
     if (
         attempt is not None
         and policy.route(attempt) is not None
@@ -209,6 +207,10 @@ class _File:
     def add(self, event: PaymentEvent) -> None:
         self.payment = payments.evolve(self.payment, self.payment.stream, event, self.at)
         self.events.append(event)
+
+    def add_all(self, events: Iterable[PaymentEvent]) -> None:
+        for event in events:
+            self.add(event)
 
     def decision(self, next_at: datetime | None, work: Work | None = None) -> Decision:
         payment = self.payment
@@ -264,9 +266,9 @@ def report(payment: Payment, command: Report, owner: StreamKey | None) -> Decisi
         if send.answer is None or _is_news(send.answer, answer):
             file.add(SendAnswered(attempt.number, command.call, answer))
     if file.events and payment.status in ENDED:
-        _raise_incident(file, attempt, answer)
+        file.add_all(after_the_end(payment, attempt, answer))
     step = _follow(file, policy, now)
-    _compare_tokens(file, attempt, owner)
+    file.add_all(another_s_token(file.payment, owner, now))
     return _concluded(file, step, now)
 
 
@@ -315,10 +317,8 @@ def _follow(file: _File, policy: Policy, now: datetime) -> Step:
                 )
             )
             for said in attempt.answers:
-                if (
-                    isinstance(said, Declined) and said.taken_back
-                ):  # the two contradict each other: a person must see it
-                    _raise_incident(file, attempt, said)
+                if isinstance(said, Declined) and said.taken_back:  # the two contradict each other
+                    file.add_all(after_the_end(file.payment, attempt, said))
             return next_step(file.payment, policy, now)
         case Review(reason, at) if at <= now:
             file.add(ReviewAsked(reason))
@@ -400,51 +400,3 @@ def _released(
     decision.reply = replace(decision.reply, balance_minor=after.balance.amount_minor)
     decision.wallet, decision.wallet_events = after, [released]
     return decision
-
-
-def _compare_tokens(file: _File, attempt: Attempt, owner: StreamKey | None) -> None:
-    """A token is made for one meter and one sale: one that comes a second time is for a person to see."""
-    payment = file.payment
-    just_completed = payment.completed is not None and payment.ended_at == file.at
-    if owner is None or owner == payment.stream or not just_completed or not payment.token:
-        return
-    detail = f"its token was given to payment {owner.stream} before"
-    file.add(IncidentRaised(IncidentKind.TOKEN_OF_ANOTHER, attempt.number, attempt.provider, 0, detail))
-
-
-def _raise_incident(file: _File, attempt: Attempt, answer: Answer) -> None:
-    """What turns up after the end moves nothing of the customer's: it is booked between our accounts, and shown."""
-    payment = file.payment
-    face = payment.amount.amount_minor
-    booked = {(incident.kind, incident.attempt) for incident in payment.incidents}
-    known_tokens = {known.token for known in attempt.answers if isinstance(known, Delivered)}
-
-    def incident(kind: IncidentKind, amount_minor: int, detail: str) -> None:
-        first = (kind, attempt.number) not in booked
-        file.add(IncidentRaised(kind, attempt.number, attempt.provider, amount_minor if first else 0, detail))
-
-    match answer:
-        case Delivered(token, cost_minor=int(cost)) if (known := payment.completed) and (
-            known.attempt,
-            known.token,
-            known.cost_minor,
-        ) == (attempt.number, token, None):
-            file.add(CostLearnt(attempt.number, attempt.provider, known.amount_minor, cost))
-        case Delivered(token, cost_minor=cost) if token not in known_tokens:
-            loss = face if cost is None else cost
-            if payment.status is Status.REVERSED:
-                incident(
-                    IncidentKind.DELIVERED_AFTER_REVERSAL, loss, f"token {token} arrived after the reversal"
-                )
-            elif payment.completed and payment.completed.attempt != attempt.number:
-                incident(IncidentKind.DELIVERED_TWICE, loss, f"a second attempt delivered token {token}")
-            elif payment.completed and payment.completed.token != token:
-                incident(IncidentKind.ANOTHER_TOKEN, 0, f"another token, {token}, for the same attempt")
-        case Declined(reason, about_transaction=True) if (
-            payment.completed
-            and payment.completed.attempt == attempt.number
-            and (IncidentKind.TAKEN_BACK, attempt.number) not in booked
-        ):
-            cost_minor = payment.completed.cost_minor
-            recovered = face if cost_minor is None else cost_minor
-            incident(IncidentKind.TAKEN_BACK, recovered, f"the provider says now: {reason}")

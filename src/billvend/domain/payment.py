@@ -3,7 +3,10 @@
     pending ──> processing ──> completed
        │            │  └─────> in_doubt ──> in_review        in doubt or in review, a clear answer leads to
        └────────────┴────────────> reversing ──> reversed    completed or reversing; until the money is back, new
-                                                                evidence may still complete it or call for a review
+                                                             evidence may still complete it or call for a review
+
+A payment that is asked about before it is sent, because lost books may have sent it, goes from processing to in_review
+when the provider doesn't say.
 
 A payment is nothing but the fold of its events: `evolve` is the only way to change one, and it refuses, by name, every
 change of status that the picture does not show.
@@ -34,7 +37,7 @@ from billvend.domain.events import (
     StreamKey,
 )
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Delivered, Pending, Unknown
+from billvend.domain.outcome import Answer, Declined, Delivered, Pending, Unknown
 from billvend.domain.words import Proof, Status, VendType, Verdict
 
 MOVES: Mapping[Status, frozenset[Status]] = {
@@ -127,6 +130,16 @@ class Attempt:
         return tuple(call.answer for call in asked if call.answer is not None)
 
     @property
+    def was_made(self) -> bool:
+        """Whether it was sent, by these books or, as the provider shows, by others that were lost since."""
+        return bool(self.sends) or any(
+            acknowledges(answer)
+            or isinstance(answer, Delivered)
+            or (isinstance(answer, Declined) and answer.about_transaction)
+            for answer in self.answers
+        )
+
+    @property
     def open_call(self) -> Send | Requery | None:
         """The send or requery that a worker may still be at."""
         last_requery = self.requeries[-1] if self.requeries else None
@@ -201,8 +214,8 @@ class Payment:
 
     @property
     def reference_number(self) -> int:
-        """Which of this payment's references the next new one is: those that were only recalled don't count."""
-        return 1 + sum(1 for attempt in self.attempts if attempt.sends)
+        """Which of this payment's references the next new one is: those that were recalled in vain don't count."""
+        return 1 + sum(1 for attempt in self.attempts if attempt.was_made)
 
     def attempt(self, number: int) -> Attempt:
         """The attempt of that number; raises IllegalMove where there is none."""

@@ -21,92 +21,37 @@ been carried out. Whatever lies between is asked about, at growing intervals, an
 | reversed on `not_found` or by an operator                       | watch: requery after 1 h, 6 h, 1 d, 3 d          |
 """
 
-import zlib
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from billvend.domain.abilities import Abilities
 from billvend.domain.evidence import PROVES, Standing, is_proven_absent, standing, was_acknowledged
 from billvend.domain.outcome import (
-    Answer,
     Declined,
     Deferred,
     Delivered,
     Misconfigured,
     NotFound,
     NotSent,
-    Pending,
 )
 from billvend.domain.payment import (
     Attempt,
     Payment,
-    Requery,
-    Send,
     delivered_by,
     holds_lease,
     is_far_ahead,
 )
+from billvend.domain.policy import Policy
+from billvend.domain.schedule import DAILY_SECONDS, advice_seconds, ask_at
 from billvend.domain.words import Proof, Status
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
 """Gaps before a request that provably was not executed is sent again; after the last, the money goes back."""
 WATCH_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
 """When a reference reversed on `not_found` or by an operator is asked about once more, counted from the reversal."""
+NEVER_SENT = "it was never sent to a provider"
 CLOSED_SECONDS = 30
 """How soon a payment that nobody sells for at present is looked at again."""
-ADVISED_TIMES = 6
-"""How often the provider's advice may shorten the interval; from then on it can only lengthen it."""
-DAILY_SECONDS = 86400
-"""The requery interval while a person is asked to look."""
-JITTER = 0.1
-"""Intervals are lengthened by up to this share, so that payments that failed together are not all requeried together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the policy reasons with besides the payment: the configured accounts and intervals, all in seconds."""
-
-    routes: tuple[Abilities, ...]
-    """The configured provider accounts, in order of preference."""
-    requery_schedule_seconds: tuple[float, ...] = (20, 60, 120, 300, 600, 1200, 2400, 3600)
-    not_found_spacing_seconds: float = 60
-    review_after_seconds: float = 7200
-    pending_limit_seconds: float = 86400
-    lease_seconds: float = 60
-    timeout_seconds: float = 30
-    closed: frozenset[tuple[str, str]] = frozenset()
-    """The (provider, account)s at which nothing is sold at present."""
-    distrusted: frozenset[tuple[str, str]] = frozenset()
-    """Those of them whose "not found" is not believed at present, because it is said of too many."""
-
-    @property
-    def interval_seconds(self) -> float:
-        """The shortest time between two requeries of one payment, unless an operator asks."""
-        return self.requery_schedule_seconds[0]
-
-    def may_send(self, route: Abilities) -> bool:
-        """Whether anything is sold there at present."""
-        return (route.provider, route.account) not in self.closed
-
-    def route(self, attempt: Attempt) -> Abilities | None:
-        """The account an attempt was sent to, if it is still configured."""
-        wanted = (attempt.provider, attempt.account)
-        return next((route for route in self.routes if (route.provider, route.account) == wanted), None)
-
-    def untried(self, payment: Payment) -> Abilities | None:
-        """The first configured provider that sells this now, takes the amount and has not been tried."""
-        tried = {attempt.provider for attempt in payment.attempts if attempt.sends}
-        return next(
-            (
-                route
-                for route in self.routes
-                if route.provider not in tried
-                and self.may_send(route)
-                and route.sells(payment.biller, payment.vend_type)
-                and route.takes(payment.amount)
-            ),
-            None,
-        )
 
 
 # --- what can be done next --------------------------------------------------------------------------------------------
@@ -199,8 +144,6 @@ def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
     if not payment.attempts:
         return _first_send(payment, policy, now)
     attempt = payment.attempts[-1]
-    if not attempt.sends and not was_acknowledged(attempt):
-        return _recalled(payment, attempt, policy, now)
     match standing(attempt, now):
         case Standing.UNDER_WAY if (call := attempt.open_call) is not None:
             return Wait(call.lease_until)
@@ -208,6 +151,8 @@ def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
             return Reverse(Proof.PROVIDER_REVERSED, _last_reason(attempt), attempt)
         case Standing.DECLINED:
             return _elsewhere(payment, policy, now, Proof.DECLINED)
+        case Standing.NOT_SENT if not attempt.sends:
+            return _recalled(payment, attempt, policy, now)
         case Standing.NOT_SENT:
             return _again(payment, policy, now, Proof.NOT_SENT)
         case Standing.NOT_EXECUTED:
@@ -254,7 +199,7 @@ def _reversal_stands(payment: Payment, policy: Policy, now: datetime) -> Step:
 def _first_send(payment: Payment, policy: Policy, now: datetime) -> Step:
     limit = payment.accepted_at + timedelta(seconds=policy.pending_limit_seconds)
     if now >= limit:
-        return Reverse(Proof.NOT_SENT, "it was never sent to a provider", None)
+        return Reverse(Proof.NOT_SENT, NEVER_SENT, None)
     if route := policy.untried(payment):
         return _send_new(payment, route, policy, now)
     return Wait(min(limit, now + timedelta(seconds=CLOSED_SECONDS)) if policy.closed else limit)
@@ -265,7 +210,7 @@ def _send_new(payment: Payment, route: Abilities, policy: Policy, now: datetime)
     made and sent on an earlier day, under that day's reference. That one is asked about first."""
     if not route.reference_lasts_a_day:
         return SendNew(route, now)
-    sent = [attempt.started_at for attempt in payment.attempts if attempt.sends]
+    sent = [attempt.started_at for attempt in payment.attempts if attempt.was_made]
     day, today = route.day(sent[-1] if sent else payment.accepted_at), route.day(now)
     asked_about = {attempt.reference for attempt in payment.attempts}
     while day < today:
@@ -282,30 +227,11 @@ def _send_new(payment: Payment, route: Abilities, policy: Policy, now: datetime)
 
 def _recalled(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
     """Nothing was sent under this reference as far as these books know; the provider may know better."""
-    match standing(attempt, now):
-        case Standing.UNDER_WAY if (call := attempt.open_call) is not None:
-            return Wait(call.lease_until)
-        case Standing.TAKEN_BACK:
-            return Reverse(Proof.PROVIDER_REVERSED, _last_reason(attempt), attempt)
-        case Standing.DECLINED:
-            return _elsewhere(payment, policy, now, Proof.DECLINED)
-    if not attempt.requeries:
-        return AskAgain(attempt, now)
-    in_review, is_gone = payment.status is Status.IN_REVIEW, policy.route(attempt) is None
-    if isinstance(attempt.requeries[-1].answer, NotFound):
-        if in_review:
-            return Reverse(Proof.NOT_SENT, "it was never sent to a provider", attempt)
-        return _first_send(payment, policy, now)
-    if is_gone and in_review:
-        return Wait(now + timedelta(seconds=DAILY_SECONDS))
-    if is_gone:  # only that account can tell
-        account = f"{attempt.provider} account {attempt.account}"
-        return Review(f"the {account} that may know of it is no longer configured", now)
-    ask_at = _ask_at(payment, attempt, policy, now)
-    review_at = attempt.started_at + timedelta(seconds=policy.review_after_seconds)
-    if not in_review and review_at <= ask_at:
-        return Review("the provider does not say whether it was sold before", review_at)
-    return AskAgain(attempt, ask_at)
+    if not attempt.requeries or not isinstance(attempt.requeries[-1].answer, NotFound):
+        return _ask_on(payment, attempt, policy, now, since=attempt.started_at)
+    if payment.status is Status.IN_REVIEW:
+        return Reverse(Proof.NOT_SENT, NEVER_SENT, attempt)
+    return _first_send(payment, policy, now)
 
 
 def _elsewhere(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
@@ -337,28 +263,32 @@ def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Ste
 
 
 def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
-    """In doubt or in review: prove it, ask on, or call a person."""
-    route = policy.route(attempt)
-    if _is_absent(attempt, route, policy):
+    """In doubt or in review: prove it, or ask on."""
+    if _is_absent(attempt, policy.route(attempt), policy):
         return Reverse(Proof.NOT_FOUND, "the provider does not know our reference", attempt)
-    since = payment.in_doubt_since or attempt.started_at
+    return _ask_on(payment, attempt, policy, now, since=payment.in_doubt_since or attempt.started_at)
+
+
+def _ask_on(payment: Payment, attempt: Attempt, policy: Policy, now: datetime, *, since: datetime) -> Step:
+    """Ask the account that it was sent to, at growing intervals; in the end a person is called as well."""
     in_review = payment.status is Status.IN_REVIEW
-    if route is None:
-        account = f"{attempt.provider} account {attempt.account}"
+    if policy.route(attempt) is None:
         if in_review:
             return Wait(now + timedelta(seconds=DAILY_SECONDS))
+        account = f"{attempt.provider} account {attempt.account}"
         return Review(f"the {account} that it was sent to is no longer configured", now)
-    ask_at = _ask_at(payment, attempt, policy, now)
+    at = ask_at(payment, attempt, policy, now)
     nudged = _nudged(payment, policy, now)
-    if nudged is not None and not (isinstance(nudged, AskAgain) and nudged.at > ask_at):
+    if nudged is not None and not (isinstance(nudged, AskAgain) and nudged.at > at):
         return nudged
-    last = attempt.requeries[-1].answer if attempt.requeries else None
-    if not in_review and isinstance(last, NotFound) and was_acknowledged(attempt):
-        return Review("the provider knew our reference, and now does not find it", now)
-    review_at = since + timedelta(seconds=policy.review_after_seconds)
-    if not in_review and review_at <= ask_at:
-        return Review("it has been in doubt for too long", review_at)
-    return AskAgain(attempt, ask_at)
+    if not in_review:
+        last = attempt.requeries[-1].answer if attempt.requeries else None
+        if isinstance(last, NotFound) and was_acknowledged(attempt):
+            return Review("the provider knew our reference, and now does not find it", now)
+        review_at = since + timedelta(seconds=policy.review_after_seconds)
+        if review_at <= at:
+            return Review("it has been in doubt for too long", review_at)
+    return AskAgain(attempt, at)
 
 
 def _is_absent(attempt: Attempt, route: Abilities | None, policy: Policy) -> bool:
@@ -378,58 +308,6 @@ def _nudged(payment: Payment, policy: Policy, now: datetime) -> Step | None:
         return Wait(call.lease_until)
     at = now if is_far_ahead(payment.nudge.ask_at, now) else payment.nudge.ask_at
     return AskAgain(attempt, at, nudged=True)
-
-
-def _ask_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
-    last = attempt.requeries[-1] if attempt.requeries else None
-    advised = advice_seconds(last.answer) if last else 0.0
-    # The provider's advice counts from its last word; the schedule goes its way, whoever asked in between.
-    mark = _mark(attempt, now, of_schedule=not advised)
-    if mark is None:
-        return now
-    if payment.status is Status.IN_REVIEW and _scheduled(attempt):
-        return mark + timedelta(seconds=DAILY_SECONDS)
-    return mark + timedelta(seconds=scheduled_gap_seconds(payment, attempt, policy))
-
-
-def _scheduled(attempt: Attempt) -> int:
-    """How many of its requeries the schedule made."""
-    return sum(not requery.nudged for requery in attempt.requeries)
-
-
-def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) -> float:
-    """How long to wait before the next requery: the provider's advice if it gave one, else the schedule.
-
-    Advice that never ends becomes a schedule of its own: intervals grow from its seventh word on.
-    """
-    asked = _scheduled(attempt)
-    last = attempt.requeries[-1].answer if attempt.requeries else None
-    advice = advice_seconds(last)
-    place = asked - ADVISED_TIMES if advice else asked
-    if place <= 0 and advice:
-        return advice
-    schedule = policy.requery_schedule_seconds
-    gap = schedule[min(place, len(schedule) - 1)]
-    dice = zlib.crc32(f"{payment.transaction_id}:{attempt.number}:{asked}".encode()) / 2**32
-    return max(advice, gap * (1 + JITTER * dice))
-
-
-def advice_seconds(answer: Answer | None) -> float:
-    """How long the provider asks us to wait, in seconds: at most a day, whatever it says; 0 where it does not."""
-    wanted = answer.retry_after_seconds if isinstance(answer, (Pending, Deferred)) else None
-    return float(max(0, min(wanted or 0, DAILY_SECONDS)))
-
-
-def _mark(attempt: Attempt, now: datetime, *, of_schedule: bool) -> datetime | None:
-    """When the last call about an attempt ended, or began where it never ended; calls of a clock that was far ahead of
-    ours don't count, and where there is no other, nobody knows."""
-    asked = [requery for requery in attempt.requeries if not (of_schedule and requery.nudged)]
-    calls: tuple[Send | Requery, ...] = (*attempt.sends, *asked)
-    for call in reversed(calls):
-        mark = call.answered_at or call.started_at
-        if not is_far_ahead(mark, now):
-            return mark
-    return None
 
 
 def _watch(payment: Payment, policy: Policy) -> Step:

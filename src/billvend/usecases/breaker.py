@@ -13,7 +13,7 @@ from billvend.domain.abilities import Abilities
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
 from billvend.domain.outcome import Misconfigured
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.ports.breaker import AccountState, Risk, by_account
 from billvend.ports.provider import Provider
 from billvend.usecases.parts import Parts

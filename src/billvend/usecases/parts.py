@@ -9,7 +9,7 @@ from billvend.domain.commands import Command, Done
 from billvend.domain.decide import Result
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money, parse_amount
-from billvend.domain.reversal import Policy
+from billvend.domain.policy import Policy
 from billvend.ports.books import Books
 from billvend.ports.breaker import Breaker
 from billvend.ports.clock import Clock

@@ -1,0 +1,63 @@
+"""What turns up after a payment's end. Nothing of the customer's moves: it is booked between our own accounts, and shown."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from billvend.domain.events import CostLearnt, IncidentRaised, PaymentEvent, StreamKey
+from billvend.domain.outcome import Answer, Declined, Delivered
+from billvend.domain.payment import Attempt, Payment
+from billvend.domain.words import IncidentKind, Status
+
+
+def after_the_end(payment: Payment, attempt: Attempt, answer: Answer) -> Iterator[PaymentEvent]:
+    """What an answer about an attempt makes of a payment that has ended; each kind of sum is booked once an attempt.
+
+    `attempt` is as it was before the answer.
+    """
+    completed, face = payment.completed, payment.amount.amount_minor
+    booked = {(incident.kind, incident.attempt) for incident in payment.incidents}
+    taken_back = (IncidentKind.TAKEN_BACK, attempt.number) in booked
+    by_this = completed is not None and completed.attempt == attempt.number
+
+    def incident(kind: IncidentKind, amount_minor: int, detail: str) -> IncidentRaised:
+        first = (kind, attempt.number) not in booked
+        return IncidentRaised(kind, attempt.number, attempt.provider, amount_minor if first else 0, detail)
+
+    match answer:
+        case Delivered(token, cost_minor=cost) if (
+            completed is not None and by_this and completed.token == token
+        ):
+            if completed.cost_minor is None and cost is not None and not taken_back:
+                yield CostLearnt(attempt.number, attempt.provider, completed.amount_minor, cost)
+        case Delivered(token, cost_minor=cost) if token not in _tokens(attempt):
+            loss = face if cost is None else cost
+            if payment.status is Status.REVERSED:
+                told = f"token {token} arrived after the reversal"
+                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, loss, told)
+            elif by_this:
+                yield incident(IncidentKind.ANOTHER_TOKEN, 0, f"another token, {token}, for the same attempt")
+            elif completed is not None:
+                yield incident(
+                    IncidentKind.DELIVERED_TWICE, loss, f"a second attempt delivered token {token}"
+                )
+        case Declined(reason, about_transaction=True) if completed is not None and by_this and not taken_back:
+            recovered = face if completed.cost_minor is None else completed.cost_minor
+            yield incident(IncidentKind.TAKEN_BACK, recovered, f"the provider says now: {reason}")
+
+
+def another_s_token(payment: Payment, owner: StreamKey | None, now: datetime) -> Iterator[PaymentEvent]:
+    """A token is made for one meter and one sale: one that comes a second time is for a person to see.
+
+    `owner` is the payment that it completed before, if any.
+    """
+    completed = payment.completed
+    if completed is None or payment.ended_at != now or not completed.token:
+        return
+    if owner is not None and owner != payment.stream:
+        detail = f"its token was given to payment {owner.stream} before"
+        kind = IncidentKind.TOKEN_OF_ANOTHER
+        yield IncidentRaised(kind, completed.attempt, completed.provider, 0, detail)
+
+
+def _tokens(attempt: Attempt) -> set[str | None]:
+    return {known.token for known in attempt.answers if isinstance(known, Delivered)}
