@@ -280,6 +280,93 @@ accounts = Table(
     PrimaryKeyConstraint("provider", "account"),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    # Who may use the API: a handful of rows, of no user.
+    Column("key_id", NAME, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", INSTANT, nullable=False),
+    Column("revoked_at", INSTANT),
+    Column("used_at", INSTANT),
+    PrimaryKeyConstraint("key_id"),
+)
+
+funding_intents = Table(
+    "funding_intents",
+    metadata,
+    Column("user_id", NAME, nullable=False),
+    Column("reference", NAME, nullable=False),
+    Column("source", NAME, nullable=False),
+    Column("amount_minor", MINOR, nullable=False),
+    Column("currency", NAME, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("authorization_url", Text),
+    Column("created_at", INSTANT, nullable=False),
+    # What a person has to see: money came that is not what was asked for.
+    Column("problem", Text),
+    PrimaryKeyConstraint("user_id", "reference"),
+    CheckConstraint("amount_minor > 0", name="intent_amount"),
+)
+Index("funding_intents_by_reference", funding_intents.c.reference)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # What is to be told to somebody outside, written with the event that it tells of: one row a channel.
+    Column("user_id", NAME, nullable=False),
+    Column("stream", NAME, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("channel", NAME, nullable=False),
+    Column("message_id", NAME, nullable=False),
+    Column("transaction_id", NAME, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    Column("next_at", INSTANT),
+    Column("lease_until", INSTANT),
+    Column("tries", SmallInteger, nullable=False),
+    Column("ended", Text),
+    Column("ended_at", INSTANT),
+    PrimaryKeyConstraint("user_id", "stream", "seq", "channel"),
+    ForeignKeyConstraint(
+        ["user_id", "stream", "seq"],
+        ["events.user_id", "events.stream", "events.seq"],
+        name="message_of_event",
+    ),
+    CheckConstraint("ended IS NULL OR ended IN ('delivered', 'gave_up', 'disabled')", name="message_end"),
+)
+Index("outbox_by_message", outbox.c.message_id)
+_unsent = outbox.c.next_at.is_not(None)
+Index("outbox_due", outbox.c.next_at, postgresql_where=_unsent, sqlite_where=_unsent)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    # Every try to deliver a message, and what came of it.
+    Column("user_id", NAME, nullable=False),
+    Column("message_id", NAME, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("http_status", SmallInteger),
+    Column("latency_ms", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "message_id", "number"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    # Where webhooks go, once there is something to remember of it.
+    Column("url", NAME, nullable=False),
+    Column("disabled_at", INSTANT),
+    Column("disabled_because", Text),
+    PrimaryKeyConstraint("url"),
+)
+
 APPEND_ONLY = (events, transfers, resolutions, commands)
 """Tables in which nothing is ever changed or taken away: triggers refuse it. On SQLite they have no row numbers, by which
 `INSERT OR REPLACE` could put a row of another key in the place of one that is there without any trigger seeing it."""
