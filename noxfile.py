@@ -4,6 +4,8 @@ Each session gets a virtual environment with the Python that runs nox, kept for 
 the tool: `nox -s unit -- -k money`.
 """
 
+import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -69,6 +71,32 @@ def simulation(session: nox.Session) -> None:
     session.run("pytest", "-n0", "-s", "--timeout", "0", "tests/simulation", *session.posargs, env=payments)
 
 
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Schemathesis over the running API, for ten minutes."""
+    install(session, "tests")
+    minutes = {"BILLVEND_FUZZ_SECONDS": "600"}
+    session.run(
+        "pytest", "-n0", "--timeout", "0", "tests/api/test_document.py", *session.posargs, env=minutes
+    )
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Swagger UI in a real Chromium, which is installed from Debian where there is none; draws docs/swagger.png."""
+    install(session, "browser")
+    chromium = shutil.which("chromium")
+    if chromium is None and shutil.which("apt-get") and os.geteuid() == 0:
+        session.run(
+            "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium", external=True
+        )
+        chromium = shutil.which("chromium")
+    if chromium is None:
+        session.error("There is no Chromium, and it can't be installed from here: apt-get install chromium")
+    seen = {"BILLVEND_CHROMIUM": chromium, "BILLVEND_SCREENSHOT": str(Path("docs", "swagger.png").resolve())}
+    session.run("pytest", "-n0", "tests/browser/swagger.py", *session.posargs, env=seen)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """All tests, and the lines and branches that they leave out."""
@@ -105,7 +133,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(venv_backend="virtualenv", reuse_venv=False, default=False)
 def pins(session: nox.Session) -> None:
     """Write the newest versions that work together to the file of pins."""
-    groups = nox.project.dependency_groups(PYPROJECT, "tests", "bench")
+    groups = nox.project.dependency_groups(PYPROJECT, "tests", "bench", "browser")
     session.install(*groups, ".")
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "billvend", silent=True)
     heading = "# The versions that the tests and the checkers run with. Renew them with `nox -s pins`.\n"

@@ -20,11 +20,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.loads import Load
+from benchmarks.over_http import Served, measure
 from tests.support import servers
 
 SHAPES = ((1, 1), (1, 16), (64, 1), (500, 1))
 """(commands in a list, callers at once)."""
 WALLETS = (1_000, 1)
+OVER_HTTP = ((1_000, 64), (1, 64), (1_000, 1))
+"""(wallets, clients)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,17 @@ def main() -> None:
     options = parser.parse_args()
     figures: dict[tuple[str, int, int, int], list[tuple[float, float]]] = {}
     yardstick: list[float] = []
+    served: list[Served] = []
     with servers.postgres(durable=True) as server, tempfile.TemporaryDirectory() as folder:
         pgbench = servers.new_database(server)
         _pgbench(server, pgbench, "-i", "-s", "10", "-q")
         for round_ in range(options.rounds):
             yardstick.append(_tps(_pgbench(server, pgbench, "-c", "16", "-j", "1", "-T", "6", "-n")))
+            for wallets, clients in OVER_HTTP:
+                url = servers.new_database(server)
+                served.append(
+                    measure(url, Path(folder), wallets=wallets, clients=clients, seconds=options.seconds)
+                )
             for database, url, wallets in _databases(server, folder, round_):
                 load = Load(url, wallets=wallets)
                 for length, callers in SHAPES:
@@ -65,13 +74,16 @@ def main() -> None:
         for key, found in figures.items()
     ]
     tpcb = round(statistics.median(yardstick))
+    over_http = [_median(served, *shape) for shape in OVER_HTTP]
     _show(rows, tpcb)
-    options.output.write_text(
-        json.dumps(
-            {"machine": _machine(), "pgbench_tpcb": tpcb, "figures": [asdict(row) for row in rows]}, indent=2
-        )
-        + "\n"
-    )
+    _show_http(over_http, tpcb)
+    found = {
+        "machine": _machine(),
+        "pgbench_tpcb": tpcb,
+        "figures": [asdict(row) for row in rows],
+        "over_http": [asdict(row) for row in over_http],
+    }
+    options.output.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _databases(server: servers.PostgresServer, folder: str, round_: int) -> Iterator[tuple[str, str, int]]:
@@ -116,6 +128,23 @@ def _show(rows: list[Figure], tpcb: int) -> None:
             row.database, f"{row.wallets:,}", str(row.list_length), str(row.callers),
             f"{row.accepts_per_second:,}", f"{row.accepts_per_second / tpcb:.2f}",
             f"{row.settles_per_second:,}", f"{row.settles_per_second / tpcb:.2f}",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _median(served: list[Served], wallets: int, clients: int) -> Served:
+    alike = [each for each in served if (each.wallets, each.clients) == (wallets, clients)]
+    return sorted(alike, key=lambda each: each.requests_per_second)[len(alike) // 2]
+
+
+def _show_http(rows: list[Served], tpcb: int) -> None:
+    table = Table(title=f"POST /bills/pay over HTTP on PostgreSQL, beside the same {tpcb}/s (T)")
+    for column in ("wallets", "clients", "accepts/s", "of T", "p50 ms", "p99 ms"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row.wallets:,}", str(row.clients), f"{row.requests_per_second:,.0f}",
+            f"{row.requests_per_second / tpcb:.2f}", f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}",
         )  # fmt: skip
     Console().print(table)
 

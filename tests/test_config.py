@@ -100,7 +100,7 @@ def test_without_anything_given_there_is_a_shop_on_sqlite_with_the_sandbox(where
         ("LOG_LEVEL", "WARNING", "warning"),
         ("LOG_FORMAT", "console", "console"),
         ("STRICT_VALIDATION", "no", False),
-        ("ENABLE_WEBHOOKS", "1", True),
+        ("WEBHOOK_ALLOW_PRIVATE", "1", True),
         ("VERIFY_METER", "FALSE", False),
         ("VERIFY_UNREACHABLE", "allow", "allow"),
         ("RATE_LIMIT", "5/second", RateLimit(5, "second")),
@@ -117,7 +117,9 @@ def test_without_anything_given_there_is_a_shop_on_sqlite_with_the_sandbox(where
         ("SANDBOX_BOOK", "/var/book.db", Path("/var/book.db")),
         ("WEBHOOK_URL", "https://shop.example/hook", SecretStr("https://shop.example/hook")),
         ("SMTP_URL", "smtps://mail.example:465", SecretStr("smtps://mail.example:465")),
+        ("SMTP_FROM", "shop@mail.example", "shop@mail.example"),
         ("PAYSTACK_SECRET_KEY", SECRET, SecretStr(SECRET)),
+        ("PAYSTACK_API_URL", "http://127.0.0.1:4001", "http://127.0.0.1:4001"),
         ("REDIS_URL", "rediss://:pw@r:6380/1", SecretStr("rediss://:pw@r:6380/1")),
         ("REDIS_URL", "unix:///run/redis.sock?db=1", SecretStr("unix:///run/redis.sock?db=1")),
     ],
@@ -356,6 +358,7 @@ NO_SUMS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
         ("TRUSTED_PROXIES", ["-1", "many"], "must be a whole number from 0 to 100"),
         ("BREAKER_NOT_FOUND", ["-1", "x"], "must be a whole number from 0 to"),
         ("HOST", ["a b", "http://x"], "must be an address or a host name"),
+        ("SMTP_FROM", ["shop", "shop@", "Shop <a@b.c>", "a b@c.d", "a@b.c,x@y.z"], "must be a mail address"),
         ("LOG_LEVEL", ["loud"], "must be debug, info, warning, error or critical"),
         ("LOG_FORMAT", ["xml"], "must be json or console"),
         ("VERIFY_UNREACHABLE", ["maybe"], "must be refuse or allow"),
@@ -406,7 +409,8 @@ WRONG_API_URLS = [
 
 
 @pytest.mark.parametrize(
-    "name", ["BILL_PROVIDER_API_URL", "VTPASS_API_URL", "BUYPOWER_API_URL", "ACME_API_URL"]
+    "name",
+    ["BILL_PROVIDER_API_URL", "VTPASS_API_URL", "BUYPOWER_API_URL", "ACME_API_URL", "PAYSTACK_API_URL"],
 )
 @pytest.mark.parametrize("url", WRONG_API_URLS)
 def test_a_provider_url_that_could_leak_or_mislead_is_refused(where: Where, name: str, url: str) -> None:

@@ -15,8 +15,11 @@ from billvend.cli.exits import Exit
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
-    ("fund",), ("pay",), ("cancel",), ("balance",), ("history",), ("show",), ("find",), ("payments",), ("meter",),
-    ("billers",), ("review",), ("resolve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
+    ("fund",), ("fund-intent",), ("fund-check",), ("pay",), ("cancel",), ("balance",), ("history",), ("show",),
+    ("find",), ("payments",), ("meter",),
+    ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
+    ("keys", "create"), ("keys", "list"), ("keys", "revoke"),
+    ("webhooks", "list"), ("webhooks", "replay"), ("webhooks", "enable"),
     ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"), ("demo",),
 )  # fmt: skip
 EXITS = """

@@ -1,16 +1,20 @@
 """The one place that wires everything: settings in, a `Billvend` out. Adapters are imported only when chosen."""
 
 from contextlib import closing
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.announcements import Channel
 from billvend.domain.errors import BadSetting
 from billvend.domain.policy import Policy
 from billvend.library import Billvend
 from billvend.ports.clock import Clock
-from billvend.ports.plug_in import ProviderSetup
+from billvend.ports.gateway import Gateway
+from billvend.ports.notifier import Notifier
+from billvend.ports.plug_in import ProviderPlugIn, ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
 from billvend.usecases.parts import Limits, Parts, Verifying
@@ -41,19 +45,27 @@ def open_billvend(database: "str | Settings | None" = None, *, clock: Clock | No
 
 
 def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend:
+    from billvend.adapters.measures.prometheus import prometheus_measures
     from billvend.adapters.storage.books import SqlBooks
     from billvend.adapters.storage.breaker import SqlBreaker
+    from billvend.adapters.storage.committer import Committer
+    from billvend.adapters.storage.intents import SqlIntents
     from billvend.adapters.storage.journal import SqlJournal
+    from billvend.adapters.storage.keys import SqlKeys
     from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
+    from billvend.adapters.storage.outbox import SqlOutbox
 
     if database.is_sqlite and current(database) != HEAD:
         upgrade(database)
     require_head(database)
     providers = [_provider(account, settings, clock) for account in settings.providers]
     routes = tuple(provider.abilities for provider in providers)
+    mode = _mode(routes)
+    notifiers = _notifiers(settings, database, clock)
+    measures = prometheus_measures()
     return Billvend(
         Parts(
-            journal=SqlJournal(database),
+            journal=Committer(SqlJournal(database, channels=tuple(notifiers)), measures=measures),
             books=SqlBooks(database),
             queue=_queue(settings),
             providers={(p.abilities.provider, p.abilities.account): p for p in providers},
@@ -61,10 +73,16 @@ def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend
             policy=_policy(settings, routes),
             limits=_limits(settings),
             default_currency=settings.default_currency,
-            mode=_mode(routes),
+            mode=mode,
             sweep_quiet_seconds=settings.lease_seconds,
             breaker=SqlBreaker(database),
+            keys=SqlKeys(database),
+            intents=SqlIntents(database),
+            outbox=SqlOutbox(database),
             verification=Verifying(settings.verify_meter, settings.verify_unreachable == "allow"),
+            gateway=_gateway(settings, mode),
+            notifiers=notifiers,
+            measures=measures,
         )
     )
 
@@ -135,61 +153,41 @@ def _provider(account: "ProviderAccount", settings: "Settings", clock: Clock) ->
     def plain(secret: "SecretStr | None") -> str | None:
         return None if secret is None else secret.get_secret_value()
 
-    longest_seconds = ceil(settings.bill_provider_max_processing)
-    keys = (plain(account.api_key), plain(account.public_key), plain(account.secret_key))
-    match account.name:
-        case "sandbox":
-            from billvend.adapters.provider.sandbox.provider import SandboxProvider
-
-            return SandboxProvider(
-                settings.sandbox_book_path or Path("sandbox.db"),
-                timeout_seconds=settings.bill_provider_timeout,
-                now=clock.now,
-                pause=clock.pause,
-                max_processing_seconds=longest_seconds,
-                currency=settings.default_currency,
-            )
-        case "vtpass":
-            from billvend.adapters.provider.vtpass.provider import VtpassProvider
-
-            return VtpassProvider(
-                api_url=account.api_url,
-                api_key=keys[0],
-                public_key=keys[1],
-                secret_key=keys[2],
-                timeout_seconds=settings.bill_provider_timeout,
-                verify_timeout_seconds=settings.verify_timeout,
-                phone=settings.bill_provider_phone,
-                max_processing_seconds=longest_seconds,
-                now=clock.now,
-            )
-        case "buypower":
-            from billvend.adapters.provider.buypower.provider import BuypowerProvider
-
-            return BuypowerProvider(
-                api_url=account.api_url,
-                api_key=keys[0],
-                timeout_seconds=settings.bill_provider_timeout,
-                verify_timeout_seconds=settings.verify_timeout,
-                phone=settings.bill_provider_phone,
-                max_processing_seconds=longest_seconds,
-            )
-    return _plug_in(
+    return _opener(account.name, settings)(
         ProviderSetup(
             name=account.name,
             api_url=account.api_url,
-            api_key=keys[0],
-            public_key=keys[1],
-            secret_key=keys[2],
+            api_key=plain(account.api_key),
+            public_key=plain(account.public_key),
+            secret_key=plain(account.secret_key),
             timeout_seconds=settings.bill_provider_timeout,
             verify_timeout_seconds=settings.verify_timeout,
             phone=settings.bill_provider_phone,
-            max_processing_seconds=longest_seconds,
+            max_processing_seconds=ceil(settings.bill_provider_max_processing),
             currency=settings.default_currency,
             now=clock.now,
             pause=clock.pause,
         )
     )
+
+
+def _opener(name: str, settings: "Settings") -> ProviderPlugIn:
+    """What opens an account of this provider: ours are opened as plug-ins are."""
+    match name:
+        case "sandbox":
+            from billvend.adapters.provider.sandbox.provider import open_sandbox
+
+            return partial(open_sandbox, settings.sandbox_book_path or Path("sandbox.db"))
+        case "vtpass":
+            from billvend.adapters.provider.vtpass.provider import open_vtpass
+
+            return open_vtpass
+        case "buypower":
+            from billvend.adapters.provider.buypower.provider import open_buypower
+
+            return open_buypower
+        case _:
+            return _plug_in
 
 
 def _plug_in(setup: ProviderSetup) -> Provider:
@@ -208,6 +206,53 @@ def _plug_in(setup: ProviderSetup) -> Provider:
             f"BILL_PROVIDER: the plug-in {setup.name!a} can't be opened ({type(error).__name__}: {error})."
         ) from error
     return provider
+
+
+def _gateway(settings: "Settings", mode: Mode) -> Gateway | None:
+    """Where customers pay in; None without a key. Raises `BadSetting` where its money is not of the providers' kind."""
+    if settings.paystack_secret_key is None:
+        return None
+    from billvend.adapters.gateway.paystack import API_URL, PaystackGateway
+
+    gateway = PaystackGateway(
+        secret_key=settings.paystack_secret_key.get_secret_value(),
+        api_url=settings.paystack_api_url or API_URL,
+    )
+    if gateway.mode is not mode:
+        raise BadSetting(
+            f"PAYSTACK_SECRET_KEY is for {gateway.mode} money, and the configured provider is for {mode} money: "
+            "one would pay for the other."
+        )
+    return gateway
+
+
+def _notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict[Channel, Notifier]:
+    """The ways to the outside. Customers get mail; without a mail server, a line in the log stands for it."""
+    notifiers: dict[Channel, Notifier] = {}
+    if settings.enable_notifications and settings.smtp_url is not None:
+        from billvend.adapters.notify.mail import MailNotifier
+        from billvend.adapters.storage.outbox import SqlOutbox
+
+        notifiers[Channel.MAIL] = MailNotifier(
+            url=settings.smtp_url.get_secret_value(),
+            sender=settings.smtp_from,
+            address_of=SqlOutbox(database).address_of,
+        )
+    elif settings.enable_notifications:
+        from billvend.adapters.notify.console import ConsoleNotifier
+
+        notifiers[Channel.CONSOLE] = ConsoleNotifier()
+    if settings.enable_webhooks and settings.webhook_url is not None:
+        from billvend.adapters.notify.addresses import anywhere, is_public
+        from billvend.adapters.notify.webhook import WebhookNotifier
+
+        notifiers[Channel.WEBHOOK] = WebhookNotifier(
+            url=settings.webhook_url.get_secret_value(),
+            secrets=settings.webhook_secrets,
+            now=clock.now,
+            may_connect=anywhere if settings.webhook_allow_private else is_public,
+        )
+    return notifiers
 
 
 def _queue(settings: "Settings") -> Queue:

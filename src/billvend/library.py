@@ -6,6 +6,7 @@ from datetime import datetime
 from types import TracebackType
 
 from billvend.domain.abilities import Biller, Mode
+from billvend.domain.access import ApiKey
 from billvend.domain.decisions import OPERATOR
 from billvend.domain.errors import BadSetting, BillvendError
 from billvend.domain.money import AmountLike
@@ -13,14 +14,19 @@ from billvend.domain.payment import Payment
 from billvend.domain.verification import MeterFound
 from billvend.domain.words import Status, Verdict
 from billvend.ports.books import Backlog, LoggedEvent, Search, Transaction
+from billvend.ports.outbox import DisabledEndpoint, Told
 from billvend.ports.queue import Hint, QueueName
-from billvend.usecases import look_up
+from billvend.usecases import fund_intent, look_up, notify
+from billvend.usecases import keys as api_keys
 from billvend.usecases.audit import Audit, audit
 from billvend.usecases.breaker import look_after
 from billvend.usecases.cancel import cancel
 from billvend.usecases.fund import Funded, fund
+from billvend.usecases.fund_intent import FundingIntent, SettledFunding
 from billvend.usecases.health import Health, health
+from billvend.usecases.keys import NewKey
 from billvend.usecases.look_up import Balance
+from billvend.usecases.metrics import metrics
 from billvend.usecases.nudge import nudge, nudge_reference
 from billvend.usecases.parts import Parts
 from billvend.usecases.pay import Bill, Paid, pay, pay_many
@@ -59,6 +65,40 @@ class Billvend:
         `UnsupportedCurrency`, `ValidationFailed`; `IdempotencyMismatch` when the key was used for something else.
         """
         return fund(self._parts, user_id, amount, currency=currency, key=key, source=source)
+
+    def start_funding(
+        self,
+        user_id: str,
+        amount: AmountLike,
+        *,
+        email: str,
+        currency: str | None = None,
+        key: str | None = None,
+    ) -> FundingIntent:
+        """Announce a funding to Paystack; the customer pays at its `authorization_url`, and is credited when it is paid.
+
+        With a `key`, the same request gets the same address each time. Raises `InvalidInput` and its kinds,
+        `IdempotencyMismatch`, `Unavailable`; `BadSetting` where no gateway is set up.
+        """
+        return fund_intent.start(self._parts, user_id, amount, email=email, currency=currency, key=key)
+
+    def settle_funding(self, reference: str) -> SettledFunding:
+        """Ask the gateway what became of an announced funding, and credit it if it was paid, once for ever.
+
+        Raises `NotFound`, `Unavailable`, `OutcomeUnknown`; `BadSetting` where no gateway is set up.
+        """
+        return fund_intent.settle_funding(self._parts, reference)
+
+    def gateway_hook(self, body: bytes, signature: str | None) -> bool:
+        """Take a hook of the gateway as a reason to ask it; `body` is what came, to the byte. False: it is not genuine.
+
+        Raises nothing for what it says; `Unavailable`, `OutcomeUnknown` or `BadSetting` where it should come again later.
+        """
+        return fund_intent.take_hook(self._parts, body, signature)
+
+    def see_to_funding(self, reference: str) -> SettledFunding:
+        """Somebody has seen to the problem of an announced funding. Raises `NotFound`, `NotInReview`."""
+        return fund_intent.see_to(self._parts, reference)
 
     def pay(
         self,
@@ -156,12 +196,23 @@ class Billvend:
         handlers: dict[QueueName, Callable[[Hint], None]] = {
             QueueName.PAYMENTS: self.settle,
             QueueName.REVERSALS: self.settle,
+            QueueName.NOTIFICATIONS: self._notify,
         }
         self._parts.queue.consume(handlers, threads=threads, stop=stop)
 
     def settle(self, hint: Hint) -> None:
         """Do what is due on one payment, as a worker would; nothing, if nothing is or somebody else is at it."""
         settle(self._parts, hint)
+
+    def notify(self) -> int:
+        """Try to tell the outside some of what is due now (webhooks, mail); returns how much was tried, 0 when nothing is.
+
+        What is told arrives at least once. Workers do this by themselves.
+        """
+        return notify.notify(self._parts)
+
+    def _notify(self, _hint: Hint) -> None:
+        notify.notify(self._parts)
 
     # --- people decide ------------------------------------------------------------------------------------------------
 
@@ -188,6 +239,56 @@ class Billvend:
         return resolve(
             self._parts, transaction_id, str(decided), operator=operator, reason=reason, token=token
         )
+
+    # --- what is told to the outside ----------------------------------------------------------------------------------
+
+    def webhooks(
+        self,
+        *,
+        limit: int = 20,
+        channel: str | None = "webhook",
+        failed: bool = False,
+        message_id: str | None = None,
+    ) -> Sequence[Told]:
+        """What is or was to be told, with every try, the newest first; `channel` may be `mail`, `console` or None for all.
+
+        `failed`: only what was tried in vain and not delivered since. Raises `ValidationFailed`.
+        """
+        return notify.told(self._parts, limit=limit, channel=channel, failed=failed, message_id=message_id)
+
+    def replay(self, message_id: str) -> Told:
+        """Tell something again, under the same id: here and now, where its channel is set up. Raises `NotFound`."""
+        return notify.replay(self._parts, message_id)
+
+    def disabled_endpoints(self) -> Sequence[DisabledEndpoint]:
+        """Where webhooks don't go any more, because the endpoint answered 410."""
+        return self._parts.outbox.disabled()
+
+    def enable_webhooks(self) -> int:
+        """Let webhooks go to endpoints that were disabled; what waited is due now. Returns how many were disabled."""
+        return self._parts.outbox.enable()
+
+    # --- who gets in over HTTP ----------------------------------------------------------------------------------------
+
+    def create_key(self, name: str, scopes: Iterable[str]) -> NewKey:
+        """Make a key of the API; its secret is shown here and never again. Raises `ValidationFailed`, `Conflict`."""
+        return api_keys.create(self._parts, name, scopes)
+
+    def keys(self) -> list[ApiKey]:
+        """Every key, also revoked ones, in the order of their making."""
+        return self._parts.keys.all()
+
+    def revoke_key(self, key: str) -> ApiKey:
+        """From now on a key, given by id or name, opens nothing. Raises `NotFound`."""
+        return api_keys.revoke(self._parts, key)
+
+    def key_of(self, secret: str) -> ApiKey | None:
+        """The key in force with this secret; None where there is none. Asks the database each time."""
+        return api_keys.key_of(self._parts, secret)
+
+    def has_keys(self) -> bool:
+        """Whether a key was ever made: revoking the last one opens nothing again."""
+        return not self._parts.keys.is_empty()
 
     # --- looking up ---------------------------------------------------------------------------------------------------
 
@@ -229,6 +330,10 @@ class Billvend:
         """
         return verify(self._parts, meter, biller, vend_type)
 
+    def now(self) -> datetime:
+        """The time by the clock of this billvend."""
+        return self._parts.clock.now()
+
     @property
     def currency(self) -> str:
         """The currency of wallets where none is named, and of what providers sell for."""
@@ -247,6 +352,14 @@ class Billvend:
         """How each part is, and what waits. Raises nothing."""
         return health(self._parts)
 
+    def metrics(self) -> str:
+        """What was counted, and how things stand, as text for Prometheus; docs/metrics.md says what is in it."""
+        return metrics(self._parts)
+
+    def count_refusal(self, code: str) -> None:
+        """For doors: a request was turned away with this stable code. It is counted in the metrics, and nothing else."""
+        self._parts.measures.refused(code)
+
     def backlog(self) -> Backlog:
         """What is still to be done, and how many payments wait for a worker now."""
         return self._parts.books.backlog(self._parts.clock.now())
@@ -264,6 +377,10 @@ class Billvend:
         self._parts.queue.close()
         for provider in self._parts.providers.values():
             provider.close()
+        if self._parts.gateway is not None:
+            self._parts.gateway.close()
+        for notifier in self._parts.notifiers.values():
+            notifier.close()
         self._parts.journal.close()
 
     def __enter__(self) -> "Billvend":

@@ -1,4 +1,4 @@
-"""Logs: a line a happening on stderr, as JSON or for people. Tokens are value, and never in it.
+"""Logs: a line a happening on stderr, as JSON or for people. Tokens and secrets are never in it.
 
     {"timestamp": "2026-11-22T12:00:00.000Z", "level": "info", "message": "Bill payment completed",
      "context": {"userId": "ada", "transactionId": "...", "amount": "500.00", "provider": "EKEDC"}}
@@ -19,6 +19,9 @@ HIDDEN: Final = "***"
 
 _TOKEN = re.compile(r"(?<![\w-])\d{4}([ -]?)\d{4}\1\d{4}\1\d{4}\1\d{4}(?![\w-])")
 """Twenty digits, in one piece or in groups of four. No id looks like it."""
+
+_SECRET = re.compile(r"\b(bv_[0-9a-f]{12}_|sk_(?:live|test)_|whsec_)[\w+/=-]+")
+"""A secret of a key of the API, of Paystack or of a webhook: its beginning says what it is, and may be seen."""
 
 _TOKEN_NAME = re.compile(r"(?i)token|^kct[12]$")
 
@@ -46,10 +49,10 @@ def logging_to_stderr(level: str, shape: str | None = None) -> Iterator[None]:
 
 
 def masked(value: Any) -> Any:
-    """The value with every token in it hidden: by what it looks like, and by the name that it stands under."""
+    """The value with every token and secret in it hidden: by what it looks like, and by the name that it stands under."""
     match value:
         case str():
-            return _TOKEN.sub(HIDDEN, value)
+            return _SECRET.sub(rf"\1{HIDDEN}", _TOKEN.sub(HIDDEN, value))
         case Mapping():
             return {
                 name: HIDDEN if entry is not None and _TOKEN_NAME.search(str(name)) else masked(entry)

@@ -4,11 +4,13 @@ Any number of them may run, anywhere. One that is killed loses nothing: its clai
 """
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import IO
 
 from billvend.domain.errors import BillvendError
 from billvend.library import Billvend
@@ -21,25 +23,37 @@ SOON_SECONDS = 0.25
 logger = logging.getLogger("billvend.worker")
 
 
-def run(bv: Billvend, *, threads: int, sweep_interval_seconds: float) -> None:
-    """Work until SIGTERM or SIGINT; then finish what is in hand, and return. To be called on the main thread."""
+def run(
+    bv: Billvend, *, threads: int, sweep_interval_seconds: float, parent: IO[bytes] | None = None
+) -> None:
+    """Work until SIGTERM or SIGINT, or until `parent` ends; then finish what is in hand, and return.
+
+    To be called on the main thread. `parent` is a pipe that whoever started this holds open as long as it lives.
+    """
     stopping = _Stopping()
+    if parent is not None:
+        threading.Thread(target=lambda: stopping.with_the_end_of(parent), daemon=True).start()
     sweeper = threading.Thread(
         target=lambda: sweep_often(bv, sweep_interval_seconds, stopping.event), name="billvend-sweeper"
     )
     watch = threading.Thread(
         target=lambda: look_after_often(bv, sweep_interval_seconds, stopping.event), name="billvend-breaker"
     )
+    messenger = threading.Thread(
+        target=lambda: notify_often(bv, sweep_interval_seconds, stopping.event), name="billvend-messenger"
+    )
     with stopping.on_signals():
         logger.info("Worker started", extra={"context": {"threads": threads}})
         sweeper.start()
         watch.start()
+        messenger.start()
         try:
             bv.work(threads=threads, stop=stopping.event)
         finally:
             stopping.ask("the end of its work")
             sweeper.join()
             watch.join()
+            messenger.join()
     logger.info("Worker stopped", extra={"context": {"on": stopping.reason}})
 
 
@@ -84,6 +98,19 @@ def look_after_often(bv: Billvend, interval_seconds: float, stop: threading.Even
             return
 
 
+def notify_often(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
+    """Tell the outside what is due, what the queue lost included, now and every so often until `stop` is set."""
+    while not stop.is_set():
+        tried = 0
+        try:
+            tried = bv.notify()
+        except Exception as error:
+            expected = isinstance(error, BillvendError)
+            logger.warning("The outside could not be told: %s", error, exc_info=not expected)
+        if not tried:
+            stop.wait(interval_seconds)
+
+
 def do_it_here(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) -> None:
     """Settle payments without the queue's help, one after the other, until `stop` is set."""
     for hint in hints:
@@ -113,6 +140,14 @@ class _Stopping:
         if self.reason is None:
             self.reason = reason
             self.event.set()
+
+    def with_the_end_of(self, parent: IO[bytes]) -> None:
+        """Wait until there is nothing more to read, and then stop."""
+        while os.read(
+            parent.fileno(), 1024
+        ):  # past its buffer, whose lock the end of Python would find taken
+            pass
+        self.ask("the end of its parent")
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

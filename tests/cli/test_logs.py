@@ -134,3 +134,19 @@ def test_tokens_are_hidden_by_their_names_too() -> None:
         "amount": 5,
         "keyToken": None,
     }
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "bv_0123456789ab_" + "aB-_" * 10 + "xyz",
+        "sk_test_0f1e2d3c",
+        "sk_live_ABCdef",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw==",
+    ],
+)
+def test_secrets_are_masked_wherever_they_stand(secret: str) -> None:
+    shown = masked({"headers": [f"Authorization: Bearer {secret}, and more"]})["headers"][0]
+    assert secret.rpartition("_")[2][-6:] not in shown
+    assert shown.endswith(", and more")
+    assert "***" in shown

@@ -426,7 +426,8 @@ against answers that were written down by hand for each of its cells. Print it a
 - **evidence**: what is known of the latest attempt. `nothing`: there is none. `sending`, `asking`: a call is under way,
   its lease runs. `failed`: the provider says so of the transaction; `declined`: it refused the only request.
   `not-sent`, `deferred`, `misconfigured`: no request was carried out. `silent`: in doubt, no requery has brought anything.
-  `once`: not found once. `absent`: not found twice, late and far enough apart. `known`: in doubt, and the provider knows the
+  `once`: not found once. `absent`: not found twice in a row, late and far enough apart (where the provider turned a question
+  away unread, that is passed over). `known`: in doubt, and the provider knows the
   reference. `vanished`: it knew it, and now does not find it. `contradicted`: a worker says that it never sent, and the
   provider knows the reference. Words in brackets stand for several of these.
 - **account**: is the account that it was sent to still configured? **other**: may another provider be asked? **tries**: is one
@@ -434,7 +435,8 @@ against answers that were written down by hand for each of its cells. Print it a
   (never sent: a day; in doubt: two hours)? A dash: it does not matter.
 
 Money goes back on the six proofs alone, and never because time has passed. A hint at news (a hook, an operator, a customer
-who looks) brings the next `ask` forward and changes nothing else. Where an account is closed by the breaker, nothing is
+who looks) brings the next `ask` forward, except to a time at which the provider asks to be left alone, which only an
+operator overrides, and changes nothing else. Where an account is closed by the breaker, nothing is
 sent there: `send` and `send again` go elsewhere, back, or wait.
 
 | status | evidence | account | other | tries | reference | age | what happens |
@@ -651,7 +653,19 @@ UNKNOWN, LOST = Unknown("?"), None
         ([(600, NOT_FOUND), (60, NOT_FOUND), (60, UNKNOWN)], False),
         ([(600, NOT_FOUND), (60, UNKNOWN), (60, NOT_FOUND), (60, NOT_FOUND)], True),
         ([(600, NOT_FOUND), (60, NotSent("refused")), (60, NOT_FOUND)], False),
-        ([(600, NOT_FOUND), (60, Deferred("again")), (60, NOT_FOUND)], False),
+        # A question that was turned away says nothing: it is passed over, and is no sighting.
+        ([(600, NOT_FOUND), (60, Deferred("early")), (60, NOT_FOUND)], True),
+        ([(600, NOT_FOUND), (30, Deferred("early")), (30, NOT_FOUND)], True),
+        ([(600, NOT_FOUND), (30, Deferred("early")), (29, NOT_FOUND)], False),
+        ([(599, NOT_FOUND), (60, Deferred("early")), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (59, NOT_FOUND), (60, Deferred("early"))], False),
+        ([(600, NOT_FOUND), (60, NOT_FOUND), (60, Deferred("early"))], True),
+        ([(540, NOT_FOUND), (60, Deferred("early")), (60, NOT_FOUND)], False),
+        ([(600, Deferred("early")), (60, NOT_FOUND)], False),
+        ([(600, Deferred("early")), (60, Deferred("early"))], False),
+        ([(600, NOT_FOUND), (60, Deferred("early")), (60, UNKNOWN), (60, NOT_FOUND)], False),
+        ([(600, NOT_FOUND), (60, UNKNOWN), (60, Deferred("early")), (60, NOT_FOUND)], False),
+        ([(20, Pending("at work")), (600, NOT_FOUND), (60, Deferred("early")), (60, NOT_FOUND)], False),
         ([(600, NOT_FOUND), (60, Misconfigured("key")), (60, NOT_FOUND)], False),
         ([(600, NOT_FOUND), (60, Declined("refused")), (60, NOT_FOUND)], False),
         ([(600, NOT_FOUND), (60, LOST), (60, NOT_FOUND)], True),
@@ -809,6 +823,42 @@ def test_providers_are_tried_in_the_order_of_the_settings() -> None:
     assert Policy((third, second, first)).untried(payment) is third
     assert Policy((first, second, third)).untried(payment) is second
     assert Policy((first, second)).untried(replace(payment, attempts=())) is first
+
+
+RECALLED: Sequence[tuple[Answer | None, bool]] = [
+    (None, False),
+    (NOT_FOUND, False),
+    (Unknown("no answer"), False),
+    (NotSent("refused"), False),
+    (Deferred("too early"), False),
+    (Misconfigured("key"), False),
+    (Declined("your question"), False),
+    (Unknown("exists", acknowledged=True), True),
+    (Pending("at work"), True),
+    (Declined("failed", about_transaction=True), True),
+    (Declined("reversed", about_transaction=True, taken_back=True), True),
+    (Delivered("1234"), True),
+]
+
+
+@pytest.mark.parametrize(("answer", "made"), RECALLED)
+def test_what_was_only_recalled_counts_as_tried_where_the_provider_knows_it(
+    answer: Answer | None, made: bool
+) -> None:
+    acme, backup = provider("acme"), provider("backup")
+    recalled = replace(attempt_of("silent"), sends=(), requeries=asked([Asked(20, answer)], NOW))
+    payment = replace(in_doubt(), attempts=(recalled,))
+    assert recalled.was_made is made
+    assert payment.reference_number == (2 if made else 1)
+    assert Policy((acme,)).untried(payment) is (None if made else acme)
+    assert Policy((acme, backup)).untried(payment) is (backup if made else acme)
+
+
+def test_what_was_known_once_counts_as_tried_whatever_is_said_later() -> None:
+    asked_twice = asked([Asked(20, Pending("at work")), Asked(600, NOT_FOUND)], NOW)
+    recalled = replace(attempt_of("silent"), sends=(), requeries=asked_twice)
+    assert recalled.was_made
+    assert Policy((provider(),)).untried(replace(in_doubt(), attempts=(recalled,))) is None
 
 
 def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:

@@ -216,6 +216,82 @@ def test_a_requery_is_answered(
     assert route.call_count == 1
 
 
+@pytest.mark.parametrize(
+    "word", ["pending", "Pending...", "0", 0, "-", "--", "000000000", "", "N/A", "awaiting 123"]
+)
+def test_a_word_in_the_place_of_a_token_is_none(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, word: object
+) -> None:
+    """The customer can't type it in. It was sold, and the token is asked for until it comes."""
+    listed = [{"type": "TOKEN", "content": word}, {"type": "KCT1", "content": word}]
+    for parcels in (None, listed):
+        replying(respx_mock, 200, success(token=word, parcels=parcels))
+        assert vend(buypower) == NO_TOKEN
+        replying(respx_mock, 200, found_again(token=word, parcels=parcels))
+        assert buypower.requery(ORDER) == NO_TOKEN
+
+
+@pytest.mark.parametrize("word", ["pending", "0", "-"])
+def test_the_token_may_stand_in_the_other_place(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, word: str
+) -> None:
+    replying(respx_mock, 200, success(token=word))
+    assert vend(buypower) == SOLD
+    replying(respx_mock, 200, success(parcels=[{"type": "TOKEN", "content": word}]))
+    assert vend(buypower) == SOLD
+
+
+SAYINGS = [
+    "The orderId exists",
+    "This orderId has been used",
+    "Transaction successful",
+    "Your request is being handled",
+    "Transaction is in progress",
+    "It is processing",
+    "Status: PENDING",
+    "Already received",
+    "Duplicate order",
+]
+"""Each has one of the words of a sale, and no other."""
+
+
+@pytest.mark.parametrize("status", [400, 422, 429])
+@pytest.mark.parametrize("message", [*SAYINGS, "Kindly requery"])
+def test_a_refusal_that_speaks_of_a_sale_refuses_nothing(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, message: str
+) -> None:
+    for code in (status, 201, 202, None):
+        replying(respx_mock, status, said(code, message))
+        name = f"{status}/{code}" if code else f"{status}"
+        assert vend(buypower) == known(f"{message} (HTTP {name})")
+
+
+@pytest.mark.parametrize("message", SAYINGS)
+def test_a_requery_that_is_turned_away_with_words_of_a_sale_shows_that_it_is_known(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, message: str
+) -> None:
+    """`Deferred` would say that nothing is known of it, and two not-founds around it would be believed."""
+    replying(respx_mock, 429, said(429, message))
+    assert buypower.requery(ORDER) == known(f"{message} (HTTP 429/429)")
+
+
+@pytest.mark.parametrize("message", SAYINGS)
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_requery_with_words_of_a_sale_proves_no_failure(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, message: str
+) -> None:
+    for code in (20, 202, 203, 400, None):
+        replying(respx_mock, status, said(code, message))
+        assert isinstance(buypower.requery(ORDER), Unknown)
+
+
+def test_a_requery_that_comes_too_early_is_turned_away(
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter
+) -> None:
+    replying(respx_mock, 429, said(429, "Requery too early"))
+    assert buypower.requery(ORDER) == Deferred("Requery too early (HTTP 429/429)", 60)
+
+
 UNREADABLE: list[tuple[int, bytes, str]] = [
     (500, b"<html>Oops</html>", "text/html"),
     (200, b"", "application/json"),

@@ -16,9 +16,9 @@ from types import ModuleType
 import httpx
 import pytest
 
-from billvend.adapters.provider.buypower.provider import BuypowerProvider
+from billvend.adapters.provider.buypower.provider import open_buypower
 from billvend.adapters.provider.reading import mapping, text, token
-from billvend.adapters.provider.vtpass.provider import VtpassProvider
+from billvend.adapters.provider.vtpass.provider import open_vtpass
 from billvend.adapters.provider.wire import Response, Wire
 from billvend.config import PLUG_IN_GROUP
 from billvend.domain.abilities import Abilities, Biller, Mode
@@ -343,17 +343,7 @@ class TestVtpass(ProviderConformance):
     name = "vtpass"
 
     def open_provider(self, setup: ProviderSetup) -> Provider:
-        return VtpassProvider(
-            api_url=setup.api_url,
-            api_key=setup.api_key,
-            public_key=setup.public_key,
-            secret_key=setup.secret_key,
-            timeout_seconds=setup.timeout_seconds,
-            verify_timeout_seconds=setup.verify_timeout_seconds,
-            phone=setup.phone,
-            max_processing_seconds=setup.max_processing_seconds,
-            now=setup.now,
-        )
+        return open_vtpass(setup)
 
     def delivery(self, order: Order, token: str) -> bytes:
         naira = str(order.amount.major)
@@ -367,14 +357,7 @@ class TestBuypower(ProviderConformance):
     name = "buypower"
 
     def open_provider(self, setup: ProviderSetup) -> Provider:
-        return BuypowerProvider(
-            api_url=setup.api_url,
-            api_key=setup.api_key,
-            timeout_seconds=setup.timeout_seconds,
-            verify_timeout_seconds=setup.verify_timeout_seconds,
-            phone=setup.phone,
-            max_processing_seconds=setup.max_processing_seconds,
-        )
+        return open_buypower(setup)
 
     def delivery(self, order: Order, token: str) -> bytes:
         return buypower_answers.encoded(buypower_answers.success(**self.sale(order, token)))

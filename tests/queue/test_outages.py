@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Semaphore
+from typing import Any
 
 import pytest
 import redis
@@ -419,3 +420,30 @@ def test_a_missing_folder_raises_nothing(tmp_path: Path) -> None:
         assert_given_up_soon(queue)
         with pytest.raises(Unavailable):
             queue.depth()
+
+
+@pytest.mark.parametrize("what", ["no database", "a database that is locked"])
+def test_a_connection_that_can_not_be_set_up_is_closed(
+    file: Path, file_queue: Queue, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Tried again and again while an outage lasts, they would pile up, each with a file descriptor."""
+    connect, opened = sqlite3.connect, list[sqlite3.Connection]()
+
+    def noted(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+        opened.append(connection)
+        return connection
+
+    with closing(connect(file, isolation_level=None)) as other:
+        if what == "no database":
+            file.write_bytes(b"this is no database " * 100)
+        else:
+            other.execute("begin exclusive")
+        monkeypatch.setattr(sqlite3, "connect", noted)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                file_queue.depth()
+        assert len(opened) >= 3
+        for connection in opened:
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                connection.execute("select 1")

@@ -51,7 +51,7 @@ def sweeper(world: World) -> None:
     """Finds what the queue lost; what the queue does not take, it does itself."""
     process = Process(world)
     while True:
-        world.stage.sleep(world.chance.uniform(0.5, 1.5) * SWEEP_SECONDS if world.is_rough else quiet(world))
+        world.stage.pause(world.chance.uniform(0.5, 1.5) * SWEEP_SECONDS if world.is_rough else quiet(world))
         try:
             if world.chance.random() < 0.3:
                 process.bv.look_after()
@@ -81,7 +81,7 @@ class Callers:
     def play(self) -> None:
         """Pay until enough was paid, by all of them together."""
         while len(self.world.told) < self.wanted:
-            self.world.stage.sleep(self.chance.expovariate(1 / 8.0))
+            self.world.stage.pause(self.chance.expovariate(1 / 8.0))
             try:
                 self.act()
             except Died:
@@ -111,7 +111,7 @@ class Callers:
         elif after < 0.15:
             self.cancel(payment)
         elif after < 0.25:
-            self.world.stage.sleep(self.chance.expovariate(1 / 60))
+            self.world.stage.pause(self.chance.expovariate(1 / 60))
             ask = self.chance.choice((self.process.bv.refresh, self.process.bv.nudge))
             self.ask(lambda: ask(payment.transaction_id))
         elif after < 0.26:
@@ -119,7 +119,7 @@ class Callers:
 
     def repeat(self, bill: Bill, payment: Payment) -> None:
         """The same key again: the same payment; for another amount: refused."""
-        self.world.stage.sleep(self.chance.expovariate(1 / 20))
+        self.world.stage.pause(self.chance.expovariate(1 / 20))
         again = self.insist(bill.user_id, lambda: self.process.bv.accept(bill))
         if isinstance(again, Paid) and again.payment.transaction_id != payment.transaction_id:
             self.world.violate(f"the key {bill.key} made a second payment")
@@ -133,7 +133,7 @@ class Callers:
 
     def cancel(self, payment: Payment) -> None:
         """Think better of it: reversed at once, or too late."""
-        self.world.stage.sleep(self.chance.uniform(0, 2))
+        self.world.stage.pause(self.chance.uniform(0, 2))
         try:
             cancelled = self.process.bv.cancel(payment.transaction_id)
         except AlreadySent:
@@ -149,7 +149,7 @@ class Callers:
         """Pay without a key, twice within moments: one payment, unless the first one came back in between."""
         bill = self.new_bill(key=False)
         first = self.once(bill)
-        self.world.stage.sleep(self.chance.uniform(0, 5))
+        self.world.stage.pause(self.chance.uniform(0, 5))
         second = self.once(bill)
         if isinstance(first, Paid) and isinstance(second, Paid):
             found = self.world.bv.transaction(first.payment.transaction_id)
@@ -192,7 +192,7 @@ class Callers:
                 self.world.seen["refused, since nobody sells"] += 1
                 return refusal
             except Unreachable:
-                self.world.stage.sleep(self.chance.uniform(0.5, 10))
+                self.world.stage.pause(self.chance.uniform(0.5, 10))
             except Died:
                 self.process.restart()
             except InsufficientFunds:
@@ -240,7 +240,7 @@ def support_desk(world: World) -> None:
     """Takes the providers' hooks in."""
     process = Process(world)
     while True:
-        world.stage.sleep(5 if world.is_rough else HOUR)
+        world.stage.pause(5 if world.is_rough else HOUR)
         while world.hooks:
             provider, reference = world.hooks.pop(0)
             try:
@@ -256,7 +256,7 @@ def operator(world: World) -> None:
     """Decides what waits for a person, having called the provider; now and then without having called."""
     process = Process(world)
     while True:
-        world.stage.sleep(6 * HOUR)
+        world.stage.pause(6 * HOUR)
         try:
             for payment in process.bv.payments(Status.IN_REVIEW, limit=1000):
                 decide(world, process, payment)
@@ -290,7 +290,7 @@ def weather(world: World, workers: list[Process]) -> None:
     """Outages, wipes and wrong clocks, one after the other."""
     chance, stage = world.chance, world.stage
     while world.is_rough:
-        stage.sleep(chance.expovariate(1 / 80))
+        stage.pause(chance.expovariate(1 / 80))
         if world.is_rough:
             chance.choice((_database, _queue, _wipe, _provider, _clock))(world, workers)
 

@@ -171,7 +171,7 @@ class Line:
             return Unknown(REFUSED)
         reply = self._company.desk.requery(order.reference)
         if self._world.strikes(0.02, "a requery's answer lost"):
-            self._world.stage.sleep(TIMEOUT_SECONDS)
+            self._world.stage.pause(TIMEOUT_SECONDS)
             return Unknown("no answer")
         return self._arriving(reply)
 
@@ -199,13 +199,13 @@ class Line:
             after_seconds = most + chance.uniform(1, 4 * 3600)
             company.late.add(order.reference)
         company.land_later(order, after_seconds)
-        self._world.stage.sleep(TIMEOUT_SECONDS)
+        self._world.stage.pause(TIMEOUT_SECONDS)
         self._process.point("after a call", stalls=True)
         return Unknown("no answer")
 
     def _arriving(self, reply: Reply) -> Answer:
         """What the answer's journey leaves of it."""
-        self._world.stage.sleep(min(reply.delay_seconds, TIMEOUT_SECONDS))
+        self._world.stage.pause(min(reply.delay_seconds, TIMEOUT_SECONDS))
         self._process.point("after a call", stalls=True)
         if reply.delay_seconds >= TIMEOUT_SECONDS:
             return Unknown("no answer")

@@ -95,9 +95,9 @@ def _play(world: World, payments: int) -> None:
     stage.enter("operator", partial(actors.operator, world))
     stage.enter("weather", partial(actors.weather, world, workers))
     while len(world.told) < payments:
-        stage.sleep(60)
-    stage.sleep(0.75 * actors.HOUR)
+        stage.pause(60)
+    stage.pause(0.75 * actors.HOUR)
     world.calm()
     while not world.is_at_rest and stage.seconds < LONGEST_DAYS * DAY_SECONDS:
-        stage.sleep(actors.HOUR)
-    stage.sleep(2 * actors.HOUR)
+        stage.pause(actors.HOUR)
+    stage.pause(2 * actors.HOUR)

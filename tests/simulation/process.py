@@ -51,7 +51,7 @@ class Process:
 
     def restart(self) -> None:
         """Come back after a death, with a clock that is right."""
-        self.world.stage.sleep(self.world.chance.uniform(1, 30))
+        self.world.stage.pause(self.world.chance.uniform(1, 30))
         self.clock.ahead_seconds = 0.0
 
     def point(self, what: str, *, stalls: bool = False) -> None:
@@ -63,7 +63,7 @@ class Process:
         if stalls and world.strikes(STALLS, f"a process was stopped {what}"):
             self._when_stopped()
             seconds = LONGEST_STALL_SECONDS ** world.chance.uniform(0.4, 1)
-        world.stage.sleep(seconds)
+        world.stage.pause(seconds)
 
 
 class JournalOf:
@@ -135,7 +135,7 @@ class QueueOf:
         self._process.point("before a hand-over")
         world = self._process.world
         if world.stage.seconds < world.queue_away_until:
-            world.stage.sleep(0.2)
+            world.stage.pause(0.2)
             return 0
         for hint in hints:
             world.queue.put(hint)

@@ -54,7 +54,7 @@ class Stage:
 
     # --- for actors ---------------------------------------------------------------------------------------------------
 
-    def sleep(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Let others play meanwhile."""
         self._put(seconds, self.on)
         self._give_way()

@@ -91,6 +91,7 @@ class World:
             "sqlite://",
             sandbox_book=folder / "unused.db",
             verify_meter=False,
+            enable_notifications=False,
             bill_provider_timeout=TIMEOUT_SECONDS,
             lease_seconds=LEASE_SECONDS,
             requery_schedule="20,60,120,300,600,1200,3600",
@@ -100,7 +101,10 @@ class World:
         for provider in parts.providers.values():
             provider.close()
         routes = tuple(company.abilities for company in self.companies)
-        return Billvend(replace(parts, providers={}, policy=replace(parts.policy, routes=routes)))
+        # Without the committer, whose callers wait for each other: here they take turns by the stage's own rules.
+        journal = parts.journal._journal  # type: ignore[attr-defined]  # see above
+        policy = replace(parts.policy, routes=routes)
+        return Billvend(replace(parts, journal=journal, providers={}, policy=policy))
 
     def calm(self) -> None:
         """No fault strikes from here on, and what is away comes back."""
@@ -187,7 +191,7 @@ class Clock:
 
     def pause(self, seconds: float) -> None:
         """Others play meanwhile."""
-        self._world.stage.sleep(seconds)
+        self._world.stage.pause(seconds)
 
     def new_id(self) -> str:
         """Unique among all processes, and sorted by its time of making."""

@@ -8,10 +8,10 @@ import pytest
 
 from billvend.adapters.storage.breaker import SqlBreaker
 from billvend.adapters.storage.database import Database
-from billvend.domain.commands import Pay, Resolve
+from billvend.domain.commands import Command, Pay, Resolve
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Declined, NotFound, Unknown
+from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Unknown
 from billvend.domain.policy import Policy
 from billvend.domain.words import Status, Verdict
 from billvend.ports.breaker import AccountState, Risk, by_account
@@ -307,6 +307,37 @@ def test_a_rehearsal_knows_a_double_click(till: Till) -> None:
     till.funded()
     till.done(till.pay(given=False))
     assert named(till.journal.rehearse([till.pay(given=False)])) == ["likely_duplicate"]
+
+
+def test_a_rehearsal_of_nothing_asks_the_database_nothing(till: Till) -> None:
+    with statements(till.database) as seen:
+        assert till.journal.rehearse([]) == []
+    assert seen == []
+
+
+def test_a_rehearsal_changes_no_row_whatever_is_rehearsed(till: Till) -> None:
+    """Not even when a payment is due, which is written without an event elsewhere."""
+    till.funded()
+    fresh, leased, doubtful, declined = (till.paid() for _ in range(4))
+    work = till.working(leased)
+    till.told(doubtful, Unknown("no answer"))
+    till.told(declined, Declined("no such meter"))
+    till.run("UPDATE transactions SET next_at = created_at")
+    pays = (fresh, leased, doubtful, declined)
+    commands: list[Command] = [
+        till.fund(),
+        till.pay(),
+        *map(till.claim, pays),
+        *map(till.nudge, pays),
+        till.report(leased, work, Delivered(TOKEN)),
+        till.cancel(till.paid()),
+    ]
+    before = till.everything()
+    assert {*named(till.journal.rehearse(commands))} == {"done"}
+    for command in commands:
+        till.journal.rehearse([command])
+    assert till.everything() == before
+    assert till.audit().ok
 
 
 def test_a_rehearsal_locks_nobody_out(url: str) -> None:

@@ -310,6 +310,8 @@ def test_nothing_is_truncated_or_merged_away_on_postgresql(
 OF_NOBODY = {
     "stamp": "says of the whole database whether its money is real: one row, for ever",
     "accounts": "says how each provider account is, for everybody: a handful of rows",
+    "api_keys": "says who may use the API, for everybody: a handful of rows",
+    "endpoints": "says which webhooks are switched off: a handful of rows",
     "alembic_version": "says of the whole database which version its tables have",
 }
 

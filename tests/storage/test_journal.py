@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from billvend.adapters.storage.tables import transactions
 from billvend.domain.abilities import Mode
 from billvend.domain.commands import Claim, Command, Done, Fund, Pay, Report, Work
 from billvend.domain.decide import Result
@@ -694,6 +697,58 @@ def test_the_longest_due_come_first_and_no_more_than_asked_for(till: Till) -> No
     assert _ids(till.journal.take_due(till.now, 3, 60)) == ids[3:6]
     assert _ids(till.journal.take_due(till.now, 3, 60)) == ids[6:]
     assert _ids(till.journal.take_due(till.now, 3, 60)) == []
+
+
+def _without(name: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    place = [column.name for column in transactions.columns].index(name)
+    return [(*row[:place], *row[place + 1 :]) for row in rows]
+
+
+def _due_of(till: Till, pay: Pay) -> datetime | None:
+    table = transactions.c
+    with till.database.reading() as connection:
+        due: datetime | None = connection.scalar(
+            sa.select(table.next_at).where(table.transaction_id == pay.transaction_id)
+        )
+    return due
+
+
+def test_what_was_looked_at_for_nothing_is_put_off_and_nothing_else_changes(till: Till) -> None:
+    """By hints for what somebody is at, for what is not due, and for what has ended, whatever the row said."""
+    till.funded()
+    leased, doubtful, ended, other = (till.paid() for _ in range(4))
+    till.working(leased)
+    doubt_until = till.told(doubtful, Unknown("no answer")).next_at
+    till.told(ended, delivered())
+    for wrong in ("created_at", "NULL"):
+        till.run(f"UPDATE transactions SET next_at = {wrong} WHERE type = 'payment'")
+        till.journal.take_due(till.now, 10, 60)  # where a row says that it is due, it has been pointed out
+        other_due = _due_of(till, other)
+        before = till.everything()
+        replies = [till.done(till.claim(pay)).reply for pay in (leased, doubtful, ended)]
+        assert [reply.work for reply in replies] == [None, None, None]
+        assert [_due_of(till, pay) for pay in (leased, doubtful, ended, other)] == [
+            NOW + timedelta(seconds=60),
+            doubt_until,
+            None,
+            other_due,
+        ]
+        after = till.everything()
+        rows, rows_before = after.pop("transactions"), before.pop("transactions")
+        assert sorted(_without("next_at", rows), key=repr) == sorted(
+            _without("next_at", rows_before), key=repr
+        )
+        assert after == before
+    assert till.audit().ok
+
+
+def test_what_is_put_off_already_is_not_written_again(till: Till) -> None:
+    till.funded()
+    pay = till.paid()
+    till.working(pay)
+    before = till.everything()
+    till.done(till.claim(pay))
+    assert till.everything() == before
 
 
 def test_pointing_out_takes_two_statements_however_many_are_due(till: Till) -> None:

@@ -15,8 +15,11 @@ from billvend.adapters.queue.in_memory import memory_queue
 from billvend.adapters.storage.books import SqlBooks
 from billvend.adapters.storage.breaker import SqlBreaker
 from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.intents import SqlIntents
 from billvend.adapters.storage.journal import SqlJournal
+from billvend.adapters.storage.keys import SqlKeys
 from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Nudge, Pay, Reply, Report, Work
@@ -238,6 +241,8 @@ def parts_of(till: Till) -> Parts:
     return Parts(
         till.journal, till.books, memory_queue(), {}, SystemClock(), till.policy, Limits("100", "1000000"),
         "NGN", Mode.TEST, sweep_quiet_seconds=60, breaker=SqlBreaker(till.database),
+        keys=SqlKeys(till.database), intents=SqlIntents(till.database),
+        outbox=SqlOutbox(till.database),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ A `Company` is a provider: it goes on saying what its fields say, and notes what
 `Shop.work` does what is due, as a worker would, and `Shop.later` lets time pass before that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -17,15 +17,21 @@ from billvend.adapters.queue.in_memory import memory_queue
 from billvend.adapters.storage.books import SqlBooks
 from billvend.adapters.storage.breaker import SqlBreaker
 from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.intents import SqlIntents
 from billvend.adapters.storage.journal import SqlJournal
+from billvend.adapters.storage.keys import SqlKeys
 from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.tables import transactions
 from billvend.domain.abilities import Abilities, Biller, Mode
+from billvend.domain.announcements import Channel
 from billvend.domain.events import Event, load
 from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
 from billvend.domain.policy import Policy
 from billvend.domain.verification import MeterFound, Verification
 from billvend.domain.words import VendType
+from billvend.ports.gateway import Gateway
+from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint
 from billvend.usecases.parts import Limits, Parts, Verifying
@@ -120,6 +126,8 @@ class Shop:
         verification: Verifying | None = None,
         limits: Limits | None = None,
         policy: Policy | None = None,
+        gateway: Gateway | None = None,
+        notifiers: Mapping[Channel, Notifier] | None = None,
     ) -> None:
         self.clock = Clock()
         self.database = Database("sqlite://")
@@ -128,6 +136,8 @@ class Shop:
         self._verification = verification or Verifying()
         self._limits = limits or Limits("100", "1000000")
         self._policy = policy or Policy(())
+        self.gateway = gateway
+        self.notifiers = notifiers or {}
         self.reopen(*(companies or (Company(),)))
         self.bv.fund("ada", 10_000)
 
@@ -136,10 +146,12 @@ class Shop:
         providers = {(c.abilities.provider, c.abilities.account): c for c in companies}
         self.company = companies[0]
         self.parts = Parts(
-            SqlJournal(self.database), SqlBooks(self.database), self.queue, providers, self.clock,
+            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlBooks(self.database), self.queue,
+            providers, self.clock,
             replace(self._policy, routes=tuple(company.abilities for company in companies)), self._limits,
             "NGN", Mode.TEST, sweep_quiet_seconds=0, breaker=SqlBreaker(self.database),
-            verification=self._verification,
+            keys=SqlKeys(self.database), intents=SqlIntents(self.database), gateway=self.gateway,
+            outbox=SqlOutbox(self.database), notifiers=self.notifiers, verification=self._verification,
         )  # fmt: skip
         self.bv = Billvend(self.parts)
 

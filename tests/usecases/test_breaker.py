@@ -344,6 +344,36 @@ def test_health_shows_it(shop: Shop) -> None:
     assert well.checks["provider"].details["float"] == {"acme": "5000.00"}
 
 
+def test_health_names_the_accounts_that_payments_in_doubt_wait_for(shop: Shop) -> None:
+    old, new = shop.company, Company(account="key-2")
+    payment = shop.in_doubt()
+    shop.in_doubt()
+    assert "noLongerConfigured" not in shop.bv.health().checks["provider"].details
+    shop.reopen(new)
+    for _ in range(2):  # in doubt, and then in review
+        sick = shop.bv.health()
+        assert sick.status == "degraded"
+        assert sick.checks["provider"].status == "down"
+        assert sick.checks["provider"].details["noLongerConfigured"] == ["acme account key-1"]
+        shop.later(60)
+    assert shop.now(payment).status is Status.IN_REVIEW
+    old.tells = Delivered(TOKEN)
+    shop.reopen(new, old)
+    assert "noLongerConfigured" not in shop.bv.health().checks["provider"].details
+    shop.later(86400)
+    shop.reopen(new)  # nothing waits for the old account any more
+    well = shop.bv.health()
+    assert well.status == "ok"
+    assert "noLongerConfigured" not in well.checks["provider"].details
+
+
+def test_a_gone_account_from_which_nothing_is_awaited_is_nobody_s_business(shop: Shop) -> None:
+    shop.settled(shop.pay())
+    shop.pay_many()
+    shop.reopen(Company(account="key-2"))
+    assert shop.bv.health().status == "ok"
+
+
 def test_another_process_knows_it_within_seconds(shop: Shop) -> None:
     """Every process goes by what the database says."""
     mine = shop.bv

@@ -1,16 +1,17 @@
 """When the provider is asked what became of a payment: on its schedule, and sooner when somebody hints at news."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
 from billvend import Status
-from billvend.domain.events import CostLearnt, RequeryStarted, load
-from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Pending
+from billvend.domain.events import CostLearnt, Nudged, RequeryStarted, load
+from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, NotFound, Pending
 from billvend.domain.schedule import JITTER
 from billvend.domain.words import Proof
 from billvend.ports.provider import Order
-from tests.usecases.shop import TOKEN, Company, Shop, closing
+from tests.usecases.shop import TOKEN, Clock, Company, Shop, closing
 
 SCHEDULE = (20, 60, 120, 300, 600, 1200)
 TAKEN_BACK = Declined("reversed to the wallet", about_transaction=True, taken_back=True)
@@ -231,6 +232,91 @@ def test_a_look_while_it_is_being_sent_asks_nothing_of_what_is_then_delivered() 
     assert shop.now(payment).status is Status.COMPLETED
     assert requeries(shop) == 0
     shop.close()
+
+
+@pytest.mark.parametrize("said", [Pending("at work", 600), Deferred("too early", 600)])
+@pytest.mark.parametrize("by", ["hook", "customer"])
+def test_hints_wait_while_the_provider_asks_to_be_left_alone(shop: Shop, by: str, said: Answer) -> None:
+    payment = shop.in_doubt()
+    shop.company.tells = said
+    shop.until_due(payment)
+    shop.work()
+    shop.company.tells = Delivered(TOKEN)
+    for _ in range(59):
+        hint(shop, payment.transaction_id, by)
+        shop.later(10)
+    shop.later(9)
+    assert requeries(shop) == 1
+    shop.later(1)
+    assert shop.now(payment).token == TOKEN
+
+
+@pytest.mark.parametrize("said", [Pending("at work", 600), Deferred("too early", 600)])
+def test_an_operator_need_not_wait_for_that(shop: Shop, said: Answer) -> None:
+    payment = shop.in_doubt()
+    shop.company.tells = said
+    shop.until_due(payment)
+    shop.work()
+    shop.hook(payment)  # one that waits
+    shop.company.tells = Delivered(TOKEN)
+    shop.bv.refresh(payment.transaction_id)
+    assert shop.now(payment).token == TOKEN
+
+
+class Touchy(Company):
+    """Turns away who asks within a minute, as BuyPower does, and knows nothing of anything."""
+
+    last_asked_at: datetime | None = None
+    turned_away = 0
+
+    def requery(self, order: Order) -> Answer:
+        before, self.last_asked_at = self.last_asked_at, self.clock.now()
+        if before is not None and self.last_asked_at - before < timedelta(seconds=60):
+            self.turned_away += 1
+            return Deferred("too early", 60)
+        return NotFound("no such reference")
+
+    clock: Clock
+
+
+@pytest.mark.parametrize("by", ["hook", "customer"])
+def test_hints_can_not_hold_up_a_reversal_on_not_found(by: str) -> None:
+    """Hints without end have us turned away; the proof is not undone by that."""
+    touchy = Touchy()
+    shop = Shop(touchy)
+    touchy.clock = shop.clock
+    payment = shop.in_doubt()
+    for _ in range(350):  # shortly before a person would be called
+        if shop.now(payment).has_ended:
+            break
+        hint(shop, payment.transaction_id, by)
+        shop.later(20)
+    assert touchy.turned_away > 5
+    assert shop.now(payment).proof is Proof.NOT_FOUND
+    assert shop.balance == (10_000, 0)
+    shop.close()
+
+
+@pytest.mark.parametrize("by", ["hook", "customer", "operator"])
+def test_nobody_is_nudged_about_an_account_that_is_gone(shop: Shop, by: str) -> None:
+    """A hint that can't be followed is not written down: they would pile up, and stand in the way of later ones."""
+    payment, old = shop.in_doubt(), shop.company
+    other = Company(account="key-2")
+    shop.reopen(other)
+    for _ in range(3):
+        if by == "operator":
+            shop.bv.refresh(payment.transaction_id)
+        else:
+            hint(shop, payment.transaction_id, by)
+        shop.later(100)
+    assert [event for event in shop.events(payment) if isinstance(event, Nudged)] == []
+    assert shop.now(payment).nudge is None
+    assert other.asked == []
+    old.tells = Delivered(TOKEN)
+    shop.reopen(other, old)
+    hint(shop, payment.transaction_id, "customer")
+    shop.work()
+    assert shop.now(payment).token == TOKEN
 
 
 # --- hints after the end ----------------------------------------------------------------------------------------------

@@ -199,5 +199,60 @@ def test_a_look_back_without_an_answer_at_an_account_that_is_gone_sends_nothing_
     shop.later(3600)
     assert backup.times("vend") == 0
     assert shop.balance == (9_500, 500)
-    assert not shop.now(payment).has_ended
+    assert shop.now(payment).status is Status.IN_REVIEW
+    assert "acme account key-1" in (shop.now(payment).review_reason or "")
+    assert shop.bv.health().checks["provider"].details["noLongerConfigured"] == ["acme account key-1"]
+    shop.close()
+
+
+def test_a_look_back_that_nobody_answers_is_shown_to_a_person() -> None:
+    """Within about two hours, with nothing sent to anybody; it is asked about daily from then on."""
+    acme, backup = Company("acme", needs_day=True), Company("backup")
+    shop = Shop(acme, backup)
+    shop.clock.pause(11.9 * 3600)
+    (payment,) = shop.pay_many()
+    shop.clock.pause(3600)
+    for _ in range(30):
+        shop.later(300)
+    assert [found.transaction_id for found in shop.bv.review().payments] == [payment.transaction_id]
+    assert "in doubt for too long" in (shop.now(payment).review_reason or "")
+    assert {*acme.asked, *backup.asked} <= {"requery", "float"}
+    assert shop.balance == (9_500, 500)
+    asked = acme.times("requery")
+    for _ in range(12):
+        shop.later(4 * 3600)
+    assert acme.times("requery") == asked + 2
+    acme.tells = ABSENT
+    for _ in range(7):
+        shop.later(4 * 3600)
+    assert shop.now(payment).proof is Proof.NOT_SENT
+    assert shop.balance == (10_000, 0)
+    assert acme.times("vend") == backup.times("vend") == 0
+    assert shop.bv.audit().ok
+    shop.close()
+
+
+def test_what_lost_books_had_sent_and_was_declined_is_not_sold_by_the_same_provider_again() -> None:
+    acme, backup = Company("acme", needs_day=True), Company("backup")
+    shop = Shop(acme, backup)
+    shop.clock.pause(11.9 * 3600)
+    (payment,) = shop.pay_many()
+    acme.tells = Declined("it failed", about_transaction=True)
+    shop.later(3600)
+    assert [attempt.provider for attempt in shop.now(payment).attempts] == ["acme", "backup"]
+    assert (acme.times("vend"), backup.times("vend")) == (0, 1)
+    assert shop.now(payment).status is Status.COMPLETED
+    shop.close()
+
+
+def test_what_lost_books_had_not_sent_is_sold_by_the_first_provider() -> None:
+    acme, backup = Company("acme", needs_day=True), Company("backup")
+    shop = Shop(acme, backup)
+    shop.clock.pause(11.9 * 3600)
+    (payment,) = shop.pay_many()
+    acme.tells = ABSENT
+    shop.later(3600)
+    assert [attempt.provider for attempt in shop.now(payment).attempts] == ["acme", "acme"]
+    assert (acme.times("vend"), backup.times("vend")) == (1, 0)
+    assert shop.now(payment).status is Status.COMPLETED
     shop.close()

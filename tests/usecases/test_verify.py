@@ -74,6 +74,15 @@ def test_the_smallest_amount_that_a_meter_takes_is_taken(shop: Shop) -> None:
     assert shop.settled(shop.pay(500)).token == TOKEN
 
 
+def test_the_largest_amount_that_a_meter_takes_is_taken_and_more_is_refused(shop: Shop) -> None:
+    shop.company.knows = MeterFound("Ada Obi", minimum_minor=50_000, maximum_minor=50_000)
+    assert shop.settled(shop.pay(500)).token == TOKEN
+    with pytest.raises(InvalidAmount, match=r"NGN 500\.00 at most\. Nothing was held") as refused:
+        shop.pay(501)
+    assert refused.value.fields == {"amount": "must be at most 500.00"}
+    assert shop.balance == (9_500, 0)
+
+
 def test_who_pays_is_told_whose_meter_it_is(shop: Shop) -> None:
     paid = shop.bv.accept(Bill("ada", 500, METER, "EKEDC"))
     assert paid.meter == MeterFound("Ada Obi")
@@ -163,6 +172,38 @@ def test_the_same_key_used_while_the_provider_was_asked_pays_once(shop: Shop) ->
     accept(shop, 500, key="order-1")
     assert len(shop.bv.payments()) == 1
     assert shop.balance == (9_500, 500)
+
+
+@pytest.mark.parametrize("said", [said for said, _ in REFUSALS], ids=KINDS)
+def test_what_was_accepted_while_the_meter_was_asked_about_is_what_the_caller_is_told_of(
+    shop: Shop, said: Verification
+) -> None:
+    """The same request twice at once: where the first is accepted, nothing may be said to have been refused."""
+    first: list[str] = []
+
+    def again() -> None:
+        shop.company.while_verifying = lambda: None
+        first.append(accept(shop, 500, key="order-1"))
+        shop.company.knows = said
+
+    shop.company.while_verifying = again
+    paid = shop.bv.accept(Bill("ada", 500, METER, "EKEDC", key="order-1"))
+    assert [paid.payment.transaction_id] == first
+    assert (paid.replayed, paid.meter) == (True, None)
+    assert shop.company.asked == ["verify", "verify"]
+    assert shop.balance == (9_500, 500)
+
+
+def test_a_key_used_for_something_else_while_the_meter_was_asked_about_is_refused(shop: Shop) -> None:
+    def another() -> None:
+        shop.company.while_verifying = lambda: None
+        accept(shop, 700, key="order-1")
+        shop.company.knows = DARK
+
+    shop.company.while_verifying = another
+    with pytest.raises(IdempotencyMismatch):
+        accept(shop, 500, key="order-1")
+    assert shop.balance == (9_300, 700)
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------
@@ -271,6 +312,29 @@ def test_in_bulk_a_refused_meter_gives_the_money_back_with_nothing_sent(
     assert (ended.status, ended.proof) == (Status.REVERSED, Proof.DECLINED)
     assert shop.balance == (10_000, 0)
     assert shop.company.times("vend") == shop.company.times("requery") == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (MeterFound("Ada Obi", minimum_minor=50_001), "the amount must be at least 500.01"),
+        (MeterFound("Ada Obi", maximum_minor=49_999), "the amount must be at most 499.99"),
+    ],
+)
+def test_in_bulk_the_meter_s_own_bounds_hold_too(shop: Shop, found: MeterFound, reason: str) -> None:
+    shop.company.knows = found
+    (payment,) = shop.pay_many()
+    shop.work()
+    ended = shop.now(payment)
+    assert ended.proof is Proof.DECLINED
+    assert ended.reversal is not None
+    assert ended.reversal.reason == reason
+    assert shop.company.times("vend") == 0
+    shop.company.knows = MeterFound("Ada Obi", minimum_minor=50_000, maximum_minor=50_000)
+    shop.clock.pause(REMEMBERED_SECONDS)
+    (payment,) = shop.pay_many()
+    shop.work()
+    assert shop.now(payment).token == TOKEN
 
 
 def test_in_bulk_a_refusal_for_which_the_second_provider_sells_is_none() -> None:

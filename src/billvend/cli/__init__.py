@@ -1,6 +1,7 @@
 """The command line: parse, one call, render.
 
-    money.py, looking.py, deciding.py, running.py, sandboxing.py, administering.py, demo.py    the commands
+    money.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, webhooks.py,
+    administering.py, demo.py                       the commands
     options.py      what they have in common        opening.py     what they begin with
     output.py       what they print                 screens.py     transactions for people
     following.py    a payment while it is worked    exits.py       the table of exit statuses
@@ -18,7 +19,18 @@ from typing import Annotated, TextIO
 import typer
 from typer.main import get_command
 
-from billvend.cli import administering, deciding, demo, looking, money, running, sandboxing
+from billvend.cli import (
+    administering,
+    deciding,
+    demo,
+    funding,
+    keys,
+    looking,
+    money,
+    running,
+    sandboxing,
+    webhooks,
+)
 from billvend.cli.exits import Exit, failure_of
 from billvend.cli.options import example
 from billvend.cli.output import fail
@@ -33,7 +45,7 @@ app = typer.Typer(
         "billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"
     ),
 )
-for group in (money, looking, deciding, running, sandboxing, administering, demo):
+for group in (money, funding, looking, deciding, running, sandboxing, keys, webhooks, administering, demo):
     app.add_typer(group.commands)
 
 

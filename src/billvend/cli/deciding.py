@@ -11,6 +11,7 @@ from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Facts, Line, Tab
 
 if TYPE_CHECKING:
     from billvend.domain.payment import Payment
+    from billvend.ports.intents import Intent
 
 commands = typer.Typer()
 
@@ -31,6 +32,8 @@ def review(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         blocks += _in_review(payment)
     for payment in waiting.with_incidents:
         blocks += _incidents(payment)
+    for intent in waiting.fundings:
+        blocks += _funding_problem(intent)
     if not blocks:
         blocks = [Line("Nothing waits for a person.", GOOD)]
     show(as_json, review_document(waiting), *blocks)
@@ -107,6 +110,12 @@ def _in_review(payment: "Payment") -> list[Block]:
         f"Decide with: billvend resolve {payment.transaction_id} --delivered TOKEN | --reverse --reason TEXT"
     )
     return [Line(f"In review: {head}", DOUBT), Facts(facts), calls_table(payment), Line(how, QUIET)]
+
+
+def _funding_problem(intent: "Intent") -> list[Block]:
+    head = f"Funding {intent.reference} of {intent.user_id}, {intent.amount.display} by {intent.source}."
+    how = f"When it is dealt with: billvend fund-check {intent.reference} --seen"
+    return [Line(head, BAD), Line(intent.problem or ""), Line(how, QUIET)]
 
 
 def _incidents(payment: "Payment") -> list[Block]:

@@ -13,8 +13,10 @@ logger = logging.getLogger("billvend.cli")
 
 
 @contextmanager
-def configured(database_url: str | None, *, as_service: bool = False) -> Iterator["Settings"]:
-    """The settings in force, and logs as they ask for.
+def configured(
+    database_url: str | None, *, as_service: bool = False, **overrides: object
+) -> Iterator["Settings"]:
+    """The settings in force, with what the command line says otherwise, and logs as they ask for.
 
     A command that a person waits for tells them all that they need, so it logs errors alone, unless LOG_LEVEL is
     `debug`: then it shows as well where it failed.
@@ -22,7 +24,7 @@ def configured(database_url: str | None, *, as_service: bool = False) -> Iterato
     from billvend.config import load_settings
     from billvend.logs import logging_to_stderr
 
-    settings = load_settings(database_url)
+    settings = load_settings(database_url, **overrides)
     is_heard = as_service or settings.log_level == "debug"
     with logging_to_stderr(settings.log_level if is_heard else "error", settings.log_format):
         try:

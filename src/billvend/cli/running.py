@@ -1,29 +1,83 @@
-"""Commands that run it: worker, sweep, audit, health."""
+"""Commands that run it: worker, serve, sweep, audit, health."""
 
+import sys
 from collections.abc import Mapping
+from typing import Annotated
 
 import typer
 
 from billvend.cli.exits import Exit, Failure
 from billvend.cli.opening import configured, opened
 from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import BAD, DOUBT, GOOD, Line, Table, fail, show
+from billvend.cli.output import BAD, DOUBT, GOOD, Line, Table, fail, say, show
 
 commands = typer.Typer()
 
 
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
-def worker(database_url: DatabaseUrl = None) -> Exit:
+def worker(
+    while_stdin_is_open: Annotated[
+        bool, typer.Option("--while-stdin-is-open", hidden=True, help="Stop with whoever holds it open.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> Exit:
     """Work payments through, until told to stop.
 
     Runs QUEUE_CONCURRENCY threads, and looks every SWEEP_INTERVAL seconds for what the queue lost. Any number of
-    workers may run. On SIGTERM or Ctrl-C it finishes what is in hand, and ends.
+    workers may run. On SIGTERM or Ctrl-C it finishes what is in hand, and ends. With METRICS_PORT, it tells its metrics
+    there, on loopback.
     """
+    from billvend.adapters.measures.server import told
     from billvend.bootstrap import open_billvend
     from billvend.worker import run
 
-    with configured(database_url, as_service=True) as settings, open_billvend(settings) as bv:
-        run(bv, threads=settings.queue_concurrency, sweep_interval_seconds=settings.sweep_interval)
+    with (
+        configured(database_url, as_service=True) as settings,
+        open_billvend(settings) as bv,
+        told(bv.metrics, settings.metrics_port),
+    ):
+        run(
+            bv,
+            threads=settings.queue_concurrency,
+            sweep_interval_seconds=settings.sweep_interval,
+            parent=sys.stdin.buffer if while_stdin_is_open else None,
+        )
+    return Exit.DONE
+
+
+@commands.command(epilog=example("billvend serve --port 8080"))
+def serve(
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="HOST, for once.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="N", help="PORT, for once; 0: any free one.", show_default=False),
+    ] = None,
+    with_worker: Annotated[
+        bool | None,
+        typer.Option(
+            "--worker/--no-worker",
+            help="Work payments through as well. By default with SQLite, and not with PostgreSQL.",
+            show_default=False,
+        ),
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """Serve the HTTP API, with Swagger UI at /api.
+
+    Listens on HOST and PORT (127.0.0.1:3000). On SIGTERM or Ctrl-C it answers what it was asked, and ends.
+    """
+    from billvend.api.serving import serve as serve_api
+
+    given = {"host": host, "port": port}
+    with configured(database_url, as_service=True, **given) as settings:
+        serve_api(
+            settings,
+            database_url=database_url,
+            with_worker=with_worker,
+            say=lambda text: say(Line(text, GOOD)),
+        )
     return Exit.DONE
 
 

@@ -1,6 +1,7 @@
 """The kinds of values that settings take: how each is read, and the words in which a wrong one is refused."""
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Final, Literal, NamedTuple
@@ -12,6 +13,7 @@ from billvend.domain.errors import ValidationFailed
 from billvend.domain.money import CURRENCIES
 from billvend.domain.names import parse_phone
 
+WEBHOOK_SECRETS: Final = "one secret or several with blanks between, each whsec_ and 24 to 64 bytes in base64"
 LONGEST_SECONDS: Final = 366 * 24 * 3600
 """The longest time that a setting takes, in seconds: a year. More is a slip."""
 
@@ -87,6 +89,15 @@ def _scheme(*schemes: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def is_webhook_secret(text: str) -> bool:
+    """Whether webhooks can be signed with it: 24 to 64 bytes in base64, by Standard Webhooks."""
+    coded = text.removeprefix("whsec_").rstrip("=")
+    try:
+        return 24 <= len(b64decode(coded + "=" * (-len(coded) % 4), validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 def _one_of(*words: str) -> Accepts:
@@ -170,4 +181,9 @@ WebhookUrl = Annotated[
 ]
 SmtpUrl = Annotated[
     SecretStr | None, _scheme("smtp", "smtps"), Accepts("an smtp:// or smtps:// URL", private=True)
+]
+MailSender = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}$"),
+    Accepts("a mail address such as shop@example.com"),
 ]

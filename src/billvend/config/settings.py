@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     """For each key or address; None: no limit."""
     strict_validation: kinds.Flag = True
     """False lets unknown JSON fields pass."""
+    metrics_port: kinds.ServerPort = None
+    """Where a worker tells its metrics, on loopback; None: nowhere. The API does so at /metrics."""
     log_level: kinds.LogLevel = "info"
     log_format: kinds.LogFormat = None
     """None: JSON when not a terminal."""
@@ -147,10 +149,15 @@ class Settings(BaseSettings):
     enable_webhooks: kinds.Flag = False
     webhook_url: kinds.WebhookUrl = None
     webhook_secret: kinds.Secret = None
+    """As given. Ask `webhook_secrets`."""
     webhook_allow_private: kinds.Flag = False
     """True lets webhooks go to private addresses."""
     smtp_url: kinds.SmtpUrl = None
+    smtp_from: kinds.MailSender = "billvend@localhost"
+    """Whom mail comes from."""
     paystack_secret_key: kinds.Secret = None
+    """None: nobody can fund a wallet from outside."""
+    paystack_api_url: kinds.ApiUrl = "https://api.paystack.co"
 
     def __init__(self, **values: Any) -> None:
         """See the class."""
@@ -199,6 +206,12 @@ class Settings(BaseSettings):
     def providers(self) -> tuple[ProviderAccount, ...]:
         """The providers in order of preference: at least one, none twice."""
         return tuple(self._account(name) for name in self.bill_providers or (self.bill_provider,))
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """What webhooks are signed with: each gives a signature."""
+        given = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        return tuple(given.replace(",", " ").split())
 
     def _account(self, name: str) -> ProviderAccount:
         given = {part: self._own(name, part) for part in ACCOUNT_PARTS}
@@ -255,6 +268,7 @@ class Settings(BaseSettings):
         self._check_times()
         self._check_amounts()
         self._check_providers()
+        self._check_telling()
         return self
 
     def _check_times(self) -> None:
@@ -303,6 +317,18 @@ class Settings(BaseSettings):
                 raise bad(
                     "BILL_PROVIDER", f"must be given where {where} is: without it only the sandbox sells"
                 )
+
+    def _check_telling(self) -> None:
+        if self.enable_webhooks:
+            for name in ("webhook_url", "webhook_secret"):
+                if getattr(self, name) is None:
+                    raise bad(name.upper(), "must be given with ENABLE_WEBHOOKS")
+            if not self.webhook_secrets or not all(map(kinds.is_webhook_secret, self.webhook_secrets)):
+                raise bad("WEBHOOK_SECRET", f"must be {kinds.WEBHOOK_SECRETS}")
+        for name in ("webhook_url", "smtp_url"):
+            given: SecretStr | None = getattr(self, name)
+            if given is not None and not urls.names_a_host(given.get_secret_value()):
+                raise bad(name.upper(), f"must be {_accepts(name).text} with a host")
 
     def _check_provider(self, setting: str, name: str) -> None:
         if name not in BUILT_IN_PROVIDERS and name not in (plug_ins := installed_plug_ins()):

@@ -36,6 +36,15 @@ def check_api_url(value: str | None) -> str | None:
     return value
 
 
+def names_a_host(url: str) -> bool:
+    """Whether a URL has a host, a port that can be one, and nothing in it that no URL has."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\\]", url)
+    except ValueError:
+        return False
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback

@@ -66,7 +66,7 @@ from billvend.domain.reversal import (
     due_at,
     next_step,
 )
-from billvend.domain.schedule import advice_seconds, scheduled_gap_seconds
+from billvend.domain.schedule import hint_at, scheduled_gap_seconds
 from billvend.domain.wallet import Wallet
 from billvend.domain.words import Proof, Status, Verdict
 
@@ -168,7 +168,8 @@ def resolve(wallet: Wallet | None, payment: Payment, command: Resolve, owner: St
 
 
 def nudge(payment: Payment, command: Nudge) -> Decision:
-    """The next requery comes forward: at once for an operator, else at most once an interval."""
+    """The next requery comes forward: at once for an operator, else at most once an interval, and not while the provider
+    asks to be left alone."""
     file, policy, now = _File(payment, command.at), command.policy, command.at
     impatient, known = command.source == OPERATOR, payment.nudge
     latest = payment.attempts[-1] if payment.attempts else None
@@ -183,12 +184,7 @@ def nudge(payment: Payment, command: Nudge) -> Decision:
             or (impatient and known.ask_at > now)
         )
     ):
-        ask_at = now
-        if attempt.requeries and not impatient:
-            last = attempt.requeries[-1]
-            advised = timedelta(seconds=advice_seconds(last.answer))
-            interval = timedelta(seconds=policy.interval_seconds)
-            ask_at = max(now, last.started_at + interval, (last.answered_at or last.started_at) + advised)
+        ask_at = now if impatient else hint_at(attempt, policy, now)
         file.add(Nudged(command.source, ask_at, attempt.number, len(attempt.requeries)))
     return file.decision(due_at(next_step(file.payment, policy, now), now))
 

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from enum import Enum, auto
-from itertools import takewhile
 
 from billvend.domain.abilities import Abilities
 from billvend.domain.outcome import (
@@ -69,21 +68,29 @@ def is_proven_absent(attempt: Attempt, route: Abilities, spacing_seconds: float)
 
     Time counts from the last moment at which a request could have reached the provider, and only as far as it was
     observed: the sum of the gaps between answers, each credited at most its scheduled length.
+
+    The sightings are in a row: what the provider says in between starts anew. A `Deferred` says nothing: our question was
+    turned away unread, and what is known of the transaction is what was known before, as with a requery whose worker
+    died. It is passed over, and is no sighting. Otherwise whoever hints often enough, and so has us turned away for
+    asking too early, could hold up a reversal for as long as he likes. Both sightings still have to be late and far
+    apart enough. (An adapter gives `Deferred` only where the refusal shows no knowledge of our reference.)
     """
     if not route.reports_not_found or was_acknowledged(attempt):
         return False
     in_order = sorted((asked.answered_at, asked.number) for asked in attempt.requeries if asked.answered_at)
     answered = [attempt.requery(number) for _, number in in_order]
     age_seconds = sum(requery.credited_seconds for requery in answered)
-    run = list(takewhile(lambda requery: isinstance(requery.answer, NotFound), reversed(answered)))
-    spread_seconds = 0.0
-    for sighting in run[:-1]:
-        age_seconds -= sighting.credited_seconds
-        spread_seconds += sighting.credited_seconds
-        if age_seconds < route.max_processing_seconds:
+    seen_later, spread_seconds = False, 0.0
+    for requery in reversed(answered):
+        if isinstance(requery.answer, NotFound):
+            is_late = age_seconds >= route.max_processing_seconds
+            if seen_later and is_late and spread_seconds >= spacing_seconds:
+                return True
+            seen_later = True
+        elif not isinstance(requery.answer, Deferred):
             return False
-        if spread_seconds >= spacing_seconds:
-            return True
+        age_seconds -= requery.credited_seconds
+        spread_seconds += requery.credited_seconds if seen_later else 0.0
     return False
 
 

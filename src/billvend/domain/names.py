@@ -1,6 +1,6 @@
-"""What others call things: the user of a wallet, the key of a request, the phone of a customer.
+"""What others call things: the user of a wallet, the key of a request, the phone and the address of a customer.
 
-All three are opaque and compared exactly. Refusals don't repeat the value: they are logged, and these may be private.
+All of them are opaque and compared exactly. Refusals don't repeat the value: they are logged, and these may be private.
 """
 
 import re
@@ -11,8 +11,10 @@ from billvend.domain.quote import quoted
 
 LONGEST_USER_ID = 64
 LONGEST_KEY = 255
+LONGEST_EMAIL = 254
 
 _KEY = re.compile("[!-~]([ -~]*[!-~])?")
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _PHONE = re.compile(r"\+?[0-9]{7,15}")
 
 
@@ -53,6 +55,14 @@ def parse_phone(value: object) -> str | None:
     if not isinstance(value, str) or not _PHONE.fullmatch(value):
         _refuse("phone", "phone number", "must be 7 to 15 digits as text, with or without a + in front")
     return value
+
+
+def parse_email(value: object) -> str:
+    """An e-mail address, as far as can be told by its look: ASCII, one @, a domain with a dot. Raises `ValidationFailed`."""
+    text = _text(value, "email", "e-mail address", LONGEST_EMAIL)
+    if not _EMAIL.fullmatch(text):
+        _refuse("email", "e-mail address", "must be an address such as ada@example.com")
+    return text
 
 
 def _text(value: object, field: str, name: str, longest: int) -> str:

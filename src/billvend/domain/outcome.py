@@ -52,7 +52,8 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Stated as not executed, to be asked again under the same reference."""
+    """Stated as not executed, to be asked again under the same reference. On a requery: the question was turned away, and
+    nothing in the refusal shows whether the provider knows our reference; what shows that it does is `Unknown`."""
 
     why: str
     retry_after_seconds: int | None = None

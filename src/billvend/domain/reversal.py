@@ -42,7 +42,7 @@ from billvend.domain.payment import (
     is_far_ahead,
 )
 from billvend.domain.policy import Policy
-from billvend.domain.schedule import DAILY_SECONDS, advice_seconds, ask_at
+from billvend.domain.schedule import DAILY_SECONDS, advice_seconds, ask_at, hint_at
 from billvend.domain.words import Proof, Status
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
@@ -306,7 +306,8 @@ def _nudged(payment: Payment, policy: Policy, now: datetime) -> Step | None:
         return None
     if (call := attempt.open_call) is not None and holds_lease(call, now):
         return Wait(call.lease_until)
-    at = now if is_far_ahead(payment.nudge.ask_at, now) else payment.nudge.ask_at
+    # A clock that was far ahead may have taken the hint; and none is worth waiting longer for than one that comes now.
+    at = min(payment.nudge.ask_at, hint_at(attempt, policy, now))
     return AskAgain(attempt, at, nudged=True)
 
 

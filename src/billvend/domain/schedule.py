@@ -29,6 +29,20 @@ def ask_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) ->
     return mark + timedelta(seconds=scheduled_gap_seconds(payment, attempt, policy))
 
 
+def hint_at(attempt: Attempt, policy: Policy, now: datetime) -> datetime:
+    """The soonest at which the hint of a hook or a customer is followed: an interval after the last question, and not
+    while the provider asks to be left alone. Now, where nobody asked yet, or only a clock that was far ahead of ours."""
+    if not attempt.requeries:
+        return now
+    last = attempt.requeries[-1]
+    told_at = last.answered_at or last.started_at
+    if is_far_ahead(told_at, now):
+        return now
+    interval = timedelta(seconds=policy.interval_seconds)
+    advice = timedelta(seconds=advice_seconds(last.answer))
+    return max(now, last.started_at + interval, told_at + advice)
+
+
 def _scheduled(attempt: Attempt) -> int:
     """How many of its requeries the schedule made."""
     return sum(not requery.nudged for requery in attempt.requeries)

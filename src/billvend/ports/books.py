@@ -45,6 +45,8 @@ class Backlog:
     """Their sums, by status and currency."""
     due: int
     oldest_due_at: datetime | None
+    open_incidents: int = 0
+    """Payments with incidents that nobody has dealt with."""
 
 
 @dataclass(frozen=True, slots=True)

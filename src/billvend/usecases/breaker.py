@@ -25,6 +25,8 @@ LATELY_SECONDS = 600
 ASK_FLOAT_SECONDS = 60
 """How often a provider is asked for our float."""
 
+LOOK_SECONDS = 10.0
+"""How often a process that accepts payments looks at the money in doubt."""
 TRY_AGAIN_SECONDS = 600
 """An account at fault that can't be asked about our float sells again after this: the next answer tells."""
 
@@ -53,12 +55,22 @@ def policy_now(parts: Parts) -> Policy:
 
 def close(parts: Parts, provider: str, account: str, why: str) -> None:
     """Stop selling at an account at once: it said that our set-up or our float is at fault."""
-    before = _states(parts).get((provider, account)) or AccountState(provider, account)
+    before = _state(parts, (provider, account))
     # What our float was before proves nothing now.
     _write(parts, replace(before, closed_because=why, closed_at=parts.clock.now(), float_minor=None), before)
 
 
-def look_after(parts: Parts) -> None:
+def look_now_and_then(parts: Parts) -> None:
+    """Look at the books alone, if this process has not for a while: there may be no worker who does. Raises `Unavailable`."""
+    known, now_seconds = parts.accounts, parts.clock.elapsed_seconds()
+    with known.lock:
+        if now_seconds - known.looked_after_at_seconds < LOOK_SECONDS:
+            return
+        known.looked_after_at_seconds = now_seconds
+    look_after(parts, ask_floats=False)
+
+
+def look_after(parts: Parts, *, ask_floats: bool = True) -> None:
     """Close what should not sell, and open what may again. Raises `Unavailable`."""
     now = parts.clock.now()
     states = _states(parts)
@@ -68,19 +80,24 @@ def look_after(parts: Parts) -> None:
     }
     for key, provider in parts.providers.items():
         before = states.get(key) or AccountState(*key)
-        state = _asked(parts, provider, before, now)
+        state = _asked(parts, provider, before, now) if ask_floats else before
         risk = risks.get(key) or Risk(*key, 0, 0, 0)
         finds_too_little = _finds_too_little(parts, risk)
         # Proof that something is absent takes longer than ten minutes: the doubt stays while there are payments to doubt.
         distrusted = finds_too_little or (before.distrusted and risk.in_doubt_minor > 0)
         why = _why_closed(parts, provider.abilities, state, risk, now, finds_too_little=finds_too_little)
         closed_at = (state.closed_at or now) if why is not None else None
-        _write(parts, replace(state, closed_because=why, closed_at=closed_at, distrusted=distrusted), before)
+        found = replace(state, closed_because=why, closed_at=closed_at, distrusted=distrusted)
+        # Providers were asked meanwhile: where a worker has heard more by now, the next look goes by that.
+        if found != before and _state(parts, key) == before:
+            _write(parts, found, before)
 
 
 def _why_closed(
     parts: Parts, route: Abilities, state: AccountState, risk: Risk, now: datetime, *, finds_too_little: bool
 ) -> str | None:
+    if not _is_mended(state, now):
+        return state.closed_because  # before all else, which may clear sooner
     most, least = parts.limits.most_in_doubt(route.currency), parts.limits.least_float(route.currency)
     if most is not None and risk.in_doubt_minor > most.amount_minor:
         in_doubt = Money(risk.in_doubt_minor, route.currency)
@@ -89,7 +106,7 @@ def _why_closed(
         return f"{risk.lately_not_found} of its last {risk.lately} orders were not found: is it the right account?"
     if least is not None and state.float_minor is not None and state.float_minor < least.amount_minor:
         return f"our float there is {Money(state.float_minor, route.currency).display}, less than {least.display}"
-    return None if _is_mended(state, now) else state.closed_because
+    return None
 
 
 def _is_mended(state: AccountState, now: datetime) -> bool:
@@ -118,11 +135,15 @@ def _asked(parts: Parts, provider: Provider, state: AccountState, now: datetime)
     """The state with our float as it is now, if it is time to ask again."""
     if state.asked_at is not None and abs(now - state.asked_at) < timedelta(seconds=ASK_FLOAT_SECONDS):
         return state
+    if not parts.accounts.asking.acquire(blocking=False):
+        return state  # another thread waits for a provider that may be slow: one buyer is enough
     try:
         said = provider.ask_float()
     except Exception as error:  # noqa: BLE001  an adapter's bug must not stop what looks after the others
         logger.warning("Asking %s for our float failed: %s", state.provider, type(error).__name__)
         return replace(state, asked_at=now)
+    finally:
+        parts.accounts.asking.release()
     if isinstance(said, Money):
         return replace(state, float_minor=said.amount_minor, asked_at=now)
     if isinstance(said, Misconfigured):
@@ -132,6 +153,10 @@ def _asked(parts: Parts, provider: Provider, state: AccountState, now: datetime)
 
 def _states(parts: Parts) -> dict[tuple[str, str], AccountState]:
     return by_account(parts.breaker.states())
+
+
+def _state(parts: Parts, key: tuple[str, str]) -> AccountState:
+    return _states(parts).get(key) or AccountState(*key)
 
 
 def _write(parts: Parts, state: AccountState, before: AccountState) -> None:

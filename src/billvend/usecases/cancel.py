@@ -6,6 +6,7 @@ from billvend.domain.names import parse_transaction_id
 from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
 from billvend.usecases.note import note_payment
+from billvend.usecases.notify import tell_workers_of
 from billvend.usecases.parts import Parts, carry_out
 
 
@@ -19,5 +20,6 @@ def cancel(parts: Parts, transaction_id: str) -> Payment:
         raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
     command = Cancel(found.user_id, parts.clock.new_id(), found.transaction_id, parts.clock.now())
     cancelled = carry_out(parts, command).payment or found
-    note_payment(cancelled, command.at)
+    note_payment(parts, cancelled, command.at)
+    tell_workers_of(parts, cancelled, command.at)
     return cancelled

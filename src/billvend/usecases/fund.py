@@ -8,6 +8,7 @@ from billvend.domain.errors import ValidationFailed
 from billvend.domain.money import AmountLike, Money, parse_amount
 from billvend.domain.names import parse_key, parse_user_id
 from billvend.usecases.note import note_funding
+from billvend.usecases.notify import tell_workers
 from billvend.usecases.parts import Parts, carry_out
 
 
@@ -37,20 +38,26 @@ def fund(
             "The source is not accepted: it must be 1 to 32 letters, digits or hyphens.",
             fields={"source": "must be 1 to 32 letters, digits or hyphens"},
         )
+    money = read_funding(parts, amount, currency)
+    user_id = parse_user_id(user_id)
+    return credit(parts, user_id, money, source, None if key is None else parse_key(key))
+
+
+def read_funding(parts: Parts, amount: AmountLike, currency: str | None) -> Money:
+    """The sum that somebody asks to add. Raises `InvalidAmount`, `UnsupportedCurrency`."""
     currency = currency or (amount.currency if isinstance(amount, Money) else parts.default_currency)
-    money = parse_amount(amount, currency, maximum=parts.limits.most(currency))
+    return parse_amount(amount, currency, maximum=parts.limits.most(currency))
+
+
+def credit(parts: Parts, user_id: str, money: Money, source: str, reference: str | None) -> Funded:
+    """Add money that came in, once for ever for each reference at the source. Raises as `fund` does."""
     transaction_id = parts.clock.new_id()
-    command = Fund(
-        user_id=parse_user_id(user_id),
-        key=transaction_id if key is None else parse_key(key),
-        transaction_id=transaction_id,
-        at=parts.clock.now(),
-        amount=money,
-        source=source,
-        reference=transaction_id if key is None else key,
+    reference = transaction_id if reference is None else reference
+    done = carry_out(
+        parts, Fund(user_id, reference, transaction_id, parts.clock.now(), money, source, reference)
     )
-    done = carry_out(parts, command)
     if not done.replayed:
-        note_funding(command.user_id, transaction_id, money, source)
-    balance = Money(done.reply.balance_minor or 0, currency)
-    return Funded(done.reply.transaction_id, command.user_id, money, balance, done.replayed)
+        note_funding(parts, user_id, transaction_id, money, source)
+        tell_workers(parts, user_id, transaction_id)
+    balance = Money(done.reply.balance_minor or 0, money.currency)
+    return Funded(done.reply.transaction_id, user_id, money, balance, done.replayed)

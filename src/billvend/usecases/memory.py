@@ -38,9 +38,29 @@ class Meters:
 
 
 @dataclass(slots=True)
+class KeyUses:
+    """When this process last wrote down that an API key was used, by the key's id."""
+
+    noted_at_seconds: dict[str, float] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_due(self, key_id: str, now_seconds: float, gap_seconds: float) -> bool:
+        """Whether it is time to do so again; who is told so does it, and nobody else meanwhile."""
+        with self.lock:
+            due = now_seconds - self.noted_at_seconds.get(key_id, float("-inf")) >= gap_seconds
+            if due:
+                self.noted_at_seconds[key_id] = now_seconds
+            return due
+
+
+@dataclass(slots=True)
 class Accounts:
     """How the provider accounts were when they were looked at last."""
 
     read_at_seconds: float = float("-inf")
+    looked_after_at_seconds: float = float("-inf")
+    """When this process last held them against the books."""
     states: dict[tuple[str, str], AccountState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    asking: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a provider is asked about our float."""

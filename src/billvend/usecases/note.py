@@ -1,4 +1,4 @@
-"""Note: say in the log what became of money. Ids and sums; a token is never among them.
+"""Note: say in the log what became of money, and count it. Ids and sums; a token is never among them.
 
 A door decides where it goes and in what shape: here it is the standard library's logging, and `context` holds what the
 line is about.
@@ -10,32 +10,37 @@ from datetime import datetime
 from billvend.domain.money import Money
 from billvend.domain.payment import Payment
 from billvend.domain.words import Status
+from billvend.usecases.parts import Parts
 
 logger = logging.getLogger("billvend.payments")
 
 _ENDS = {Status.COMPLETED: "Bill payment completed", Status.REVERSED: "Bill payment reversed"}
 
 
-def note_funding(user_id: str, transaction_id: str, amount: Money, source: str) -> None:
+def note_funding(parts: Parts, user_id: str, transaction_id: str, amount: Money, source: str) -> None:
     """Money came in."""
     context = {"userId": user_id, "transactionId": transaction_id, "amount": str(amount), "source": source}
     logger.info("Wallet funded", extra={"context": context})
+    parts.measures.funded(source, amount)
 
 
-def note_payment(payment: Payment, at: datetime) -> None:
+def note_payment(parts: Parts, payment: Payment, at: datetime) -> None:
     """What the command of that moment made of a payment; nothing, where it changed nothing worth a line."""
     if payment.updated_at != at:
         return
     if payment.has_ended and payment.ended_at == at:
         _note(logging.INFO, _ENDS[payment.status], payment)
+        parts.measures.ended(payment)
     elif payment.has_ended and payment.incidents:
         _note(logging.ERROR, "Bill payment incident", payment, incident=payment.incidents[-1].kind.value)
-    elif payment.accepted_at == at:
+    elif payment.accepted_at == at and payment.status is Status.PENDING:
         _note(logging.INFO, "Bill payment accepted", payment)
+        parts.measures.accepted(payment)
     elif payment.status is Status.IN_REVIEW:
         _note(logging.WARNING, "Bill payment in review", payment, reason=payment.review_reason or "")
     elif payment.in_doubt_since == at:
         _note(logging.INFO, "Bill payment in doubt", payment)
+        parts.measures.doubted(payment)
     else:
         _note(logging.DEBUG, f"Bill payment {payment.status}", payment)
 

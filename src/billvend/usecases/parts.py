@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from billvend.domain.abilities import Mode
+from billvend.domain.announcements import Channel
 from billvend.domain.commands import Command, Done
 from billvend.domain.decide import Result
 from billvend.domain.errors import BillvendError
@@ -13,10 +14,16 @@ from billvend.domain.policy import Policy
 from billvend.ports.books import Books
 from billvend.ports.breaker import Breaker
 from billvend.ports.clock import Clock
+from billvend.ports.gateway import Gateway
+from billvend.ports.intents import Intents
 from billvend.ports.journal import Journal
+from billvend.ports.keys import Keys
+from billvend.ports.measures import Measures, NotMeasured
+from billvend.ports.notifier import Notifier
+from billvend.ports.outbox import Outbox
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
-from billvend.usecases.memory import Accounts, Meters
+from billvend.usecases.memory import Accounts, KeyUses, Meters
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,19 @@ class Parts:
     sweep_quiet_seconds: float
     """How long a sweep leaves a payment alone that was pointed out before."""
     breaker: Breaker
+    keys: Keys
+    intents: Intents
+    outbox: Outbox
     verification: Verifying = Verifying()
     meters: Meters = field(default_factory=Meters)
     accounts: Accounts = field(default_factory=Accounts)
+    gateway: Gateway | None = None
+    """Where customers pay in; None where none is configured."""
+    key_uses: KeyUses = field(default_factory=KeyUses)
+    notifiers: Mapping[Channel, Notifier] = field(default_factory=dict)
+    """The ways to the outside that are set up; the journal writes messages for these."""
+    measures: Measures = field(default_factory=NotMeasured)
+    """Where what happens is counted."""
 
 
 def carry_out(parts: Parts, command: Command) -> Done:

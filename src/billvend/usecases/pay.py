@@ -22,7 +22,7 @@ from billvend.domain.quote import quoted
 from billvend.domain.verification import MeterFound
 from billvend.domain.words import VendType
 from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.breaker import look_after, policy_now
+from billvend.usecases.breaker import look_after, look_now_and_then, policy_now
 from billvend.usecases.note import note_payment
 from billvend.usecases.parts import Parts, outcome_of
 from billvend.usecases.verify import require_meter
@@ -64,20 +64,28 @@ def pay(parts: Parts, bill: Bill) -> Paid:
     `Unavailable`: nothing was done; `OutcomeUnknown`: repeat it with its key.
     """
     command, meter = _read(parts, bill), None
-    outcome = outcome_of(parts.journal.rehearse([command]))
-    if not outcome.replayed:
-        try:
-            _require_seller(parts, command)
-            meter = require_meter(parts, command.meter, command.biller, command.vend_type, command.amount)
-        except BillvendError:
-            # Somebody may have been accepted with this key meanwhile: then nothing may be said to have been refused.
-            if not outcome_of(parts.journal.rehearse([command])).replayed:
-                raise
-        command = replace(command, at=parts.clock.now(), verified=meter is not None)
+    look_now_and_then(parts)
+    if parts.verification.is_on or policy_now(parts).closed:
+        command, meter = _before_the_hold(parts, command)
     result = _paid(parts, command, _accepted(parts, [command])[0])
     if isinstance(result, BillvendError):
         raise result
     return replace(result, meter=meter)
+
+
+def _before_the_hold(parts: Parts, command: Pay) -> tuple[Pay, MeterFound | None]:
+    """Ask what only others know, of a payment that the books would take: who sells, and whose meter it is."""
+    if outcome_of(parts.journal.rehearse([command])).replayed:
+        return command, None
+    try:
+        _require_seller(parts, command)
+        meter = require_meter(parts, command.meter, command.biller, command.vend_type, command.amount)
+    except BillvendError:
+        # Somebody may have been accepted with this key meanwhile: then nothing may be said to have been refused.
+        if outcome_of(parts.journal.rehearse([command])).replayed:
+            return command, None
+        raise
+    return replace(command, at=parts.clock.now(), verified=meter is not None), meter
 
 
 def _require_seller(parts: Parts, command: Pay) -> None:
@@ -128,7 +136,7 @@ def _paid(parts: Parts, command: Pay, result: Result) -> Paid | BillvendError:
     if isinstance(result, BillvendError):
         return result
     if result.payment is not None:
-        note_payment(result.payment, command.at)
+        note_payment(parts, result.payment, command.at)
         return Paid(result.payment, replayed=False)
     try:
         found = parts.books.transaction(result.reply.transaction_id, command.user_id)

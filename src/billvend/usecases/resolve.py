@@ -10,6 +10,7 @@ from billvend.domain.quote import quoted
 from billvend.domain.words import Verdict
 from billvend.usecases.breaker import policy_now
 from billvend.usecases.note import note_payment
+from billvend.usecases.notify import tell_workers_of
 from billvend.usecases.parts import Parts, carry_out
 
 LONGEST_TEXT = 500
@@ -39,7 +40,8 @@ def resolve(
         _token(token),
     )
     resolved = carry_out(parts, command).payment or found
-    note_payment(resolved, command.at)
+    note_payment(parts, resolved, command.at)
+    tell_workers_of(parts, resolved, command.at)
     return resolved
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from billvend.domain.payment import Payment
 from billvend.domain.words import Status
+from billvend.ports.intents import Intent
 from billvend.usecases.parts import Parts
 
 MOST_AT_ONCE = 1_000
@@ -17,10 +18,13 @@ class Waiting:
     """In review: the money is held, and the provider goes on being asked."""
     with_incidents: list[Payment]
     """Ended, and then something turned up that nobody has dealt with."""
+    fundings: list[Intent]
+    """Money came from outside that is not what was announced, and was not credited."""
 
 
 def review(parts: Parts, limit: int = MOST_AT_ONCE) -> Waiting:
     """What waits for a person. Raises `Unavailable`."""
     found = parts.books.waiting_for_people(limit)
     in_review = [payment for payment in found if payment.status is Status.IN_REVIEW]
-    return Waiting(in_review, [payment for payment in found if payment.open_incidents])
+    with_incidents = [payment for payment in found if payment.open_incidents]
+    return Waiting(in_review, with_incidents, parts.intents.with_problems(limit))

@@ -10,7 +10,6 @@ from datetime import timedelta
 
 from billvend.domain.commands import Claim, Done, Reply, Report, Work
 from billvend.domain.errors import BadSetting, BillvendError, TransactionNotFound, Unreachable
-from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, sound
 from billvend.domain.payment import Payment
 from billvend.domain.verification import CannotVerify, MeterFound, MeterRefused
@@ -19,8 +18,9 @@ from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.breaker import at_fault, close, policy_now
 from billvend.usecases.note import note_payment
+from billvend.usecases.notify import tell_workers_of
 from billvend.usecases.parts import Parts, carry_out
-from billvend.usecases.verify import ask_one
+from billvend.usecases.verify import ask_one, refused_amount
 
 logger = logging.getLogger("billvend.settle")
 
@@ -40,7 +40,8 @@ def settle(parts: Parts, hint: Hint) -> Reply:
     claim = Claim(hint.user_id, parts.clock.new_id(), hint.transaction_id, claimed_at, policy)
     done = carry_out(parts, claim)
     if done.payment is not None:
-        note_payment(done.payment, claimed_at)
+        note_payment(parts, done.payment, claimed_at)
+        tell_workers_of(parts, done.payment, claimed_at)
     work = done.reply.work
     if work is None:
         tell(parts, hint, done.reply)
@@ -52,14 +53,18 @@ def settle(parts: Parts, hint: Hint) -> Reply:
             return True
         return timedelta(seconds=parts.clock.elapsed_seconds() - claimed) < work.send_before - claimed_at
 
+    asked_at = parts.clock.elapsed_seconds()
     answer = _ask(parts, payment, work, may_send)
+    took_seconds = parts.clock.elapsed_seconds() - asked_at
+    parts.measures.answered(work.provider, answer, took_seconds, is_requery=work.is_requery)
     report = Report(
         hint.user_id, parts.clock.new_id(), hint.transaction_id, parts.clock.now(), policy,
         work.attempt, work.call, work.is_requery, answer,
     )  # fmt: skip
     done = _written_down(parts, report)
     if done.payment is not None:
-        note_payment(done.payment, report.at)
+        note_payment(parts, done.payment, report.at)
+        tell_workers_of(parts, done.payment, report.at)
     if isinstance(answer, Misconfigured) and not work.is_requery:
         _stop_selling(parts, work, answer)
     tell(parts, hint, done.reply)
@@ -114,10 +119,8 @@ def _refused_meter(parts: Parts, provider: Provider, payment: Payment) -> Answer
     match ask_one(parts, provider, payment.meter, payment.biller, payment.vend_type):
         case MeterRefused(fault, reason):
             return Declined(reason, fault.value)
-        case MeterFound(minimum_minor=int(least)) if payment.amount.amount_minor < least:
-            return Declined(
-                f"this meter takes {Money(least, payment.amount.currency).display} or more", "below_minimum"
-            )
+        case MeterFound() as found if (refused := refused_amount(found, payment.amount)) is not None:
+            return Declined(f"the amount {refused.fields['amount']}", refused.code)
         case CannotVerify(why) if not parts.verification.unreachable_is_allowed:
             return NotSent(f"the meter could not be asked about: {why}")
         case _:

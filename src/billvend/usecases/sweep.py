@@ -20,7 +20,7 @@ class Swept:
 
     due: int
     enqueued: int
-    """Less than `due` when the queue was away."""
+    """Less than `due` when the queue was away, or holds so many that nobody took that it gets no more."""
     left: tuple[Hint, ...] = ()
     """What the queue did not take: a worker does it itself, and the next pass points at it again."""
 
@@ -32,16 +32,19 @@ def sweep(parts: Parts) -> Swept:
     for found in due:
         by_queue[queue_for(found.status)].append(found)
     left: list[Due] = []
+    enqueued = 0
     depth = _depth(parts) if due else {}
     for queue, waiting in by_queue.items():
         if depth.get(queue, 0) >= MOST_WAITING:
             continue  # the workers lag behind, and have been told enough
         taken = parts.queue.enqueue(queue, [Hint(found.user_id, found.transaction_id) for found in waiting])
+        enqueued += taken
         left += waiting[taken:]
     if left:
         parts.journal.put_back(left)
+    parts.measures.swept(len(due), enqueued)
     hints = tuple(Hint(found.user_id, found.transaction_id) for found in left)
-    return Swept(len(due), len(due) - len(left), hints)
+    return Swept(len(due), enqueued, hints)
 
 
 def _depth(parts: Parts) -> dict[QueueName, int]:

@@ -83,19 +83,28 @@ def require_meter(
         return None
     if not isinstance(said, MeterFound):
         raise refusal(said)
-    if said.minimum_minor is not None and amount.amount_minor < said.minimum_minor:
-        least = Money(said.minimum_minor, amount.currency)
-        raise BelowMinimum(
+    if (refused := refused_amount(said, amount)) is not None:
+        raise refused
+    return said
+
+
+def refused_amount(found: MeterFound, amount: Money) -> BillvendError | None:
+    """Why the meter itself does not take an amount: `BelowMinimum`, or `InvalidAmount` for too much; None: it does."""
+    least, most = (
+        None if minor is None else Money(minor, amount.currency)
+        for minor in (found.minimum_minor, found.maximum_minor)
+    )
+    if least is not None and amount < least:
+        return BelowMinimum(
             f"The amount {amount.display} is not accepted: this meter takes {least.display} or more. Nothing was held.",
             fields={"amount": f"must be at least {least}"},
         )
-    if said.maximum_minor is not None and amount.amount_minor > said.maximum_minor:
-        most = Money(said.maximum_minor, amount.currency)
-        raise InvalidAmount(
+    if most is not None and amount > most:
+        return InvalidAmount(
             f"The amount {amount.display} is not accepted: this meter takes {most.display} at most. Nothing was held.",
             fields={"amount": f"must be at most {most}"},
         )
-    return said
+    return None
 
 
 def refusal(said: MeterRefused | CannotVerify) -> BillvendError:

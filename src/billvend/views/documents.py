@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from billvend.domain.abilities import Biller
+from billvend.domain.access import ApiKey
 from billvend.domain.events import IncidentRaised, load
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
@@ -14,8 +15,11 @@ from billvend.domain.verification import MeterFound
 from billvend.domain.wallet import Funding
 from billvend.domain.words import Status
 from billvend.ports.books import LoggedEvent, Transaction
+from billvend.ports.intents import Intent
+from billvend.ports.outbox import DisabledEndpoint, Message, Told
 from billvend.usecases.audit import Audit
 from billvend.usecases.fund import Funded
+from billvend.usecases.fund_intent import FundingIntent, SettledFunding
 from billvend.usecases.health import Health
 from billvend.usecases.look_up import Balance
 from billvend.usecases.review import Waiting
@@ -170,6 +174,36 @@ def funded_document(funded: Funded) -> Document:
     }
 
 
+def intent_document(intent: FundingIntent) -> Document:
+    """A funding that the gateway waits for."""
+    return {"reference": intent.reference, "authorizationUrl": intent.authorization_url}
+
+
+def settled_document(settled: SettledFunding) -> Document:
+    """What became of an announced funding."""
+    return {
+        "reference": settled.intent.reference,
+        "userId": settled.intent.user_id,
+        **_amount(settled.intent.amount),
+        "status": settled.state.value,
+        "transactionId": settled.transaction_id,
+        "detail": settled.detail,
+        "seenAt": when(settled.intent.seen_at),
+    }
+
+
+def key_document(key: ApiKey) -> Document:
+    """A key of the API; its secret is known to nobody."""
+    return {
+        "keyId": key.key_id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "createdAt": when(key.created_at),
+        "lastUsedAt": when(key.used_at),
+        "revokedAt": when(key.revoked_at),
+    }
+
+
 def balance_document(balance: Balance, recent: Sequence[Document]) -> Document:
     """What can be spent, what is held, and what happened lately."""
     return {
@@ -224,7 +258,23 @@ def review_document(waiting: Waiting) -> Document:
             }
             for payment in waiting.with_incidents
             for incident in payment.open_incidents
-        ],
+        ]
+        + [_funding_problem(intent) for intent in waiting.fundings],
+    }
+
+
+def _funding_problem(intent: Intent) -> Document:
+    """An incident that belongs to no payment: money from outside that is not what was announced."""
+    return {
+        "transactionId": None,
+        "userId": intent.user_id,
+        "status": None,
+        "kind": "funding_problem",
+        "attempt": None,
+        "provider": intent.source,
+        "amount": str(intent.amount),
+        "detail": intent.problem,
+        "reference": intent.reference,
     }
 
 
@@ -234,6 +284,49 @@ def biller_document(biller: Biller) -> Document:
         "code": biller.code,
         "name": biller.name,
         "vendTypes": [vend_type.value for vend_type in biller.vend_types],
+    }
+
+
+def message_document(told: Told) -> Document:
+    """What is or was told to the outside, without its content: a token may be in that."""
+    sent = told.message
+    return {
+        "messageId": sent.message_id,
+        "type": sent.kind,
+        "channel": sent.channel.value,
+        "status": message_status(sent),
+        "transactionId": sent.transaction_id,
+        "userId": sent.user_id,
+        "at": when(sent.at),
+        "nextTryAt": when(sent.next_at),
+        "endedAt": when(sent.ended_at),
+        "deliveries": [
+            {
+                "number": tried.number,
+                "at": when(tried.at),
+                "target": tried.target,
+                "httpStatus": tried.http_status,
+                "latencyMs": tried.latency_ms,
+                "detail": tried.detail,
+            }
+            for tried in told.tries
+        ],
+    }
+
+
+def message_status(sent: Message) -> str:
+    """`waiting` for its first or next try, `trying`, or how it ended: `delivered`, `gave_up`, `skipped`."""
+    if sent.ended is not None:
+        return sent.ended.value
+    return "waiting" if sent.lease_until is None else "trying"
+
+
+def endpoint_document(disabled: DisabledEndpoint) -> Document:
+    """Where webhooks don't go any more."""
+    return {
+        "target": disabled.target,
+        "disabledAt": when(disabled.disabled_at),
+        "because": disabled.because,
     }
 
 

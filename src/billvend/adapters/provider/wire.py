@@ -82,7 +82,8 @@ class Wire:
 
     Redirects are not followed, certificates are verified, cookies are not kept, proxies of the environment are not
     used. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones. `look_up` finds the
-    addresses of a name.
+    addresses of a name; `may_connect` is asked about each address that a connection is about to be made to, so that a
+    name which answers otherwise the second time gains nothing.
     """
 
     def __init__(
@@ -92,10 +93,12 @@ class Wire:
         largest_body_bytes: int = LARGEST_BODY_BYTES,
         trusted_certificates: Path | None = None,
         look_up: Callable[[str], Sequence[str]] = look_up,
+        may_connect: Callable[[str], bool] = lambda address: True,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._largest_body_bytes = largest_body_bytes
         self._look_up = look_up
+        self._may_connect = may_connect
         self._tls = (
             httpx.create_ssl_context(trust_env=False)
             if trusted_certificates is None
@@ -116,8 +119,8 @@ class Wire:
         timeout_seconds: float | None = None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> Response | NotSent | Unknown:
-        """Make one request; `content` is sent as JSON. The deadline covers everything from the name look-up to the last
-        byte of the body.
+        """Make one request; `content` is sent as JSON, or as it is where it is `bytes`. The deadline covers everything
+        from the name look-up to the last byte of the body.
 
         `NotSent` when provably no byte of the request left us; `may_send` is asked immediately before the first one.
         `Unknown` when something may have left, and no whole answer came back. Neither repeats a header, or what the
@@ -126,11 +129,17 @@ class Wire:
         if not may_send():
             return NotSent("it was too late to send")
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        raw = content if isinstance(content, bytes) else None
         sent = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
         with self._line() as line:
             try:
                 request = line.client.build_request(
-                    method, url, headers=sent | dict(headers or {}), params=params, json=content
+                    method,
+                    url,
+                    headers=sent | dict(headers or {}),
+                    params=params,
+                    content=raw,
+                    json=content if raw is None else None,
                 )
             except (httpx.InvalidURL, ValueError) as error:  # a lone surrogate in a phone number, say
                 return NotSent(f"the request can't be written: {type(error).__name__}")
@@ -138,7 +147,7 @@ class Wire:
             try:
                 response = line.client.send(request, stream=True)
                 try:
-                    raw = self._read(response.iter_raw())
+                    body = self._read(response.iter_raw())
                 finally:
                     response.close()
             except _TooLate:
@@ -152,7 +161,7 @@ class Wire:
                     return Unknown(f"no whole answer within {seconds:g} s")
                 return Unknown(f"the connection failed: {_named(error)}")
             line.transport.drop_a_connection_with_leftovers()
-        plain = _decompressed(raw, response.headers.get("content-encoding", ""), self._largest_body_bytes)
+        plain = _decompressed(body, response.headers.get("content-encoding", ""), self._largest_body_bytes)
         if plain is None:
             return Unknown("the answer's compression can't be read")
         return Response(response.status_code, _json(plain), dict(response.headers), plain)
@@ -170,7 +179,7 @@ class Wire:
         with self._lock:
             idle = self._idle
             line = idle.pop() if idle else None
-        line = line or _Line(self._tls, self._look_up)
+        line = line or _Line(self._tls, self._look_up, self._may_connect)
         try:
             yield line
         finally:
@@ -232,9 +241,11 @@ class _Guard:
 class _Line:
     """A client with at most one connection, and what watches over it."""
 
-    def __init__(self, tls: ssl.SSLContext, look_up: Callable[[str], Sequence[str]]) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext, look_up: Callable[[str], Sequence[str]], may_connect: Callable[[str], bool]
+    ) -> None:
         self.guard = _Guard()
-        self.transport = _Transport(tls, _Network(self.guard, tls, look_up))
+        self.transport = _Transport(tls, _Network(self.guard, tls, look_up, may_connect))
         self.client = httpx.Client(
             transport=self.transport,
             timeout=httpx.Timeout(None),  # the guard's deadline is the only one
@@ -277,15 +288,24 @@ class _Stream(httpcore.NetworkStream):
 class _Network(httpcore.SyncBackend):
     """Connections within the deadline, the look-up of the name included, which no socket's timeout bounds."""
 
-    def __init__(self, guard: _Guard, tls: ssl.SSLContext, look_up: Callable[[str], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        guard: _Guard,
+        tls: ssl.SSLContext,
+        look_up: Callable[[str], Sequence[str]],
+        may_connect: Callable[[str], bool],
+    ) -> None:
         self._guard = guard
         self._tls = tls
         self._look_up = look_up
+        self._may_connect = may_connect
 
     def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
         """A connection to the first address that answers; each has an equal share of the time that is left."""
-        addresses = self._addresses(host)
-        failure: Exception = httpcore.ConnectError("the name has no address")
+        found = self._addresses(host)
+        addresses = [address for address in found if self._may_connect(address)]
+        none = "no address of it may be connected to" if found else "the name has no address"
+        failure: Exception = httpcore.ConnectError(none)
         for tried, address in enumerate(addresses):
             left_seconds = self._guard.left_seconds(httpcore.ConnectTimeout)
             kwargs["timeout"] = left_seconds / (len(addresses) - tried)

@@ -132,13 +132,14 @@ class SqlBooks:
             due, oldest = connection.execute(
                 sa.select(sa.func.count(), sa.func.min(table.next_at)).where(table.next_at <= now)
             ).one()
+            incidents = connection.scalar(sa.select(sa.func.count()).where(table.open_incidents > 0))
         counts: dict[Status, int] = {}
         for status, _, count, _ in sums:
             counts[Status(status)] = counts.get(Status(status), 0) + count
         amounts = {
             (Status(status), currency): Money(int(total), currency) for status, currency, _, total in sums
         }
-        return Backlog(counts, amounts, due, oldest)
+        return Backlog(counts, amounts, due, oldest, incidents or 0)
 
     def waiting_for_people(self, limit: int) -> list[Payment]:
         """Payments in review, or with incidents that nobody has dealt with; see the port."""

@@ -125,6 +125,15 @@ class Database:
         return {f"key_{place}": list(column) for place, column in enumerate(zip(*keys, strict=True))}
 
 
+@contextmanager
+def failing_plainly() -> Iterator[None]:
+    """What goes wrong with the database inside is raised as `Unavailable`."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise unavailable(error) from error
+
+
 def unavailable(error: DBAPIError) -> Unavailable:
     """The database did not take the work, and nothing was done."""
     return Unavailable(

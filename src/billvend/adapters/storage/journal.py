@@ -25,6 +25,7 @@ from billvend.adapters.storage.tables import (
     INSTANT,
     attempts,
     events,
+    outbox,
     resolutions,
     stamp,
     transactions,
@@ -36,6 +37,7 @@ from billvend.adapters.storage.tables import (
 )
 from billvend.domain import codec
 from billvend.domain.abilities import Mode
+from billvend.domain.announcements import Channel
 from billvend.domain.commands import Command, CommandKey, Fund, Pay, Reply
 from billvend.domain.decide import (
     Changes,
@@ -66,8 +68,16 @@ RECONNECT_SECONDS = 5.0
 class SqlJournal:
     """See `billvend.ports.journal.Journal`."""
 
-    def __init__(self, database: Database, *, reconnect_seconds: float = RECONNECT_SECONDS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        channels: Sequence[Channel] = (),
+        reconnect_seconds: float = RECONNECT_SECONDS,
+    ) -> None:
+        """`channels` are those on which the outside is told what happens; without any, nothing is written for it."""
         self._database = database
+        self._channels = channels
         self._reconnect_seconds = reconnect_seconds
         self._stamped: Mode | None = None
         self._locking = _Statements(database, lock=True)
@@ -265,6 +275,9 @@ class SqlJournal:
             by_table[transfers] += rows.transfer_rows(recorded, currencies[recorded.key])
             if isinstance(recorded.event, WalletFunded):
                 fundings.append(rows.funding_row(recorded, recorded.event, currencies[recorded.key]))
+            if self._channels:
+                payment_now, _ = changes.payments.get(recorded.key, (None, None))
+                by_table[outbox] += rows.outbox_rows(recorded, payment_now, self._channels)
         for key, (payment, head) in changes.payments.items():
             soft = {"next_at": changes.next_at[key], "hinted_at": None}
             by_table[transactions].append(rows.payment_row(payment, head) | soft)
@@ -280,7 +293,7 @@ class SqlJournal:
         database.insert(connection, transactions, fundings)
         for table in (transactions, attempts, wallets):
             database.upsert(connection, table, by_table[table])
-        for table in (transfers, resolutions, commands_table):
+        for table in (transfers, resolutions, commands_table, outbox):
             database.insert(connection, table, by_table[table])
 
     def _put_off(self, connection: Connection, changes: Changes) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from billvend.adapters.storage.database import storable
 from billvend.domain import codec
+from billvend.domain.announcements import Channel, announce, message_id
 from billvend.domain.commands import Command, Reply
 from billvend.domain.decide import Head
 from billvend.domain.events import (
@@ -151,6 +152,28 @@ def resolution_rows(payment: Payment) -> Iterable[Row]:
         "reason": _shown(went_back.reason) if went_back else None,
         "at": payment.ended_at,
     }
+
+
+def outbox_rows(recorded: Recorded, payment: Payment | None, channels: Iterable[Channel]) -> Iterable[Row]:
+    """What is told of an event to the outside, a row a channel; of most events nothing is."""
+    announcement = announce(recorded, payment)
+    if announcement is None:
+        return
+    for channel in channels:
+        if channel.takes(announcement.kind):
+            yield {
+                "user_id": recorded.key.user_id,
+                "stream": recorded.key.stream,
+                "seq": recorded.seq,
+                "channel": channel.value,
+                "message_id": message_id(recorded, channel),
+                "transaction_id": announcement.transaction_id,
+                "kind": announcement.kind.value,
+                "data": announcement.data,
+                "at": recorded.at,
+                "next_at": recorded.at,
+                "tries": 0,
+            }
 
 
 def command_row(command: Command, reply: Reply) -> Row:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -293,24 +294,37 @@ api_keys = Table(
     Column("used_at", INSTANT),
     PrimaryKeyConstraint("key_id"),
 )
+_in_force = api_keys.c.revoked_at.is_(None)
+Index("api_key_name_once", api_keys.c.name, unique=True, postgresql_where=_in_force, sqlite_where=_in_force)
 
 funding_intents = Table(
     "funding_intents",
     metadata,
     Column("user_id", NAME, nullable=False),
     Column("reference", NAME, nullable=False),
+    # The caller's idempotency key, while it stands for this intent.
+    Column("key", NAME),
     Column("source", NAME, nullable=False),
     Column("amount_minor", MINOR, nullable=False),
     Column("currency", NAME, nullable=False),
     Column("email", Text, nullable=False),
     Column("authorization_url", Text),
     Column("created_at", INSTANT, nullable=False),
-    # What a person has to see: money came that is not what was asked for.
+    # What a person has to see: money came that is not what was asked for. And when somebody had seen to it.
     Column("problem", Text),
+    Column("seen_at", INSTANT),
     PrimaryKeyConstraint("user_id", "reference"),
+    UniqueConstraint("user_id", "key", name="intent_key_once"),
     CheckConstraint("amount_minor > 0", name="intent_amount"),
 )
 Index("funding_intents_by_reference", funding_intents.c.reference)
+_problem = and_(funding_intents.c.problem.is_not(None), funding_intents.c.seen_at.is_(None))
+Index(
+    "funding_intents_problems",
+    funding_intents.c.created_at,
+    postgresql_where=_problem,
+    sqlite_where=_problem,
+)
 
 outbox = Table(
     "outbox",
@@ -336,11 +350,13 @@ outbox = Table(
         ["events.user_id", "events.stream", "events.seq"],
         name="message_of_event",
     ),
-    CheckConstraint("ended IS NULL OR ended IN ('delivered', 'gave_up', 'disabled')", name="message_end"),
+    CheckConstraint("ended IS NULL OR ended IN ('delivered', 'gave_up', 'skipped')", name="message_end"),
+    CheckConstraint("(ended IS NULL) = (next_at IS NOT NULL)", name="message_is_due_or_ended"),
 )
 Index("outbox_by_message", outbox.c.message_id)
+Index("outbox_by_time", outbox.c.at)
 _unsent = outbox.c.next_at.is_not(None)
-Index("outbox_due", outbox.c.next_at, postgresql_where=_unsent, sqlite_where=_unsent)
+Index("outbox_due", outbox.c.channel, outbox.c.next_at, postgresql_where=_unsent, sqlite_where=_unsent)
 
 deliveries = Table(
     "deliveries",
@@ -360,11 +376,12 @@ deliveries = Table(
 endpoints = Table(
     "endpoints",
     metadata,
-    # Where webhooks go, once there is something to remember of it.
-    Column("url", NAME, nullable=False),
-    Column("disabled_at", INSTANT),
-    Column("disabled_because", Text),
-    PrimaryKeyConstraint("url"),
+    # Where nothing is sent any more, because the other side said so. A URL may be a secret, so it is named by its hash.
+    Column("endpoint", NAME, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("disabled_at", INSTANT, nullable=False),
+    Column("disabled_because", Text, nullable=False),
+    PrimaryKeyConstraint("endpoint"),
 )
 
 APPEND_ONLY = (events, transfers, resolutions, commands)

@@ -88,10 +88,13 @@ def _says(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-UNDER_WAY: Final = _says(
-    "in progress|processing|pending|requery|already|duplicate|exists|been used|successful|being handled"
+_OF_A_SALE: Final = (
+    "in progress|processing|pending|already|duplicate|exists|been used|successful|being handled"
 )
+UNDER_WAY: Final = _says(f"requery|{_OF_A_SALE}")
 """Words of a sale that exists. An answer that has them refuses nothing, whatever its numbers say."""
+KNOWN: Final = _says(_OF_A_SALE)
+"""The same in answer to a requery, where "requery" only names the question."""
 
 OF_OTHERS: Final = frozenset({"200", "409", "429", "500", "501", "502", "503"})
 """Codes that go with other statuses than a refusal's: such an answer makes two statements, and neither is believed."""
@@ -117,6 +120,7 @@ TABLES: Final[Mapping[Endpoint, Table]] = MappingProxyType(
         Endpoint.REQUERY: (
             Row(Verdict.DELIVERED, {200}, {"200"}),
             Row(Verdict.IN_PROGRESS, {202}, {"202", None}),
+            Row(Verdict.ACKNOWLEDGED, {429}, says=KNOWN),
             Row(Verdict.TOO_OFTEN, {429}),
             Row(Verdict.IN_PROGRESS, {400}, {"201"}, _says("still processing|in progress")),
             Row(Verdict.DECLINED, {400}, {"202"}, _says(r"^transaction failed\.?$")),

@@ -27,6 +27,7 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotSent, Unknown
 from billvend.domain.verification import CannotVerify, Verification
 from billvend.domain.words import VendType
+from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Order
 
 SANDBOX_URL: Final = "https://idev.buypower.ng/v2"
@@ -37,6 +38,18 @@ SHORTEST_SECRET: Final = 8
 logger = logging.getLogger("billvend.buypower")
 
 _AnyAnswer = TypeVar("_AnyAnswer", bound=Answer | Verification | Money)
+
+
+def open_buypower(setup: ProviderSetup) -> "BuypowerProvider":
+    """One account, as the settings name it. Raises `BadSetting`."""
+    return BuypowerProvider(
+        api_url=setup.api_url,
+        api_key=setup.api_key,
+        timeout_seconds=setup.timeout_seconds,
+        verify_timeout_seconds=setup.verify_timeout_seconds,
+        phone=setup.phone,
+        max_processing_seconds=setup.max_processing_seconds,
+    )
 
 
 class BuypowerProvider:

@@ -19,9 +19,22 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, NotSent, Pending, Unknown
 from billvend.domain.verification import CannotVerify, Verification
 from billvend.domain.words import VendType
+from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Order
 
 CUT = "the connection was closed before an answer"
+
+
+def open_sandbox(book_path: str | PathLike[str], setup: ProviderSetup) -> "SandboxProvider":
+    """A sandbox in this process, with its book at `book_path`."""
+    return SandboxProvider(
+        book_path,
+        timeout_seconds=setup.timeout_seconds,
+        now=setup.now,
+        pause=setup.pause,
+        max_processing_seconds=setup.max_processing_seconds,
+        currency=setup.currency,
+    )
 
 
 class SandboxProvider:

@@ -30,10 +30,26 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown
 from billvend.domain.verification import CannotVerify, Verification
 from billvend.domain.words import VendType
+from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Order
 
 LEAST_PROCESSING_SECONDS: Final = 600
 """VTpass names no time after which a delayed request is dead. This is ours; the setting can only lengthen it."""
+
+
+def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
+    """One account, as the settings name it. Raises `BadSetting`."""
+    return VtpassProvider(
+        api_url=setup.api_url,
+        api_key=setup.api_key,
+        public_key=setup.public_key,
+        secret_key=setup.secret_key,
+        timeout_seconds=setup.timeout_seconds,
+        verify_timeout_seconds=setup.verify_timeout_seconds,
+        phone=setup.phone,
+        max_processing_seconds=setup.max_processing_seconds,
+        now=setup.now,
+    )
 
 
 class VtpassProvider:

@@ -9,12 +9,17 @@ from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from billvend.adapters.provider.reading import first_text, is_sts_token, mapping, minor, number, text, token
+from billvend.adapters.provider.reading import (
+    first_text,
+    is_sts_token,
+    issued_token,
+    mapping,
+    minor,
+    number,
+    text,
+)
 from billvend.domain.outcome import Delivered
 from billvend.domain.words import VendType
-
-LEAST_DIGITS: Final = 10
-"""What has fewer digits than half a token is a word for "none yet": "pending", 0."""
 
 TOKEN_WARNING: Final = "This is not a token of 20 digits; it stands here as the provider wrote it."  # noqa: S105
 
@@ -107,20 +112,14 @@ def _tokens(body: Mapping[str, Any], transaction: Mapping[str, Any]) -> tuple[st
     mains, bonuses = [], []
     for said in (*(body.get(name) for name in _TOKENS), transaction.get("extras")):
         main, *bonus = _BONUS.split(text(said) or "", maxsplit=1)
-        mains.append(_token(main))
-        bonuses.append(_token(bonus[0]) if bonus else None)
+        mains.append(issued_token(main))
+        bonuses.append(issued_token(bonus[0]) if bonus else None)
     return next(filter(None, mains), None), next(filter(None, bonuses), None)
-
-
-def _token(said: object) -> str | None:
-    found = token(said)
-    digits = len(re.findall("[0-9]", found or ""))
-    return found if digits >= LEAST_DIGITS else None
 
 
 def _receipt(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, theirs in RECEIPT_TOKENS.items():
-        if found := next(filter(None, (_token(body.get(their)) for their in theirs)), None):
+        if found := next(filter(None, (issued_token(body.get(their)) for their in theirs)), None):
             yield name, found
     for name, theirs in RECEIPT.items():
         if said := first_text(body, *theirs):

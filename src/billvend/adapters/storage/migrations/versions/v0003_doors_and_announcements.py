@@ -30,10 +30,16 @@ def upgrade() -> None:
         sa.Column("used_at", INSTANT, nullable=True),
         sa.PrimaryKeyConstraint("key_id"),
     )
+    in_force = sa.text("revoked_at IS NULL")
+    op.create_index(
+        "api_key_name_once", "api_keys", ["name"],
+        unique=True, postgresql_where=in_force, sqlite_where=in_force,
+    )  # fmt: skip
     op.create_table(
         "funding_intents",
         sa.Column("user_id", NAME, nullable=False),
         sa.Column("reference", NAME, nullable=False),
+        sa.Column("key", NAME, nullable=True),
         sa.Column("source", NAME, nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("currency", NAME, nullable=False),
@@ -41,10 +47,17 @@ def upgrade() -> None:
         sa.Column("authorization_url", sa.Text(), nullable=True),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("seen_at", INSTANT, nullable=True),
         sa.PrimaryKeyConstraint("user_id", "reference"),
+        sa.UniqueConstraint("user_id", "key", name="intent_key_once"),
         sa.CheckConstraint("amount_minor > 0", name="intent_amount"),
     )
     op.create_index("funding_intents_by_reference", "funding_intents", ["reference"])
+    problem = sa.text("problem IS NOT NULL AND seen_at IS NULL")
+    op.create_index(
+        "funding_intents_problems", "funding_intents", ["created_at"],
+        postgresql_where=problem, sqlite_where=problem,
+    )  # fmt: skip
     op.create_table(
         "outbox",
         sa.Column("user_id", NAME, nullable=False),
@@ -68,12 +81,16 @@ def upgrade() -> None:
             name="message_of_event",
         ),
         sa.CheckConstraint(
-            "ended IS NULL OR ended IN ('delivered', 'gave_up', 'disabled')", name="message_end"
+            "ended IS NULL OR ended IN ('delivered', 'gave_up', 'skipped')", name="message_end"
         ),
+        sa.CheckConstraint("(ended IS NULL) = (next_at IS NOT NULL)", name="message_is_due_or_ended"),
     )
     op.create_index("outbox_by_message", "outbox", ["message_id"])
     unsent = sa.text("next_at IS NOT NULL")
-    op.create_index("outbox_due", "outbox", ["next_at"], postgresql_where=unsent, sqlite_where=unsent)
+    op.create_index("outbox_by_time", "outbox", ["at"])
+    op.create_index(
+        "outbox_due", "outbox", ["channel", "next_at"], postgresql_where=unsent, sqlite_where=unsent
+    )
     op.create_table(
         "deliveries",
         sa.Column("user_id", NAME, nullable=False),
@@ -88,10 +105,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "endpoints",
-        sa.Column("url", NAME, nullable=False),
-        sa.Column("disabled_at", INSTANT, nullable=True),
-        sa.Column("disabled_because", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("url"),
+        sa.Column("endpoint", NAME, nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("disabled_at", INSTANT, nullable=False),
+        sa.Column("disabled_because", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("endpoint"),
     )
 
 

@@ -1,0 +1,39 @@
+"""Which IP addresses belong to the public internet."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+NAT64: Final = IPv6Network("64:ff9b::/96")
+"""An IPv4 address is the end of each of these (RFC 6052): how networks without IPv4 reach it."""
+
+
+def is_public(address: str) -> bool:
+    """Whether anybody on the internet may have this address: not private, loopback, link-local, multicast or reserved.
+
+    An IPv6 address that only wraps an IPv4 one, on any of four ways, is judged by that. What is no address is not public.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and (inner := _wrapped(found)) is not None:
+        found = inner
+    # Each of these is asked by itself: to Python, 224.0.0.1 is global, and so was ::ffff:127.0.0.1 for years.
+    never = (
+        found.is_private, found.is_loopback, found.is_link_local, found.is_multicast, found.is_reserved,
+        found.is_unspecified, isinstance(found, IPv6Address) and found.is_site_local,
+    )  # fmt: skip
+    return found.is_global and not any(never)
+
+
+def anywhere(_address: str) -> bool:
+    """Whether an address is one: for those who send webhooks into their own network."""
+    return True
+
+
+def _wrapped(address: IPv6Address) -> IPv4Address | None:
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address.teredo is not None:
+        return address.teredo[1]
+    return address.ipv4_mapped or address.sixtofour

@@ -1,0 +1,33 @@
+"""The console: where no mail is set up, a line in the log stands for the letter. The token is not in it."""
+
+import json
+import logging
+
+from billvend.adapters.notify.letters import subject_of
+from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.outbox import Message
+
+HIDDEN = "***"
+
+logger = logging.getLogger("billvend.notifications")
+
+
+class ConsoleNotifier:
+    """See `billvend.ports.notifier.Notifier`."""
+
+    @property
+    def endpoint(self) -> None:
+        """Nobody disables it."""
+        return
+
+    def deliver(self, message: Message) -> Delivery:
+        """Log it."""
+        data = json.loads(message.data)
+        context = {name: data[name] for name in ("userId", "transactionId", "amount", "currency")}
+        context |= {"messageId": message.message_id, "kind": message.kind}
+        context |= {"token": HIDDEN} if data.get("token") else {}
+        logger.info("Notification: %s", subject_of(message), extra={"context": context})
+        return Delivery(Fate.DELIVERED, "log", "written")
+
+    def close(self) -> None:
+        """Nothing is to be given back."""

@@ -1,0 +1,184 @@
+"""Mail to customers, over SMTP."""
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from email.message import EmailMessage
+from email.policy import SMTP as LINES_OF_SMTP
+from email.utils import format_datetime
+from ipaddress import ip_address
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from billvend.adapters.notify.letters import subject_of, text_of
+from billvend.domain.errors import ValidationFailed
+from billvend.domain.names import parse_email
+from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.outbox import Message
+
+TIMEOUT_SECONDS: Final = 15.0
+"""The deadline of one try, from the name look-up to the server's word about the letter."""
+PORTS: Final = {"smtps": 465, "smtp": 25}
+SUBMISSION_PORT: Final = 587
+"""Of a server that wants to know who sends."""
+
+
+class MailNotifier:
+    """See `billvend.ports.notifier.Notifier`. One server, as `smtp://user:password@host:port` or `smtps://...`.
+
+    `smtp://` changes over to TLS where the server offers it, and never sends a password without. This machine's own
+    server is spoken to without TLS. `address_of` finds the address of a user whose id is none; it may raise
+    `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        sender: str,
+        address_of: Callable[[str], str | None],
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        trusted_certificates: Path | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        self._is_tls = parts.scheme == "smtps"
+        self._host = parts.hostname or ""
+        self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
+        usual = SUBMISSION_PORT if self._user and not self._is_tls else PORTS[parts.scheme]
+        self._port = parts.port or usual
+        self._sender = sender
+        self._address_of = address_of
+        self._timeout_seconds = timeout_seconds
+        self._tls = ssl.create_default_context(cafile=trusted_certificates)
+
+    @property
+    def endpoint(self) -> None:
+        """Nobody disables it."""
+        return
+
+    def deliver(self, message: Message) -> Delivery:
+        """Hand the letter to the server once. What it refuses for good is not tried again."""
+        to = self._address(message.user_id)
+        if to is None:
+            return Delivery(Fate.NOBODY, "", "no mail address of this user is known")
+        letter = self._letter(message, to)
+        found: SimpleQueue[Delivery] = SimpleQueue()
+        session = _Session(self._host, self._port, self._timeout_seconds, self._tls if self._is_tls else None)
+        threading.Thread(
+            target=lambda: found.put(self._tried(session, letter, to)), name="billvend-mail", daemon=True
+        ).start()
+        try:
+            return found.get(timeout=self._timeout_seconds)
+        except Empty:
+            session.abandon()
+            return Delivery(Fate.FAILED, to, f"no end within {self._timeout_seconds:g} s")
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _address(self, user_id: str) -> str | None:
+        for find in (lambda user: user, self._address_of):
+            with suppress(ValidationFailed):
+                return parse_email(find(user_id))
+        return None
+
+    def _letter(self, message: Message, to: str) -> EmailMessage:
+        letter = EmailMessage(policy=LINES_OF_SMTP)
+        letter["From"] = self._sender
+        letter["To"] = to
+        letter["Subject"] = subject_of(message)
+        letter["Date"] = format_datetime(message.at)
+        letter["Message-ID"] = f"<{message.message_id}@{self._sender.rpartition('@')[2]}>"
+        letter["Auto-Submitted"] = "auto-generated"
+        letter.set_content(text_of(message))
+        return letter
+
+    def _tried(self, session: "_Session", letter: EmailMessage, to: str) -> Delivery:
+        try:
+            with session as server:
+                self._secure(server)
+                server.send_message(letter, self._sender, [to])
+        except smtplib.SMTPRecipientsRefused as error:
+            code, said = error.recipients[to]
+            return _refused(code, to, f"SMTP {code} {_plain(said)}")
+        except smtplib.SMTPDataError as error:
+            return _refused(error.smtp_code, to, f"SMTP {error.smtp_code} about the letter")
+        except smtplib.SMTPResponseException as error:  # our set-up, or the server's mood: it may get better
+            return Delivery(Fate.FAILED, to, f"{type(error).__name__}: SMTP {error.smtp_code}")
+        except (OSError, smtplib.SMTPException, UnicodeError) as error:
+            return Delivery(Fate.FAILED, to, f"{type(error).__name__}: {_plain(str(error).encode())}")
+        return Delivery(Fate.DELIVERED, to, "taken by the mail server")
+
+    def _secure(self, server: smtplib.SMTP) -> None:
+        server.ehlo_or_helo_if_needed()
+        is_safe = self._is_tls or _is_this_machine(self._host)
+        if not is_safe and server.has_extn("starttls"):
+            server.starttls(context=self._tls)
+            server.ehlo()
+            is_safe = True
+        if self._user:
+            if not is_safe:
+                raise smtplib.SMTPNotSupportedError("the server offers no TLS, and gets no password without")
+            server.login(self._user, self._password)
+
+
+class _Session:
+    """A connection that another thread can give up on."""
+
+    def __init__(self, host: str, port: int, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
+        self._address = (host, port)
+        ours = socket.gethostname()  # the default asks the network for it, without a deadline
+        self._server: smtplib.SMTP = (
+            smtplib.SMTP(local_hostname=ours, timeout=timeout_seconds)
+            if tls is None
+            else smtplib.SMTP_SSL(local_hostname=ours, timeout=timeout_seconds, context=tls)
+        )
+        self._is_abandoned = threading.Event()
+
+    def abandon(self) -> None:
+        """Nobody waits any more: whoever is at it fails at once, or as soon as there is a connection."""
+        self._is_abandoned.set()
+        connection = self._server.sock
+        if connection is not None:
+            with suppress(OSError):  # it is gone already
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> smtplib.SMTP:
+        server = self._server
+        # The name that TLS verifies. smtplib takes it only from those who connect while they make the object.
+        server._host = self._address[0]  # type: ignore[attr-defined]
+        code, _ = server.connect(*self._address)
+        if code != 220:
+            server.close()
+            raise smtplib.SMTPConnectError(code, "no welcome")
+        if self._is_abandoned.is_set():
+            server.close()
+            raise TimeoutError("nobody waits any more")
+        return server
+
+    def __exit__(self, *_error: object) -> None:
+        with suppress(OSError, smtplib.SMTPException):  # what it said of the letter stands
+            self._server.quit()
+        self._server.close()
+
+
+def _refused(code: int, to: str, detail: str) -> Delivery:
+    """5xx is for good; 4xx asks for another try."""
+    return Delivery(Fate.REFUSED if 500 <= code < 600 else Fate.FAILED, to, detail)
+
+
+def _plain(said: bytes) -> str:
+    text = said.decode("ascii", errors="replace")
+    return "".join(sign if sign.isprintable() else " " for sign in text)[:200]
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,104 @@
+"""Webhooks, by Standard Webhooks: a message is signed with its id and the time of the try, and posted."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from standardwebhooks import Webhook
+
+from billvend.adapters.notify.addresses import is_public
+from billvend.adapters.provider.wire import Response, Wire, host_and_port, look_up
+from billvend.domain.announcements import body_of
+from billvend.domain.outcome import NotSent, Unknown
+from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.outbox import Message
+
+TIMEOUT_SECONDS: Final = 15.0
+"""The deadline of one try, from the name look-up to the last byte of the answer."""
+GONE: Final = 410
+ASKS_FOR_PATIENCE: Final = (429, 503)
+
+
+class WebhookNotifier:
+    """See `billvend.ports.notifier.Notifier`. One endpoint.
+
+    Several `secrets` give several signatures, so that the receiver can go from one to the next at its own time.
+    `look_up` finds the addresses of a name, `may_connect` says which of them may be connected to, and
+    `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        secrets: Sequence[str],
+        now: Callable[[], datetime],
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        may_connect: Callable[[str], bool] = is_public,
+        look_up: Callable[[str], Sequence[str]] = look_up,
+        trusted_certificates: Path | None = None,
+    ) -> None:
+        self._url = url
+        self._signers = [Webhook(secret) for secret in secrets]
+        self._now = now
+        self._wire = Wire(
+            timeout_seconds=timeout_seconds,
+            look_up=look_up,
+            may_connect=may_connect,
+            trusted_certificates=trusted_certificates,
+        )
+        self._target = f"{urlsplit(url).scheme}://{host_and_port(url)}"  # the rest of it may be a secret
+
+    @property
+    def endpoint(self) -> str:
+        """The URL's hash: another URL is another endpoint."""
+        return hashlib.sha256(self._url.encode()).hexdigest()[:32]
+
+    def deliver(self, message: Message) -> Delivery:
+        """Post it once. A 2xx is a delivery, 410 the end of the endpoint, and everything else a failure."""
+        body, at = body_of(message.kind, message.at, message.data), self._now()
+        headers = {
+            "Content-Type": "application/json",
+            "Connection": "close",  # so that no try fails on a connection which the other side has just let go of
+            "webhook-id": message.message_id,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": " ".join(
+                signer.sign(message.message_id, at, body.decode("ascii")) for signer in self._signers
+            ),
+        }
+        match self._wire.call("POST", self._url, headers=headers, content=body):
+            case Response() as answer:
+                return self._read(answer, at)
+            case NotSent(why) | Unknown(why):
+                return Delivery(Fate.FAILED, self._target, why.removeprefix("the provider "))
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._wire.close()
+
+    def _read(self, answer: Response, at: datetime) -> Delivery:
+        status, fate, wait_seconds, told = answer.status, Fate.FAILED, None, answer.told
+        if 200 <= status < 300:
+            fate = Fate.DELIVERED
+        elif status == GONE:
+            fate = Fate.GONE
+        elif 300 <= status < 400:
+            told += "; redirects are not followed"
+        elif status in ASKS_FOR_PATIENCE:
+            wait_seconds = _seconds(answer.headers.get("retry-after", ""), at)
+        return Delivery(fate, self._target, told, status, wait_seconds)
+
+
+def _seconds(retry_after: str, now: datetime) -> float | None:
+    """What a Retry-After asks for, in seconds: a number of them, or a date. None for what is neither."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError):  # TypeError: a date without a zone
+        return None

@@ -1,0 +1,44 @@
+"""The application: the blueprint, and what only a whole application can have."""
+
+from flask import Flask
+from flask_openapi.blueprint import APIBlueprint
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from billvend.api import bills, docs, hooks, running, transactions, wallet
+from billvend.api.door import Door, handle_elsewhere
+from billvend.api.gate import Gate
+from billvend.api.headers import add_security_headers
+from billvend.bootstrap import open_billvend
+from billvend.config import Settings, load_settings
+from billvend.library import Billvend
+
+
+def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> Flask:
+    """The API as a WSGI application of its own, with Swagger UI at /api.
+
+    Both are made from the environment where they are not given. Raises `BadSetting`, `Unavailable`.
+    """
+    settings = settings or load_settings()
+    bv = bv or open_billvend(settings)
+    app = docs.documented()
+    app.extensions["billvend"] = bv
+    app.register_api(blueprint(bv, settings))
+    handle_elsewhere(app)
+    add_security_headers(app)
+    if hops := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask's own documents do
+    return app
+
+
+def blueprint(bv: Billvend, settings: Settings | None = None) -> APIBlueprint:
+    """The calls alone, to mount in a Flask application of your own: `app.register_blueprint(blueprint(bv))`.
+
+    They keep their gate, their envelope and their log lines there. Raises `BadSetting`.
+    """
+    settings = settings or load_settings()
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    rate = str(settings.rate_limit) if settings.rate_limit else None
+    door = Door(bv, Gate(bv, rate, redis_url), strict=settings.strict_validation)
+    for calls in (wallet, bills, transactions, hooks, running):
+        calls.add_to(door)
+    return door.blueprint

@@ -1,0 +1,210 @@
+"""What callers send: for reading, and for the document that Swagger shows.
+
+Shapes and names are checked here; amounts, meters and the like by the domain, whose refusals have codes of their own.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from billvend.domain.money import CURRENCIES
+from billvend.domain.names import LONGEST_KEY, LONGEST_USER_ID
+from billvend.domain.words import Status, VendType
+
+MOST_IN_A_BATCH = 1_000
+"""Payments in one request."""
+
+PRINTABLE = "printable"
+"""The format of a user's id, as `parse_user_id` has it: no pattern can say it."""
+
+_PLAIN_NUMBER = "^[0-9]+([.][0-9]+)?$"
+
+Amount = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _PLAIN_NUMBER, "maxLength": 32},
+                {"type": "number", "exclusiveMinimum": 0},
+            ],
+            "description": "Major units (naira), exactly: a plain decimal string, or a number. Never read as a binary float.",
+            "examples": ["500.00"],
+        }
+    ),
+]
+Currency = Annotated[
+    str | None,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "enum": sorted(CURRENCIES)}, {"type": "null"}],
+            "description": "ISO 4217; the configured default where it is left out.",
+            "examples": ["NGN"],
+        }
+    ),
+]
+UserId = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=LONGEST_USER_ID,
+        description="Whose wallet. Opaque, compared exactly: printable characters, no blank at either end.",
+        examples=["user123"],
+        json_schema_extra={"format": PRINTABLE},
+    ),
+]
+Meter = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[0-9]{10,16}$",
+            "description": "10 to 16 digits, as text.",
+            "examples": ["12345678901"],
+        }
+    ),
+]
+Biller = Annotated[
+    str, Field(description="The electricity company: a code of GET /billers.", examples=["EKEDC"])
+]
+Kind = Annotated[
+    Any,
+    WithJsonSchema(
+        {"type": "string", "enum": [str(kind) for kind in VendType], "default": str(VendType.PREPAID)}
+    ),
+]
+Phone = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": "^[+]?[0-9]{7,15}$"}, {"type": "null"}],
+            "description": "The customer's.",
+            "examples": ["08030000000"],
+        }
+    ),
+]
+
+
+class Body(BaseModel):
+    """Names in camelCase; nothing is converted, and nothing unknown passes."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+
+class FundBody(Body):
+    """Money to add to a wallet."""
+
+    user_id: UserId
+    amount: Amount
+    currency: Currency = None
+
+
+class IntentBody(Body):
+    """Money that a customer is going to pay in by Paystack."""
+
+    user_id: UserId
+    amount: Amount
+    currency: Currency = None
+    email: Annotated[
+        str,
+        Field(min_length=3, max_length=254, description="The payer's.", examples=["ada@example.com"]),
+    ]
+
+
+class PayBody(Body):
+    """A bill to pay."""
+
+    user_id: UserId
+    bill_type: Literal["electricity"]
+    amount: Amount
+    meter_number: Meter
+    provider: Biller
+    vend_type: Kind = VendType.PREPAID.value
+    phone: Phone = None
+    allow_duplicate: Annotated[
+        bool, Field(description="True: this is no double click, even if the same bill was paid seconds ago.")
+    ] = False
+
+
+class BatchEntry(PayBody):
+    """A bill in a batch, with a key of its own if it likes."""
+
+    idempotency_key: Annotated[
+        str | None,
+        Field(
+            description=f"1 to {LONGEST_KEY} printable ASCII characters. Left out, the entry gets one from the header "
+            "Idempotency-Key and its place in the batch."
+        ),
+    ] = None
+
+
+class BatchBody(Body):
+    """Bills to pay, each judged alone."""
+
+    payments: Annotated[list[SkipValidation[BatchEntry]], Field(min_length=1, max_length=MOST_IN_A_BATCH)]
+
+
+class VerifyBody(Body):
+    """A meter to ask the electricity company about."""
+
+    meter_number: Meter
+    provider: Biller
+    vend_type: Kind = VendType.PREPAID.value
+
+
+# --- not in the body --------------------------------------------------------------------------------------------------
+
+
+class KeyHeader(BaseModel):
+    """What makes a request safe to repeat."""
+
+    idempotency_key: Annotated[
+        str | None,
+        Field(alias="Idempotency-Key"),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "pattern": "^[!-~]([ -~]*[!-~])?$",
+                "maxLength": LONGEST_KEY,
+                "description": "Printable ASCII, for ever this user's and this request's: a repeat does nothing again, and is "
+                "answered as the first was.",
+                "examples": ["order-42"],
+            }
+        ),
+    ] = None
+
+
+class UserPath(BaseModel):
+    """Whose wallet."""
+
+    user_id: Annotated[UserId, Field(alias="userId")]
+
+
+class TransactionPath(BaseModel):
+    """Which transaction."""
+
+    transaction_id: Annotated[
+        str, Field(alias="transactionId", examples=["019a0b5c-7d3e-7000-8000-1234567890ab"])
+    ]
+
+
+class BalanceQuery(BaseModel):
+    """Which of a user's wallets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    currency: Currency = None
+
+
+class PageQuery(BaseModel):
+    """Which transactions, and how many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: Annotated[
+        str | None,
+        Field(pattern="^[0-9A-Za-z-]{1,64}$", description="`nextCursor` of the page before."),
+    ] = None
+    status: Status | None = None
+    type: Literal["funding", "payment"] | None = None

@@ -1,0 +1,88 @@
+"""The document of the API, and Swagger UI over it, all from files of this installation: no network is asked."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import flask_openapi_swagger
+from flask import Blueprint, Response, jsonify, redirect
+from flask_openapi.models.info import Info
+from flask_openapi.models.security_scheme import SecurityScheme
+from flask_openapi.openapi import OpenAPI
+from werkzeug.wrappers import Response as AnyResponse
+
+from billvend.api.shapes import Problem
+
+ABOUT: Final = """
+Sell prepaid electricity from wallets. Money is held before anything is sent, and spent or given back exactly once.
+
+Repeat any request with the same `Idempotency-Key`: nothing is done twice. Amounts are plain decimal strings or numbers in
+major units (naira) and exact. An error says what happened, what became of the money, and what to do, under a stable code.
+"""
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>billvend: the API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/api/files/css/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/api/files/js/swagger-ui-bundle.js"></script>
+<script src="/api/start.js"></script>
+</body>
+</html>
+"""
+_START = """window.ui = SwaggerUIBundle({
+  url: "/api/openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: false,
+  presets: [SwaggerUIBundle.presets.apis], validatorUrl: null
+});
+"""
+
+
+def documented() -> OpenAPI:
+    """An application that keeps the document of the calls that are added to it."""
+    app = OpenAPI(
+        "billvend.api",
+        info=Info(title="billvend", version=_version(), description=ABOUT),
+        security_schemes={
+            "key": SecurityScheme(
+                type="http",
+                scheme="bearer",
+                description="A key of `billvend keys create`. Without any key, only this machine may ask.",
+            )
+        },
+        validation_error_model=Problem,
+        doc_ui=False,
+        static_folder=None,
+    )
+    files = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
+    pages = Blueprint("documents", __name__, url_prefix="/api", static_folder=files, static_url_path="/files")
+
+    @pages.get("", strict_slashes=False)
+    def swagger() -> Response:
+        return Response(_PAGE, mimetype="text/html")
+
+    @pages.get("/start.js")
+    def start() -> Response:
+        return Response(_START, mimetype="text/javascript")
+
+    @pages.get("/openapi.json")
+    def document() -> Response:
+        return jsonify(app.api_doc)
+
+    @app.get("/", doc_ui=False)
+    def root() -> AnyResponse:
+        return redirect("/api")
+
+    app.register_blueprint(pages)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("billvend")
+    except PackageNotFoundError:  # run from its sources
+        return "0"

@@ -1,0 +1,107 @@
+"""What the HTTP door refuses by itself, and which error answers with which status. The one table of statuses."""
+
+from http import HTTPStatus
+from typing import ClassVar, Final
+
+from billvend.domain.errors import (
+    BadSetting,
+    BillvendError,
+    Conflict,
+    IdempotencyMismatch,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    Refusal,
+    Unreachable,
+)
+
+RETRY_AFTER_SECONDS: Final = 5
+"""How long a client should wait before it asks again where a part is away."""
+
+
+class DoorRefusal(Refusal):
+    """The request was turned away before billvend read what it asks for. Nothing was done."""
+
+    status: ClassVar[HTTPStatus]
+    headers: dict[str, str]
+
+    def __init__(self, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        """Further headers of the answer, `_` for `-`."""
+
+
+class MalformedJson(DoorRefusal):
+    """The body is no JSON text, or one whose meaning is not the same to everybody."""
+
+    code = "malformed_json"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class InvalidIdempotencyKey(DoorRefusal):
+    """The header Idempotency-Key is empty, too long, or not printable ASCII."""
+
+    code = "invalid_idempotency_key"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class Unauthenticated(DoorRefusal):
+    """No key came with the request, or one that is not, or no longer, valid."""
+
+    code = "unauthenticated"
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class Forbidden(DoorRefusal):
+    """The key's scopes don't allow this; or there are no keys yet, and the request did not come from this machine."""
+
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+
+
+class RequestInProgress(DoorRefusal):
+    """The first request with this key is still at work."""
+
+    code = "request_in_progress"
+    status = HTTPStatus.CONFLICT
+
+
+class BodyTooLarge(DoorRefusal):
+    """The body is longer than the call takes."""
+
+    code = "body_too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(DoorRefusal):
+    """The body is not sent as JSON."""
+
+    code = "unsupported_media_type"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class RateLimited(DoorRefusal):
+    """The key, or the address, asks more often than RATE_LIMIT lets it."""
+
+    code = "rate_limited"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+OF_ERRORS: Final[tuple[tuple[type[BillvendError], HTTPStatus], ...]] = (
+    (IdempotencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Conflict, HTTPStatus.CONFLICT),
+    (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (InsufficientFunds, HTTPStatus.PAYMENT_REQUIRED),
+    (Unreachable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BadSetting, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BillvendError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+"""The first class that fits decides; what the door itself refuses carries its status."""
+
+
+def status_of(error: BillvendError) -> HTTPStatus:
+    """The HTTP status of an error."""
+    if isinstance(error, DoorRefusal):
+        return error.status
+    return next(status for kind, status in OF_ERRORS if isinstance(error, kind))

@@ -1,0 +1,141 @@
+"""Who gets in: keys and their scopes, this machine alone while there are no keys, and how often anybody may ask."""
+
+import ipaddress
+import logging
+import threading
+import time
+from typing import Final, cast
+
+from flask import Request
+from limits import RateLimitItem, parse
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
+
+from billvend.api.errors import Forbidden, RateLimited, Unauthenticated
+from billvend.domain.access import Scope
+from billvend.library import Billvend
+
+logger = logging.getLogger("billvend.api")
+
+FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
+"""Headers of a proxy: who asks through one is not on this machine."""
+NO_KEYS_SECONDS = 1.0
+"""How long it is believed that there are no keys."""
+REDIS_PATIENCE_SECONDS = 0.2
+"""How long a request waits for Redis to count it."""
+REDIS_AWAY_SECONDS = 10.0
+"""How long a Redis that was away is not asked."""
+
+
+class Gate:
+    """Lets requests in, or raises why not."""
+
+    def __init__(self, bv: Billvend, rate: str | None, redis_url: str | None) -> None:
+        self._bv = bv
+        self._has_keys = False
+        self._asked_at = float("-inf")
+        self._limit = Limit(parse(rate), redis_url) if rate else None
+
+    def admit(self, request: Request, scope: Scope | None) -> str | None:
+        """Let a request in that needs a scope (None: anybody), and return the id of its key, if any.
+
+        Raises `Unauthenticated`, `Forbidden`, `RateLimited`; `Unavailable` when the keys can't be read.
+        """
+        if scope is None:
+            self._count(f"address:{request.remote_addr}")
+            return None
+        if not self._protected():
+            self._require_here(request)
+            self._count(f"address:{request.remote_addr}")
+            return None
+        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+        key = self._bv.key_of(secret.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            self._count(f"address:{request.remote_addr}")
+            raise Unauthenticated(
+                "A valid key is needed: send it as Authorization: Bearer bv_... Nothing was done.",
+                WWW_Authenticate='Bearer realm="billvend"',
+            )
+        self._count(f"key:{key.key_id}")
+        if scope not in key.scopes:
+            raise Forbidden(f"This key may not do that: it needs the scope {scope}. Nothing was done.")
+        return key.key_id
+
+    def _protected(self) -> bool:
+        """Whether keys are asked for: from the first key on."""
+        now = time.monotonic()
+        if not self._has_keys and now - self._asked_at >= NO_KEYS_SECONDS:
+            self._has_keys, self._asked_at = self._bv.has_keys(), now
+        return self._has_keys
+
+    def _require_here(self, request: Request) -> None:
+        """Without keys only this machine may ask, by its own name, and through no proxy; see interface.md."""
+        forwarded = any(name in request.headers for name in FORWARDED)
+        if forwarded or not _is_here(request.remote_addr) or not _is_here(_host_name(request.host)):
+            raise Forbidden(
+                "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
+                "Make a key with: billvend keys create. Nothing was done."
+            )
+
+    def _count(self, who: str) -> None:
+        if self._limit is not None:
+            self._limit.count(who)
+
+
+class Limit:
+    """Counts requests in Redis, or in this process where there is none or it is away."""
+
+    def __init__(self, rate: RateLimitItem, redis_url: str | None) -> None:
+        self._rate = rate
+        self._here = FixedWindowRateLimiter(MemoryStorage())
+        self._shared = FixedWindowRateLimiter(_redis(redis_url)) if redis_url else None
+        self._away_until = float("-inf")
+        self._lock = threading.Lock()
+
+    def count(self, who: str) -> None:
+        """Count one request. Raises `RateLimited` when it is one too many."""
+        limiter = self._limiter()
+        try:
+            passes = limiter.hit(self._rate, who)
+        except (StorageError, OSError) as error:
+            self._away(error)
+            limiter = self._here
+            passes = limiter.hit(self._rate, who)
+        if not passes:
+            reset_at = limiter.get_window_stats(self._rate, who).reset_time
+            raise RateLimited(
+                f"Too many requests: {self._rate} are allowed. Nothing was done.",
+                Retry_After=str(max(1, round(reset_at - time.time() + 0.5))),
+            )
+
+    def _limiter(self) -> FixedWindowRateLimiter:
+        with self._lock:
+            if self._shared is None or time.monotonic() < self._away_until:
+                return self._here
+            return self._shared
+
+    def _away(self, error: Exception) -> None:
+        with self._lock:
+            self._away_until = time.monotonic() + REDIS_AWAY_SECONDS
+        logger.warning("Redis does not count requests, so each process counts its own: %s", error)
+
+
+def _redis(url: str) -> Storage:
+    patience = {"socket_timeout": REDIS_PATIENCE_SECONDS, "socket_connect_timeout": REDIS_PATIENCE_SECONDS}
+    return cast(Storage, storage_from_string(url, wrap_exceptions=True, **patience))
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    return host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+
+
+def _is_here(name: str | None) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if name is None or name.lower() == "localhost":
+        return name is not None
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

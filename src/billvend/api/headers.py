@@ -1,0 +1,53 @@
+"""Headers that tell a browser to trust nothing."""
+
+from typing import Final
+
+from flask import Flask, Response, request
+from secure import (
+    CacheControl,
+    ContentSecurityPolicy,
+    CrossOriginOpenerPolicy,
+    CrossOriginResourcePolicy,
+    ReferrerPolicy,
+    Secure,
+    XContentTypeOptions,
+    XFrameOptions,
+)
+
+_NOTHING = ContentSecurityPolicy().default_src("'none'").frame_ancestors("'none'")
+_SWAGGER = (
+    ContentSecurityPolicy()
+    .default_src("'none'")
+    .script_src("'self'")
+    .style_src("'self'", "'unsafe-inline'")
+    .img_src("'self'", "data:")
+    .connect_src("'self'")
+    .frame_ancestors("'none'")
+)
+
+
+def _headers(policy: ContentSecurityPolicy, cache: CacheControl) -> Secure:
+    return Secure(
+        csp=policy,
+        cache=cache,
+        coop=CrossOriginOpenerPolicy().same_origin(),
+        corp=CrossOriginResourcePolicy().same_origin(),
+        referrer=ReferrerPolicy().no_referrer(),
+        xcto=XContentTypeOptions().nosniff(),
+        xfo=XFrameOptions().deny(),
+    )
+
+
+OF_ANSWERS: Final = _headers(_NOTHING, CacheControl().no_store())
+"""Money and tokens are kept by nobody on the way."""
+OF_DOCUMENTS: Final = _headers(_SWAGGER, CacheControl().max_age(300))
+
+
+def add_security_headers(app: Flask) -> None:
+    """Have every answer carry them."""
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        is_document = request.path == "/api" or request.path.startswith("/api/")
+        (OF_DOCUMENTS if is_document else OF_ANSWERS).set_headers(response)
+        return response

@@ -1,0 +1,139 @@
+"""Reading a request: strictly, exactly, and before anything is done.
+
+Amounts never pass through a binary float. What two readers could understand in two ways (a name twice, NaN, invalid
+UTF-8) is refused.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NoReturn, TypeVar
+
+from flask import Request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from billvend.api.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedJson, UnsupportedMediaType
+from billvend.domain.errors import ValidationFailed
+from billvend.domain.names import parse_key
+from billvend.domain.quote import quoted
+
+LARGEST_BODY = 64 * 1024
+"""Bytes of one request; a batch may have more."""
+LONGEST_INT = 100
+"""Digits up to which a number in JSON is worked out; no sum of money has as many."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def raw_body(request: Request, *, most: int = LARGEST_BODY) -> bytes:
+    """The body as it came. Raises `BodyTooLarge`, `UnsupportedMediaType` for a compressed one."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("A compressed body is not accepted. Nothing was done.")
+    request.max_content_length = most
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge(f"The body is longer than {most:,} bytes. Nothing was done.") from None
+
+
+def json_body(request: Request, *, most: int = LARGEST_BODY) -> dict[str, Any]:
+    """The JSON object in the body, numbers as `int` and `Decimal`.
+
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedJson`; `ValidationFailed` for JSON that is no object.
+    """
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("Send the body as application/json in UTF-8. Nothing was done.")
+    body = raw_body(request, most=most)
+    try:
+        found = json.loads(
+            body.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=_whole,
+            parse_constant=_no_constant,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError:
+        raise MalformedJson("The body is not UTF-8. Nothing was done.") from None
+    except RecursionError:
+        raise MalformedJson("The body is nested too deeply. Nothing was done.") from None
+    except ArithmeticError:  # an exponent beyond all that Decimal holds
+        raise MalformedJson("The body has a number that nobody can read. Nothing was done.") from None
+    except ValueError as error:
+        raise MalformedJson(f"The body is not JSON: {error}. Nothing was done.") from None
+    if not isinstance(found, dict):
+        raise ValidationFailed("The body must be a JSON object. Nothing was done.")
+    return found
+
+
+def _whole(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= LONGEST_INT else Decimal(digits)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {quoted(name)} stands there twice")
+        found[name] = value
+    return found
+
+
+def read(model: type[Model], values: Mapping[str, Any], *, strict: bool = True) -> Model:
+    """The values as a model. Raises `ValidationFailed`, which names each field that is wrong.
+
+    Names that the model does not know are refused, or passed over where `strict` is False.
+    """
+    known = values if strict else {name: value for name, value in values.items() if name in _names(model)}
+    try:
+        return model.model_validate(known)
+    except ValidationError as error:
+        fields = {
+            ".".join(map(str, found["loc"])): _reason(found["type"], found["msg"]) for found in error.errors()
+        }
+    shown = "; ".join(f"{quoted(name) if name else 'it'} {reason}" for name, reason in fields.items())
+    raise ValidationFailed(f"The request is not accepted: {shown}. Nothing was done.", fields=fields)
+
+
+def _names(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def _reason(kind: str, said: str) -> str:
+    match kind:
+        case "missing":
+            return "is needed"
+        case "extra_forbidden":
+            return "is not known"
+        case "model_type":
+            return "must be a JSON object"
+        case _:
+            return re.sub("^(Input|String|List) ", "", said)[:200]
+
+
+def query_values(request: Request) -> dict[str, str]:
+    """The query's values. Raises `ValidationFailed` where a name stands there twice."""
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise ValidationFailed(
+                f"The request is not accepted: {quoted(name)} stands there twice.",
+                fields={name: "stands there twice"},
+            )
+    return request.args.to_dict()
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The header Idempotency-Key; None without one. Raises `InvalidIdempotencyKey`."""
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return None
+    try:
+        return parse_key(given)
+    except ValidationFailed as error:
+        raise InvalidIdempotencyKey(f"{error.message} Nothing was done.") from None

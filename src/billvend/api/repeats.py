@@ -1,0 +1,33 @@
+"""What a repeat of a request is answered: the same as the first time."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from billvend.domain.payment import Payment
+from billvend.domain.words import Status
+from billvend.views import Document, message
+
+KEPT: Final = timedelta(days=30)
+"""How long a repeat gets the very answer of the first request; then it gets the payment as it stands."""
+
+ACCEPTED = "Your payment is accepted and about to be sent. Your money is reserved."
+
+
+def replay_headers(replayed: bool) -> dict[str, str]:
+    """The mark of an answer that was given before."""
+    return {"Idempotency-Replayed": "true"} if replayed else {}
+
+
+def accepted_document(payment: Payment, now: datetime) -> Document:
+    """A payment as it was accepted: the same for every repeat within `KEPT`, whatever became of it meanwhile."""
+    is_fresh = now - payment.accepted_at < KEPT
+    return {
+        "transactionId": payment.transaction_id,
+        "status": (Status.PENDING if is_fresh else payment.status).value,
+        "userId": payment.user_id,
+        "amount": str(payment.amount),
+        "currency": payment.amount.currency,
+        "meterNumber": payment.meter,
+        "provider": payment.biller,
+        "message": ACCEPTED if is_fresh else message(payment),
+    }

@@ -1,0 +1,278 @@
+"""Serving: Granian around the application, with a worker beside it where nobody else would work.
+
+    this process            holds the port and answers nothing: it starts the others, and starts them anew when they die
+    ├── Granian's workers   each with a billvend of its own, and threads that answer requests
+    └── billvend worker     on an embedded database, or as asked
+
+SIGTERM and SIGINT stop it: no new connection is taken, requests under way are answered, then the worker finishes what
+it has in hand. When this process is killed, the others notice, and stop by themselves.
+"""
+
+import atexit
+import errno
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from ipaddress import ip_address
+from typing import Final
+
+from flask import Flask
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from billvend.api.app import create_app
+from billvend.bootstrap import open_billvend
+from billvend.config import Settings, load_settings
+from billvend.domain.errors import BadSetting
+from billvend.logs import logging_to_stderr
+
+logger = logging.getLogger("billvend.api")
+
+THREADS: Final = 32
+"""That answer requests, in each process. With half as many, a prototype on PostgreSQL answered half as many requests."""
+DRAIN_SECONDS: Final = 30
+"""How long requests under way, and then the worker, may take to finish once it is to stop."""
+RESTART_SECONDS: Final = 1.0
+"""How soon a worker that died is started anew."""
+LOOK_SECONDS: Final = 0.1
+"""How often it is tried whether somebody listens already."""
+
+_DATABASE: Final = "_BILLVEND_DATABASE_URL"
+"""Where Granian's processes find the database that the command line named."""
+_LOGS: Final = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
+}
+"""Granian's own lines go where ours go."""
+
+
+def serve(
+    settings: Settings,
+    *,
+    database_url: str | None = None,
+    with_worker: bool | None = None,
+    say: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT, on the main thread; `say` is told where, once it listens.
+
+    `database_url` is what the command line named, if anything: the other processes read their settings from the environment
+    and `.env` as this one did. `with_worker` None: on an embedded database. Raises `BadSetting` where it must not or can't
+    listen, `Unavailable`.
+    """
+    with _measuring_together():
+        with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
+            has_keys = bv.has_keys()
+        if not has_keys and not _is_loopback(settings.host):
+            raise BadSetting(
+                f"HOST={settings.host} would open the API to other machines, and there are no keys yet. Make one first: "
+                "billvend keys create --scope pay --name till-7"
+            )
+        if database_url is not None:
+            os.environ[_DATABASE] = database_url
+        about_keys = "" if has_keys else " No keys yet: only this machine gets in."
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        works = _is_embedded(settings) if with_worker is None else with_worker
+        with (
+            held_port(settings.host, settings.port) as port,
+            _told_when_open(
+                settings.host,
+                port,
+                lambda: say(
+                    f"billvend listens on http://{host}:{port}, its document is at /api.{about_keys}"
+                ),
+            ),
+            _working(database_url) if works else nullcontext(),
+        ):
+            _server(settings, port).serve()
+
+
+def _is_embedded(settings: Settings) -> bool:
+    return settings.database_kind == "sqlite"
+
+
+def _server(settings: Settings, port: int) -> MPServer:
+    multiprocessing.set_start_method("spawn", force=True)
+    return MPServer(
+        "billvend.api.serving:application",
+        address=settings.host,
+        port=port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        # On SQLite a second process would only wait for the first one's lock.
+        workers=1 if _is_embedded(settings) else max(1, os.cpu_count() or 1),
+        blocking_threads=THREADS,
+        factory=True,
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
+        log_level=LogLevels.error,  # it warns of so many threads, which mostly wait for the database
+        log_dictconfig=_LOGS,
+    )
+
+
+@contextmanager
+def _measuring_together() -> Iterator[None]:
+    """A folder in which all processes count, so that any of them can tell the sums. Before anything is measured."""
+    with tempfile.TemporaryDirectory(prefix="billvend-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def application() -> Flask:
+    """The application in one of Granian's processes: its own settings, logs and billvend."""
+    settings = load_settings(os.environ.get(_DATABASE))
+    stack = ExitStack()
+    stack.enter_context(logging_to_stderr(settings.log_level, settings.log_format))
+    bv = stack.enter_context(open_billvend(settings))
+    atexit.register(stack.close)
+    threading.Thread(target=_stop_with_the_parent, name="billvend-parent", daemon=True).start()
+    return create_app(bv, settings)
+
+
+def _stop_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+# --- the worker beside it ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _working(database_url: str | None) -> Iterator[None]:
+    """A `billvend worker` in a process of its own, started anew when it dies; at the end it finishes what it has in hand."""
+    stopping = threading.Event()
+    beside = _Beside(database_url, stopping)
+    keeper = threading.Thread(target=beside.keep, name="billvend-keeper")
+    keeper.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        beside.stop()
+        keeper.join()
+
+
+class _Beside:
+    """The worker's process. It reads from a pipe of ours, which ends when this process does: so it never outlives us."""
+
+    def __init__(self, database_url: str | None, stopping: threading.Event) -> None:
+        named = [] if database_url is None else ["--database-url", database_url]
+        self._command = [sys.executable, "-m", "billvend", "worker", "--while-stdin-is-open", *named]
+        # What it counts is told by /metrics with all the rest: told twice, it would be counted twice.
+        self._environment = {name: value for name, value in os.environ.items() if name != "METRICS_PORT"}
+        self._stopping = stopping
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def keep(self) -> None:
+        """Start it, and start it anew when it ends, until it is to stop."""
+        while (process := self._start()) is not None:
+            status = process.wait()
+            if not self._stopping.wait(RESTART_SECONDS):
+                logger.error("The worker ended with status %s, and is started anew", status)
+
+    def _start(self) -> "subprocess.Popen[bytes] | None":
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            # A group of its own: Ctrl-C at the terminal is for this process, which stops the worker last.
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command, stdin=subprocess.PIPE, start_new_session=True, env=self._environment
+            )
+            return self._process
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait."""
+        with self._lock:
+            process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(DRAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+# --- where it listens -------------------------------------------------------------------------------------------------
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or any free one for 0. Raises `BadSetting` where nobody can listen there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            return int(trial.getsockname()[1])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"PORT={port} is taken by another program. Stop it, or choose another PORT"
+        else:
+            reason = f"HOST={host} and PORT={port} can't be listened on: {error.strerror}"
+        raise BadSetting(f"{reason}. Nothing was started.") from None
+
+
+@contextmanager
+def held_port(host: str, port: int) -> Iterator[int]:
+    """The port, or any free one for 0, kept from everybody else. Raises `BadSetting` where nobody can listen there.
+
+    On Linux each of Granian's processes opens it by itself, seconds later, in a way that lets others open it as well:
+    two servers would share the requests. A socket of ours that is bound, and does not listen, keeps others away, and
+    leaves room for them. Elsewhere Granian opens the port once, at its start.
+    """
+    port = free_port(host, port)
+    if not sys.platform.startswith("linux"):
+        yield port
+        return
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Where it can't be had so, connections of another program's are not forgotten yet: nobody else listens there.
+        with suppress(OSError):
+            holder.bind(address)
+        yield port
+
+
+@contextmanager
+def _told_when_open(host: str, port: int, tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell`, on a thread of its own, as soon as somebody listens there."""
+    stopping = threading.Event()
+
+    def watch() -> None:
+        while not stopping.wait(LOOK_SECONDS):
+            with suppress(OSError), socket.create_connection((host, port), timeout=1):
+                tell()
+                return
+
+    watcher = threading.Thread(target=watch, name="billvend-watcher")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        watcher.join()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,98 @@
+"""Commands for who gets in over HTTP: keys create, list, revoke."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billvend.cli.exits import Exit
+from billvend.cli.opening import opened
+from billvend.cli.options import DatabaseUrl, Json, example
+from billvend.cli.output import DOUBT, GOOD, QUIET, Line, Table, show
+
+if TYPE_CHECKING:
+    from billvend.domain.access import ApiKey
+
+commands = typer.Typer()
+keys = typer.Typer(
+    help="Say who may use the API. From the first key on, nobody gets in without one.",
+    epilog=example("billvend keys list"),
+)
+commands.add_typer(keys, name="keys")
+
+
+@keys.command(
+    epilog=example(
+        "billvend keys create --scope pay --name till-7",
+        "billvend keys create --scope read --scope fund --name shop-front",
+    )
+)
+def create(
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it, such as its user.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            "--scope", metavar="SCOPE", help="read, pay, fund or operate. May be given several times."
+        ),
+    ],
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """Make a key, and show its secret once.
+
+    No scope includes another: to look at anything a key needs `read`.
+    """
+    from billvend.views import key_document
+
+    with opened(database_url) as bv:
+        made = bv.create_key(name, scope)
+    show(
+        as_json,
+        {**key_document(made.key), "secret": made.secret},
+        Line(made.secret),
+        Line(f"The key {made.key.name} is made: {_scopes(made.key)}. Id: {made.key.key_id}", GOOD),
+        Line("Send it as `Authorization: Bearer`. It is not shown again.", DOUBT),
+    )
+    return Exit.DONE
+
+
+@keys.command("list", epilog=example("billvend keys list"))
+def list_(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+    """List all keys, also revoked ones, and when they were used last."""
+    from billvend.views import key_document, when
+
+    with opened(database_url) as bv:
+        known = bv.keys()
+    rows = [
+        (
+            key.key_id,
+            key.name,
+            _scopes(key),
+            when(key.created_at) or "",
+            when(key.used_at) or "never",
+            when(key.revoked_at) or "",
+        )
+        for key in known
+    ]
+    table = Table(("Id", "Name", "Scopes", "Made", "Last used", "Revoked"), rows)
+    none = Line("There are no keys: the API answers this machine alone.", QUIET)
+    show(as_json, {"items": [key_document(key) for key in known]}, table if known else none)
+    return Exit.DONE
+
+
+@keys.command(epilog=example("billvend keys revoke till-7"))
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its id or its name.")],
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """Let a key open nothing any more, from the next request on."""
+    from billvend.views import key_document
+
+    with opened(database_url) as bv:
+        revoked = bv.revoke_key(key)
+    show(as_json, key_document(revoked), Line(f"The key {revoked.name} opens nothing any more.", GOOD))
+    return Exit.DONE
+
+
+def _scopes(key: "ApiKey") -> str:
+    return ", ".join(sorted(key.scopes))

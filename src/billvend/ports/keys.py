@@ -1,0 +1,40 @@
+"""The keys port: where the keys of the HTTP API are kept, by digests that open nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from billvend.domain.access import ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """A key, with what its secret is known by."""
+
+    key: ApiKey
+    digest: str
+
+
+class Keys(Protocol):
+    """Keeps the keys; none is ever taken away. Every method but `draw` raises `Unavailable` when the database is away."""
+
+    def draw(self) -> str:
+        """256 fresh bits of chance, as 43 URL-safe characters."""
+
+    def keep(self, kept: KeptKey) -> bool:
+        """Keep a new key; False where a key that is not revoked has its name already, and nothing was done."""
+
+    def find(self, key_id: str) -> KeptKey | None:
+        """The key of this id, in force or revoked."""
+
+    def all(self) -> list[ApiKey]:
+        """Every key, also revoked ones, in the order of their making."""
+
+    def is_empty(self) -> bool:
+        """Whether no key was ever made."""
+
+    def revoke(self, key_id: str, at: datetime) -> None:
+        """From now on this key opens nothing; one that is revoked stays so as it is."""
+
+    def note_use(self, key_id: str, at: datetime) -> None:
+        """The key was used at this moment; an earlier one than is known changes nothing."""

@@ -1,0 +1,163 @@
+"""Notify: tell the outside what the journal wrote down for it, at least once.
+
+A message is taken for a minute, tried with no transaction open, and what came of it is written down. A worker who dies
+in between leaves the message to the next one, and then it may arrive a second time, under the same id.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from billvend.domain.announcements import Channel
+from billvend.domain.errors import NotFound, ValidationFailed
+from billvend.domain.payment import Payment
+from billvend.domain.quote import quoted
+from billvend.domain.retries import next_try_at
+from billvend.domain.words import Status
+from billvend.ports.notifier import Delivery, Fate, Notifier
+from billvend.ports.outbox import DisabledEndpoint, End, Message, Told, Try
+from billvend.ports.queue import Hint, QueueName
+from billvend.usecases.parts import Parts
+
+MOST_A_PASS = 16
+"""Messages of a channel that are tried at the same time. One that is slow holds up a pass of all channels, no longer than
+a try may take; and one channel that has much to tell does not crowd out another."""
+LEASE_SECONDS = 60.0
+"""Longer than any try may take."""
+
+_ENDS = {Fate.DELIVERED: End.DELIVERED, Fate.REFUSED: End.GAVE_UP, Fate.NOBODY: End.SKIPPED}
+
+logger = logging.getLogger("billvend.notifications")
+
+
+def notify(parts: Parts) -> int:
+    """Try up to 16 messages of each channel that are due, all at once; returns how many. Raises `Unavailable`.
+
+    What is for an endpoint that was disabled waits until it is enabled again.
+    """
+    if not parts.notifiers:
+        return 0
+    closed, now = _closed(parts), parts.clock.now()
+    messages = [
+        message
+        for channel, notifier in parts.notifiers.items()
+        if notifier.endpoint not in closed
+        for message in parts.outbox.take(channel, now, limit=MOST_A_PASS, lease_seconds=LEASE_SECONDS)
+    ]
+    if messages:
+        with ThreadPoolExecutor(len(messages), "billvend-notify") as pool:
+            tries = [
+                pool.submit(_try, parts, parts.notifiers[message.channel], message) for message in messages
+            ]
+        for tried in tries:
+            tried.result()  # if the database is away by now, that is raised when all have come back
+    return len(messages)
+
+
+def tell_workers(parts: Parts, user_id: str, transaction_id: str) -> None:
+    """There is news of a transaction for the outside."""
+    if parts.notifiers:
+        parts.queue.enqueue(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
+
+
+def tell_workers_of(parts: Parts, payment: Payment, at: datetime) -> None:
+    """There is news of a payment, if the command of that moment brought any."""
+    is_news = payment.has_ended or payment.status is Status.IN_REVIEW
+    if is_news and payment.updated_at == at:
+        tell_workers(parts, payment.user_id, payment.transaction_id)
+
+
+def told(
+    parts: Parts,
+    *,
+    limit: int,
+    channel: str | None = None,
+    failed: bool = False,
+    message_id: str | None = None,
+) -> Sequence[Told]:
+    """What is or was to be told, with every try, the newest first. Raises `ValidationFailed`, `Unavailable`."""
+    return parts.outbox.told(limit=limit, channel=_channel(channel), failed=failed, message_id=message_id)
+
+
+def replay(parts: Parts, message_id: str) -> Told:
+    """Tell it again, under the same id: now, where its channel is set up here, else as soon as a worker sees it.
+
+    Raises `NotFound`, `Unavailable`.
+    """
+    now = parts.clock.now()
+    if not parts.outbox.replay(message_id, now):
+        raise NotFound(f"There is no message {quoted(message_id)}. See: billvend webhooks list")
+    found = _found(parts, message_id)
+    notifier = parts.notifiers.get(found.message.channel)
+    if notifier is None or notifier.endpoint in _closed(parts):
+        return found
+    message = parts.outbox.take_one(message_id, now, lease_seconds=LEASE_SECONDS)
+    if message is not None:  # else a worker was quicker
+        _try(parts, notifier, message)
+    return _found(parts, message_id)
+
+
+def _found(parts: Parts, message_id: str) -> Told:
+    (found,) = parts.outbox.told(limit=1, message_id=message_id)
+    return found
+
+
+def _closed(parts: Parts) -> set[str | None]:
+    """The endpoints to which nothing is sent."""
+    return {disabled.endpoint for disabled in parts.outbox.disabled()}
+
+
+def _channel(name: str | None) -> Channel | None:
+    if name is None or name in list(Channel):
+        return None if name is None else Channel(name)
+    reason = f"must be one of {', '.join(Channel)}"
+    raise ValidationFailed(f"The channel is not accepted: it {reason}.", fields={"channel": reason})
+
+
+def _try(parts: Parts, notifier: Notifier, message: Message) -> None:
+    began = parts.clock.elapsed_seconds()
+    try:
+        delivery = notifier.deliver(message)
+    except Exception as error:  # noqa: BLE001  a bug of an adapter, or no database to find an address in
+        delivery = Delivery(Fate.FAILED, "", f"it could not be tried: {type(error).__name__}")
+    at = parts.clock.now()
+    latency_ms = round((parts.clock.elapsed_seconds() - began) * 1000)
+    tried = Try(at, delivery.target, delivery.http_status, latency_ms, delivery.detail)
+    if delivery.fate is Fate.GONE and notifier.endpoint is not None:
+        parts.outbox.disable(DisabledEndpoint(notifier.endpoint, delivery.target, at, delivery.detail))
+    next_at, ended = _then(message, delivery, at)
+    parts.outbox.report(message, tried, next_at=next_at, ended=ended)
+    _note(message, delivery, ended)
+    parts.measures.delivered(message.channel, delivery.fate, given_up=ended is End.GAVE_UP)
+
+
+def _then(message: Message, delivery: Delivery, at: datetime) -> tuple[datetime | None, End | None]:
+    """When it is due again, or how it ended."""
+    if delivery.fate in _ENDS:
+        return None, _ENDS[delivery.fate]
+    if delivery.fate is Fate.GONE:
+        return at, None  # it goes out first when the endpoint is enabled
+    next_at = next_try_at(message.message_id, message.tries + 1, at, delivery.retry_after_seconds)
+    return next_at, End.GAVE_UP if next_at is None else None
+
+
+def _note(message: Message, delivery: Delivery, ended: End | None) -> None:
+    level, line = logging.DEBUG, f"Message {delivery.fate}"
+    if delivery.fate is Fate.GONE:
+        level, line = (
+            logging.ERROR,
+            "The endpoint of webhooks wants no more: disabled until it is enabled again",
+        )
+    elif ended is End.GAVE_UP:
+        level, line = logging.WARNING, "A message is given up"
+    if logger.isEnabledFor(level):
+        context = {
+            "messageId": message.message_id,
+            "userId": message.user_id,
+            "transactionId": message.transaction_id,
+            "kind": message.kind,
+            "channel": message.channel.value,
+            "detail": delivery.detail,
+        }
+        logger.log(level, line, extra={"context": context})

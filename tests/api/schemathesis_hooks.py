@@ -1,0 +1,40 @@
+"""What Schemathesis has to know of this API besides its document; named by SCHEMATHESIS_HOOKS (tests/api/test_document.py)."""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+
+from billvend.api.bodies import PRINTABLE
+
+SHAPE_CODES = {"malformed_json", "invalid_idempotency_key", "unsupported_media_type"}
+
+schemathesis.openapi.format(
+    PRINTABLE,
+    st.text(st.characters(blacklist_categories=("C", "Z")), min_size=1, max_size=64).filter(str.isprintable),
+)
+
+
+@schemathesis.check
+def a_valid_request_is_not_refused_for_its_shape(
+    ctx: object, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> None:
+    """A 422 may be the business's (a key used before, a meter that is not known): then its code says so."""
+    meta = case.meta
+    is_positive = meta is not None and meta.generation.mode.is_positive
+    if is_positive and response.status_code in (400, 415, 422):
+        code = response.json()["error"]["code"]
+        assert code not in SHAPE_CODES, code
+        assert code != "validation_failed" or "/intent" in case.path, response.json()["error"]
+
+
+@schemathesis.check
+def every_answer_is_in_the_envelope(
+    ctx: object, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> None:
+    """Whatever is asked, and however."""
+    if response.headers.get("content-type", [""])[0].startswith("application/json"):
+        document = response.json()
+        assert {"success", "message", "data", "timestamp"} <= document.keys()
+        assert document["success"] == (response.status_code < 400)
+        assert response.headers["x-request-id"]

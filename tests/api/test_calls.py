@@ -1,0 +1,319 @@
+"""The calls, with their statuses, shapes and repeats."""
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+
+from billvend import Billvend, Payment, open_billvend
+from billvend.adapters.clock import SystemClock
+from billvend.api import blueprint
+from billvend.api.errors import OF_ERRORS, status_of
+from billvend.config import Settings
+from billvend.domain import errors
+from billvend.domain.verification import MeterFound, Verification
+from tests.api.client import BILL, Client, application, code_of, data_of
+
+
+def paid(client: Client, key: str | None = None, **changed: object) -> str:
+    response = client.post("/bills/pay", {**BILL, **changed}, key)
+    assert response.status_code == 202, response.get_json()
+    return str(data_of(response)["transactionId"])
+
+
+def test_funding(client: Client) -> None:
+    response = client.post("/wallet/fund", {"userId": "eve", "amount": "25.5", "currency": "NGN"}, "till-1")
+    assert response.status_code == 201
+    data = data_of(response)
+    assert list(data) == ["transactionId", "userId", "amount", "currency", "balance"]
+    assert (data["userId"], data["amount"], data["balance"]) == ("eve", "25.50", "25.50")
+    repeat = client.post("/wallet/fund", {"userId": "eve", "amount": 25.5}, "till-1")
+    assert (repeat.status_code, data_of(repeat)) == (201, data)
+    assert repeat.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in response.headers
+
+
+def test_a_payment_from_its_acceptance_to_its_token(client: Client, bv: Billvend) -> None:
+    response = client.post("/bills/pay", BILL, "order-1")
+    assert response.status_code == 202
+    data = data_of(response)
+    assert data["status"] == "pending"
+    assert data["message"].endswith("Your money is reserved.")
+    assert response.headers["Location"] == f"/transactions/{data['transactionId']}"
+    bv.wait(data["transactionId"], timeout=20)
+    whole = data_of(client.get(response.headers["Location"]))
+    assert (whole["status"], whole["provider"], whole["type"]) == ("completed", "EKEDC", "payment")
+    assert re.fullmatch("[0-9]{20}", whole["token"])
+    assert [event["type"] for event in whole["events"]][-1] == "payment_completed"
+    assert len(whole["attempts"]) == 1
+    repeat = client.post("/bills/pay", BILL, "order-1")
+    assert (repeat.status_code, data_of(repeat)) == (202, data)
+    assert repeat.headers["Idempotency-Replayed"] == "true"
+    assert data_of(client.get("/wallet/balance/ada"))["balance"] == "4500.00"
+
+
+def test_after_thirty_days_a_repeat_gets_the_payment_as_it_stands(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(SystemClock):
+        shift = timedelta(0)
+
+        def now(self) -> object:  # type: ignore[override]  # a datetime, moved
+            return super().now() + self.shift
+
+    clock = Later()
+    with open_billvend(settings, clock=clock) as bv:  # type: ignore[arg-type]  # see above
+        bv.fund("ada", "5000")
+        client = Client(application(bv, settings))
+        transaction_id = paid(client, "order-1")
+        bv.wait(transaction_id, timeout=20)
+        clock.shift = timedelta(days=29)
+        assert data_of(client.post("/bills/pay", BILL, "order-1"))["status"] == "pending"
+        clock.shift = timedelta(days=31)
+        repeat = client.post("/bills/pay", BILL, "order-1")
+        assert data_of(repeat)["status"] == "completed"
+        assert repeat.headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "status", "code"),
+    [
+        ({"userId": "nobody"}, None, 404, "wallet_not_found"),
+        ({"amount": "5000.01"}, None, 402, "insufficient_funds"),
+        ({"meterNumber": "000000000000"}, None, 422, "meter_not_found"),
+        ({"amount": "600"}, "used", 422, "idempotency_mismatch"),
+    ],
+)
+def test_refusals_hold_nothing(
+    client: Client, bv: Billvend, changed: dict[str, object], key: str | None, status: int, code: str
+) -> None:
+    paid(client, "used")
+    response = client.post("/bills/pay", {**BILL, **changed}, key)
+    assert (response.status_code, code_of(response)) == (status, code)
+    assert str(bv.balance("ada").held) == "500.00"
+
+
+def test_a_double_click(client: Client) -> None:
+    paid(client)
+    response = client.post("/bills/pay", BILL)
+    assert (response.status_code, code_of(response)) == (409, "likely_duplicate")
+    paid(client, allowDuplicate=True)
+
+
+def test_fifty_repeats_at_once_have_one_effect(client: Client, bv: Billvend) -> None:
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda _: client.post("/bills/pay", BILL, "order-1"), range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({data_of(answer)["transactionId"] for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
+    assert str(bv.balance("ada").held) == "500.00"
+
+
+def test_a_repeat_waits_for_the_first_and_not_for_ever(
+    bv: Billvend, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is held up at the provider, which is asked about the meter."""
+    monkeypatch.setattr("billvend.api.in_flight.InFlight.__init__.__kwdefaults__", {"patience_seconds": 0.05})
+    bv.fund("ada", "5000")
+    client = Client(application(bv, settings))
+    asked, may_go_on = threading.Event(), threading.Event()
+    (provider,) = bv._parts.providers.values()
+
+    def slowly(*_: object) -> Verification:
+        asked.set()
+        assert may_go_on.wait(20)
+        return MeterFound("Ada Obi")
+
+    monkeypatch.setattr(provider, "verify", slowly)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/bills/pay", BILL, "order-1")
+        assert asked.wait(20)
+        repeat = client.post("/bills/pay", BILL, "order-1")
+        other = client.post("/wallet/fund", {"userId": "ada", "amount": 5}, "order-1")
+        may_go_on.set()
+    assert (repeat.status_code, code_of(repeat)) == (409, "request_in_progress")
+    assert repeat.headers["Retry-After"] == "1"
+    assert other.status_code == 201  # another operation
+    assert first.result().status_code == 202
+    assert client.post("/bills/pay", BILL, "order-1").status_code == 202
+
+
+def test_a_batch_judges_each_alone(client: Client) -> None:
+    entries: list[object] = [
+        {**BILL, "amount": "100"}, 5, {**BILL, "amount": "99999"}, {**BILL, "idempotencyKey": "own"},
+        {**BILL, "idempotencyKey": ""}, {**BILL, "meterNumber": "1"},
+    ]  # fmt: skip
+    response = client.post("/bills/pay/batch", {"payments": entries}, "batch-1")
+    assert response.status_code == 207
+    data = data_of(response)
+    found = [
+        result["status"] if result["error"] is None else result["error"]["code"] for result in data["results"]
+    ]
+    assert found == [
+        202,
+        "validation_failed",
+        "insufficient_funds",
+        202,
+        "validation_failed",
+        "invalid_meter",
+    ]
+    assert (data["accepted"], data["replayed"], data["refused"]) == (2, 0, 4)
+    repeat = data_of(client.post("/bills/pay/batch", {"payments": entries}, "batch-1"))
+    assert (repeat["accepted"], repeat["replayed"], repeat["refused"]) == (0, 2, 4)
+    assert repeat["results"][0]["data"] == data["results"][0]["data"]
+    assert data_of(client.get("/wallet/balance/ada"))["held"] == "600.00"
+
+
+@pytest.mark.parametrize("payments", [[], [BILL] * 1_001, {}, None, "x"])
+def test_a_batch_that_is_none(client: Client, payments: object) -> None:
+    response = client.post("/bills/pay/batch", {"payments": payments})
+    assert (response.status_code, code_of(response)) == (422, "validation_failed")
+
+
+def test_pages(client: Client) -> None:
+    for number in range(4):
+        paid(client, f"order-{number}")
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = data_of(client.get(f"/transactions/user/ada?limit=2{cursor}"))
+        assert len(page["items"]) <= 2
+        seen += [item["transactionId"] for item in page["items"]]
+        if page["nextCursor"] is None:
+            break
+        cursor = f"&cursor={page['nextCursor']}"
+    assert len(set(seen)) == len(seen) == 5
+    assert seen == sorted(seen, reverse=True)
+    assert [item["type"] for item in data_of(client.get("/transactions/user/ada?type=funding"))["items"]] == [
+        "funding"
+    ]
+    assert len(data_of(client.get("/transactions/user/ada?status=pending"))["items"]) == 4
+    assert data_of(client.get("/transactions/user/nobody")) == {"items": [], "nextCursor": None}
+
+
+@pytest.mark.parametrize("user_id", ["/ada", "a//b", "a/b", "a b", "../ada", ".", "ad%C3%A1", "ada/"])
+def test_users_with_odd_names_are_themselves(client: Client, user_id: str) -> None:
+    data_of(client.post("/wallet/fund", {"userId": user_id, "amount": 7}))
+    path = quote(user_id, safe="")
+    balance = client.get(f"/wallet/balance/{path}")
+    assert (data_of(balance)["userId"], data_of(balance)["balance"]) == (user_id, "7.00")
+    assert len(data_of(client.get(f"/transactions/user/{path}"))["items"]) == 1
+
+
+def test_meters_and_billers(client: Client) -> None:
+    known = data_of(client.post("/bills/verify", {"meterNumber": "12345678901", "provider": "EKEDC"}))
+    assert known["customerName"]
+    response = client.post("/bills/verify", {"meterNumber": "000000000000", "provider": "EKEDC"})
+    assert (response.status_code, code_of(response)) == (422, "meter_not_found")
+    assert "EKEDC" in [biller["code"] for biller in data_of(client.get("/billers"))["items"]]
+
+
+def test_a_hook_of_vtpass_is_taken_as_vtpass_wants_it(client: Client) -> None:
+    for body in (b'{"type": "transaction-update"}', b"", b"\xff", b"[" * 9_000):
+        response = client.post("/hooks/vtpass", body)
+        assert (response.status_code, response.get_json()["response"]) == (200, "success")
+
+
+def test_looking_at_a_payment_in_doubt_brings_the_next_question_forward(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hinted: list[str] = []
+    with open_billvend(settings) as bv:
+        bv.fund("ada", "5000")
+        client = Client(application(bv, settings))
+        monkeypatch.setattr(Billvend, "nudge", lambda _self, transaction_id: hinted.append(transaction_id))
+        transaction_id = paid(client)
+        client.get(f"/transactions/{transaction_id}")
+        assert hinted == [transaction_id]
+
+
+def test_health(client: Client) -> None:
+    assert data_of(client.get("/health"))["checks"]["database"]["status"] == "up"
+    assert data_of(client.get("/health/live")) == {"status": "ok"}
+
+
+def test_every_error_has_a_status() -> None:
+    """None of them is told as a bug, but for the bugs."""
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.BillvendError)
+    ]
+    bugs = {kind.__name__ for kind in kinds if _status(kind) == 500}
+    assert bugs == {"BillvendError", "IllegalMove", "Refusal"}
+    assert OF_ERRORS[-1][0] is errors.BillvendError
+
+
+def _status(kind: type[errors.BillvendError]) -> int:
+    if kind is errors.OutcomeUnknown:
+        return status_of(errors.OutcomeUnknown("", transaction_id=None, idempotency_key="k")).value
+    return status_of(kind("")).value
+
+
+def test_an_unknown_outcome_names_what_to_repeat(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = errors.OutcomeUnknown("Nobody knows.", transaction_id="t-1", idempotency_key="k-1")
+
+    def fails(*_: object, **__: object) -> Payment:
+        raise unknown
+
+    monkeypatch.setattr(Billvend, "accept", fails)
+    response = client.post("/bills/pay", BILL)
+    error = response.get_json()["error"]
+    assert (response.status_code, code_of(response)) == (503, "outcome_unknown")
+    assert (error["transactionId"], error["idempotencyKey"]) == ("t-1", "k-1")
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_a_bug_tells_nothing_of_itself(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*_: object, **__: object) -> Payment:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr(Billvend, "accept", breaks)
+    response = client.post("/bills/pay", BILL)
+    assert (response.status_code, code_of(response)) == (500, "internal")
+    assert "hunter2" not in response.get_data(as_text=True)
+    assert "A request failed" in caplog.messages
+
+
+def test_mounted_in_somebody_elses_application(bv: Billvend, settings: Settings) -> None:
+    bv.fund("ada", "5000")
+    app = Flask("theirs")
+    app.register_blueprint(blueprint(bv, settings), url_prefix="/electricity")
+    client = Client(app)
+    response = client.post("/electricity/bills/pay", BILL)
+    assert response.status_code == 202
+    assert response.headers["Location"].startswith("/electricity/transactions/")
+    assert data_of(client.get(response.headers["Location"]))["status"] == "pending"
+    refused = client.post("/electricity/bills/pay", {**BILL, "amount": "x"})
+    assert (refused.status_code, code_of(refused)) == (422, "invalid_amount")
+    assert client.get("/theirs").status_code == 404
+    assert response.headers["X-Request-Id"]
+
+
+def test_requests_carry_an_id_and_leave_a_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "billvend")
+    given = client.get("/wallet/balance/ada", X_Request_Id="till-7.42")
+    assert given.headers["X-Request-Id"] == "till-7.42"
+    made = client.get("/nothing", X_Request_Id="no good\u00e4")
+    assert re.fullmatch("[0-9a-f]{32}", made.headers["X-Request-Id"])
+    lines = [record.__dict__["context"] for record in caplog.records if record.message == "Request"]
+    assert lines[0]["requestId"] == "till-7.42"
+    assert lines[0]["path"] == "/wallet/balance/{userId}"
+    assert (lines[0]["status"], lines[0]["userId"]) == (200, "ada")
+    assert lines[1]["status"] == 404
+    assert lines[0]["durationMs"] >= 0
+
+
+def test_browsers_are_told_to_trust_nothing(client: Client) -> None:
+    headers = client.get("/billers").headers
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert "Server" not in headers

@@ -1,0 +1,104 @@
+"""The document, held against the running server by Schemathesis, and against OpenAPI's own rules."""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+import billvend
+from billvend import open_billvend
+from billvend.config import Settings
+from billvend.domain.access import Scope
+from tests.api.client import Client, application
+from tests.api.server import serving
+from tests.support.paystack import SECRET, standing_in
+
+HERE = Path(__file__).parent
+SECONDS = int(os.environ.get("BILLVEND_FUZZ_SECONDS", "45"))
+"""How long Schemathesis may go on; `nox -s fuzz` gives it more."""
+
+
+def test_schemathesis_finds_no_difference(settings: Settings, tmp_path: Path) -> None:
+    """All its checks, in all its phases, with links between calls; as a holder of a key with every scope."""
+    with ExitStack() as stack:
+        paystack, _ = stack.enter_context(standing_in())
+        known = {"paystack_secret_key": SecretStr(SECRET), "paystack_api_url": paystack.url}
+        settings = settings.model_copy(update=known)
+        bv = stack.enter_context(open_billvend(settings))
+        bv.fund("user123", "1000000")
+        secret = bv.create_key("fuzz", list(Scope)).secret
+        url = stack.enter_context(serving(application(bv, settings)))
+        ran = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("st")), "--config-file", str(HERE / "schemathesis.toml"),
+                "run", f"{url}/api/openapi.json", "--checks", "all", "--header", f"Authorization: Bearer {secret}",
+                "--max-time", str(SECONDS), "--continue-on-failure", "--generation-deterministic",
+                "--max-examples", "25", "--no-color", "--suppress-health-check", "all",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": _python_path()},
+            capture_output=True, text=True, timeout=SECONDS * 3 + 120, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-2_000:]
+        assert "Stateful" in ran.stdout
+        assert bv.audit().ok
+
+
+def _python_path() -> str:
+    """Where the hooks are, and the billvend that is tested."""
+    return os.pathsep.join([str(HERE.parent.parent), str(Path(billvend.__file__).parent.parent)])
+
+
+@pytest.fixture
+def document(client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/api/openapi.json").get_json()
+    return found
+
+
+def test_every_call_says_what_it_refuses_and_who_may_ask(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.")
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path, calls in document["paths"].items():
+        for call in calls.values():
+            is_open = path.startswith("/hooks/") or path == "/health/live"
+            assert call.get("security", []) == [] if is_open else call["security"][0]["key"]
+            assert call["summary"]
+            assert any(status.startswith("2") for status in call["responses"])
+            assert "422" not in call["responses"] or call["responses"]["422"]["description"]
+            if not is_open:
+                assert {"401", "403", "429", "503"} <= call["responses"].keys()
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(found: object) -> list[str]:
+        if isinstance(found, dict):
+            own = [found["$ref"]] if isinstance(found.get("$ref"), str) else []
+            return own + [each for value in found.values() for each in references(value)]
+        return [each for value in found for each in references(value)] if isinstance(found, list) else []
+
+    all_references = references(document)
+    assert len(all_references) > 50
+    known = document["components"]["schemas"]
+    assert {reference.removeprefix("#/components/schemas/") for reference in all_references} <= known.keys()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api", "/api/", "/api/start.js", "/api/files/css/swagger-ui.css", "/api/files/js/swagger-ui-bundle.js"],
+)
+def test_swagger_ui_needs_no_network(client: Client, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 200
+    if path != "/api/files/js/swagger-ui-bundle.js":
+        assert b"https://" not in response.data.replace(b"https://github.com", b"")
+    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+def test_the_root_leads_to_the_document(client: Client) -> None:
+    response = client.get("/")
+    assert (response.status_code, response.headers["Location"]) == (302, "/api")

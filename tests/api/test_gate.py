@@ -1,0 +1,212 @@
+"""Who gets in: this machine alone while there are no keys, then keys with their scopes, and nobody too often."""
+
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+
+from billvend import Billvend
+from billvend.config import Settings
+from billvend.domain.access import Scope
+from tests.api.client import BILL, Client, application, code_of, data_of
+
+CALLS = [
+    ("POST", "/wallet/fund", Scope.FUND),
+    ("POST", "/wallet/fund/intent", Scope.FUND),
+    ("GET", "/wallet/balance/ada", Scope.READ),
+    ("POST", "/bills/pay", Scope.PAY),
+    ("POST", "/bills/pay/batch", Scope.PAY),
+    ("POST", "/bills/verify", Scope.PAY),
+    ("GET", "/billers", Scope.READ),
+    ("GET", "/transactions/nothing", Scope.READ),
+    ("GET", "/transactions/user/ada", Scope.READ),
+    ("GET", "/health", Scope.READ),
+    ("GET", "/metrics", Scope.READ),
+]
+OPEN = [("GET", "/health/live"), ("POST", "/hooks/vtpass"), ("GET", "/api"), ("GET", "/api/openapi.json")]
+
+
+def ask(client: Client, method: str, path: str, **headers: str) -> int:
+    return (client.get(path, **headers) if method == "GET" else client.post(path, {}, **headers)).status_code
+
+
+def test_every_call_is_in_the_tables_here(bv: Billvend, settings: Settings) -> None:
+    rules = application(bv, settings).url_map.iter_rules()
+    ours = {rule.rule for rule in rules if rule.endpoint.startswith("billvend.")}
+    assert len(ours) == len(CALLS) + 3  # /health/live and the two hooks
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), CALLS)
+def test_each_call_needs_its_scope_and_no_other(
+    bv: Billvend, settings: Settings, method: str, path: str, scope: Scope
+) -> None:
+    client = Client(application(bv, settings))
+    secrets = {each: bv.create_key(each, [each]).secret for each in Scope}
+    assert ask(client, method, path) == 401
+    assert ask(client, method, path, Authorization="Bearer bv_nothing") == 401
+    assert ask(client, method, path, Authorization=f"Basic {secrets[scope]}") == 401
+    found = {
+        each: ask(client, method, path, Authorization=f"Bearer {secret}") for each, secret in secrets.items()
+    }
+    assert {each for each, status in found.items() if status == 403} == set(Scope) - {scope}
+    assert found[scope] in (200, 404, 422)
+
+
+@pytest.mark.parametrize(("method", "path"), OPEN)
+def test_what_is_open(bv: Billvend, settings: Settings, method: str, path: str) -> None:
+    bv.create_key("till-7", [Scope.PAY])
+    assert ask(Client(application(bv, settings)), method, path) == 200
+
+
+def test_a_revoked_key_opens_nothing_at_once(bv: Billvend, settings: Settings) -> None:
+    client = Client(application(bv, settings))
+    made = bv.create_key("till-7", [Scope.READ])
+    headers = {"Authorization": f"Bearer {made.secret}"}
+    assert client.get("/billers", **headers).status_code == 200
+    bv.revoke_key("till-7")
+    refused = client.get("/billers", **headers)
+    assert (refused.status_code, code_of(refused)) == (401, "unauthenticated")
+    assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_first_key_closes_the_door_for_those_without(
+    client: Client, bv: Billvend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billvend.api.gate.NO_KEYS_SECONDS", 0.0)
+    assert client.get("/billers").status_code == 200
+    bv.create_key("till-7", [Scope.READ])
+    assert client.get("/billers").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost"}, 200), ({"Host": "127.0.0.1:3000"}, 200), ({"Host": "[::1]:3000"}, 200),
+        ({"Host": "127.9.9.9"}, 200), ({"Host": "LOCALHOST:3000"}, 200), ({"Host": "shop.example"}, 403),
+        ({"Host": "192.168.0.7:3000"}, 403), ({"Host": "localhost.example"}, 403), ({"Host": "127.0.0.1.example"}, 403),
+        ({"Host": "0.0.0.0"}, 403), ({"X_Forwarded_For": "127.0.0.1"}, 403), ({"Forwarded": "for=127.0.0.1"}, 403),  # noqa: S104  nobody binds to it
+        ({"X_Real_Ip": "127.0.0.1"}, 403), ({"X_Forwarded_Proto": "https"}, 403),
+    ],
+)  # fmt: skip
+def test_without_keys_only_this_machine_may_ask(client: Client, headers: dict[str, str], status: int) -> None:
+    assert client.get("/billers", **headers).status_code == status
+    assert client.post("/wallet/fund", {"userId": "ada", "amount": 5}, **headers).status_code == (
+        201 if status == 200 else 403
+    )
+
+
+@pytest.mark.parametrize("address", ["192.168.0.7", "10.0.0.1", "2001:db8::1", ""])
+def test_without_keys_another_machine_may_not_ask(bv: Billvend, settings: Settings, address: str) -> None:
+    app = application(bv, settings)
+    found = app.test_client().get("/billers", environ_overrides={"REMOTE_ADDR": address})
+    assert (found.status_code, code_of(found)) == (403, "forbidden")
+
+
+def test_too_many_requests(bv: Billvend, settings: Settings) -> None:
+    limited = settings.model_copy(update={"rate_limit": Settings(rate_limit="3/hour").rate_limit})
+    app = application(bv, limited)
+    a, b = (bv.create_key(name, [Scope.READ]).secret for name in "ab")
+    client = Client(app)
+    answers = [client.get("/billers", Authorization=f"Bearer {a}") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert code_of(answers[-1]) == "rate_limited"
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 3601
+    assert client.get("/billers", Authorization=f"Bearer {b}").status_code == 200
+    guesses = [client.get("/billers", Authorization=f"Bearer bv_{n}").status_code for n in range(4)]
+    assert guesses == [401, 401, 401, 429]  # counted by address: no key can be found by trying
+
+
+def test_redis_counts_for_all_processes(bv: Billvend, settings: Settings, redis_url: str) -> None:
+    from pydantic import SecretStr
+
+    limited = settings.model_copy(
+        update={"rate_limit": Settings(rate_limit="3/hour").rate_limit, "redis_url": SecretStr(redis_url)}
+    )
+    clients = [Client(application(bv, limited)) for _ in range(2)]
+    statuses = [clients[n % 2].get("/billers").status_code for n in range(4)]
+    assert statuses == [200, 200, 200, 429]
+
+
+def test_a_redis_that_is_away_stops_nobody(
+    bv: Billvend, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    from pydantic import SecretStr
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
+        limited = settings.model_copy(
+            update={"rate_limit": Settings(rate_limit="3/hour").rate_limit, "redis_url": SecretStr(url)}
+        )
+        bv.fund("ada", "5000")
+        client = Client(application(bv, limited))
+        statuses = [client.post("/bills/pay", BILL, f"order-{n}").status_code for n in range(4)]
+    assert statuses == [202, 202, 202, 429]
+    assert sum("Redis does not count" in message for message in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "counted"),
+    [(0, "9.9.9.9", "7.7.7.7"), (1, "9.9.9.9", "9.9.9.9"), (1, "6.6.6.6, 9.9.9.9", "9.9.9.9")],
+)
+def test_as_many_hops_are_believed_as_were_configured(
+    bv: Billvend, settings: Settings, hops: int, forwarded: str, counted: str
+) -> None:
+    """Seen by who is counted: the last one of that address."""
+    limited = settings.model_copy(
+        update={"rate_limit": Settings(rate_limit="1/hour").rate_limit, "trusted_proxies": hops}
+    )
+    app = application(bv, limited)
+    bv.create_key("till-7", [Scope.READ])
+    here = {"REMOTE_ADDR": "7.7.7.7"}
+    app.test_client().get("/health/live", headers={"X-Forwarded-For": forwarded}, environ_overrides=here)
+    direct = {"REMOTE_ADDR": "7.7.7.7"}
+    if hops:
+        again = app.test_client().get(
+            "/health/live", headers={"X-Forwarded-For": counted}, environ_overrides=direct
+        )
+    else:
+        again = app.test_client().get("/health/live", environ_overrides={"REMOTE_ADDR": counted})
+    assert again.status_code == 429
+    other = app.test_client().get(
+        "/health/live", headers={"X-Forwarded-For": "5.5.5.5"}, environ_overrides={"REMOTE_ADDR": "5.5.5.5"}
+    )
+    assert other.status_code == 200
+
+
+def test_nothing_secret_is_ever_logged(
+    bv: Billvend,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Every line of a payment's whole way, and of refusals: no token, no key, no secret, in no answer to the wrong one."""
+    from billvend.logs import logging_to_stderr
+
+    caplog.set_level(logging.DEBUG)
+    with logging_to_stderr("debug", "json"):
+        app = application(bv, settings)
+        keys = {scope: bv.create_key(scope, [scope]).secret for scope in Scope}
+        clients = {scope: Client(app, Authorization=f"Bearer {secret}") for scope, secret in keys.items()}
+        clients[Scope.FUND].post("/wallet/fund", {"userId": "ada", "amount": 5000})
+        transaction_id = data_of(clients[Scope.PAY].post("/bills/pay", BILL))["transactionId"]
+        bv.wait(transaction_id, timeout=20)
+        token = data_of(clients[Scope.READ].get(f"/transactions/{transaction_id}"))["token"]
+        refused = clients[Scope.PAY].get(f"/transactions/{transaction_id}")
+        wrong = Client(app, Authorization=f"Bearer {keys[Scope.READ]}x").get(
+            f"/transactions/{transaction_id}?key={token}"
+        )
+    said = capsys.readouterr().err
+    assert "Bill payment completed" in said
+    assert '"Request"' in said
+    for secret in (
+        token,
+        f"{token[:4]}-{token[4:8]}",
+        *keys.values(),
+        *(key.split("_", 2)[2] for key in keys.values()),
+    ):
+        assert secret not in said
+        assert secret not in refused.get_data(as_text=True)
+        assert secret not in wrong.get_data(as_text=True)

@@ -1,0 +1,77 @@
+"""A part goes away and comes back: what is answered meanwhile, and that nothing is half done."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from billvend import Billvend, open_billvend
+from billvend.bootstrap import upgrade_tables
+from billvend.config import Settings
+from tests.api.client import BILL, Client, application, code_of, data_of
+from tests.support import servers
+
+
+@pytest.fixture
+def shop(own_postgres: servers.PostgresServer, tmp_path: object) -> Iterator[tuple[Billvend, Client]]:
+    settings = Settings(database_url=own_postgres.url, rate_limit="0", sandbox_book=f"{tmp_path}/sandbox.db")
+    upgrade_tables(settings)
+    with open_billvend(settings) as bv:
+        bv.fund("ada", "5000")
+        yield bv, Client(application(bv, settings))
+
+
+def test_the_database_goes_away_and_comes_back(
+    shop: tuple[Billvend, Client], own_postgres: servers.PostgresServer
+) -> None:
+    bv, client = shop
+    assert client.post("/bills/pay", BILL, "order-1").status_code == 202
+    own_postgres.kill()
+    asked = [
+        client.post("/bills/pay", BILL, "order-2"),
+        client.post("/wallet/fund", {"userId": "ada", "amount": 5}, "till-1"),
+        client.post("/bills/pay/batch", {"payments": [BILL]}, "batch-1"),
+        client.get("/wallet/balance/ada"),
+        client.get("/transactions/nothing"),
+        client.get("/transactions/user/ada"),
+        client.get("/health"),
+    ]
+    *_, health = asked
+    batch = asked[2]
+    for answer in asked:
+        if answer is batch:  # each entry tells of itself
+            assert [entry["error"]["code"] for entry in data_of(batch)["results"]] == ["unavailable"]
+            continue
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+        assert code_of(answer) == "unavailable"
+    assert health.get_json()["data"]["checks"]["database"]["status"] == "down"
+    assert client.get("/health/live").status_code == 200
+    own_postgres.start()
+    assert data_of(client.get("/wallet/balance/ada"))["held"] == "500.00"
+    assert client.post("/bills/pay", BILL, "order-2").status_code == 202
+    assert client.get("/health").status_code == 200
+    assert data_of(client.get("/wallet/balance/ada"))["balance"] == "4000.00"
+    assert bv.audit().ok
+
+
+def test_redis_goes_away(settings: Settings, redis_server: servers.RedisProtocolServer) -> None:
+    """`pay` answers as always, and the payment is found by a sweep."""
+    with_redis = settings.model_copy(
+        update={
+            "redis_url": SecretStr(redis_server.url),
+            "rate_limit": Settings(rate_limit="600/minute").rate_limit,
+        }
+    )
+    with open_billvend(with_redis) as bv:
+        bv.fund("ada", "5000")
+        client = Client(application(bv, with_redis))
+        assert data_of(client.get("/health"))["checks"]["queue"]["status"] == "up"
+        redis_server.kill()
+        response = client.post("/bills/pay", BILL, "order-1")
+        assert response.status_code == 202
+        health = client.get("/health")
+        assert (health.status_code, data_of(health)["status"]) == (200, "degraded")
+        assert data_of(health)["checks"]["queue"]["status"] == "down"
+        payment = bv.wait(data_of(response)["transactionId"], timeout=20)
+        assert payment.status == "completed"

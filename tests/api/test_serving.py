@@ -1,0 +1,358 @@
+"""`billvend serve` as a process: it answers, it drains, and it leaves nothing behind."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from billvend import Billvend, open_billvend
+from billvend.api.serving import free_port, held_port
+from billvend.bootstrap import upgrade_tables
+from billvend.cli import main
+from billvend.config import Settings
+from billvend.domain.access import Scope
+from billvend.domain.errors import BadSetting
+from tests.api.client import BILL
+
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class Serving:
+    """A `billvend serve`."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    lines: list[str] = field(default_factory=list)
+
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        with contextlib.closing(connection):
+            sent = {"Content-Type": "application/json"} if body is not None else {}
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, None if body is None else json.dumps(body), {**sent, **named})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False).raise_for_status().text
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(2 * PATIENCE_SECONDS)  # a drain has its own bound
+
+    def processes(self) -> set[int]:
+        """It and all that it started."""
+        found = {self.process.pid}
+        while more := {child for parent in found for child in _children(parent)} - found:
+            found |= more
+        return found
+
+
+def _children(parent: int) -> list[int]:
+    listed: list[int] = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            listed += [int(child) for child in task.read_text().split()]
+    return listed
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def workers(served: Serving) -> set[int]:
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in served.processes() if _lives(pid)}
+    return {pid for pid, line in lines.items() if b"\0worker\0" in line}
+
+
+def _shared_folders(served: Serving) -> set[Path]:
+    """Where its processes count together, as their environments say."""
+    name = b"PROMETHEUS_MULTIPROC_DIR="
+    lines = [
+        line
+        for pid in served.processes() - {served.process.pid}
+        for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    ]
+    return {Path(os.fsdecode(line.removeprefix(name))) for line in lines if line.startswith(name)}
+
+
+def _eventually(holds: Any) -> None:
+    turn = threading.Event()
+    for _ in range(PATIENCE_SECONDS * 50):
+        if holds():
+            return
+        turn.wait(0.02)
+    raise AssertionError("it does not come to pass")
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str, **settings: str) -> Iterator[Serving]:
+    url = f"sqlite:///{folder / 'shop.db'}"
+    # Who looks again and again is not to be turned away, however slow the machine is.
+    given = {"DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "TMPDIR": str(folder)}
+    environment = {**os.environ, **given, **settings}
+    command = [sys.executable, "-m", "billvend", "serve", *options]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=log
+        )
+    started: set[int] = set()
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://[^:]+:(\d+)", line)
+        assert found, line + (folder / "log").read_text()
+        served = Serving(process, int(found[1]), [line])
+        assert served.ask("GET", "/health/live")[0] == 200  # it listens when it says so
+        started = served.processes()
+        yield served
+    finally:
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+        for pid in started - {process.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def bv(tmp_path: Path) -> Iterator[Billvend]:
+    with open_billvend(Settings(database_url=f"sqlite:///{tmp_path / 'shop.db'}")) as bv:
+        bv.fund("ada", "100000")
+        yield bv
+
+
+def test_it_sells_with_a_worker_of_its_own_and_ends_when_told(tmp_path: Path, bv: Billvend) -> None:
+    with serving(tmp_path) as served:
+        assert "No keys yet" in served.lines[0]
+        status, accepted = served.ask("POST", "/bills/pay", BILL)
+        assert status == 202
+        path = f"/transactions/{accepted['data']['transactionId']}"
+        _eventually(lambda: served.ask("GET", path)[1]["data"]["status"] == "completed")
+        started = served.processes()
+        assert len(started) >= 3
+        assert served.stop() == 0
+        _eventually(lambda: not any(_lives(pid) for pid in started))
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Fatal" not in (tmp_path / "log").read_text()
+    assert bv.audit().ok
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_no_accepted_request_is_lost_when_it_stops(
+    tmp_path: Path, bv: Billvend, number: signal.Signals
+) -> None:
+    """Many ask at once, and it is told to stop in the middle: every answer that was given is on the books, and every
+    payment on the books was answered."""
+    answered: list[str] = []
+    broken = 0
+    asked = threading.Semaphore(0)
+
+    def ask(served: Serving, n: int) -> None:
+        nonlocal broken
+        for m in range(40):
+            asked.release()
+            try:
+                status, answer = served.ask("POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}-{m}")
+            except (OSError, http.client.HTTPException):
+                broken += 1  # refused at the door: no connection is taken any more
+                return
+            assert status == 202
+            answered.append(answer["data"]["transactionId"])
+
+    with serving(tmp_path, "--no-worker") as served, ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(ask, served, n) for n in range(8)]
+        for _ in range(60):
+            asked.acquire(timeout=PATIENCE_SECONDS)
+        assert served.stop(number) == 0
+        for future in futures:
+            future.result(PATIENCE_SECONDS)
+    held = [payment.transaction_id for payment in bv.payments(limit=1_000)]
+    assert broken
+    assert sorted(held) == sorted(answered)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_waits_for_an_answer_gets_it_when_it_stops(
+    tmp_path: Path, bv: Billvend, number: signal.Signals
+) -> None:
+    """All that are under way hang on the database when it is told to stop, and only then can go on."""
+    with serving(tmp_path, "--no-worker") as served, ThreadPoolExecutor(20) as threads:
+        lock = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        asked = [
+            threads.submit(served.ask, "POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}")
+            for n in range(20)
+        ]
+        _eventually(lambda: _under_way(served.port) == 20)
+        assert served.ask("GET", "/health/live")[0] == 200  # asked after them, so they were read before
+        served.process.send_signal(number)
+        _eventually(lambda: not _listens(served.port))
+        assert served.process.poll() is None
+        lock.execute("COMMIT")
+        lock.close()
+        answers = [future.result(PATIENCE_SECONDS) for future in asked]
+        assert served.process.wait(2 * PATIENCE_SECONDS) == 0
+    assert [status for status, _ in answers] == [202] * 20
+    held = {payment.transaction_id for payment in bv.payments(limit=1_000)}
+    assert held == {answer["data"]["transactionId"] for _, answer in answers}
+
+
+def _under_way(port: int) -> int:
+    """How many connections to it are established, as the system says."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_killed_it_leaves_no_process_behind(tmp_path: Path, bv: Billvend) -> None:
+    with serving(tmp_path) as served:
+        started = served.processes()
+        assert len(started) >= 3
+        served.stop(signal.SIGKILL)
+        _eventually(lambda: not any(_lives(pid) for pid in started))
+        assert free_port("127.0.0.1", served.port) == served.port
+
+
+def test_a_worker_that_dies_is_started_anew(tmp_path: Path, bv: Billvend) -> None:
+    with serving(tmp_path) as served:
+        _eventually(lambda: workers(served))
+        (first,) = workers(served)
+        os.kill(first, signal.SIGKILL)
+        _eventually(lambda: workers(served) and first not in workers(served))
+        accepted = served.ask("POST", "/bills/pay", BILL)[1]
+        path = f"/transactions/{accepted['data']['transactionId']}"
+        _eventually(lambda: served.ask("GET", path)[1]["data"]["status"] == "completed")
+        assert served.stop() == 0
+
+
+def test_its_metrics_tell_what_its_worker_does(tmp_path: Path, bv: Billvend) -> None:
+    """One counts the payment's acceptance, another its end: whoever is asked tells both, and a dead one's too."""
+
+    def counted(served: Serving) -> dict[str, float]:
+        samples = [
+            sample for family in text_string_to_metric_families(served.metrics()) for sample in family.samples
+        ]
+        return {sample.name: sample.value for sample in samples if sample.value}
+
+    with serving(tmp_path) as served:
+        assert served.ask("POST", "/bills/pay", BILL)[0] == 202
+        _eventually(lambda: "billvend_payments_completed_total" in counted(served))
+        (first,) = workers(served)
+        os.kill(first, signal.SIGKILL)
+        _eventually(lambda: workers(served) and first not in workers(served))
+        found = counted(served)
+        assert found["billvend_payments_accepted_total"] == 1
+        assert found["billvend_payments_completed_total"] == 1
+        assert found["billvend_sweeps_total"] >= 1
+        folders = _shared_folders(served)
+        assert len(folders) == 1
+        (folder,) = folders
+        assert folder.stat().st_mode & 0o077 == 0
+        assert served.stop() == 0
+    assert not folder.exists()
+
+
+def test_the_processes_of_a_server_are_counted_together(tmp_path: Path, postgres_url: str) -> None:
+    """Several answer on PostgreSQL, and each tells the same: sums of what was counted, and the books as they stand."""
+    upgrade_tables(Settings(database_url=postgres_url))
+    with open_billvend(Settings(database_url=postgres_url)) as bv:
+        bv.fund("ada", "100000")
+    with serving(tmp_path, "--worker", DATABASE_URL=postgres_url) as served:
+        for n in range(12):
+            assert served.ask("POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}")[0] == 202
+        completed = 'billvend_payments_completed_total{provider="sandbox"} 12.0'
+        _eventually(lambda: completed in served.metrics())
+        told = [served.metrics() for _ in range(8)]
+    for text in told:
+        assert 'billvend_payments_accepted_total{biller="EKEDC",vend_type="prepaid"} 12.0' in text
+        assert completed in text
+        assert 'billvend_payments{status="pending"} 0.0' in text
+
+
+def test_without_keys_it_does_not_open_to_other_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bv: Billvend
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'shop.db'}")
+    assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2  # noqa: S104  it is refused
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "billvend keys create" in said
+
+
+def test_with_a_key_it_opens_to_other_machines(tmp_path: Path, bv: Billvend) -> None:
+    secret = bv.create_key("till-7", [Scope.READ]).secret
+    with serving(tmp_path, "--host", "0.0.0.0", "--no-worker") as served:  # noqa: S104  for as long as the test takes
+        assert "No keys" not in served.lines[0]
+        assert served.ask("GET", "/billers")[0] == 401
+        assert served.ask("GET", "/billers", Authorization=f"Bearer {secret}")[0] == 200
+
+
+def test_the_database_may_be_named_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DATABASE_HOST=db.example\nDATABASE_NAME=billvend\n")
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    with serving(tmp_path, "--database-url", url, DATABASE_URL="") as served:
+        assert served.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 5})[0] == 201
+    with open_billvend(Settings(database_url=url)) as bv:
+        assert str(bv.balance("ada").balance) == "5.00"
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(BadSetting, match=f"PORT={port} is taken"):
+            free_port("127.0.0.1", port)
+    assert free_port("127.0.0.1", port) == port
+
+
+def test_a_port_is_kept_from_others_before_anybody_listens() -> None:
+    """Granian may open it, as often as it likes; a second server may not."""
+    with held_port("127.0.0.1", 0) as port:
+        with pytest.raises(BadSetting, match=f"PORT={port} is taken"), held_port("127.0.0.1", port):
+            pass
+        with socket.socket() as one, socket.socket() as other:
+            for granian in (one, other):  # it sets this, too
+                granian.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                granian.bind(("127.0.0.1", port))
+                granian.listen()
+    assert free_port("127.0.0.1", port) == port
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.9"])
+def test_an_address_that_is_not_ours(host: str) -> None:
+    with pytest.raises(BadSetting, match=f"HOST={host}"):
+        free_port(host, 0)

@@ -1,0 +1,166 @@
+"""The contract of the intents port; and fundings that are started and settled by many at once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from billvend import Billvend, Money, Unavailable
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.intents import SqlIntents
+from billvend.ports.intents import Intent
+from billvend.usecases.fund_intent import FundingState
+from tests.storage.rivals import at_once
+from tests.storage.till import NOW, Till, open_till, parts_of
+from tests.support.paystack import Paystack, standing_in
+
+URL = "https://pay.example/1"
+
+
+@pytest.fixture
+def intents(till: Till) -> SqlIntents:
+    return SqlIntents(till.database)
+
+
+def intent(reference: str = "r1", key: str | None = "order-1", user: str = "ada") -> Intent:
+    return Intent(user, reference, key, "paystack", Money(50_050, "NGN"), "ada@example.com", NOW)
+
+
+def test_what_is_kept_is_found(intents: SqlIntents) -> None:
+    assert intents.find("r1") is None
+    assert intents.keep(intent()) == intent()
+    assert intents.find("r1") == intent()
+    assert intents.find("r2") is None
+    assert intents.find("\0") is None
+
+
+def test_a_key_stands_for_one_intent_of_its_user(intents: SqlIntents) -> None:
+    intents.keep(intent())
+    assert intents.keep(intent("r2")) == intent()
+    assert intents.find("r2") is None
+    assert intents.keep(intent("r3", user="ben")).reference == "r3"
+    for reference in ("r4", "r5"):
+        assert intents.keep(intent(reference, None)).reference == reference
+
+
+def test_an_address_is_kept_and_then_the_key_stays(intents: SqlIntents) -> None:
+    kept = intents.keep(intent())
+    assert intents.note_url(kept, URL)
+    assert intents.find("r1") == replace(kept, authorization_url=URL)
+    intents.free_key(kept)
+    assert intents.keep(intent("r2")).reference == "r1"
+
+
+def test_a_key_that_was_freed_stands_for_the_next_one(intents: SqlIntents) -> None:
+    kept = intents.keep(intent())
+    intents.free_key(kept)
+    assert intents.keep(intent("r2")).reference == "r2"
+    assert not intents.note_url(kept, URL)  # its announcement took too long
+    assert intents.find("r1") == replace(kept, key=None)
+    without_key = intents.keep(intent("r3", None))
+    assert intents.note_url(without_key, URL)
+
+
+def test_problems_are_shown_until_somebody_has_seen_to_them(intents: SqlIntents) -> None:
+    first = intents.keep(intent("r1", None))
+    second = intents.keep(replace(intent("r2", None), created_at=NOW - timedelta(days=1)))
+    intents.keep(intent("r3", None))
+    for each in (first, second):
+        assert intents.note_problem(each, "too little")
+        assert not intents.note_problem(each, "too little")
+    assert [each.reference for each in intents.with_problems(10)] == ["r2", "r1"]
+    assert [each.reference for each in intents.with_problems(1)] == ["r2"]
+    intents.note_seen(second, NOW)
+    assert not intents.note_problem(second, "too little")
+    assert [each.reference for each in intents.with_problems(10)] == ["r1"]
+    assert intents.note_problem(second, "nul \0, lone \ud800")
+    assert [each.seen_at for each in intents.with_problems(10)] == [None, None]
+    assert intents.note_problem(first, None)
+    assert [each.reference for each in intents.with_problems(10)] == ["r2"]
+
+
+def test_an_intent_is_for_something(till: Till) -> None:
+    with pytest.raises(Unavailable):
+        SqlIntents(till.database).keep(replace(intent(key=None), amount=Money(0, "NGN")))
+
+
+def test_with_the_database_away_it_says_so() -> None:
+    database = Database("sqlite:////nowhere/at/all/books.db")
+    intents = SqlIntents(database)
+    for call in (
+        lambda: intents.keep(intent()),
+        lambda: intents.find("r1"),
+        lambda: intents.note_url(intent(), URL),
+        lambda: intents.free_key(intent()),
+        lambda: intents.note_problem(intent(), "why"),
+        lambda: intents.note_seen(intent(), NOW),
+        lambda: intents.with_problems(1),
+    ):
+        with pytest.raises(Unavailable):
+            call()
+    database.close()
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counter(url: str) -> Iterator[tuple[Billvend, Paystack]]:
+    """A billvend on books that several threads can share, and its Paystack; audited at the end."""
+    with standing_in() as (paystack, gateway), open_till(url) as till:
+        bv = Billvend(replace(parts_of(till), gateway=gateway))
+        yield bv, paystack
+        assert bv.audit().ok
+
+
+def test_twenty_hooks_at_once_credit_once(counter: tuple[Billvend, Paystack]) -> None:
+    bv, paystack = counter
+    reference = bv.start_funding("ada", 500, email="ada@example.com").reference
+    paystack.pays(reference)
+    hook = paystack.hook(reference)
+    assert at_once(*[lambda: bv.gateway_hook(*hook)] * 20) == [True] * 20
+    assert bv.balance("ada").balance == Money(50_000, "NGN")
+    assert len(bv.history("ada")) == 1
+
+
+def test_hooks_and_an_operator_at_once_credit_once(counter: tuple[Billvend, Paystack]) -> None:
+    bv, paystack = counter
+    reference = bv.start_funding("ada", 500, email="ada@example.com").reference
+    paystack.pays(reference)
+    hook = paystack.hook(reference)
+    calls = [
+        lambda: bv.gateway_hook(*hook),
+        lambda: bv.settle_funding(reference).state is FundingState.CREDITED,
+    ]
+    assert all(at_once(*calls * 5))
+    assert bv.balance("ada").balance == Money(50_000, "NGN")
+
+
+def test_the_same_key_ten_times_at_once_announces_once(counter: tuple[Billvend, Paystack]) -> None:
+    bv, paystack = counter
+    start = lambda: bv.start_funding("ada", 500, email="ada@example.com", key="order-1")  # noqa: E731
+    intents = at_once(*[start] * 10)
+    assert len({each.authorization_url for each in intents}) == 1
+    assert [each.replayed for each in intents].count(False) == 1
+    assert len(paystack.announced) == 1
+
+
+def test_the_hook_may_come_while_the_first_call_waits_for_its_answer(
+    counter: tuple[Billvend, Paystack],
+) -> None:
+    bv, paystack = counter
+    paystack.before_answering.clear()
+
+    def pay() -> bool:
+        assert paystack.is_asked.wait(10)
+        (reference,) = paystack.book
+        paystack.pays(reference)
+        taken = bv.gateway_hook(*paystack.hook(reference))
+        paystack.before_answering.set()
+        return taken
+
+    intent, taken = at_once(lambda: bv.start_funding("ada", 500, email="ada@example.com"), pay)
+    assert taken is True
+    assert bv.balance("ada").balance == Money(50_000, "NGN")
+    assert bv.settle_funding(str(getattr(intent, "reference", ""))).state is FundingState.CREDITED

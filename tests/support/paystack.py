@@ -1,0 +1,113 @@
+"""A stand-in for Paystack on a real socket: a book of payments, the two calls, and hooks that are signed as its are."""
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from billvend.adapters.gateway.paystack import PaystackGateway
+from billvend.testing.other_side import OtherSide, Talk, http_answer
+
+SECRET = "sk_test_0f1e2d3c4b5a"
+
+
+def signature(body: bytes, secret: str = SECRET) -> str:
+    """What comes in the header `x-paystack-signature`."""
+    return hmac.new(secret.encode(), body, hashlib.sha512).hexdigest()
+
+
+def spoken(document: object, status: str = "200 OK") -> bytes:
+    """An answer of Paystack, as it goes over the wire."""
+    return http_answer(json.dumps(document).encode(), status=status)
+
+
+class Paystack:
+    """The other side: what it knows, and how it behaves. Use `standing_in`."""
+
+    def __init__(self) -> None:
+        self.book: dict[str, dict[str, Any]] = {}
+        """What was announced, by reference: what `verify` says of it."""
+        self.initialise_says: bytes | None = None
+        """The whole answer to each `initialize`, in place of the usual one; b"" for a connection that is reset."""
+        self.verify_says: bytes | None = None
+        """The same for `verify`."""
+        self.announced: list[dict[str, Any]] = []
+        self.verified: list[str] = []
+        self.before_answering = threading.Event()
+        """An `initialize` is answered when this is set, as it is at first."""
+        self.before_answering.set()
+        self.is_asked = threading.Event()
+        self.url = ""
+
+    def behave(self, talk: Talk) -> None:
+        head, _, body = talk.request.partition(b"\r\n\r\n")
+        method, path = head.split(b"\r\n")[0].decode().split()[:2]
+        if f"authorization: bearer {SECRET}" not in head.decode().lower():
+            return talk.say(spoken({"status": False, "message": "Invalid key"}, "401 Unauthorized"))
+        if method == "POST":
+            return self._say(talk, self._initialise(json.loads(body)), self.initialise_says)
+        reference = path.rpartition("/")[2]
+        self.verified.append(reference)
+        return self._say(talk, self._verify(reference), self.verify_says)
+
+    def _say(self, talk: Talk, usual: bytes, instead: bytes | None) -> None:
+        if instead == b"":
+            talk.reset()
+        else:
+            talk.say(usual if instead is None else instead)
+
+    def _initialise(self, asked: dict[str, Any]) -> bytes:
+        self.announced.append(asked)
+        reference = asked["reference"]
+        if reference in self.book:
+            return spoken({"status": False, "message": "Duplicate Transaction Reference"}, "400 Bad Request")
+        self.book[reference] = {
+            "id": len(self.book) + 1,
+            "domain": "test",
+            "status": "abandoned",
+            "reference": reference,
+            "amount": asked["amount"],
+            "currency": asked["currency"],
+            "metadata": "",
+            "fees": None,
+        }
+        self.is_asked.set()
+        self.before_answering.wait(10)
+        url = f"{self.url}/pay/{reference}"
+        return spoken(
+            {"status": True, "message": "ok", "data": {"authorization_url": url, "reference": reference}}
+        )
+
+    def _verify(self, reference: str) -> bytes:
+        if reference not in self.book:
+            return spoken({"status": False, "message": "Transaction reference not found"}, "400 Bad Request")
+        return spoken({"status": True, "message": "ok", "data": self.book[reference]})
+
+    # --- what happens there -------------------------------------------------------------------------------------------
+
+    def pays(self, reference: str, **more: Any) -> None:
+        """The customer pays; `more` is what `verify` says differently from then on."""
+        self.book[reference] |= {"status": "success", "fees": 7_500, **more}
+
+    def hook(self, reference: str, event: str = "charge.success", **more: Any) -> tuple[bytes, str]:
+        """The body of a hook with its signature."""
+        known = self.book.get(reference, {"reference": reference, "status": "success"})
+        body = json.dumps({"event": event, "data": {**known, **more}}).encode()
+        return body, signature(body)
+
+
+@contextmanager
+def standing_in() -> Iterator[tuple[Paystack, PaystackGateway]]:
+    """A Paystack, and a gateway that talks to it."""
+    paystack = Paystack()
+    with OtherSide(paystack.behave) as server:
+        paystack.url = server.url
+        gateway = PaystackGateway(secret_key=SECRET, api_url=server.url, timeout_seconds=5)
+        try:
+            yield paystack, gateway
+        finally:
+            paystack.before_answering.set()
+            gateway.close()

@@ -1,0 +1,95 @@
+"""What the settings say of a provider account reaches its adapter, ours and others' alike."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from billvend import open_billvend
+from billvend.adapters.provider.sandbox.provider import open_sandbox
+from billvend.config import PLUG_IN_GROUP, Settings, load_settings
+from billvend.domain.errors import BadSetting
+from billvend.ports.plug_in import ProviderSetup
+from billvend.ports.provider import Provider
+
+SETUPS: list[ProviderSetup] = []
+"""With what the plug-in of these tests was opened."""
+SAID = {
+    "name": "acme",
+    "api_url": "https://acme.example",
+    "api_key": "key",
+    "public_key": "PK_public",
+    "secret_key": "SK_secret",
+    "timeout_seconds": 7.0,
+    "verify_timeout_seconds": 3.0,
+    "phone": "08012345678",
+    "max_processing_seconds": 901,
+    "currency": "KES",
+}
+
+
+def open_acme(setup: ProviderSetup) -> Provider:
+    """A plug-in that sells nothing real."""
+    SETUPS.append(setup)
+    if setup.api_url == "https://broken.example":
+        raise KeyError("no such thing")
+    if setup.secret_key is None:
+        raise BadSetting("ACME_SECRET_KEY must be given.")
+    return open_sandbox("acme.db", setup)
+
+
+@pytest.fixture(autouse=True)
+def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The plug-in is installed, and nothing is configured."""
+    info = tmp_path / "acme-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{PLUG_IN_GROUP}]\nacme = {__name__}:open_acme\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    SETUPS.clear()
+
+
+def settings(provider: str, api_url: str | None = "https://acme.example", **more: object) -> Settings:
+    return load_settings(
+        "sqlite:///shop.db",
+        **{
+            "bill_provider": provider,
+            "bill_provider_api_url": api_url,
+            "bill_provider_api_key": "key",
+            "bill_provider_public_key": "PK_public",
+            "bill_provider_secret_key": "SK_secret",
+            "bill_provider_timeout": 7,
+            "verify_timeout": 3,
+            "bill_provider_phone": "08012345678",
+            "bill_provider_max_processing": 900.5,
+            **more,
+        },
+    )
+
+
+def test_a_plug_in_gets_all_that_was_set() -> None:
+    with open_billvend(settings("acme", default_currency="KES")) as bv:
+        assert bv.fund("ada", 500).balance.currency == "KES"
+    (setup,) = SETUPS
+    assert {name: value for name, value in asdict(setup).items() if name in SAID} == SAID
+    assert setup.now().tzinfo is not None
+
+
+def test_a_plug_in_that_can_not_be_opened_stops_the_start_and_is_named() -> None:
+    with pytest.raises(BadSetting, match=r"plug-in 'acme' can't be opened \(KeyError"):
+        open_billvend(settings("acme", "https://broken.example"))
+    with pytest.raises(BadSetting, match=r"^ACME_SECRET_KEY must be given\.$"):
+        open_billvend(settings("acme", bill_provider_secret_key=None))
+
+
+@pytest.mark.parametrize("name", ["sandbox", "vtpass", "buypower", "acme"])
+def test_every_provider_is_opened_under_its_own_name(name: str) -> None:
+    with open_billvend(settings(name, None if name == "sandbox" else "https://acme.example")) as bv:
+        routes = str(bv.health().checks["provider"].details["providers"])
+    assert routes.startswith(f"['{'sandbox' if name == 'acme' else name} (")
+
+
+def test_the_sandbox_keeps_its_book_where_it_is_set(tmp_path: Path) -> None:
+    with open_billvend(settings("sandbox", None, sandbox_book=tmp_path / "book.db")):
+        assert (tmp_path / "book.db").exists()

@@ -1,0 +1,182 @@
+"""Keys: what a secret opens, for how long, and what is told of it."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from billvend import Billvend, Conflict, NotFound, Unavailable, ValidationFailed
+from billvend.adapters.storage.keys import SqlKeys
+from billvend.domain.access import Scope
+from billvend.usecases.keys import NewKey
+from tests.usecases.shop import NOON, Shop, closing
+
+DRAWN = "d-_" + "A1" * 20
+"""What chance brings here."""
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    yield from closing(Shop())
+
+
+def made(shop: Shop, name: str = "till-7", *scopes: str) -> NewKey:
+    return shop.bv.create_key(name, scopes or ("pay",))
+
+
+def test_a_secret_opens_what_its_key_is_for(shop: Shop) -> None:
+    new = made(shop, "till-7", "read", "pay", "read")
+    assert new.key.scopes == {Scope.READ, Scope.PAY}
+    assert (new.key.name, new.key.created_at) == ("till-7", NOON)
+    assert shop.bv.key_of(new.secret) == new.key
+
+
+def test_no_scope_includes_another(shop: Shop) -> None:
+    for scope in Scope:
+        assert made(shop, scope.value, scope).key.scopes == {scope}
+
+
+def test_a_secret_is_made_of_what_is_drawn(shop: Shop) -> None:
+    bv = Billvend(replace(shop.parts, keys=SqlKeys(shop.database, draw=lambda: DRAWN)))
+    new = bv.create_key("till-7", ["pay"])
+    assert new.secret == f"bv_{new.key.key_id}_{DRAWN}"
+    assert bv.key_of(new.secret) == new.key
+    assert not set(DRAWN[3:]) & {new.key.key_id}
+
+
+def test_only_a_digest_is_kept(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    new = made(shop)
+    shop.bv.key_of(new.secret)
+    with shop.database.reading() as connection:
+        row = str(connection.exec_driver_sql("SELECT * FROM api_keys").one())
+    assert hashlib.sha256(new.secret.encode()).hexdigest() in row
+    chance = new.secret.rpartition(f"{new.key.key_id}_")[2]
+    assert len(chance) == 43
+    for told in (row, caplog.text, repr(new), repr(shop.bv.keys())):
+        assert chance not in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda secret: "",
+        lambda secret: secret[:-1],
+        lambda secret: secret + "A",
+        lambda secret: secret + "\n",
+        lambda secret: " " + secret,
+        lambda secret: secret.removeprefix("bv_"),
+        lambda secret: secret.upper(),
+        lambda secret: secret[:-1] + ("A" if secret[-1] != "A" else "B"),
+        lambda secret: "bv_" + "0" * 12 + secret[15:],
+        lambda secret: secret[:16] + "é" * 43,
+        lambda secret: secret[:16] + "\udc80" * 43,
+        lambda secret: "bv_" + "9" * 1_000_000,
+    ],
+)
+def test_nothing_else_opens_anything(shop: Shop, change: "type[str]") -> None:
+    new = made(shop)
+    assert shop.bv.key_of(change(new.secret)) is None
+    assert shop.bv.keys()[0].used_at is None
+
+
+def test_the_secret_of_one_key_with_the_id_of_another_opens_nothing(shop: Shop) -> None:
+    one, other = made(shop), made(shop, "till-8")
+    assert shop.bv.key_of(one.secret[:16] + other.secret[16:]) is None
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_a_revoked_key_opens_nothing_from_then_on(shop: Shop, by: str) -> None:
+    new, other = made(shop), made(shop, "till-8")
+    assert shop.bv.key_of(new.secret)
+    revoked = shop.bv.revoke_key(new.key.key_id if by == "id" else "till-7")
+    assert (revoked.key_id, revoked.revoked_at) == (new.key.key_id, NOON)
+    assert shop.bv.key_of(new.secret) is None
+    assert shop.bv.key_of(other.secret)
+
+
+def test_what_another_process_revoked_opens_nothing_here(shop: Shop) -> None:
+    new = made(shop)
+    assert shop.bv.key_of(new.secret)
+    Billvend(replace(shop.parts, keys=SqlKeys(shop.database))).revoke_key("till-7")
+    assert shop.bv.key_of(new.secret) is None
+
+
+def test_an_id_may_be_revoked_again_and_a_name_given_again(shop: Shop) -> None:
+    new = made(shop)
+    first = shop.bv.revoke_key("till-7")
+    shop.clock.pause(60)
+    assert shop.bv.revoke_key(new.key.key_id) == first
+    with pytest.raises(NotFound):
+        shop.bv.revoke_key("till-7")
+    again = made(shop)
+    assert shop.bv.revoke_key("till-7").key_id == again.key.key_id
+
+
+def test_a_name_in_use_is_refused(shop: Shop) -> None:
+    made(shop)
+    with pytest.raises(Conflict, match="already"):
+        made(shop)
+    assert len(shop.bv.keys()) == 1
+
+
+def test_revoking_the_last_key_does_not_make_as_if_there_were_none(shop: Shop) -> None:
+    assert not shop.bv.has_keys()
+    made(shop)
+    assert shop.bv.has_keys()
+    shop.bv.revoke_key("till-7")
+    assert shop.bv.has_keys()
+
+
+@pytest.mark.parametrize("name", ["", " x", "x ", "a\nb", "a\0", "\ud800", "x" * 65, None, 7])
+def test_names_that_are_none(shop: Shop, name: str) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        made(shop, name)
+    assert set(caught.value.fields) == {"name"}
+    assert shop.bv.keys() == []
+
+
+@pytest.mark.parametrize("scopes", [[], ["all"], ["pay", ""], ["PAY"], [None]])
+def test_scopes_that_are_none(shop: Shop, scopes: list[str]) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        shop.bv.create_key("till-7", scopes)
+    assert set(caught.value.fields) == {"scopes"}
+    assert shop.bv.keys() == []
+
+
+# --- the last use -----------------------------------------------------------------------------------------------------
+
+
+def test_the_last_use_is_written_at_most_once_a_minute(shop: Shop) -> None:
+    new = made(shop)
+    shop.clock.pause(1)
+    other, began = made(shop, "till-8"), shop.clock.at
+    seen = []
+    for _ in range(9):
+        shop.bv.key_of(new.secret)
+        seen.append(shop.bv.keys()[0].used_at)
+        shop.clock.pause(20)
+    assert seen == [began + timedelta(seconds=60 * (number // 3)) for number in range(9)]
+    assert shop.bv.keys()[1].used_at is None
+    shop.bv.key_of(other.secret)
+    assert shop.bv.keys()[1].used_at is not None
+
+
+def test_a_use_that_can_not_be_written_down_fails_nobody(shop: Shop) -> None:
+    new = made(shop)
+    with shop.database.writing() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER no BEFORE UPDATE ON api_keys BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
+    assert shop.bv.key_of(new.secret) == new.key
+
+
+def test_with_the_database_away_nobody_is_let_in(shop: Shop) -> None:
+    new = made(shop)
+    with shop.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO elsewhere")
+    with pytest.raises(Unavailable):
+        shop.bv.key_of(new.secret)
