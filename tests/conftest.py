@@ -19,7 +19,16 @@ SERVER_FIXTURES = {"postgres_server", "postgres_url", "own_postgres", "redis_ser
 REDIS_PROTOCOL_SERVERS = ["valkey", "redis"] if servers.has_redis() else ["valkey"]
 
 HERE = Path(__file__).parent
-LONG = {"simulation", "matrix", "crash", "test_conformance", "test_wire"}
+LONG = {
+    "simulation",
+    "matrix",
+    "crash",
+    "test_conformance",
+    "test_wire",
+    "test_document",
+    "test_serving",
+    "test_committer",
+}
 """What takes its time, and depends on nothing that differs between versions of Python: run on one of them."""
 
 # How long an example takes says nothing on a busy machine, and a failure should show how to repeat it.

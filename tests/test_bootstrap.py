@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from billvend import open_billvend
+from billvend import Bill, open_billvend
 from billvend.adapters.provider.sandbox.provider import open_sandbox
 from billvend.config import PLUG_IN_GROUP, Settings, load_settings
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import BadSetting, ValidationFailed
 from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Provider
+from billvend.usecases.pay import Paid
 
 SETUPS: list[ProviderSetup] = []
 """With what the plug-in of these tests was opened."""
@@ -88,6 +89,17 @@ def test_every_provider_is_opened_under_its_own_name(name: str) -> None:
     with open_billvend(settings(name, None if name == "sandbox" else "https://acme.example")) as bv:
         routes = str(bv.health().checks["provider"].details["providers"])
     assert routes.startswith(f"['{'sandbox' if name == 'acme' else name} (")
+
+
+@pytest.mark.parametrize("name", ["vtpass", "buypower"])
+@pytest.mark.parametrize("phone", [None, "08012345678"])
+def test_without_a_phone_of_its_own_an_order_goes_by_that_of_the_settings(
+    name: str, phone: str | None
+) -> None:
+    with open_billvend(settings(name, bill_provider_phone=phone)) as bv:
+        bv.fund("ada", 500)
+        (result,) = bv.pay_many([Bill("ada", 500, "12345678901", "EKEDC")])  # in bulk, nobody is asked yet
+    assert isinstance(result, ValidationFailed if phone is None else Paid)
 
 
 def test_the_sandbox_keeps_its_book_where_it_is_set(tmp_path: Path) -> None:

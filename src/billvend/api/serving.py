@@ -39,6 +39,8 @@ logger = logging.getLogger("billvend.api")
 
 THREADS: Final = 32
 """That answer requests, in each process. With half as many, a prototype on PostgreSQL answered half as many requests."""
+PROCESSES: Final = 2
+"""That answer requests, on PostgreSQL."""
 DRAIN_SECONDS: Final = 30
 """How long requests under way, and then the worker, may take to finish once it is to stop."""
 RESTART_SECONDS: Final = 1.0
@@ -61,13 +63,14 @@ def serve(
     *,
     database_url: str | None = None,
     with_worker: bool | None = None,
+    processes: int | None = None,
     say: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, on the main thread; `say` is told where, once it listens.
 
     `database_url` is what the command line named, if anything: the other processes read their settings from the environment
-    and `.env` as this one did. `with_worker` None: on an embedded database. Raises `BadSetting` where it must not or can't
-    listen, `Unavailable`.
+    and `.env` as this one did. `with_worker` None: on an embedded database; `processes` None: two, or one on such a database.
+    Raises `BadSetting` where it must not or can't listen, `Unavailable`.
     """
     with _measuring_together():
         with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
@@ -93,14 +96,14 @@ def serve(
             ),
             _working(database_url) if works else nullcontext(),
         ):
-            _server(settings, port).serve()
+            _server(settings, port, processes).serve()
 
 
 def _is_embedded(settings: Settings) -> bool:
     return settings.database_kind == "sqlite"
 
 
-def _server(settings: Settings, port: int) -> MPServer:
+def _server(settings: Settings, port: int, processes: int | None) -> MPServer:
     multiprocessing.set_start_method("spawn", force=True)
     return MPServer(
         "billvend.api.serving:application",
@@ -108,8 +111,9 @@ def _server(settings: Settings, port: int) -> MPServer:
         port=port,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
-        # On SQLite a second process would only wait for the first one's lock.
-        workers=1 if _is_embedded(settings) else max(1, os.cpu_count() or 1),
+        # On SQLite a second process would only wait for the first one's lock. On PostgreSQL each may have as many connections
+        # as it has threads, and a server takes 100, unless it was told otherwise.
+        workers=processes or (1 if _is_embedded(settings) else PROCESSES),
         blocking_threads=THREADS,
         factory=True,
         respawn_failed_workers=True,

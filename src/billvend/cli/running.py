@@ -62,6 +62,17 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            max=64,
+            help="That answer requests, with 32 threads each: 2 with PostgreSQL, 1 with SQLite.",
+            show_default=False,
+        ),
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """Serve the HTTP API, with Swagger UI at /api.
@@ -76,6 +87,7 @@ def serve(
             settings,
             database_url=database_url,
             with_worker=with_worker,
+            processes=processes,
             say=lambda text: say(Line(text, GOOD)),
         )
     return Exit.DONE
