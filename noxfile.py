@@ -94,7 +94,7 @@ def browser(session: nox.Session) -> None:
     if chromium is None:
         session.skip("There is no Chromium, and it can't be installed from here: apt-get install chromium")
     seen = {"BILLVEND_CHROMIUM": chromium, "BILLVEND_SCREENSHOT": str(Path("docs", "swagger.png").resolve())}
-    session.run("pytest", "-n0", "tests/browser/swagger.py", *session.posargs, env=seen)
+    session.run("pytest", "tests/browser/swagger.py", *session.posargs, env=seen)
 
 
 @nox.session
