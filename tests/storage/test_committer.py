@@ -224,7 +224,7 @@ def _told(results: Sequence[Result]) -> list[Any]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(CALLERS)
 def test_results_are_those_of_some_order_one_at_a_time(
     callers: list[list[list[tuple[str, str, str, int]]]],
