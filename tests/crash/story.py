@@ -277,7 +277,7 @@ def pick_up(world: World) -> None:
             for _ in range(400):
                 if not bv.payments(*OPEN):
                     break
-                clock.pause(11)
+                clock.pause(40)
                 bv.look_after()
                 bv.sweep()
                 stop.wait(0.02)  # the workers' turn

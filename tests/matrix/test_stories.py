@@ -1,10 +1,12 @@
 """The stories around the fault matrix: workers that stop, answers that are late, midnight, backups, wrong clocks."""
 
+import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,7 +138,11 @@ def test_a_worker_stopped_before_its_send_until_after_the_lease_sends_nothing(
         }
         with worker(tmp_path, QUEUE_CONCURRENCY="1", **times, **account, **keys) as working:
             held.is_here()
-            working.process.send_signal(signal.SIGSTOP)
+            # One of its other threads might be writing, and would keep the books locked: SQLite's fate, not this story.
+            with closing(sqlite3.connect(settings.database_path or "", isolation_level=None)) as locked:
+                locked.execute("BEGIN IMMEDIATE")
+                working.process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, working.process.pid, os.WSTOPPED | os.WNOWAIT)
             taken_over = bv.wait(transaction_id, timeout=4)
             assert taken_over.status is Status.IN_DOUBT
             assert taken_over.attempts[0].requeries[0].answer is not None

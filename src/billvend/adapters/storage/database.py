@@ -2,6 +2,8 @@
 its errors mean to billvend."""
 
 import json
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +18,7 @@ from billvend.domain.errors import BadSetting, Unavailable
 
 SQLITE_BUSY_SECONDS = 15
 """How long a writer waits for another one before it gives up."""
+SQLITE_RETRY_SECONDS = 0.02
 CONNECT_SECONDS = 5
 POOL_SIZE = 16
 """Connections a process keeps; as many again for a peak. Two for each thread of a busy API process."""
@@ -194,7 +197,8 @@ def _sqlite_engine(url: URL) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
+        _write_ahead(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -203,6 +207,21 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Make the file's journal a write-ahead log, which it stays for good. Of several that do so to a new file at once,
+    SQLite refuses all but one immediately, without its usual patience."""
+    give_up_at = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(SQLITE_RETRY_SECONDS)
+        else:
+            return
 
 
 def _postgresql_engine(url: URL) -> Engine:

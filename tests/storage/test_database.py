@@ -1,0 +1,27 @@
+"""How a process comes to its connections."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+from billvend.adapters.storage.database import Database
+
+AT_ONCE = 4
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    meeting = Barrier(AT_ONCE)
+
+    def first_look(url: str) -> int:
+        database = Database(url)
+        meeting.wait()
+        try:
+            with database.reading() as connection:
+                return int(connection.exec_driver_sql("SELECT 1").scalar_one())
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for number in range(50):
+            url = f"sqlite:///{tmp_path}/{number}.db"
+            assert list(pool.map(first_look, [url] * AT_ONCE)) == [1] * AT_ONCE
