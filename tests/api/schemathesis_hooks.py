@@ -11,7 +11,9 @@ SHAPE_CODES = {"malformed_json", "invalid_idempotency_key", "unsupported_media_t
 
 schemathesis.openapi.format(
     PRINTABLE,
-    st.text(st.characters(blacklist_categories=("C", "Z")), min_size=1, max_size=64).filter(str.isprintable),
+    st.text(
+        st.characters(blacklist_categories=("C", "Z"), blacklist_characters="\ufffd"), min_size=1, max_size=64
+    ).filter(str.isprintable),
 )
 
 

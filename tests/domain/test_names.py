@@ -42,7 +42,16 @@ REFUSED: list[tuple[str, Any]] = [
     ),
     *(
         ("userId", value)
-        for value in ("a\u202eb", "a\u200bb", "a\u00a0b", "a\u2028b", "\ud800", "\ufeffada", "x" * 65)
+        for value in (
+            "a\u202eb",
+            "a\u200bb",
+            "a\u00a0b",
+            "a\u2028b",
+            "\ud800",
+            "\ufeffada",
+            "a\ufffd",
+            "x" * 65,
+        )
     ),
     *(("userId", value) for value in (None, 5, True, b"ada", ["ada"], "x" * 100_000)),
     *(

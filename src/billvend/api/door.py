@@ -51,6 +51,7 @@ REFUSALS: Final = {
 """What any call may be refused with that asks for a key."""
 BODY_REFUSALS: Final = {
     HTTPStatus.BAD_REQUEST: "`malformed_json` or `invalid_idempotency_key`.",
+    HTTPStatus.REQUEST_TIMEOUT: "`body_too_slow`: it took more than ten seconds to arrive.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "`body_too_large`.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "`unsupported_media_type`: it must be application/json.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed` with `fields`, `invalid_amount` and the like.",

@@ -73,6 +73,13 @@ class BodyTooLarge(DoorRefusal):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class BodyTooSlow(DoorRefusal):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class UnsupportedMediaType(DoorRefusal):
     """The body is not sent as JSON."""
 

@@ -24,12 +24,13 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from ipaddress import ip_address
 from typing import Final
 
-from flask import Flask
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, TaskImpl
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from billvend.api.app import create_app
+from billvend.api.door import LARGEST_BATCH
+from billvend.api.front import Front
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
 from billvend.domain.errors import BadSetting
@@ -39,6 +40,8 @@ logger = logging.getLogger("billvend.api")
 
 THREADS: Final = 32
 """That answer requests, in each process. With half as many, a prototype on PostgreSQL answered half as many requests."""
+MOST_REQUESTS: Final = 4096
+"""That a process has at a time, those whose bodies have not arrived yet among them; further ones wait for their turn."""
 PROCESSES: Final = 2
 """That answer requests, on PostgreSQL."""
 DRAIN_SECONDS: Final = 30
@@ -109,16 +112,18 @@ def _server(settings: Settings, port: int, processes: int | None) -> MPServer:
         "billvend.api.serving:application",
         address=settings.host,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         # On SQLite a second process would only wait for the first one's lock. On PostgreSQL each may have as many connections
         # as it has threads, and a server takes 100, unless it was told otherwise.
         workers=processes or (1 if _is_embedded(settings) else PROCESSES),
-        blocking_threads=THREADS,
+        task_impl=TaskImpl.asyncio,  # its own kind of task knows no deadline
+        websockets=False,
+        backpressure=MOST_REQUESTS,
         factory=True,
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
-        log_level=LogLevels.error,  # it warns of so many threads, which mostly wait for the database
+        log_level=LogLevels.error,
         log_dictconfig=_LOGS,
     )
 
@@ -134,7 +139,7 @@ def _measuring_together() -> Iterator[None]:
             del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
-def application() -> Flask:
+def application() -> Front:
     """The application in one of Granian's processes: its own settings, logs and billvend."""
     settings = load_settings(os.environ.get(_DATABASE))
     stack = ExitStack()
@@ -142,7 +147,7 @@ def application() -> Flask:
     bv = stack.enter_context(open_billvend(settings))
     atexit.register(stack.close)
     threading.Thread(target=_stop_with_the_parent, name="billvend-parent", daemon=True).start()
-    return create_app(bv, settings)
+    return Front(create_app(bv, settings), threads=THREADS, largest=LARGEST_BATCH)
 
 
 def _stop_with_the_parent() -> None:

@@ -22,10 +22,11 @@ def parse_user_id(value: object) -> str:
     """A wallet's user: 1 to 64 printable characters of any script, no blank at either end. Raises `ValidationFailed`.
 
     Printable leaves out what can't be seen, typed again or stored: controls, NUL, lone surrogates, line and
-    direction marks, and every blank but the plain space. Case and composition count: no two spellings are one user.
+    direction marks, every blank but the plain space; and U+FFFD, which stands for what came broken. Case and
+    composition count: no two spellings are one user.
     """
     text = _text(value, "userId", "user id", LONGEST_USER_ID)
-    if not text.isprintable() or text != text.strip():
+    if not text.isprintable() or text != text.strip() or "\ufffd" in text:
         _refuse("userId", "user id", "must be printable characters, without a blank at either end")
     return text
 

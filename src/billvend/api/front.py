@@ -1,0 +1,163 @@
+"""The front: takes requests from Granian whole, and hands them to the application's threads.
+
+A thread that waits for a body waits as long as its sender likes, and a few senders that drip would keep them all. So bodies
+arrive here, on the event loop, where waiting costs nothing: within a time, up to a size; and only then does a thread begin.
+What is wrong with a body the application hears when it reads it: so that is refused as everything else is, and a stranger's
+for being a stranger's.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO, RawIOBase
+from typing import Any, Final
+
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # not marked as exported
+
+from billvend.api.errors import BodyTooLarge, BodyTooSlow, MalformedJson
+from billvend.domain.errors import BillvendError, Unavailable
+
+BODY_SECONDS: Final = 10.0
+"""How long a body may take to arrive."""
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of bodies that a process has room for at a time."""
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+Headers = list[tuple[str, str]]
+
+
+class Front:
+    """A WSGI application, as Granian's RSGI has it."""
+
+    def __init__(
+        self, application: Application, *, threads: int, largest: int, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        """`threads` run the application; `largest` are the bytes that any of its calls takes."""
+        self._application = application
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="billvend-api")
+        self._largest = largest
+        self._body_seconds = body_seconds
+        self._room = MOST_HELD
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Finish what is under way."""
+        self._pool.shutdown()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer one request."""
+        parts: list[bytes] = []
+        try:
+            trouble = await self._arrive(parts, scope, protocol)
+            body = BytesIO(b"".join(parts)) if trouble is None else Unreadable(trouble)
+            loop = asyncio.get_running_loop()
+            answered = await loop.run_in_executor(self._pool, self._answered, environ(scope, body))
+            protocol.response_bytes(*answered)
+        except ProtocolClosed:  # whoever asked has gone; what was done stays done
+            return
+        finally:
+            self._room += sum(map(len, parts))
+
+    async def _arrive(self, parts: list[bytes], scope: Scope, protocol: HTTPProtocol) -> BillvendError | None:
+        """Collect the body, in the parts that it comes in; what is wrong with it, if anything is."""
+        in_chunks = "transfer-encoding" in scope.headers
+        missing = self._largest if in_chunks else int(scope.headers.get("content-length", 0))
+        if missing == 0:
+            return None
+        if missing > self._largest:
+            return self._too_large()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for part in protocol:
+                    parts.append(part)
+                    self._room -= len(part)
+                    missing -= len(part)
+                    if self._room < 0:
+                        return Unavailable("Too much arrives at once. Nothing was done: try again soon.")
+                    if missing < 0:
+                        return self._too_large()
+                    if missing == 0 and not in_chunks:
+                        return None
+        except TimeoutError:
+            return BodyTooSlow(f"The body did not arrive within {self._body_seconds:g} s. Nothing was done.")
+        except ProtocolClosed:
+            return self._cut_off()
+        # Of chunks Granian does not tell an end from a cut: what is cut off is no JSON, and has no valid signature.
+        return None if in_chunks else self._cut_off()
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body is longer than {self._largest:,} bytes. Nothing was done.")
+
+    def _cut_off(self) -> MalformedJson:
+        return MalformedJson("The body ends before it is whole. Nothing was done.")
+
+    def _answered(self, request: dict[str, Any]) -> tuple[int, Headers, bytes]:
+        """Run the application, on a thread of its own."""
+        started: list[Any] = []
+
+        def start_response(status: str, headers: Headers, exc_info: object = None) -> None:
+            started[:] = int(status.split(" ", 1)[0]), headers
+
+        given = self._application(request, start_response)
+        try:
+            answer = b"".join(given)
+        finally:
+            getattr(given, "close", lambda: None)()
+        status, headers = started
+        return status, headers, answer
+
+
+class Unreadable(RawIOBase):
+    """A body that is refused when somebody reads it."""
+
+    def __init__(self, refusal: BillvendError) -> None:
+        self._refusal = refusal
+
+    def readable(self) -> bool:
+        """It says so."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Raises the refusal."""
+        raise self._refusal
+
+
+Body = BytesIO | Unreadable
+
+
+def environ(scope: Scope, body: Body) -> dict[str, Any]:
+    """The request as WSGI has it (PEP 3333).
+
+    A header that came twice is one, its values joined by commas (RFC 9110, 5.3). One with an underscore is passed over: in
+    WSGI it can't be told from one with a hyphen, which a proxy may have put there or taken away.
+    """
+    host, _, port = scope.server.rpartition(":")
+    found: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": body,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        if "_" not in name:
+            key = f"HTTP_{name.upper().replace('-', '_')}"
+            found[key] = f"{found[key]},{value}" if key in found else value
+    found["CONTENT_TYPE"] = found.pop("HTTP_CONTENT_TYPE", "")
+    found.pop("HTTP_CONTENT_LENGTH", None)
+    if isinstance(body, BytesIO):
+        found["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
+    if scope.authority is not None:  # of a request that names the whole address; it decides (RFC 9112, 3.2.2)
+        found["HTTP_HOST"] = scope.authority
+    return found

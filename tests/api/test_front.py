@@ -1,0 +1,196 @@
+"""What arrives at `billvend serve`: bodies that drip, end early or never end, and headers that could be read in two ways."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from billvend.api.front import MOST_HELD, Front
+from billvend.api.reading import raw_body
+from tests.api.test_serving import Serving, serving
+
+SLOW = 100
+"""Senders that drip: three times as many as there are threads."""
+HEAD = b"POST /wallet/fund HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+FUNDING = b'{"userId": "ada", "amount": 1}'
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("front"), "--no-worker") as served:
+        yield served
+
+
+def balance(served: Serving) -> str:
+    status, document = served.ask("GET", "/wallet/balance/ada")
+    return document["data"]["balance"] if status == 200 else "none"
+
+
+def answered(served: Serving, request: bytes, *, ends: bool = False) -> tuple[int, Any]:
+    """What is answered to these bytes; `ends` says that no more will come."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(request)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        text = response.read()
+        return response.status, json.loads(text)["error"]["code"] if response.status >= 400 else None
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
+
+
+def test_senders_that_drip_hinder_nobody(served: Serving) -> None:
+    before = balance(served)
+    with contextlib.ExitStack() as stack:
+        senders = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=60))
+            for _ in range(SLOW)
+        ]
+        for slow in senders:
+            slow.sendall(b"POST /hooks/paystack HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert served.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 1})[0] == 201
+        senders[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):  # they are still waited for
+            senders[-1].recv(1)
+    assert balance(served) != before
+
+
+@pytest.mark.parametrize(
+    ("request_", "ends", "expected"),
+    [
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(FUNDING[:9], FUNDING[9:]), False, (201, None)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(*[b" " * 1024] * 64, FUNDING), False, (413, "body_too_large")),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(*[b" " * 65536] * 20), False, (413, "body_too_large")),
+        (HEAD + b"Content-Length: 3000000\r\n\r\n{", False, (413, "body_too_large")),
+        (HEAD + b"Content-Length: 65537\r\n\r\n" + b" " * 65507 + FUNDING, False, (413, "body_too_large")),
+        (HEAD + b"Content-Length: 65536\r\n\r\n" + b" " * 65506 + FUNDING, False, (201, None)),
+        (HEAD + b"Content-Length: 50\r\n\r\n" + FUNDING, True, (400, "malformed_json")),
+    ],
+    ids=["in chunks", "over a call's bound", "over every bound", "announced", "a byte too long", "as long as may be", "cut"],
+)  # fmt: skip
+def test_bodies_are_taken_whole_or_not_at_all(
+    served: Serving, request_: bytes, ends: bool, expected: tuple[int, str | None]
+) -> None:
+    before = balance(served)
+    assert answered(served, request_, ends=ends) == expected
+    assert (balance(served) == before) is (expected[0] != 201)
+
+
+def test_two_keys_are_not_one_of_them(served: Serving) -> None:
+    twice = HEAD + b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n"
+    length = b"Content-Length: %d\r\n\r\n" % len(FUNDING)
+    assert answered(served, twice + length + FUNDING) == (201, None)
+    funded = balance(served)
+    assert answered(served, twice + length + FUNDING) == (201, None)
+    assert balance(served) == funded
+    for key in (b"a", b"b"):
+        assert answered(served, HEAD + b"Idempotency-Key: " + key + b"\r\n" + length + FUNDING) == (201, None)
+    assert float(balance(served)) == float(funded) + 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://shop.example/wallet/balance/ada HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /wallet/balance/ada HTTP/1.1\r\nHost: localhost\r\nHost: shop.example\r\n\r\n",
+    ],
+    ids=["the whole address", "two hosts"],
+)
+def test_without_keys_no_other_name_gets_in(served: Serving, head: bytes) -> None:
+    assert answered(served, head) == (403, "forbidden")
+
+
+def test_a_user_id_that_came_broken_is_nobodys(served: Serving) -> None:
+    assert answered(served, b"GET /wallet/balance/%FF HTTP/1.1\r\nHost: localhost\r\n\r\n") == (
+        422,
+        "validation_failed",
+    )
+
+
+# --- without a server: time and memory --------------------------------------------------------------------------------
+
+
+@dataclass
+class Scope:
+    """A request as Granian gives it."""
+
+    headers: dict[str, str]
+    method: str = "POST"
+    path: str = "/"
+    query_string: str = ""
+    http_version: str = "1.1"
+    server: str = "127.0.0.1:80"
+    client: str = "[::1]:5000"
+    scheme: str = "http"
+    authority: str | None = None
+
+
+@dataclass
+class Dripping:
+    """A body that comes to this, and no further; and where the answer goes."""
+
+    came: bytes = b""
+    answers: list[tuple[int, bytes]] = field(default_factory=list)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.came
+        await asyncio.Event().wait()
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.answers.append((status, body))
+
+
+def reader(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """An application that reads the body, and says what came of it."""
+    from flask import Request
+
+    from billvend.domain.errors import BillvendError
+
+    start_response("200 OK", [])
+    try:
+        return [environ["REMOTE_ADDR"].encode(), b" ", raw_body(Request(environ))]
+    except BillvendError as refusal:
+        return [refusal.code.encode()]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"content-length": "5"}, {"transfer-encoding": "chunked"}], ids=["announced", "in chunks"]
+)
+def test_a_body_that_takes_too_long_is_refused(headers: dict[str, str]) -> None:
+    front, drip = Front(reader, threads=1, largest=1000, body_seconds=0.05), Dripping(b"...")
+    asyncio.run(front.__rsgi__(Scope(headers), drip))  # type: ignore[arg-type]  # as much of one as is asked for
+    assert drip.answers == [(200, b"body_too_slow")]
+    assert front._room == MOST_HELD
+
+
+def test_bodies_take_no_more_room_than_there_is() -> None:
+    each = 1024 * 1024
+    front, fit = Front(reader, threads=1, largest=each, body_seconds=60), MOST_HELD // each
+
+    async def asked(came: bytes, announced: int) -> bytes:
+        sender = Dripping(came)
+        await front.__rsgi__(Scope({"content-length": str(announced)}), sender)  # type: ignore[arg-type]  # see above
+        return sender.answers[0][1]
+
+    async def many() -> None:
+        waiting = [asyncio.create_task(asked(b"." * (each - 1), each)) for _ in range(fit)]
+        await asyncio.sleep(0)
+        assert await asked(b"!" * fit, fit) == b"::1 " + b"!" * fit
+        assert await asked(b"!" * (fit + 1), fit + 1) == b"unavailable"
+        assert await asked(b"", 10**15) == b"body_too_large"
+        assert await asked(b"", 0) == b"::1 "
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(many())
+    assert front._room == MOST_HELD
