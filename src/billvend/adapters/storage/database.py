@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
+from billvend.domain.codec import instant
 from billvend.domain.errors import BadSetting, Unavailable
 
 SQLITE_BUSY_SECONDS = 15
@@ -76,56 +78,84 @@ class Database:
 
     def insert(self, connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
         """Insert rows; one statement, however many they are."""
-        self._write(connection, table, rows, replace=False)
+        self.write(connection, [Rows(table, rows)])
 
     def upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
         """Insert rows, or replace the columns of those that are there; one statement, however many they are."""
-        self._write(connection, table, rows, replace=True)
+        self.write(connection, [Rows(table, rows, replacing=True)])
 
-    def _write(self, connection: Connection, table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
-        if not rows:
-            return
-        names = tuple(rows[0])
-        statement = self._statement(table, names, replace)
+    def write(self, connection: Connection, changes: Sequence["Rows"]) -> None:
+        """Write the rows of several tables: on PostgreSQL in one statement, on SQLite in one a table, in this order."""
+        changes = [each for each in changes if each.rows]
+        shapes = [(each.table, tuple(each.rows[0]), each.replacing) for each in changes]
         if self.is_sqlite:
-            connection.execute(statement, list(rows))
-        else:
-            connection.execute(statement, {name: [row[name] for row in rows] for name in names})
+            for each, shape in zip(changes, shapes, strict=True):
+                connection.execute(self._statement(shape), list(each.rows))
+        elif changes:
+            values = {
+                f"rows_{place}": json.dumps(each.rows, default=instant) for place, each in enumerate(changes)
+            }
+            connection.execute(self._statement(*shapes), values)
 
-    def _writing_statement(self, table: sa.Table, names: tuple[str, ...], replace: bool) -> sa.Insert:
-        insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
-        if not self.is_sqlite:
-            arrays = [
-                sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)))
-                for name in names
-            ]
-            insert = insert.from_select(names, sa.select(*arrays))
-        if replace:
-            keys = {column.name for column in table.primary_key}
-            changed = {name: insert.excluded[name] for name in names if name not in keys}
-            insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
-        return insert
+    def _writing_statement(self, *shapes: "_Shape") -> sa.Executable:
+        if self.is_sqlite:
+            return _inserted(sqlite.insert, *shapes[0])
+        parts = [
+            _inserted(postgresql.insert, *shape).from_select(shape[1], _listed(place, *shape[:2]))
+            for place, shape in enumerate(shapes)
+        ]
+        return sa.select(sa.literal(1)).add_cte(*(each.cte(f"change_{n}") for n, each in enumerate(parts)))
 
     def among(self, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
         """The condition that the columns are one of the keys given by `keys` when the statement is executed."""
+        keys = sa.bindparam("keys", type_=sa.Text())
         if self.is_sqlite:
-            listed = sa.func.json_each(sa.bindparam("keys", type_=sa.Text())).table_valued("value")
-            parts: list[sa.ColumnElement[Any]] = [
-                sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))
-            ]
+            listed = sa.func.json_each(keys).table_valued("value")
+            parts = [sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))]
         else:
-            text_array = postgresql.ARRAY(sa.Text())
+            value = sa.func.json_array_elements(sa.cast(keys, sa.JSON())).column_valued("value")
             parts = [
-                sa.func.unnest(sa.bindparam(f"key_{place}", type_=text_array))
+                value.op("->>", return_type=sa.Text())(sa.literal_column(str(place)))
                 for place in range(len(columns))
             ]
         return sa.tuple_(*columns).in_(sa.select(*parts))
 
-    def keys(self, keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-        """The values for `among`: one bound value a column, however many keys."""
-        if self.is_sqlite:
-            return {"keys": json.dumps(keys)}
-        return {f"key_{place}": list(column) for place, column in enumerate(zip(*keys, strict=True))}
+    @staticmethod
+    def keys(keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """The value for `among`: one, however many keys."""
+        return {"keys": json.dumps(keys)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to write into a table, all with the same columns."""
+
+    table: sa.Table
+    rows: Sequence[Row]
+    replacing: bool = False
+    """True: where a row is there already, its columns are replaced."""
+
+
+_Shape = tuple[sa.Table, tuple[str, ...], bool]
+"""What a statement is made of: a table, the columns that are written, and whether they replace."""
+
+
+def _inserted(insert: Any, table: sa.Table, names: tuple[str, ...], replacing: bool) -> Any:
+    """The INSERT of a dialect."""
+    statement = insert(table)
+    if replacing:
+        keys = {column.name for column in table.primary_key}
+        changed = {name: statement.excluded[name] for name in names if name not in keys}
+        statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+    return statement
+
+
+def _listed(place: int, table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
+    """Rows that come as one JSON text. Arrays, one a column, take psycopg far longer to write than json does."""
+    text = sa.cast(sa.bindparam(f"rows_{place}", type_=sa.Text()), sa.JSON())
+    columns = [sa.column(name, table.c[name].type) for name in names]
+    listed = sa.func.json_to_recordset(text).table_valued(*columns).render_derived(with_types=True)
+    return sa.select(*(listed.c[name] for name in names))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from billvend.adapters.storage import rows
 from billvend.adapters.storage.database import (
     Database,
+    Rows,
     first_line,
     is_away,
     is_conflict,
@@ -289,12 +290,18 @@ class SqlJournal:
             by_table[wallets].append(rows.wallet_row(wallet, head) | {"updated_at": latest[key]})
         for command, reply in changes.done.values():
             by_table[commands_table].append(rows.command_row(command, reply))
-        database.insert(connection, events, by_table[events])
-        database.insert(connection, transactions, fundings)
-        for table in (transactions, attempts, wallets):
-            database.upsert(connection, table, by_table[table])
-        for table in (transfers, resolutions, commands_table, outbox):
-            database.insert(connection, table, by_table[table])
+        database.write(
+            connection,
+            [
+                Rows(events, by_table[events]),
+                Rows(transactions, fundings),
+                *(
+                    Rows(table, by_table[table], replacing=True)
+                    for table in (transactions, attempts, wallets)
+                ),
+                *(Rows(table, by_table[table]) for table in (transfers, resolutions, commands_table, outbox)),
+            ],
+        )
 
     def _put_off(self, connection: Connection, changes: Changes) -> None:
         """A payment that was looked at for nothing is due when it was found to be, and not before."""
