@@ -200,6 +200,9 @@ class MarkedQueue:
         self._points(f"enqueue {queue}: after")
         return count
 
+    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+        self.enqueue(queue, hints)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 

@@ -66,6 +66,9 @@ class Full:
         self.hints[queue] += len(hints)
         return len(hints)
 
+    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+        self.enqueue(queue, hints)
+
     def depth(self) -> dict[QueueName, int]:
         return self.hints
 

@@ -141,6 +141,10 @@ class QueueOf:
             world.queue.put(hint)
         return len(hints)
 
+    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+        """See the port."""
+        self.enqueue(queue, hints)
+
     def depth(self) -> dict[QueueName, int]:
         """See the port."""
         return {}

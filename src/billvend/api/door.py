@@ -131,9 +131,7 @@ class Door:
 
     def _guarded(self, view: View, scope: Scope | None) -> View:
         """The view behind the gate, given what its annotations ask for."""
-        wanted = {
-            name: kind for name, kind in get_type_hints(view).items() if name in ("path", "query", "body")
-        }
+        wanted = get_type_hints(view)
         most = LARGEST_BATCH if wanted.get("body") is BatchBody else None
 
         @wraps(view)
@@ -147,7 +145,7 @@ class Door:
             if "body" in wanted:
                 found = json_body(request, most=most) if most else json_body(request)
                 values["body"] = read(wanted["body"], found, strict=self._strict)
-            if "header" in get_type_hints(view):
+            if "header" in wanted:
                 values["header"] = None  # type: ignore[assignment]  # told to Swagger; read by who needs it
             return view(**values)
 

@@ -26,7 +26,8 @@ _SWAGGER = (
 )
 
 
-def _headers(policy: ContentSecurityPolicy, cache: CacheControl) -> Secure:
+def _headers(policy: ContentSecurityPolicy, cache: CacheControl) -> tuple[tuple[str, str], ...]:
+    """Worked out once: they are the same in every answer."""
     return Secure(
         csp=policy,
         cache=cache,
@@ -35,7 +36,7 @@ def _headers(policy: ContentSecurityPolicy, cache: CacheControl) -> Secure:
         referrer=ReferrerPolicy().no_referrer(),
         xcto=XContentTypeOptions().nosniff(),
         xfo=XFrameOptions().deny(),
-    )
+    ).header_items()
 
 
 OF_ANSWERS: Final = _headers(_NOTHING, CacheControl().no_store())
@@ -49,5 +50,5 @@ def add_security_headers(app: Flask) -> None:
     @app.after_request
     def headers(response: Response) -> Response:
         is_document = request.path == "/api" or request.path.startswith("/api/")
-        (OF_DOCUMENTS if is_document else OF_ANSWERS).set_headers(response)
+        response.headers.update(OF_DOCUMENTS if is_document else OF_ANSWERS)
         return response

@@ -44,6 +44,13 @@ class Queue(Protocol):
         """
         ...
 
+    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+        """The same for whoever does not wait to hear how many arrived. Never raises, and returns at once.
+
+        `close` waits for what is on its way, as long as `enqueue` would.
+        """
+        ...
+
     def depth(self) -> dict[QueueName, int]:
         """How many hints wait, by queue. Returns within a second, or raises `Unavailable`."""
         ...

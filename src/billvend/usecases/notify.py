@@ -58,7 +58,7 @@ def notify(parts: Parts) -> int:
 def tell_workers(parts: Parts, user_id: str, transaction_id: str) -> None:
     """There is news of a transaction for the outside."""
     if parts.notifiers:
-        parts.queue.enqueue(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
+        parts.queue.tell(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
 
 
 def tell_workers_of(parts: Parts, payment: Payment, at: datetime) -> None:

@@ -128,7 +128,7 @@ def _accepted(parts: Parts, commands: list[Pay]) -> list[Result]:
     fresh = [done.payment for done in decided if isinstance(done, Done) and done.payment is not None]
     if fresh:
         hints = [Hint(payment.user_id, payment.transaction_id) for payment in fresh]
-        parts.queue.enqueue(QueueName.PAYMENTS, hints)
+        parts.queue.tell(QueueName.PAYMENTS, hints)
     return decided
 
 

@@ -130,7 +130,7 @@ def _refused_meter(parts: Parts, provider: Provider, payment: Payment) -> Answer
 def tell(parts: Parts, hint: Hint, reply: Reply) -> None:
     """Tell the workers of what is due at once; a sweep finds what is due later."""
     if reply.next_at is not None and reply.next_at <= parts.clock.now():
-        parts.queue.enqueue(queue_for(reply.status), [hint])
+        parts.queue.tell(queue_for(reply.status), [hint])
 
 
 def queue_for(status: Status) -> QueueName:

@@ -21,6 +21,8 @@ REST_SECONDS = 1.0
 """After a failure nobody tries for so long: a hundred calls in a row must not wait a hundred times."""
 LETTER_MESSAGES = 1000
 """More messages than this are handed over in parts, so that a part counts as soon as it has arrived."""
+MOST_LETTERS = 10_000
+"""Where so many wait, whatever takes them is stuck: nobody's memory is to be filled with more."""
 ROUND_LETTERS = 64
 """So many letters travel together at most."""
 
@@ -69,6 +71,12 @@ class Courier:
             if taken < len(letter.messages):
                 break
         return arrived
+
+    def send(self, queue_name: QueueName, messages: Sequence[bytes]) -> None:
+        """Have messages handed over soon; those that can't be are let go, and whoever is told of it is nobody."""
+        with self._lock:
+            if self._is_willing() and self._letters.qsize() < MOST_LETTERS:
+                self._letters.put(_Letter(queue_name, messages))
 
     def close(self) -> None:
         """End the thread, if it will listen; afterwards nothing is handed over."""

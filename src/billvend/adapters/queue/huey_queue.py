@@ -68,6 +68,13 @@ class HueyQueue:
             )
             return 0
 
+    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+        """See `Queue.tell`."""
+        try:
+            self._courier.send(queue, [encode(hint) for hint in hints])
+        except Exception:  # see above
+            logger.exception("Hints could not be sent to %s. Nothing is lost: a sweep finds the work.", queue)
+
     def depth(self) -> dict[QueueName, int]:
         """See `Queue.depth`."""
         sizes = in_background(self._sizes, name="billvend-queue-depth")

@@ -99,7 +99,8 @@ class Database:
 
     def _writing_statement(self, *shapes: "_Shape") -> sa.Executable:
         if self.is_sqlite:
-            return _inserted(sqlite.insert, *shapes[0])
+            statement: sa.Executable = _inserted(sqlite.insert, *shapes[0])
+            return statement
         parts = [
             _inserted(postgresql.insert, *shape).from_select(shape[1], _listed(place, *shape[:2]))
             for place, shape in enumerate(shapes)
@@ -111,7 +112,9 @@ class Database:
         keys = sa.bindparam("keys", type_=sa.Text())
         if self.is_sqlite:
             listed = sa.func.json_each(keys).table_valued("value")
-            parts = [sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))]
+            parts: list[sa.ColumnElement[Any]] = [
+                sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))
+            ]
         else:
             value = sa.func.json_array_elements(sa.cast(keys, sa.JSON())).column_valued("value")
             parts = [
