@@ -100,6 +100,10 @@ def _of_payment(world: World, payment: Payment) -> Iterator[str]:
     for kind, number in incidents.items():
         taken_back = any(entry.status is EntryStatus.TAKEN_BACK for entry in entries)
         allowed = taken_back if kind is IncidentKind.TAKEN_BACK else excused
+        if (
+            kind is IncidentKind.DELIVERED_AFTER_REVERSAL and taken_back
+        ):  # a late answer: shown, and nothing is booked
+            allowed = excused or not any(each.amount_minor for each in payment.incidents if each.kind is kind)
         if kind is not IncidentKind.TAKEN_BACK and kind is not IncidentKind.DELIVERED_AFTER_REVERSAL:
             allowed = False
         if not allowed:

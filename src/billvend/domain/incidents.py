@@ -31,7 +31,10 @@ def after_the_end(payment: Payment, attempt: Attempt, answer: Answer) -> Iterato
                 yield CostLearnt(attempt.number, attempt.provider, completed.amount_minor, cost)
         case Delivered(token, cost_minor=cost) if token not in _tokens(attempt):
             loss = face if cost is None else cost
-            if payment.status is Status.REVERSED:
+            if payment.status is Status.REVERSED and _is_taken_back(attempt):
+                told = f"token {token} arrived after the provider had taken it back"
+                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, 0, told)
+            elif payment.status is Status.REVERSED:
                 told = f"token {token} arrived after the reversal"
                 yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, loss, told)
             elif by_this:
@@ -57,6 +60,10 @@ def another_s_token(payment: Payment, owner: StreamKey | None, now: datetime) ->
         detail = f"its token was given to payment {owner.stream} before"
         kind = IncidentKind.TOKEN_OF_ANOTHER
         yield IncidentRaised(kind, completed.attempt, completed.provider, 0, detail)
+
+
+def _is_taken_back(attempt: Attempt) -> bool:
+    return any(isinstance(said, Declined) and said.taken_back for said in attempt.answers)
 
 
 def _tokens(attempt: Attempt) -> set[str | None]:
