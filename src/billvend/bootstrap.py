@@ -260,10 +260,17 @@ def _queue(settings: "Settings") -> Queue:
         from billvend.adapters.queue.on_redis import redis_queue
 
         return redis_queue(settings.redis_url.get_secret_value())
-    if settings.database_path is not None:
+    from billvend.adapters.queue.on_demand import QueueOnDemand
+
+    return QueueOnDemand(partial(_queue_of_its_own, settings.database_path))
+
+
+def _queue_of_its_own(database_path: Path | None) -> Queue:
+    """Where there is no server for it: a file beside an embedded database, or else memory."""
+    if database_path is not None:
         from billvend.adapters.queue.on_sqlite import sqlite_queue
 
-        return sqlite_queue(settings.database_path.with_suffix(".queue.db"))
+        return sqlite_queue(database_path.with_suffix(".queue.db"))
     from billvend.adapters.queue.in_memory import memory_queue
 
     return memory_queue()

@@ -1,0 +1,51 @@
+"""A queue that is opened when it is first used: most commands only look, and need not wait for Huey to be imported."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from billvend.ports.queue import Hint, Queue, QueueName
+
+
+class QueueOnDemand:
+    """Implements `billvend.ports.queue.Queue` by what `open_queue` returns, which is called once and must not raise."""
+
+    def __init__(self, open_queue: Callable[[], Queue]) -> None:
+        self._open_queue = open_queue
+        self._lock = threading.Lock()
+        self._opened: Queue | None = None
+
+    @property
+    def _queue(self) -> Queue:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open_queue()
+            return self._opened
+
+    @property
+    def backend(self) -> str:
+        """See `Queue.backend`."""
+        return self._queue.backend
+
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+        """See `Queue.enqueue`."""
+        return self._queue.enqueue(queue, hints)
+
+    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+        """See `Queue.tell`."""
+        self._queue.tell(queue, hints)
+
+    def depth(self) -> dict[QueueName, int]:
+        """See `Queue.depth`."""
+        return self._queue.depth()
+
+    def consume(
+        self, handlers: Mapping[QueueName, Callable[[Hint], None]], *, threads: int, stop: threading.Event
+    ) -> None:
+        """See `Queue.consume`."""
+        self._queue.consume(handlers, threads=threads, stop=stop)
+
+    def close(self) -> None:
+        """See `Queue.close`."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
