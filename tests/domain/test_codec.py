@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billvend.domain.codec import dumps, dumps_list, instant, loads
+from billvend.domain.codec import dumps, instant, loads
 from billvend.domain.commands import Reply, Work
 from billvend.domain.events import EVENT_TYPES, Event, SendAnswered, load
 from billvend.domain.outcome import Answer, Declined, Delivered, Unknown
@@ -84,7 +84,7 @@ def test_moments_sort_as_text(first: datetime, second: datetime) -> None:
 
 
 def test_a_row_of_plain_values_is_canonical_too() -> None:
-    assert dumps_list((30000, "NGN", None, Status.PENDING, NOON, "é")) == (
+    assert dumps((30000, "NGN", None, Status.PENDING, NOON, "é")) == (
         '[30000,"NGN",null,"pending","2026-11-22T12:00:00.000000Z","\\u00e9"]'
     )
 

@@ -194,7 +194,7 @@ def command_key(command: Command) -> CommandKey:
 
 
 def _digest(*parts: object) -> str:
-    return hashlib.sha256(codec.dumps_list(parts).encode()).hexdigest()
+    return hashlib.sha256(codec.dumps(parts).encode()).hexdigest()
 
 
 # --- what is answered -------------------------------------------------------------------------------------------------

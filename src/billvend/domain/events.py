@@ -5,7 +5,6 @@ gaps within the stream and chains it to the one before by hash, so that a change
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -285,7 +284,7 @@ def chained(
 ) -> str:
     """The hash (SHA-256, hex) of an event behind `prev_hash`: over everything that its row says."""
     content = [prev_hash, key.user_id, key.stream, seq, codec.instant(at), kind, command_key, data]
-    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(codec.dumps(content).encode()).hexdigest()
 
 
 def load(kind: str, data: str) -> Event:
