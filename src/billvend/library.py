@@ -89,6 +89,13 @@ class Billvend:
         """
         return fund_intent.settle_funding(self._parts, reference)
 
+    def ask_about_fundings(self, since: datetime | None = None) -> datetime:
+        """Ask about the announced fundings of which nothing was heard; how late a worker does so, `docs/api.md` says.
+
+        Returns what `since` is next time. Raises `Unavailable`, `OutcomeUnknown`, `BadSetting`: then ask again.
+        """
+        return fund_intent.ask_about_all(self._parts, since)
+
     def gateway_hook(self, body: bytes, signature: str | None) -> bool:
         """Take a hook of the gateway as a reason to ask it; `body` is what came, to the byte. False: it is not genuine.
 

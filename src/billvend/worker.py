@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from types import FrameType
 from typing import IO
 
@@ -42,11 +43,16 @@ def run(
     messenger = threading.Thread(
         target=lambda: notify_often(bv, sweep_interval_seconds, stopping.event), name="billvend-messenger"
     )
+    cashier = threading.Thread(
+        target=lambda: ask_about_fundings_often(bv, sweep_interval_seconds, stopping.event),
+        name="billvend-cashier",
+    )
     with stopping.on_signals():
         logger.info("Worker started", extra={"context": {"threads": threads}})
         sweeper.start()
         watch.start()
         messenger.start()
+        cashier.start()
         try:
             bv.work(threads=threads, stop=stopping.event)
         finally:
@@ -54,6 +60,7 @@ def run(
             sweeper.join()
             watch.join()
             messenger.join()
+            cashier.join()
     logger.info("Worker stopped", extra={"context": {"on": stopping.reason}})
 
 
@@ -96,6 +103,18 @@ def look_after_often(bv: Billvend, interval_seconds: float, stop: threading.Even
             logger.warning("The providers could not be looked after: %s", error, exc_info=not expected)
         if stop.wait(interval_seconds):
             return
+
+
+def ask_about_fundings_often(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
+    """Ask about fundings of which nothing was heard, every so often until `stop` is set, whatever happens in between."""
+    since: datetime | None = None
+    while not stop.is_set():
+        try:
+            since = bv.ask_about_fundings(since)
+        except Exception as error:
+            expected = isinstance(error, BillvendError)
+            logger.warning("Fundings could not be asked about: %s", error, exc_info=not expected)
+        stop.wait(interval_seconds)
 
 
 def notify_often(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:

@@ -69,6 +69,44 @@ def opened(url: object, reference: str = "of-another") -> bytes:
     return spoken({"status": True, "data": {"authorization_url": url, "reference": reference}})
 
 
+# --- hooks that never come --------------------------------------------------------------------------------------------
+
+
+def test_what_was_paid_is_credited_though_no_hook_comes(shop: Shop, paystack: Paystack) -> None:
+    paid, unpaid = started(shop), started(shop, "70")
+    paystack.pays(paid.reference)
+    since = shop.bv.ask_about_fundings()
+    assert (credited(shop), paystack.verified) == (0, [])  # too early
+    shop.later(10 * 60)
+    since = shop.bv.ask_about_fundings(since)
+    assert (credited(shop), paystack.verified) == (50_050, [paid.reference, unpaid.reference])
+    since = shop.bv.ask_about_fundings(since)
+    assert len(paystack.verified) == 2  # not at each look
+    shop.later(20 * 60)
+    since = shop.bv.ask_about_fundings(since)
+    assert paystack.verified[2:] == [unpaid.reference]
+    shop.later(3 * 24 * 3600)
+    since = shop.bv.ask_about_fundings(since)
+    assert paystack.verified[3:] == [unpaid.reference]  # the looks that were missed are made up for once
+    shop.later(30 * 24 * 3600)
+    shop.bv.ask_about_fundings(since)
+    assert len(paystack.verified) == 4
+    assert credited(shop) == 50_050
+
+
+def test_a_look_that_failed_is_due_again(shop: Shop, paystack: Paystack) -> None:
+    intent = started(shop)
+    paystack.pays(intent.reference)
+    since = shop.bv.ask_about_fundings()
+    shop.later(10 * 60)
+    paystack.verify_says = b""
+    with pytest.raises(Unavailable):
+        shop.bv.ask_about_fundings(since)
+    paystack.verify_says = None
+    shop.bv.ask_about_fundings(since)
+    assert credited(shop) == 50_050
+
+
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """The intents port: fundings that were announced to a payment gateway, each under a reference of ours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -52,6 +53,12 @@ class Intents(Protocol):
 
     def note_seen(self, intent: Intent, at: datetime) -> None:
         """Somebody has seen to the problem."""
+
+    def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Intent]:
+        """Those of which no money has come, announced in one of the spans (after its first moment, up to its last).
+
+        The oldest first; without those that nobody can pay, or that wait for a person.
+        """
 
     def with_problems(self, limit: int) -> list[Intent]:
         """Those with a problem that nobody has seen to, the oldest first."""

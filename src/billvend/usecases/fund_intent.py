@@ -3,6 +3,7 @@
     start            announce the payment, and say where the customer pays
     settle_funding   ask the gateway what became of it, and credit what was paid
     take_hook        the gateway says that there is news: a reason to ask, and nothing more
+    ask_about_all    ask about those of which nothing was heard, at growing ages: a hook may be lost, or never come
 
 A reference is made and committed before the gateway hears of it, and whoever committed it is the only one who announces
 it, once. The gateway's word is believed only in answer to our question, and only if it names the very sum and
@@ -11,8 +12,9 @@ currency that was announced. The books take each reference once for ever, howeve
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from billvend.domain.errors import (
     BadSetting,
@@ -20,6 +22,7 @@ from billvend.domain.errors import (
     NotFound,
     NotInReview,
     Unavailable,
+    Unreachable,
     UnsupportedCurrency,
     ValidationFailed,
 )
@@ -46,6 +49,10 @@ from billvend.usecases.settle import check_mode
 WAIT_SECONDS = 5.0
 """How long a repeat waits for the first call with its key."""
 LOOK_SECONDS = 0.2
+ASKED_AT: Final = tuple(
+    timedelta(minutes=minutes) for minutes in (10, 30, 2 * 60, 6 * 60, 24 * 60, 3 * 24 * 60)
+)
+"""The ages at which a funding is asked about of which nothing was heard. After the last one `fund-check` does."""
 GRACE_SECONDS = 20.0
 """An intent that cannot be paid so long after its announcement must have been answered was left by a process that died."""
 
@@ -200,6 +207,29 @@ def see_to(parts: Parts, reference: str) -> SettledFunding:
     at = parts.clock.now()
     parts.intents.note_seen(intent, at)
     return SettledFunding(replace(intent, seen_at=at), FundingState.PROBLEM, intent.problem)
+
+
+def ask_about_all(parts: Parts, since: datetime | None) -> datetime:
+    """Ask about every funding of which no money has come, and which reached one of the ages after `since`.
+
+    None stands for the longest of them ago. Returns the moment up to which nobody need look again: `since` of the next
+    look. Raises `Unavailable`, `OutcomeUnknown`, `BadSetting` where it came to nothing: then the same look is due again.
+    """
+    now = parts.clock.now()
+    if parts.gateway is None:
+        return now
+    since = max(since or now - ASKED_AT[-1], now - ASKED_AT[-1])
+    unpaid = parts.intents.unpaid([(since - age, now - age) for age in ASKED_AT])
+    due = [intent for intent in unpaid if intent.source == parts.gateway.name]
+    failures: list[Unreachable] = []
+    for intent in due:
+        try:
+            _settle(parts, parts.gateway, intent)
+        except Unreachable as error:  # one that can't be asked about is in nobody's way
+            failures.append(error)
+    if failures and len(failures) == len(due):
+        raise failures[0]
+    return now
 
 
 def _settle(parts: Parts, gateway: Gateway, intent: Intent) -> SettledFunding:

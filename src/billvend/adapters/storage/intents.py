@@ -1,5 +1,6 @@
 """Fundings that were announced to a gateway, in the database."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from billvend.adapters.storage.database import Database, failing_plainly, storable
-from billvend.adapters.storage.tables import funding_intents
+from billvend.adapters.storage.tables import funding_intents, transactions
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
 from billvend.ports.intents import Intent
@@ -71,6 +72,23 @@ class SqlIntents:
     def note_seen(self, intent: Intent, at: datetime) -> None:
         """Somebody has seen to the problem."""
         self._update(intent, _table.problem.is_not(None), seen_at=at)
+
+    def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Intent]:
+        """Those of which no money has come."""
+        funding = transactions.c
+        came = sa.exists().where(
+            funding.user_id == _table.user_id,
+            funding.source == _table.source,
+            funding.reference == _table.reference,
+        )
+        announced = [sa.and_(_table.created_at > after, _table.created_at <= until) for after, until in spans]
+        query = (
+            sa.select(funding_intents)
+            .where(sa.or_(*announced), _table.authorization_url.is_not(None), _table.problem.is_(None), ~came)
+            .order_by(_table.created_at, _table.reference)
+        )
+        with failing_plainly(), self._database.reading() as connection:
+            return [_intent(row) for row in connection.execute(query)]
 
     def with_problems(self, limit: int) -> list[Intent]:
         """Those with a problem that nobody has seen to."""

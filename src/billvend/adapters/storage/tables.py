@@ -318,6 +318,7 @@ funding_intents = Table(
     CheckConstraint("amount_minor > 0", name="intent_amount"),
 )
 Index("funding_intents_by_reference", funding_intents.c.reference)
+Index("funding_intents_by_time", funding_intents.c.created_at)
 _problem = and_(funding_intents.c.problem.is_not(None), funding_intents.c.seen_at.is_(None))
 Index(
     "funding_intents_problems",

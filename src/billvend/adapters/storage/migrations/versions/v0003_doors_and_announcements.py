@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.CheckConstraint("amount_minor > 0", name="intent_amount"),
     )
     op.create_index("funding_intents_by_reference", "funding_intents", ["reference"])
+    op.create_index("funding_intents_by_time", "funding_intents", ["created_at"])
     problem = sa.text("problem IS NOT NULL AND seen_at IS NULL")
     op.create_index(
         "funding_intents_problems", "funding_intents", ["created_at"],
