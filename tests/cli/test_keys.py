@@ -1,6 +1,5 @@
 """keys create, list and revoke."""
 
-import logging
 import re
 
 import pytest
@@ -21,16 +20,16 @@ def test_the_story_of_a_key(billvend: Console) -> None:
 
 
 def test_the_secret_stands_on_stdout_of_create_alone(
-    billvend: Console, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    billvend: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOG_LEVEL", "debug")
-    caplog.set_level(logging.DEBUG)
     ended = billvend("keys", "create", "--scope", "pay", "--name", "till-7")
+    assert ended.status == 0, ended
     secret = ended.out.splitlines()[0]
     assert secret.startswith("bv_")
+    assert "API key made" in ended.err, ended
     others = [billvend("keys", "list"), billvend("keys", "revoke", "till-7"), billvend("config")]
-    assert "API key made" in caplog.text
-    for text in (ended.err, caplog.text, *(other.out + other.err for other in others)):
+    for text in (ended.err, *(other.out + other.err for other in others)):
         assert secret[16:] not in text
 
 
