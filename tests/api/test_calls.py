@@ -282,10 +282,13 @@ def test_a_bug_tells_nothing_of_itself(
     assert "A request failed" in caplog.messages
 
 
-def test_mounted_in_somebody_elses_application(bv: Billvend, settings: Settings) -> None:
+@pytest.mark.parametrize("named", [{}, {"name": "bills"}], ids=["as it is", "under another name"])
+def test_mounted_in_somebody_elses_application(
+    bv: Billvend, settings: Settings, named: dict[str, str]
+) -> None:
     bv.fund("ada", "5000")
     app = Flask("theirs")
-    app.register_blueprint(blueprint(bv, settings), url_prefix="/electricity")
+    app.register_blueprint(blueprint(bv, settings), url_prefix="/electricity", **named)
     client = Client(app)
     response = client.post("/electricity/bills/pay", BILL)
     assert response.status_code == 202

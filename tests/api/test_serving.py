@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from billvend.config import Settings
 from billvend.domain.access import Scope
 from billvend.domain.errors import BadSetting
 from tests.api.client import BILL
+from tests.support import servers
 
 PATIENCE_SECONDS = 60
 
@@ -74,6 +76,23 @@ def _children(parent: int) -> list[int]:
         with contextlib.suppress(OSError):
             listed += [int(child) for child in task.read_text().split()]
     return listed
+
+
+def _waits_more(log: Path, before: int) -> bool:
+    return log.read_text().count("can't begin yet") > before
+
+
+def _takes_money(served: Serving) -> bool:
+    with contextlib.suppress(OSError):  # while nobody listens yet
+        return served.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 5})[0] == 201
+    return False
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _lives(pid: int) -> bool:
@@ -299,6 +318,23 @@ def test_the_processes_of_a_server_are_counted_together(tmp_path: Path, postgres
         assert 'billvend_payments_accepted_total{biller="EKEDC",vend_type="prepaid"} 12.0' in text
         assert completed in text
         assert 'billvend_payments{status="pending"} 0.0' in text
+
+
+def test_a_process_that_dies_while_the_database_is_away_takes_nobody_along(
+    tmp_path: Path, own_postgres: servers.PostgresServer
+) -> None:
+    upgrade_tables(Settings(database_url=own_postgres.url))
+    with serving(tmp_path, "--no-worker", "--processes", "2", DATABASE_URL=own_postgres.url) as served:
+        log = tmp_path / "log"
+        own_postgres.kill()
+        for _ in range(3):  # and again: Granian gives up where one dies time after time
+            waited = log.read_text().count("can't begin yet")
+            at_work = [pid for pid in _children(served.process.pid) if b"spawn_main" in _command_of(pid)]
+            os.kill(at_work[0], signal.SIGKILL)
+            _eventually(partial(_waits_more, log, waited))
+        own_postgres.start()
+        _eventually(lambda: _takes_money(served))
+        assert served.process.poll() is None
 
 
 def test_without_keys_it_does_not_open_to_other_machines(

@@ -13,7 +13,7 @@ from tests.simulation.process import Process
 from tests.simulation.world import World
 
 DAY_SECONDS = 86400.0
-LONGEST_DAYS = 10
+LONGEST_DAYS = 30
 
 
 @dataclass

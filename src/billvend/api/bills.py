@@ -44,7 +44,7 @@ def add_to(door: Door) -> None:
         with door.alone("pay", body.user_id, key):
             paid = bv.accept(_bill(body, key))
         about(transactionId=paid.payment.transaction_id)
-        location = url_for("billvend.transaction", transactionId=paid.payment.transaction_id)
+        location = url_for(".transaction", transactionId=paid.payment.transaction_id)
         return answer(
             accepted_document(paid.payment, bv.now()),
             "The payment is accepted, and its money reserved.",

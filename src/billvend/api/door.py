@@ -24,6 +24,7 @@ from werkzeug.routing import BaseConverter
 
 from billvend.api.answers import INTERNAL, plain_problem, problem
 from billvend.api.bodies import BatchBody
+from billvend.api.errors import REFUSAL
 from billvend.api.gate import Gate
 from billvend.api.in_flight import InFlight
 from billvend.api.reading import json_body, query_values, read
@@ -50,7 +51,7 @@ REFUSALS: Final = {
 }
 """What any call may be refused with that asks for a key."""
 BODY_REFUSALS: Final = {
-    HTTPStatus.BAD_REQUEST: "`malformed_json` or `invalid_idempotency_key`.",
+    HTTPStatus.BAD_REQUEST: "`malformed_json`, `malformed_header` or `invalid_idempotency_key`.",
     HTTPStatus.REQUEST_TIMEOUT: "`body_too_slow`: it took more than ten seconds to arrive.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "`body_too_large`.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "`unsupported_media_type`: it must be application/json.",
@@ -136,6 +137,8 @@ class Door:
 
         @wraps(view)
         def guarded(**path: Any) -> Response:
+            if (refusal := request.environ.get(REFUSAL)) is not None:  # the gate goes by the headers
+                raise refusal
             g.billvend_key = self._gate.admit(request, scope)
             values: dict[str, BaseModel] = {}
             if "path" in wanted:

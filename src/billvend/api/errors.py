@@ -19,6 +19,10 @@ RETRY_AFTER_SECONDS: Final = 5
 """How long a client should wait before it asks again where a part is away."""
 
 
+REFUSAL: Final = "billvend.refusal"
+"""Where a WSGI request names what is wrong with it, before anybody looks at it: a `DoorRefusal`."""
+
+
 class DoorRefusal(Refusal):
     """The request was turned away before billvend read what it asks for. Nothing was done."""
 
@@ -35,6 +39,13 @@ class MalformedJson(DoorRefusal):
     """The body is no JSON text, or one whose meaning is not the same to everybody."""
 
     code = "malformed_json"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class MalformedHeader(DoorRefusal):
+    """A header is not text, or stands there in a way that two readers could understand in two ways."""
+
+    code = "malformed_header"
     status = HTTPStatus.BAD_REQUEST
 
 

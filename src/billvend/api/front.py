@@ -8,20 +8,22 @@ for being a stranger's.
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO, RawIOBase
 from typing import Any, Final
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # not marked as exported
 
-from billvend.api.errors import BodyTooLarge, BodyTooSlow, MalformedJson
+from billvend.api.errors import REFUSAL, BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
 from billvend.domain.errors import BillvendError, Unavailable
 
 BODY_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
 MOST_HELD: Final = 64 * 1024 * 1024
-"""Bytes of bodies that a process has room for at a time."""
+"""Bytes that a process has room for at a time: so many for small bodies, and as many again for large ones."""
+_ONCE: Final = ("authorization", "content-type", "host", "idempotency-key")
+"""Headers whose second line would be another one's word against the first."""
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
@@ -31,14 +33,22 @@ class Front:
     """A WSGI application, as Granian's RSGI has it."""
 
     def __init__(
-        self, application: Application, *, threads: int, largest: int, body_seconds: float = BODY_SECONDS
+        self,
+        application: Application,
+        *,
+        threads: int,
+        largest: int,
+        larger: Mapping[str, int] | None = None,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
-        """`threads` run the application; `largest` are the bytes that any of its calls takes."""
+        """`threads` run the application. A body has `largest` bytes at most, or as many as `larger` says of its path."""
         self._application = application
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="billvend-api")
         self._largest = largest
+        self._larger = larger or {}
         self._body_seconds = body_seconds
-        self._room = MOST_HELD
+        # Large bodies, which anybody can begin to send, must not take the room of all the others.
+        self._room = {False: MOST_HELD, True: MOST_HELD}
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Finish what is under way."""
@@ -56,40 +66,35 @@ class Front:
         except ProtocolClosed:  # whoever asked has gone; what was done stays done
             return
         finally:
-            self._room += sum(map(len, parts))
+            self._room[scope.path in self._larger] += sum(map(len, parts))
 
     async def _arrive(self, parts: list[bytes], scope: Scope, protocol: HTTPProtocol) -> BillvendError | None:
         """Collect the body, in the parts that it comes in; what is wrong with it, if anything is."""
-        in_chunks = "transfer-encoding" in scope.headers
-        missing = self._largest if in_chunks else int(scope.headers.get("content-length", 0))
+        in_chunks, is_large = "transfer-encoding" in scope.headers, scope.path in self._larger
+        largest = self._larger.get(scope.path, self._largest)
+        missing = largest if in_chunks else int(scope.headers.get("content-length", 0))
         if missing == 0:
             return None
-        if missing > self._largest:
-            return self._too_large()
+        if missing > largest:
+            return _too_large(largest)
         try:
             async with asyncio.timeout(self._body_seconds):
                 async for part in protocol:
                     parts.append(part)
-                    self._room -= len(part)
+                    self._room[is_large] -= len(part)
                     missing -= len(part)
-                    if self._room < 0:
+                    if self._room[is_large] < 0:
                         return Unavailable("Too much arrives at once. Nothing was done: try again soon.")
                     if missing < 0:
-                        return self._too_large()
+                        return _too_large(largest)
                     if missing == 0 and not in_chunks:
                         return None
         except TimeoutError:
             return BodyTooSlow(f"The body did not arrive within {self._body_seconds:g} s. Nothing was done.")
         except ProtocolClosed:
-            return self._cut_off()
-        # Of chunks Granian does not tell an end from a cut: what is cut off is no JSON, and has no valid signature.
-        return None if in_chunks else self._cut_off()
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body is longer than {self._largest:,} bytes. Nothing was done.")
-
-    def _cut_off(self) -> MalformedJson:
-        return MalformedJson("The body ends before it is whole. Nothing was done.")
+            return _cut_off()
+        # Of chunks Granian does not tell an end from a cut: but half of a JSON text is none, and half a hook is not signed.
+        return None if in_chunks else _cut_off()
 
     def _answered(self, request: dict[str, Any]) -> tuple[int, Headers, bytes]:
         """Run the application, on a thread of its own."""
@@ -105,6 +110,14 @@ class Front:
             getattr(given, "close", lambda: None)()
         status, headers = started
         return status, headers, answer
+
+
+def _too_large(largest: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is longer than {largest:,} bytes. Nothing was done.")
+
+
+def _cut_off() -> MalformedJson:
+    return MalformedJson("The body ends before it is whole. Nothing was done.")
 
 
 class Unreadable(RawIOBase):
@@ -129,7 +142,8 @@ def environ(scope: Scope, body: Body) -> dict[str, Any]:
     """The request as WSGI has it (PEP 3333).
 
     A header that came twice is one, its values joined by commas (RFC 9110, 5.3). One with an underscore is passed over: in
-    WSGI it can't be told from one with a hyphen, which a proxy may have put there or taken away.
+    WSGI it can't be told from one with a hyphen, which a proxy may have put there or taken away. What is wrong with the
+    headers stands under `REFUSAL`.
     """
     host, _, port = scope.server.rpartition(":")
     found: dict[str, Any] = {
@@ -158,6 +172,23 @@ def environ(scope: Scope, body: Body) -> dict[str, Any]:
     found.pop("HTTP_CONTENT_LENGTH", None)
     if isinstance(body, BytesIO):
         found["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
+    if (wrong := _wrong_header(scope)) is not None:
+        found[REFUSAL] = MalformedHeader(f"The header {wrong}. Nothing was done.")
     if scope.authority is not None:  # of a request that names the whole address; it decides (RFC 9112, 3.2.2)
         found["HTTP_HOST"] = scope.authority
     return found
+
+
+def _wrong_header(scope: Scope) -> str | None:
+    """What is wrong with a header, if anything is."""
+    names = [name for name, _ in scope.headers.items()]
+    # Granian leaves out what is no ASCII text: a key that is not seen would make a repeat another payment.
+    if len(unseen := set(scope.headers.keys()).difference(names)) > 0:
+        return f"{min(unseen)} is no ASCII text"
+    if len(names) != len(set(names)) and (twice := [name for name in _ONCE if names.count(name) > 1]):
+        return f"{twice[0]} stands there twice"
+    if "idempotency_key" in names:
+        return "Idempotency-Key is written with a hyphen"
+    if scope.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        return "Transfer-Encoding may say chunked alone"
+    return None

@@ -18,7 +18,10 @@ from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
 
-FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
+FORWARDED: Final = (
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip", "Via",
+    "Cf-Connecting-Ip",
+)  # fmt: skip
 """Headers of a proxy: who asks through one is not on this machine."""
 NO_KEYS_SECONDS = 1.0
 """How long it is believed that there are no keys."""

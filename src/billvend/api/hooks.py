@@ -10,9 +10,6 @@ from billvend.api.errors import Unauthenticated
 from billvend.api.reading import raw_body
 from billvend.api.shapes import ReceivedShape
 
-LARGEST_HOOK = 1024 * 1024
-"""Bytes."""
-
 
 def add_to(door: Door) -> None:
     """Add the calls."""
@@ -32,7 +29,7 @@ def add_to(door: Door) -> None:
 
         Signed over the raw body (`x-paystack-signature`). Nothing is credited before Paystack, asked, confirms it.
         """
-        body = raw_body(request, most=LARGEST_HOOK)
+        body = raw_body(request)
         if not bv.gateway_hook(body, request.headers.get("X-Paystack-Signature")):
             raise Unauthenticated("The signature does not fit the body. Nothing was done.")
         return answer({"received": True}, "Received.")
@@ -43,6 +40,6 @@ def add_to(door: Door) -> None:
 
         Unsigned, so a hint alone: what it is about is asked about soon.
         """
-        bv.hook("vtpass", raw_body(request, most=LARGEST_HOOK))
+        bv.hook("vtpass", raw_body(request))
         # VTpass repeats a hook that is not answered so.
         return answer({"received": True}, "Received.", beside={"response": "success"})

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from ipaddress import ip_address
@@ -31,9 +32,11 @@ from granian.server.mp import MPServer
 from billvend.api.app import create_app
 from billvend.api.door import LARGEST_BATCH
 from billvend.api.front import Front
+from billvend.api.reading import LARGEST_BODY
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import BadSetting, Unavailable
+from billvend.library import Billvend
 from billvend.logs import logging_to_stderr
 
 logger = logging.getLogger("billvend.api")
@@ -48,6 +51,8 @@ DRAIN_SECONDS: Final = 30
 """How long requests under way, and then the worker, may take to finish once it is to stop."""
 RESTART_SECONDS: Final = 1.0
 """How soon a worker that died is started anew."""
+REOPEN_SECONDS: Final = 1.0
+"""How often a process that was started while the database is away tries again."""
 LOOK_SECONDS: Final = 0.1
 """How often it is tried whether somebody listens already."""
 
@@ -75,6 +80,7 @@ def serve(
     and `.env` as this one did. `with_worker` None: on an embedded database; `processes` None: two, or one on such a database.
     Raises `BadSetting` where it must not or can't listen, `Unavailable`.
     """
+    _allow_connections()
     with _measuring_together():
         with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
             has_keys = bv.has_keys()
@@ -128,6 +134,17 @@ def _server(settings: Settings, port: int, processes: int | None) -> MPServer:
     )
 
 
+def _allow_connections() -> None:
+    """Each connection takes a file descriptor, and systems allow few to who does not ask for more."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 2 * MOST_REQUESTS if hard == resource.RLIM_INFINITY else min(hard, 2 * MOST_REQUESTS)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 @contextmanager
 def _measuring_together() -> Iterator[None]:
     """A folder in which all processes count, so that any of them can tell the sums. Before anything is measured."""
@@ -144,10 +161,25 @@ def application() -> Front:
     settings = load_settings(os.environ.get(_DATABASE))
     stack = ExitStack()
     stack.enter_context(logging_to_stderr(settings.log_level, settings.log_format))
-    bv = stack.enter_context(open_billvend(settings))
+    bv = stack.enter_context(_patiently_opened(settings))
     atexit.register(stack.close)
     threading.Thread(target=_stop_with_the_parent, name="billvend-parent", daemon=True).start()
-    return Front(create_app(bv, settings), threads=THREADS, largest=LARGEST_BATCH)
+    return Front(
+        create_app(bv, settings),
+        threads=THREADS,
+        largest=LARGEST_BODY,
+        larger={"/bills/pay/batch": LARGEST_BATCH},
+    )
+
+
+def _patiently_opened(settings: Settings) -> Billvend:
+    """A process that is started anew while the database is away waits for it, rather than die, and with it the server."""
+    while True:
+        try:
+            return open_billvend(settings)
+        except Unavailable as error:
+            logger.warning("A process can't begin yet: %s", error)
+            time.sleep(REOPEN_SECONDS)
 
 
 def _stop_with_the_parent() -> None:

@@ -45,7 +45,8 @@ def fund(
 
 def read_funding(parts: Parts, amount: AmountLike, currency: str | None) -> Money:
     """The sum that somebody asks to add. Raises `InvalidAmount`, `UnsupportedCurrency`."""
-    currency = currency or (amount.currency if isinstance(amount, Money) else parts.default_currency)
+    if currency is None:
+        currency = amount.currency if isinstance(amount, Money) else parts.default_currency
     return parse_amount(amount, currency, maximum=parts.limits.most(currency))
 
 

@@ -29,7 +29,8 @@ class Balance:
 
 def balance(parts: Parts, user_id: str, currency: str | None) -> Balance:
     """A wallet's balance. Raises `WalletNotFound` where the user never had money in this currency."""
-    user_id, currency = parse_user_id(user_id), currency or parts.default_currency
+    user_id = parse_user_id(user_id)
+    currency = parts.default_currency if currency is None else currency
     found = parts.books.balance(user_id, Money(0, currency).currency)
     if found is None:
         raise WalletNotFound(f"There is no {currency} wallet of this user: fund it first.")
