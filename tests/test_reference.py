@@ -15,7 +15,7 @@ from billvend.cli.exits import Exit
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
-    ("fund",), ("fund-intent",), ("fund-check",), ("pay",), ("cancel",), ("balance",), ("history",), ("show",),
+    ("fund",), ("fund-intent",), ("fund-check",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),
     ("find",), ("payments",), ("meter",),
     ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
     ("keys", "create"), ("keys", "list"), ("keys", "revoke"),
@@ -27,7 +27,7 @@ EXITS = """
 | --- | --- |
 | 0 | done (with `--no-wait`: accepted) |
 | 1 | an error of ours |
-| 2 | usage, bad input or a bad setting: nothing was done |
+| 2 | usage, bad input or a bad setting: nothing was done; of `pay-many`: not every row was accepted |
 | 3 | not found |
 | 4 | insufficient funds |
 | 5 | conflict: idempotency, likely duplicate, already sent |

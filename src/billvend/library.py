@@ -7,6 +7,8 @@ from types import TracebackType
 
 from billvend.domain.abilities import Biller, Mode
 from billvend.domain.access import ApiKey
+from billvend.domain.commands import Pay
+from billvend.domain.decide import Result
 from billvend.domain.decisions import OPERATOR
 from billvend.domain.errors import BadSetting, BillvendError
 from billvend.domain.money import AmountLike
@@ -29,7 +31,7 @@ from billvend.usecases.look_up import Balance
 from billvend.usecases.metrics import metrics
 from billvend.usecases.nudge import nudge, nudge_reference
 from billvend.usecases.parts import Parts
-from billvend.usecases.pay import Bill, Paid, pay, pay_many
+from billvend.usecases.pay import Bill, Paid, pay, pay_many, read
 from billvend.usecases.resolve import resolve
 from billvend.usecases.review import Waiting, review
 from billvend.usecases.settle import check_mode, settle
@@ -136,12 +138,21 @@ class Billvend:
         """`pay` for doors: tells as well whether the key had been used for this before."""
         return pay(self._parts, bill)
 
-    def pay_many(self, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
+    def pay_many(self, bills: Iterable[Bill | Pay]) -> list[Paid | BillvendError]:
         """Accept many bills, 500 in a transaction; each gets its payment or its refusal, in order.
 
-        One refusal stops nothing. With keys it may be run again: a repeat does only what is missing.
+        One refusal stops nothing. With keys it may be run again: a repeat does only what is missing. Bills that were
+        `read` before are taken as they are.
         """
         return pay_many(self._parts, bills)
+
+    def read(self, bill: Bill) -> Pay:
+        """What a bill asks of the books; nobody is asked, and nothing is done. Raises `InvalidInput` and its kinds."""
+        return read(self._parts, bill)
+
+    def rehearse(self, bills: Sequence[Pay]) -> list[Result]:
+        """What `pay_many` would make of bills that were `read`, on the books as they stand. Nothing is done."""
+        return self._parts.journal.rehearse(bills)
 
     def cancel(self, transaction_id: str) -> Payment:
         """Give the money back while nothing was sent. Raises `TransactionNotFound`, `AlreadySent`."""

@@ -1,10 +1,11 @@
 """The command line: parse, one call, render.
 
-    money.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, webhooks.py,
+    money.py, bulk.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, webhooks.py,
     administering.py, demo.py                       the commands
     options.py      what they have in common        opening.py     what they begin with
     output.py       what they print                 screens.py     transactions for people
     following.py    a payment while it is worked    exits.py       the table of exit statuses
+    sheets.py       files of bills and results      batches.py     a run through such a file
 
 Nothing here is imported before it is needed: `billvend --help` should be there at once.
 """
@@ -21,6 +22,7 @@ from typer.main import get_command
 
 from billvend.cli import (
     administering,
+    bulk,
     deciding,
     demo,
     funding,
@@ -45,7 +47,19 @@ app = typer.Typer(
         "billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"
     ),
 )
-for group in (money, funding, looking, deciding, running, sandboxing, keys, webhooks, administering, demo):
+for group in (
+    money,
+    bulk,
+    funding,
+    looking,
+    deciding,
+    running,
+    sandboxing,
+    keys,
+    webhooks,
+    administering,
+    demo,
+):
     app.add_typer(group.commands)
 
 

@@ -80,11 +80,11 @@ def is_terminal(stream: IO[str] | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def terminal() -> "Console":
-    """The terminal on stdout, taken literally: nothing that is printed is markup."""
+def terminal(stream: IO[str] | None = None) -> "Console":
+    """The terminal on stdout, or on another stream, taken literally: nothing that is printed is markup."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+    return Console(file=stream or sys.stdout, markup=False, highlight=False, emoji=False)
 
 
 def clean(text: str) -> str:

@@ -1,6 +1,6 @@
 """The books port: looking things up. Nothing here changes anything."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -99,6 +99,9 @@ class Books(Protocol):
 
     def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
         """One transaction by its bare id, faster when its user is known."""
+
+    def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
+        """These payments, in one look; who is missing does not exist."""
 
     def search(self, search: Search) -> list[Transaction]:
         """The transactions that match, newest first."""

@@ -1,6 +1,6 @@
 """Pay: hold the money for a bill, commit, and tell the workers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -14,6 +14,7 @@ from billvend.domain.errors import (
     UnknownBiller,
     ValidationFailed,
 )
+from billvend.domain.events import StreamKey
 from billvend.domain.meter import parse_meter, parse_vend_type
 from billvend.domain.money import AmountLike, parse_amount
 from billvend.domain.names import parse_key, parse_phone, parse_user_id
@@ -63,11 +64,11 @@ def pay(parts: Parts, bill: Bill) -> Paid:
     `InsufficientFunds`; `ProviderUnavailable`; what the provider says of the meter (`MeterNotFound` and the like). Or
     `Unavailable`: nothing was done; `OutcomeUnknown`: repeat it with its key.
     """
-    command, meter = _read(parts, bill), None
+    command, meter = read(parts, bill), None
     look_now_and_then(parts)
     if parts.verification.is_on or policy_now(parts).closed:
         command, meter = _before_the_hold(parts, command)
-    result = _paid(parts, command, _accepted(parts, [command])[0])
+    (result,) = _paid(parts, [command], _accepted(parts, [command]))
     if isinstance(result, BillvendError):
         raise result
     return replace(result, meter=meter)
@@ -104,18 +105,20 @@ def _require_seller(parts: Parts, command: Pay) -> None:
         )
 
 
-def pay_many(parts: Parts, bills: Iterable[Bill]) -> list[Paid | BillvendError]:
+def pay_many(parts: Parts, bills: Iterable[Bill | Pay]) -> list[Paid | BillvendError]:
     """Accept bills, many in one transaction; each gets its payment or its refusal, in order.
 
     Raises nothing of ours: what was accepted stands, also when the database goes away in the middle, and then each bill
     that was not gets `Unavailable` or `OutcomeUnknown` in its place. A repeat with the same keys does what is missing.
+    Bills that were `read` before are taken as they are.
     """
     results: list[Paid | BillvendError] = []
     rest = iter(bills)
     while chunk := list(islice(rest, ACCEPTED_AT_ONCE)):
-        read = [_read_or_refused(parts, bill) for bill in chunk]
-        decided = iter(_accepted(parts, [command for command in read if isinstance(command, Pay)]))
-        results += [_paid(parts, item, next(decided)) if isinstance(item, Pay) else item for item in read]
+        wanted = [_read_or_refused(parts, bill) for bill in chunk]
+        commands = [command for command in wanted if isinstance(command, Pay)]
+        paid = iter(_paid(parts, commands, _accepted(parts, commands)))
+        results += [next(paid) if isinstance(item, Pay) else item for item in wanted]
     return results
 
 
@@ -132,30 +135,48 @@ def _accepted(parts: Parts, commands: list[Pay]) -> list[Result]:
     return decided
 
 
-def _paid(parts: Parts, command: Pay, result: Result) -> Paid | BillvendError:
+def _paid(parts: Parts, commands: Sequence[Pay], results: Sequence[Result]) -> list[Paid | BillvendError]:
+    """What each got: a payment of now, or one of before as it stands."""
+    before = [
+        StreamKey(command.user_id, result.reply.transaction_id)
+        for command, result in zip(commands, results, strict=True)
+        if isinstance(result, Done) and result.payment is None
+    ]
+    known: Mapping[StreamKey, Payment] | BillvendError
+    try:
+        known = parts.books.payments(before) if before else {}
+    except BillvendError as error:
+        known = error
+    return [
+        _paid_one(parts, command, result, known) for command, result in zip(commands, results, strict=True)
+    ]
+
+
+def _paid_one(
+    parts: Parts, command: Pay, result: Result, known: Mapping[StreamKey, Payment] | BillvendError
+) -> Paid | BillvendError:
     if isinstance(result, BillvendError):
         return result
     if result.payment is not None:
         note_payment(parts, result.payment, command.at)
         return Paid(result.payment, replayed=False)
-    try:
-        found = parts.books.transaction(result.reply.transaction_id, command.user_id)
-    except BillvendError as error:
-        return error
-    if not isinstance(found, Payment):
+    if isinstance(known, BillvendError):
+        return known
+    found = known.get(StreamKey(command.user_id, result.reply.transaction_id))
+    if found is None:
         return TransactionNotFound(f"There is no payment {result.reply.transaction_id}.")
     return Paid(found, replayed=True)
 
 
-def _read_or_refused(parts: Parts, bill: Bill) -> Pay | BillvendError:
+def _read_or_refused(parts: Parts, bill: Bill | Pay) -> Pay | BillvendError:
     try:
-        return _read(parts, bill)
+        return bill if isinstance(bill, Pay) else read(parts, bill)
     except BillvendError as refusal:
         return refusal
 
 
-def _read(parts: Parts, bill: Bill) -> Pay:
-    """The command that a bill makes."""
+def read(parts: Parts, bill: Bill) -> Pay:
+    """The command that a bill makes; nobody is asked, and nothing is done. Raises `InvalidInput`."""
     user_id, meter = parse_user_id(bill.user_id), parse_meter(bill.meter)
     given_key = None if bill.key is None else parse_key(bill.key)
     vend_type, phone = parse_vend_type(bill.vend_type), parse_phone(bill.phone)

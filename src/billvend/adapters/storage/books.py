@@ -1,6 +1,6 @@
 """Looking things up on SQLite and PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -69,6 +69,12 @@ class SqlBooks:
         with self._reading() as connection:
             found = self._transactions(connection, sa.select(transactions).where(condition).limit(1))
         return found[0] if found else None
+
+    def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
+        """These payments, in one look; see the port."""
+        with self._reading() as connection:
+            found = payments_of(connection, self._database, [(key.user_id, key.stream) for key in keys])
+        return {key: payment for key, (payment, _) in found.items()}
 
     def search(self, search: Search) -> list[Transaction]:
         """The transactions that match, newest first; see the port."""
