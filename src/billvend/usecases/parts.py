@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 
 from billvend.domain.abilities import Mode
 from billvend.domain.announcements import Channel
@@ -41,19 +42,24 @@ class Limits:
 
     def least(self, currency: str) -> Money:
         """The smallest payment."""
-        return parse_amount(self.smallest_payment, currency)
+        return _limit(self.smallest_payment, currency)
 
     def most(self, currency: str) -> Money:
         """The largest payment, and the largest funding."""
-        return parse_amount(self.largest, currency)
+        return _limit(self.largest, currency)
 
     def most_in_doubt(self, currency: str) -> Money | None:
         """The most that may be in doubt at a provider; None for no limit."""
-        return None if Decimal(self.in_doubt) == 0 else parse_amount(self.in_doubt, currency)
+        return None if Decimal(self.in_doubt) == 0 else _limit(self.in_doubt, currency)
 
     def least_float(self, currency: str) -> Money | None:
         """The least float that we must have there; None for no limit."""
-        return None if Decimal(self.float_) == 0 else parse_amount(self.float_, currency)
+        return None if Decimal(self.float_) == 0 else _limit(self.float_, currency)
+
+
+@cache  # every payment asks, and there are a handful
+def _limit(amount: str, currency: str) -> Money:
+    return parse_amount(amount, currency)
 
 
 @dataclass(frozen=True, slots=True)
