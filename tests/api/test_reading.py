@@ -5,7 +5,7 @@ import pytest
 from billvend import Billvend
 from tests.api.client import BILL, Client, code_of, data_of
 
-TOO_DEEP = b'{"a":' * 9_000 + b"1" + b"}" * 9_000
+TOO_DEEP = b'{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
 
 
 def fund(client: Client, amount: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -577,10 +577,11 @@ BILLS = st.builds(
 
 
 def keys(batch: str, bills: Sequence[Pay]) -> list[str]:
-    alike = Sums()
-    return [
-        key_in_batch(asked, alike.add(asked[:16], 1)) for asked in (asked_for(batch, each) for each in bills)
-    ]
+    with closing(Sums()) as alike:
+        return [
+            key_in_batch(asked, alike.add(asked[:16], 1))
+            for asked in (asked_for(batch, each) for each in bills)
+        ]
 
 
 @given(st.lists(BILLS, max_size=30).flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))

@@ -100,7 +100,7 @@ def test_what_goes_back_and_what_people_must_see_is_told(shop: Shop, webhook: Ou
     while shop.bv.notify():
         pass
     expected = ["payment.reversed", "payment.reversed", "payment.completed"]
-    assert mail.kinds == expected
+    assert sorted(mail.kinds) == sorted(expected)  # several are told at once
     assert sorted(webhook.kinds) == sorted([*expected, "payment.in_review", "payment.incident"])
 
 

@@ -36,6 +36,11 @@ def queue(tmp_path: Path, shop: Shop) -> Iterator[HueyQueue]:
         yield queue
 
 
+def all_arrive(queue: HueyQueue) -> None:
+    """Hints that nobody waited for are there when a later one is."""
+    assert queue.enqueue(QueueName.NOTIFICATIONS, [Hint("ada", "last")]) == 1
+
+
 def test_a_queue_that_nobody_empties_gets_no_more_hints(shop: Shop, queue: HueyQueue) -> None:
     shop.pay_many(MOST - 1)
     assert shop.bv.sweep() == Swept(MOST - 1, MOST - 1)
@@ -48,6 +53,7 @@ def test_a_queue_that_nobody_empties_gets_no_more_hints(shop: Shop, queue: HueyQ
 
 def test_what_was_held_back_is_pointed_out_once_the_queue_is_emptied(shop: Shop, queue: HueyQueue) -> None:
     payments = shop.pay_many(MOST)
+    all_arrive(queue)
     assert shop.bv.sweep().enqueued == 0
     inbox = Inbox()
     with consuming(queue, {PAYMENTS: inbox}):
@@ -64,6 +70,7 @@ def test_a_full_queue_holds_up_no_other(shop: Shop, queue: HueyQueue) -> None:
     declined = shop.pay()
     shop.settled(declined)
     shop.pay_many(MOST)
+    all_arrive(queue)
     before = queue.depth()
     assert shop.bv.sweep() == Swept(MOST + 1, 1)
     assert queue.depth() == before | {REVERSALS: before[REVERSALS] + 1}

@@ -76,6 +76,10 @@ class Sums:
         ).fetchone()
         return int(total)
 
+    def close(self) -> None:
+        """Forget them."""
+        self._database.close()
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Every name with its sum, in order."""
         yield from self._database.execute("SELECT name, total FROM sums ORDER BY name")
@@ -106,6 +110,10 @@ class Batch:
         """Rows, by result."""
         self._first_refusals: list[tuple[str, str]] = []
         """Lines, and why nothing is paid for them."""
+
+    def close(self) -> None:
+        """Give back what counting took."""
+        self._alike.close()
 
     def go_through(self, sheet: Sheet, total: int, results: Results) -> None:
         """Have each row done, and write down what came of it. Raises `Unavailable` where nothing could be begun."""
@@ -203,6 +211,11 @@ class DryRun(Batch):
     def __init__(self, bv: Billvend, name: str | None, interrupt: Interrupt) -> None:
         super().__init__(bv, name, interrupt)
         self._asked = Sums()
+
+    def close(self) -> None:
+        """Give back what counting took."""
+        super().close()
+        self._asked.close()
 
     def report(self, path: Path) -> tuple[Exit, Document, list[Block]]:
         """What would be paid, from which wallets."""

@@ -1,5 +1,6 @@
 """The command that pays many bills: pay-many."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -72,8 +73,11 @@ def pay_many(
     with opened_sheet(file) as sheet:
         path = results or results_beside(file)
         total = sheet.checked(with_keys=batch is None)
-        with opened(database_url) as bv, first_interrupt_waits() as interrupt:
-            run = (DryRun if dry_run else Batch)(bv, batch, interrupt)
+        with (
+            opened(database_url) as bv,
+            first_interrupt_waits() as interrupt,
+            closing((DryRun if dry_run else Batch)(bv, batch, interrupt)) as run,
+        ):
             with writing_results(path, of=file) as written:
                 run.go_through(sheet, total, written)
             status, document, blocks = run.report(path)
