@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from billvend import Bill, open_billvend
-from billvend.adapters.provider.sandbox.provider import open_sandbox
+from billvend.adapters.provider.sandbox.provider import SandboxProvider, open_sandbox
+from billvend.adapters.storage.database import Database
 from billvend.config import PLUG_IN_GROUP, Settings, load_settings
 from billvend.domain.errors import BadSetting, ValidationFailed
 from billvend.ports.plug_in import ProviderSetup
@@ -105,3 +106,13 @@ def test_without_a_phone_of_its_own_an_order_goes_by_that_of_the_settings(
 def test_the_sandbox_keeps_its_book_where_it_is_set(tmp_path: Path) -> None:
     with open_billvend(settings("sandbox", None, sandbox_book=tmp_path / "book.db")):
         assert (tmp_path / "book.db").exists()
+
+
+def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway is looked at last: by then the provider has opened its files."""
+    closed: list[str] = []
+    monkeypatch.setattr(SandboxProvider, "close", lambda _: closed.append("provider"))
+    monkeypatch.setattr(Database, "close", lambda _: closed.append("database"))
+    with pytest.raises(BadSetting, match="is for live money"):
+        open_billvend(settings("acme", paystack_secret_key="sk_live_hunter2"))
+    assert closed == ["provider", "database"]

@@ -1,6 +1,6 @@
 """The one place that wires everything: settings in, a `Billvend` out. Adapters are imported only when chosen."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -36,15 +36,13 @@ def open_billvend(database: "str | Settings | None" = None, *, clock: Clock | No
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    database_ = open_database(settings)
-    try:
-        return _wired(settings, database_, clock or _system_clock())
-    except BaseException:
-        database_.close()
-        raise
+    with ExitStack() as opened:  # what is open when something turns out to be wrong is closed again
+        bv = _wired(settings, clock or _system_clock(), opened)
+        opened.pop_all()
+    return bv
 
 
-def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend:
+def _wired(settings: "Settings", clock: Clock, opened: ExitStack) -> Billvend:
     from billvend.adapters.measures.prometheus import prometheus_measures
     from billvend.adapters.storage.books import SqlBooks
     from billvend.adapters.storage.breaker import SqlBreaker
@@ -55,13 +53,18 @@ def _wired(settings: "Settings", database: "Database", clock: Clock) -> Billvend
     from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
     from billvend.adapters.storage.outbox import SqlOutbox
 
+    database = opened.enter_context(closing(open_database(settings)))
     if database.is_sqlite and current(database) != HEAD:
         upgrade(database)
     require_head(database)
-    providers = [_provider(account, settings, clock) for account in settings.providers]
+    providers = [
+        opened.enter_context(closing(_provider(account, settings, clock))) for account in settings.providers
+    ]
     routes = tuple(provider.abilities for provider in providers)
     mode = _mode(routes)
     notifiers = _notifiers(settings, database, clock)
+    for notifier in notifiers.values():
+        opened.enter_context(closing(notifier))
     measures = prometheus_measures()
     return Billvend(
         Parts(

@@ -1,27 +1,110 @@
-"""An application on a real socket."""
+"""`billvend serve`, as a process of its own."""
 
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
+import httpx
 
-
-class _Silent(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
+PATIENCE_SECONDS = 60
 
 
-@contextmanager
-def serving(app: Flask) -> Iterator[str]:
-    """Serve it on loopback, with a thread a connection; gives its URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Silent)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+@dataclass
+class Serving:
+    """A `billvend serve`."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        with contextlib.closing(connection):
+            sent = {"Content-Type": "application/json"} if body is not None else {}
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, None if body is None else json.dumps(body), {**sent, **named})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def metrics(self) -> str:
+        return (
+            httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS, trust_env=False)
+            .raise_for_status()
+            .text
+        )
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(2 * PATIENCE_SECONDS)  # a drain has its own bound
+
+    def processes(self) -> set[int]:
+        """It and all that it started."""
+        found = {self.process.pid}
+        while more := {child for parent in found for child in children(parent)} - found:
+            found |= more
+        return found
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process started."""
+    listed: list[int] = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            listed += [int(child) for child in task.read_text().split()]
+    return listed
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str, **settings: str) -> Iterator[Serving]:
+    url = f"sqlite:///{folder / 'shop.db'}"
+    # Who looks again and again is not to be turned away, however slow the machine is.
+    given = {"DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "TMPDIR": str(folder)}
+    environment = {**os.environ, **given, **settings}
+    command = [sys.executable, "-m", "billvend", "serve", *options]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=log
+        )
+    started: set[int] = set()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://[^:]+:(\d+)", line)
+        assert found, line + (folder / "log").read_text()
+        served = Serving(process, int(found[1]), [line])
+        assert served.ask("GET", "/health/live")[0] == 200  # it listens when it says so
+        started = served.processes()
+        yield served
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+        for pid in started - {process.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def eventually(holds: Any) -> None:
+    turn = threading.Event()
+    for _ in range(PATIENCE_SECONDS * 50):
+        if holds():
+            return
+        turn.wait(0.02)
+    raise AssertionError("it does not come to pass")

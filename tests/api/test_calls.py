@@ -102,6 +102,7 @@ def test_a_double_click(client: Client) -> None:
     paid(client)
     response = client.post("/bills/pay", BILL)
     assert (response.status_code, code_of(response)) == (409, "likely_duplicate")
+    assert "allowDuplicate" in response.get_json()["message"]
     paid(client, allowDuplicate=True)
 
 
@@ -163,10 +164,31 @@ def test_a_batch_judges_each_alone(client: Client) -> None:
         "invalid_meter",
     ]
     assert (data["accepted"], data["replayed"], data["refused"]) == (2, 0, 4)
+    assert data["results"][1]["error"]["fields"] == {"payments.1": "must be a JSON object"}
     repeat = data_of(client.post("/bills/pay/batch", {"payments": entries}, "batch-1"))
     assert (repeat["accepted"], repeat["replayed"], repeat["refused"]) == (0, 2, 4)
     assert repeat["results"][0]["data"] == data["results"][0]["data"]
     assert data_of(client.get("/wallet/balance/ada"))["held"] == "600.00"
+
+
+def test_a_batch_that_was_there_before_says_so(client: Client) -> None:
+    whole = {"payments": [{**BILL, "amount": "100"}, {**BILL, "amount": "200"}]}
+    first, again = (
+        client.post("/bills/pay/batch", whole, "b-1"),
+        client.post("/bills/pay/batch", whole, "b-1"),
+    )
+    assert ["Idempotency-Replayed" in answer.headers for answer in (first, again)] == [False, True]
+    more = {"payments": [*whole["payments"], {**BILL, "amount": "300"}]}
+    assert "Idempotency-Replayed" not in client.post("/bills/pay/batch", more, "b-1").headers
+
+
+def test_recent_transactions_are_those_of_the_currency(client: Client, bv: Billvend) -> None:
+    bv.fund("ada", "1", currency="USD")
+    for _ in range(12):
+        bv.fund("ada", "1")
+    recent = data_of(client.get("/wallet/balance/ada?currency=USD"))["recentTransactions"]
+    assert [(each["amount"], each["currency"]) for each in recent] == [("1.00", "USD")]
+    assert len(data_of(client.get("/wallet/balance/ada"))["recentTransactions"]) == 10
 
 
 @pytest.mark.parametrize("payments", [[], [BILL] * 1_001, {}, None, "x"])
@@ -232,8 +254,10 @@ def test_looking_at_a_payment_in_doubt_brings_the_next_question_forward(
         assert hinted == [transaction_id]
 
 
-def test_health(client: Client) -> None:
-    assert data_of(client.get("/health"))["checks"]["database"]["status"] == "up"
+def test_health(client: Client, bv: Billvend) -> None:
+    checks = data_of(client.get("/health"))["checks"]
+    assert checks["database"]["status"] == "up"
+    assert all(check["latencyMs"] > 0 for name, check in checks.items() if name != "queue"), checks
     assert data_of(client.get("/health/live")) == {"status": "ok"}
 
 
@@ -294,6 +318,8 @@ def test_mounted_in_somebody_elses_application(
     assert response.status_code == 202
     assert response.headers["Location"].startswith("/electricity/transactions/")
     assert data_of(client.get(response.headers["Location"]))["status"] == "pending"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     refused = client.post("/electricity/bills/pay", {**BILL, "amount": "x"})
     assert (refused.status_code, code_of(refused)) == (422, "invalid_amount")
     assert client.get("/theirs").status_code == 404

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 import billvend
 from billvend import open_billvend
 from billvend.config import Settings
 from billvend.domain.access import Scope
-from tests.api.client import Client, application
+from tests.api.client import Client
 from tests.api.server import serving
 from tests.support.paystack import SECRET, standing_in
 
@@ -27,16 +26,15 @@ def test_schemathesis_finds_no_difference(settings: Settings, tmp_path: Path) ->
     """All its checks, in all its phases, with links between calls; as a holder of a key with every scope."""
     with ExitStack() as stack:
         paystack, _ = stack.enter_context(standing_in())
-        known = {"paystack_secret_key": SecretStr(SECRET), "paystack_api_url": paystack.url}
-        settings = settings.model_copy(update=known)
         bv = stack.enter_context(open_billvend(settings))
         bv.fund("user123", "1000000")
         secret = bv.create_key("fuzz", list(Scope)).secret
-        url = stack.enter_context(serving(application(bv, settings)))
+        known = {"PAYSTACK_SECRET_KEY": SECRET, "PAYSTACK_API_URL": paystack.url}
+        served = stack.enter_context(serving(tmp_path, **known))
         ran = subprocess.run(
             [
                 str(Path(sys.executable).with_name("st")), "--config-file", str(HERE / "schemathesis.toml"),
-                "run", f"{url}/api/openapi.json", "--checks", "all", "--header", f"Authorization: Bearer {secret}",
+                "run", f"{served.url}/api/openapi.json", "--checks", "all", "--header", f"Authorization: Bearer {secret}",
                 "--max-time", str(SECONDS), "--continue-on-failure", "--generation-deterministic",
                 "--max-examples", "25", "--no-color", "--suppress-health-check", "all",
             ],

@@ -13,7 +13,7 @@ import pytest
 
 from billvend.api.front import MOST_HELD, Front
 from billvend.api.reading import raw_body
-from tests.api.test_serving import Serving, serving
+from tests.api.server import Serving, serving
 
 SLOW = 100
 """Senders that drip: three times as many as there are threads."""

@@ -55,6 +55,50 @@ def test_the_database_goes_away_and_comes_back(
     assert bv.audit().ok
 
 
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_without_its_database_it_still_tells_so(
+    shop: tuple[Billvend, Client],
+    own_postgres: servers.PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    has_keys: bool,
+) -> None:
+    """Whoever could see health and metrics before can see them meanwhile, and nobody else, and nothing else."""
+    bv, client = shop
+    monkeypatch.setattr("billvend.api.gate.NO_KEYS_SECONDS", 0.0)
+    secret = bv.create_key("monitor", ["read"]).secret if has_keys else ""
+    known = {"Authorization": f"Bearer {secret}"} if has_keys else {}
+    assert client.get("/health", **known).status_code == 200
+    own_postgres.kill()
+    health = client.get("/health", **known)
+    assert (health.status_code, code_of(health)) == (503, "unavailable")
+    assert {name: check["status"] for name, check in health.get_json()["data"]["checks"].items()} == {
+        "database": "down",
+        "queue": "up",
+        "provider": "configured",
+        "backlog": "down",
+    }
+    metrics = client.get("/metrics", **known)
+    assert (metrics.status_code, 'billvend_up{part="database"} 0.0' in metrics.text) == (200, True)
+    balance = client.get("/wallet/balance/ada", **known)
+    assert (balance.status_code, balance.get_json()["data"]) == (503, None)
+    assert str(own_postgres.port) not in balance.text  # where the database is, is nobody's business
+    if has_keys:
+        stranger = client.get("/health", Authorization=f"Bearer {secret[:-1]}x")
+        assert (stranger.status_code, stranger.get_json()["data"]) == (503, None)
+
+
+def test_a_key_that_was_revoked_is_not_remembered(
+    shop: tuple[Billvend, Client], own_postgres: servers.PostgresServer
+) -> None:
+    bv, client = shop
+    known = {"Authorization": f"Bearer {bv.create_key('monitor', ['read']).secret}"}
+    assert client.get("/health", **known).status_code == 200
+    bv.revoke_key("monitor")
+    assert client.get("/health", **known).status_code == 401
+    own_postgres.kill()
+    assert client.get("/health", **known).get_json()["data"] is None
+
+
 def test_redis_goes_away(settings: Settings, redis_server: servers.RedisProtocolServer) -> None:
     """`pay` answers as always, and the payment is found by a sweep."""
     with_redis = settings.model_copy(

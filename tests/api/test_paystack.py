@@ -75,6 +75,20 @@ def test_a_paystack_that_is_away_is_told_to_come_again(counter: tuple[Client, Bi
     assert client.get("/wallet/balance/ada").status_code == 404
 
 
+def test_a_repeat_elsewhere_while_the_first_is_at_work(
+    counter: tuple[Client, Billvend, Paystack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through another process, whose requests this one does not see."""
+    monkeypatch.setattr("billvend.usecases.fund_intent.WAIT_SECONDS", 0.0)
+    client, bv, _ = counter
+    assert client.post("/wallet/fund/intent", WANTED, "order-1").status_code == 201
+    with bv._parts.intents._database.writing() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
+        connection.exec_driver_sql("UPDATE funding_intents SET authorization_url = NULL")
+    answer = client.post("/wallet/fund/intent", WANTED, "order-1")
+    assert (answer.status_code, code_of(answer)) == (409, "request_in_progress")
+    assert answer.headers["Retry-After"] == "1"
+
+
 def test_without_paystack_nothing_is_started(client: Client) -> None:
     for answer in (client.post("/wallet/fund/intent", WANTED), client.post("/hooks/paystack", b"{}")):
         assert (answer.status_code, code_of(answer)) == (503, "unavailable")

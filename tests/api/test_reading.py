@@ -27,6 +27,14 @@ def test_amounts_are_read_exactly(client: Client, amount: str, balance: str) -> 
     assert fund(client, amount) == (201, balance)
 
 
+@pytest.mark.parametrize("amount", ["null", "[5]", '{"a": 5}', "true"])
+def test_what_is_wrong_with_an_amount_is_told_without_python(client: Client, amount: str) -> None:
+    body = b'{"userId": "ada", "amount": %s}' % amount.encode()
+    error = client.post("/wallet/fund", body).get_json()["error"]
+    assert error["message"] == "The amount is not accepted: it must be a number, or a plain decimal string."
+    assert error["fields"].keys() == {"amount"}
+
+
 def test_a_tenth_three_times_is_thirty_kobo(client: Client) -> None:
     balances = [fund(client, "0.1")[1] for _ in range(3)]
     assert balances == ["5000.10", "5000.20", "5000.30"]
@@ -133,7 +141,8 @@ def test_every_missing_field_is_named(client: Client) -> None:
         ("/transactions/user/ada?limit=0", 422), ("/transactions/user/ada?limit=101", 422),
         ("/transactions/user/ada?limit=x", 422), ("/transactions/user/ada?limit=1&limit=2", 422),
         ("/transactions/user/ada?status=gone", 422), ("/transactions/user/ada?type=loan", 422),
-        ("/transactions/user/ada?cursor=%00", 422), ("/transactions/user/ada?colour=1", 422),
+        ("/transactions/user/ada?cursor=%00", 422), ("/transactions/user/ada?cursor=zzz", 422),
+        ("/transactions/user/ada?colour=1", 422),
         ("/transactions/user/%00", 422), ("/transactions/user/ada?limit=1", 200),
         ("/wallet/balance/ada?currency=XXX", 422), ("/wallet/balance/ada?currency=USD", 404),
         ("/wallet/balance/nobody", 404), ("/wallet/balance/%ff%fe", 422), ("/wallet/balance/a%0Ab", 422),

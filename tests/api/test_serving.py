@@ -2,23 +2,16 @@
 
 import contextlib
 import http.client
-import json
 import os
-import re
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -30,52 +23,8 @@ from billvend.config import Settings
 from billvend.domain.access import Scope
 from billvend.domain.errors import BadSetting
 from tests.api.client import BILL
+from tests.api.server import PATIENCE_SECONDS, Serving, children, eventually, serving
 from tests.support import servers
-
-PATIENCE_SECONDS = 60
-
-
-@dataclass
-class Serving:
-    """A `billvend serve`."""
-
-    process: "subprocess.Popen[str]"
-    port: int
-    lines: list[str] = field(default_factory=list)
-
-    def ask(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, **headers: str
-    ) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
-        with contextlib.closing(connection):
-            sent = {"Content-Type": "application/json"} if body is not None else {}
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, None if body is None else json.dumps(body), {**sent, **named})
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-
-    def metrics(self) -> str:
-        url = f"http://127.0.0.1:{self.port}/metrics"
-        return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False).raise_for_status().text
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(2 * PATIENCE_SECONDS)  # a drain has its own bound
-
-    def processes(self) -> set[int]:
-        """It and all that it started."""
-        found = {self.process.pid}
-        while more := {child for parent in found for child in _children(parent)} - found:
-            found |= more
-        return found
-
-
-def _children(parent: int) -> list[int]:
-    listed: list[int] = []
-    for task in Path(f"/proc/{parent}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            listed += [int(child) for child in task.read_text().split()]
-    return listed
 
 
 def _waits_more(log: Path, before: int) -> bool:
@@ -118,46 +67,6 @@ def _shared_folders(served: Serving) -> set[Path]:
     return {Path(os.fsdecode(line.removeprefix(name))) for line in lines if line.startswith(name)}
 
 
-def _eventually(holds: Any) -> None:
-    turn = threading.Event()
-    for _ in range(PATIENCE_SECONDS * 50):
-        if holds():
-            return
-        turn.wait(0.02)
-    raise AssertionError("it does not come to pass")
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *options: str, **settings: str) -> Iterator[Serving]:
-    url = f"sqlite:///{folder / 'shop.db'}"
-    # Who looks again and again is not to be turned away, however slow the machine is.
-    given = {"DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "TMPDIR": str(folder)}
-    environment = {**os.environ, **given, **settings}
-    command = [sys.executable, "-m", "billvend", "serve", *options]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=log
-        )
-    started: set[int] = set()
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://[^:]+:(\d+)", line)
-        assert found, line + (folder / "log").read_text()
-        served = Serving(process, int(found[1]), [line])
-        assert served.ask("GET", "/health/live")[0] == 200  # it listens when it says so
-        started = served.processes()
-        yield served
-    finally:
-        process.kill()
-        process.wait(PATIENCE_SECONDS)
-        for pid in started - {process.pid}:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
 @pytest.fixture
 def bv(tmp_path: Path) -> Iterator[Billvend]:
     with open_billvend(Settings(database_url=f"sqlite:///{tmp_path / 'shop.db'}")) as bv:
@@ -171,11 +80,11 @@ def test_it_sells_with_a_worker_of_its_own_and_ends_when_told(tmp_path: Path, bv
         status, accepted = served.ask("POST", "/bills/pay", BILL)
         assert status == 202
         path = f"/transactions/{accepted['data']['transactionId']}"
-        _eventually(lambda: served.ask("GET", path)[1]["data"]["status"] == "completed")
+        eventually(lambda: served.ask("GET", path)[1]["data"]["status"] == "completed")
         started = served.processes()
         assert len(started) >= 3
         assert served.stop() == 0
-        _eventually(lambda: not any(_lives(pid) for pid in started))
+        eventually(lambda: not any(_lives(pid) for pid in started))
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert "Fatal" not in (tmp_path / "log").read_text()
     assert bv.audit().ok
@@ -227,10 +136,10 @@ def test_who_waits_for_an_answer_gets_it_when_it_stops(
             threads.submit(served.ask, "POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}")
             for n in range(20)
         ]
-        _eventually(lambda: _under_way(served.port) == 20)
+        eventually(lambda: _under_way(served.port) == 20)
         assert served.ask("GET", "/health/live")[0] == 200  # asked after them, so they were read before
         served.process.send_signal(number)
-        _eventually(lambda: not _listens(served.port))
+        eventually(lambda: not _listens(served.port))
         assert served.process.poll() is None
         lock.execute("COMMIT")
         lock.close()
@@ -260,19 +169,19 @@ def test_killed_it_leaves_no_process_behind(tmp_path: Path, bv: Billvend) -> Non
         started = served.processes()
         assert len(started) >= 3
         served.stop(signal.SIGKILL)
-        _eventually(lambda: not any(_lives(pid) for pid in started))
+        eventually(lambda: not any(_lives(pid) for pid in started))
         assert free_port("127.0.0.1", served.port) == served.port
 
 
 def test_a_worker_that_dies_is_started_anew(tmp_path: Path, bv: Billvend) -> None:
     with serving(tmp_path) as served:
-        _eventually(lambda: workers(served))
+        eventually(lambda: workers(served))
         (first,) = workers(served)
         os.kill(first, signal.SIGKILL)
-        _eventually(lambda: workers(served) and first not in workers(served))
+        eventually(lambda: workers(served) and first not in workers(served))
         accepted = served.ask("POST", "/bills/pay", BILL)[1]
         path = f"/transactions/{accepted['data']['transactionId']}"
-        _eventually(lambda: served.ask("GET", path)[1]["data"]["status"] == "completed")
+        eventually(lambda: served.ask("GET", path)[1]["data"]["status"] == "completed")
         assert served.stop() == 0
 
 
@@ -287,10 +196,10 @@ def test_its_metrics_tell_what_its_worker_does(tmp_path: Path, bv: Billvend) -> 
 
     with serving(tmp_path) as served:
         assert served.ask("POST", "/bills/pay", BILL)[0] == 202
-        _eventually(lambda: "billvend_payments_completed_total" in counted(served))
+        eventually(lambda: "billvend_payments_completed_total" in counted(served))
         (first,) = workers(served)
         os.kill(first, signal.SIGKILL)
-        _eventually(lambda: workers(served) and first not in workers(served))
+        eventually(lambda: workers(served) and first not in workers(served))
         found = counted(served)
         assert found["billvend_payments_accepted_total"] == 1
         assert found["billvend_payments_completed_total"] == 1
@@ -312,7 +221,7 @@ def test_the_processes_of_a_server_are_counted_together(tmp_path: Path, postgres
         for n in range(12):
             assert served.ask("POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}")[0] == 202
         completed = 'billvend_payments_completed_total{provider="sandbox"} 12.0'
-        _eventually(lambda: completed in served.metrics())
+        eventually(lambda: completed in served.metrics())
         told = [served.metrics() for _ in range(8)]
     for text in told:
         assert 'billvend_payments_accepted_total{biller="EKEDC",vend_type="prepaid"} 12.0' in text
@@ -329,11 +238,11 @@ def test_a_process_that_dies_while_the_database_is_away_takes_nobody_along(
         own_postgres.kill()
         for _ in range(3):  # and again: Granian gives up where one dies time after time
             waited = log.read_text().count("can't begin yet")
-            at_work = [pid for pid in _children(served.process.pid) if b"spawn_main" in _command_of(pid)]
+            at_work = [pid for pid in children(served.process.pid) if b"spawn_main" in _command_of(pid)]
             os.kill(at_work[0], signal.SIGKILL)
-            _eventually(partial(_waits_more, log, waited))
+            eventually(partial(_waits_more, log, waited))
         own_postgres.start()
-        _eventually(lambda: _takes_money(served))
+        eventually(lambda: _takes_money(served))
         assert served.process.poll() is None
 
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from billvend import open_billvend
-from billvend.config import Settings
-from tests.api.client import application
 from tests.api.server import serving
 
 ALONE = [
@@ -21,24 +18,20 @@ ALONE = [
 
 
 def test_try_it_out_funds_a_wallet(tmp_path: Path) -> None:
-    settings = Settings(database_url=f"sqlite:///{tmp_path / 'shop.db'}")
-    with (
-        open_billvend(settings) as bv,
-        serving(application(bv, settings)) as url,
-        sync_playwright() as playwright,
-    ):
+    with serving(tmp_path) as served, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=os.environ["BILLVEND_CHROMIUM"], args=ALONE)
         page = browser.new_page(viewport={"width": 1200, "height": 1500})
         asked: list[str] = []
         complaints: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(f"{url}/api")
+        page.goto(f"{served.url}/api")
         fund(page)
         page.screenshot(path=os.environ.get("BILLVEND_SCREENSHOT", str(tmp_path / "swagger.png")))
         browser.close()
-        assert str(bv.balance("user123").balance) == "500.00"
-    assert all(each.startswith((url, "data:")) for each in asked), asked
+        status, document = served.ask("GET", "/wallet/balance/user123")
+        assert (status, document["data"]["balance"]) == (200, "500.00")
+        assert all(each.startswith((served.url, "data:")) for each in asked), asked
     assert complaints == []
 
 

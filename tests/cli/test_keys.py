@@ -25,9 +25,10 @@ def test_the_secret_stands_on_stdout_of_create_alone(
     monkeypatch.setenv("LOG_LEVEL", "debug")
     ended = billvend("keys", "create", "--scope", "pay", "--name", "till-7")
     assert ended.status == 0, ended
-    secret = ended.out.splitlines()[0]
+    (secret,) = ended.out.splitlines()  # KEY=$(billvend keys create ...)
     assert secret.startswith("bv_")
     assert "API key made" in ended.err, ended
+    assert "It is not shown again." in ended.err
     others = [billvend("keys", "list"), billvend("keys", "revoke", "till-7"), billvend("config")]
     for text in (ended.err, *(other.out + other.err for other in others)):
         assert secret[16:] not in text

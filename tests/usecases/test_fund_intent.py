@@ -17,7 +17,7 @@ from billvend import (
     Unavailable,
     ValidationFailed,
 )
-from billvend.domain.errors import InvalidAmount, NotInReview, UnsupportedCurrency
+from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
 from billvend.domain.wallet import Funding
 from billvend.ports.books import Search
 from billvend.testing.other_side import http_answer
@@ -232,7 +232,7 @@ def test_what_a_process_that_died_left_is_started_anew(shop: Shop, paystack: Pay
     first = started(shop, key="order-1")
     with shop.database.writing() as connection:
         connection.exec_driver_sql("UPDATE funding_intents SET authorization_url = NULL")
-    with pytest.raises(Unavailable, match="still at work"):
+    with pytest.raises(RequestInProgress, match="still at work"):
         started(shop, key="order-1")
     shop.clock.pause(30)
     second = started(shop, key="order-1")

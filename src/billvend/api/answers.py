@@ -7,8 +7,15 @@ from http import HTTPStatus
 
 from flask import Response
 
-from billvend.api.errors import RETRY_AFTER_SECONDS, DoorRefusal, status_of
-from billvend.domain.errors import BadSetting, BillvendError, OutcomeUnknown, Unavailable
+from billvend.api.errors import FIRST_ENDS_SECONDS, RETRY_AFTER_SECONDS, DoorRefusal, status_of
+from billvend.domain.errors import (
+    BadSetting,
+    BillvendError,
+    LikelyDuplicate,
+    OutcomeUnknown,
+    RequestInProgress,
+    Unavailable,
+)
 from billvend.views import Document, when
 
 INTERNAL = (
@@ -34,21 +41,39 @@ def problem(error: BillvendError, *, data: Document | None = None) -> Response:
     headers = dict(error.headers) if isinstance(error, DoorRefusal) else {}
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    message = INTERNAL if status is HTTPStatus.INTERNAL_SERVER_ERROR else error.message
-    document = {"success": False, "message": message, "data": data, "error": error_document(error, message)}
-    return _enveloped(document, status, headers)
+    elif isinstance(error, RequestInProgress):
+        headers["Retry-After"] = str(FIRST_ENDS_SECONDS)
+    document = error_document(error)
+    return _enveloped(
+        {"success": False, "message": document["message"], "data": data, "error": document}, status, headers
+    )
 
 
-def error_document(error: BillvendError, message: str | None = None) -> Document:
+def code_of(error: BillvendError) -> str:
+    """The code that is told: what is not set up is as good as away, to whoever asks from outside."""
+    return Unavailable.code if isinstance(error, BadSetting) else error.code
+
+
+def error_document(error: BillvendError) -> Document:
     """The `error` object of an envelope, or of one entry of a batch."""
-    # What is not set up is as good as away, to whoever asks from outside.
-    code = Unavailable.code if isinstance(error, BadSetting) else error.code
-    document: Document = {"code": code, "message": message or error.message}
+    document: Document = {"code": code_of(error), "message": _message(error)}
     if error.fields:
         document["fields"] = error.fields
     if isinstance(error, OutcomeUnknown):
         document |= {"transactionId": error.transaction_id, "idempotencyKey": error.idempotency_key}
     return document
+
+
+def _message(error: BillvendError) -> str:
+    if status_of(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return INTERNAL
+    match error:
+        case Unavailable():
+            return error.outside
+        case LikelyDuplicate():
+            return f'{error.message} Here: "allowDuplicate": true.'
+        case _:
+            return error.message
 
 
 def plain_problem(code: str, message: str, status: HTTPStatus, headers: Mapping[str, str]) -> Response:

@@ -23,7 +23,7 @@ def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> 
     app = docs.documented()
     app.extensions["billvend"] = bv
     app.register_api(blueprint(bv, settings))
-    handle_elsewhere(app)
+    handle_elsewhere(app, bv)
     add_security_headers(app)
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask's own documents do

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from billvend.api.answers import answer, error_document
+from billvend.api.answers import answer, code_of, error_document
 from billvend.api.bodies import BatchBody, BatchEntry, KeyHeader, PayBody, VerifyBody
 from billvend.api.door import Door, about
 from billvend.api.errors import status_of
@@ -14,7 +14,7 @@ from billvend.api.reading import idempotency_key
 from billvend.api.repeats import accepted_document, replay_headers
 from billvend.api.shapes import AcceptedShape, BatchShape, BillersShape, MeterShape
 from billvend.domain.access import Scope
-from billvend.domain.errors import BillvendError
+from billvend.domain.errors import BillvendError, ValidationFailed
 from billvend.usecases.pay import Bill, Paid
 from billvend.views import Document, biller_document, meter_document
 
@@ -73,7 +73,7 @@ def add_to(door: Door) -> None:
         replayed = sum(isinstance(found, Paid) and found.replayed for found in made)
         refusals = [found for found in made if isinstance(found, BillvendError)]
         for refusal in refusals:
-            bv.count_refusal(refusal.code)
+            bv.count_refusal(code_of(refusal))
         data: Document = {
             "accepted": len(made) - replayed - len(refusals),
             "replayed": replayed,
@@ -81,7 +81,8 @@ def add_to(door: Door) -> None:
             "results": [_result(found, bv.now()) for found in made],
         }
         message = f"{data['accepted']} accepted, {replayed} were before, {len(refusals)} refused."
-        return answer(data, message, HTTPStatus.MULTI_STATUS)
+        headers = replay_headers(replayed == len(made))
+        return answer(data, message, HTTPStatus.MULTI_STATUS, headers=headers)
 
     @door.post(
         "/bills/verify",
@@ -118,6 +119,11 @@ def _bill(body: PayBody, key: str | None) -> Bill:
 def _entry(door: Door, entry: Any, key: str | None, place: int) -> Bill | BillvendError:
     """One entry as a bill, or why it is none. Its place makes its key, where it has none of its own."""
     try:
+        if not isinstance(entry, dict):
+            raise ValidationFailed(
+                "The entry is not accepted: it must be a JSON object. Nothing was done.",
+                fields={f"payments.{place}": "must be a JSON object"},
+            )
         body = door.read(BatchEntry, entry)
     except BillvendError as refusal:
         return refusal

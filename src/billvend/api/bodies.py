@@ -3,11 +3,13 @@
 Shapes and names are checked here; amounts, meters and the like by the domain, whose refusals have codes of their own.
 """
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from billvend.domain.errors import InvalidAmount
 from billvend.domain.money import CURRENCIES
 from billvend.domain.names import LONGEST_KEY, LONGEST_USER_ID
 from billvend.domain.words import Status, VendType
@@ -20,8 +22,18 @@ PRINTABLE = "printable"
 
 _PLAIN_NUMBER = "^[0-9]+([.][0-9]+)?$"
 
+
+def _amount(value: object) -> object:
+    """What may stand for an amount in JSON; whether it is one, the domain says. Raises `InvalidAmount`."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        reason = "must be a number, or a plain decimal string"
+        raise InvalidAmount(f"The amount is not accepted: it {reason}.", fields={"amount": reason})
+    return value
+
+
 Amount = Annotated[
     Any,
+    BeforeValidator(_amount),
     WithJsonSchema(
         {
             "anyOf": [
@@ -204,7 +216,10 @@ class PageQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: Annotated[
         str | None,
-        Field(pattern="^[0-9A-Za-z-]{1,64}$", description="`nextCursor` of the page before."),
+        Field(
+            pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+            description="`nextCursor` of the page before.",
+        ),
     ] = None
     status: Status | None = None
     type: Literal["funding", "payment"] | None = None

@@ -22,15 +22,16 @@ from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from billvend.api.answers import INTERNAL, plain_problem, problem
+from billvend.api.answers import INTERNAL, code_of, plain_problem, problem
 from billvend.api.bodies import BatchBody
 from billvend.api.errors import REFUSAL
 from billvend.api.gate import Gate
+from billvend.api.headers import distrusted
 from billvend.api.in_flight import InFlight
 from billvend.api.reading import json_body, query_values, read
 from billvend.api.shapes import Envelope, Problem
 from billvend.domain.access import Scope
-from billvend.domain.errors import BillvendError
+from billvend.domain.errors import BillvendError, Unavailable
 from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
@@ -50,6 +51,10 @@ REFUSALS: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: "A part is away: `unavailable` (nothing was done), with `Retry-After`.",
 }
 """What any call may be refused with that asks for a key."""
+OPEN_REFUSALS: Final = {
+    HTTPStatus.TOO_MANY_REQUESTS: REFUSALS[HTTPStatus.TOO_MANY_REQUESTS],
+}
+"""And one that asks for none."""
 BODY_REFUSALS: Final = {
     HTTPStatus.BAD_REQUEST: "`malformed_json`, `malformed_header` or `invalid_idempotency_key`.",
     HTTPStatus.REQUEST_TIMEOUT: "`body_too_slow`: it took more than ten seconds to arrive.",
@@ -74,9 +79,8 @@ class Door:
         self.blueprint.record_once(_adopt)
         self.blueprint.before_request(_begin)
         self.blueprint.after_request(_end)
-        self.blueprint.register_error_handler(BillvendError, self._refused)
-        self.blueprint.register_error_handler(HTTPException, http_refused)
-        self.blueprint.register_error_handler(Exception, self._broken)
+        self.blueprint.after_request(distrusted)
+        _refuse_plainly(self.blueprint, bv)
 
     def get(
         self,
@@ -85,9 +89,13 @@ class Door:
         *,
         scope: Scope | None,
         refuses: dict[HTTPStatus, str] | None = None,
+        tells_of_outages: bool = False,
     ) -> Callable[[View], View]:
-        """A call that looks. Without a shape, what it answers is text, and no envelope."""
-        return self._call("get", rule, shape, HTTPStatus.OK, scope, refuses or {})
+        """A call that looks. Without a shape, what it answers is text, and no envelope.
+
+        One that `tells_of_outages` answers its keys while the database is away, too.
+        """
+        return self._call("get", rule, shape, HTTPStatus.OK, scope, refuses or {}, recalls=tells_of_outages)
 
     def post(
         self,
@@ -109,9 +117,11 @@ class Door:
         status: HTTPStatus,
         scope: Scope | None,
         refuses: dict[HTTPStatus, str],
+        *,
+        recalls: bool = False,
     ) -> Callable[[View], View]:
         def add(view: View) -> View:
-            told = refuses if scope is None else {**REFUSALS, **refuses}
+            told = {**(OPEN_REFUSALS if scope is None else REFUSALS), **refuses}
             fine = _TEXT if shape is None else Envelope[shape]  # type: ignore[valid-type]  # made at run time
             responses: dict[str, Any] = {str(status.value): fine}
             responses |= {str(code.value): _problem_response(text) for code, text in sorted(told.items())}
@@ -125,12 +135,12 @@ class Door:
                 tags=[{"name": rule.split("/")[1]}],
                 merge_slashes=False,  # a user's id may begin with one: it must not become another user's
             )
-            register(self._guarded(view, scope))
+            register(self._guarded(view, scope, recalls=recalls))
             return view
 
         return add
 
-    def _guarded(self, view: View, scope: Scope | None) -> View:
+    def _guarded(self, view: View, scope: Scope | None, *, recalls: bool) -> View:
         """The view behind the gate, given what its annotations ask for."""
         wanted = get_type_hints(view)
         most = LARGEST_BATCH if wanted.get("body") is BatchBody else None
@@ -139,7 +149,7 @@ class Door:
         def guarded(**path: Any) -> Response:
             if (refusal := request.environ.get(REFUSAL)) is not None:  # the gate goes by the headers
                 raise refusal
-            g.billvend_key = self._gate.admit(request, scope)
+            g.billvend_key = self._gate.admit(request, scope, recalls=recalls)
             values: dict[str, BaseModel] = {}
             if "path" in wanted:
                 values["path"] = read(wanted["path"], path)
@@ -155,14 +165,6 @@ class Door:
         # flask-openapi would read the request with its own, looser, eyes: so its mark for "this view reads by itself".
         guarded.__dict__["__delay_validate_request__"] = True
         return guarded
-
-    def _refused(self, error: BillvendError) -> Response:
-        self.bv.count_refusal(error.code)
-        return _refused(error)
-
-    def _broken(self, error: Exception) -> Response:
-        self.bv.count_refusal(BillvendError.code)
-        return _broken(error)
 
     @contextmanager
     def alone(self, operation: str, user_id: str, key: str | None) -> Iterator[None]:
@@ -231,22 +233,48 @@ def about(**context: str | None) -> None:
     g.billvend_about = {**g.get("billvend_about", {}), **context}
 
 
+def _refuse_plainly(where: Flask | APIBlueprint, bv: Billvend) -> None:
+    """Answer in the envelope, and count, what is refused and what fails."""
+
+    @where.errorhandler(BillvendError)
+    def refused(error: BillvendError) -> Response:
+        bv.count_refusal(code_of(error))
+        return _refused(error)
+
+    @where.errorhandler(HTTPException)
+    def http_refused(error: HTTPException) -> Response:
+        bv.count_refusal(_http_code(error))
+        return _http_refused(error)
+
+    @where.errorhandler(Exception)
+    def broken(error: Exception) -> Response:
+        bv.count_refusal(BillvendError.code)
+        return _broken(error)
+
+
 def _refused(error: BillvendError) -> Response:
     response = problem(error)
-    about(code=error.code)
+    about(code=code_of(error), **({"why": error.why} if isinstance(error, Unavailable) and error.why else {}))
     if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("A request failed", exc_info=error, extra={"context": _whose()})
     return response
 
 
-def http_refused(error: HTTPException) -> Response:
+def _http_refused(error: HTTPException) -> Response:
     """What Flask refuses by itself: no such address, no such method."""
-    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    codes = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
+    status = _http_status(error)
     allowed = {"Allow": ", ".join(sorted(getattr(error, "valid_methods", None) or ()))}
     headers = allowed if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
-    code = codes.get(status, status.name.lower())
-    return plain_problem(code, f"{status.phrase}. Nothing was done.", status, headers)
+    return plain_problem(_http_code(error), f"{status.phrase}. Nothing was done.", status, headers)
+
+
+def _http_status(error: HTTPException) -> HTTPStatus:
+    return HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _http_code(error: HTTPException) -> str:
+    """`not_found`, `method_not_allowed`."""
+    return _http_status(error).name.lower()
 
 
 def _broken(error: Exception) -> Response:
@@ -262,9 +290,8 @@ def _whose() -> dict[str, str]:
     }
 
 
-def handle_elsewhere(app: Flask) -> None:
+def handle_elsewhere(app: Flask, bv: Billvend) -> None:
     """Answer in the envelope what no blueprint has: other addresses, other methods."""
     app.before_request(_begin)
     app.after_request(_end)
-    app.register_error_handler(HTTPException, http_refused)
-    app.register_error_handler(Exception, _broken)
+    _refuse_plainly(app, bv)

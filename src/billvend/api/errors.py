@@ -17,6 +17,8 @@ from billvend.domain.errors import (
 
 RETRY_AFTER_SECONDS: Final = 5
 """How long a client should wait before it asks again where a part is away."""
+FIRST_ENDS_SECONDS: Final = 1
+"""How long a client should wait before it asks again where its first request is still at work."""
 
 
 REFUSAL: Final = "billvend.refusal"
@@ -68,13 +70,6 @@ class Forbidden(DoorRefusal):
 
     code = "forbidden"
     status = HTTPStatus.FORBIDDEN
-
-
-class RequestInProgress(DoorRefusal):
-    """The first request with this key is still at work."""
-
-    code = "request_in_progress"
-    status = HTTPStatus.CONFLICT
 
 
 class BodyTooLarge(DoorRefusal):

@@ -189,6 +189,8 @@ def _wrong_header(scope: Scope) -> str | None:
         return f"{twice[0]} stands there twice"
     if "idempotency_key" in names:
         return "Idempotency-Key is written with a hyphen"
+    if scope.http_version == "1.1" and scope.authority is None and "host" not in names:  # RFC 9112, 3.2
+        return "Host is missing"
     if scope.headers.get("transfer-encoding", "chunked").lower() != "chunked":
         return "Transfer-Encoding may say chunked alone"
     return None

@@ -1,6 +1,6 @@
 """Who gets in: keys and their scopes, this machine alone while there are no keys, and how often anybody may ask."""
 
-import ipaddress
+import hashlib
 import logging
 import threading
 import time
@@ -13,7 +13,9 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from billvend.api.errors import Forbidden, RateLimited, Unauthenticated
-from billvend.domain.access import Scope
+from billvend.domain.access import ApiKey, Scope
+from billvend.domain.errors import Unavailable
+from billvend.domain.names import is_this_machine
 from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
@@ -38,22 +40,25 @@ class Gate:
         self._bv = bv
         self._has_keys = False
         self._asked_at = float("-inf")
+        self._known: dict[str, ApiKey] = {}
         self._limit = Limit(parse(rate), redis_url) if rate else None
 
-    def admit(self, request: Request, scope: Scope | None) -> str | None:
+    def admit(self, request: Request, scope: Scope | None, *, recalls: bool = False) -> str | None:
         """Let a request in that needs a scope (None: anybody), and return the id of its key, if any.
 
-        Raises `Unauthenticated`, `Forbidden`, `RateLimited`; `Unavailable` when the keys can't be read.
+        `recalls`: while the keys can't be read, what this process knew of them last decides. For calls that tell of an
+        outage, and of nobody's money. Raises `Unauthenticated`, `Forbidden`, `RateLimited`; `Unavailable` when the keys
+        can't be read.
         """
         if scope is None:
             self._count(f"address:{request.remote_addr}")
             return None
-        if not self._protected():
+        if not self._protected(recalls=recalls):
             self._require_here(request)
             self._count(f"address:{request.remote_addr}")
             return None
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        key = self._bv.key_of(secret.strip()) if kind.lower() == "bearer" else None
+        key = self._key(secret.strip(), recalls=recalls) if kind.lower() == "bearer" else None
         if key is None:
             self._count(f"address:{request.remote_addr}")
             raise Unauthenticated(
@@ -65,17 +70,35 @@ class Gate:
             raise Forbidden(f"This key may not do that: it needs the scope {scope}. Nothing was done.")
         return key.key_id
 
-    def _protected(self) -> bool:
+    def _protected(self, *, recalls: bool) -> bool:
         """Whether keys are asked for: from the first key on."""
         now = time.monotonic()
         if not self._has_keys and now - self._asked_at >= NO_KEYS_SECONDS:
-            self._has_keys, self._asked_at = self._bv.has_keys(), now
+            try:
+                self._has_keys, self._asked_at = self._bv.has_keys(), now
+            except Unavailable:
+                if not recalls or self._asked_at == float("-inf"):
+                    raise
         return self._has_keys
+
+    def _key(self, secret: str, *, recalls: bool) -> ApiKey | None:
+        digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+        try:
+            key = self._bv.key_of(secret)
+        except Unavailable:
+            if not recalls or digest not in self._known:
+                raise
+            return self._known[digest]
+        if key is None:
+            self._known.pop(digest, None)
+        else:
+            self._known[digest] = key
+        return key
 
     def _require_here(self, request: Request) -> None:
         """Without keys only this machine may ask, by its own name, and through no proxy; see interface.md."""
-        forwarded = any(name in request.headers for name in FORWARDED)
-        if forwarded or not _is_here(request.remote_addr) or not _is_here(_host_name(request.host)):
+        names = (request.remote_addr or "", _host_name(request.host))
+        if any(name in request.headers for name in FORWARDED) or not all(map(is_this_machine, names)):
             raise Forbidden(
                 "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
                 "Make a key with: billvend keys create. Nothing was done."
@@ -132,13 +155,3 @@ def _redis(url: str) -> Storage:
 def _host_name(host: str) -> str:
     """The name in a Host header, without its port."""
     return host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-
-
-def _is_here(name: str | None) -> bool:
-    """Whether a host name or address is this machine's own."""
-    if name is None or name.lower() == "localhost":
-        return name is not None
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

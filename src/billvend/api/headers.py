@@ -44,11 +44,19 @@ OF_ANSWERS: Final = _headers(_NOTHING, CacheControl().no_store())
 OF_DOCUMENTS: Final = _headers(_SWAGGER, CacheControl().max_age(300))
 
 
+def distrusted(response: Response) -> Response:
+    """An answer of a call, with them."""
+    response.headers.update(OF_ANSWERS)
+    return response
+
+
 def add_security_headers(app: Flask) -> None:
-    """Have every answer carry them."""
+    """Have all else that an application answers carry them, too."""
 
     @app.after_request
     def headers(response: Response) -> Response:
-        is_document = request.path == "/api" or request.path.startswith("/api/")
-        response.headers.update(OF_DOCUMENTS if is_document else OF_ANSWERS)
+        if request.path == "/api" or request.path.startswith("/api/"):
+            response.headers.update(OF_DOCUMENTS)
+        elif request.blueprint is None:
+            distrusted(response)
         return response

@@ -34,7 +34,12 @@ def add_to(door: Door) -> None:
             raise Unauthenticated("The signature does not fit the body. Nothing was done.")
         return answer({"received": True}, "Received.")
 
-    @door.post("/hooks/vtpass", ReceivedShape, scope=None)
+    @door.post(
+        "/hooks/vtpass",
+        ReceivedShape,
+        scope=None,
+        refuses={HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: send it again later."},
+    )
     def vtpass() -> Response:
         """VTpass says that a transaction was updated.
 

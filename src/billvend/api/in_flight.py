@@ -8,7 +8,7 @@ import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
-from billvend.api.errors import RequestInProgress
+from billvend.domain.errors import RequestInProgress
 
 PATIENCE_SECONDS = 5.0
 
@@ -27,8 +27,7 @@ class InFlight:
         with self._changed:
             if not self._changed.wait_for(lambda: name not in self._names, self._patience_seconds):
                 raise RequestInProgress(
-                    "The first request with this key is still at work. Nothing was done now: repeat it in a moment.",
-                    Retry_After="1",
+                    "The first request with this key is still at work. Nothing was done now: repeat it in a moment."
                 )
             self._names.add(name)
         try:

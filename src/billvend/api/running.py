@@ -1,7 +1,5 @@
 """Calls of those who run it: health, metrics."""
 
-from http import HTTPStatus
-
 from flask import Response
 
 from billvend.api.answers import answer, problem
@@ -17,7 +15,7 @@ def add_to(door: Door) -> None:
     """Add the calls."""
     bv = door.bv
 
-    @door.get("/health", HealthShape, scope=Scope.READ)
+    @door.get("/health", HealthShape, scope=Scope.READ, tells_of_outages=True)
     def health() -> Response:
         """How each part is, and what waits.
 
@@ -29,7 +27,7 @@ def add_to(door: Door) -> None:
             return problem(Unavailable("The database is away. Nothing can be accepted now."), data=data)
         return answer(data, f"billvend is {found.status}.")
 
-    @door.get("/metrics", None, scope=Scope.READ)
+    @door.get("/metrics", None, scope=Scope.READ, tells_of_outages=True)
     def metrics() -> Response:
         """What was counted, and how things stand, for Prometheus.
 
@@ -37,9 +35,7 @@ def add_to(door: Door) -> None:
         """
         return Response(bv.metrics(), content_type=CONTENT_TYPE)
 
-    @door.get(
-        "/health/live", LiveShape, scope=None, refuses={HTTPStatus.TOO_MANY_REQUESTS: "`rate_limited`."}
-    )
+    @door.get("/health/live", LiveShape, scope=None)
     def live() -> Response:
         """The process answers."""
         return answer({"status": "ok"}, "The process answers.")

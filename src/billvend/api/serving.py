@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from ipaddress import ip_address
 from typing import Final
 
 from granian.constants import HTTPModes, Interfaces, TaskImpl
@@ -36,6 +35,7 @@ from billvend.api.reading import LARGEST_BODY
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
 from billvend.domain.errors import BadSetting, Unavailable
+from billvend.domain.names import is_this_machine
 from billvend.library import Billvend
 from billvend.logs import logging_to_stderr
 
@@ -84,7 +84,7 @@ def serve(
     with _measuring_together():
         with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
             has_keys = bv.has_keys()
-        if not has_keys and not _is_loopback(settings.host):
+        if not has_keys and not is_this_machine(settings.host):
             raise BadSetting(
                 f"HOST={settings.host} would open the API to other machines, and there are no keys yet. Make one first: "
                 "billvend keys create --scope pay --name till-7"
@@ -310,10 +310,3 @@ def _told_when_open(host: str, port: int, tell: Callable[[], None]) -> Iterator[
     finally:
         stopping.set()
         watcher.join()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,17 +11,27 @@ from billvend.api.reading import idempotency_key
 from billvend.api.repeats import replay_headers
 from billvend.api.shapes import BalanceShape, FundedShape, IntentShape
 from billvend.domain.access import Scope
+from billvend.ports.books import Search
 from billvend.views import Document, balance_document, funded_document, transaction_document
 
 RECENT = 10
 """Transactions that are shown with a balance."""
+FUND_REFUSALS = {
+    HTTPStatus.CONFLICT: "`request_in_progress` with `Retry-After`.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed` with `fields`, `invalid_amount`, `unsupported_currency`, "
+    "`idempotency_mismatch`: nothing was added.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: nothing was added. `outcome_unknown`: repeat it with the "
+    "`idempotencyKey` that the answer names.",
+}
 
 
 def add_to(door: Door) -> None:
     """Add the calls."""
     bv = door.bv
 
-    @door.post("/wallet/fund", FundedShape, scope=Scope.FUND, status=HTTPStatus.CREATED)
+    @door.post(
+        "/wallet/fund", FundedShape, scope=Scope.FUND, status=HTTPStatus.CREATED, refuses=FUND_REFUSALS
+    )
     def fund(header: KeyHeader, body: FundBody) -> Response:
         """Add money to a wallet.
 
@@ -36,7 +46,9 @@ def add_to(door: Door) -> None:
         message = f"Added {funded.amount.display} to the wallet."
         return answer(data, message, HTTPStatus.CREATED, headers=replay_headers(funded.replayed))
 
-    @door.post("/wallet/fund/intent", IntentShape, scope=Scope.FUND, status=HTTPStatus.CREATED)
+    @door.post(
+        "/wallet/fund/intent", IntentShape, scope=Scope.FUND, status=HTTPStatus.CREATED, refuses=FUND_REFUSALS
+    )
     def start_funding(header: KeyHeader, body: IntentBody) -> Response:
         """Start a payment into a wallet by Paystack.
 
@@ -68,9 +80,6 @@ def add_to(door: Door) -> None:
         """
         about(userId=path.user_id)
         wallet = bv.balance(path.user_id, currency=query.currency)
-        recent = [
-            transaction_document(found)
-            for found in bv.history(path.user_id, limit=RECENT)
-            if found.amount.currency == wallet.balance.currency
-        ]
+        wanted = Search(user_id=path.user_id, currency=wallet.balance.currency, limit=RECENT)
+        recent = [transaction_document(found) for found in bv.search(wanted)]
         return answer(balance_document(wallet, recent), f"{wallet.balance.display} can be spent.")

@@ -1,5 +1,6 @@
 """Commands for who gets in over HTTP: keys create, list, revoke."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from billvend.cli.exits import Exit
 from billvend.cli.opening import opened
 from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import DOUBT, GOOD, QUIET, Line, Table, show
+from billvend.cli.output import DOUBT, GOOD, QUIET, Line, Table, say, show
 
 if TYPE_CHECKING:
     from billvend.domain.access import ApiKey
@@ -45,13 +46,13 @@ def create(
 
     with opened(database_url) as bv:
         made = bv.create_key(name, scope)
-    show(
-        as_json,
-        {**key_document(made.key), "secret": made.secret},
-        Line(made.secret),
-        Line(f"The key {made.key.name} is made: {_scopes(made.key)}. Id: {made.key.key_id}", GOOD),
-        Line("Send it as `Authorization: Bearer`. It is not shown again.", DOUBT),
-    )
+    show(as_json, {**key_document(made.key), "secret": made.secret}, Line(made.secret))
+    if not as_json:  # on stderr: KEY=$(billvend keys create ...) is to be the secret alone
+        say(
+            Line(f"The key {made.key.name} is made: {_scopes(made.key)}. Id: {made.key.key_id}", GOOD),
+            Line("Send it as `Authorization: Bearer`. It is not shown again.", DOUBT),
+            to=sys.stderr,
+        )
     return Exit.DONE
 
 

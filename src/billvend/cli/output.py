@@ -56,13 +56,14 @@ def show(as_json: bool, document: object, *blocks: Block) -> None:
         say(*blocks)
 
 
-def say(*blocks: Block) -> None:
-    """Print blocks to people, or to a pipe."""
-    if is_terminal(sys.stdout):
-        _draw(terminal(), blocks)
+def say(*blocks: Block, to: IO[str] | None = None) -> None:
+    """Print blocks to people, or to a pipe; on stdout, unless it is told where."""
+    stream = to or sys.stdout
+    if is_terminal(stream):
+        _draw(terminal(stream), blocks)
     else:
-        sys.stdout.writelines(f"{line}\n" for block in blocks for line in _plain(block))
-        sys.stdout.flush()
+        stream.writelines(f"{line}\n" for block in blocks for line in _plain(block))
+        stream.flush()
 
 
 def fail(as_json: bool, failure: Failure) -> None:

@@ -5,13 +5,13 @@ The checks raise `ValueError` with what "it must be", or with nothing where the 
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from billvend.config.refusals import bad
+from billvend.domain.names import is_this_machine
 
 
 def check_api_url(value: str | None) -> str | None:
@@ -31,7 +31,7 @@ def check_api_url(value: str | None) -> str | None:
         raise ValueError(
             "must be a URL without a user, a query or a fragment: keys have settings of their own"
         )
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_this_machine(host):
         raise ValueError("must be an https:// URL: http:// is taken only on loopback")
     return value
 
@@ -43,13 +43,6 @@ def names_a_host(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\\]", url)
     except ValueError:
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_database_url(url: str) -> None:

@@ -7,7 +7,7 @@
     │   │   └── MeterNotFound, MeterCannotVend, WrongMeterType, BelowMinimum    as the provider says
     │   ├── NotFound            WalletNotFound, TransactionNotFound
     │   ├── InsufficientFunds
-    │   └── Conflict            IdempotencyMismatch, LikelyDuplicate, AlreadySent, NotInReview
+    │   └── Conflict            IdempotencyMismatch, RequestInProgress, LikelyDuplicate, AlreadySent, NotInReview
     ├── Unreachable             a part is away
     │   ├── Unavailable         nothing was done
     │   ├── ProviderUnavailable nothing is sold there now, and nothing was held
@@ -135,6 +135,12 @@ class IdempotencyMismatch(Conflict):
     code = "idempotency_mismatch"
 
 
+class RequestInProgress(Conflict):
+    """The first request with this key is still at work. Nothing was done now: repeat it in a moment."""
+
+    code = "request_in_progress"
+
+
 class LikelyDuplicate(Conflict):
     """The same bill was paid seconds ago without a key: a likely double click. Nothing was held."""
 
@@ -163,6 +169,16 @@ class Unavailable(Unreachable):
     """A part is away, and nothing was done: try again."""
 
     code = "unavailable"
+
+    def __init__(
+        self, message: str, *, why: str | None = None, fields: Mapping[str, str] | None = None
+    ) -> None:
+        """`why` is what the part itself said: it goes into brackets behind the first sentence, and to nobody outside."""
+        what, stop, rest = message.partition(". ")
+        super().__init__(message if why is None else f"{what} ({why}){stop}{rest}", fields=fields)
+        self.outside = message
+        """The message for who does not run this billvend."""
+        self.why = why
 
 
 class ProviderUnavailable(Unreachable):

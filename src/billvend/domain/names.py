@@ -1,9 +1,10 @@
-"""What others call things: the user of a wallet, the key of a request, the phone and the address of a customer.
+"""What others call things: the user of a wallet, the key of a request, the phone and the address of a customer; a host.
 
 All of them are opaque and compared exactly. Refusals don't repeat the value: they are logged, and these may be private.
 """
 
 import re
+from ipaddress import ip_address
 from typing import NoReturn
 
 from billvend.domain.errors import TransactionNotFound, ValidationFailed
@@ -40,6 +41,14 @@ def parse_key(value: object) -> str:
     if not _KEY.fullmatch(text):
         _refuse("idempotencyKey", "idempotency key", "must be printable ASCII, without a blank at either end")
     return text
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or address is this machine's own: `localhost`, or a loopback address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def parse_transaction_id(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What somebody typed, made safe to repeat in one line of an error message."""
+"""What somebody typed or said, made safe to repeat in one line."""
 
 from decimal import Decimal
 
@@ -23,3 +23,8 @@ def quoted(value: object) -> str:
         case _:
             text = f"<{type(value).__name__[:LONGEST]}>".encode("ascii", "backslashreplace").decode()
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def in_one_line(said: str) -> str:
+    """The text with a blank for everything that can't be printed, ends of lines among it; as long as it was."""
+    return "".join(sign if sign.isprintable() else " " for sign in said)

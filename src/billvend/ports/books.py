@@ -25,6 +25,7 @@ class Search:
     """Payments in any of these; fundings count as completed."""
     kind: str | None = None
     """`funding` or `payment`."""
+    currency: str | None = None
     meter: str | None = None
     reference: str | None = None
     """Ours, as sent to a provider; or a funding's."""

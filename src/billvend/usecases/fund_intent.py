@@ -21,6 +21,7 @@ from billvend.domain.errors import (
     IdempotencyMismatch,
     NotFound,
     NotInReview,
+    RequestInProgress,
     Unavailable,
     Unreachable,
     UnsupportedCurrency,
@@ -103,7 +104,8 @@ def start(
     """Announce a funding. With a `key`, the same request gets the same reference and address each time.
 
     Raises `InvalidInput` and its kinds, also where the gateway refuses it; `IdempotencyMismatch`; `BadSetting` without
-    a gateway, or with one for the other kind of money; `Unavailable`: nothing was charged, and it may be repeated.
+    a gateway, or with one for the other kind of money; `RequestInProgress`; `Unavailable`: nothing was charged, and it may
+    be repeated.
     """
     user_id, money, email = parse_user_id(user_id), read_funding(parts, amount, currency), parse_email(email)
     key = None if key is None else parse_key(key)
@@ -127,8 +129,8 @@ def start(
         if _was_left(parts, gateway, kept):
             parts.intents.free_key(kept)
         elif parts.clock.elapsed_seconds() >= give_up_at:
-            raise Unavailable(
-                "The first call with this key is still at work. Nothing more was done: try again in a few seconds."
+            raise RequestInProgress(
+                "The first call with this key is still at work. Nothing was done now: repeat it in a moment."
             )
         else:
             parts.clock.pause(LOOK_SECONDS)
@@ -180,9 +182,15 @@ def take_hook(parts: Parts, body: bytes, signature: str | None) -> bool:
         logger.warning("A hook that is not signed by %s was turned away", _called(gateway))
         return False
     reference = gateway.reference_in(body)
-    intent = None if reference is None else parts.intents.find(reference)
+    if reference is None:  # of something else than money that came in
+        return True
+    intent = parts.intents.find(reference)
     if intent is None:
-        logger.info("A hook of %s is about no funding of ours", _called(gateway))
+        # Signed by the gateway, so money came in at our account there, for something that we did not announce.
+        context = {"reference": quoted(reference)}
+        logger.warning(
+            "A hook of %s is about no funding of ours", _called(gateway), extra={"context": context}
+        )
     else:
         _settle(parts, gateway, intent)
     return True

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
-from billvend.ports.books import Backlog
 from billvend.ports.breaker import by_account
 from billvend.usecases.parts import Parts
 
@@ -16,7 +15,7 @@ class Check:
 
     status: str
     """`up` or `down`; for providers `configured`, or `down` where one does not sell, or one that payments in doubt need is
-    not configured any more; for the backlog, `ok` or `late`."""
+    not configured any more; for the backlog, `ok` or `late`, or `down` with its database."""
     latency_ms: float
     details: Mapping[str, object]
 
@@ -36,49 +35,50 @@ LATE_SECONDS = 300
 
 def health(parts: Parts) -> Health:
     """Ask every part how it is. Raises nothing: what is away is said to be."""
-    now = parts.clock.now()
-    backlogs: list[Backlog] = []
-    database = _check(parts, lambda: _noted(backlogs, parts.books.backlog(now)))
-    queue = _check(
-        parts,
-        lambda: {
-            "backend": parts.queue.backend,
-            "depth": {str(k): v for k, v in parts.queue.depth().items()},
-        },
-    )
-    if queue.status == "down":
-        queue = Check("down", queue.latency_ms, {"backend": parts.queue.backend, **queue.details})
+    database = _check(parts, lambda: _database(parts))
+    is_away = database.status == "down"
     checks = {
         "database": database,
-        "queue": queue,
-        "provider": _providers(parts),
+        "queue": _check(parts, lambda: _queue(parts), {"backend": parts.queue.backend}),
+        "provider": _check(parts, lambda: _providers(parts, knows=not is_away)),
+        # Who just heard that the books are away need not wait for them again.
+        "backlog": database if is_away else _check(parts, lambda: _backlog(parts)),
     }
-    if backlogs:
-        checks["backlog"] = _backlog(parts, backlogs[0])
-    if database.status == "down":
+    if is_away:
         return Health("down", checks)
     fine = all(check.status in ("up", "ok", "configured") for check in checks.values())
     return Health("ok" if fine else "degraded", checks)
 
 
-def _check(parts: Parts, ask: Callable[[], Mapping[str, object]]) -> Check:
+Found = tuple[str, Mapping[str, object]]
+
+
+def _check(parts: Parts, ask: Callable[[], Found], known: Mapping[str, object] | None = None) -> Check:
+    """A part that is asked now, and how long it took; `known` is told of one that is away, too."""
     began = parts.clock.elapsed_seconds()
     try:
-        status, details = "up", ask()
+        status, details = ask()
     except BillvendError as error:
-        status, details = "down", {"error": error.message}
+        status, details = "down", {**(known or {}), "error": error.message}
     return Check(status, round((parts.clock.elapsed_seconds() - began) * 1000, 1), details)
 
 
-def _providers(parts: Parts) -> Check:
-    """The accounts as they were when they were last looked after: nobody is asked here."""
-    try:
-        states = by_account(parts.breaker.states())
-    except BillvendError:
-        states = {}
+def _database(parts: Parts) -> Found:
+    parts.keys.is_empty()  # the smallest question
+    return "up", {}
+
+
+def _queue(parts: Parts) -> Found:
+    depth = {str(queue): hints for queue, hints in parts.queue.depth().items()}
+    return "up", {"backend": parts.queue.backend, "depth": depth}
+
+
+def _providers(parts: Parts, *, knows: bool) -> Found:
+    """The accounts as they were when they were last looked after: nobody is asked here. `knows`: the books can be read."""
     details: dict[str, object] = {
         "providers": [f"{route.provider} ({route.mode})" for route in parts.policy.routes]
     }
+    states = by_account(parts.breaker.states()) if knows else {}
     closed = {
         route.provider: state.closed_because
         for route in parts.policy.routes
@@ -89,37 +89,30 @@ def _providers(parts: Parts) -> Check:
         for route in parts.policy.routes
         if (state := states.get((route.provider, route.account))) and state.float_minor is not None
     }
-    gone = _unconfigured(parts)
+    gone = _unconfigured(parts) if knows else []
     details |= {"float": floats} if floats else {}
     details |= {"notSelling": closed} if closed else {}
     details |= {"noLongerConfigured": gone} if gone else {}
-    return Check("down" if closed or gone else "configured", 0.0, details)
+    return "down" if closed or gone else "configured", details
 
 
 def _unconfigured(parts: Parts) -> list[str]:
     """Accounts that hold payments in doubt, and that nobody can ask any more: they need to be configured again."""
-    try:
-        risks = parts.books.risks(parts.clock.now())
-    except BillvendError:
-        return []
-    lost = [
-        risk for risk in risks if risk.in_doubt_minor and (risk.provider, risk.account) not in parts.providers
-    ]
-    return sorted(f"{risk.provider} account {risk.account}" for risk in lost)
+    return sorted(
+        f"{risk.provider} account {risk.account}"
+        for risk in parts.books.risks(parts.clock.now())
+        if risk.in_doubt_minor and (risk.provider, risk.account) not in parts.providers
+    )
 
 
-def _noted(backlogs: list[Backlog], backlog: Backlog) -> Mapping[str, object]:
-    backlogs.append(backlog)
-    return {}
-
-
-def _backlog(parts: Parts, backlog: Backlog) -> Check:
+def _backlog(parts: Parts) -> Found:
+    now = parts.clock.now()
+    backlog = parts.books.backlog(now)
     oldest = backlog.oldest_due_at
-    waits_seconds = (parts.clock.now() - oldest).total_seconds() if oldest else 0.0
-    details: dict[str, object] = {
+    waits_seconds = (now - oldest).total_seconds() if oldest else 0.0
+    return "late" if waits_seconds > LATE_SECONDS else "ok", {
         "due": backlog.due,
         "oldestDueAt": oldest,
         "payments": {str(status): count for status, count in backlog.payments.items()},
         "money": {f"{status} {money.currency}": str(money) for (status, _), money in backlog.amounts.items()},
     }
-    return Check("late" if waits_seconds > LATE_SECONDS else "ok", 0.0, details)

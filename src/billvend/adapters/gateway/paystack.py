@@ -19,6 +19,7 @@ from billvend.domain.abilities import Mode
 from billvend.domain.errors import BadSetting
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotSent, Unknown
+from billvend.domain.quote import in_one_line
 from billvend.ports.gateway import (
     Misconfigured,
     NoAnswer,
@@ -168,7 +169,7 @@ class PaystackGateway:
     def _words(self, said: object) -> str:
         """What Paystack said, fit for showing."""
         words = said.replace(self._key, "***") if isinstance(said, str) else ""
-        plain = " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
+        plain = " ".join(in_one_line(words).split())
         return plain[:LONGEST_WORDS].rstrip(".") or "no reason was given"
 
 

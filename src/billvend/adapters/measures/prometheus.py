@@ -123,6 +123,11 @@ class PrometheusMeasures:
                 self._notifications.labels(channel=channel.value, fate=fate.value)
         self._refusals.labels(code=BillvendError.code)
 
+    @_harmless
+    def _begin_at_zero_at(self, provider: str) -> None:
+        self._doubted.labels(provider=provider)
+        self._completed.labels(provider=provider)
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"billvend_{name}", text, labels, registry=self._registry)
 
@@ -200,6 +205,8 @@ class PrometheusMeasures:
 
     def exposition(self, standing: Standing) -> str:
         """See the port. Raises `ValueError` where the directory that processes share is gone."""
+        for account in standing.accounts:
+            self._begin_at_zero_at(account.provider)
         return generate_latest(_Families([*self._counted(), *_gauges(standing)])).decode()
 
     def _counted(self) -> list[Metric]:

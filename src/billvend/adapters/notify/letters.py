@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from billvend.domain.announcements import Kind
+from billvend.domain.quote import in_one_line
 from billvend.ports.outbox import Message
 
 KEY_CHANGE = ("kct1", "kct2")
@@ -45,7 +46,9 @@ def text_of(message: Message) -> str:
             lines = _reversed(data)
         case _:
             lines = iter((f"{_amount(data)} came into your wallet.",))
-    return "\n".join(_clean(line) for line in (*lines, "", f"Transaction: {data['transactionId']}")) + "\n"
+    return (
+        "\n".join(in_one_line(line) for line in (*lines, "", f"Transaction: {data['transactionId']}")) + "\n"
+    )
 
 
 def _completed(data: dict[str, Any]) -> Iterator[str]:
@@ -84,8 +87,3 @@ def _grouped(text: str) -> str:
     if len(text) == 20 and text.isascii() and text.isdigit():
         return "-".join(text[start : start + 4] for start in range(0, 20, 4))
     return text
-
-
-def _clean(line: str) -> str:
-    """What a provider wrote stays in its line."""
-    return "".join(sign if sign.isprintable() else " " for sign in line)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP as LINES_OF_SMTP
 from email.utils import format_datetime
-from ipaddress import ip_address
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -17,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from billvend.adapters.notify.letters import subject_of, text_of
 from billvend.domain.errors import ValidationFailed
-from billvend.domain.names import parse_email
+from billvend.domain.names import is_this_machine, parse_email
+from billvend.domain.quote import in_one_line
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import Message
 
@@ -116,7 +116,7 @@ class MailNotifier:
 
     def _secure(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
-        is_safe = self._is_tls or _is_this_machine(self._host)
+        is_safe = self._is_tls or is_this_machine(self._host)
         if not is_safe and server.has_extn("starttls"):
             server.starttls(context=self._tls)
             server.ehlo()
@@ -173,12 +173,4 @@ def _refused(code: int, to: str, detail: str) -> Delivery:
 
 
 def _plain(said: bytes) -> str:
-    text = said.decode("ascii", errors="replace")
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:200]
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return in_one_line(said.decode("ascii", errors="replace"))[:200]

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from billvend.domain.names import is_this_machine
 from billvend.domain.outcome import NotSent, Unknown
 
 VERIFY_TIMEOUT_SECONDS: Final = 5.0
@@ -424,9 +425,4 @@ def host_and_port(url: str) -> str:
 def is_for_practice(url: str, sandbox_url: str) -> bool:
     """Whether no real money is behind an address: the provider's own sandbox, or this machine."""
     host = urlsplit(url).hostname or ""
-    if host in ("localhost", urlsplit(sandbox_url).hostname):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == urlsplit(sandbox_url).hostname or is_this_machine(host)

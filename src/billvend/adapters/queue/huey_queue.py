@@ -82,8 +82,9 @@ class HueyQueue:
             return sizes.result(timeout=DEPTH_SECONDS)
         except Exception as error:
             raise Unavailable(
-                f"The queue on {self._backend} does not answer ({str(error) or 'too slow'}). "
-                "Payments are safe: the database keeps them, and a sweep finds them."
+                f"The queue on {self._backend} does not answer. Payments are safe: the database keeps them, and a "
+                "sweep finds them.",
+                why=str(error) or "too slow",
             ) from error
 
     def consume(

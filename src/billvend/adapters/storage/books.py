@@ -78,13 +78,16 @@ class SqlBooks:
 
     def search(self, search: Search) -> list[Transaction]:
         """The transactions that match, newest first; see the port."""
-        if not _may_exist(search.user_id, search.meter, search.reference, search.key, search.before):
+        if not _may_exist(
+            search.user_id, search.currency, search.meter, search.reference, search.key, search.before
+        ):
             return []
         table = transactions.c
         query = sa.select(transactions).order_by(table.transaction_id.desc()).limit(search.limit)
         for column, wanted in (
             (table.user_id, search.user_id),
             (table.type, search.kind),
+            (table.currency, search.currency),
             (table.meter, search.meter),
             (table.key, search.key),
         ):

@@ -173,7 +173,7 @@ def failing_plainly() -> Iterator[None]:
 def unavailable(error: DBAPIError) -> Unavailable:
     """The database did not take the work, and nothing was done."""
     return Unavailable(
-        f"The database does not answer ({first_line(error.orig)}). Nothing was done: try again."
+        "The database does not answer. Nothing was done: try again.", why=first_line(error.orig)
     )
 
 
