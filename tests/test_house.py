@@ -21,7 +21,7 @@ PURE = frozenset(
         *("base64", "binascii", "hashlib", "hmac", "json", "struct", "zlib"),
         *("bisect", "contextlib", "copy", "functools", "graphlib", "heapq", "itertools", "operator"),
         *("datetime", "decimal", "fractions", "math", "numbers"),
-        *("re", "string", "textwrap", "unicodedata"),
+        *("ipaddress", "re", "string", "textwrap", "unicodedata"),
     }
 )
 """The modules that the domain may use: they neither read nor write anything outside, tell no time and draw no lots."""

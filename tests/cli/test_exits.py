@@ -31,7 +31,7 @@ EXPECTED = {
     "MeterNotFound": 2, "MeterCannotVend": 2, "WrongMeterType": 2, "BelowMinimum": 2,
     "NotFound": 3, "WalletNotFound": 3, "TransactionNotFound": 3,
     "InsufficientFunds": 4,
-    "Conflict": 5, "IdempotencyMismatch": 5, "LikelyDuplicate": 5, "AlreadySent": 5, "NotInReview": 5,
+    "Conflict": 5, "IdempotencyMismatch": 5, "RequestInProgress": 5, "LikelyDuplicate": 5, "AlreadySent": 5, "NotInReview": 5,
     "Unreachable": 9, "Unavailable": 9, "OutcomeUnknown": 9, "ProviderUnavailable": 9,
 }  # fmt: skip
 

@@ -1,0 +1,92 @@
+"""Payments from their acceptance to their end: Redis, a worker and a provider over HTTP, each a process of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from billvend import Billvend, open_billvend
+from billvend.bench.places import shop, wallets
+from billvend.config import load_settings
+from billvend.usecases.pay import Bill, Paid
+
+THREADS = 64
+WORKERS = 2
+"""Processes."""
+PATIENCE_SECONDS = 300
+
+
+def measure(url: str, redis_url: str, folder: Path, *, payments: int, latency_ms: int) -> float:
+    """Payments a second that were accepted and paid: from the first one's acceptance to the last one's end."""
+    with _provider(latency_ms) as provider_url:
+        settings = {
+            "DATABASE_URL": url, "REDIS_URL": redis_url, "BILL_PROVIDER": "vtpass", "BILL_PROVIDER_API_URL": provider_url,
+            "BILL_PROVIDER_API_KEY": "key", "BILL_PROVIDER_PUBLIC_KEY": "PK_public", "BILL_PROVIDER_SECRET_KEY": "SK_secret",
+            "BILL_PROVIDER_PHONE": "08030000000", "VERIFY_METER": "false", "QUEUE_CONCURRENCY": str(THREADS),
+            "LOG_LEVEL": "warning", "ENABLE_NOTIFICATIONS": "false", "MIN_AMOUNT": "1", "BREAKER_MAX_IN_DOUBT": "0",
+        }  # fmt: skip
+        shop(url, folder)
+        with _environment(settings), contextlib.ExitStack() as stack:
+            bv = stack.enter_context(open_billvend(load_settings()))
+            users = wallets(bv, 1_000)
+            for _ in range(WORKERS):
+                stack.enter_context(_worker(folder))
+            # What takes long at the start of a worker is not settling.
+            _settle(
+                bv,
+                [Bill(user, "1", "12345678901", "EKEDC", key="warm") for user in users[: THREADS * WORKERS]],
+            )
+            bills = [
+                Bill(users[n % len(users)], "1", f"{10**10 + n}", "EKEDC", key=f"order-{n}")
+                for n in range(payments)
+            ]
+            return payments / _settle(bv, bills)
+
+
+def _settle(bv: Billvend, bills: list[Bill]) -> float:
+    began = time.perf_counter()
+    accepted = bv.pay_many(bills)
+    refused = [each for each in accepted if not isinstance(each, Paid)]
+    if refused:
+        raise SystemExit(f"the benchmark's own payment was refused: {refused[0]}")
+    while any(bv.backlog().payments.values()):
+        if time.perf_counter() - began > PATIENCE_SECONDS:
+            raise SystemExit(f"payments don't end: {bv.backlog()}")
+        time.sleep(0.05)
+    return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _provider(latency_ms: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.provider", str(latency_ms)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/api"
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def _worker(folder: Path) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-m", "billvend", "worker"], cwd=folder)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)

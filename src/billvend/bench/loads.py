@@ -1,0 +1,73 @@
+"""The library under load: one by one, many callers at once, bulk, audit."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from billvend.bench.places import shop, wallets
+from billvend.bootstrap import open_billvend
+from billvend.library import Billvend
+from billvend.usecases.pay import Bill, Paid
+
+CALLERS: Final = 64
+LIST: Final = 5_000
+"""Bills that are handed over at a time, in bulk."""
+
+
+def accepts(url: str, folder: Path, *, wallets_: int, callers: int, seconds: float) -> float:
+    """Payments accepted a second by so many callers at once, each of which waits for its own."""
+    with open_billvend(shop(url, folder)) as bv:
+        users, serial = wallets(bv, wallets_), count()
+
+        def accept() -> int:
+            bv.accept(_bill(users, next(serial)))
+            return 1
+
+        return _rate(accept, callers=callers, seconds=seconds)
+
+
+def bulk(url: str, folder: Path, *, seconds: float) -> tuple[float, float]:
+    """Payments accepted a second in bulk; and events a second of an audit of all that."""
+    with open_billvend(shop(url, folder)) as bv:
+        users, serial = wallets(bv, 1_000), count()
+
+        def accept() -> int:
+            paid = bv.pay_many(_bill(users, next(serial)) for _ in range(LIST))
+            return sum(isinstance(each, Paid) for each in paid)
+
+        return _rate(accept, callers=1, seconds=seconds), _audited(bv)
+
+
+def _audited(bv: Billvend) -> float:
+    began = time.perf_counter()
+    found = bv.audit()
+    if not found.ok:
+        raise RuntimeError(f"the books differ: {found.differences[0]}")
+    return found.events / (time.perf_counter() - began)
+
+
+def _bill(users: list[str], serial: int) -> Bill:
+    return Bill(users[serial % len(users)], "1", "12345678901", "EKEDC", key=f"order-{serial}")
+
+
+def _rate(work: Callable[[], int], *, callers: int, seconds: float) -> float:
+    """Units of work a second, by so many callers at once, until time is up."""
+    stop = threading.Event()
+
+    def loop() -> int:
+        done = 0
+        while not stop.is_set():
+            done += work()
+        return done
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(callers) as pool:
+        running = [pool.submit(loop) for _ in range(callers)]
+        stop.wait(seconds)
+        stop.set()
+        total = sum(each.result() for each in running)
+    return total / (time.perf_counter() - began)

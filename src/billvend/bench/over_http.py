@@ -1,0 +1,141 @@
+"""`billvend serve` under load: so many clients, each of which keeps one connection open and waits for its answers.
+
+The clients are one asyncio process that speaks just enough HTTP/1.1: on a small machine every instruction of theirs is taken
+from the server.
+"""
+
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from billvend.bench.places import shop, wallets
+from billvend.bootstrap import open_billvend
+from billvend.domain.errors import Unavailable
+
+CLIENTS: Final = 64
+START_SECONDS: Final = 30
+WARM_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the clients of POST /bills/pay saw."""
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    memory_mib: float | None
+    """Of the largest process that served, at the end; None where the system does not say."""
+
+
+def measure(
+    url: str, folder: Path, *, wallets_: int, clients: int, seconds: float, verifies: bool = False
+) -> Served:
+    """Fund the wallets, serve, and pay bills for a while; every one must be accepted.
+
+    Each client pays for one meter. With `verifies` the provider was asked about all of them before: they are in the cache.
+    """
+    with open_billvend(shop(url, folder)) as bv:
+        users = wallets(bv, wallets_)
+    with _serving(url, folder, verifies=verifies) as (process, port):
+        asyncio.run(_load(port, users, clients, min(WARM_SECONDS, seconds), "warm"))
+        times, took = asyncio.run(_load(port, users, clients, seconds, "load"))
+        memory = _largest_mib(process.pid)
+    return Served(
+        len(times) / took,
+        statistics.median(times) * 1000,
+        statistics.quantiles(times, n=100)[98] * 1000,
+        memory,
+    )
+
+
+@contextmanager
+def _serving(url: str, folder: Path, *, verifies: bool) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    settings = {
+        "DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "VERIFY_METER": str(verifies).lower(),
+        "LOG_LEVEL": "warning", "SANDBOX_BOOK": str(folder / "sandbox.db"), "MIN_AMOUNT": "1", "REDIS_URL": "",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "billvend", "serve", "--no-worker"],
+        env={**os.environ, **settings},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101  it is a pipe
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        if found is None:
+            raise Unavailable("billvend serve did not start: what it says stands above.")
+        yield process, int(found[1])
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS + 30)
+
+
+async def _load(
+    port: int, users: list[str], clients: int, seconds: float, run: str
+) -> tuple[list[float], float]:
+    began = time.perf_counter()
+    until = began + seconds
+    times = await asyncio.gather(
+        *(_client(port, users, range(number, sys.maxsize, clients), until, run) for number in range(clients))
+    )
+    return [each for own in times for each in own], time.perf_counter() - began
+
+
+async def _client(port: int, users: list[str], serials: range, until: float, run: str) -> list[float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    times: list[float] = []
+    meter = f"{10**10 + serials.start}"
+    for serial in serials:
+        began = time.perf_counter()
+        if began >= until:
+            break
+        bill = {
+            "userId": users[serial % len(users)], "billType": "electricity", "amount": "1", "meterNumber": meter,
+            "provider": "EKEDC",
+        }  # fmt: skip
+        body = json.dumps(bill).encode()
+        head = (
+            f"POST /bills/pay HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+            f"Idempotency-Key: {run}-{serial}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", answer)
+        rest = await reader.readexactly(int(length[1]) if length else 0)
+        if not answer.startswith(b"HTTP/1.1 202"):
+            raise RuntimeError(f"not accepted: {rest.decode()[:200]}")
+        times.append(time.perf_counter() - began)
+    writer.close()
+    return times
+
+
+def _largest_mib(pid: int) -> float | None:
+    """The memory that the largest process below this one holds, as Linux tells it."""
+    sizes = []
+    for child in _below(pid):
+        with suppress(OSError, AttributeError):
+            told = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text())
+            sizes.append(int(told[1]) / 1024 if told else 0)
+    return max(sizes, default=None)
+
+
+def _below(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                yield child
+                yield from _below(child)

@@ -1,0 +1,119 @@
+"""`billvend bench`: what its figures mean, and that it touches no books."""
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from billvend.bench import yardsticks
+from billvend.bench.figures import ALL, Figure, Wanted, document, medians
+from billvend.bench.places import empty_database
+from billvend.domain.errors import BadSetting
+from tests.cli.console import Console
+from tests.support import servers
+
+
+def wanted(name: str) -> Wanted:
+    return next(each for each in ALL if each.name == name)
+
+
+def test_a_figure_is_the_median_of_rounds_and_stands_beside_that_of_its_own_round() -> None:
+    """A machine that is slow for one round is slow for the yardstick, too."""
+    rounds = [
+        {"T": 1000.0, "accepts": 1600.0},
+        {"T": 100.0, "accepts": 140.0},
+        {"T": 500.0, "accepts": 900.0},
+    ]
+    (yardstick, accepts) = medians(rounds)
+    assert (yardstick.value, yardstick.ratio, yardstick.reached) == (500, None, None)
+    assert (accepts.value, accepts.ratio, accepts.reached) == (900, 1.6, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ratio", "reached"),
+    [
+        ("accepts", 900.0, 1.5, True),
+        ("accepts", 900.0, 1.49, False),
+        ("accepts", 900.0, None, None),  # without its yardstick it says nothing
+        ("http_p99_ms", 80.0, None, True),
+        ("http_p99_ms", 80.1, None, False),
+        ("accepts_alone", 1.0, 1.0, None),  # nothing is asked of it
+    ],
+)
+def test_what_is_reached(name: str, value: float, ratio: float | None, reached: bool | None) -> None:
+    assert Figure(wanted(name), value, ratio).reached is reached
+
+
+def test_every_figure_stands_beside_one_that_is_measured() -> None:
+    names = [each.name for each in ALL]
+    assert len(names) == len(set(names))
+    assert {each.beside for each in ALL} <= {None, *names}
+    found = document(medians([dict.fromkeys(names, 1.0)]), "PostgreSQL", 1)
+    assert [each["name"] for each in found["figures"]] == names  # type: ignore[attr-defined]  # a document is plain
+
+
+def test_it_measures_beside_the_books_and_leaves_nothing_behind(billvend: Console, tmp_path: Path) -> None:
+    billvend("fund", "ada", "5000")
+    before = {path.name for path in Path.cwd().iterdir()}
+    told = billvend.json("bench", "--seconds", "0.2", "--rounds", "1", "--output", str(tmp_path / "b.json"))
+    assert {path.name for path in Path.cwd().iterdir()} - before <= {"b.json"}
+    found = {figure["name"]: figure for figure in told["figures"]}
+    assert {
+        "accepts",
+        "accepts_hot",
+        "accepts_alone",
+        "bulk",
+        "http",
+        "http_alone_p50_ms",
+        "audit",
+    } <= found.keys()
+    assert all(figure["value"] > 0 for figure in found.values())
+    assert "T" not in found  # pgbench measures PostgreSQL
+    assert json.loads((tmp_path / "b.json").read_text()) == told
+    assert [each["amount"] for each in billvend.json("history", "ada")["items"]] == ["5000.00"]
+
+
+def test_pgbench_measures_in_a_database_of_its_own(
+    own_postgres: servers.PostgresServer, tmp_path: Path
+) -> None:
+    pgbench = str(own_postgres.binaries / "pgbench")
+    before = databases(own_postgres.url)
+    found = yardsticks.measure(own_postgres.url, tmp_path, pgbench, seconds=1)
+    assert found.keys() == {"T", "M", "H"}
+    assert found["M"] > 0 < found["H"]
+    assert databases(own_postgres.url) == before
+
+
+def test_who_may_make_no_database_is_told_so(own_postgres: servers.PostgresServer, tmp_path: Path) -> None:
+    with engine(own_postgres.url).begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE clerk LOGIN")
+    with (
+        pytest.raises(BadSetting, match="The books were not touched"),
+        empty_database(own_postgres.url.replace("billvend@", "clerk@"), tmp_path),
+    ):
+        raise AssertionError("it was made")
+
+
+def test_a_load_that_fails_leaves_no_database_behind(
+    own_postgres: servers.PostgresServer, tmp_path: Path
+) -> None:
+    before = databases(own_postgres.url)
+
+    def fails() -> None:
+        with empty_database(own_postgres.url, tmp_path) as url:
+            assert databases(own_postgres.url) == before | {url.rpartition("/")[2]}
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        fails()
+    assert databases(own_postgres.url) == before
+
+
+def engine(url: str) -> sa.Engine:
+    return sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
+
+
+def databases(url: str) -> set[str]:
+    with engine(url).connect() as connection:
+        return set(connection.exec_driver_sql("SELECT datname FROM pg_database").scalars())
