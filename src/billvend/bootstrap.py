@@ -68,7 +68,12 @@ def _wired(settings: "Settings", clock: Clock, opened: ExitStack) -> Billvend:
     measures = prometheus_measures()
     return Billvend(
         Parts(
-            journal=Committer(SqlJournal(database, channels=tuple(notifiers)), measures=measures),
+            # SQLite has one writer, whatever is asked of it.
+            journal=Committer(
+                SqlJournal(database, channels=tuple(notifiers)),
+                measures=measures,
+                lanes=1 if database.is_sqlite else 2,
+            ),
             books=SqlBooks(database),
             queue=_queue(settings),
             providers={(p.abilities.provider, p.abilities.account): p for p in providers},

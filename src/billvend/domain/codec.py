@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 
-@lru_cache(maxsize=256)  # whatever happens in one transaction has few moments
+@lru_cache(maxsize=4096)  # what happens in one transaction has a moment or two for each of its commands
 def instant(at: datetime) -> str:
     """A moment as RFC 3339 UTC with microseconds: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from billvend.domain.codec import instant
 from billvend.domain.errors import BadSetting, Unavailable
 
 SQLITE_BUSY_SECONDS = 15
@@ -92,9 +92,7 @@ class Database:
             for each, shape in zip(changes, shapes, strict=True):
                 connection.execute(self._statement(shape), list(each.rows))
         elif changes:
-            values = {
-                f"rows_{place}": json.dumps(each.rows, default=instant) for place, each in enumerate(changes)
-            }
+            values = {f"rows_{place}": orjson.dumps(each.rows).decode() for place, each in enumerate(changes)}
             connection.execute(self._statement(*shapes), values)
 
     def _writing_statement(self, *shapes: "_Shape") -> sa.Executable:
@@ -154,7 +152,7 @@ def _inserted(insert: Any, table: sa.Table, names: tuple[str, ...], replacing: b
 
 
 def _listed(place: int, table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
-    """Rows that come as one JSON text. Arrays, one a column, take psycopg far longer to write than json does."""
+    """Rows that come as one JSON text. Arrays, one a column, take psycopg far longer to write than orjson does."""
     text = sa.cast(sa.bindparam(f"rows_{place}", type_=sa.Text()), sa.JSON())
     columns = [sa.column(name, table.c[name].type) for name in names]
     listed = sa.func.json_to_recordset(text).table_valued(*columns).render_derived(with_types=True)

@@ -215,11 +215,8 @@ class SqlJournal:
             return {}
         found = connection.execute(statements.wallets, self._database.keys(keys))
         return {
-            wallet_stream(row.user_id, row.currency): (
-                Wallet(row.user_id, Money(row.balance_minor, row.currency)),
-                Head(row.seq, row.hash),
-            )
-            for row in found
+            wallet_stream(user_id, currency): (Wallet(user_id, Money(balance, currency)), Head(seq, hash_))
+            for user_id, currency, balance, seq, hash_ in found
         }
 
     def _remembered(
@@ -398,7 +395,7 @@ class _Statements:
             .order_by(table.user_id, table.transaction_id)
         )
         self.wallets = locked(
-            sa.select(wallets)
+            sa.select(*(wallets.c[name] for name in ("user_id", "currency", "balance_minor", "seq", "hash")))
             .where(among(wallets.c.user_id, wallets.c.currency))
             .order_by(wallets.c.user_id, wallets.c.currency)
         )
