@@ -23,7 +23,6 @@ from billvend.bootstrap import open_billvend
 from billvend.domain.errors import Unavailable
 
 CLIENTS: Final = 64
-START_SECONDS: Final = 30
 WARM_SECONDS: Final = 1.0
 
 
@@ -65,23 +64,18 @@ def _serving(url: str, folder: Path, *, verifies: bool) -> Iterator[tuple["subpr
         "DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "VERIFY_METER": str(verifies).lower(),
         "LOG_LEVEL": "warning", "SANDBOX_BOOK": str(folder / "sandbox.db"), "MIN_AMOUNT": "1", "REDIS_URL": "",
     }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "billvend", "serve", "--no-worker"],
-        env={**os.environ, **settings},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101  it is a pipe
-        line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        if found is None:
-            raise Unavailable("billvend serve did not start: what it says stands above.")
-        yield process, int(found[1])
-    finally:
-        process.terminate()
-        process.wait(START_SECONDS + 30)
+    command = [sys.executable, "-m", "billvend", "serve", "--no-worker"]
+    environment = {**os.environ, **settings}
+    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+        try:
+            found = re.search(
+                r"http://127\.0\.0\.1:(\d+)", process.stdout.readline() if process.stdout else ""
+            )
+            if found is None:
+                raise Unavailable("billvend serve did not start: what it says stands above.")
+            yield process, int(found[1])
+        finally:
+            process.terminate()
 
 
 async def _load(
