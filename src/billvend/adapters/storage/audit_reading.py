@@ -1,9 +1,10 @@
 """The audit's reading: every stream of events with the rows derived from it, merged from several readings that stand in
 the same order, so that books of any size are read in constant memory and in one consistent state."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -33,6 +34,9 @@ _BY_STREAM = ("user_id", "stream")
 _BY_PAYMENT = ("user_id", "transaction_id")
 _BY_WALLET = ("user_id", "currency")
 
+Names = tuple[str, str]
+"""A stream by its names, as rows have them: sooner made and compared than a `StreamKey`."""
+
 
 def audit_reading(connection: Connection) -> Iterator[LoggedStream]:
     """Every stream; consume each before asking for the next. Rows that no stream accounts for come last."""
@@ -61,7 +65,8 @@ class _Readings(ExitStack):
 def _fetched(result: sa.CursorResult[Any]) -> Iterator[Any]:
     """Rows are fetched long after the query was sent, wherever they are consumed: so errors are told here."""
     try:
-        yield from result
+        for page in result.partitions():
+            yield from page
     except DBAPIError as error:
         raise unavailable(error) from error
 
@@ -70,34 +75,27 @@ class _Derived:
     """The tables that are folded from events, read side by side."""
 
     def __init__(self, readings: _Readings) -> None:
-        def table(source: sa.Table, key: tuple[str, ...], *rest: str) -> Iterator[Any]:
-            return readings.of(sa.select(source).order_by(*(source.c[name] for name in (*key, *rest))))
+        def table(source: sa.Table, *order: str, kind: str | None = None) -> "_Groups":
+            """A table in the order of streams; the first two columns of the order say which."""
+            names = [*order[:2], *(name for name in _folded(source) if name not in order[:2])]
+            query = sa.select(*(source.c[name] for name in names))
+            if kind is not None:
+                query = query.where(source.c.type == kind)
+            found = readings.of(query.order_by(*(source.c[name] for name in order)))
+            return _Groups(
+                source.name, names, found, _of_wallet if order[:2] == _BY_WALLET else itemgetter(0, 1)
+            )
 
-        payments = sa.select(transactions).where(transactions.c.type == "payment")
-        fundings = sa.select(transactions).where(transactions.c.type == "funding")
-        by_payment = [transactions.c[name] for name in _BY_PAYMENT]
-        by_wallet = [transactions.c[name] for name in _BY_WALLET]
-        self._transfers = _Groups("transfers", table(transfers, _BY_STREAM, "seq", "leg"), _stream)
-        self._payments = _Groups("transactions", readings.of(payments.order_by(*by_payment)), _payment)
-        self._attempts = _Groups("attempts", table(attempts, _BY_PAYMENT, "attempt"), _payment)
-        self._resolutions = _Groups("resolutions", table(resolutions, _BY_PAYMENT), _payment)
-        self._wallets = _Groups("wallets", table(wallets, _BY_WALLET), _wallet)
-        self._fundings = _Groups(
-            "transactions", readings.of(fundings.order_by(*by_wallet, transactions.c.seq)), _wallet
-        )
+        self._transfers = table(transfers, *_BY_STREAM, "seq", "leg")
+        self._payments = table(transactions, *_BY_PAYMENT, kind="payment")
+        self._attempts = table(attempts, *_BY_PAYMENT, "attempt")
+        self._resolutions = table(resolutions, *_BY_PAYMENT)
+        self._wallets = table(wallets, *_BY_WALLET)
+        self._fundings = table(transactions, *_BY_WALLET, "seq", kind="funding")
 
     def transfers_of(self, key: StreamKey) -> Iterator[LoggedTransfer]:
-        for row in self._transfers.take(key):
-            yield LoggedTransfer(
-                row.seq,
-                row.leg,
-                row.transaction_id,
-                row.source,
-                row.target,
-                row.amount_minor,
-                row.currency,
-                row.at,
-            )
+        for _, _, *columns in self._transfers.take(key):
+            yield LoggedTransfer(*columns)
 
     def rest_of(self, key: StreamKey) -> "_Rest":
         return _Rest(self, key)
@@ -105,14 +103,17 @@ class _Derived:
     def fundings_of(self, key: StreamKey) -> Iterator[Any]:
         return self._fundings.take(key)
 
+    def compared_funding(self, stored: Iterable[Any], should: rows.Row) -> list[str]:
+        return self._fundings.compared(stored, [should])
+
     def differences(self, key: StreamKey, state: Wallet | Payment | None, head: Head) -> list[str]:
         found: list[str] = []
         if isinstance(state, Wallet):
-            found += _compared("wallets", self._wallets.take(key), [rows.wallet_row(state, head)])
+            found += self._wallets.differences(key, [rows.wallet_row(state, head)])
         elif isinstance(state, Payment):
-            found += _compared("transactions", self._payments.take(key), [rows.payment_row(state, head)])
-            found += _compared("attempts", self._attempts.take(key), rows.attempt_rows(state))
-            found += _compared("resolutions", self._resolutions.take(key), rows.resolution_rows(state))
+            found += self._payments.differences(key, [rows.payment_row(state, head)])
+            found += self._attempts.differences(key, rows.attempt_rows(state))
+            found += self._resolutions.differences(key, rows.resolution_rows(state))
         return found
 
     def orphans(self) -> Iterator[tuple[StreamKey, str]]:
@@ -138,7 +139,7 @@ class _Rest:
             yield event
             if event.kind == WalletFunded.__name__:
                 should = rows.funding_row(event, cast(WalletFunded, load(event.kind, event.data)), currency)
-                self._note(_compared("transactions", islice(fundings, 1), [should]))
+                self._note(self._derived.compared_funding(islice(fundings, 1), should))
         self._note([f"transactions: funding {row.transaction_id} that no event makes" for row in fundings])
 
     def differences(self, state: Wallet | Payment | None, head: Head) -> list[str]:
@@ -160,19 +161,40 @@ class _Complaint:
 
 
 class _Groups:
-    """One reading, cut into groups of equal key, taken in rising order of keys."""
+    """One reading, cut into groups of one stream each, taken in rising order of streams."""
 
-    def __init__(self, name: str, found: Iterable[Any], key: Any) -> None:
-        self._name = name
-        self._groups = groupby(found, key=key)
-        self._next: tuple[StreamKey, Iterator[Any]] | None = next(self._groups, None)
-        self._orphans: list[StreamKey] = []
+    def __init__(
+        self, table: str, columns: Sequence[str], found: Iterable[Any], names: Callable[[Any], Names]
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._groups = groupby(found, key=names)
+        self._next: tuple[Names, Iterator[Any]] | None = next(self._groups, None)
+        self._orphans: list[Names] = []
+
+    def differences(self, key: StreamKey, wanted: Iterable[rows.Row]) -> list[str]:
+        """How the rows of a key differ from the wanted ones."""
+        return self.compared(self.take(key), wanted)
+
+    def compared(self, stored: Iterable[Any], wanted: Iterable[rows.Row]) -> list[str]:
+        """How stored rows differ from the wanted ones, column by column; a column that is not wanted is to be empty."""
+        stored, wanted = list(stored), list(wanted)
+        if len(stored) != len(wanted):
+            return [f"{self._table}: {len(stored)} rows where the events make {len(wanted)}"]
+        return [
+            f"{self._table}.{column}: {value!r} where the events say {should.get(column)!r}"
+            for row, should in zip(stored, wanted, strict=True)
+            if tuple(row) != tuple(map(should.get, self._columns))  # most are as they should be
+            for column, value in zip(self._columns, row, strict=True)
+            if value != should.get(column)
+        ]
 
     def take(self, key: StreamKey) -> Iterator[Any]:
         """The rows of a key; rows of smaller keys, which nobody asked for, become orphans."""
-        while self._next is not None and _order(self._next[0]) < _order(key):
+        wanted = (key.user_id, key.stream)
+        while self._next is not None and self._next[0] < wanted:
             self._skip(self._next[0])
-        if self._next is not None and self._next[0] == key:
+        if self._next is not None and self._next[0] == wanted:
             yield from self._next[1]
             self._next = next(self._groups, None)
 
@@ -180,39 +202,20 @@ class _Groups:
         """What was left over; ends the reading."""
         while self._next is not None:
             self._skip(self._next[0])
-        for key in self._orphans:
-            yield key, f"{self._name}: a row without an event"
+        for names in self._orphans:
+            yield StreamKey(*names), f"{self._table}: a row without an event"
 
-    def _skip(self, key: StreamKey) -> None:
+    def _skip(self, names: Names) -> None:
         if len(self._orphans) < MOST_ORPHANS:
-            self._orphans.append(key)
+            self._orphans.append(names)
         self._next = next(self._groups, None)
 
 
-def _order(key: StreamKey) -> tuple[str, str]:
+def _of_wallet(row: Any) -> Names:
+    key = wallet_stream(row[0], row[1])
     return key.user_id, key.stream
 
 
-def _stream(row: Any) -> StreamKey:
-    return StreamKey(row.user_id, row.stream)
-
-
-def _payment(row: Any) -> StreamKey:
-    return StreamKey(row.user_id, row.transaction_id)
-
-
-def _wallet(row: Any) -> StreamKey:
-    return wallet_stream(row.user_id, row.currency)
-
-
-def _compared(table: str, stored: Iterable[Any], wanted: Iterable[rows.Row]) -> list[str]:
-    """How stored rows differ from the wanted ones, column by column; a column that is not wanted is to be empty."""
-    stored, wanted = list(stored), list(wanted)
-    if len(stored) != len(wanted):
-        return [f"{table}: {len(stored)} rows where the events make {len(wanted)}"]
-    return [
-        f"{table}.{column}: {value!r} where the events say {should.get(column)!r}"
-        for row, should in zip(stored, wanted, strict=True)
-        for column, value in row._mapping.items()
-        if value != should.get(column) and f"{table}.{column}" not in _NOT_FOLDED
-    ]
+def _folded(table: sa.Table) -> list[str]:
+    """The columns that are folded from events."""
+    return [column.name for column in table.c if f"{table.name}.{column.name}" not in _NOT_FOLDED]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -38,15 +39,27 @@ def _events_of(database: Database) -> sa.Select[Any]:
     )
 
 
+_NAMES = itemgetter(0, 1)
+"""A stream's: the first two columns of `events`."""
+
+
 def by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[LoggedEvent]]]:
     """Rows of `events`, ordered by stream, cut into streams."""
-    return groupby(map(logged_event, found), key=lambda event: event.key)
+    for names, of_stream in groupby(found, key=_NAMES):
+        key = StreamKey(*names)
+        yield key, (_logged(key, row) for row in of_stream)
 
 
 def logged_event(row: sa.Row[Any]) -> LoggedEvent:
     """A row of `events`."""
-    key = StreamKey(row.user_id, row.stream)
-    return LoggedEvent(key, row.seq, row.type, row.at, row.command_key, row.data, row.prev_hash, row.hash)
+    return _logged(StreamKey(*_NAMES(row)), row)
+
+
+def _logged(key: StreamKey, row: Sequence[Any]) -> LoggedEvent:
+    _, _, seq, kind, at, command_key, data, _, prev_hash, hash_ = (
+        row  # by place: an audit has very many of them
+    )
+    return LoggedEvent(key, seq, kind, at, command_key, data, prev_hash, hash_)
 
 
 def fold_payment(key: StreamKey, logged: Iterable[LoggedEvent]) -> tuple[Payment, Head] | None:
