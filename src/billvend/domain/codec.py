@@ -6,7 +6,7 @@ the name of its member under `is`. Fields that are None are left out, so that a 
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -27,7 +27,8 @@ def dumps(value: object) -> str:
 
 def loads(kind: Any, text: str) -> Any:
     """The value of type `kind` (a dataclass, or a union of them) that `dumps` made `text` from."""
-    return _typed(kind, json.loads(text))
+    value, read = json.loads(text), _reader(kind)
+    return value if read is None else read(value)
 
 
 def _plain(value: object) -> object:
@@ -53,34 +54,48 @@ def _shape(kind: type) -> tuple[tuple[str, ...], str]:
     return tuple(field.name for field in fields(kind)), kind.__name__
 
 
-def _typed(kind: Any, value: Any) -> Any:
-    if value is None or kind in (Any, str, int, float, bool):
-        return value
-    if kind is datetime:
-        return datetime.fromisoformat(value)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _typed(_member(kind, value), value)
-    if origin is tuple:
-        return tuple(_typed(get_args(kind)[0], item) for item in value)
-    if origin is not None:  # Mapping[str, str]
-        return dict(value)
-    hints, needed = _hints(kind)
-    given = {name: _typed(hints[name], item) for name, item in value.items() if name in hints}
-    return kind(**needed | given)
-
-
-def _member(union: Any, value: Any) -> Any:
-    members = [member for member in get_args(union) if member is not type(None)]
-    if len(members) == 1:
-        return members[0]
-    return next(member for member in members if member.__name__ == value["is"])
+_Reader = Callable[[Any], Any]
 
 
 @cache
-def _hints(kind: type) -> tuple[dict[str, Any], dict[str, None]]:
-    """The types of a dataclass' fields, and None for each without a default: what was left out was None."""
-    needed = [field.name for field in fields(kind) if field.default is MISSING is field.default_factory]
-    return get_type_hints(kind), dict.fromkeys(needed)
+def _reader(kind: Any) -> _Reader | None:
+    """What makes a value of this type of what `json` read; None where that is the value already."""
+    if kind in (Any, str, int, float, bool):
+        return None
+    if kind is datetime:
+        return datetime.fromisoformat
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _reader_of_one([member for member in get_args(kind) if member is not type(None)])
+    if origin is tuple:
+        of_item = _reader(get_args(kind)[0])
+        return tuple if of_item is None else lambda items: tuple(map(of_item, items))
+    if origin is not None:  # Mapping[str, str]
+        return dict
+    return kind if issubclass(kind, Enum) else _reader_of_fields(kind)
+
+
+def _reader_of_one(members: Sequence[Any]) -> _Reader | None:
+    """Of a union: where several types are in it, the value carries the name of its own under `is`."""
+    if len(members) == 1:
+        return _reader(members[0])
+    readers = {member.__name__: _reader_of_fields(member) for member in members}
+    return lambda value: readers[value["is"]](value)
+
+
+def _reader_of_fields(kind: type) -> _Reader:
+    """Of a dataclass. What was left out was None, unless the field has a default; what it does not know is passed over."""
+    readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
+    left_out = dict.fromkeys(
+        field.name for field in fields(kind) if field.default is MISSING is field.default_factory
+    )
+
+    def read(value: Mapping[str, Any]) -> Any:
+        given = {
+            name: item if item is None or (reader := readers[name]) is None else reader(item)
+            for name, item in value.items()
+            if name in readers
+        }
+        return kind(**left_out | given)
+
+    return read
