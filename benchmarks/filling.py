@@ -6,7 +6,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from billvend import open_billvend
-from billvend.adapters.storage.tables import attempts, commands, events, resolutions, transactions, transfers
+from billvend.adapters.storage.tables import (
+    attempts,
+    commands,
+    events,
+    resolutions,
+    transactions,
+    transfers,
+    wallets,
+)
 from billvend.bench.places import shop
 from billvend.bootstrap import open_database
 from billvend.config import Settings
@@ -21,7 +29,7 @@ TABLES = (events, transfers, transactions, attempts, resolutions, commands)
 def fill(url: str, folder: Path, rows: int) -> None:
     """Copy a payment so many times, spread over users of their own. The audit would find them out; nothing else minds.
 
-    Wallets are left alone: what is copied is the payments, each with all the rows that are its own.
+    What is copied is the payments, each with all the rows that are its own; and there are as many wallets, all empty.
     """
     with open_billvend(shop(url, folder)) as bv:
         bv.fund("model", "1000", key="model")
@@ -33,6 +41,8 @@ def fill(url: str, folder: Path, rows: int) -> None:
             for table in TABLES:
                 connection.execute(_copies(table, paid.transaction_id, start, min(start + BLOCK, rows) - 1))
             connection.commit()
+        connection.execute(_empty_wallets(rows))
+        connection.commit()
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
         connection.exec_driver_sql("CHECKPOINT")
@@ -40,7 +50,7 @@ def fill(url: str, folder: Path, rows: int) -> None:
 
 
 def _copies(table: sa.Table, transaction_id: str, first: int, last: int) -> sa.Insert:
-    numbers = sa.func.generate_series(first, last).table_valued("number")
+    numbers = sa.func.generate_series(first, last).table_valued("number").render_derived()
     whose = table.c.stream if "stream" in table.c else table.c.transaction_id
     copied = (
         sa.select(*(_copied(column, numbers.c.number) for column in table.c))
@@ -48,6 +58,15 @@ def _copies(table: sa.Table, transaction_id: str, first: int, last: int) -> sa.I
         .where(table.c.user_id == "model", whose == transaction_id)
     )
     return table.insert().from_select([column.name for column in table.c], copied)
+
+
+def _empty_wallets(count: int) -> sa.Insert:
+    numbers = sa.func.generate_series(1, count).table_valued("number").render_derived()
+    columns = {
+        "user_id": sa.literal("empty-") + sa.cast(numbers.c.number, sa.Text), "currency": sa.literal("NGN"),
+        "balance_minor": sa.literal(0), "seq": sa.literal(1), "hash": sa.literal("-"), "updated_at": sa.func.now(),
+    }  # fmt: skip
+    return wallets.insert().from_select(list(columns), sa.select(*list[Any](columns.values())))
 
 
 def _copied(column: sa.Column[Any], number: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from billvend.adapters.storage.audit_reading import audit_reading
 from billvend.adapters.storage.database import Database, storable, unavailable
 from billvend.adapters.storage.read import logged_event, payments_of
-from billvend.adapters.storage.tables import attempts, events, transactions, wallets
+from billvend.adapters.storage.tables import IS_OPEN, attempts, events, transactions, wallets
 from billvend.domain.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
@@ -21,8 +21,6 @@ from billvend.domain.wallet import Funding
 from billvend.domain.words import Status
 from billvend.ports.books import Backlog, LoggedEvent, LoggedStream, Search, Transaction
 from billvend.ports.breaker import Risk
-
-OPEN = [status.value for status in Status if status not in (Status.COMPLETED, Status.REVERSED)]
 
 
 class SqlBooks:
@@ -54,7 +52,7 @@ class SqlBooks:
                 return None
             held = connection.scalar(
                 sa.select(sa.func.coalesce(sa.func.sum(table.amount_minor), 0)).where(
-                    table.user_id == user_id, table.currency == currency, table.status.in_(OPEN)
+                    table.user_id == user_id, table.currency == currency, IS_OPEN
                 )
             )
         return Money(spendable, currency), Money(int(held or 0), currency)
@@ -135,7 +133,7 @@ class SqlBooks:
         with self._reading() as connection:
             sums = connection.execute(
                 sa.select(table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor))
-                .where(table.status.in_(OPEN))
+                .where(IS_OPEN)
                 .group_by(table.status, table.currency)
             ).all()
             due, oldest = connection.execute(
@@ -165,7 +163,7 @@ class SqlBooks:
         doubtful = [Status.IN_DOUBT.value, Status.IN_REVIEW.value]
         sums = (
             sa.select(table.provider, table.account, sa.func.sum(table.amount_minor))
-            .where(table.status.in_(doubtful), table.account.is_not(None))
+            .where(IS_OPEN, table.status.in_(doubtful), table.account.is_not(None))
             .group_by(table.provider, table.account)
         )
         lately = sa.select(

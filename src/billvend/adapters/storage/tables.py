@@ -24,6 +24,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
+    literal,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -175,13 +176,16 @@ _due = transactions.c.next_at.is_not(None)
 Index("transactions_due", transactions.c.next_at, postgresql_where=_due, sqlite_where=_due)
 _leased = transactions.c.lease_until.is_not(None)
 Index("transactions_leased", transactions.c.lease_until, postgresql_where=_leased, sqlite_where=_leased)
-_open = transactions.c.status.not_in(["completed", "reversed"])
+IS_OPEN = transactions.c.status.not_in(
+    # Written into each statement: SQLite finds rows by this index only where it reads the same words again.
+    [literal(status, literal_execute=True) for status in ("completed", "reversed")]
+)
 Index(
     "transactions_open",
     transactions.c.user_id,
     transactions.c.status,
-    postgresql_where=_open,
-    sqlite_where=_open,
+    postgresql_where=IS_OPEN,
+    sqlite_where=IS_OPEN,
 )
 _known = transactions.c.token.is_not(None)
 Index("transactions_by_token", transactions.c.token, postgresql_where=_known, sqlite_where=_known)
