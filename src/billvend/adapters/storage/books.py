@@ -12,15 +12,19 @@ from sqlalchemy.exc import DBAPIError
 from billvend.adapters.storage.audit_reading import audit_reading
 from billvend.adapters.storage.database import Database, storable, unavailable
 from billvend.adapters.storage.read import logged_event, payments_of
-from billvend.adapters.storage.tables import IS_OPEN, attempts, events, transactions, wallets
+from billvend.adapters.storage.tables import HAS_INCIDENTS, IS_OPEN, attempts, events, transactions, wallets
 from billvend.domain.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
-from billvend.domain.payment import Payment
+from billvend.domain.payment import ENDED, Payment
 from billvend.domain.wallet import Funding
 from billvend.domain.words import Status
 from billvend.ports.books import Backlog, LoggedEvent, LoggedStream, Search, Transaction
 from billvend.ports.breaker import Risk
+
+FEW_BY_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
+"""The order of ids where few rows are wanted: SQLite would else go through all of them by the index of ids, and throw most
+away."""
 
 
 class SqlBooks:
@@ -81,7 +85,8 @@ class SqlBooks:
         ):
             return []
         table = transactions.c
-        query = sa.select(transactions).order_by(table.transaction_id.desc()).limit(search.limit)
+        query = sa.select(transactions)
+        order: sa.ColumnElement[str] = table.transaction_id
         for column, wanted in (
             (table.user_id, search.user_id),
             (table.type, search.kind),
@@ -93,20 +98,18 @@ class SqlBooks:
                 query = query.where(column == wanted)
         if search.statuses:
             query = query.where(table.status.in_([status.value for status in search.statuses]))
+            if not ENDED.intersection(search.statuses):
+                query, order = query.where(IS_OPEN), FEW_BY_ID
         if search.before is not None:
             query = query.where(table.transaction_id < search.before)
         if search.reference is not None:
-            sent = sa.select(attempts.c.user_id, attempts.c.transaction_id).where(
-                attempts.c.reference == search.reference
-            )
-            query = query.where(
-                sa.or_(
-                    table.reference == search.reference,
-                    sa.tuple_(table.user_id, table.transaction_id).in_(sent),
-                )
-            )
+            sent = sa.select(attempts.c.transaction_id).where(attempts.c.reference == search.reference)
+            # Two ways that an index knows each; one condition with OR would have all transactions read.
+            funded = sa.select(table.transaction_id).where(table.reference == search.reference)
+            query = query.where(table.transaction_id.in_(sent.union_all(funded)))
+            order = FEW_BY_ID
         with self._reading() as connection:
-            return self._transactions(connection, query)
+            return self._transactions(connection, query.order_by(order.desc()).limit(search.limit))
 
     def _transactions(self, connection: Connection, query: sa.Select[Any]) -> list[Transaction]:
         found = connection.execute(query).all()
@@ -139,7 +142,7 @@ class SqlBooks:
             due, oldest = connection.execute(
                 sa.select(sa.func.count(), sa.func.min(table.next_at)).where(table.next_at <= now)
             ).one()
-            incidents = connection.scalar(sa.select(sa.func.count()).where(table.open_incidents > 0))
+            incidents = connection.scalar(sa.select(sa.func.count()).where(HAS_INCIDENTS))
         counts: dict[Status, int] = {}
         for status, _, count, _ in sums:
             counts[Status(status)] = counts.get(Status(status), 0) + count
@@ -151,8 +154,13 @@ class SqlBooks:
     def waiting_for_people(self, limit: int) -> list[Payment]:
         """Payments in review, or with incidents that nobody has dealt with; see the port."""
         table = transactions.c
-        waits = sa.or_(table.status == Status.IN_REVIEW.value, table.open_incidents > 0)
-        query = sa.select(transactions).where(waits).order_by(table.transaction_id).limit(limit)
+        named = sa.select(table.transaction_id)
+        waiting = named.where(IS_OPEN, table.status == Status.IN_REVIEW.value).union_all(
+            named.where(HAS_INCIDENTS)
+        )
+        query = (
+            sa.select(transactions).where(table.transaction_id.in_(waiting)).order_by(FEW_BY_ID).limit(limit)
+        )
         with self._reading() as connection:
             found = self._transactions(connection, query)
         return [payment for payment in found if isinstance(payment, Payment)]

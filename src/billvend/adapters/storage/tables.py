@@ -168,6 +168,10 @@ Index(
     transactions.c.reference,
     unique=True,
 )
+_referred = transactions.c.reference.is_not(None)
+Index(
+    "transactions_by_reference", transactions.c.reference, postgresql_where=_referred, sqlite_where=_referred
+)
 Index("transactions_by_id", transactions.c.transaction_id)
 Index("transactions_by_meter", transactions.c.meter, postgresql_where=transactions.c.meter.is_not(None))
 Index("transactions_alike", transactions.c.user_id, transactions.c.meter, transactions.c.created_at)
@@ -189,12 +193,12 @@ Index(
 )
 _known = transactions.c.token.is_not(None)
 Index("transactions_by_token", transactions.c.token, postgresql_where=_known, sqlite_where=_known)
-_waiting = transactions.c.open_incidents > 0
+HAS_INCIDENTS = transactions.c.open_incidents > literal(0, literal_execute=True)
 Index(
     "transactions_incidents",
     transactions.c.transaction_id,
-    postgresql_where=_waiting,
-    sqlite_where=_waiting,
+    postgresql_where=HAS_INCIDENTS,
+    sqlite_where=HAS_INCIDENTS,
 )
 
 attempts = Table(

@@ -112,6 +112,11 @@ def upgrade() -> None:
         sa.Column("disabled_because", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("endpoint"),
     )
+    has_reference = sa.text("reference IS NOT NULL")
+    op.create_index(
+        "transactions_by_reference", "transactions", ["reference"],
+        postgresql_where=has_reference, sqlite_where=has_reference,
+    )  # fmt: skip
 
 
 def downgrade() -> None:
