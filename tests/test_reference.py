@@ -17,7 +17,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
     ("fund",), ("fund-intent",), ("fund-check",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),
     ("find",), ("payments",), ("meter",),
-    ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",), ("bench",),
+    ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
+    ("bench",),
     ("keys", "create"), ("keys", "list"), ("keys", "revoke"),
     ("webhooks", "list"), ("webhooks", "replay"), ("webhooks", "enable"),
     ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"), ("demo",),
