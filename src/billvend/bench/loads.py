@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -21,11 +22,10 @@ LIST: Final = 5_000
 def accepts(url: str, folder: Path, *, wallets_: int, callers: int, seconds: float) -> float:
     """Payments accepted a second by so many callers at once, each of which waits for its own."""
     with open_billvend(shop(url, folder)) as bv:
-        users, serial = wallets(bv, wallets_), count()
+        users, serial, run = wallets(bv, wallets_), count(), uuid.uuid4().hex
 
         def accept() -> int:
-            bv.accept(_bill(users, next(serial)))
-            return 1
+            return int(not bv.accept(_bill(users, next(serial), run)).replayed)
 
         return _rate(accept, callers=callers, seconds=seconds)
 
@@ -33,11 +33,11 @@ def accepts(url: str, folder: Path, *, wallets_: int, callers: int, seconds: flo
 def bulk(url: str, folder: Path, *, seconds: float) -> tuple[float, float]:
     """Payments accepted a second in bulk; and events a second of an audit of all that."""
     with open_billvend(shop(url, folder)) as bv:
-        users, serial = wallets(bv, 1_000), count()
+        users, serial, run = wallets(bv, 1_000), count(), uuid.uuid4().hex
 
         def accept() -> int:
-            paid = bv.pay_many(_bill(users, next(serial)) for _ in range(LIST))
-            return sum(isinstance(each, Paid) for each in paid)
+            paid = bv.pay_many(_bill(users, next(serial), run) for _ in range(LIST))
+            return sum(isinstance(each, Paid) and not each.replayed for each in paid)
 
         return _rate(accept, callers=1, seconds=seconds), _audited(bv)
 
@@ -50,8 +50,9 @@ def _audited(bv: Billvend) -> float:
     return found.events / (time.perf_counter() - began)
 
 
-def _bill(users: list[str], serial: int) -> Bill:
-    return Bill(users[serial % len(users)], "1", "12345678901", "EKEDC", key=f"order-{serial}")
+def _bill(users: list[str], serial: int, run: str) -> Bill:
+    """One that was never paid, also where another run was in the same database before."""
+    return Bill(users[serial % len(users)], "1", "12345678901", "EKEDC", key=f"{run}-{serial}")
 
 
 def _rate(work: Callable[[], int], *, callers: int, seconds: float) -> float:
