@@ -3,6 +3,7 @@
 worker_program.py KIND PLACE [--plain]: KIND is `sqlite` or `redis`; `--plain` leaves Ctrl-C to Python.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,8 @@ asked_to_stop = False
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    # Not print: a signal may come while a line is being written, and stdout refuses to be used within itself.
+    os.write(1, f"{line}\n".encode())
 
 
 def stop_gracefully(number: int, _frame: object) -> None:

@@ -45,7 +45,7 @@ def test_a_deadlock_is_not_the_callers_business(url: str) -> None:
         other.execute("SELECT 1 FROM wallets WHERE user_id = 'ada' FOR UPDATE")
         other.commit()
         assert named(paying.result(30)) == ["done", "done"]
-        assert errors == ["40P01"]
+        assert set(errors) == {"40P01"}  # once, or again where the other one is slow to go
         assert (till.balance("ada"), till.balance("ben")) == ((9_990, 10), (9_900, 100))
         assert till.audit().ok
 
