@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.command import downgrade
+from alembic.command import upgrade as to_version
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -111,6 +112,28 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, sa.TextClause) else value
 
 
+@pytest.mark.parametrize("already", [[], ["funding_intents_by_time", "transactions_by_reference"]])
+def test_books_of_version_0003_get_the_indexes_that_they_lack(database: Database, already: list[str]) -> None:
+    config = alembic_config()
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        to_version(config, "0003")
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                if index.name in already:
+                    index.create(connection)
+    assert current(database) == "0003"
+    assert upgrade(database) == "0003"
+    indexes = {index.name for table in metadata.tables.values() for index in table.indexes}
+    made = {
+        found["name"]
+        for table in metadata.tables
+        for found in sa.inspect(database.engine).get_indexes(table)
+        if "duplicates_constraint" not in found
+    }
+    assert made == indexes
+
+
 @pytest.mark.parametrize("url", ON_DISK, indirect=True)
 def test_processes_that_upgrade_at_once_take_turns(url: str, database: Database) -> None:
     before = in_processes(upgrade_it, url, "a", "b")
@@ -130,7 +153,7 @@ def test_tables_of_an_older_version_are_named_with_what_changes_them(database: D
         require_head(database)
 
 
-@pytest.mark.parametrize("version", ["0004", "9999", "a1b2c3"])
+@pytest.mark.parametrize("version", ["0005", "9999", "a1b2c3"])
 def test_tables_of_a_newer_billvend_are_left_alone(database: Database, version: str) -> None:
     upgrade(database)
     _set_version(database, version)

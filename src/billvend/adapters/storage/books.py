@@ -12,7 +12,15 @@ from sqlalchemy.exc import DBAPIError
 from billvend.adapters.storage.audit_reading import audit_reading
 from billvend.adapters.storage.database import Database, storable, unavailable
 from billvend.adapters.storage.read import logged_event, payments_of
-from billvend.adapters.storage.tables import HAS_INCIDENTS, IS_OPEN, attempts, events, transactions, wallets
+from billvend.adapters.storage.tables import (
+    HAS_INCIDENTS,
+    IS_OPEN,
+    IS_REVERSED,
+    attempts,
+    events,
+    transactions,
+    wallets,
+)
 from billvend.domain.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
@@ -100,6 +108,8 @@ class SqlBooks:
             query = query.where(table.status.in_([status.value for status in search.statuses]))
             if not ENDED.intersection(search.statuses):
                 query, order = query.where(IS_OPEN), FEW_BY_ID
+            elif set(search.statuses) == {Status.REVERSED}:
+                query = query.where(IS_REVERSED)
         if search.before is not None:
             query = query.where(table.transaction_id < search.before)
         if search.reference is not None:

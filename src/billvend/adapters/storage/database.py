@@ -108,6 +108,8 @@ class Database:
     def among(self, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
         """The condition that the columns are one of the keys given by `keys` when the statement is executed."""
         keys = sa.bindparam("keys", type_=sa.Text())
+        # PostgreSQL takes any list for one of 100 keys, and for so many would read all of a table that is not large yet.
+        count = sa.bindparam("keys_count", type_=sa.Integer())
         if self.is_sqlite:
             listed = sa.func.json_each(keys).table_valued("value")
             parts: list[sa.ColumnElement[Any]] = [
@@ -119,12 +121,12 @@ class Database:
                 value.op("->>", return_type=sa.Text())(sa.literal_column(str(place)))
                 for place in range(len(columns))
             ]
-        return sa.tuple_(*columns).in_(sa.select(*parts))
+        return sa.tuple_(*columns).in_(sa.select(*parts).limit(count))
 
     @staticmethod
     def keys(keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-        """The value for `among`: one, however many keys."""
-        return {"keys": json.dumps(keys)}
+        """The values for `among`: two, however many keys."""
+        return {"keys": json.dumps(keys), "keys_count": len(keys)}
 
 
 @dataclass(frozen=True, slots=True)

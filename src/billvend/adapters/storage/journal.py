@@ -302,11 +302,12 @@ class SqlJournal:
 
     def _put_off(self, connection: Connection, changes: Changes) -> None:
         """A payment that was looked at for nothing is due when it was found to be, and not before."""
-        for key in changes.next_at.keys() - changes.payments.keys():
-            connection.execute(
-                self._locking.put_off,
-                {"for_user": key.user_id, "for_payment": key.stream, "due": changes.next_at[key]},
-            )
+        looked_at = [
+            {"for_user": key.user_id, "for_payment": key.stream, "due": changes.next_at[key]}
+            for key in changes.next_at.keys() - changes.payments.keys()
+        ]
+        if looked_at:
+            connection.execute(self._locking.put_off, looked_at)
 
     # --- besides commands ---------------------------------------------------------------------------------------------
 

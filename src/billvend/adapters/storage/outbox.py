@@ -8,12 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from billvend.adapters.storage.database import Database, failing_plainly, storable
-from billvend.adapters.storage.tables import deliveries, endpoints, funding_intents, outbox
+from billvend.adapters.storage.tables import HAS_FAILED, deliveries, endpoints, funding_intents, outbox
 from billvend.domain.announcements import Channel
 from billvend.ports.outbox import DisabledEndpoint, End, Message, Told, Try
 
 _row = outbox.c
-_FAILED = sa.or_(_row.ended == End.GAVE_UP.value, sa.and_(_row.ended.is_(None), _row.tries > 0))
 
 
 class SqlOutbox:
@@ -95,7 +94,7 @@ class SqlOutbox:
         if channel is not None:
             query = query.where(_row.channel == channel.value)
         if failed:
-            query = query.where(_FAILED)
+            query = query.where(HAS_FAILED)
         if message_id is not None:
             if storable(message_id) != message_id:
                 return []

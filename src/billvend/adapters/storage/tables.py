@@ -25,6 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     literal,
+    or_,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -193,6 +194,13 @@ Index(
 )
 _known = transactions.c.token.is_not(None)
 Index("transactions_by_token", transactions.c.token, postgresql_where=_known, sqlite_where=_known)
+IS_REVERSED = transactions.c.status == literal("reversed", literal_execute=True)
+Index(
+    "transactions_reversed",
+    transactions.c.transaction_id,
+    postgresql_where=IS_REVERSED,
+    sqlite_where=IS_REVERSED,
+)
 HAS_INCIDENTS = transactions.c.open_incidents > literal(0, literal_execute=True)
 Index(
     "transactions_incidents",
@@ -327,6 +335,7 @@ funding_intents = Table(
 )
 Index("funding_intents_by_reference", funding_intents.c.reference)
 Index("funding_intents_by_time", funding_intents.c.created_at)
+Index("funding_intents_of_user", funding_intents.c.user_id, funding_intents.c.created_at)
 _problem = and_(funding_intents.c.problem.is_not(None), funding_intents.c.seen_at.is_(None))
 Index(
     "funding_intents_problems",
@@ -365,6 +374,11 @@ outbox = Table(
 Index("outbox_by_message", outbox.c.message_id)
 Index("outbox_by_time", outbox.c.at)
 _unsent = outbox.c.next_at.is_not(None)
+HAS_FAILED = or_(
+    outbox.c.ended == literal("gave_up", literal_execute=True),
+    and_(outbox.c.ended.is_(None), outbox.c.tries > literal(0, literal_execute=True)),
+)
+Index("outbox_failed", outbox.c.at, postgresql_where=HAS_FAILED, sqlite_where=HAS_FAILED)
 Index("outbox_due", outbox.c.channel, outbox.c.next_at, postgresql_where=_unsent, sqlite_where=_unsent)
 
 deliveries = Table(

@@ -53,7 +53,6 @@ def upgrade() -> None:
         sa.CheckConstraint("amount_minor > 0", name="intent_amount"),
     )
     op.create_index("funding_intents_by_reference", "funding_intents", ["reference"])
-    op.create_index("funding_intents_by_time", "funding_intents", ["created_at"])
     problem = sa.text("problem IS NOT NULL AND seen_at IS NULL")
     op.create_index(
         "funding_intents_problems", "funding_intents", ["created_at"],
@@ -112,11 +111,6 @@ def upgrade() -> None:
         sa.Column("disabled_because", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("endpoint"),
     )
-    has_reference = sa.text("reference IS NOT NULL")
-    op.create_index(
-        "transactions_by_reference", "transactions", ["reference"],
-        postgresql_where=has_reference, sqlite_where=has_reference,
-    )  # fmt: skip
 
 
 def downgrade() -> None:
