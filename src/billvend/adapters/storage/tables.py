@@ -335,7 +335,6 @@ funding_intents = Table(
 )
 Index("funding_intents_by_reference", funding_intents.c.reference)
 Index("funding_intents_by_time", funding_intents.c.created_at)
-Index("funding_intents_of_user", funding_intents.c.user_id, funding_intents.c.created_at)
 _problem = and_(funding_intents.c.problem.is_not(None), funding_intents.c.seen_at.is_(None))
 Index(
     "funding_intents_problems",

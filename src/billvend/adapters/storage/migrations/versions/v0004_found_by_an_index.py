@@ -16,7 +16,6 @@ depends_on = None
 def upgrade() -> None:
     """Add the indexes. Some books of version 0003 have a part of them already."""
     op.create_index("funding_intents_by_time", "funding_intents", ["created_at"], if_not_exists=True)
-    op.create_index("funding_intents_of_user", "funding_intents", ["user_id", "created_at"])
     _create_partial("transactions_by_reference", "transactions", "reference", "reference IS NOT NULL")
     _create_partial("transactions_reversed", "transactions", "transaction_id", "status = 'reversed'")
     _create_partial("outbox_failed", "outbox", "at", "ended = 'gave_up' OR ended IS NULL AND tries > 0")
