@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import redis
 
+from billvend.adapters.queue.background import in_background
 from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.queue.on_redis import redis_queue
 from billvend.adapters.queue.on_sqlite import sqlite_queue
@@ -447,3 +449,36 @@ def test_a_connection_that_can_not_be_set_up_is_closed(
         for connection in opened:
             with pytest.raises(sqlite3.ProgrammingError, match="closed"):
                 connection.execute("select 1")
+
+
+def test_a_file_that_is_just_being_opened_is_closed_with_the_queue(
+    file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, opened = sqlite3.connect, list[sqlite3.Connection]()
+    opening, may_open, closed = Event(), Event(), Event()
+
+    def slow(*args: Any, **options: Any) -> sqlite3.Connection:
+        opening.set()
+        assert may_open.wait(PATIENCE_SECONDS)
+        connection: sqlite3.Connection = connect(*args, **options)
+        opened.append(connection)
+        return connection
+
+    def close() -> None:
+        queue.close()
+        closed.set()
+
+    queue = sqlite_queue(file, clock=clock)
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    asking = in_background(queue.depth, name="asks")
+    assert opening.wait(PATIENCE_SECONDS)
+    in_background(close, name="closes")
+    assert not closed.wait(0.1)  # it waits for that file
+    may_open.set()
+    assert closed.wait(PATIENCE_SECONDS)
+    wait([asking], PATIENCE_SECONDS)
+    with pytest.raises(Unavailable):
+        queue.depth()  # nor does whoever comes late leave one open
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("select 1")

@@ -1,8 +1,11 @@
 """How a process comes to its connections."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+
+import pytest
 
 from billvend.adapters.storage.database import Database
 
@@ -25,3 +28,14 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
         for number in range(50):
             url = f"sqlite:///{tmp_path}/{number}.db"
             assert list(pool.map(first_look, [url] * AT_ONCE)) == [1] * AT_ONCE
+
+
+def test_a_connection_in_use_is_closed_when_its_user_is_done(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'books.db'}")
+    with database.reading() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        database.close()
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")

@@ -23,6 +23,7 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
 
     def __init__(self, queue: QueueName, path: str, *, patience_seconds: float) -> None:
         self._opened_file: tuple[int, int] | None = None
+        self._is_closed = False
         # The tables are made with each connection instead: the file may be away now, or be deleted later.
         super().__init__(storage_name(queue), filename=path, timeout=patience_seconds, create_tables=False)
 
@@ -36,6 +37,8 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
     @property
     def conn(self) -> sqlite3.Connection:
         """The connection to the file that is there now. SQLite itself goes on writing to a deleted one, unread."""
+        if self._is_closed:
+            raise sqlite3.ProgrammingError("The queue was closed.")
         if self._conn is not None and self._opened_file != self._present_file():
             self._conn.close()
             self._conn = None
@@ -43,6 +46,15 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
             self._conn = self._create_connection()
             self._opened_file = self._present_file()
         return self._conn
+
+    def close(self) -> bool:
+        """Close the file for good. Huey's own leaves it open where a thread is just opening it, or comes late."""
+        with self.lock:
+            self._is_closed = True
+            connection, self._conn = self._conn, None
+            if connection is not None:
+                connection.close()
+        return connection is not None
 
     def _create_connection(self) -> sqlite3.Connection:
         # Not Huey's own: where the file can't be used, it forgets to close what it opened.

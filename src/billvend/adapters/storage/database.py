@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from billvend.domain.errors import BadSetting, Unavailable
 
@@ -71,7 +72,12 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections; one that a thread still uses, when it is done with it."""
+
+        @sa.event.listens_for(self.engine, "checkin")
+        def checked_in(_connection: object, record: ConnectionPoolEntry) -> None:
+            record.close()
+
         self.engine.dispose()
 
     # --- many rows in one statement -----------------------------------------------------------------------------------
