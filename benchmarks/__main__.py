@@ -20,9 +20,9 @@ from benchmarks import filling, settling, starting
 from benchmarks.plot import draw
 from billvend.bench import loads
 from billvend.bench.figures import Measured, document, medians
-from billvend.bench.places import empty_database
+from billvend.bench.places import database_version, empty_database
 from billvend.bench.round import MANY, Measure, measured, parts
-from billvend.cli.benching import table
+from billvend.cli.benching import machine_line, table
 from tests.support import servers
 
 
@@ -52,13 +52,16 @@ def main() -> None:
                 more = _more(near, redis, full if options.rows else None, folder, options)
                 every = chain(parts(near, folder, seconds=options.seconds, pgbench=pgbench), more)
                 rounds.append(measured(every, partial(_tell, number + 1)))
+        database = f"{database_version(near)}, {options.rows:,} payments in the full tables"
     figures = medians(rounds)
     shown = table(figures)
     grid = Table(*shown.headings)
     for row in shown.rows:
         grid.add_row(*row)
-    Console(width=160).print(grid)
-    found = document(figures, f"PostgreSQL, {options.rows:,} payments in the full tables", options.rounds)
+    found = document(figures, database, options.rounds)
+    console = Console(width=160)
+    console.print(grid)
+    console.print(machine_line(found))
     options.output.write_text(json.dumps(found, indent=2) + "\n")
     draw(figures, options.output.with_suffix(".svg"))
 

@@ -1,6 +1,8 @@
 """`billvend bench`: what its figures mean, and that it touches no books."""
 
 import json
+import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import sqlalchemy as sa
 from billvend.bench import yardsticks
 from billvend.bench.figures import ALL, Figure, Wanted, document, medians
 from billvend.bench.places import empty_database
+from billvend.cli.benching import machine_line, table
 from billvend.domain.errors import BadSetting
 from tests.cli.console import Console
 from tests.support import servers
@@ -53,6 +56,27 @@ def test_every_figure_stands_beside_one_that_is_measured() -> None:
     assert [each["name"] for each in found["figures"]] == names  # type: ignore[attr-defined]  # a document is plain
 
 
+def test_what_is_told_again_beside_another_yardstick_is_of_one_measurement() -> None:
+    figures = {
+        each.wanted.name: each for each in medians([{"H": 100.0, "accepts": 500.0, "accepts_hot": 400.0}])
+    }
+    assert (figures["accepts_hot"].value, figures["accepts_hot"].ratio) == (400, 0.8)
+    assert (figures["accepts_hot_of_H"].value, figures["accepts_hot_of_H"].ratio) == (400, 4)
+    assert "accepts_hot_of_H" not in {each.wanted.name for each in medians([{"accepts_hot": 400.0}])}
+
+
+def test_people_are_told_the_yardsticks_the_machine_and_the_versions() -> None:
+    figures = medians([{"T": 100.0, "accepts": 150.0, "accepts_hot": 120.0}])
+    rows = {row[0]: row[1:] for row in table(figures).rows}
+    assert rows["accepts, 64 callers, 1,000 wallets"] == ("150 /s", "1.50 of T", "at least 1.5", "yes")
+    assert rows["accepts, 64 callers, one wallet"][1:] == (
+        "0.80 of 'accepts, 64 callers, 1,000 wallets'", "at least 0.9", "no",
+    )  # fmt: skip
+    told = machine_line(document(figures, "PostgreSQL 18.1", 1))
+    assert f"{os.cpu_count()} cores; PostgreSQL 18.1; Python {platform.python_version()}, " in told
+    assert "sqlalchemy 2." in told
+
+
 def test_it_measures_beside_the_books_and_leaves_nothing_behind(billvend: Console, tmp_path: Path) -> None:
     billvend("fund", "ada", "5000")
     before = {path.name for path in Path.cwd().iterdir()}
@@ -69,6 +93,7 @@ def test_it_measures_beside_the_books_and_leaves_nothing_behind(billvend: Consol
         "audit",
     } <= found.keys()
     assert all(figure["value"] > 0 for figure in found.values())
+    assert told["database"].startswith("SQLite 3.")
     assert "T" not in found  # pgbench measures PostgreSQL
     assert json.loads((tmp_path / "b.json").read_text()) == told
     assert [each["amount"] for each in billvend.json("history", "ada")["items"]] == ["5000.00"]

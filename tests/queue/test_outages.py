@@ -464,11 +464,12 @@ def test_a_file_that_is_just_being_opened_is_closed_with_the_queue(
         opened.append(connection)
         return connection
 
+    queue = sqlite_queue(file, clock=clock)
+
     def close() -> None:
         queue.close()
         closed.set()
 
-    queue = sqlite_queue(file, clock=clock)
     monkeypatch.setattr(sqlite3, "connect", slow)
     asking = in_background(queue.depth, name="asks")
     assert opening.wait(PATIENCE_SECONDS)

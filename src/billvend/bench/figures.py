@@ -24,10 +24,9 @@ class Wanted:
     at_least: float | None = None
     """Of that figure; of itself, where it stands beside none."""
     at_most: float | None = None
+    again: str | None = None
+    """The figure whose measurements these are, told once more beside another yardstick."""
 
-
-AGAIN: Final = "the same, beside"
-"""How the title of a figure begins that was told before, beside another yardstick."""
 
 ALL: Final = (
     Wanted("T", "pgbench, TPC-B-like (T)", "/s"),
@@ -35,10 +34,10 @@ ALL: Final = (
     Wanted("H", "pgbench, the smallest accept, one wallet (H)", "/s"),
     Wanted("accepts", "accepts, 64 callers, 1,000 wallets", "/s", "T", at_least=1.5),
     Wanted("accepts_hot", "accepts, 64 callers, one wallet", "/s", "accepts", at_least=0.9),
-    Wanted("accepts_hot_of_H", "the same, beside H", "/s", "H", at_least=3),
+    Wanted("accepts_hot_of_H", "the same, beside H", "/s", "H", at_least=3, again="accepts_hot"),
     Wanted("accepts_alone", "accepts, one caller", "/s", "T"),
     Wanted("bulk", "accepts in bulk", "/s", "T", at_least=3),
-    Wanted("bulk_one_by_one", "the same, beside one caller", "/s", "accepts_alone", at_least=3),
+    Wanted("bulk_one_by_one", "the same, beside one caller", "/s", "accepts_alone", at_least=3, again="bulk"),
     Wanted("http", "POST /bills/pay, 64 clients, 1,000 wallets", "/s", "T", at_least=0.8),
     Wanted("http_p99_ms", "the slowest hundredth of them", "ms", at_most=80),
     Wanted("http_hot", "POST /bills/pay, 64 clients, one wallet", "/s", "http", at_least=0.85),
@@ -78,12 +77,11 @@ def medians(rounds: Sequence[Measured]) -> list[Figure]:
     """The figures that every round measured."""
     found = []
     for wanted in ALL:
-        told = [each for each in rounds if wanted.name in each]
-        beside = wanted.beside or ""
-        ratios = [each[wanted.name] / each[beside] for each in told if each.get(beside)]
-        # "The same, beside ..." says nothing where that other one is missing.
-        if told and (ratios or not wanted.title.startswith(AGAIN)):
-            value = statistics.median(each[wanted.name] for each in told)
+        name, beside = wanted.again or wanted.name, wanted.beside or ""
+        told = [each for each in rounds if name in each]
+        ratios = [each[name] / each[beside] for each in told if each.get(beside)]
+        if ratios or (told and wanted.again is None):
+            value = statistics.median(each[name] for each in told)
             found.append(Figure(wanted, value, statistics.median(ratios) if ratios else None))
     return found
 

@@ -4,7 +4,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +41,11 @@ def empty_database(near: str, folder: Path) -> Iterator[str]:
 
 
 def _run(url: str, statement: str) -> None:
-    database = open_database(Settings(database_url=url))
     try:
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with (
+            closing(open_database(Settings(database_url=url))) as database,
+            database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
             connection.exec_driver_sql(statement)
     except sa.exc.DBAPIError as error:
         said = str(error.orig).strip().splitlines()[0]
@@ -51,8 +53,15 @@ def _run(url: str, statement: str) -> None:
             f"A database to measure in can't be made or dropped on that server ({said}). The books were not touched: name "
             "one where the role may create databases."
         ) from None
-    finally:
-        database.close()
+
+
+def database_version(url: str) -> str:
+    """What keeps the books at that URL, and of which version. Raises `Unavailable`."""
+    with closing(open_database(Settings(database_url=url))) as database:
+        with database.reading():
+            dialect = database.engine.dialect
+        kind = "SQLite" if database.is_sqlite else "PostgreSQL"
+        return f"{kind} {'.'.join(map(str, dialect.server_version_info or ()))}"
 
 
 def shop(url: str, folder: Path) -> Settings:

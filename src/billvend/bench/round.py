@@ -31,13 +31,9 @@ def parts(near: str, folder: Path, *, seconds: float, pgbench: str | None) -> It
             )
         }
 
-    def hot() -> Measured:
-        (rate,) = accepts("accepts_hot", HOT, loads.CALLERS).values()
-        return {"accepts_hot": rate, "accepts_hot_of_H": rate}
-
     def bulk() -> Measured:
         rate, audited = in_an_empty(lambda url: loads.bulk(url, folder, seconds=seconds))
-        return {"bulk": rate, "bulk_one_by_one": rate, "audit": audited}
+        return {"bulk": rate, "audit": audited}
 
     def served(wallets: int, clients: int, *, verifies: bool = False) -> over_http.Served:
         return in_an_empty(
@@ -54,7 +50,7 @@ def parts(near: str, folder: Path, *, seconds: float, pgbench: str | None) -> It
     if pgbench is not None and not near.startswith("sqlite"):
         yield "pgbench", lambda: yardsticks.measure(near, folder, pgbench)
     yield "accepts", lambda: accepts("accepts", MANY, loads.CALLERS)
-    yield "accepts, one wallet", hot
+    yield "accepts, one wallet", lambda: accepts("accepts_hot", HOT, loads.CALLERS)
     yield "accepts, one caller", lambda: accepts("accepts_alone", MANY, 1)
     yield "bulk and audit", bulk
     yield "HTTP", http
@@ -66,9 +62,7 @@ def parts(near: str, folder: Path, *, seconds: float, pgbench: str | None) -> It
     yield "HTTP, one client", lambda: {"http_alone_p50_ms": served(MANY, 1).p50_ms}
 
 
-def measured(
-    measures: Iterable[tuple[str, Measure]], tell: Callable[[str, float], None] = lambda _name, _took: None
-) -> Measured:
+def measured(measures: Iterable[tuple[str, Measure]], tell: Callable[[str, float], None]) -> Measured:
     """One round of them, each told when it is done, with the seconds that it took."""
     found: dict[str, float] = {}
     for name, measure in measures:

@@ -4,11 +4,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from billvend.bench.figures import Measured
 from billvend.bench.places import empty_database
+from billvend.bootstrap import open_database
+from billvend.config import Settings
 
 SCALE: Final = 10
 CLIENTS: Final = 16
@@ -21,7 +24,7 @@ _TABLES: Final = """
 CREATE TABLE smallest_wallets (wallet int PRIMARY KEY, balance bigint NOT NULL);
 CREATE TABLE smallest_events (wallet int, id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, data text NOT NULL);
 CREATE TABLE smallest_payments (wallet int, id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, amount bigint NOT NULL);
-INSERT INTO smallest_wallets SELECT n, 1000000000 FROM generate_series(1, :wallets) n;
+INSERT INTO smallest_wallets SELECT n, 1000000000 FROM generate_series(1, {wallets}) n;
 """
 _ACCEPT: Final = """\\set wallet random(1, {wallets})
 BEGIN;
@@ -53,13 +56,11 @@ def measure(near: str, folder: Path, pgbench: str, *, seconds: int = SECONDS) ->
 
 
 def _make_tables(url: str) -> None:
-    from billvend.bootstrap import open_database
-    from billvend.config import Settings
-
-    database = open_database(Settings(database_url=url))
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql(_TABLES.replace(":wallets", str(WALLETS)))
-    database.close()
+    with (
+        closing(open_database(Settings(database_url=url))) as database,
+        database.engine.begin() as connection,
+    ):
+        connection.exec_driver_sql(_TABLES.format(wallets=WALLETS))
 
 
 def _rate(pgbench: str, url: str, seconds: int, *script: str) -> float:

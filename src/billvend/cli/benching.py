@@ -4,7 +4,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from billvend.cli.options import DatabaseUrl, Json, example
 from billvend.cli.output import BAD, GOOD, QUIET, Line, Table, say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from billvend.bench.figures import Figure
 
 commands = typer.Typer()
@@ -47,6 +49,7 @@ def bench(
     machine for some minutes: not for one that is selling.
     """
     from billvend.bench.figures import document, medians
+    from billvend.bench.places import database_version
     from billvend.bench.round import measured, parts
     from billvend.bench.yardsticks import pgbench_path
 
@@ -58,10 +61,16 @@ def bench(
             measures = parts(near, folder, seconds=seconds, pgbench=pgbench)
             found.append(measured(measures, partial(_tell, number + 1)))
     figures = medians(found)
-    result = document(figures, settings.database_kind, rounds)
+    result = document(figures, database_version(near), rounds)
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n")
-    show(as_json, result, table(figures), *_notes(settings.database_kind, pgbench))
+    show(
+        as_json,
+        result,
+        table(figures),
+        Line(machine_line(result), QUIET),
+        *_notes(settings.database_kind, pgbench),
+    )
     return Exit.DONE
 
 
@@ -85,9 +94,11 @@ def table(figures: "list[Figure]") -> Table:
     rows = []
     for figure in figures:
         wanted = figure.wanted
-        beside = (
-            "" if figure.ratio is None else f"{figure.ratio:.2f} of {_short(titles[wanted.beside or ''])}"
-        )
+        beside = ""
+        if figure.ratio is not None and wanted.beside is not None:
+            # T, M and H are yardsticks, known by that letter.
+            name = wanted.beside if len(wanted.beside) == 1 else f"'{titles[wanted.beside]}'"
+            beside = f"{figure.ratio:.2f} of {name}"
         bound = wanted.at_least if wanted.at_least is not None else wanted.at_most
         sign = "at least" if wanted.at_least is not None else "at most"
         aim = "" if bound is None else f"{sign} {bound:,g}"
@@ -96,9 +107,12 @@ def table(figures: "list[Figure]") -> Table:
     return Table(("Figure", "Median", "Beside", "To reach", "Reached"), rows)
 
 
-def _short(title: str) -> str:
-    """The letter of a yardstick, or the title."""
-    return title[-2] if title.endswith(")") and title[-3] == "(" else f"'{title}'"
+def machine_line(result: "Mapping[str, Any]") -> str:
+    """The machine and the versions that a document's figures are of."""
+    machine = result["machine"]
+    versions = {"Python": machine["python"], **machine["packages"]}
+    told = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
+    return f"{machine['system']}, {machine['cores']} cores; {result['database']}; {told}."
 
 
 def _number(value: float) -> str:
