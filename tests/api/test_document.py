@@ -72,6 +72,17 @@ def test_every_call_says_what_it_refuses_and_who_may_ask(document: dict[str, Any
                 assert {"401", "403", "429", "503"} <= call["responses"].keys()
 
 
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        ("/wallet/fund", {"409"}), ("/wallet/fund/intent", {"409", "503"}), ("/bills/pay", {"402", "404", "409", "503"}),
+        ("/hooks/paystack", {"401", "429", "503"}), ("/hooks/vtpass", {"429", "503"}),
+    ],
+)  # fmt: skip
+def test_what_a_call_is_refused_with_besides(document: dict[str, Any], path: str, statuses: set[str]) -> None:
+    assert statuses <= document["paths"][path]["post"]["responses"].keys()
+
+
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     def references(found: object) -> list[str]:
         if isinstance(found, dict):

@@ -125,6 +125,13 @@ def test_a_host_that_is_no_text_is_nobody(served: Serving) -> None:
     assert answered(served, head) == (400, "malformed_header")
 
 
+def test_a_request_that_names_no_host_is_refused(served: Serving) -> None:
+    """As RFC 9112, 3.2, has it; HTTP/1.0 knew of no such header."""
+    assert answered(served, b"GET /health/live HTTP/1.1\r\n\r\n") == (400, "malformed_header")
+    assert answered(served, b"GET /billers HTTP/1.1\r\n\r\n") == (400, "malformed_header")
+    assert answered(served, b"GET /billers HTTP/1.0\r\n\r\n") == (200, None)
+
+
 def test_a_user_id_that_came_broken_is_nobodys(served: Serving) -> None:
     assert answered(served, b"GET /wallet/balance/%FF HTTP/1.1\r\nHost: localhost\r\n\r\n") == (
         422,

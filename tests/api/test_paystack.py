@@ -65,6 +65,18 @@ def test_a_hook_is_signed_over_its_bytes(counter: tuple[Client, Billvend, Paysta
     assert client.post("/hooks/paystack", body + b" ", X_Paystack_Signature=signature).status_code == 401
 
 
+def test_a_hook_about_nobodys_money_is_told_to_whoever_watches(
+    counter: tuple[Client, Billvend, Paystack], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has paid, and no wallet was credited: another system's payment, or one whose intent is lost."""
+    client, _, paystack = counter
+    body, signature = paystack.hook("of-another-shop")
+    assert client.post("/hooks/paystack", body, X_Paystack_Signature=signature).status_code == 200
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.context == {"reference": "'of-another-shop'"}  # type: ignore[attr-defined]  # an extra
+    assert paystack.verified == []
+
+
 def test_a_paystack_that_is_away_is_told_to_come_again(counter: tuple[Client, Billvend, Paystack]) -> None:
     client, _, paystack = counter
     intent = data_of(client.post("/wallet/fund/intent", WANTED))

@@ -31,7 +31,7 @@ from billvend.domain.words import Status
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import Message
 from billvend.ports.queue import Hint, QueueName
-from tests.api.client import BILL, Client, application
+from tests.api.client import BILL, Client, application, code_of
 from tests.usecases.shop import ANOTHER, METER, SILENCE, TOKEN, Shop, closing
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -315,6 +315,27 @@ def test_a_bug_is_counted(shop: Watched, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Billvend, "billers", broken)
     assert shop.client.get("/billers").status_code == 500
     assert shop.value("refusals_total", code="internal") == 1
+
+
+def test_a_refusal_is_counted_under_the_code_that_is_told(
+    shop: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrongly_set(_bv: Billvend) -> NoReturn:
+        raise BadSetting("DATABASE_URL is wrong.")
+
+    monkeypatch.setattr(Billvend, "billers", wrongly_set)
+    for ask, path in ((shop.client.get, "/billers"), (shop.client.get, "/nowhere")):
+        code = code_of(ask(path))
+        assert shop.value("refusals_total", code=code) == 1, code
+    code = code_of(shop.client.post("/billers", {}))
+    assert (code, shop.value("refusals_total", code=code)) == ("method_not_allowed", 1)
+    assert shop.value("refusals_total", code="unavailable") == 1
+
+
+def test_what_has_not_happened_yet_is_told_as_0(shop: Watched) -> None:
+    """A rate over a figure that appears with its first event misses that event."""
+    assert shop.value("payments_doubted_total", provider="acme") == 0
+    assert shop.value("payments_completed_total", provider="acme") == 0
 
 
 # --- the files for watchers -------------------------------------------------------------------------------------------

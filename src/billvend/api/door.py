@@ -239,47 +239,30 @@ def _refuse_plainly(where: Flask | APIBlueprint, bv: Billvend) -> None:
     @where.errorhandler(BillvendError)
     def refused(error: BillvendError) -> Response:
         bv.count_refusal(code_of(error))
-        return _refused(error)
+        response = problem(error)
+        about(
+            code=code_of(error),
+            **({"why": error.why} if isinstance(error, Unavailable) and error.why else {}),
+        )
+        if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("A request failed", exc_info=error, extra={"context": _whose()})
+        return response
 
     @where.errorhandler(HTTPException)
     def http_refused(error: HTTPException) -> Response:
-        bv.count_refusal(_http_code(error))
-        return _http_refused(error)
+        """What Flask refuses by itself: no such address, no such method."""
+        status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+        code = status.name.lower()
+        bv.count_refusal(code)
+        allowed = {"Allow": ", ".join(sorted(getattr(error, "valid_methods", None) or ()))}
+        headers = allowed if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+        return plain_problem(code, f"{status.phrase}. Nothing was done.", status, headers)
 
     @where.errorhandler(Exception)
     def broken(error: Exception) -> Response:
         bv.count_refusal(BillvendError.code)
-        return _broken(error)
-
-
-def _refused(error: BillvendError) -> Response:
-    response = problem(error)
-    about(code=code_of(error), **({"why": error.why} if isinstance(error, Unavailable) and error.why else {}))
-    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("A request failed", exc_info=error, extra={"context": _whose()})
-    return response
-
-
-def _http_refused(error: HTTPException) -> Response:
-    """What Flask refuses by itself: no such address, no such method."""
-    status = _http_status(error)
-    allowed = {"Allow": ", ".join(sorted(getattr(error, "valid_methods", None) or ()))}
-    headers = allowed if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
-    return plain_problem(_http_code(error), f"{status.phrase}. Nothing was done.", status, headers)
-
-
-def _http_status(error: HTTPException) -> HTTPStatus:
-    return HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def _http_code(error: HTTPException) -> str:
-    """`not_found`, `method_not_allowed`."""
-    return _http_status(error).name.lower()
-
-
-def _broken(error: Exception) -> Response:
-    logger.error("A request failed", exc_info=error, extra={"context": _whose()})
-    return plain_problem(BillvendError.code, INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR, {})
+        return plain_problem(BillvendError.code, INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR, {})
 
 
 def _whose() -> dict[str, str]:
