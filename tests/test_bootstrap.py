@@ -1,7 +1,9 @@
 """What the settings say of a provider account reaches its adapter, ours and others' alike."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,9 +112,19 @@ def test_the_sandbox_keeps_its_book_where_it_is_set(tmp_path: Path) -> None:
 
 def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway is looked at last: by then the provider has opened its files."""
-    closed: list[str] = []
-    monkeypatch.setattr(SandboxProvider, "close", lambda _: closed.append("provider"))
-    monkeypatch.setattr(Database, "close", lambda _: closed.append("database"))
+    closed: list[type] = []
+
+    def noted(opened: type[SandboxProvider | Database]) -> Callable[[Any], None]:
+        close = opened.close
+
+        def note_and_close(self: Any) -> None:
+            closed.append(opened)
+            close(self)
+
+        return note_and_close
+
+    for opened in (SandboxProvider, Database):
+        monkeypatch.setattr(opened, "close", noted(opened))
     with pytest.raises(BadSetting, match="is for live money"):
         open_billvend(settings("acme", paystack_secret_key="sk_live_hunter2"))
-    assert closed == ["provider", "database"]
+    assert closed == [SandboxProvider, Database]

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +16,7 @@ import redis
 
 from tests.support import servers
 from tests.support.servers import RedisProtocolServer, Server
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -67,15 +67,6 @@ def alive(pid: int) -> bool:
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def sockets_of(pid: int) -> set[str]:
@@ -145,7 +136,7 @@ def test_a_server_comes_back_on_its_port(server: Server, end: str) -> None:
 def test_a_server_that_died_by_itself_is_noticed(server: Server) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGTERM)
-    assert eventually(lambda: not server.running)
+    eventually(lambda: not server.running)
     server.start()
     assert server.running
 
@@ -164,7 +155,7 @@ def test_a_killed_keeper_takes_its_server_along(server: Server) -> None:
     assert server.pid is not None
     pid = server.pid
     os.kill(parent_of(pid), signal.SIGKILL)
-    assert eventually(lambda: not alive(pid))
+    eventually(lambda: not alive(pid))
 
 
 @contextlib.contextmanager
@@ -199,8 +190,8 @@ def test_nothing_outlives_a_killed_run(survivor: list[str]) -> None:
         assert alive(int(valkey))
         assert len(pids) > 4
         process.kill()
-        assert eventually(lambda: not any(alive(pid) for pid in pids))
-        assert eventually(lambda: not Path(postgres_folder).exists() and not Path(valkey_folder).exists())
+        eventually(lambda: not any(alive(pid) for pid in pids))
+        eventually(lambda: not Path(postgres_folder).exists() and not Path(valkey_folder).exists())
 
 
 def test_a_server_runs_as_whoever_runs_the_tests_but_postgres_not_as_root(server: Server) -> None:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE_SECONDS = 60
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @dataclass
@@ -99,12 +98,3 @@ def serving(folder: Path, *options: str, **settings: str) -> Iterator[Serving]:
                 os.kill(pid, signal.SIGKILL)
         assert process.stdout is not None
         process.stdout.close()
-
-
-def eventually(holds: Any) -> None:
-    turn = threading.Event()
-    for _ in range(PATIENCE_SECONDS * 50):
-        if holds():
-            return
-        turn.wait(0.02)
-    raise AssertionError("it does not come to pass")

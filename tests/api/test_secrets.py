@@ -12,8 +12,9 @@ from billvend.bootstrap import upgrade_tables
 from billvend.config import Settings
 from billvend.domain.access import Scope
 from tests.api.client import BILL
-from tests.api.server import Serving, eventually, serving
+from tests.api.server import Serving, serving
 from tests.support import servers
+from tests.support.waiting import eventually
 
 SECRETS = {
     "BILL_PROVIDER_API_KEY": "secret-of-vtpass-api",

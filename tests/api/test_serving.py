@@ -23,8 +23,9 @@ from billvend.config import Settings
 from billvend.domain.access import Scope
 from billvend.domain.errors import BadSetting
 from tests.api.client import BILL
-from tests.api.server import PATIENCE_SECONDS, Serving, children, eventually, serving
+from tests.api.server import Serving, children, serving
 from tests.support import servers
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 def _waits_more(log: Path, before: int) -> bool:

@@ -1,7 +1,7 @@
 """The committer: together in one transaction, each with its own result, and nobody waits for nothing."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
@@ -17,8 +17,7 @@ from billvend.domain.errors import Unavailable
 from billvend.domain.events import StreamKey
 from billvend.ports.journal import Journal
 from tests.storage.till import Till, named, open_till
-
-PATIENCE_SECONDS = 30
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 class Slow:
@@ -61,7 +60,7 @@ class Counter:
         """Ask in a thread; returns once it leads or waits."""
         queued, lists = self._queued(), len(self.slow.lists)
         future = self._pool.submit(self.committer.execute, commands)
-        _until(lambda: self._queued() > queued or len(self.slow.lists) > lists or future.done())
+        eventually(lambda: self._queued() > queued or len(self.slow.lists) > lists or future.done())
         return future
 
     def _queued(self) -> int:
@@ -73,15 +72,6 @@ class Counter:
     def __exit__(self, *_: object) -> None:
         self.slow.free()
         self._pool.shutdown()
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    turn = threading.Event()
-    for _ in range(PATIENCE_SECONDS * 1_000):
-        if holds():
-            return
-        turn.wait(0.001)
-    raise AssertionError("it does not come to pass")
 
 
 def test_one_caller_waits_for_nobody(till: Till) -> None:
@@ -214,7 +204,7 @@ def test_where_enough_wait_a_second_transaction_begins_beside_the_first(till: Ti
         waiting = [counter.ask(till.fund(f"user-{n}")) for n in range(committer.ENOUGH - 1)]
         assert len(counter.slow.lists) == 1
         waiting.append(counter.ask(till.fund("last")))
-        _until(lambda: len(counter.slow.lists) == 2)  # the first is not let go on yet
+        eventually(lambda: len(counter.slow.lists) == 2)  # the first is not let go on yet
         late = [counter.ask(till.fund(f"late-{n}")) for n in range(committer.ENOUGH)]
         assert len(counter.slow.lists) == 2  # no third
         counter.slow.free()
@@ -242,7 +232,7 @@ def test_a_second_transaction_takes_who_can_go_on(till: Till) -> None:
         others = [counter.ask(till.fund(f"user-{n}")) for n in range(3)]
         others += [counter.ask(till.fund("ada"), till.fund("eve"))]
         others += [counter.ask(till.fund(f"more-{n}")) for n in range(committer.ENOUGH - 5)]
-        _until(lambda: len(counter.slow.lists) == 2)
+        eventually(lambda: len(counter.slow.lists) == 2)
         assert [command.user_id for command in counter.slow.lists[1]] == ["user-0", "user-1", "user-2"]
         counter.slow.free()
         for future in others:
