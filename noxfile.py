@@ -72,6 +72,14 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def histories(session: nox.Session) -> None:
+    """Random histories of the core, the journal and the committer by the thousand, other ones each time (hours)."""
+    install(session, "tests")
+    machines = ("tests/domain", "tests/storage/test_machine.py", "tests/storage/test_committer.py")
+    session.run("pytest", *TESTS_AT_ONCE, *machines, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Schemathesis over the running API, for ten minutes."""
     install(session, "tests")
@@ -128,6 +136,13 @@ def bench(session: nox.Session) -> None:
     """This machine's figures, next to pgbench's."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Ten minutes of load over HTTP, with workers and a provider: memory must not grow, and the books must agree."""
+    install(session, "tests")
+    session.run("python", "-m", "benchmarks.soaking", *session.posargs)
 
 
 @nox.session(venv_backend="virtualenv", reuse_venv=False, default=False)

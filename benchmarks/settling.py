@@ -21,19 +21,13 @@ PATIENCE_SECONDS = 300
 
 def measure(url: str, redis_url: str, folder: Path, *, payments: int, latency_ms: int) -> float:
     """Payments a second that were accepted and paid: from the first one's acceptance to the last one's end."""
-    with _provider(latency_ms) as provider_url:
-        settings = {
-            "DATABASE_URL": url, "REDIS_URL": redis_url, "BILL_PROVIDER": "vtpass", "BILL_PROVIDER_API_URL": provider_url,
-            "BILL_PROVIDER_API_KEY": "key", "BILL_PROVIDER_PUBLIC_KEY": "PK_public", "BILL_PROVIDER_SECRET_KEY": "SK_secret",
-            "BILL_PROVIDER_PHONE": "08030000000", "VERIFY_METER": "false", "QUEUE_CONCURRENCY": str(THREADS),
-            "LOG_LEVEL": "warning", "ENABLE_NOTIFICATIONS": "false", "MIN_AMOUNT": "1", "BREAKER_MAX_IN_DOUBT": "0",
-        }  # fmt: skip
+    with provider(latency_ms) as provider_url:
         shop(url, folder)
-        with _environment(settings), contextlib.ExitStack() as stack:
+        with environment(settings(url, redis_url, provider_url)), contextlib.ExitStack() as stack:
             bv = stack.enter_context(open_billvend(load_settings()))
             users = wallets(bv, 1_000)
             for _ in range(WORKERS):
-                stack.enter_context(_worker(folder))
+                stack.enter_context(worker(folder))
             # What takes long at the start of a worker is not settling.
             _settle(
                 bv,
@@ -44,6 +38,16 @@ def measure(url: str, redis_url: str, folder: Path, *, payments: int, latency_ms
                 for n in range(payments)
             ]
             return payments / _settle(bv, bills)
+
+
+def settings(url: str, redis_url: str, provider_url: str) -> dict[str, str]:
+    """The environment of a shop with everything outside of it."""
+    return {
+        "DATABASE_URL": url, "REDIS_URL": redis_url, "BILL_PROVIDER": "vtpass", "BILL_PROVIDER_API_URL": provider_url,
+        "BILL_PROVIDER_API_KEY": "key", "BILL_PROVIDER_PUBLIC_KEY": "PK_public", "BILL_PROVIDER_SECRET_KEY": "SK_secret",
+        "BILL_PROVIDER_PHONE": "08030000000", "VERIFY_METER": "false", "QUEUE_CONCURRENCY": str(THREADS),
+        "LOG_LEVEL": "warning", "ENABLE_NOTIFICATIONS": "false", "MIN_AMOUNT": "1", "BREAKER_MAX_IN_DOUBT": "0",
+    }  # fmt: skip
 
 
 def _settle(bv: Billvend, bills: list[Bill]) -> float:
@@ -60,7 +64,7 @@ def _settle(bv: Billvend, bills: list[Bill]) -> float:
 
 
 @contextlib.contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
+def environment(settings: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(settings)
     try:
@@ -71,7 +75,7 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _provider(latency_ms: int) -> Iterator[str]:
+def provider(latency_ms: int) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.provider", str(latency_ms)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -83,7 +87,7 @@ def _provider(latency_ms: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _worker(folder: Path) -> Iterator[None]:
+def worker(folder: Path) -> Iterator[None]:
     process = subprocess.Popen([sys.executable, "-m", "billvend", "worker"], cwd=folder)
     try:
         yield

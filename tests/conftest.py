@@ -31,9 +31,17 @@ LONG = {
 }
 """What takes its time, and depends on nothing that differs between versions of Python: run on one of them."""
 
-# How long an example takes says nothing on a busy machine, and a failure should show how to repeat it.
-hypothesis.settings.register_profile("billvend", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("billvend")
+# How long an example takes says nothing on a busy machine, and a failure should show how to repeat it. What decides about a
+# change is the same each time; `nox -s histories` looks for what nobody has thought of.
+hypothesis.settings.register_profile("billvend", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile(
+    "nightly",
+    parent=hypothesis.settings.get_profile("billvend"),
+    derandomize=False,
+    max_examples=2_000,
+    stateful_step_count=100,
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "billvend"))
 
 # The settings of whoever runs the tests are not for the tests.
 SETTINGS = Path(__file__).parent.parent / ".env.example"

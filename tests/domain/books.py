@@ -103,7 +103,7 @@ class Books:
         self.next_at: dict[StreamKey, datetime | None] = {}
         self.streams: dict[StreamKey, tuple[Recorded, ...]] = {}
         self.token_owners: dict[str, StreamKey] = {}
-        """Whose tokens are known to be whose: as a story says."""
+        """Whose tokens are known to be whose: those that came here, and as a story says."""
         self.accounts: Counter[tuple[str, str, str]] = Counter()
         """What stands on (user, account, currency), in minor units, as the transfers add up."""
 
@@ -182,6 +182,9 @@ class Books:
         for key, (command, reply) in changes.done.items():
             assert key not in self.remembered, "a command was done twice"
             self.remembered[key] = Remembered(command.request_hash, reply)
+        for payment, _ in changes.payments.values():
+            if payment.token is not None:
+                self.token_owners.setdefault(payment.token, payment.stream)
         for recorded in changes.events:
             self.streams[recorded.key] = (*self.streams.get(recorded.key, ()), recorded)
             for moved in transfers(recorded.event):

@@ -346,10 +346,19 @@ class Histories(RuleBasedStateMachine):
         assert work.is_requery
         assert route.reference_lasts_a_day
         attempt = payment.attempt(work.attempt)
-        number = 1 + sum(1 for earlier in payment.attempts[: work.attempt - 1] if earlier.sends)
+        number = 1 + self.made_before(payment, work.attempt)
         days = [route.day(attempt.started_at - seconds(DAY * back)) for back in range(1, 40)]
         assert work.reference in {route.make_reference(payment.transaction_id, number, day) for day in days}
         assert work.call == len(attempt.requeries)
+
+    def made_before(self, payment: Payment, attempt: int) -> int:
+        """How many attempts before that one took a reference: they were sent, or the provider knew of what was recalled."""
+        shown = {
+            call.work.attempt
+            for call in self.calls_of(payment.stream)
+            if call.meaning in {Meaning.KNOWN, Meaning.DELIVERED, Meaning.FAILED, Meaning.TAKEN_BACK}
+        }
+        return sum(1 for known in payment.attempts[: attempt - 1] if known.sends or known.number in shown)
 
     def is_recall(self, call: Call) -> bool:
         return not self.payment(call.key).attempt(call.work.attempt).sends
@@ -370,7 +379,7 @@ class Histories(RuleBasedStateMachine):
         assert work.call == 1 + len(earlier) <= 4
         attempt = payment.attempts[-1]
         assert attempt.number == work.attempt
-        number = 1 + sum(1 for known in payment.attempts[:-1] if known.sends)
+        number = 1 + self.made_before(payment, attempt.number)
         expected = route.make_reference(payment.transaction_id, number, route.day(attempt.started_at))
         assert work.reference == expected
         if earlier:
@@ -408,7 +417,10 @@ class Histories(RuleBasedStateMachine):
         earlier = [
             call.meaning
             for call in calls
-            if call.work.attempt < len(payment.attempts) and not self.is_recall(call)
+            if call.work.attempt < len(payment.attempts)
+            and not self.is_recall(call)
+            # A hook may have us ask once more about what was refused: that nobody knows of it now is nothing new.
+            and not (call.work.is_requery and call.meaning is Meaning.NOT_FOUND)
         ]
         assert set(earlier) <= REFUSED
         known = Meaning.KNOWN in {call.meaning for call in last}
@@ -436,6 +448,8 @@ class Histories(RuleBasedStateMachine):
         )
         run: list[datetime] = []
         for at, meaning in reversed(told):
+            if meaning is Meaning.DEFERRED:  # the provider did not look
+                continue
             if meaning is not Meaning.NOT_FOUND:
                 break
             run.append(at)
@@ -511,10 +525,13 @@ class Histories(RuleBasedStateMachine):
         self.money_in_is_balances_in_flight_and_spent()
 
 
-@pytest.mark.timeout(900)  # a busy machine makes no history wrong
+@pytest.mark.timeout(3_600)  # nightly; and a busy machine makes no history wrong
 def test_any_history() -> None:
+    of_profile = settings.default
+    assert of_profile is not None
     limits = settings(
-        max_examples=80,
+        of_profile,
+        max_examples=of_profile.max_examples,
         stateful_step_count=50,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )

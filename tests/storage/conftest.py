@@ -1,24 +1,16 @@
 """Books to write in: on a SQLite file, on SQLite in memory, and on PostgreSQL."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.migrate import upgrade
 from tests.storage.till import EVERYWHERE, ON_DISK, Till, empty, open_till
 from tests.support import servers
-
-hypothesis.settings.register_profile(
-    "nightly", parent=hypothesis.settings.get_profile("billvend"), max_examples=2_000, stateful_step_count=100
-)
-if profile := os.environ.get("HYPOTHESIS_PROFILE"):
-    hypothesis.settings.load_profile(profile)
 
 
 @pytest.fixture(params=EVERYWHERE)

@@ -215,6 +215,8 @@ def _end(response: Response) -> Response:
     if "X-Request-Id" in response.headers:  # an application around the blueprint ends its requests as well
         return response
     response.headers["X-Request-Id"] = g.billvend_request_id
+    if not logger.isEnabledFor(logging.INFO):
+        return response
     context = {
         "requestId": g.billvend_request_id,
         "method": request.method,

@@ -20,11 +20,11 @@ from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
 
-FORWARDED: Final = (
-    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip", "Via",
-    "Cf-Connecting-Ip",
-)  # fmt: skip
-"""Headers of a proxy: who asks through one is not on this machine."""
+FORWARDED: Final = frozenset({
+    "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_PORT",
+    "HTTP_X_REAL_IP", "HTTP_VIA", "HTTP_CF_CONNECTING_IP",
+})  # fmt: skip
+"""Headers of a proxy, as WSGI names them: who asks through one is not on this machine."""
 NO_KEYS_SECONDS = 1.0
 """How long it is believed that there are no keys."""
 REDIS_PATIENCE_SECONDS = 0.2
@@ -98,7 +98,7 @@ class Gate:
     def _require_here(self, request: Request) -> None:
         """Without keys only this machine may ask, by its own name, and through no proxy; see interface.md."""
         names = (request.remote_addr or "", _host_name(request.host))
-        if any(name in request.headers for name in FORWARDED) or not all(map(is_this_machine, names)):
+        if not FORWARDED.isdisjoint(request.environ) or not all(map(is_this_machine, names)):
             raise Forbidden(
                 "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
                 "Make a key with: billvend keys create. Nothing was done."

@@ -46,7 +46,7 @@ OF_DOCUMENTS: Final = _headers(_SWAGGER, CacheControl().max_age(300))
 
 def distrusted(response: Response) -> Response:
     """An answer of a call, with them."""
-    response.headers.update(OF_ANSWERS)
+    response.headers.extend(OF_ANSWERS)
     return response
 
 

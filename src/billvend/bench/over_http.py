@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +46,11 @@ def measure(
     """
     with open_billvend(shop(url, folder)) as bv:
         users = wallets(bv, wallets_)
-    with _serving(url, folder, verifies=verifies) as (process, port):
-        asyncio.run(_load(port, users, clients, min(WARM_SECONDS, seconds), "warm"))
-        times, took = asyncio.run(_load(port, users, clients, seconds, "load"))
-        memory = _largest_mib(process.pid)
+    settings = {"DATABASE_URL": url, "VERIFY_METER": str(verifies).lower(), "REDIS_URL": ""}
+    with serving(settings, folder) as (process, port):
+        load(port, users, clients, min(WARM_SECONDS, seconds), "warm")
+        times, took = load(port, users, clients, seconds, "load")
+        memory = max(memory_mib(process.pid).values(), default=None)
     return Served(
         len(times) / took,
         statistics.median(times) * 1000,
@@ -59,13 +60,14 @@ def measure(
 
 
 @contextmanager
-def _serving(url: str, folder: Path, *, verifies: bool) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    settings = {
-        "DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "VERIFY_METER": str(verifies).lower(),
-        "LOG_LEVEL": "warning", "SANDBOX_BOOK": str(folder / "sandbox.db"), "MIN_AMOUNT": "1", "REDIS_URL": "",
+def serving(settings: Mapping[str, str], folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """`billvend serve` with these settings, and the port that it listens on."""
+    usual = {
+        "PORT": "0", "RATE_LIMIT": "0", "LOG_LEVEL": "warning", "SANDBOX_BOOK": str(folder / "sandbox.db"),
+        "MIN_AMOUNT": "1",
     }  # fmt: skip
     command = [sys.executable, "-m", "billvend", "serve", "--no-worker"]
-    environment = {**os.environ, **settings}
+    environment = {**os.environ, **usual, **settings}
     with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
         try:
             found = re.search(
@@ -76,6 +78,11 @@ def _serving(url: str, folder: Path, *, verifies: bool) -> Iterator[tuple["subpr
             yield process, int(found[1])
         finally:
             process.terminate()
+
+
+def load(port: int, users: list[str], clients: int, seconds: float, run: str) -> tuple[list[float], float]:
+    """Have so many clients pay for so long: the seconds that each request took, and all together. `run` is in the keys."""
+    return asyncio.run(_load(port, users, clients, seconds, run))
 
 
 async def _load(
@@ -117,14 +124,15 @@ async def _client(port: int, users: list[str], serials: range, until: float, run
     return times
 
 
-def _largest_mib(pid: int) -> float | None:
-    """The memory that the largest process below this one holds, as Linux tells it."""
-    sizes = []
+def memory_mib(pid: int) -> dict[int, float]:
+    """The memory that each process below this one holds, as Linux tells it; none where it is another system."""
+    sizes = {}
     for child in _below(pid):
-        with suppress(OSError, AttributeError):
+        with suppress(OSError):
             told = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text())
-            sizes.append(int(told[1]) / 1024 if told else 0)
-    return max(sizes, default=None)
+            if told is not None:
+                sizes[child] = int(told[1]) / 1024
+    return sizes
 
 
 def _below(pid: int) -> Iterator[int]:

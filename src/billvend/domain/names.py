@@ -4,6 +4,7 @@ All of them are opaque and compared exactly. Refusals don't repeat the value: th
 """
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NoReturn
 
@@ -43,6 +44,7 @@ def parse_key(value: object) -> str:
     return text
 
 
+@lru_cache(maxsize=64)  # asked of each request
 def is_this_machine(host: str) -> bool:
     """Whether a host's name or address is this machine's own: `localhost`, or a loopback address."""
     try:

@@ -1,0 +1,36 @@
+"""The soak, for a few seconds: that it pays, settles and watches; and what it complains of."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soaking import Soaked, complaints, growth, soak
+from tests.support import servers
+
+
+def test_it_pays_settles_and_watches_every_process(
+    postgres_url: str, redis_server: servers.RedisProtocolServer, tmp_path: Path
+) -> None:
+    soaked = soak(postgres_url, redis_server.url, tmp_path, seconds=2)
+    assert soaked.payments > 0
+    assert len(soaked.mib) >= 4  # two processes that serve, and two workers
+    assert all(10 < size < 1_000 for sizes in soaked.mib.values() for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "complaint"),
+    [
+        ([90.0, *[100.0] * 11], None),
+        ([50.0, 90.0, *[100.0] * 30], None),  # it grows while all is loaded, and no further
+        ([100.0 + n for n in range(40)], "process 7 grew to 1."),
+        ([100.0] * 39 + [151.0], "process 7 held 151 MiB"),
+        ([100.0], None),
+    ],
+)
+def test_what_it_complains_of(sizes: list[float], complaint: str | None) -> None:
+    found = complaints(Soaked(mib={7: sizes}))
+    assert [each.startswith(complaint or "") for each in found] == ([True] if complaint else [])
+
+
+def test_growth_is_from_the_second_quarter_to_the_last() -> None:
+    assert growth([0.0, 0.0, 10.0, 10.0, 50.0, 50.0, 12.0, 12.0]) == 1.2
