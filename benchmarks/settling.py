@@ -77,13 +77,12 @@ def environment(settings: dict[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def provider(latency_ms: int) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.provider", str(latency_ms)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}/api"
-    finally:
-        process.kill()
-        process.wait(30)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}/api"
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager

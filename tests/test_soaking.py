@@ -8,10 +8,9 @@ from benchmarks.soaking import Soaked, complaints, growth, soak
 from tests.support import servers
 
 
-def test_it_pays_settles_and_watches_every_process(
-    postgres_url: str, redis_server: servers.RedisProtocolServer, tmp_path: Path
-) -> None:
-    soaked = soak(postgres_url, redis_server.url, tmp_path, seconds=2)
+def test_it_pays_settles_and_watches_every_process(postgres_url: str, tmp_path: Path) -> None:
+    with servers.valkey() as redis:
+        soaked = soak(postgres_url, redis.url, tmp_path, seconds=2)
     assert soaked.payments > 0
     assert len(soaked.mib) >= 4  # two processes that serve, and two workers
     assert all(10 < size < 1_000 for sizes in soaked.mib.values() for size in sizes)

@@ -36,6 +36,7 @@ from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
 from billvend.domain.errors import BadSetting, Unavailable
 from billvend.domain.names import is_this_machine
+from billvend.garbage import keep_what_is_there, look_seldom
 from billvend.library import Billvend
 from billvend.logs import logging_to_stderr
 
@@ -158,14 +159,17 @@ def _measuring_together() -> Iterator[None]:
 
 def application() -> Front:
     """The application in one of Granian's processes: its own settings, logs and billvend."""
+    look_seldom()
     settings = load_settings(os.environ.get(_DATABASE))
     stack = ExitStack()
     stack.enter_context(logging_to_stderr(settings.log_level, settings.log_format))
     bv = stack.enter_context(_patiently_opened(settings))
     atexit.register(stack.close)
     threading.Thread(target=_stop_with_the_parent, name="billvend-parent", daemon=True).start()
+    app = create_app(bv, settings)
+    keep_what_is_there()
     return Front(
-        create_app(bv, settings),
+        app,
         threads=THREADS,
         largest=LARGEST_BODY,
         larger={"/bills/pay/batch": LARGEST_BATCH},

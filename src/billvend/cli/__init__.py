@@ -37,6 +37,7 @@ from billvend.cli import (
 from billvend.cli.exits import Exit, failure_of
 from billvend.cli.options import example
 from billvend.cli.output import fail
+from billvend.garbage import look_seldom
 
 PROGRAM = "billvend"
 
@@ -80,6 +81,8 @@ def billvend(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (`sys.argv`, unless given) and return its exit status. Raises nothing."""
+    if arguments is None:  # a process of our own
+        look_seldom()
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     sys.stdout, sys.stderr = _robust(sys.stdout), _robust(sys.stderr)
