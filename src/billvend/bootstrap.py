@@ -13,6 +13,7 @@ from billvend.domain.policy import Policy
 from billvend.library import Billvend
 from billvend.ports.clock import Clock
 from billvend.ports.gateway import Gateway
+from billvend.ports.measures import Measures
 from billvend.ports.notifier import Notifier
 from billvend.ports.plug_in import ProviderPlugIn, ProviderSetup
 from billvend.ports.provider import Provider
@@ -26,24 +27,26 @@ if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billven
     from billvend.config import ProviderAccount, Settings
 
 
-def open_billvend(database: "str | Settings | None" = None, *, clock: Clock | None = None) -> Billvend:
+def open_billvend(
+    database: "str | Settings | None" = None, *, clock: Clock | None = None, measures: Measures | None = None
+) -> Billvend:
     """A billvend over a database URL (`sqlite:///shop.db`, `postgresql://...`) or `Settings`.
 
     What is not given comes from the environment and `.env`; with nothing at all it is embedded: SQLite beside you, and
     a sandbox that sells nothing real. The tables of a SQLite file are made by themselves; PostgreSQL's by
-    `billvend db upgrade`. Raises `BadSetting`, `Unavailable`. Close it, or use it in a `with`.
+    `billvend db upgrade`. What happens is counted for Prometheus, unless `measures` does something else with it.
+    Raises `BadSetting`, `Unavailable`. Close it, or use it in a `with`.
     """
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
     with ExitStack() as opened:  # what is open when something turns out to be wrong is closed again
-        bv = _wired(settings, clock or _system_clock(), opened)
+        bv = _wired(settings, clock or _system_clock(), measures or _measures(), opened)
         opened.pop_all()
     return bv
 
 
-def _wired(settings: "Settings", clock: Clock, opened: ExitStack) -> Billvend:
-    from billvend.adapters.measures.prometheus import prometheus_measures
+def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitStack) -> Billvend:
     from billvend.adapters.storage.books import SqlBooks
     from billvend.adapters.storage.breaker import SqlBreaker
     from billvend.adapters.storage.committer import Committer
@@ -65,7 +68,6 @@ def _wired(settings: "Settings", clock: Clock, opened: ExitStack) -> Billvend:
     notifiers = _notifiers(settings, database, clock)
     for notifier in notifiers.values():
         opened.enter_context(closing(notifier))
-    measures = prometheus_measures()
     return Billvend(
         Parts(
             # SQLite has one writer, whatever is asked of it.
@@ -289,6 +291,12 @@ def _mode(routes: tuple[Abilities, ...]) -> Mode:
     if len(modes) != 1:
         raise BadSetting("BILL_PROVIDERS mixes test and live accounts: the books take only one of the two.")
     return modes.pop()
+
+
+def _measures() -> Measures:
+    from billvend.adapters.measures.prometheus import prometheus_measures
+
+    return prometheus_measures()
 
 
 def _system_clock() -> Clock:

@@ -103,3 +103,16 @@ def test_a_shell_can_complete_words(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout.split(), done.stderr) == (["balance"], "")
+
+
+@pytest.mark.parametrize(("given", "is_ours"), [("", True), ("['--version']", False)])
+def test_garbage_is_looked_for_seldom_in_a_process_of_our_own(given: str, is_ours: bool) -> None:
+    """Whoever calls a command from their own program keeps what they have set."""
+    program = (
+        "import gc, sys, billvend.cli; sys.argv = ['billvend', '--version']; before = gc.get_threshold()\n"
+        f"billvend.cli.main({given}); sys.exit(gc.get_threshold() != before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (int(is_ours), b"")

@@ -38,6 +38,8 @@ def configured(
 def opened(database_url: str | None) -> Iterator["Billvend"]:
     """An open billvend for one command."""
     from billvend.bootstrap import open_billvend
+    from billvend.ports.measures import NotMeasured
 
-    with configured(database_url) as settings, open_billvend(settings) as bv:
+    # Nobody asks a command that ends what it counted.
+    with configured(database_url) as settings, open_billvend(settings, measures=NotMeasured()) as bv:
         yield bv
