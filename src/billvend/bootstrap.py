@@ -70,12 +70,7 @@ def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitS
         opened.enter_context(closing(notifier))
     return Billvend(
         Parts(
-            # SQLite has one writer, whatever is asked of it.
-            journal=Committer(
-                SqlJournal(database, channels=tuple(notifiers)),
-                measures=measures,
-                lanes=1 if database.is_sqlite else 2,
-            ),
+            journal=Committer(SqlJournal(database, channels=tuple(notifiers)), measures=measures),
             books=SqlBooks(database),
             queue=_queue(settings),
             providers={(p.abilities.provider, p.abilities.account): p for p in providers},

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billvend.adapters.storage import committer
@@ -47,14 +47,12 @@ class Slow:
 class Counter:
     """Callers in threads, queued up one after the other in a known order."""
 
-    def __init__(
-        self, till: Till, *, most_at_once: int = 500, most_waiting: int = 5_000, lanes: int = 1
-    ) -> None:
+    def __init__(self, till: Till, *, most_at_once: int = 500, most_waiting: int = 5_000) -> None:
         self.slow = Slow(till)
         self.committer = Committer(
-            cast(Journal, self.slow), most_at_once=most_at_once, most_waiting=most_waiting, lanes=lanes
+            cast(Journal, self.slow), most_at_once=most_at_once, most_waiting=most_waiting
         )
-        self._pool = ThreadPoolExecutor(64)
+        self._pool = ThreadPoolExecutor(32)
 
     def ask(self, *commands: Command) -> "Future[list[Result]]":
         """Ask in a thread; returns once it leads or waits."""
@@ -182,9 +180,7 @@ def test_a_caller_that_is_torn_away_while_it_waits_leads_nobody(
     with Counter(till) as counter:
         first = counter.ask(till.fund(minor=1))
         with monkeypatch.context() as patched:
-            patched.setattr(
-                committer, "_Ticket", lambda commands, users: ticket(commands, users, cast(Any, _Torn()))
-            )
+            patched.setattr(committer, "_Ticket", lambda commands: ticket(commands, cast(Any, _Torn())))
             torn = counter.ask(till.fund(minor=10))
         last = counter.ask(till.fund(minor=100))
         counter.slow.free()
@@ -193,50 +189,6 @@ def test_a_caller_that_is_torn_away_while_it_waits_leads_nobody(
         assert isinstance(torn.exception(PATIENCE_SECONDS), KeyboardInterrupt)
         assert named(counter.committer.execute([till.fund(minor=1_000)])) == ["done"]
     assert till.balance() == (1_101, 0)
-
-
-# --- lanes ------------------------------------------------------------------------------------------------------------
-
-
-def test_where_enough_wait_a_second_transaction_begins_beside_the_first(till: Till) -> None:
-    with Counter(till, lanes=2) as counter:
-        counter.ask(till.fund("ada"))
-        waiting = [counter.ask(till.fund(f"user-{n}")) for n in range(committer.ENOUGH - 1)]
-        assert len(counter.slow.lists) == 1
-        waiting.append(counter.ask(till.fund("last")))
-        eventually(lambda: len(counter.slow.lists) == 2)  # the first is not let go on yet
-        late = [counter.ask(till.fund(f"late-{n}")) for n in range(committer.ENOUGH)]
-        assert len(counter.slow.lists) == 2  # no third
-        counter.slow.free()
-        for future in (*waiting, *late):
-            assert named(future.result(PATIENCE_SECONDS)) == ["done"]
-    assert [len(commands) for commands in counter.slow.lists][:2] == [1, committer.ENOUGH]
-    assert till.audit().ok
-
-
-def test_nobody_is_in_two_transactions_at_once(till: Till) -> None:
-    """The second would only wait for what the first has locked: a wallet that all want has one lane."""
-    with Counter(till, lanes=2) as counter:
-        counter.ask(till.fund("ada", 1))
-        hot = [counter.ask(till.fund("ada", 1)) for _ in range(committer.ENOUGH + 4)]
-        assert len(counter.slow.lists) == 1
-        counter.slow.free()
-        for future in hot:
-            future.result(PATIENCE_SECONDS)
-    assert [len(commands) for commands in counter.slow.lists] == [1, committer.ENOUGH + 4]
-
-
-def test_a_second_transaction_takes_who_can_go_on(till: Till) -> None:
-    with Counter(till, lanes=2) as counter:
-        counter.ask(till.fund("ada"))
-        others = [counter.ask(till.fund(f"user-{n}")) for n in range(3)]
-        others += [counter.ask(till.fund("ada"), till.fund("eve"))]
-        others += [counter.ask(till.fund(f"more-{n}")) for n in range(committer.ENOUGH - 5)]
-        eventually(lambda: len(counter.slow.lists) == 2)
-        assert [command.user_id for command in counter.slow.lists[1]] == ["user-0", "user-1", "user-2"]
-        counter.slow.free()
-        for future in others:
-            future.result(PATIENCE_SECONDS)
 
 
 # --- any interleaving -------------------------------------------------------------------------------------------------
@@ -270,20 +222,16 @@ def _told(results: Sequence[Result]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # the patch below is the same for all examples
+@settings(max_examples=20, deadline=None)
 @given(callers=CALLERS)
 def test_results_are_those_of_some_order_one_at_a_time(
-    callers: list[list[list[tuple[str, str, str, int]]]], lanes: int, monkeypatch: pytest.MonkeyPatch
+    callers: list[list[list[tuple[str, str, str, int]]]],
 ) -> None:
     """The order in which the journal got them: played again alone on new books, each gets the same."""
     with open_till("sqlite://") as together, open_till("sqlite://") as alone:
         slow = Slow(together)
         slow.free()
-        monkeypatch.setattr(committer, "ENOUGH", 1)
-        shared = Committer(cast(Journal, slow), lanes=lanes)
+        shared = Committer(cast(Journal, slow))
         numbers = iter(range(1_000))
         turns = [
             [[_command(together, one, next(numbers)) for one in turn] for turn in turns] for turns in callers

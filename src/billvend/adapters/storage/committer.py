@@ -3,9 +3,6 @@
 Nothing waits for a timer, and there is no thread of its own: whoever comes while nobody commits does so at once, alone;
 whoever comes meanwhile waits, and the first of those then commits for all of them. So one caller is as fast as without it,
 and many share the database's round trips and the disk.
-
-There may be several lanes: where enough wait, and for other users, a second transaction is made while the first waits for
-the database.
 """
 
 import threading
@@ -25,14 +22,12 @@ from billvend.ports.measures import Measures, NotMeasured
 
 MOST_AT_ONCE: Final = 500
 """Commands in one transaction, where they come from several callers."""
-ENOUGH: Final = 16
-"""So many commands are worth a further transaction beside one that is under way; fewer wait for its end."""
 MOST_WAITING: Final = 5_000
 """With so many commands waiting, more are refused: nobody would be glad of an answer that comes too late."""
 
 
 class Committer:
-    """A `billvend.ports.journal.Journal` in front of another: one transaction a lane at a time, for all who wait."""
+    """A `billvend.ports.journal.Journal` in front of another: one transaction at a time, for all who wait."""
 
     def __init__(
         self,
@@ -40,7 +35,6 @@ class Committer:
         *,
         most_at_once: int = MOST_AT_ONCE,
         most_waiting: int = MOST_WAITING,
-        lanes: int = 1,
         measures: Measures | None = None,
     ) -> None:
         self._journal = journal
@@ -50,11 +44,7 @@ class Committer:
         self._lock = threading.Lock()
         self._queue: deque[_Ticket] = deque()
         self._waiting = 0
-        self._lanes = lanes
-        self._under_way: list[frozenset[str]] = []
-        """Whose commands are being committed, a set for each transaction."""
-        self._is_called = False
-        """Somebody was told to lead, and has not taken its batch yet."""
+        self._is_led = False
 
     def execute(self, commands: Sequence[Command]) -> list[Result]:
         """Carry out the commands, together with those of others; see the port.
@@ -63,7 +53,7 @@ class Committer:
         """
         if not commands:
             return []
-        ticket = _Ticket(commands, frozenset(command.user_id for command in commands))
+        ticket = _Ticket(commands)
         self._join(ticket)
         try:
             ticket.woken.acquire()
@@ -79,63 +69,44 @@ class Committer:
         return ticket.outcome
 
     def _join(self, ticket: "_Ticket") -> None:
-        """Queue up; lead, if nobody does, or enough wait for another lane."""
+        """Queue up; lead, if nobody does."""
         with self._lock:
             if self._waiting and self._waiting + len(ticket.commands) > self._most_waiting:
                 raise Unavailable("Too much is waiting to be written down. Nothing was done: try again soon.")
             self._queue.append(ticket)
             self._waiting += len(ticket.commands)
-            self._call()
+            if not self._is_led:
+                self._hand_over()
 
-    def _call(self) -> None:
-        """Have the first in the queue lead, if there is one, and a lane for it. Under the lock."""
-        if self._queue and not self._is_called and self._has_lane():
-            self._is_called = True
+    def _hand_over(self) -> None:
+        """The first in the queue leads from now on, if there is one. Under the lock."""
+        self._is_led = bool(self._queue)
+        if self._queue:
             self._queue[0].leads = True
             self._queue[0].woken.release()
 
-    def _has_lane(self) -> bool:
-        """Whether a transaction may begin now, with the first in the queue in it."""
-        if not self._under_way:
-            return True
-        return (
-            len(self._under_way) < self._lanes and self._waiting >= ENOUGH and self._is_free(self._queue[0])
-        )
-
-    def _is_free(self, ticket: "_Ticket") -> bool:
-        """Whether it is about nobody for whom something is being committed: it would only wait for the same locks."""
-        return all(ticket.users.isdisjoint(users) for users in self._under_way)
-
     def _lead(self) -> None:
-        """Commit for everybody who waits by now, then leave the lane to whoever came meanwhile."""
-        batch, users = self._take()
+        """Commit for everybody who waits by now, then leave the lead to whoever came meanwhile."""
+        batch = self._take()
         try:
             outcomes = self._commit(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.outcome = outcome
         finally:
             with self._lock:
-                self._under_way.remove(users)
-                self._call()
+                self._hand_over()
             for ticket in batch[1:]:  # the first is who leads
                 ticket.woken.release()
 
-    def _take(self) -> tuple[list["_Ticket"], frozenset[str]]:
+    def _take(self) -> list["_Ticket"]:
         with self._lock:
             batch = [self._queue.popleft()]
             count = len(batch[0].commands)
-            while self._queue and self._fits(self._queue[0], count):
+            while self._queue and count + len(self._queue[0].commands) <= self._most_at_once:
                 batch.append(self._queue.popleft())
                 count += len(batch[-1].commands)
-            users = frozenset().union(*(ticket.users for ticket in batch))
             self._waiting -= count
-            self._is_called = False
-            self._under_way.append(users)
-            self._call()
-            return batch, users
-
-    def _fits(self, ticket: "_Ticket", count: int) -> bool:
-        return count + len(ticket.commands) <= self._most_at_once and self._is_free(ticket)
+            return batch
 
     def _commit(self, batch: Sequence["_Ticket"]) -> list[list[Result] | Exception]:
         try:
@@ -153,8 +124,7 @@ class Committer:
                 self._queue.remove(ticket)
                 self._waiting -= len(ticket.commands)
                 if ticket.leads:
-                    self._is_called = False
-                    self._call()
+                    self._hand_over()
 
     # --- besides commands: as the journal behind has it ---------------------------------------------------------------
 
@@ -191,8 +161,6 @@ class _Ticket:
     """One caller in the queue."""
 
     commands: Sequence[Command]
-    users: frozenset[str]
-    """Whom they are about."""
     woken: threading.Lock = field(default_factory=_held)
     """Released once: when the caller has its outcome, or has to lead."""
     leads: bool = False
