@@ -30,7 +30,7 @@ def install(session: nox.Session, group: str, *, project: bool = True) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, those of style, types and architecture included."""
     install(session, "tests")
-    session.run("pytest", *TESTS_AT_ONCE, *session.posargs)
+    session.run("pytest", *TESTS_AT_ONCE, "--durations", "25", *session.posargs)
 
 
 @nox.session

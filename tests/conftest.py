@@ -27,7 +27,16 @@ LONG = {
     "test_wire",
     "test_document",
     "test_serving",
+    "test_front",
+    "test_secrets",
     "test_committer",
+    "test_machine",
+    "test_bench",
+    "test_pay_many",
+    "test_demo",
+    "test_following",
+    "test_worker",
+    "test_worker_alone",
 }
 """What takes its time, and depends on nothing that differs between versions of Python: run on one of them."""
 
