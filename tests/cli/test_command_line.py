@@ -92,6 +92,24 @@ def test_help_waits_for_no_library() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_command_that_ends_waits_for_no_library_that_it_needs_not(tmp_path: Path) -> None:
+    program = (
+        "import sys, billvend.cli; billvend.cli.main(['fund', 'ada', '500'])\n"
+        "heavy = {'prometheus_client', 'flask', 'granian', 'httpx'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "500.00" in done.stdout
+
+
 def test_a_shell_can_complete_words(tmp_path: Path) -> None:
     asked = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
     done = subprocess.run(
