@@ -24,6 +24,7 @@ from billvend.bench.figures import Measured, document, medians
 from billvend.bench.places import database_version, empty_database
 from billvend.bench.round import MANY, Measure, measured, parts
 from billvend.cli.benching import machine_line, table
+from billvend.garbage import look_seldom
 from tests.support import servers
 
 TURNS = 3
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="payments in the full tables; 0: none")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.json"))
     options = parser.parse_args()
+    look_seldom()  # as `billvend bench` does
     rounds: list[Measured] = []
     with (
         servers.postgres(durable=True) as server,
