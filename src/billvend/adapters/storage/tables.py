@@ -162,20 +162,21 @@ transactions = Table(
     CheckConstraint("type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)", name="payment_is_whole"),
     CheckConstraint("type = 'payment' OR reference IS NOT NULL", name="funding_is_whole"),
 )
+_referred = transactions.c.reference.is_not(None)
 Index(
     "funding_reference_once",
     transactions.c.user_id,
     transactions.c.source,
     transactions.c.reference,
     unique=True,
+    postgresql_where=_referred,
+    sqlite_where=_referred,
 )
-_referred = transactions.c.reference.is_not(None)
 Index(
     "transactions_by_reference", transactions.c.reference, postgresql_where=_referred, sqlite_where=_referred
 )
 Index("transactions_by_id", transactions.c.transaction_id)
-Index("transactions_by_meter", transactions.c.meter, postgresql_where=transactions.c.meter.is_not(None))
-Index("transactions_alike", transactions.c.user_id, transactions.c.meter, transactions.c.created_at)
+Index("transactions_by_meter", transactions.c.meter, transactions.c.user_id, transactions.c.created_at)
 Index("transactions_by_key", transactions.c.key, postgresql_where=transactions.c.key.is_not(None))
 _due = transactions.c.next_at.is_not(None)
 Index("transactions_due", transactions.c.next_at, postgresql_where=_due, sqlite_where=_due)
