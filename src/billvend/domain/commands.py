@@ -7,7 +7,7 @@ A command carries everything that its decision needs from outside: the moment, t
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from billvend.domain import codec
 from billvend.domain.money import Money
@@ -17,8 +17,7 @@ from billvend.domain.policy import Policy
 from billvend.domain.words import Proof, Status, VendType, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class CommandKey:
+class CommandKey(NamedTuple):
     """What makes two commands the same one."""
 
     user_id: str

@@ -8,7 +8,7 @@ does not disturb its neighbours.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar, assert_never
+from typing import NamedTuple, TypeVar, assert_never
 
 from billvend.domain import decisions
 from billvend.domain import wallet as wallets
@@ -44,24 +44,21 @@ from billvend.domain.payment import Payment
 from billvend.domain.wallet import Wallet
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of a stream: how many events it has, and the hash of the last."""
 
     seq: int = 0
     hash: str = NO_HASH
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(NamedTuple):
     """A command that was done before."""
 
     request_hash: str
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
+class Likeness(NamedTuple):
     """What makes two payments look like one bill paid twice."""
 
     user_id: str

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from billvend.domain import codec
 from billvend.domain.outcome import Answer
@@ -245,16 +246,14 @@ NO_HASH = ""
 """The `prev_hash` of the first event of a stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamKey:
+class StreamKey(NamedTuple):
     """Which stream: the user, and `wallet:<currency>` or the payment's id."""
 
     user_id: str
     stream: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An event in its envelope, as it stands in the journal."""
 
     key: StreamKey

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from billvend.domain.decide import Head
 from billvend.domain.events import StreamKey
@@ -50,8 +50,7 @@ class Backlog:
     """Payments with incidents that nobody has dealt with."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
+class LoggedEvent(NamedTuple):
     """An event as its row says, unread: for showing and for auditing."""
 
     key: StreamKey
@@ -64,8 +63,7 @@ class LoggedEvent:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedTransfer:
+class LoggedTransfer(NamedTuple):
     """A transfer as its row says."""
 
     seq: int
