@@ -15,6 +15,7 @@ change of status that the picture does not show.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from billvend.domain.errors import IllegalMove
 from billvend.domain.events import (
@@ -272,16 +273,17 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         case Nudged():
             return replace(payment, nudge=event)
         case ReviewAsked():
-            return replace(_moved(payment, Status.IN_REVIEW), review_reason=event.reason, reversal=None)
+            return _moved(payment, Status.IN_REVIEW, review_reason=event.reason, reversal=None)
         case PaymentCompleted():
             # A customer who looked wanted to know how it ends; anybody else may know that it has ended otherwise.
             nudge = payment.nudge if payment.nudge and payment.nudge.source != "customer" else None
-            payment = replace(_moved(payment, Status.COMPLETED), completed=event, reversal=None, ended_at=at)
-            return replace(payment, nudge=nudge)
+            return _moved(
+                payment, Status.COMPLETED, completed=event, reversal=None, ended_at=at, nudge=nudge
+            )
         case ReversalDecided():
-            return replace(_moved(payment, Status.REVERSING), reversal=event)
+            return _moved(payment, Status.REVERSING, reversal=event)
         case PaymentReversed():
-            return replace(_moved(payment, Status.REVERSED), reversal=event, ended_at=at)
+            return _moved(payment, Status.REVERSED, reversal=event, ended_at=at)
         case CostLearnt():
             if payment.completed is None or payment.completed.cost_minor is not None:
                 raise IllegalMove(f"payment {payment.transaction_id} has no cost to be learnt")
@@ -293,17 +295,17 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
             return replace(payment, incidents_seen=seen)
 
 
-def _moved(payment: Payment, to: Status) -> Payment:
+def _moved(payment: Payment, to: Status, **with_it: Any) -> Payment:
     if to not in MOVES[payment.status]:
         raise IllegalMove(f"payment {payment.transaction_id} can't go from {payment.status} to {to}")
-    return replace(payment, status=to)
+    return replace(payment, status=to, **with_it)
 
 
 def _doubted(payment: Payment, at: datetime) -> Payment:
     """In doubt from now on, unless it already is, waits for a person, or has ended."""
     if payment.status is not Status.PROCESSING:
         return payment
-    return replace(_moved(payment, Status.IN_DOUBT), in_doubt_since=at)
+    return _moved(payment, Status.IN_DOUBT, in_doubt_since=at)
 
 
 def acknowledges(answer: Answer) -> bool:

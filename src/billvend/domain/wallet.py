@@ -1,6 +1,6 @@
 """A wallet: what one user may spend in one currency."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from billvend.domain.errors import IllegalMove, InsufficientFunds
@@ -58,4 +58,4 @@ def evolve(wallet: Wallet, event: WalletEvent) -> Wallet:
     balance = Money(wallet.balance.amount_minor + sign * event.amount_minor, wallet.balance.currency)
     if balance.amount_minor < 0:
         raise IllegalMove(f"the wallet of {wallet.user_id} would fall below zero")
-    return replace(wallet, balance=balance)
+    return Wallet(wallet.user_id, balance)

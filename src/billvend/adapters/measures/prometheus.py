@@ -139,8 +139,8 @@ class PrometheusMeasures:
     @_harmless
     def accepted(self, payment: Payment) -> None:
         """See the port."""
-        self._accepted.labels(biller=payment.biller, vend_type=payment.vend_type.value).inc()
-        self._accepted_amount.labels(currency=payment.amount.currency).inc(float(payment.amount.major))
+        self._accepted.labels(payment.biller, payment.vend_type.value).inc()
+        self._accepted_amount.labels(payment.amount.currency).inc(float(payment.amount.major))
 
     @_harmless
     def doubted(self, payment: Payment) -> None:
