@@ -14,6 +14,8 @@ from billvend import (
     Money,
     Status,
 )
+from billvend.adapters.storage.journal import SqlJournal
+from billvend.domain.decide import Result
 from billvend.domain.errors import (
     BelowMinimum,
     LikelyDuplicate,
@@ -217,6 +219,29 @@ def test_a_found_meter_is_remembered_for_ten_minutes(shop: Shop) -> None:
     shop.clock.pause(1)
     accept(shop, 500, key="three")
     assert shop.company.times("verify") == 2
+
+
+def test_a_remembered_meter_is_paid_for_in_one_look_at_the_books(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(shop, 500, key="one")
+
+    def rehearse(_journal: SqlJournal, _commands: object) -> list[Result]:
+        raise AssertionError("nobody has to be asked: the decision alone says no")
+
+    monkeypatch.setattr(SqlJournal, "rehearse", rehearse)
+    paid = shop.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
+    again = shop.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
+    assert (paid.replayed, paid.meter, paid.payment.verified) == (False, MeterFound("Ada Obi"), True)
+    assert (again.replayed, again.meter, again.payment) == (True, None, paid.payment)
+    for kind, bill in [
+        (IdempotencyMismatch, Bill("ada", 501, METER, "EKEDC", key="two")),
+        (InsufficientFunds, Bill("ada", 9_001, METER, "EKEDC")),
+        (LikelyDuplicate, Bill("ada", 500, METER, "EKEDC")),
+    ]:
+        with pytest.raises(kind):
+            shop.bv.accept(bill)
+    assert shop.balance == (9_000, 1_000)
 
 
 def test_what_is_remembered_is_of_one_meter_and_one_way_of_paying(shop: Shop) -> None:

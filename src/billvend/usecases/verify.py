@@ -1,5 +1,6 @@
 """Verify: ask the provider whose meter it is before any money is held."""
 
+from billvend.domain.commands import Pay
 from billvend.domain.errors import (
     BelowMinimum,
     BillvendError,
@@ -16,6 +17,7 @@ from billvend.domain.quote import quoted
 from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
 from billvend.domain.words import VendType
 from billvend.ports.provider import Provider
+from billvend.usecases.memory import MeterKey
 from billvend.usecases.parts import Parts
 
 _REFUSALS: dict[MeterFault, type[BillvendError]] = {
@@ -56,7 +58,7 @@ def ask(parts: Parts, meter: str, biller: str, vend_type: VendType) -> Verificat
 
 def ask_one(parts: Parts, provider: Provider, meter: str, biller: str, vend_type: VendType) -> Verification:
     """Ask one provider, or remember what it said. Raises nothing."""
-    key = (provider.abilities.provider, meter, biller, vend_type)
+    key = _key(provider, meter, biller, vend_type)
     now_seconds = parts.clock.elapsed_seconds()
     if (known := parts.meters.recall(key, now_seconds)) is not None:
         return known
@@ -67,6 +69,10 @@ def ask_one(parts: Parts, provider: Provider, meter: str, biller: str, vend_type
     if isinstance(said, MeterFound):
         parts.meters.keep(key, now_seconds, said)
     return said
+
+
+def _key(provider: Provider, meter: str, biller: str, vend_type: VendType) -> MeterKey:
+    return provider.abilities.provider, meter, biller, vend_type
 
 
 def require_meter(
@@ -86,6 +92,19 @@ def require_meter(
     if (refused := refused_amount(said, amount)) is not None:
         raise refused
     return said
+
+
+def remembered_meter(parts: Parts, command: Pay) -> MeterFound | None:
+    """The meter of a payment, where who would be asked first said lately that it takes that much; None: ask."""
+    if not parts.verification.is_on:
+        return None
+    selling = (p for p in parts.providers.values() if p.abilities.sells(command.biller, command.vend_type))
+    first = next(selling, None)
+    if first is None:
+        return None
+    key = _key(first, command.meter, command.biller, command.vend_type)
+    known = parts.meters.recall(key, parts.clock.elapsed_seconds())
+    return known if known and refused_amount(known, command.amount) is None else None
 
 
 def refused_amount(found: MeterFound, amount: Money) -> BillvendError | None:
