@@ -277,9 +277,7 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         case PaymentCompleted():
             # A customer who looked wanted to know how it ends; anybody else may know that it has ended otherwise.
             nudge = payment.nudge if payment.nudge and payment.nudge.source != "customer" else None
-            return _moved(
-                payment, Status.COMPLETED, completed=event, reversal=None, ended_at=at, nudge=nudge
-            )
+            return _moved(payment, Status.COMPLETED, completed=event, reversal=None, ended_at=at, nudge=nudge)
         case ReversalDecided():
             return _moved(payment, Status.REVERSING, reversal=event)
         case PaymentReversed():
