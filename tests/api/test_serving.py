@@ -6,12 +6,15 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -89,6 +92,33 @@ def test_it_sells_with_a_worker_of_its_own_and_ends_when_told(tmp_path: Path, bv
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert "Fatal" not in (tmp_path / "log").read_text()
     assert bv.audit().ok
+
+
+def test_no_header_stands_twice_in_an_answer(tmp_path: Path, bv: Billvend) -> None:
+    """On the wire: the application, its documents and the server around them may each add some."""
+    with serving(tmp_path, "--no-worker") as served:
+        for method, path, status in (
+            ("POST", "/bills/pay", 202), ("GET", "/billers", 200), ("GET", "/nothing", 404), ("GET", "/api", 200),
+            ("GET", "/health/live", 200),
+        ):  # fmt: skip
+            body = BILL if method == "POST" else None
+            answer = httpx.request(method, f"{served.url}{path}", json=body, trust_env=False)
+            assert answer.status_code == status
+            names = [name.lower() for name, _ in answer.headers.multi_items()]
+            assert sorted(names) == sorted(set(names)), path
+            assert "content-security-policy" in names
+
+
+def test_a_process_that_serves_looks_no_more_for_garbage_in_what_it_began_with(tmp_path: Path) -> None:
+    looks = (
+        "import gc; from billvend.api import serving; before = gc.get_threshold(); front = serving.application();"
+        "print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0] > 10 * before[0])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", looks], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_SECONDS,
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'shop.db'}"}, check=True,
+    )  # fmt: skip
+    assert told.stdout == "True True\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
