@@ -19,7 +19,13 @@ from billvend.adapters.storage.tables import metadata
 from billvend.domain.errors import BadSetting, Unavailable
 from tests.storage.rivals import in_processes, upgrade_it
 from tests.storage.till import EVERYWHERE, ON_DISK, Till
-from tests.support import servers
+from tests.support import servers, tables
+
+
+@pytest.fixture(autouse=True)
+def _made_by_alembic() -> Iterator[None]:
+    with tables.made_by_alembic():
+        yield
 
 
 @pytest.fixture(params=EVERYWHERE)
@@ -83,6 +89,23 @@ def test_migrations_make_what_the_definitions_would(
     metadata.create_all(made.engine)
     assert described(database) == described(made)
     made.close()
+
+
+@pytest.mark.parametrize("url", ON_DISK, indirect=True)
+def test_the_tables_of_other_tests_are_the_same(
+    request: pytest.FixtureRequest, database: Database, tmp_path: Path
+) -> None:
+    upgrade(database)
+    for name in ("first", "second"):
+        if database.is_sqlite:
+            other = Database(f"sqlite:///{tmp_path / name}.db")
+        else:
+            other = Database(servers.new_database(request.getfixturevalue("postgres_server")))
+        with tables.made_as_before():
+            assert upgrade(other) == "none"
+        assert current(other) == HEAD
+        assert described(other) == described(database)
+        other.close()
 
 
 def described(database: Database) -> dict[str, Any]:
