@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -31,11 +32,9 @@ def made_by_alembic() -> Iterator[None]:
 
 @contextmanager
 def _made_by(run: Callable[[Connection], None]) -> Iterator[None]:
-    before, migrate._run = migrate._run, run
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "_run", run)
         yield
-    finally:
-        migrate._run = before
 
 
 def _repeated(connection: Connection) -> None:
