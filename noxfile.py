@@ -12,7 +12,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PINS = "requirements/tests.txt"
-TESTS_AT_ONCE = ("-n", "2", "--dist", "worksteal")
+TESTS_AT_ONCE = ("-n", "3", "--dist", "worksteal")
 
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv|virtualenv"
