@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import filling, settling, starting
+from benchmarks import bare, filling, settling, starting
 from benchmarks.plot import draw
 from billvend.bench import loads
 from billvend.bench.figures import Measured, document, medians
@@ -88,6 +88,7 @@ def _more(
     yield "settled, 50 ms", lambda: settled("settled_50_ms", 50)
     if full is not None:
         yield "accepts, full tables", lambda: _full_and_empty(near, full, folder, options.seconds)
+    yield "HTTP, without billvend", lambda: bare.measure(options.seconds)
     yield "commands", lambda: starting.measure(folder)
 
 

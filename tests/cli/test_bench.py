@@ -105,8 +105,9 @@ def test_pgbench_measures_in_a_database_of_its_own(
     pgbench = str(own_postgres.binaries / "pgbench")
     before = databases(own_postgres.url)
     found = yardsticks.measure(own_postgres.url, tmp_path, pgbench, seconds=1)
-    assert found.keys() == {"T", "M", "H"}
+    assert found.keys() == {"T", "T_alone_ms", "M", "H"}
     assert found["M"] > 0 < found["H"]
+    assert 0 < found["T_alone_ms"] < 1000
     assert databases(own_postgres.url) == before
 
 

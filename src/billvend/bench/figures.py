@@ -30,6 +30,7 @@ class Wanted:
 
 ALL: Final = (
     Wanted("T", "pgbench, TPC-B-like (T)", "/s"),
+    Wanted("T_alone_ms", "the same with one client, a transaction", "ms"),
     Wanted("M", "pgbench, the smallest accept, 1,000 wallets (M)", "/s"),
     Wanted("H", "pgbench, the smallest accept, one wallet (H)", "/s"),
     Wanted("accepts", "accepts, 64 callers, 1,000 wallets", "/s", "T", at_least=1.5),
@@ -44,6 +45,9 @@ ALL: Final = (
     Wanted("http_verified", "POST /bills/pay, 64 clients, meters verified (in the cache)", "/s", "T"),
     Wanted("http_alone_p50_ms", "POST /bills/pay, one client, the median", "ms", at_most=4),
     Wanted("http_memory_mib", "memory of a process that serves, after that", "MiB", at_most=150),
+    Wanted("bare_http", "Flask that does nothing, 64 clients", "/s", "T"),
+    Wanted("bare_http_p99_ms", "the slowest hundredth of them", "ms"),
+    Wanted("bare_http_alone_p50_ms", "Flask that does nothing, one client, the median", "ms"),
     Wanted("settled", "settled end to end, provider at 0 ms", "/s", "T", at_least=0.2),
     Wanted("settled_50_ms", "settled end to end, provider at 50 ms", "/s", "settled", at_least=0.9),
     Wanted("accepts_full", "accepts, 64 callers, full tables", "/s", "accepts_empty", at_least=0.9),
@@ -51,6 +55,7 @@ ALL: Final = (
     Wanted("audit", "events audited", "/s", at_least=50_000),
     Wanted("help_seconds", "billvend --help", "s", at_most=0.3),
     Wanted("balance_seconds", "billvend balance, SQLite", "s", at_most=0.7),
+    Wanted("packages_seconds", "importing the packages that it can't do without", "s"),
 )
 
 

@@ -42,10 +42,11 @@ def pgbench_path() -> str | None:
 
 
 def measure(near: str, folder: Path, pgbench: str, *, seconds: int = SECONDS) -> Measured:
-    """T, M and H on the server of that URL, each in a database of its own."""
+    """T, the milliseconds of one of its transactions, M and H on the server of that URL, in databases of their own."""
     with empty_database(near, folder) as url:
         _run(pgbench, url, "-i", "-s", str(SCALE), "-q")
-        found = {"T": _rate(pgbench, url, seconds)}
+        alone = _rate(pgbench, url, seconds, clients=1)
+        found = {"T": _rate(pgbench, url, seconds), "T_alone_ms": 1000 / alone}
     with empty_database(near, folder) as url, tempfile.TemporaryDirectory(dir=folder) as own:
         _make_tables(url)
         for name, wallets in (("M", WALLETS), ("H", 1)):
@@ -63,8 +64,8 @@ def _make_tables(url: str) -> None:
         connection.exec_driver_sql(_TABLES.format(wallets=WALLETS))
 
 
-def _rate(pgbench: str, url: str, seconds: int, *script: str) -> float:
-    printed = _run(pgbench, url, "-c", str(CLIENTS), "-j", str(THREADS), "-T", str(seconds), "-n", *script)
+def _rate(pgbench: str, url: str, seconds: int, *script: str, clients: int = CLIENTS) -> float:
+    printed = _run(pgbench, url, "-c", str(clients), "-j", str(THREADS), "-T", str(seconds), "-n", *script)
     found = re.search(r"^tps = ([0-9.]+)", printed, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"pgbench says no rate: {printed[-200:]}")
