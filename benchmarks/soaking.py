@@ -1,17 +1,20 @@
 """Load for ten minutes, with everything outside: does memory grow? `python -m benchmarks.soaking --minutes 10`.
 
 `billvend serve` and `billvend worker` on a PostgreSQL and a Valkey of our own, with a provider over HTTP; clients that pay as
-fast as they are answered, but for pauses in which the workers catch up.
+fast as they are answered, but for pauses in which the workers catch up. In the first quarter of the time Valkey hangs in every
+burst: what failing takes of memory is taken by then, and whatever grows later grows for ever.
 """
 
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -26,6 +29,8 @@ from tests.support import servers
 
 CLIENTS: Final = 32
 BURST_SECONDS: Final = 5.0
+HANGS_SECONDS: Final = 1.0
+"""Valkey, in every burst of the first quarter."""
 MOST_WAITING: Final = 2_000
 """Payments; more wait for the workers."""
 MOST_MIB: Final = 150.0
@@ -60,13 +65,13 @@ def complaints(soaked: Soaked) -> list[str]:
     return found
 
 
-def soak(database_url: str, redis_url: str, folder: Path, *, seconds: float) -> Soaked:
+def soak(database_url: str, redis: servers.RedisProtocolServer, folder: Path, *, seconds: float) -> Soaked:
     """Load it for so long, and let it come to its end. Raises where the books don't agree then."""
     soaked = Soaked()
     shop(database_url, folder)
     with contextlib.ExitStack() as stack:
         provider_url = stack.enter_context(settling.provider(0))
-        settings = settling.settings(database_url, redis_url, provider_url)
+        settings = settling.settings(database_url, redis.url, provider_url)
         stack.enter_context(settling.environment(settings))
         bv = stack.enter_context(open_billvend(load_settings()))
         users = wallets(bv, 1_000)
@@ -74,10 +79,11 @@ def soak(database_url: str, redis_url: str, folder: Path, *, seconds: float) -> 
             stack.enter_context(settling.worker(folder))
         _, port = stack.enter_context(over_http.serving(settings, folder))
         began, bursts = time.monotonic(), count()
-        while time.monotonic() - began < seconds:
-            times, _ = over_http.load(
-                port, users, CLIENTS, min(BURST_SECONDS, seconds), f"burst-{next(bursts)}"
-            )
+        while (spent := time.monotonic() - began) < seconds:
+            with _hanging(redis) if spent < seconds / 4 else contextlib.nullcontext():
+                times, _ = over_http.load(
+                    port, users, CLIENTS, min(BURST_SECONDS, seconds), f"burst-{next(bursts)}"
+                )
             soaked.payments += len(times)
             for pid, size in over_http.memory_mib(os.getpid()).items():
                 if _is_billvends(pid):
@@ -91,6 +97,19 @@ def soak(database_url: str, redis_url: str, folder: Path, *, seconds: float) -> 
         if audit.payments != soaked.payments:
             raise SystemExit(f"{soaked.payments} were answered, and {audit.payments} stand in the books")
     return soaked
+
+
+@contextlib.contextmanager
+def _hanging(redis: servers.RedisProtocolServer) -> Iterator[None]:
+    """Valkey takes what it is sent and answers nothing, for the first second of what is done meanwhile."""
+    assert redis.pid is not None
+    os.kill(redis.pid, signal.SIGSTOP)
+    waking = threading.Timer(HANGS_SECONDS, os.kill, (redis.pid, signal.SIGCONT))
+    waking.start()
+    try:
+        yield
+    finally:
+        waking.join()
 
 
 def _is_billvends(pid: int) -> bool:
@@ -112,7 +131,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as named,
         empty_database(server.url, Path(named)) as url,
     ):
-        soaked = soak(url, redis.url, Path(named), seconds=options.minutes * 60)
+        soaked = soak(url, redis, Path(named), seconds=options.minutes * 60)
     print(f"{soaked.payments:,} payments accepted and settled in {soaked.seconds:.0f} s; the books agree.")
     for pid, sizes in soaked.mib.items():
         told = ", ".join(f"{size:.0f}" for size in sizes[:: max(1, len(sizes) // 12)])

@@ -10,7 +10,7 @@ from tests.support import servers
 
 def test_it_pays_settles_and_watches_every_process(postgres_url: str, tmp_path: Path) -> None:
     with servers.valkey() as redis:
-        soaked = soak(postgres_url, redis.url, tmp_path, seconds=2)
+        soaked = soak(postgres_url, redis, tmp_path, seconds=2)
     assert soaked.payments > 0
     assert len(soaked.mib) == 5  # the server, two processes that answer for it, and two workers
     assert all(10 < size < 1_000 for sizes in soaked.mib.values() for size in sizes)

@@ -154,6 +154,41 @@ def test_what_piles_up_travels_together(patient_courier: Courier, destination: D
     assert destination.rounds == [(PAYMENTS, MESSAGES), (REVERSALS, MESSAGES * 10)]
 
 
+def test_what_is_told_meanwhile_is_one_letter_whole_and_in_order(
+    patient_courier: Courier, destination: Destination
+) -> None:
+    destination.shut()
+    patient_courier.send(PAYMENTS, [b"first"])
+    assert destination.reached.acquire(timeout=PATIENCE_SECONDS)
+    told = [b"%d" % number for number in range(2 * LETTER_MESSAGES)]
+    for message in told:
+        patient_courier.send(PAYMENTS, [message])
+        patient_courier.send(REVERSALS, [message])
+    assert patient_courier._letters.qsize() == 4  # two full ones for each queue, not one a message
+    destination.open()
+    assert patient_courier.hand_over(NOTIFICATIONS, [b"last"]) == 1  # all else is there by now
+    for queue, expected in ((PAYMENTS, [b"first", *told]), (REVERSALS, told)):
+        assert [
+            message for where, round_ in destination.rounds for message in round_ if where == queue
+        ] == expected
+
+
+def test_what_is_told_while_a_letter_travels_is_not_lost(
+    patient_courier: Courier, destination: Destination
+) -> None:
+    for number in range(3):
+        destination.shut()
+        patient_courier.send(PAYMENTS, [b"a%d" % number])
+        assert destination.reached.acquire(timeout=PATIENCE_SECONDS)
+        patient_courier.send(PAYMENTS, [b"b%d" % number])  # the first has left: this one goes by the next
+        destination.open()
+        assert destination.reached.acquire(timeout=PATIENCE_SECONDS)
+    assert patient_courier.hand_over(PAYMENTS, [b"end"]) == 1
+    assert [round_ for _, round_ in destination.rounds] == [
+        [b"a0"], [b"b0"], [b"a1"], [b"b1"], [b"a2"], [b"b2"], [b"end"],
+    ]  # fmt: skip
+
+
 def test_what_nobody_waits_for_is_not_sent_later(courier: Courier, destination: Destination) -> None:
     destination.shut()
     first = threading.Thread(target=courier.hand_over, args=(PAYMENTS, [b"on its way"]))

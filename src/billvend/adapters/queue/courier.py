@@ -27,10 +27,10 @@ ROUND_LETTERS = 64
 """So many letters travel together at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Letter:
     queue: QueueName
-    messages: Sequence[bytes]
+    messages: list[bytes]
     arrived: Future[int] = field(default_factory=Future)
 
 
@@ -55,6 +55,9 @@ class Courier:
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._letters: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
+        self._open: dict[
+            QueueName, _Letter
+        ] = {}  # letters in there that nobody waits for, and that take more
         self._thread: threading.Thread | None = None
         self._stuck = False  # somebody lost patience with the present round
         self._resting_until = float("-inf")
@@ -65,7 +68,7 @@ class Courier:
         deadline = time.monotonic() + self._patience_seconds
         arrived = 0
         for start in range(0, len(messages), LETTER_MESSAGES):
-            letter = _Letter(queue_name, messages[start : start + LETTER_MESSAGES])
+            letter = _Letter(queue_name, list(messages[start : start + LETTER_MESSAGES]))
             taken = self._send(letter, deadline)
             arrived += taken
             if taken < len(letter.messages):
@@ -75,8 +78,16 @@ class Courier:
     def send(self, queue_name: QueueName, messages: Sequence[bytes]) -> None:
         """Have messages handed over soon; those that can't be are let go, and whoever is told of it is nobody."""
         with self._lock:
-            if self._is_willing() and self._letters.qsize() < MOST_LETTERS:
-                self._letters.put(_Letter(queue_name, messages))
+            if not self._is_willing():
+                return
+            letter = self._open.get(queue_name)
+            if letter is not None and len(letter.messages) < LETTER_MESSAGES:
+                letter.messages.extend(
+                    messages
+                )  # the thread was woken for this letter: it need not be once more
+            elif self._letters.qsize() < MOST_LETTERS:
+                self._open[queue_name] = letter = _Letter(queue_name, list(messages))
+                self._letters.put(letter)
 
     def close(self) -> None:
         """End the thread, if it will listen; afterwards nothing is handed over."""
@@ -116,6 +127,8 @@ class Courier:
 
     def _carry(self) -> None:
         while letters := self._next_round():
+            with self._lock:
+                self._open.clear()  # what is told from now on goes into the next round
             wanted = [letter for letter in letters if letter.arrived.set_running_or_notify_cancel()]
             for queue_name in QueueName:
                 self._deliver(queue_name, [letter for letter in wanted if letter.queue == queue_name])
