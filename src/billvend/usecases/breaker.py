@@ -46,10 +46,11 @@ def policy_now(parts: Parts) -> Policy:
             except BillvendError:
                 logger.debug("How the provider accounts are could not be read")
         states = known.states
-    return replace(
-        parts.policy,
-        closed=frozenset(key for key, state in states.items() if state.closed_because is not None),
-        distrusted=frozenset(key for key, state in states.items() if state.distrusted),
+    closed = frozenset(key for key, state in states.items() if state.closed_because is not None)
+    distrusted = frozenset(key for key, state in states.items() if state.distrusted)
+    # Every payment asks, and nearly always all is well.
+    return (
+        replace(parts.policy, closed=closed, distrusted=distrusted) if closed or distrusted else parts.policy
     )
 
 
