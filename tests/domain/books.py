@@ -73,10 +73,10 @@ def provider(
     max_processing_seconds: int = 600,
     whole_units_only: bool = False,
 ) -> Abilities:
-    """A provider account whose references can be read: `acme/p1/1/2026-11-22`."""
+    """A provider account whose references can be read: `acme/<seed>/1/2026-11-22`."""
 
-    def reference(payment_id: str, attempt: int, day: date) -> str:
-        return f"{name}/{payment_id}/{attempt}/{day}"
+    def reference(seed: str, attempt: int, day: date) -> str:
+        return f"{name}/{seed}/{attempt}/{day}"
 
     return Abilities(
         provider=name,

@@ -231,7 +231,7 @@ class Stage:
         payment = self.payment
         assert payment is not None
         attempt = int(found[1] or len(payment.attempts))
-        answer = _answer(found[4])
+        answer = _answer(found[4].replace(f"/{self.about}/", f"/{payment.reference_seed}/"))
         user, is_requery = payment.user_id, found[2] == "requery"
         return self._do(
             Report(
@@ -403,7 +403,9 @@ class Happened:
                 assert work.send_before == self.now + _span(span), str(work)
             case ["reference", reference]:
                 assert work is not None
-                assert work.reference == reference, str(work)
+                assert payment is not None
+                readable = work.reference.replace(payment.reference_seed, payment.transaction_id)
+                assert readable == reference, str(work)
             case ["due", "now"]:
                 assert self.due is not None
                 assert self.due <= self.now, f"due {self.due}"

@@ -348,7 +348,7 @@ class Histories(RuleBasedStateMachine):
         attempt = payment.attempt(work.attempt)
         number = 1 + self.made_before(payment, work.attempt)
         days = [route.day(attempt.started_at - seconds(DAY * back)) for back in range(1, 40)]
-        assert work.reference in {route.make_reference(payment.transaction_id, number, day) for day in days}
+        assert work.reference in {route.make_reference(payment.reference_seed, number, day) for day in days}
         assert work.call == len(attempt.requeries)
 
     def made_before(self, payment: Payment, attempt: int) -> int:
@@ -380,7 +380,7 @@ class Histories(RuleBasedStateMachine):
         attempt = payment.attempts[-1]
         assert attempt.number == work.attempt
         number = 1 + self.made_before(payment, attempt.number)
-        expected = route.make_reference(payment.transaction_id, number, route.day(attempt.started_at))
+        expected = route.make_reference(payment.reference_seed, number, route.day(attempt.started_at))
         assert work.reference == expected
         if earlier:
             assert {call.work.reference for call in earlier} == {work.reference}

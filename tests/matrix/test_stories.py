@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from billvend import Bill, Payment, Status, open_billvend
+from billvend import Bill, BillvendError, Payment, Status, open_billvend
 from billvend.domain.errors import NotInReview
 from billvend.domain.words import IncidentKind, Proof
 from billvend.ports.queue import Hint
@@ -277,6 +277,42 @@ def test_books_restored_from_before_the_send_buy_nothing_twice(
     assert (payment.status, payment.token) == (Status.COMPLETED, token)
     assert shop.street.passed == passed
     assert references(payment) == ["20261122"]
+
+
+@pytest.mark.parametrize("dialect", ["vtpass", "buypower"])
+@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+def test_key_repeated_on_a_restored_ledger_buys_nothing_twice(
+    town: Town, tmp_path: Path, dialect: str, bulk: bool
+) -> None:
+    """The ledger lost the payment itself. Only its reference, made from the key, is left to be recognised by."""
+    shop = Shop(town, tmp_path, dialect)
+    bill = Bill("ada", 500, METER, "EKEDC", key="order-42")
+
+    def pay() -> Hint:
+        if bulk:
+            [result] = shop.bv.pay_many([bill])
+            assert not isinstance(result, BillvendError)
+            return Hint("ada", result.payment.transaction_id)
+        paid = shop.bv.pay("ada", 500, meter=METER, biller="EKEDC", key="order-42")
+        return Hint("ada", paid.transaction_id)
+
+    shop.bv.fund("ada", 5000, key="first")
+    shop.bv.close()
+    backup = tmp_path / "backup.db"
+    shutil.copy(shop.books, backup)
+    shop.bv = shop.opened()
+    first = shop.carried_on(pay(), Status.COMPLETED)
+    shop.bv.close()
+    shutil.copy(backup, shop.books)
+    shop.bv = shop.opened()
+    shop.clock.at += HOUR
+    again = pay()
+    second = shop.carried_on(again, Status.COMPLETED)
+    shop.check(again)
+    assert second.transaction_id != first.transaction_id
+    assert (second.token, second.attempts[0].reference) == (first.token, first.attempts[0].reference)
+    assert len(second.attempts) == 1
+    shop.bv.close()
 
 
 @pytest.mark.parametrize("lands", [True, False], ids=["lands late", "never arrived"])

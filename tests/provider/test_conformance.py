@@ -59,8 +59,8 @@ class Toy:
             max_processing_seconds=self.setup.max_processing_seconds,
         )
 
-    def make_reference(self, payment_id: str, attempt: int, day: date) -> str:
-        return sha256(f"{payment_id}|{attempt}".encode()).hexdigest()
+    def make_reference(self, seed: str, attempt: int, day: date) -> str:
+        return sha256(f"{seed}|{attempt}".encode()).hexdigest()
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         return self.read(self.call("vend", order, may_send))
@@ -232,14 +232,14 @@ class SharesAnswers(Toy):
 class DrawsReferences(Toy):
     drawn = 0
 
-    def make_reference(self, payment_id: str, attempt: int, day: date) -> str:
+    def make_reference(self, seed: str, attempt: int, day: date) -> str:
         DrawsReferences.drawn += 1
         return f"R{DrawsReferences.drawn}"
 
 
 class OneReferenceForAllAttempts(Toy):
-    def make_reference(self, payment_id: str, attempt: int, day: date) -> str:
-        return sha256(payment_id.encode()).hexdigest()
+    def make_reference(self, seed: str, attempt: int, day: date) -> str:
+        return sha256(seed.encode()).hexdigest()
 
 
 class ShortensItsTime(Toy):

@@ -228,8 +228,8 @@ class Line:
 
 
 def _reference_maker(name: str, lasts_a_day: bool) -> Callable[[str, int, date], str]:
-    def make(payment_id: str, attempt: int, day: date) -> str:
-        digest = sha256(f"{name}|{payment_id}|{attempt}".encode()).hexdigest()[:20]
+    def make(seed: str, attempt: int, day: date) -> str:
+        digest = sha256(f"{name}|{seed}|{attempt}".encode()).hexdigest()[:20]
         return f"{day:%Y%m%d}{digest}" if lasts_a_day else digest
 
     return make

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+import sqlalchemy as sa
 
 from billvend.adapters.storage.database import Database
 
@@ -39,3 +40,26 @@ def test_a_connection_in_use_is_closed_when_its_user_is_done(tmp_path: Path) -> 
         assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         driver.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("default", "used"),
+    [("off", "on"), ("local", "on"), ("remote_write", "on"), ("on", "on"), ("remote_apply", "remote_apply")],
+)
+def test_postgresql_connection_commits_durably_whatever_the_server_default(
+    postgres_url: str, default: str, used: str
+) -> None:
+    admin = Database(postgres_url)
+    with admin.engine.connect() as connection:
+        name = sa.make_url(postgres_url).database
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET synchronous_commit = {default}')
+        connection.commit()
+    admin.close()
+    database = Database(postgres_url)
+    for transaction in (
+        database.writing,
+        database.writing,
+    ):  # the second one on a connection that was used before
+        with transaction() as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == used
+    database.close()

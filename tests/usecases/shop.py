@@ -67,8 +67,8 @@ class Company:
     """A provider that says what the test wrote down, again and again, until the test writes down something else."""
 
     def __init__(self, name: str = "acme", *, account: str = "key-1", needs_day: bool = False) -> None:
-        def reference(payment_id: str, attempt: int, day: date) -> str:
-            return f"{name}/{payment_id}/{attempt}/{day}"
+        def reference(seed: str, attempt: int, day: date) -> str:
+            return f"{name}/{seed}/{attempt}/{day}"
 
         self.abilities = Abilities(
             name, account, Mode.TEST, (Biller("EKEDC", "Eko"),), "NGN", reference,

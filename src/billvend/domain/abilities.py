@@ -37,8 +37,8 @@ class Abilities:
     billers: tuple[Biller, ...]
     currency: str
     make_reference: Callable[[str, int, date], str]
-    """The reference for (payment id, attempt number, the day in the provider's time zone): a pure function, so that
-    books restored from a backup derive the same one again."""
+    """The reference for (`Payment.reference_seed`, attempt number, the day in the provider's time zone): a pure function,
+    so that a ledger that was restored from a backup derives the same one again."""
     utc_offset: timedelta = timedelta(0)
     """Of the provider's time zone, where the day above is counted."""
     reference_lasts_a_day: bool = False

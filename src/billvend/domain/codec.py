@@ -4,6 +4,7 @@ Canonical: keys sorted, no spaces, ASCII only, times as RFC 3339 UTC with micros
 the name of its member under `is`. Fields that are None are left out, so that a field added later changes no old text.
 """
 
+import hashlib
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,11 @@ def instant(at: datetime) -> str:
 def dumps(value: object) -> str:
     """Canonical JSON of a dataclass, or of a row of plain values."""
     return _WRITERS[type(value)](value)
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 of plain values, in hexadecimal: the same for the same values, in the same order."""
+    return hashlib.sha256(dumps(parts).encode()).hexdigest()
 
 
 def loads(kind: Any, text: str) -> Any:

@@ -4,7 +4,6 @@ A command carries everything that its decision needs from outside: the moment, t
 (user, operation, key): the same one given twice is done once, and answered the same way both times.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NamedTuple
@@ -12,7 +11,7 @@ from typing import ClassVar, NamedTuple
 from billvend.domain import codec
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
-from billvend.domain.payment import Payment
+from billvend.domain.payment import PAY, Payment
 from billvend.domain.policy import Policy
 from billvend.domain.words import Proof, Status, VendType, Verdict
 
@@ -45,14 +44,14 @@ class Fund:
     @property
     def request_hash(self) -> str:
         """Of what was asked for, whoever asks and whenever: a key used for anything else is refused."""
-        return _digest(self.amount.amount_minor, self.amount.currency, self.source, self.reference)
+        return codec.digest(self.amount.amount_minor, self.amount.currency, self.source, self.reference)
 
 
 @dataclass(frozen=True, slots=True)
 class Pay:
     """Hold money for a bill. Nothing is sent yet."""
 
-    operation: ClassVar[str] = "pay"
+    operation: ClassVar[str] = PAY
     user_id: str
     key: str
     key_is_given: bool
@@ -72,7 +71,7 @@ class Pay:
     @property
     def request_hash(self) -> str:
         """Of what was asked for; see `Fund.request_hash`."""
-        return _digest(
+        return codec.digest(
             self.amount.amount_minor,
             self.amount.currency,
             self.meter,
@@ -95,7 +94,7 @@ class Cancel:
     @property
     def request_hash(self) -> str:
         """Of the transaction."""
-        return _digest(self.transaction_id)
+        return codec.digest(self.transaction_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class Resolve:
     @property
     def request_hash(self) -> str:
         """Of the decision, whoever makes it."""
-        return _digest(self.transaction_id, self.verdict, self.token)
+        return codec.digest(self.transaction_id, self.verdict, self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Nudge:
     @property
     def request_hash(self) -> str:
         """Of the transaction."""
-        return _digest(self.transaction_id)
+        return codec.digest(self.transaction_id)
 
 
 # --- what workers ask for ---------------------------------------------------------------------------------------------
@@ -159,7 +158,7 @@ class Claim:
     @property
     def request_hash(self) -> str:
         """Of the transaction."""
-        return _digest(self.transaction_id)
+        return codec.digest(self.transaction_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ class Report:
     @property
     def request_hash(self) -> str:
         """Of the transaction and the call."""
-        return _digest(self.transaction_id, self.attempt, self.call, self.is_requery)
+        return codec.digest(self.transaction_id, self.attempt, self.call, self.is_requery)
 
 
 Command = Fund | Pay | Cancel | Resolve | Nudge | Claim | Report
@@ -190,10 +189,6 @@ Command = Fund | Pay | Cancel | Resolve | Nudge | Claim | Report
 def command_key(command: Command) -> CommandKey:
     """What identifies a command."""
     return CommandKey(command.user_id, command.operation, command.key)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(codec.dumps(parts).encode()).hexdigest()
 
 
 # --- what is answered -------------------------------------------------------------------------------------------------

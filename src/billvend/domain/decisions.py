@@ -360,7 +360,7 @@ def _start_send(file: _File, attempt: Attempt | None, route: Abilities, policy: 
 
 
 def _reference(payment: Payment, route: Abilities, day: date) -> str:
-    return route.make_reference(payment.transaction_id, payment.reference_number, day)
+    return route.make_reference(payment.reference_seed, payment.reference_number, day)
 
 
 def _recall(file: _File, route: Abilities, day: date, policy: Policy) -> Decision:

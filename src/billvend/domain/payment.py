@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from billvend.domain import codec
 from billvend.domain.errors import IllegalMove
 from billvend.domain.events import (
     AttemptRecalled,
@@ -56,6 +57,8 @@ MOVES: Mapping[Status, frozenset[Status]] = {
 
 CLOCK_SKEW_SECONDS = 60
 """How far ahead another machine's clock may be before what it claimed is taken for a mistake."""
+PAY = "pay"
+"""The operation of a payment: with user and idempotency key, what makes two orders the same one."""
 ENDED = frozenset({Status.COMPLETED, Status.REVERSED})
 
 
@@ -217,6 +220,16 @@ class Payment:
     def reference_number(self) -> int:
         """Which of this payment's references the next new one is: those that were recalled in vain don't count."""
         return 1 + sum(1 for attempt in self.attempts if attempt.was_made)
+
+    @property
+    def reference_seed(self) -> str:
+        """What the references of its attempts are made from: a hash of user, operation and idempotency key.
+
+        Not of the transaction id. A ledger that lost this payment gives the same key another id when it comes again, and
+        only the same reference lets the provider see that it was sold already. A payment without a key has its
+        transaction id as its key.
+        """
+        return codec.digest(self.user_id, PAY, self.key or self.transaction_id)
 
     def attempt(self, number: int) -> Attempt:
         """The attempt of that number; raises IllegalMove where there is none."""

@@ -214,12 +214,12 @@ def _send_new(payment: Payment, route: Abilities, policy: Policy, now: datetime)
     day, today = route.day(sent[-1] if sent else payment.accepted_at), route.day(now)
     asked_about = {attempt.reference for attempt in payment.attempts}
     while day < today:
-        if route.make_reference(payment.transaction_id, payment.reference_number, day) not in asked_about:
+        if route.make_reference(payment.reference_seed, payment.reference_number, day) not in asked_about:
             midnight = route.valid_until(day) or now
             landed = midnight + timedelta(seconds=policy.timeout_seconds + route.max_processing_seconds)
             return Recall(route, day, max(now, landed))
         day += timedelta(days=1)
-    if route.make_reference(payment.transaction_id, payment.reference_number, today) in asked_about:
+    if route.make_reference(payment.reference_seed, payment.reference_number, today) in asked_about:
         # A clock that was ahead took today for a day gone by. Tomorrow there is another reference.
         return Wait(route.valid_until(today) or now)
     return SendNew(route, now)

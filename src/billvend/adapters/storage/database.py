@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -263,6 +263,13 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             return
 
 
+_DURABLE_COMMITS: Final = """
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+"""
+"""A commit that was answered is on the disk, whatever the server's default is. A stricter default stays."""
+
+
 def _postgresql_engine(url: URL) -> Engine:
     defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "billvend"}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
@@ -278,7 +285,7 @@ def _postgresql_engine(url: URL) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(f"SET TIME ZONE 'UTC'; {_DURABLE_COMMITS}")
         connection.commit()
 
     return engine

@@ -203,13 +203,13 @@ class BuypowerProvider:
         return value
 
 
-def make_reference(payment_id: str, attempt: int, day: date) -> str:
+def make_reference(seed: str, attempt: int, day: date) -> str:
     """The reference of an attempt, BuyPower's `orderId`: BV and 120 bits of a hash, 26 letters and digits in all.
 
     It leaves the day out on purpose. An `orderId` stays valid for ever, and so books that are restored from a backup
     derive the same one on any later day, and find what was bought under it.
     """
-    digest = sha256(f"{payment_id}|{attempt}".encode()).digest()
+    digest = sha256(f"{seed}|{attempt}".encode()).digest()
     return "BV" + b32encode(digest[:15]).decode()
 
 

@@ -136,10 +136,10 @@ class SandboxProvider:
                 return answer
 
 
-def make_reference(payment_id: str, attempt: int, day: date) -> str:
+def make_reference(seed: str, attempt: int, day: date) -> str:
     """The reference of an attempt: "SB" and 150 bits of a hash, 32 letters and digits in all.
 
     It is the same on any day, so that books that are restored from a backup derive it again whenever that happens.
     """
-    digest = sha256(f"{payment_id}|{attempt}".encode()).digest()
+    digest = sha256(f"{seed}|{attempt}".encode()).digest()
     return "SB" + b32encode(digest).decode()[:30]

@@ -185,13 +185,13 @@ class VtpassProvider:
         return order.reference.startswith(_digits(self.abilities.day(self._now())))
 
 
-def make_reference(payment_id: str, attempt: int, day: date) -> str:
+def make_reference(seed: str, attempt: int, day: date) -> str:
     """The reference of an attempt: twelve digits of the day and 100 bits of a hash, 32 letters and digits in all.
 
     VTpass wants YYYYMMDDHHMM in front and looks whether the day is today in Lagos. The time of day is always 0000: a
     reference must come out the same whenever it is made again, and midnight is never in the future.
     """
-    digest = sha256(f"{payment_id}|{attempt}".encode()).digest()
+    digest = sha256(f"{seed}|{attempt}".encode()).digest()
     return f"{_digits(day)}0000{b32encode(digest).decode()[:20]}"
 
 
