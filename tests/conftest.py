@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support import servers, tables
+from tests.support import servers
 
 SERVER_FIXTURES = {"postgres_server", "postgres_url", "own_postgres", "redis_server", "redis_url"}
 REDIS_PROTOCOL_SERVERS = ["valkey", "redis"] if servers.has_redis() else ["valkey"]
@@ -71,12 +71,6 @@ def _expect_mark(request: pytest.FixtureRequest) -> None:
     """Refuse a server to a test that `nox -s unit` would have run."""
     if request.node.get_closest_marker("integration") is None:
         pytest.fail("a test that asks for a server at run time is to be marked `integration`", pytrace=False)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _tables_made_as_before() -> Iterator[None]:
-    with tables.made_as_before():
-        yield
 
 
 @pytest.fixture(scope="session")

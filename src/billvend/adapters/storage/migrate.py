@@ -7,11 +7,21 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.database import Database, first_line, unavailable
+from billvend.adapters.storage.tables import metadata
 from billvend.domain.errors import BadSetting
 
-HEAD = "0005"
+HEAD = "0100"
 """The version that this billvend reads and writes; a test holds it against the migrations. Versions sort as text."""
+FIRST = "0100"
+"""The first version that was released. Databases of the development versions before it are refused."""
 
+_versions = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table."""
 _LOCK = 0x62_69_6C_6C  # "bill": two processes that upgrade one PostgreSQL database take turns
 
 
@@ -25,19 +35,21 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> str:
-    """Make or change the tables, all in one transaction; returns the version that was there before, or "none".
+    """Create or change the tables, all in one transaction; returns the version that was there before, or "none".
 
-    Raises `BadSetting` for tables of a newer billvend or of somebody else, and `Unavailable`.
+    A new database gets the tables as `tables.py` defines them; migrations only change tables that exist. Raises `BadSetting`
+    for tables of another program, of a newer billvend or of one before the first release, and `Unavailable`.
     """
     try:
         with database.writing() as connection:
             if not database.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             before = _version(connection)
-            if before is not None and before > HEAD:
-                raise _too_new(before)
-            if before != HEAD:
-                _run(connection)
+            if before is None:
+                _create(connection)
+            elif before != HEAD:
+                _refuse_unknown(before)
+                _migrate(connection)
     except DBAPIError as error:
         if "already exists" in first_line(error.orig):
             raise BadSetting(
@@ -52,19 +64,24 @@ def require_head(database: Database) -> None:
     version = current(database)
     if version is None:
         raise BadSetting("The database has no tables yet. Make them with: billvend db upgrade")
-    if version > HEAD:
-        raise _too_new(version)
+    _refuse_unknown(version)
     if version != HEAD:
         raise BadSetting(
             f"The database's tables are of version {version}, this billvend needs {HEAD}. Run: billvend db upgrade"
         )
 
 
-def _too_new(version: str) -> BadSetting:
-    return BadSetting(
-        f"The database's tables are of version {version}, and this billvend knows none after {HEAD}. Nothing was "
-        "changed: use the newer billvend that made them."
-    )
+def _refuse_unknown(version: str) -> None:
+    if version > HEAD:
+        raise BadSetting(
+            f"The database's tables are of version {version}, and this billvend knows none after {HEAD}. Nothing was "
+            "changed: use the newer billvend that created them."
+        )
+    if version < FIRST:
+        raise BadSetting(
+            f"The database's tables are of version {version}, from before billvend 0.1.0, and can't be upgraded. Nothing was "
+            "changed: set DATABASE_URL to a new database, or use the billvend that created these tables."
+        )
 
 
 def _version(connection: Connection) -> str | None:
@@ -74,7 +91,13 @@ def _version(connection: Connection) -> str | None:
     return None if version is None else str(version)
 
 
-def _run(connection: Connection) -> None:
+def _create(connection: Connection) -> None:
+    _versions.create(connection, checkfirst=True)
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(_versions.insert().values(version_num=HEAD))
+
+
+def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 

@@ -1,4 +1,4 @@
-"""The tables, as the migrations make them: one definition for SQLite and PostgreSQL.
+"""The tables: one definition for SQLite and PostgreSQL.
 
 `events` is the truth; every other table is folded from it and written in the same transaction. Every primary key and
 every unique constraint starts with the user, so that the schema can be spread over machines by user.
@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from billvend.adapters.storage.append_only import keep_append_only
 from billvend.domain.codec import instant
 from billvend.domain.words import Proof, Status, VendType
 
@@ -152,7 +153,6 @@ transactions = Table(
     # Not folded from events: when somebody should look, and when somebody was last told to.
     Column("next_at", INSTANT),
     Column("hinted_at", INSTANT),
-    # a payment, since version 0002
     Column("account", NAME),
     Column("open_incidents", SmallInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("user_id", "transaction_id"),
@@ -410,3 +410,5 @@ endpoints = Table(
 APPEND_ONLY = (events, transfers, resolutions, commands)
 """Tables in which nothing is ever changed or taken away: triggers refuse it. On SQLite they have no row numbers, by which
 `INSERT OR REPLACE` could put a row of another key in the place of one that is there without any trigger seeing it."""
+for _table in APPEND_ONLY:
+    keep_append_only(_table)
