@@ -1,0 +1,108 @@
+"""What commands print with `--json`, and the documents of payments that the API shows too."""
+
+import json
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from billvend.adapters.storage.rows import event_row
+from billvend.cli import main
+from billvend.domain.events import Recorded
+from billvend.ports.books import LoggedEvent
+from billvend.usecases.review import Waiting
+from billvend.views import payment_document, review_document
+from tests.domain.books import Books
+from tests.domain.scenario import play, scenarios
+
+COMMANDS = (
+    "balance ada", "history ada", "find --meter 12345678901", "payments", "billers", "meter 12345678901 --biller EKEDC",
+    "review", "sweep", "health", "audit", "db upgrade", "db current", "keys list", "webhooks list",
+)  # fmt: skip
+"""Those that look at what the others have left."""
+REFUSED = ("balance eve", "fund ada 0")
+
+
+def documents() -> str:
+    """The members of what commands print, and the JSON types that were seen in them, on new books in this folder."""
+    Path("bills.csv").write_text(
+        "user,amount,meter,biller\nada,200,12345678901,EKEDC\nada,9,12345678901,EKEDC\n"
+    )
+    bill = "pay ada 500 --biller EKEDC --meter"
+    funded = _printed("fund ada 5000")
+    payments = [
+        _printed(f"{bill} {meter}") for meter in ("12345678901", "600000000001", "600000000003 --no-wait")
+    ]
+    pending = _printed(f"{bill} 12345678902 --no-wait")
+    cancelled = _printed(f"cancel {pending['transactionId']}")
+    shown = [_printed(f"show {found['transactionId']}") for found in (funded, *payments, cancelled)]
+    made = _printed("keys create --name till --scope pay")
+    prints = {
+        "fund": [funded],
+        "pay": [*payments, pending],
+        "cancel": [cancelled],
+        "pay-many": [_printed("pay-many bills.csv --batch may")],
+        "show": shown,
+        "keys create": [made],
+        **{command: [_printed(command)] for command in (*COMMANDS, *REFUSED)},
+        "keys revoke": [_printed(f"keys revoke {made['keyId']}")],
+    }
+    return "\n".join("".join(_described(command, found)) for command, found in prints.items())
+
+
+def _printed(command: str) -> Any:
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+        main([*command.split(), "--json"])
+    found = json.loads(out.getvalue())
+    assert ("error" in found) == (command in REFUSED), found
+    return found
+
+
+def _described(command: str, found: list[Any]) -> Iterator[str]:
+    members: dict[str, set[str]] = {}
+    for document in found:
+        _note(document, "", members)
+    yield f"$ billvend {command} --json\n"
+    yield from (f"{path}: {' | '.join(sorted(kinds))}\n" for path, kinds in sorted(members.items()) if path)
+
+
+def _note(value: Any, path: str, members: dict[str, set[str]]) -> None:
+    kind = {dict: "object", list: "array", type(None): "null"}.get(type(value), type(value).__name__)
+    members.setdefault(path, set()).add(kind)
+    entries = (
+        value.items() if kind == "object" else [("[]", item) for item in value] if kind == "array" else ()
+    )
+    for name, item in entries:
+        _note(item, f"{path}.{name}".lstrip(".").replace(".[]", "[]"), members)
+
+
+def lives() -> Iterator[tuple[str, Books]]:
+    """The written-down lives of payments, each with its name."""
+    yield from ((life.name, play(life)) for life in scenarios(Path(__file__).parent / "lives"))
+
+
+def views() -> str:
+    """The document of each payment of these lives, with its attempts and events; and what a person is shown of it."""
+
+    def lines() -> Iterator[object]:
+        for name, books in lives():
+            for key, (payment, _) in books.payments.items():
+                document = payment_document(payment, [_logged(recorded) for recorded in books.streams[key]])
+                attempts, events = document.pop("attempts"), document.pop("events")
+                yield from (name, document, *attempts, *events)  # type: ignore[misc]  # lists of documents
+                in_review = [payment] if payment.review_reason else []
+                with_incidents = [payment] if payment.open_incidents else []
+                for shown in review_document(Waiting(in_review, with_incidents, [])).values():
+                    yield from shown  # type: ignore[misc]  # as above
+
+    return "".join(
+        f"{line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)}\n" for line in lines()
+    )
+
+
+def _logged(recorded: Recorded) -> LoggedEvent:
+    """As it is read back; without its hash, which is in another file."""
+    kind = event_row(recorded)["type"]
+    key, seq, at, _, command_key, data, prev_hash, _ = recorded
+    return LoggedEvent(key, seq, kind, at, command_key, data, prev_hash, "-")

@@ -1,0 +1,290 @@
+"""What users and stored data see of billvend, as texts: one file in this folder for each function that makes one.
+
+They are not to be read from beginning to end, but to show in one diff what a change of the code changes outside of it.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, redirect_stdout
+from dataclasses import replace
+from http import HTTPStatus
+from io import StringIO
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from prometheus_client.parser import text_string_to_metric_families
+from typer.main import get_command
+
+from billvend.adapters.storage.rows import event_row, outbox_rows
+from billvend.api.errors import status_of
+from billvend.cli import app, main
+from billvend.cli.exits import OF_ERRORS, Exit
+from billvend.config import SETTING_NAMES, Settings
+from billvend.domain import codec
+from billvend.domain.announcements import Channel
+from billvend.domain.errors import BillvendError
+from billvend.domain.events import PaymentCompleted, Recorded
+from billvend.domain.payment import Payment
+from billvend.domain.reversal import next_step
+from billvend.ports.outbox import Message, Told, Try
+from billvend.testing.other_side import OtherSide, answers, http_answer
+from billvend.views import message_document
+from tests.domain import test_codec, test_events
+from tests.domain.books import NOON
+from tests.domain.test_reversal import CELLS, DIMENSIONS, Cell, payments_of, policy_of, told
+from tests.golden.documents import documents, lives, views
+from tests.measures.test_metrics import Watched, tell_the_story
+from tests.notify import test_mail, test_webhook
+from tests.notify.mailbox import mailbox
+from tests.support import tables
+from tests.test_reference import said_by
+
+HERE = Path(__file__).parent
+KEY_CHANGE = {"kct1": "1" * 20, "kct2": "2" * 20, "tax": "34.88", "receiptNumber": "R-1"}
+
+
+# --- HTTP, the command line, settings ---------------------------------------------------------------------------------
+
+
+def openapi() -> str:
+    """The document of the API, but for the installed version and the words of HTTP's statuses."""
+    with closing(Watched()) as shop:
+        document = shop.client.get("/api/openapi.json").get_json()
+    document["info"]["version"] = "-"
+    text = json.dumps(_sorted(document), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    for status in HTTPStatus:  # whose words differ between versions of Python
+        text = text.replace(f'"description": "{status.phrase}"', '"description": "-"')
+    return text
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: sorted(item) if name == "required" and isinstance(item, list) else _sorted(item)
+        for name, item in value.items()
+    }
+
+
+def cli() -> str:
+    """`--help` of every command and every group."""
+
+    def walk(command: Any, *words: str) -> Iterator[str]:
+        yield f"$ billvend {' '.join((*words, '--help'))}\n{said_by(*words)}\n"
+        for name, each in sorted(getattr(command, "commands", {}).items()):
+            yield from walk(each, *words, name)
+
+    return "\n".join(walk(get_command(app)))
+
+
+def settings() -> str:
+    """Each setting with its default and the JSON Schema of its value."""
+    schemas = Settings.model_json_schema()["properties"]
+    for schema in schemas.values():
+        schema.pop("title", None)
+    return _lines(
+        f"{name} = {json.dumps(schemas[name].pop('default'))}  {json.dumps(schemas[name], sort_keys=True)}"
+        for name in SETTING_NAMES
+    )
+
+
+def errors() -> str:
+    """Exit statuses, and every error with what HTTP and the command line make of it."""
+
+    def below(kind: type[BillvendError]) -> Iterator[type[BillvendError]]:
+        yield kind
+        for each in sorted(kind.__subclasses__(), key=lambda each: each.__name__):
+            yield from below(each) if each.__module__.startswith("billvend.") else ()
+
+    def http(kind: type[BillvendError]) -> int | str:
+        try:
+            return status_of(kind.__new__(kind)).value
+        except AttributeError:  # each kind of it has its own
+            return "-"
+
+    exits = [f"exit {status.value} {status.name}" for status in Exit]
+    kinds = [
+        f"{kind.__name__}({kind.__base__.__name__ if kind.__base__ else ''}): {kind.code}, "
+        f"HTTP {http(kind)}, "
+        f"exit {next(status for each, status in OF_ERRORS if issubclass(kind, each)).value}"
+        for kind in below(BillvendError)
+    ]
+    return _lines([*exits, "", *kinds])
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Every metric with its labels, and those of its figures that are there before anything happens."""
+    with closing(Watched()) as shop:
+        begun = {family.name: family for family in _families(shop)}
+        tell_the_story(shop)
+        return _lines(line for family in _families(shop) for line in _metric(family, begun.get(family.name)))
+
+
+def _families(shop: Watched) -> list[Any]:
+    return list(text_string_to_metric_families(shop.client.get("/metrics").text))
+
+
+def _metric(family: Any, begun: Any) -> Iterator[str]:
+    yield f"{family.name} ({family.type}): {family.documentation}"
+    labels = {sample.name: ", ".join(sample.labels) for sample in family.samples}
+    yield from (f"  {name}({names})" for name, names in sorted(labels.items()))
+    if bounds := dict.fromkeys(sample.labels["le"] for sample in family.samples if "le" in sample.labels):
+        yield f"  le: {', '.join(bounds)}"
+    at_start = [sample for sample in begun.samples if "le" not in sample.labels] if begun else []
+    yield from sorted(
+        f"  at the start: {sample.name}({', '.join(f'{name}={value}' for name, value in sample.labels.items())})"
+        for sample in at_start
+    )
+
+
+# --- stored data ------------------------------------------------------------------------------------------------------
+
+
+def events() -> str:
+    """The streams of some lives of payments, and the replies of their commands; then an event and a value of each kind."""
+
+    def lines() -> Iterator[str]:
+        for name, books in lives():
+            yield f"== {name}"
+            yield from (_event(recorded) for stream in books.streams.values() for recorded in stream)
+            for (user, operation, key), done in books.remembered.items():
+                yield f"command {user}/{operation}/{key} {codec.dumps(done.reply)} {done.request_hash[:16]}"
+            yield ""
+        yield "== One of each"
+        yield from map(_event, test_events.chain([event for event, *_ in test_events.GOLDEN]))
+        yield from (codec.dumps(value) for value, _ in test_codec.GOLDEN)
+
+    return _lines(lines())
+
+
+def _event(recorded: Recorded) -> str:
+    row = event_row(recorded)
+    return f"{row['user_id']}/{row['stream']} {row['seq']} {row['type']} {row['data']} {row['hash'][:16]}"
+
+
+def notifications() -> str:
+    """What the lives of payments make known: each webhook as it is posted, each mail as it arrives, headers once;
+    and how a webhook is listed."""
+    webhooks, mails = list[str](), list[str]()
+    with OtherSide(answers(http_answer(b""))) as side, mailbox() as box:
+        for message in _messages():
+            if message.channel is Channel.WEBHOOK:
+                with test_webhook.notifier(f"{side.url}/hook", now=lambda at=message.at: at) as notifier:
+                    notifier.deliver(message)
+                _, headers, body = test_webhook.parts(side.requests[-1])
+                headers["host"] = "-"
+                webhooks.append(f"{_headers(headers) if not webhooks else ''}{body.decode()}\n")
+            else:
+                test_mail.notifier(box.port).deliver(replace(message, user_id=test_mail.ADA))
+                mail = box.letters[-1]
+                headers = {name: str(mail[name]) for name in mail if not name.startswith("X-")}
+                subject = f"Subject: {mail['Subject']}\n\n"
+                text = "\n".join(str(mail.get_content()).splitlines())
+                mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
+    shown = message_document(
+        Told(next(iter(_messages())), (Try(NOON, "https://shop.example", 200, 7, "HTTP 200", 1),))
+    )
+    return "---\n".join((*webhooks, *mails, json.dumps(shown) + "\n"))
+
+
+def _headers(headers: Mapping[str, str]) -> str:
+    return _lines(f"{name}: {value}" for name, value in sorted(headers.items())) + "\n"
+
+
+def _messages() -> Iterable[Message]:
+    """Of all lives, each text once."""
+    found: dict[tuple[object, ...], Message] = {}
+    for recorded, payment in _happened():
+        for row in outbox_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
+            names = ("message_id", "user_id", "transaction_id", "kind", "data", "at")
+            known: dict[str, Any] = {name: row[name] for name in names}
+            message = Message(channel=Channel(row["channel"]), **known)
+            found.setdefault((message.channel, message.kind, message.data), message)
+    return found.values()
+
+
+def _happened() -> Iterator[tuple[Recorded, Payment | None]]:
+    """Every event of the lives; and a sale with all that a provider may say of it."""
+    for name, books in lives():
+        for key, stream in books.streams.items():
+            payment, _ = books.payments.get(key, (None, None))
+            yield from ((recorded, payment) for recorded in stream)
+            sold = stream[-1].event
+            if name == "Delivered at once" and isinstance(sold, PaymentCompleted):
+                more = replace(sold, token="3" * 20, units="12.5", receipt=KEY_CHANGE)
+                yield stream[-1]._replace(event=more), payment
+
+
+def policy() -> str:
+    """The step for each of the 5,120 cells of the policy; a dash where a part of the situation changes nothing."""
+
+    def rows(status: str, evidence: str) -> Iterator[str]:
+        steps = {cell[2:]: _step(cell) for cell in CELLS if cell[:2] == (status, evidence)}
+        matters = [
+            any(steps[cell] != steps[(*cell[:place], word, *cell[place + 1 :])] for cell in steps for word in words)
+            for place, words in enumerate(DIMENSIONS[2:])
+        ]  # fmt: skip
+        seen = {
+            tuple(word if matter else "-" for word, matter in zip(cell, matters, strict=True)): step
+            for cell, step in steps.items()
+        }
+        yield from (f"{status} {evidence} {' '.join(cell)}: {step}" for cell, step in seen.items())
+
+    return _lines(row for status, evidence in product(*DIMENSIONS[:2]) for row in rows(status, evidence))
+
+
+def _step(cell: Cell) -> str:
+    found = (told(next_step(payment, policy_of(cell), NOON), payment) for payment in payments_of(cell))
+    return " or ".join(dict.fromkeys(found))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def ddl_sqlite() -> str:
+    """What SQLite keeps of its tables, as the migrations make them."""
+    _upgrade("sqlite:///tables.db")
+    with closing(sqlite3.connect("tables.db")) as connection:
+        found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name")
+        return "\n".join(f"{statement.rstrip()};\n" for (statement,) in found)
+
+
+def ddl_postgresql(url: str) -> str:
+    """What PostgreSQL's catalogue says of its tables, as the migrations make them."""
+    _upgrade(url)
+    with psycopg.connect(url) as connection:
+        return "".join(
+            str(row) + "\n" for (row,) in connection.execute((HERE / "catalogue.sql").read_bytes())
+        )
+
+
+def _upgrade(url: str) -> None:
+    with tables.made_by_alembic(), redirect_stdout(StringIO()):
+        assert main(["db", "upgrade", "--database-url", url]) == Exit.DONE
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+SNAPSHOTS: Mapping[str, Callable[[], str]] = {
+    "openapi.json": openapi,
+    "cli.txt": cli,
+    "settings.txt": settings,
+    "errors.txt": errors,
+    "documents.txt": documents,
+    "views.txt": views,
+    "metrics.txt": metrics,
+    "events.txt": events,
+    "notifications.txt": notifications,
+    "policy.txt": policy,
+    "ddl_sqlite.sql": ddl_sqlite,
+}

@@ -1,0 +1,30 @@
+"""Whatever users and stored data see is as the files in this folder have it."""
+
+import difflib
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.golden.snapshots import HERE, SNAPSHOTS, ddl_postgresql
+
+RENEW = "BILLVEND_GOLDEN_RENEW"
+"""Set by `python -m tests.golden`."""
+POSTGRESQL = pytest.param("ddl_postgresql.txt", marks=pytest.mark.integration)
+
+
+@pytest.mark.parametrize("name", [*SNAPSHOTS, POSTGRESQL])
+def test_what_is_seen_from_outside_is_as_before(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no .env
+    make = SNAPSHOTS.get(name) or (lambda: ddl_postgresql(request.getfixturevalue("postgres_url")))
+    now, file = make(), HERE / name
+    if os.environ.get(RENEW):
+        file.write_text(now, "utf-8")
+    before = file.read_text("utf-8")
+    if now != before:
+        diff = difflib.unified_diff(
+            before.splitlines(), now.splitlines(), f"before/{name}", f"now/{name}", lineterm=""
+        )
+        pytest.fail("\n".join([*diff, "", "If that is meant: python -m tests.golden"]), pytrace=False)
