@@ -81,8 +81,8 @@ CREATE TABLE attempts (
 	requeries BIGINT NOT NULL, 
 	said TEXT NOT NULL, 
 	PRIMARY KEY (user_id, transaction_id, attempt), 
-	CONSTRAINT attempt_of_payment FOREIGN KEY(user_id, transaction_id) REFERENCES transactions (user_id, transaction_id), 
-	CONSTRAINT reference_once UNIQUE (user_id, provider, account, reference)
+	CONSTRAINT reference_once UNIQUE (user_id, provider, account, reference), 
+	CONSTRAINT attempt_of_payment FOREIGN KEY(user_id, transaction_id) REFERENCES transactions (user_id, transaction_id)
 );
 
 CREATE TABLE commands (
@@ -129,8 +129,8 @@ CREATE TABLE events (
 	prev_hash TEXT NOT NULL, 
 	hash TEXT NOT NULL, 
 	PRIMARY KEY (user_id, stream, seq), 
-	CONSTRAINT event_without_gap CHECK ((seq = 1 AND prev_seq IS NULL AND prev_hash = '') OR (seq > 1 AND prev_seq IS NOT NULL AND prev_seq = seq - 1)), 
-	CONSTRAINT event_follows_event FOREIGN KEY(user_id, stream, prev_seq) REFERENCES events (user_id, stream, seq)
+	CONSTRAINT event_follows_event FOREIGN KEY(user_id, stream, prev_seq) REFERENCES events (user_id, stream, seq), 
+	CONSTRAINT event_without_gap CHECK ((seq = 1 AND prev_seq IS NULL AND prev_hash = '') OR (seq > 1 AND prev_seq IS NOT NULL AND prev_seq = seq - 1))
 )
  WITHOUT ROWID;
 
@@ -180,8 +180,8 @@ CREATE TABLE resolutions (
 	reason TEXT, 
 	at VARCHAR NOT NULL, 
 	PRIMARY KEY (user_id, transaction_id), 
-	CONSTRAINT reversal_has_proof CHECK ((kind = 'completed' AND proof IS NULL) OR (kind = 'reversed' AND proof IS NOT NULL AND proof IN ('declined', 'not_sent', 'not_executed', 'not_found', 'provider_reversed', 'operator'))), 
-	CONSTRAINT resolution_of_payment FOREIGN KEY(user_id, transaction_id) REFERENCES transactions (user_id, transaction_id)
+	CONSTRAINT resolution_of_payment FOREIGN KEY(user_id, transaction_id) REFERENCES transactions (user_id, transaction_id), 
+	CONSTRAINT reversal_has_proof CHECK ((kind = 'completed' AND proof IS NULL) OR (kind = 'reversed' AND proof IS NOT NULL AND proof IN ('declined', 'not_sent', 'not_executed', 'not_found', 'provider_reversed', 'operator')))
 )
  WITHOUT ROWID;
 
@@ -189,8 +189,8 @@ CREATE TABLE stamp (
 	id SMALLINT NOT NULL, 
 	mode TEXT NOT NULL, 
 	PRIMARY KEY (id), 
-	CONSTRAINT stamp_mode CHECK (mode IN ('test', 'live')), 
-	CONSTRAINT one_stamp CHECK (id = 1)
+	CONSTRAINT one_stamp CHECK (id = 1), 
+	CONSTRAINT stamp_mode CHECK (mode IN ('test', 'live'))
 );
 
 CREATE TABLE transactions (
@@ -216,13 +216,15 @@ CREATE TABLE transactions (
 	seq BIGINT, 
 	hash TEXT, 
 	next_at VARCHAR, 
-	hinted_at VARCHAR, account TEXT, open_incidents SMALLINT DEFAULT '0' NOT NULL, 
+	hinted_at VARCHAR, 
+	account TEXT, 
+	open_incidents SMALLINT DEFAULT '0' NOT NULL, 
 	PRIMARY KEY (user_id, transaction_id), 
-	CONSTRAINT transaction_status CHECK (status IN ('pending', 'processing', 'in_doubt', 'in_review', 'completed', 'reversing', 'reversed')), 
-	CONSTRAINT payment_is_whole CHECK (type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)), 
-	CONSTRAINT funding_is_whole CHECK (type = 'payment' OR reference IS NOT NULL), 
 	CONSTRAINT transaction_type CHECK (type IN ('funding', 'payment')), 
-	CONSTRAINT transaction_amount CHECK (amount_minor > 0)
+	CONSTRAINT transaction_status CHECK (status IN ('pending', 'processing', 'in_doubt', 'in_review', 'completed', 'reversing', 'reversed')), 
+	CONSTRAINT transaction_amount CHECK (amount_minor > 0), 
+	CONSTRAINT payment_is_whole CHECK (type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)), 
+	CONSTRAINT funding_is_whole CHECK (type = 'payment' OR reference IS NOT NULL)
 );
 
 CREATE TABLE transfers (
@@ -237,9 +239,9 @@ CREATE TABLE transfers (
 	currency TEXT NOT NULL, 
 	at VARCHAR NOT NULL, 
 	PRIMARY KEY (user_id, stream, seq, leg), 
+	CONSTRAINT transfer_of_event FOREIGN KEY(user_id, stream, seq) REFERENCES events (user_id, stream, seq), 
 	CONSTRAINT transfer_moves_something CHECK (amount_minor > 0), 
-	CONSTRAINT transfer_between_accounts CHECK (source <> target), 
-	CONSTRAINT transfer_of_event FOREIGN KEY(user_id, stream, seq) REFERENCES events (user_id, stream, seq)
+	CONSTRAINT transfer_between_accounts CHECK (source <> target)
 )
  WITHOUT ROWID;
 

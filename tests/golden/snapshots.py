@@ -39,7 +39,6 @@ from tests.golden.documents import documents, lives, views
 from tests.measures.test_metrics import Watched, tell_the_story
 from tests.notify import test_mail, test_webhook
 from tests.notify.mailbox import mailbox
-from tests.support import tables
 from tests.test_reference import said_by
 
 HERE = Path(__file__).parent
@@ -267,7 +266,7 @@ def ddl_postgresql(url: str) -> str:
 
 
 def _upgrade(url: str) -> None:
-    with tables.made_by_alembic(), redirect_stdout(StringIO()):
+    with redirect_stdout(StringIO()):
         assert main(["db", "upgrade", "--database-url", url]) == Exit.DONE
 
 
