@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from billvend.adapters.storage.database import Database, first_line, unavailable
 from billvend.domain.errors import BadSetting
 
-HEAD = "0005"
+HEAD = "0006"
 """The version that this billvend reads and writes; a test holds it against the migrations. Versions sort as text."""
 
 _LOCK = 0x62_69_6C_6C  # "bill": two processes that upgrade one PostgreSQL database take turns
