@@ -19,7 +19,7 @@ COMMANDS = (
     ("find",), ("payments",), ("meter",),
     ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
     ("bench",),
-    ("keys", "create"), ("keys", "list"), ("keys", "revoke"),
+    ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("wallet", "email"),
     ("webhooks", "list"), ("webhooks", "replay"), ("webhooks", "enable"),
     ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"), ("demo",),
 )  # fmt: skip

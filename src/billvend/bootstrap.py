@@ -241,7 +241,7 @@ def _notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict
         notifiers[Channel.MAIL] = MailNotifier(
             url=settings.smtp_url.get_secret_value(),
             sender=settings.smtp_from,
-            address_of=SqlOutbox(database).address_of,
+            address_of=SqlOutbox(database).email_of,
         )
     elif settings.enable_notifications:
         from billvend.adapters.notify.console import ConsoleNotifier

@@ -76,13 +76,25 @@ class Billvend:
         email: str,
         currency: str | None = None,
         key: str | None = None,
+        email_may_get_tokens: bool = True,
     ) -> FundingIntent:
         """Announce a funding to Paystack; the customer pays at its `authorization_url`, and is credited when it is paid.
+
+        Then `email` becomes the user's address, to which tokens are mailed, if there is none yet. Say
+        `email_may_get_tokens=False` for a caller who may not read tokens: `email` gets the receipt of this deposit alone.
 
         With a `key`, the same request gets the same address each time. Raises `InvalidInput` and its kinds,
         `IdempotencyMismatch`, `Unavailable`; `BadSetting` where no gateway is set up.
         """
-        return fund_intent.start(self._parts, user_id, amount, email=email, currency=currency, key=key)
+        return fund_intent.start(
+            self._parts,
+            user_id,
+            amount,
+            email=email,
+            currency=currency,
+            key=key,
+            email_may_get_tokens=email_may_get_tokens,
+        )
 
     def settle_funding(self, reference: str) -> SettledFunding:
         """Ask the gateway what became of an announced funding, and credit it if it was paid, once for ever.
@@ -277,6 +289,13 @@ class Billvend:
     def replay(self, message_id: str) -> Told:
         """Tell something again, under the same id: here and now, where its channel is set up. Raises `NotFound`."""
         return notify.replay(self._parts, message_id)
+
+    def set_email(self, user_id: str, email: str) -> None:
+        """Set where mail about a user's wallets goes, tokens included, in place of any other address.
+
+        Raises `ValidationFailed`, also for a user whose id is an e-mail address: mail goes there.
+        """
+        notify.set_email(self._parts, user_id, email)
 
     def disabled_endpoints(self) -> Sequence[DisabledEndpoint]:
         """Where webhooks don't go any more, because the endpoint answered 410."""

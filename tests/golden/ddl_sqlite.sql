@@ -146,6 +146,7 @@ CREATE TABLE funding_intents (
 	created_at VARCHAR NOT NULL, 
 	problem TEXT, 
 	seen_at VARCHAR, 
+	email_may_get_tokens SMALLINT NOT NULL, 
 	PRIMARY KEY (user_id, reference), 
 	CONSTRAINT intent_key_once UNIQUE (user_id, "key"), 
 	CONSTRAINT intent_amount CHECK (amount_minor > 0)
@@ -244,6 +245,13 @@ CREATE TABLE transfers (
 	CONSTRAINT transfer_between_accounts CHECK (source <> target)
 )
  WITHOUT ROWID;
+
+CREATE TABLE wallet_emails (
+	user_id TEXT NOT NULL, 
+	email TEXT NOT NULL, 
+	set_at VARCHAR NOT NULL, 
+	PRIMARY KEY (user_id)
+);
 
 CREATE TABLE wallets (
 	user_id TEXT NOT NULL, 

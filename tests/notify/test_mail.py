@@ -45,7 +45,7 @@ def message(kind: Kind = Kind.PAYMENT_COMPLETED, user: str = ADA, **data: object
     return Message("msg_5f0c", user, Channel.MAIL, "T1", kind, said, AT)
 
 
-def nobody(_user_id: str) -> None:
+def nobody(_user_id: str, _transaction_id: str) -> None:
     """Nobody ever gave an address."""
 
 
@@ -157,7 +157,7 @@ def test_whatever_a_provider_writes_stays_in_its_line(box: Mailbox, text: str) -
     ],
 )
 def test_to_whom(box: Mailbox, user: str, given: str | None, to: str) -> None:
-    sent(box, message(user=user), address_of=lambda asked: given if asked == user else None)
+    sent(box, message(user=user), address_of=lambda *asked: given if asked == (user, "T1") else None)
     assert box.envelopes == [("shop@example.com", [to])]
 
 
@@ -171,13 +171,13 @@ def test_to_whom(box: Mailbox, user: str, given: str | None, to: str) -> None:
 )  # fmt: skip
 def test_to_nobody_whose_address_is_none(box: Mailbox, given: str | None) -> None:
     for user, found in (("user123", given), (given or "user123", None)):
-        said = notifier(box.port, address_of=lambda _, found=found: found).deliver(message(user=user))
+        said = notifier(box.port, address_of=lambda *_, found=found: found).deliver(message(user=user))
         assert said == Delivery(Fate.NOBODY, "", "no mail address of this user is known")
     assert box.letters == []
 
 
 def test_without_the_database_nobody_knows_the_address(box: Mailbox) -> None:
-    def away(_user_id: str) -> str:
+    def away(_user_id: str, _transaction_id: str) -> str:
         raise Unavailable("The database does not answer.")
 
     with pytest.raises(Unavailable):  # which counts as a try in vain

@@ -33,6 +33,9 @@ def test_what_is_kept_is_found(intents: SqlIntents) -> None:
     assert intents.find("r1") == intent()
     assert intents.find("r2") is None
     assert intents.find("\0") is None
+    trusted = replace(intent("r3", None), email_may_get_tokens=True)
+    intents.keep(trusted)
+    assert intents.find("r3") == trusted
 
 
 def test_a_key_stands_for_one_intent_of_its_user(intents: SqlIntents) -> None:

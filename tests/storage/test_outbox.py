@@ -22,6 +22,7 @@ from billvend.domain.commands import Pay
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
+from billvend.ports.books import Search
 from billvend.ports.intents import Intent
 from billvend.ports.outbox import DisabledEndpoint, End, Message, Try
 from tests.storage.rivals import at_once
@@ -413,18 +414,35 @@ def test_an_endpoint_is_disabled_once_and_enabled_again(outbox: SqlOutbox) -> No
     assert outbox.disabled() == []
 
 
-def test_the_address_that_was_given_last_counts(till: Till, outbox: SqlOutbox) -> None:
-    def given(user: str, reference: str, email: str, seconds: int) -> None:
-        at = NOW + timedelta(seconds=seconds)
-        SqlIntents(till.database).keep(
-            Intent(user, reference, reference, "paystack", Money(100, "NGN"), email, created_at=at)
-        )
+def test_email_kept_first_stays_until_another_is_set(outbox: SqlOutbox) -> None:
+    assert outbox.email_of("ada", "any") is None
+    outbox.keep_email("ada", "first@example.com", NOW)
+    outbox.keep_email("ada", "second@example.com", NOW)
+    assert outbox.email_of("ada", "any") == "first@example.com"
+    for email in ("third@example.com", "fourth@example.com"):
+        outbox.set_email("ada", email, NOW)
+        assert outbox.email_of("ada", "any") == email
+    outbox.keep_email("ada", "fifth@example.com", NOW)
+    assert outbox.email_of("ada", "any") == "fourth@example.com"
+    assert outbox.email_of("ben", "any") is None
 
-    assert outbox.address_of("ada") is None
-    given("ada", "r2", "new@example.com", 2)
-    given("ada", "r1", "old@example.com", 1)
-    given("ben", "r3", "ben@example.com", 3)
-    assert outbox.address_of("ada") == "new@example.com"
+
+def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
+    till: Till, outbox: SqlOutbox
+) -> None:
+    for reference, source in (("r1", "paystack"), ("r2", "manual")):
+        SqlIntents(till.database).keep(
+            Intent("ada", reference, None, "paystack", Money(100, "NGN"), f"{reference}@example.com", NOW)
+        )
+        till.done(till.fund(source=source, reference=reference))
+    paid_in, by_hand = (till.books.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2"))
+    pay = till.paid()
+    assert outbox.email_of("ada", paid_in) == "r1@example.com"
+    for other in (by_hand, pay.transaction_id, "r1"):
+        assert outbox.email_of("ada", other) is None
+    assert outbox.email_of("ben", paid_in) is None
+    outbox.keep_email("ada", "ada@example.com", NOW)
+    assert outbox.email_of("ada", paid_in) == "ada@example.com"
 
 
 @pytest.fixture
@@ -443,6 +461,12 @@ def test_with_the_database_away_it_says_so(nowhere: SqlOutbox) -> None:
         nowhere.replay("msg_1", NOW)
     with pytest.raises(Unavailable):
         nowhere.disabled()
+    with pytest.raises(Unavailable):
+        nowhere.email_of("ada", "t-1")
+    with pytest.raises(Unavailable):
+        nowhere.keep_email("ada", "ada@example.com", NOW)
+    with pytest.raises(Unavailable):
+        nowhere.set_email("ada", "ada@example.com", NOW)
 
 
 def test_a_sale_that_was_not_sent_is_told_when_the_money_is_back(telling: Till, outbox: SqlOutbox) -> None:

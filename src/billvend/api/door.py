@@ -30,7 +30,7 @@ from billvend.api.headers import distrusted
 from billvend.api.in_flight import InFlight
 from billvend.api.reading import json_body, query_values, read
 from billvend.api.shapes import Envelope, Problem
-from billvend.domain.access import Scope
+from billvend.domain.access import ApiKey, Scope
 from billvend.domain.errors import BillvendError, Unavailable
 from billvend.library import Billvend
 
@@ -223,7 +223,7 @@ def _end(response: Response) -> Response:
         "path": _PLACE.sub(r"{\1}", request.url_rule.rule) if request.url_rule else request.path[:200],
         "status": response.status_code,
         "durationMs": round((time.perf_counter() - g.billvend_began) * 1000, 1),
-        **({"keyId": key} if (key := g.get("billvend_key")) else {}),
+        **({"keyId": key} if (key := _key_id()) else {}),
         **g.get("billvend_about", {}),
     }
     logger.info("Request", extra={"context": context})
@@ -233,6 +233,17 @@ def _end(response: Response) -> Response:
 def about(**context: str | None) -> None:
     """What the request's line in the log tells besides: ids, never a token or a secret."""
     g.billvend_about = {**g.get("billvend_about", {}), **context}
+
+
+def may(scope: Scope) -> bool:
+    """Whether the key of this call, which asks for another scope, has this one too. Without any keys this machine has all."""
+    key: ApiKey | None = g.billvend_key
+    return key is None or scope in key.scopes
+
+
+def _key_id() -> str | None:
+    key: ApiKey | None = g.get("billvend_key")
+    return None if key is None else key.key_id
 
 
 def _refuse_plainly(where: Flask | APIBlueprint, bv: Billvend) -> None:

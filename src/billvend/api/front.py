@@ -149,8 +149,8 @@ def environ(scope: Scope, body: Body) -> dict[str, Any]:
     found: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "PATH_INFO": _as_wsgi(scope.path),
+        "QUERY_STRING": _as_wsgi(scope.query_string),
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
@@ -177,6 +177,11 @@ def environ(scope: Scope, body: Body) -> dict[str, Any]:
     if scope.authority is not None:  # of a request that names the whole address; it decides (RFC 9112, 3.2.2)
         found["HTTP_HOST"] = scope.authority
     return found
+
+
+def _as_wsgi(text: str) -> str:
+    """Text as WSGI has it: its bytes in UTF-8, each as a character of latin-1."""
+    return text.encode().decode("latin-1")
 
 
 def _wrong_header(scope: Scope) -> str | None:

@@ -43,8 +43,8 @@ class Gate:
         self._known: dict[str, ApiKey] = {}
         self._limit = Limit(parse(rate), redis_url) if rate else None
 
-    def admit(self, request: Request, scope: Scope | None, *, recalls: bool = False) -> str | None:
-        """Let a request in that needs a scope (None: anybody), and return the id of its key, if any.
+    def admit(self, request: Request, scope: Scope | None, *, recalls: bool = False) -> ApiKey | None:
+        """Let a request in that needs a scope (None: anybody), and return its key, if any.
 
         `recalls`: while the keys can't be read, what this process knew of them last decides. For calls that tell of an
         outage, and of nobody's money. Raises `Unauthenticated`, `Forbidden`, `RateLimited`; `Unavailable` when the keys
@@ -68,7 +68,7 @@ class Gate:
         self._count(f"key:{key.key_id}")
         if scope not in key.scopes:
             raise Forbidden(f"This key may not do that: it needs the scope {scope}. Nothing was done.")
-        return key.key_id
+        return key
 
     def _protected(self, *, recalls: bool) -> bool:
         """Whether keys are asked for: from the first key on."""

@@ -122,14 +122,18 @@ def _reason(kind: str, said: str) -> str:
 
 
 def query_values(request: Request) -> dict[str, str]:
-    """The query's values. Raises `ValidationFailed` where a name stands there twice."""
-    for name, values in request.args.lists():
+    """The query's values. Raises `ValidationFailed` where it is not UTF-8, or has a name twice."""
+    try:
+        given = request.args
+    except UnicodeDecodeError:
+        raise ValidationFailed("The query is not UTF-8. Nothing was done.") from None
+    for name, values in given.lists():
         if len(values) > 1:
             raise ValidationFailed(
                 f"The request is not accepted: {quoted(name)} stands there twice.",
                 fields={name: "stands there twice"},
             )
-    return request.args.to_dict()
+    return given.to_dict()
 
 
 def idempotency_key(request: Request) -> str | None:

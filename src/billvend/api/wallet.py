@@ -6,7 +6,7 @@ from flask import Response, request
 
 from billvend.api.answers import answer
 from billvend.api.bodies import BalanceQuery, FundBody, IntentBody, KeyHeader, UserPath
-from billvend.api.door import Door, about
+from billvend.api.door import Door, about, may
 from billvend.api.reading import idempotency_key
 from billvend.api.repeats import replay_headers
 from billvend.api.shapes import BalanceShape, FundedShape, IntentShape
@@ -52,12 +52,18 @@ def add_to(door: Door) -> None:
     def start_funding(header: KeyHeader, body: IntentBody) -> Response:
         """Start a payment into a wallet by Paystack.
 
-        Send the payer to `authorizationUrl`. The wallet is credited once Paystack confirms it.
+        Send the payer to `authorizationUrl`. The wallet is credited once Paystack confirms it. Then `email` gets the
+        receipt. It gets the tokens of later payments if the wallet has no address yet, and the key has the scope `read` too.
         """
         key = idempotency_key(request)
         with door.alone("intent", body.user_id, key):
             intent = bv.start_funding(
-                body.user_id, body.amount, email=body.email, currency=body.currency, key=key
+                body.user_id,
+                body.amount,
+                email=body.email,
+                currency=body.currency,
+                key=key,
+                email_may_get_tokens=may(Scope.READ),
             )
         about(userId=body.user_id, reference=intent.reference)
         data: Document = {"reference": intent.reference, "authorizationUrl": intent.authorization_url}

@@ -1,7 +1,7 @@
 """The command line: parse, one call, render.
 
-    money.py, bulk.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, webhooks.py,
-    administering.py, benching.py, demo.py          the commands
+    money.py, bulk.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, wallets.py,
+    webhooks.py, administering.py, benching.py, demo.py          the commands
     options.py      what they have in common        opening.py     what they begin with
     output.py       what they print                 screens.py     transactions for people
     following.py    a payment while it is worked    exits.py       the table of exit statuses
@@ -32,6 +32,7 @@ from billvend.cli import (
     money,
     running,
     sandboxing,
+    wallets,
     webhooks,
 )
 from billvend.cli.exits import Exit, failure_of
@@ -58,6 +59,7 @@ for group in (
     running,
     sandboxing,
     keys,
+    wallets,
     webhooks,
     administering,
     benching,

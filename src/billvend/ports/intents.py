@@ -28,6 +28,8 @@ class Intent:
     """What a person has to see: what came is not what was asked for, and was not credited."""
     seen_at: datetime | None = None
     """When somebody had seen to the problem."""
+    email_may_get_tokens: bool = False
+    """Whether tokens may be mailed to `email` once the deposit is credited: the caller may read tokens anyway."""
 
 
 class Intents(Protocol):

@@ -118,5 +118,14 @@ class Outbox(Protocol):
     def disabled(self) -> Sequence[DisabledEndpoint]:
         """The endpoints to which nothing is sent."""
 
-    def address_of(self, user_id: str) -> str | None:
-        """The mail address that a user gave last when paying in; None where there is none."""
+    def email_of(self, user_id: str, transaction_id: str) -> str | None:
+        """Where mail about a transaction goes: the address of the user's wallets; None where there is none.
+
+        A deposit is acknowledged to the address that was given with it where the wallets have none.
+        """
+
+    def keep_email(self, user_id: str, email: str, at: datetime) -> None:
+        """Let this be the address of a user's wallets, unless they have one."""
+
+    def set_email(self, user_id: str, email: str, at: datetime) -> None:
+        """Let this be the address of a user's wallets, in place of any other."""

@@ -99,9 +99,18 @@ class SettledFunding:
 
 
 def start(
-    parts: Parts, user_id: str, amount: AmountLike, *, email: str, currency: str | None, key: str | None
+    parts: Parts,
+    user_id: str,
+    amount: AmountLike,
+    *,
+    email: str,
+    currency: str | None,
+    key: str | None,
+    email_may_get_tokens: bool,
 ) -> FundingIntent:
     """Announce a funding. With a `key`, the same request gets the same reference and address each time.
+
+    When it is credited, `email` becomes the address of the user's wallets if they have none and `email_may_get_tokens`.
 
     Raises `InvalidInput` and its kinds, also where the gateway refuses it; `IdempotencyMismatch`; `BadSetting` without
     a gateway, or with one for the other kind of money; `RequestInProgress`; `Unavailable`: nothing was charged, and it may
@@ -117,7 +126,10 @@ def start(
         )
     check_mode(parts)
     reference = f"bv-{parts.clock.new_id()}"
-    wanted = Intent(user_id, reference, key, gateway.name, money, email, parts.clock.now())
+    wanted = Intent(
+        user_id, reference, key, gateway.name, money, email, parts.clock.now(),
+        email_may_get_tokens=email_may_get_tokens,
+    )  # fmt: skip
     give_up_at = parts.clock.elapsed_seconds() + WAIT_SECONDS
     while (kept := parts.intents.keep(wanted)).reference != reference:
         if (kept.amount, kept.email, kept.source) != (money, email, gateway.name):
@@ -268,6 +280,8 @@ def _credited(parts: Parts, intent: Intent) -> SettledFunding:
         funded = credit(parts, intent.user_id, intent.amount, intent.source, intent.reference)
     except IdempotencyMismatch:
         return _problem(parts, intent, "its reference was used as the key of another funding")
+    if intent.email_may_get_tokens:
+        parts.outbox.keep_email(intent.user_id, intent.email, parts.clock.now())
     if intent.problem is not None:
         parts.intents.note_problem(intent, None)
     detail = "It had been credited." if funded.replayed else f"{intent.amount.display} was credited."

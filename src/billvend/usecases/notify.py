@@ -11,6 +11,7 @@ from datetime import datetime
 
 from billvend.domain.announcements import Channel
 from billvend.domain.errors import NotFound, ValidationFailed
+from billvend.domain.names import is_email, parse_email, parse_user_id
 from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
 from billvend.domain.retries import next_try_at
@@ -96,6 +97,19 @@ def replay(parts: Parts, message_id: str) -> Told:
     if message is not None:  # else a worker was quicker
         _try(parts, notifier, message)
     return _found(parts, message_id)
+
+
+def set_email(parts: Parts, user_id: str, email: str) -> None:
+    """Set where mail about a user's wallets goes, tokens included, in place of what was set before.
+
+    Raises `ValidationFailed`, also for a user whose id is an e-mail address, because mail goes there; `Unavailable`.
+    """
+    user_id, email = parse_user_id(user_id), parse_email(email)
+    if is_email(user_id):
+        reason = "is an e-mail address, and mail goes there"
+        raise ValidationFailed(f"The user id {reason}. Nothing was done.", fields={"userId": reason})
+    parts.outbox.set_email(user_id, email, parts.clock.now())
+    logger.info("E-mail address of a wallet set", extra={"context": {"userId": user_id}})
 
 
 def _found(parts: Parts, message_id: str) -> Told:

@@ -15,8 +15,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from billvend.adapters.notify.letters import subject_of, text_of
-from billvend.domain.errors import ValidationFailed
-from billvend.domain.names import is_this_machine, parse_email
+from billvend.domain.names import is_email, is_this_machine
 from billvend.domain.quote import in_one_line
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import Message
@@ -32,8 +31,8 @@ class MailNotifier:
     """See `billvend.ports.notifier.Notifier`. One server, as `smtp://user:password@host:port` or `smtps://...`.
 
     `smtp://` changes over to TLS where the server offers it, and never sends a password without. This machine's own
-    server is spoken to without TLS. `address_of` finds the address of a user whose id is none; it may raise
-    `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
+    server is spoken to without TLS. `address_of` finds the address for a user, whose id is none, and a transaction; it may
+    raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class MailNotifier:
         *,
         url: str,
         sender: str,
-        address_of: Callable[[str], str | None],
+        address_of: Callable[[str, str], str | None],
         timeout_seconds: float = TIMEOUT_SECONDS,
         trusted_certificates: Path | None = None,
     ) -> None:
@@ -63,7 +62,7 @@ class MailNotifier:
 
     def deliver(self, message: Message) -> Delivery:
         """Hand the letter to the server once. What it refuses for good is not tried again."""
-        to = self._address(message.user_id)
+        to = self._address(message)
         if to is None:
             return Delivery(Fate.NOBODY, "", "no mail address of this user is known")
         letter = self._letter(message, to)
@@ -81,11 +80,11 @@ class MailNotifier:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _address(self, user_id: str) -> str | None:
-        for find in (lambda user: user, self._address_of):
-            with suppress(ValidationFailed):
-                return parse_email(find(user_id))
-        return None
+    def _address(self, message: Message) -> str | None:
+        if is_email(message.user_id):
+            return message.user_id
+        found = self._address_of(message.user_id, message.transaction_id)
+        return found if is_email(found) else None
 
     def _letter(self, message: Message, to: str) -> EmailMessage:
         letter = EmailMessage(policy=LINES_OF_SMTP)

@@ -125,6 +125,7 @@ def _row(intent: Intent) -> dict[str, Any]:
         "created_at": intent.created_at,
         "problem": intent.problem,
         "seen_at": intent.seen_at,
+        "email_may_get_tokens": int(intent.email_may_get_tokens),
     }
 
 
@@ -140,4 +141,5 @@ def _intent(row: sa.Row[Any]) -> Intent:
         authorization_url=row.authorization_url,
         problem=row.problem,
         seen_at=row.seen_at,
+        email_may_get_tokens=bool(row.email_may_get_tokens),
     )

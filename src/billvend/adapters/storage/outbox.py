@@ -2,13 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from billvend.adapters.storage.database import Database, failing_plainly, storable
-from billvend.adapters.storage.tables import HAS_FAILED, deliveries, endpoints, funding_intents, outbox
+from billvend.adapters.storage.tables import (
+    HAS_FAILED,
+    deliveries,
+    endpoints,
+    funding_intents,
+    outbox,
+    transactions,
+    wallet_emails,
+)
 from billvend.domain.announcements import Channel
 from billvend.ports.outbox import DisabledEndpoint, End, Message, Told, Try
 
@@ -149,13 +159,40 @@ class SqlOutbox:
                 for row in connection.execute(query)
             ]
 
-    def address_of(self, user_id: str) -> str | None:
-        """The mail address that a user gave last when paying in."""
-        given = funding_intents.c
-        query = sa.select(given.email).where(given.user_id == user_id).order_by(given.created_at.desc())
+    def email_of(self, user_id: str, transaction_id: str) -> str | None:
+        """Where mail about a transaction goes; see the port."""
+        intent, deposit = funding_intents.c, transactions.c
+        own = sa.select(wallet_emails.c.email).where(wallet_emails.c.user_id == user_id)
+        # Only a deposit has a source and a reference, so this never finds where the token of a payment goes.
+        given = (
+            sa.select(intent.email)
+            .join(
+                transactions,
+                sa.and_(
+                    deposit.user_id == intent.user_id,
+                    deposit.source == intent.source,
+                    deposit.reference == intent.reference,
+                ),
+            )
+            .where(deposit.user_id == user_id, deposit.transaction_id == transaction_id)
+        )
         with failing_plainly(), self._database.reading() as connection:
-            found: str | None = connection.scalar(query.limit(1))
+            found: str | None = connection.scalar(own) or connection.scalar(given)
         return found
+
+    def keep_email(self, user_id: str, email: str, at: datetime) -> None:
+        """Keep an address unless there is one: the primary key decides."""
+        with failing_plainly(), suppress(IntegrityError), self._database.writing() as connection:
+            self._database.insert(connection, wallet_emails, [_email_row(user_id, email, at)])
+
+    def set_email(self, user_id: str, email: str, at: datetime) -> None:
+        """Keep an address, in place of any other."""
+        with failing_plainly(), self._database.writing() as connection:
+            self._database.upsert(connection, wallet_emails, [_email_row(user_id, email, at)])
+
+
+def _email_row(user_id: str, email: str, at: datetime) -> dict[str, Any]:
+    return {"user_id": user_id, "email": email, "set_at": at}
 
 
 def _message(row: sa.Row[Any], lease_until: datetime | None) -> Message:

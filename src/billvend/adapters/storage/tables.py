@@ -330,6 +330,7 @@ funding_intents = Table(
     # What a person has to see: money came that is not what was asked for. And when somebody had seen to it.
     Column("problem", Text),
     Column("seen_at", INSTANT),
+    Column("email_may_get_tokens", SmallInteger, nullable=False),
     PrimaryKeyConstraint("user_id", "reference"),
     UniqueConstraint("user_id", "key", name="intent_key_once"),
     CheckConstraint("amount_minor > 0", name="intent_amount"),
@@ -342,6 +343,16 @@ Index(
     funding_intents.c.created_at,
     postgresql_where=_problem,
     sqlite_where=_problem,
+)
+
+wallet_emails = Table(
+    "wallet_emails",
+    metadata,
+    # Where mail about a user's wallets goes, tokens included. Not folded from events.
+    Column("user_id", NAME, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("set_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("user_id"),
 )
 
 outbox = Table(

@@ -1,0 +1,198 @@
+"""Odd bytes in every part of a request: the answer is clear, and never a 500."""
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from billvend import Billvend
+from billvend.api import blueprint
+from billvend.config import Settings
+from tests.api.client import application
+from tests.api.server import Serving, serving
+
+READABLE = {
+    "beyond latin-1": "日".encode(), "latin-1": "é".encode(), "emoji": "😀".encode(), "percent-encoded": b"%E6%97%A5",
+    "invalid UTF-8": b"%ff", "half a character": b"%E6%97", "NUL": b"%00", "a surrogate": b"%ED%A0%80", "a lone %": b"%",
+    "no hex": b"%zz", "line ends": b"%0D%0Aa:b", "a hash": b"%23", "long": b"a" * 60_000, "fullwidth": "２０".encode(),
+    "many digits": b"9" * 6_000,
+}  # fmt: skip
+"""What reaches the application."""
+UNREADABLE = {
+    "a raw byte": b"\xff", "a raw latin-1": b"\xe9", "a raw surrogate": b"\xed\xa0\x80", "a raw NUL": b"\0",
+    "half a raw character": b"\xe6\x97", "far too long": b"a" * 70_000,
+}  # fmt: skip
+"""What the HTTP parser rejects with a status and no body."""
+PATHS = {
+    "GET": (
+        "/", "/api", "/api/start.js", "/api/openapi.json", "/api/files/css/swagger-ui.css", "/billers", "/health",
+        "/health/live", "/metrics", "/wallet/balance/ada", "/transactions/user/ada", "/transactions/t-1",
+    ),
+    "POST": (
+        "/wallet/fund", "/wallet/fund/intent", "/bills/pay", "/bills/pay/batch", "/bills/verify", "/hooks/paystack",
+        "/hooks/vtpass",
+    ),
+}  # fmt: skip
+ALL = [(method, path) for method, paths in PATHS.items() for path in paths]
+OURS = [(method, path) for method, path in ALL if path != "/" and not path.startswith("/api")]
+"""Those of the blueprint."""
+NAMES = (b"x", b"limit", b"cursor", b"status", b"type", b"currency")
+QUERIES = [
+    *(pytest.param(b"x=" + odd, id=f"the value: {name}") for name, odd in READABLE.items()),
+    *(pytest.param(odd + b"=x", id=f"the name: {name}") for name, odd in READABLE.items()),
+    pytest.param(b"&=&&;x;=%&?/?", id="no query"),
+]
+HEADERS = (
+    "Cookie",
+    "Authorization",
+    "X-Request-Id",
+    "Idempotency-Key",
+    "Content-Type",
+    "User-Agent",
+    "X-Any",
+)
+ENVELOPE = {"success", "message", "data", "timestamp"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("odd"), "--no-worker") as served:
+        assert served.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 1})[0] == 201
+        yield served
+
+
+@pytest.fixture
+def mounted(bv: Billvend, settings: Settings) -> Flask:
+    """The calls in another application, which reads cookies."""
+    app = Flask("theirs")
+    app.secret_key = "s"
+    app.register_blueprint(blueprint(bv, settings), url_prefix="/electricity")
+    return app
+
+
+def answered(served: Serving, method: str, target: bytes, header: bytes = b"X-Any: 1") -> tuple[int, bytes]:
+    """The server's answer to exactly these bytes."""
+    request = b"%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (method.encode(), target, header)
+    body = b"Content-Length: 2\r\n\r\n{}" if method == "POST" else b"\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(request + body)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, response.read()
+
+
+def judge(status: int, body: bytes) -> None:
+    """No 500, and refusals have the envelope. A 503 is right for Paystack, which is not set up here."""
+    assert status < 500 or json.loads(body)["error"]["code"] == "unavailable", (status, body)
+    if status >= 400:
+        document = json.loads(body)
+        assert document.keys() == ENVELOPE | {"error"}
+        assert document["success"] is False
+
+
+# --- a real server, asked over a socket -------------------------------------------------------------------------------
+
+
+def test_paths_here_are_all_of_the_application(bv: Billvend, settings: Settings) -> None:
+    rules = {
+        re.sub("<.*?>", "*", rule.rule) for rule in application(bv, settings).url_map.iter_rules()
+    }  # fmt: skip
+    filled = {re.sub("/(ada|t-1|css/.*)$", "/*", path) for _, path in ALL}
+    assert filled == rules
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_odd_query_at_every_path_gets_no_500(served: Serving, query: bytes) -> None:
+    for method, path in [*ALL, ("GET", "/nowhere"), ("POST", "/nowhere")]:
+        judge(*answered(served, method, path.encode() + b"?" + query))
+
+
+@pytest.mark.parametrize("path", [b"/wallet/balance/ada", b"/transactions/user/ada"])
+@pytest.mark.parametrize("odd", READABLE.values(), ids=READABLE)
+def test_odd_query_of_a_listing_gets_422(served: Serving, path: bytes, odd: bytes) -> None:
+    """Known or unknown name: as for ASCII."""
+    for name in NAMES:
+        status, body = answered(served, "GET", path + b"?" + name + b"=" + odd)
+        assert status == 422, (name, body)
+        judge(status, body)
+
+
+@pytest.mark.parametrize(
+    "start", ["/", "/wallet/balance/", "/transactions/", "/transactions/user/", "/api/files/", "//"]
+)
+@pytest.mark.parametrize("odd", READABLE.values(), ids=READABLE)
+def test_odd_path_gets_no_500(served: Serving, start: str, odd: bytes) -> None:
+    judge(*answered(served, "GET", start.encode() + odd))
+    judge(*answered(served, "POST", start.encode() + odd + b"?" + odd[:100]))
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize(
+    "odd", [*READABLE.values(), b"\xff", b"\xe9", b'"\\377\\000"; =; ;;', b"x; charset*=x'y'%ff"]
+)
+def test_odd_header_gets_no_500(served: Serving, header: str, odd: bytes) -> None:
+    for method, path in OURS:
+        judge(*answered(served, method, path.encode(), b"%s: %s" % (header.encode(), odd)))
+
+
+@pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
+def test_invalid_http_gets_a_status_from_the_parser(served: Serving, odd: bytes) -> None:
+    for target in (b"/billers?x=" + odd, b"/billers?" + odd + b"=x", b"/wallet/balance/" + odd):
+        assert answered(served, "GET", target) in ((400, b""), (414, b""))
+
+
+# --- another WSGI server, which passes all bytes on --------------------------------------------------------------------
+
+
+def asked(app: Flask, method: str, path: str, **environ: str) -> TestResponse:
+    return app.test_client().open(
+        path, method=method, environ_overrides=environ, content_type="application/json", data=b"{}"
+    )
+
+
+def as_wsgi(odd: bytes) -> str:
+    return odd.decode("latin-1")
+
+
+RAW = {**READABLE, **UNREADABLE}
+
+
+@pytest.mark.parametrize("odd", RAW.values(), ids=RAW)
+def test_odd_query_of_a_mounted_blueprint_gets_no_500(mounted: Flask, odd: bytes) -> None:
+    for method, path in OURS:
+        for query in (b"x=" + odd, odd + b"=x", b"limit=" + odd):
+            response = asked(mounted, method, f"/electricity{path}", QUERY_STRING=as_wsgi(query))
+            judge(response.status_code, response.data)
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\xe9", b"\xed\xa0\x80", b"\xe6\x97"])
+def test_query_not_utf8_gets_422_that_says_so(mounted: Flask, odd: bytes) -> None:
+    response = asked(
+        mounted, "GET", "/electricity/wallet/balance/ada", QUERY_STRING=as_wsgi(b"currency=" + odd)
+    )
+    assert response.status_code == 422
+    assert response.get_json()["message"] == "The query is not UTF-8. Nothing was done."
+
+
+@pytest.mark.parametrize("odd", RAW.values(), ids=RAW)
+def test_odd_header_of_a_mounted_blueprint_gets_no_500(mounted: Flask, odd: bytes) -> None:
+    for method, path in OURS:
+        for header in HEADERS:
+            name = header.upper().replace("-", "_")
+            environ = {name if name == "CONTENT_TYPE" else f"HTTP_{name}": as_wsgi(odd)}
+            response = asked(mounted, method, f"/electricity{path}", **environ)
+            judge(response.status_code, response.data)
+
+
+@pytest.mark.parametrize("odd", RAW.values(), ids=RAW)
+def test_odd_path_of_a_mounted_blueprint_gets_no_500(mounted: Flask, odd: bytes) -> None:
+    for start in ("/wallet/balance/", "/transactions/", "/transactions/user/"):
+        path = as_wsgi(f"/electricity{start}".encode() + unquote_to_bytes(odd))
+        response = asked(mounted, "GET", "/", PATH_INFO=path)
+        judge(response.status_code, response.data)
