@@ -34,7 +34,7 @@ from billvend.usecases.parts import Parts
 from billvend.usecases.pay import Bill, Paid, pay, pay_many, read
 from billvend.usecases.resolve import resolve
 from billvend.usecases.review import Waiting, review
-from billvend.usecases.settle import check_mode, settle
+from billvend.usecases.settle import check_mode, is_test_money_only, settle
 from billvend.usecases.sweep import Swept, sweep
 from billvend.usecases.verify import verify
 from billvend.usecases.wait import wait
@@ -406,6 +406,13 @@ class Billvend:
         if self._parts.mode is not Mode.TEST:
             raise BadSetting("The configured provider sells for real money: this is for test money alone.")
         check_mode(self._parts)
+
+    def is_test_money_only(self) -> bool:
+        """Whether neither the providers nor the books are of real money; books without a mark are not.
+
+        Without any API key nothing else is served over HTTP.
+        """
+        return is_test_money_only(self._parts)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 

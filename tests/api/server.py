@@ -1,4 +1,4 @@
-"""`billvend serve`, as a process of its own."""
+"""`billvend serve`, as a process of its own, and a forwarder in front of it."""
 
 import contextlib
 import http.client
@@ -6,10 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,36 @@ def children(parent: int) -> list[int]:
         with contextlib.suppress(OSError):
             listed += [int(child) for child in task.read_text().split()]
     return listed
+
+
+@contextlib.contextmanager
+def forwarded(served: Serving) -> Iterator[Serving]:
+    """The same server as the outside sees it, behind a forwarder on this machine that passes on the bytes and adds nothing."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", served.port), PATIENCE_SECONDS) as behind:
+                back = threading.Thread(target=_pass_on, args=(behind, self.request))
+                back.start()
+                _pass_on(self.request, behind)
+                back.join(PATIENCE_SECONDS)
+
+    class Forwarder(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Forwarder(("127.0.0.1", 0), Handler) as forwarder:
+        threading.Thread(target=forwarder.serve_forever, args=(0.01,)).start()
+        try:
+            yield replace(served, port=forwarder.server_address[1])
+        finally:
+            forwarder.shutdown()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while sent := source.recv(65_536):
+            target.sendall(sent)
+        target.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,15 @@
-"""Who gets in: this machine alone while there are no keys, then keys with their scopes, and nobody too often."""
+"""Who gets in: this machine for test money while there are no keys, else keys with their scopes, and nobody too often."""
 
 import logging
 import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from billvend import Billvend
+from billvend import Billvend, open_billvend
 from billvend.config import Settings
 from billvend.domain.access import Scope
 from tests.api.client import BILL, Client, application, code_of, data_of
@@ -77,6 +80,42 @@ def test_the_first_key_closes_the_door_for_those_without(
     assert client.get("/billers").status_code == 200
     bv.create_key("till-7", [Scope.READ])
     assert client.get("/billers").status_code == 401
+
+
+@pytest.fixture(params=["provider", "books", "both"])
+def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
+    """On this machine, where a provider of real money is configured, or the books are marked as live."""
+    account = {f"bill_provider_{part}": "key" for part in ("api_key", "public_key", "secret_key")}
+    provider = {"bill_provider": "vtpass", "bill_provider_api_url": "https://vtpass.invalid/api", **account}
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path / 'live.db'}",
+        rate_limit="0",
+        **{} if request.param == "books" else provider,
+    )
+    with open_billvend(settings) as bv:
+        bv.fund("ada", "5000")
+        if request.param != "provider":
+            with closing(sqlite3.connect(tmp_path / "live.db")) as books, books:
+                books.execute("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+        yield Client(application(bv, settings))
+        assert str(bv.balance("ada").balance) == "5000.00"
+
+
+def test_real_money_asks_for_a_key_on_this_machine_too(live: Client) -> None:
+    assert {(method, path): ask(live, method, path) for method, path, _ in CALLS} == {
+        (method, path): 401 for method, path, _ in CALLS
+    }
+    refused = live.post("/wallet/fund", {"userId": "ada", "amount": 1_000_000}, Host="127.0.0.1:3000")
+    assert (refused.status_code, code_of(refused)) == (401, "unauthenticated")
+
+
+def test_what_is_open_stays_open_where_money_is_real(live: Client) -> None:
+    assert [ask(live, method, path) for method, path in OPEN] == [200] * len(OPEN)
+
+
+def test_books_marked_as_test_are_open_to_this_machine(client: Client, bv: Billvend) -> None:
+    bv.require_test_money()
+    assert client.get("/billers").status_code == 200
 
 
 @pytest.mark.parametrize(

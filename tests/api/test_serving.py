@@ -26,7 +26,7 @@ from billvend.config import Settings
 from billvend.domain.access import Scope
 from billvend.domain.errors import BadSetting
 from tests.api.client import BILL
-from tests.api.server import Serving, children, serving
+from tests.api.server import Serving, children, forwarded, serving
 from tests.support import servers
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -80,7 +80,8 @@ def bv(tmp_path: Path) -> Iterator[Billvend]:
 
 def test_it_sells_with_a_worker_of_its_own_and_ends_when_told(tmp_path: Path, bv: Billvend) -> None:
     with serving(tmp_path) as served:
-        assert "No keys yet" in served.lines[0]
+        assert "No API keys yet" in served.lines[0]
+        assert "with test money" in served.lines[0]
         status, accepted = served.ask("POST", "/bills/pay", BILL)
         assert status == 202
         path = f"/transactions/{accepted['data']['transactionId']}"
@@ -288,10 +289,64 @@ def test_without_keys_it_does_not_open_to_other_machines(
     assert "billvend keys create" in said
 
 
+FUNDING = {"userId": "ada", "amount": 1_000_000}
+LIVE = {
+    "BILL_PROVIDER": "vtpass",
+    "BILL_PROVIDER_API_URL": "https://vtpass.invalid/api",
+    "BILL_PROVIDER_API_KEY": "key",
+    "BILL_PROVIDER_PUBLIC_KEY": "PK_public",
+    "BILL_PROVIDER_SECRET_KEY": "SK_secret",
+}
+"""A provider that sells for real money, as far as its address says."""
+
+
+def _mark_as_live(folder: Path) -> None:
+    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as books, books:
+        books.execute("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+
+
+@pytest.mark.parametrize("live", ["provider", "books"])
+def test_without_keys_it_does_not_open_real_money(tmp_path: Path, bv: Billvend, live: str) -> None:
+    if live == "books":
+        _mark_as_live(tmp_path)
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'shop.db'}", "PORT": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "billvend", "serve"], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, **settings, **(LIVE if live == "provider" else {})}, timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "real money" in ended.stderr
+    assert "billvend keys create" in ended.stderr
+
+
+def test_a_forwarder_on_this_machine_opens_no_real_money(tmp_path: Path, bv: Billvend) -> None:
+    secret = bv.create_key("shop-front", [Scope.FUND]).secret
+    known = {"Authorization": f"Bearer {secret}"}
+    with serving(tmp_path, "--no-worker", **LIVE) as served, forwarded(served) as outside:
+        assert outside.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 5}, **known)[0] == 201
+        bv.revoke_key("shop-front")
+        for way in (outside, served):
+            for headers in ({}, known, {"Host": "localhost"}):
+                status, answer = way.ask("POST", "/wallet/fund", FUNDING, **headers)
+                assert (status, answer["error"]["code"]) == (401, "unauthenticated")
+    assert str(bv.balance("ada").balance) == "100005.00"
+
+
+def test_books_that_become_live_ask_for_keys_at_once(tmp_path: Path, bv: Billvend) -> None:
+    """Another process, with another provider, marks them while this one serves without keys."""
+    with serving(tmp_path, "--no-worker") as served, forwarded(served) as outside:
+        assert outside.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 5})[0] == 201
+        _mark_as_live(tmp_path)
+        for way in (outside, served):
+            status, answer = way.ask("POST", "/wallet/fund", FUNDING)
+            assert (status, answer["error"]["code"]) == (401, "unauthenticated")
+    assert str(bv.balance("ada").balance) == "100005.00"
+
+
 def test_with_a_key_it_opens_to_other_machines(tmp_path: Path, bv: Billvend) -> None:
     secret = bv.create_key("till-7", [Scope.READ]).secret
     with serving(tmp_path, "--host", "0.0.0.0", "--no-worker") as served:  # noqa: S104  for as long as the test takes
-        assert "No keys" not in served.lines[0]
+        assert "No API keys" not in served.lines[0]
         assert served.ask("GET", "/billers")[0] == 401
         assert served.ask("GET", "/billers", Authorization=f"Bearer {secret}")[0] == 200
 

@@ -99,10 +99,12 @@ def test_it_is_not_set_up(billvend: Console) -> None:
     assert "PAYSTACK_SECRET_KEY" in refused["error"]["message"]
 
 
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:4000"])
 def test_a_key_for_real_money_does_not_go_with_the_sandbox(
-    billvend: Console, monkeypatch: pytest.MonkeyPatch
+    billvend: Console, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     """Money that is real must not be credited where nothing else is; nor the other way round."""
+    monkeypatch.setenv("PAYSTACK_API_URL", url)
     monkeypatch.setenv("PAYSTACK_SECRET_KEY", "sk_live_hunter2")
     refused = billvend("balance", "ada")
     assert refused.status == 2

@@ -156,6 +156,9 @@ class MarkedJournal:
     def stamp(self, mode: Mode) -> Mode:
         return self._real.stamp(mode)
 
+    def mode(self) -> Mode | None:
+        return self._real.mode()
+
     def close(self) -> None:
         self._real.close()
 

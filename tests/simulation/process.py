@@ -106,6 +106,11 @@ class JournalOf:
         require_database(self._world)
         return self._real.stamp(mode)
 
+    def mode(self) -> Mode | None:
+        """See the port."""
+        require_database(self._world)
+        return self._real.mode()
+
     def close(self) -> None:
         """Others use it still."""
 

@@ -765,6 +765,9 @@ def test_pointing_out_takes_two_statements_however_many_are_due(till: Till) -> N
 
 
 def test_books_are_marked_once_and_for_ever(till: Till) -> None:
+    other = Till(till.database).journal
+    assert (till.journal.mode(), other.mode()) == (None, None)
     assert till.journal.stamp(Mode.TEST) is Mode.TEST
+    assert (till.journal.mode(), other.mode()) == (Mode.TEST, Mode.TEST)
     assert till.journal.stamp(Mode.LIVE) is Mode.TEST
     assert Till(till.database).journal.stamp(Mode.LIVE) is Mode.TEST

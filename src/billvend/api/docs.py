@@ -51,7 +51,7 @@ def documented() -> OpenAPI:
             "key": SecurityScheme(
                 type="http",
                 scheme="bearer",
-                description="A key of `billvend keys create`. Without any key, only this machine may ask.",
+                description="A key of `billvend keys create`. Without any key, only this machine may ask, for test money.",
             )
         },
         validation_error_model=Problem,

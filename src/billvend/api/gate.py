@@ -1,4 +1,4 @@
-"""Who gets in: keys and their scopes, this machine alone while there are no keys, and how often anybody may ask."""
+"""Who gets in: keys and their scopes, this machine for test money while there are no keys, and how often anybody may ask."""
 
 import hashlib
 import logging
@@ -26,7 +26,7 @@ FORWARDED: Final = frozenset({
 })  # fmt: skip
 """Headers of a proxy, as WSGI names them: who asks through one is not on this machine."""
 NO_KEYS_SECONDS = 1.0
-"""How long it is believed that there are no keys."""
+"""How long it is believed that there are no keys. Who gets in meanwhile finds test money only."""
 REDIS_PATIENCE_SECONDS = 0.2
 """How long a request waits for Redis to count it."""
 REDIS_AWAY_SECONDS = 10.0
@@ -53,7 +53,7 @@ class Gate:
         if scope is None:
             self._count(f"address:{request.remote_addr}")
             return None
-        if not self._protected(recalls=recalls):
+        if not self._needs_key(recalls=recalls):
             self._require_here(request)
             self._count(f"address:{request.remote_addr}")
             return None
@@ -70,15 +70,21 @@ class Gate:
             raise Forbidden(f"This key may not do that: it needs the scope {scope}. Nothing was done.")
         return key
 
-    def _protected(self, *, recalls: bool) -> bool:
-        """Whether keys are asked for: from the first key on."""
-        now = time.monotonic()
-        if not self._has_keys and now - self._asked_at >= NO_KEYS_SECONDS:
-            try:
+    def _needs_key(self, *, recalls: bool) -> bool:
+        """Whether keys are asked for: from the first key on, and always where money is real.
+
+        A proxy on this machine may look just like this machine: so no address opens real money. The books may become
+        live at any time, so they are looked at for each request until they are marked.
+        """
+        try:
+            if self._has_keys or not self._bv.is_test_money_only():
+                return True
+            now = time.monotonic()
+            if now - self._asked_at >= NO_KEYS_SECONDS:
                 self._has_keys, self._asked_at = self._bv.has_keys(), now
-            except Unavailable:
-                if not recalls or self._asked_at == float("-inf"):
-                    raise
+        except Unavailable:
+            if not recalls or self._asked_at == float("-inf"):
+                raise
         return self._has_keys
 
     def _key(self, secret: str, *, recalls: bool) -> ApiKey | None:
@@ -96,7 +102,7 @@ class Gate:
         return key
 
     def _require_here(self, request: Request) -> None:
-        """Without keys only this machine may ask, by its own name, and through no proxy; see interface.md."""
+        """Without keys only this machine may ask, by its own name, and through no proxy that says so."""
         names = (request.remote_addr or "", _host_name(request.host))
         if not FORWARDED.isdisjoint(request.environ) or not all(map(is_this_machine, names)):
             raise Forbidden(

@@ -84,15 +84,9 @@ def serve(
     _allow_connections()
     with _measuring_together():
         with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
-            has_keys = bv.has_keys()
-        if not has_keys and not is_this_machine(settings.host):
-            raise BadSetting(
-                f"HOST={settings.host} would open the API to other machines, and there are no keys yet. Make one first: "
-                "billvend keys create --scope pay --name till-7"
-            )
+            about_keys = _about_keys(bv, settings.host)
         if database_url is not None:
             os.environ[_DATABASE] = database_url
-        about_keys = "" if has_keys else " No keys yet: only this machine gets in."
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         works = _is_embedded(settings) if with_worker is None else with_worker
         with (
@@ -107,6 +101,22 @@ def serve(
             _working(database_url) if works else nullcontext(),
         ):
             _server(settings, port, processes).serve()
+
+
+def _about_keys(bv: Billvend, host: str) -> str:
+    """What the start says of keys. Raises `BadSetting` where there must be one first, `Unavailable`."""
+    if bv.has_keys():
+        return ""
+    if not bv.is_test_money_only():
+        reason = "The API would open real money"
+    elif not is_this_machine(host):
+        reason = f"HOST={host} would open the API to other machines"
+    else:
+        return " No API keys yet: only requests from this machine are accepted, with test money."
+    raise BadSetting(
+        f"{reason}, and there are no API keys yet. Nothing was started. Make a key first: "
+        "billvend keys create --scope pay --name till-7"
+    )
 
 
 def _is_embedded(settings: Settings) -> bool:

@@ -45,6 +45,7 @@ def measure(
     Each client pays for one meter. With `verifies` the provider was asked about all of them before: they are in the cache.
     """
     with open_billvend(shop(url, folder)) as bv:
+        bv.require_test_money()  # who pays there has no key
         users = wallets(bv, wallets_)
     settings = {"DATABASE_URL": url, "VERIFY_METER": str(verifies).lower(), "REDIS_URL": ""}
     with serving(settings, folder) as (process, port):

@@ -75,7 +75,7 @@ def list_(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         for key in known
     ]
     table = Table(("Id", "Name", "Scopes", "Made", "Last used", "Revoked"), rows)
-    none = Line("There are no keys: the API answers this machine alone.", QUIET)
+    none = Line("There are no keys: the API serves test money only, to this machine alone.", QUIET)
     show(as_json, {"items": [key_document(key) for key in known]}, table if known else none)
     return Exit.DONE
 

@@ -47,5 +47,8 @@ class Journal(Protocol):
     def stamp(self, mode: Mode) -> Mode:
         """Mark these books as test or live, once and for ever; returns what they are marked as. Raises `Unavailable`."""
 
+    def mode(self) -> Mode | None:
+        """What these books are marked as; None while they have no mark. Raises `Unavailable`."""
+
     def close(self) -> None:
         """Give back the connections."""

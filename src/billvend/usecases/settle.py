@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from billvend.domain.abilities import Mode
 from billvend.domain.commands import Claim, Done, Reply, Report, Work
 from billvend.domain.errors import BadSetting, BillvendError, TransactionNotFound, Unreachable
 from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, sound
@@ -146,6 +147,14 @@ def check_mode(parts: Parts) -> None:
             f"These books are for {marked} money, and the configured provider is for {parts.mode} money. "
             "Nothing was sent: use another DATABASE_URL or BILL_PROVIDER."
         )
+
+
+def is_test_money_only(parts: Parts) -> bool:
+    """Whether no real money is here: the provider is for tests, and so are the books, or nothing marked them yet.
+
+    A gateway is always for the same kind of money as the provider. Raises `Unavailable`.
+    """
+    return parts.mode is Mode.TEST and parts.journal.mode() is not Mode.LIVE
 
 
 def _payment(parts: Parts, hint: Hint) -> Payment:

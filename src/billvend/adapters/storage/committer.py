@@ -144,6 +144,10 @@ class Committer:
         """See the port."""
         return self._journal.stamp(mode)
 
+    def mode(self) -> Mode | None:
+        """See the port."""
+        return self._journal.mode()
+
     def close(self) -> None:
         """See the port."""
         self._journal.close()

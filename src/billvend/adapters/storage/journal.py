@@ -363,6 +363,18 @@ class SqlJournal:
             self._stamped = self._stamp(mode)
         return self._stamped
 
+    def mode(self) -> Mode | None:
+        """What the books are marked as; see the port. Asked of the database until there is a mark, which never changes."""
+        if self._stamped is None:
+            try:
+                with self._database.reading() as connection:
+                    marked = connection.scalar(sa.select(stamp.c.mode))
+            except DBAPIError as error:
+                raise unavailable(error) from error
+            if marked is not None:  # another thread may have marked them meanwhile
+                self._stamped = Mode(marked)
+        return self._stamped
+
     def _stamp(self, mode: Mode) -> Mode:
         try:
             with self._database.writing() as connection:
