@@ -11,6 +11,7 @@ import pytest
 
 from billvend import Billvend, open_billvend
 from billvend.config import Settings
+from billvend.domain.abilities import Mode
 from billvend.domain.access import Scope
 from tests.api.client import BILL, Client, application, code_of, data_of
 
@@ -116,6 +117,16 @@ def test_what_is_open_stays_open_where_money_is_real(live: Client) -> None:
 def test_books_marked_as_test_are_open_to_this_machine(client: Client, bv: Billvend) -> None:
     bv.require_test_money()
     assert client.get("/billers").status_code == 200
+
+
+def test_money_without_a_key_binds_the_ledger_to_test_money(client: Client, bv: Billvend) -> None:
+    def mark(bv: Billvend) -> Mode | None:
+        return bv._parts.journal.mode()
+
+    assert client.get("/billers").status_code == 200
+    assert mark(bv) is None
+    assert client.post("/wallet/fund", {"userId": "ada", "amount": 5}).status_code == 201
+    assert mark(bv) is Mode.TEST
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ class Gate:
         if not self._needs_key(recalls=recalls):
             self._require_here(request)
             self._count(f"address:{request.remote_addr}")
+            if scope is not Scope.READ:
+                self._bv.require_test_money()  # money that comes in without a key binds the ledger to test money
             return None
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
         key = self._key(secret.strip(), recalls=recalls) if kind.lower() == "bearer" else None
