@@ -73,7 +73,7 @@ def simulation(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def histories(session: nox.Session) -> None:
-    """Random histories of the core, the journal and the committer by the thousand, other ones each time (hours)."""
+    """Random histories of the core, the journal and the group commit by the thousand, other ones each time (hours)."""
     install(session, "tests")
     machines = ("tests/domain", "tests/storage/test_machine.py", "tests/storage/test_committer.py")
     session.run("pytest", *TESTS_AT_ONCE, *machines, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})

@@ -47,17 +47,17 @@ def open_billvend(
 
 
 def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitStack) -> Billvend:
-    from billvend.adapters.storage.books import SqlBooks
-    from billvend.adapters.storage.breaker import SqlBreaker
-    from billvend.adapters.storage.committer import Committer
-    from billvend.adapters.storage.intents import SqlIntents
+    from billvend.adapters.storage.account_status import SqlAccountStatuses
+    from billvend.adapters.storage.api_keys import SqlApiKeys
+    from billvend.adapters.storage.deposits import SqlDeposits
+    from billvend.adapters.storage.group_commit import GroupCommit
     from billvend.adapters.storage.journal import SqlJournal
-    from billvend.adapters.storage.keys import SqlKeys
-    from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
     from billvend.adapters.storage.outbox import SqlOutbox
+    from billvend.adapters.storage.queries import SqlQueries
+    from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
 
     database = opened.enter_context(closing(open_database(settings)))
-    if database.is_sqlite and current(database) != HEAD:
+    if database.is_sqlite and current_version(database) != HEAD:
         upgrade(database)
     require_head(database)
     providers = [
@@ -70,8 +70,8 @@ def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitS
         opened.enter_context(closing(notifier))
     return Billvend(
         Parts(
-            journal=Committer(SqlJournal(database, channels=tuple(notifiers)), measures=measures),
-            books=SqlBooks(database),
+            journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), measures=measures),
+            books=SqlQueries(database),
             queue=_queue(settings),
             providers={(p.abilities.provider, p.abilities.account): p for p in providers},
             clock=clock,
@@ -80,9 +80,9 @@ def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitS
             default_currency=settings.default_currency,
             mode=mode,
             sweep_quiet_seconds=settings.lease_seconds,
-            breaker=SqlBreaker(database),
-            keys=SqlKeys(database),
-            intents=SqlIntents(database),
+            breaker=SqlAccountStatuses(database),
+            keys=SqlApiKeys(database),
+            intents=SqlDeposits(database),
             outbox=SqlOutbox(database),
             verification=Verifying(settings.verify_meter, settings.verify_unreachable == "allow"),
             gateway=_gateway(settings, mode),
@@ -104,10 +104,10 @@ def table_versions(settings: "Settings") -> tuple[str | None, str]:
 
     Raises `BadSetting`, `Unavailable`.
     """
-    from billvend.adapters.storage.migrate import HEAD, current
+    from billvend.adapters.storage.schema_version import HEAD, current_version
 
     with closing(open_database(settings)) as database:
-        return current(database), HEAD
+        return current_version(database), HEAD
 
 
 def upgrade_tables(settings: "Settings") -> tuple[str | None, str]:
@@ -115,7 +115,7 @@ def upgrade_tables(settings: "Settings") -> tuple[str | None, str]:
 
     Safe to run twice, and from two machines at once. Raises `BadSetting`, `Unavailable`.
     """
-    from billvend.adapters.storage.migrate import HEAD, upgrade
+    from billvend.adapters.storage.schema_version import HEAD, upgrade
 
     with closing(open_database(settings)) as database:
         before = upgrade(database)
@@ -262,21 +262,21 @@ def _notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict
 
 def _queue(settings: "Settings") -> Queue:
     if settings.redis_url is not None:
-        from billvend.adapters.queue.on_redis import redis_queue
+        from billvend.adapters.queue.redis_queue import redis_queue
 
         return redis_queue(settings.redis_url.get_secret_value())
-    from billvend.adapters.queue.on_demand import QueueOnDemand
+    from billvend.adapters.queue.lazy import LazyQueue
 
-    return QueueOnDemand(partial(_queue_of_its_own, settings.database_path))
+    return LazyQueue(partial(_queue_of_its_own, settings.database_path))
 
 
 def _queue_of_its_own(database_path: Path | None) -> Queue:
     """Where there is no server for it: a file beside an embedded database, or else memory."""
     if database_path is not None:
-        from billvend.adapters.queue.on_sqlite import sqlite_queue
+        from billvend.adapters.queue.sqlite_queue import sqlite_queue
 
         return sqlite_queue(database_path.with_suffix(".queue.db"))
-    from billvend.adapters.queue.in_memory import memory_queue
+    from billvend.adapters.queue.memory_queue import memory_queue
 
     return memory_queue()
 

@@ -97,7 +97,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
         bv.fund("ada", "5000")
         if request.param != "provider":
             with closing(sqlite3.connect(tmp_path / "live.db")) as books, books:
-                books.execute("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+                books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
         yield Client(application(bv, settings))
         assert str(bv.balance("ada").balance) == "5000.00"
 

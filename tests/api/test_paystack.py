@@ -94,8 +94,8 @@ def test_a_repeat_elsewhere_while_the_first_is_at_work(
     monkeypatch.setattr("billvend.usecases.fund_intent.WAIT_SECONDS", 0.0)
     client, bv, _ = counter
     assert client.post("/wallet/fund/intent", WANTED, "order-1").status_code == 201
-    with bv._parts.intents._database.writing() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
-        connection.exec_driver_sql("UPDATE funding_intents SET authorization_url = NULL")
+    with bv._parts.intents._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
+        connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
     answer = client.post("/wallet/fund/intent", WANTED, "order-1")
     assert (answer.status_code, code_of(answer)) == (409, "request_in_progress")
     assert answer.headers["Retry-After"] == "1"

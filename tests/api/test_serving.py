@@ -302,7 +302,7 @@ LIVE = {
 
 def _mark_as_live(folder: Path) -> None:
     with contextlib.closing(sqlite3.connect(folder / "shop.db")) as books, books:
-        books.execute("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+        books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
 
 
 @pytest.mark.parametrize("live", ["provider", "books"])

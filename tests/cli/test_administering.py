@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from billvend.adapters.storage.migrate import HEAD
+from billvend.adapters.storage.schema_version import HEAD
 from tests.cli.console import Console
 
 
@@ -75,7 +75,7 @@ def test_seed_is_refused_on_books_of_real_money(billvend: Console) -> None:
     assert billvend("db", "upgrade").status == 0
     books = sqlite3.connect(billvend.folder / "billvend.db")
     with books:
-        books.execute("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+        books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
     books.close()
     refused = billvend.json("db", "seed", status=2)
     assert "live money" in refused["error"]["message"]

@@ -17,7 +17,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from billvend import Billvend, BillvendError, Status, open_billvend
-from billvend.adapters.storage.committer import Committer
+from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.config import load_settings
 from billvend.domain.abilities import Abilities, Mode
 from billvend.domain.commands import Command
@@ -225,11 +225,11 @@ def open_world(world: World, clock: KeptClock, points: Points | None) -> Billven
     if points is None:
         return real
     parts = real._parts
-    behind = parts.journal._journal  # type: ignore[attr-defined]  # what the committer stands in front of
+    behind = parts.journal._journal  # type: ignore[attr-defined]  # what the group commit stands in front of
     return Billvend(
         replace(
             parts,
-            journal=Committer(MarkedJournal(behind, points)),
+            journal=GroupCommit(MarkedJournal(behind, points)),
             queue=MarkedQueue(parts.queue, points),
             providers={
                 key: cast(Provider, MarkedProvider(provider, points))

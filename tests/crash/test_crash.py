@@ -13,7 +13,7 @@ import pytest
 
 from billvend import Payment, Status
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.schema_version import upgrade
 from tests.crash.story import AMOUNT, FUNDED, METERS, USER, KeptClock, World, open_world, pick_up, tell
 
 EVERY_POINT = os.environ.get("BILLVEND_CRASH", "") == "all"
@@ -22,8 +22,8 @@ SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(
     [
         "tests.crash.story",
-        "billvend.adapters.storage.books",
-        "billvend.adapters.queue.on_sqlite",
+        "billvend.adapters.storage.queries",
+        "billvend.adapters.queue.sqlite_queue",
         "alembic.command",
         "billvend.adapters.measures.prometheus",
         "sqlalchemy.dialects.postgresql.psycopg",

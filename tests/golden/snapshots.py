@@ -18,7 +18,7 @@ import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
-from billvend.adapters.storage.rows import event_row, outbox_rows
+from billvend.adapters.storage.rows import event_row, outbox_message_rows
 from billvend.api.errors import status_of
 from billvend.cli import app, main
 from billvend.cli.exits import OF_ERRORS, Exit
@@ -202,7 +202,7 @@ def _messages() -> Iterable[Message]:
     """Of all lives, each text once."""
     found: dict[tuple[object, ...], Message] = {}
     for recorded, payment in _happened():
-        for row in outbox_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
+        for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
             names = ("message_id", "user_id", "transaction_id", "kind", "data", "at")
             known: dict[str, Any] = {name: row[name] for name in names}
             message = Message(channel=Channel(row["channel"]), **known)

@@ -23,7 +23,7 @@ from prometheus_client.samples import Sample
 from billvend import BadSetting, Billvend, Unavailable, open_billvend
 from billvend.adapters.measures.prometheus import PrometheusMeasures
 from billvend.adapters.measures.server import told
-from billvend.adapters.storage.committer import Committer
+from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.config import Settings
 from billvend.domain.announcements import Channel
 from billvend.domain.outcome import Declined, Delivered
@@ -86,7 +86,7 @@ class Watched(Shop):
         super().__init__(notifiers={Channel.WEBHOOK: self.webhook})
         self.bv.notify()
         self.measures = PrometheusMeasures()
-        journal = Committer(self.parts.journal, measures=self.measures)
+        journal = GroupCommit(self.parts.journal, measures=self.measures)
         self.use(journal=journal, measures=self.measures, queue=Full())
 
     def use(self, **parts: Any) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import redis
 
-from billvend.adapters.queue.background import in_background
+from billvend.adapters.queue.daemon_call import start_daemon_call
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.on_redis import redis_queue
-from billvend.adapters.queue.on_sqlite import sqlite_queue
+from billvend.adapters.queue.redis_queue import redis_queue
+from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.domain.errors import BadSetting, Unavailable
 from billvend.ports.queue import Hint, Queue, QueueName
 from tests.queue.consuming import PATIENCE_SECONDS, Clock, Inbox, consuming, hand_over, some_hints
@@ -105,7 +105,9 @@ class Trouble:
 
 def troubled_queue(trouble: Trouble) -> HueyQueue:
     return HueyQueue(
-        "trouble", sending=dict.fromkeys(QueueName, trouble), receiving=lambda _queue: closing(trouble)
+        "trouble",
+        send_storages=dict.fromkeys(QueueName, trouble),
+        open_storage=lambda _queue: closing(trouble),
     )
 
 
@@ -149,7 +151,7 @@ def queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue
 @pytest.fixture
 def patient_queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue]:
     """Of no interest here is how long it waits."""
-    with closing(redis_queue(redis_server.url, clock=clock, patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(redis_queue(redis_server.url, clock=clock, timeout_seconds=PATIENCE_SECONDS)) as queue:
         yield queue
 
 
@@ -348,7 +350,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def patient_file_queue(file: Path) -> Iterator[HueyQueue]:
-    with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as queue:
         yield queue
 
 
@@ -395,7 +397,7 @@ def test_a_deleted_file_is_made_anew_by_everybody(file: Path, patient_file_queue
         inbox.next()
         for part in file.parent.glob("queue.db*"):
             part.unlink()
-        with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as another_process:
+        with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as another_process:
             hand_over(another_process, PAYMENTS, [Hint("ada", "after")])
             assert inbox.next() == Hint("ada", "after")
         hand_over(patient_file_queue, PAYMENTS, [Hint("ada", "from here")])
@@ -471,9 +473,9 @@ def test_a_file_that_is_just_being_opened_is_closed_with_the_queue(
         closed.set()
 
     monkeypatch.setattr(sqlite3, "connect", slow)
-    asking = in_background(queue.depth, name="asks")
+    asking = start_daemon_call(queue.depth, name="asks")
     assert opening.wait(PATIENCE_SECONDS)
-    in_background(close, name="closes")
+    start_daemon_call(close, name="closes")
     assert not closed.wait(0.1)  # it waits for that file
     may_open.set()
     assert closed.wait(PATIENCE_SECONDS)

@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.in_memory import memory_queue
-from billvend.adapters.queue.on_redis import redis_queue
-from billvend.adapters.queue.on_sqlite import sqlite_queue
+from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.queue.redis_queue import redis_queue
+from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, Queue, QueueName
 from tests.queue.consuming import PATIENCE_SECONDS, Gate, Inbox, consuming, hand_over, some_hints
 
@@ -292,17 +292,17 @@ class InMemory:
     """There is no other process here: everybody gets the same queue."""
 
     def __init__(self) -> None:
-        self.queue = memory_queue(patience_seconds=PATIENCE_SECONDS)
+        self.queue = memory_queue(timeout_seconds=PATIENCE_SECONDS)
 
     def another_process(self) -> HueyQueue:
         return self.queue
 
     def messages(self, name: QueueName) -> list[bytes]:
-        found: list[bytes] = self.queue._sending[name].enqueued_items()  # type: ignore[attr-defined]
+        found: list[bytes] = self.queue._send_storages[name].enqueued_items()  # type: ignore[attr-defined]
         return found
 
     def push(self, name: QueueName, message: bytes) -> None:
-        self.queue._sending[name].put([message])
+        self.queue._send_storages[name].put([message])
 
 
 class TestInMemory(QueueContract):
@@ -356,7 +356,7 @@ class InFile:
         self.file = file
 
     def another_process(self) -> HueyQueue:
-        return sqlite_queue(self.file, patience_seconds=PATIENCE_SECONDS)
+        return sqlite_queue(self.file, timeout_seconds=PATIENCE_SECONDS)
 
     def messages(self, name: QueueName) -> list[bytes]:
         with closing(sqlite3.connect(self.file)) as database:
@@ -387,7 +387,7 @@ class OnServer:
         self.url = url
 
     def another_process(self) -> HueyQueue:
-        return redis_queue(self.url, patience_seconds=PATIENCE_SECONDS)
+        return redis_queue(self.url, timeout_seconds=PATIENCE_SECONDS)
 
     def messages(self, name: QueueName) -> list[bytes]:
         with redis.Redis.from_url(self.url) as client:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.on_redis import redis_queue
-from billvend.adapters.queue.on_sqlite import sqlite_queue
+from billvend.adapters.queue.redis_queue import redis_queue
+from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, QueueName
 from tests.queue.consuming import PATIENCE_SECONDS
 
@@ -68,13 +68,13 @@ def check_graceful_stop(queue: HueyQueue, kind: str, place: str, number: signal.
 @GRACEFUL
 def test_a_worker_on_sqlite_finishes_what_it_holds(tmp_path: Path, number: signal.Signals) -> None:
     file = str(tmp_path / "queue.db")
-    with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as queue:
         check_graceful_stop(queue, "sqlite", file, number)
 
 
 @GRACEFUL
 def test_a_worker_on_redis_finishes_what_it_holds(redis_url: str, number: signal.Signals) -> None:
-    with closing(redis_queue(redis_url, patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(redis_queue(redis_url, timeout_seconds=PATIENCE_SECONDS)) as queue:
         check_graceful_stop(queue, "redis", redis_url, number)
 
 
@@ -89,7 +89,7 @@ def test_an_idle_worker_ends(tmp_path: Path, number: signal.Signals) -> None:
 
 def test_control_c_without_a_handler_finishes_what_is_held_too(tmp_path: Path) -> None:
     file = str(tmp_path / "queue.db")
-    with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as queue:
         assert queue.enqueue(QueueName.PAYMENTS, [Hint("ada", "first")]) == 1
         with worker("sqlite", file, "--plain") as process:
             assert [process.says(), process.says()] == ["ready", "handling first"]
@@ -101,7 +101,7 @@ def test_control_c_without_a_handler_finishes_what_is_held_too(tmp_path: Path) -
 
 def test_a_killed_worker_loses_what_it_held_and_no_more(tmp_path: Path) -> None:
     file = str(tmp_path / "queue.db")
-    with closing(sqlite_queue(file, patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as queue:
         assert queue.enqueue(QueueName.REVERSALS, [Hint("ada", "first"), Hint("ada", "second")]) == 2
         with worker("sqlite", file) as process:
             assert [process.says(), process.says()] == ["ready", "handling first"]

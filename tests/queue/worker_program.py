@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 
-from billvend.adapters.queue.on_redis import redis_queue
-from billvend.adapters.queue.on_sqlite import sqlite_queue
+from billvend.adapters.queue.redis_queue import redis_queue
+from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, QueueName
 
 stop = threading.Event()

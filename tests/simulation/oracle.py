@@ -39,14 +39,14 @@ def all_payments(world: World) -> list[Payment]:
 
 def count_events(world: World) -> Counter[str]:
     """How many events of each kind stand on the books."""
-    with world.database.reading() as connection:
+    with world.database.read_transaction() as connection:
         rows = connection.execute(sa.select(events.c.type, sa.func.count()).group_by(events.c.type)).all()
     return Counter({row[0]: row[1] for row in rows})
 
 
 def last_hashes(world: World) -> list[str]:
     """The end of every chain of events: what a replay must come to."""
-    with world.database.reading() as connection:
+    with world.database.read_transaction() as connection:
         return list(connection.scalars(sa.select(events.c.hash).order_by(events.c.hash)))
 
 

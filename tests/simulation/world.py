@@ -101,7 +101,7 @@ class World:
         for provider in parts.providers.values():
             provider.close()
         routes = tuple(company.abilities for company in self.companies)
-        # Without the committer, whose callers wait for each other: here they take turns by the stage's own rules.
+        # Without the group commit, whose callers wait for each other: here they take turns by the stage's own rules.
         journal = parts.journal._journal  # type: ignore[attr-defined]  # see above
         policy = replace(parts.policy, routes=routes)
         return Billvend(replace(parts, journal=journal, providers={}, policy=policy))
@@ -115,8 +115,8 @@ class World:
 
     def next_due(self) -> datetime | None:
         """When a payment is next due; None when none ever will be."""
-        with self.database.reading() as connection:
-            due: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_at)))
+        with self.database.read_transaction() as connection:
+            due: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_check_at)))
         return due
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.schema_version import upgrade
 from tests.storage.till import EVERYWHERE, ON_DISK, Till, empty, open_till
 from tests.support import servers
 

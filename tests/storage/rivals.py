@@ -8,7 +8,7 @@ from threading import Barrier as ThreadBarrier
 from typing import TypeVar
 
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.schema_version import upgrade
 from tests.storage.till import all_done, named, open_till
 
 T = TypeVar("T")

@@ -190,7 +190,7 @@ ROWS_CHANGED = {
     "an attempt too many": (
         (
             "INSERT INTO attempts SELECT user_id, transaction_id, 2, 'x', provider, account, started_at, send_before,"
-            f" valid_until, sends, requeries, said FROM attempts WHERE transaction_id = {SOLD}"
+            f" valid_until, sends, requeries, answers FROM attempts WHERE transaction_id = {SOLD}"
         ),
         "attempts: 2 rows where the events make 1",
     ),
@@ -223,8 +223,8 @@ def test_the_audit_finds(till: Till, what: str) -> None:
 
 
 NOT_FOLDED = {
-    ("transactions", "next_at"): "a hint of when to look, not of what is true",
-    ("transactions", "hinted_at"): "a hint",
+    ("transactions", "next_check_at"): "a hint of when to look, not of what is true",
+    ("transactions", "last_hint_at"): "a hint",
     ("wallets", "updated_at"): "for people, who look at rows",
 }
 FOLDED = [
@@ -340,5 +340,5 @@ def _fill(till: Till, *, fundings: int, payments: int) -> None:
     commands += [till.pay("cleo", 100) for _ in range(payments)]
     changes, results = decide(Snapshot(), commands)
     assert len(changes.done) == len(results)
-    with till.database.writing() as connection:
+    with till.database.write_transaction() as connection:
         till.journal._write(connection, Snapshot(), changes)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from billvend.adapters.storage.breaker import SqlBreaker
+from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.database import Database
 from billvend.domain.commands import Command, Pay, Resolve
 from billvend.domain.errors import Unavailable
@@ -24,14 +24,14 @@ CLOSED = AccountState(
 
 
 @pytest.fixture
-def breaker(till: Till) -> SqlBreaker:
-    return SqlBreaker(till.database)
+def breaker(till: Till) -> SqlAccountStatuses:
+    return SqlAccountStatuses(till.database)
 
 
 # --- the breaker ------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_known_at_first(breaker: SqlBreaker) -> None:
+def test_nothing_is_known_at_first(breaker: SqlAccountStatuses) -> None:
     assert breaker.states() == []
 
 
@@ -47,12 +47,12 @@ def test_nothing_is_known_at_first(breaker: SqlBreaker) -> None:
     ],
     ids=["new", "closed", "nothing", "owing", "huge", "long"],
 )
-def test_what_is_written_is_read(breaker: SqlBreaker, state: AccountState) -> None:
+def test_what_is_written_is_read(breaker: SqlAccountStatuses, state: AccountState) -> None:
     breaker.write(state)
     assert breaker.states() == [state]
 
 
-def test_a_state_replaces_the_one_before_and_no_other(breaker: SqlBreaker) -> None:
+def test_a_state_replaces_the_one_before_and_no_other(breaker: SqlAccountStatuses) -> None:
     other = AccountState("acme", "key-2", float_minor=5)
     elsewhere = AccountState("backup", "key-1", "because", NOW)
     for state in (CLOSED, other, elsewhere, AccountState("acme", "key-1")):
@@ -65,7 +65,7 @@ def test_a_state_replaces_the_one_before_and_no_other(breaker: SqlBreaker) -> No
 
 
 @pytest.mark.parametrize("text", ["nul \0", "lone \ud800"])
-def test_what_a_provider_says_stops_no_closing(breaker: SqlBreaker, text: str) -> None:
+def test_what_a_provider_says_stops_no_closing(breaker: SqlAccountStatuses, text: str) -> None:
     breaker.write(AccountState("acme", "key-1", text))
     (state,) = breaker.states()
     assert state.closed_because is not None
@@ -73,13 +73,13 @@ def test_what_a_provider_says_stops_no_closing(breaker: SqlBreaker, text: str) -
 
 def test_what_one_process_writes_another_reads(url: str) -> None:
     with open_till(url) as one, open_till(url) as two:
-        SqlBreaker(one.database).write(CLOSED)
-        assert SqlBreaker(two.database).states() == [CLOSED]
+        SqlAccountStatuses(one.database).write(CLOSED)
+        assert SqlAccountStatuses(two.database).states() == [CLOSED]
 
 
 def test_many_who_write_at_once_leave_one_row(url: str) -> None:
     with open_till(url) as till:
-        breaker = SqlBreaker(till.database)
+        breaker = SqlAccountStatuses(till.database)
         written = [AccountState("acme", "key-1", float_minor=number) for number in range(8)]
         threads = [threading.Thread(target=breaker.write, args=(state,)) for state in written]
         for thread in threads:
@@ -93,9 +93,9 @@ def test_many_who_write_at_once_leave_one_row(url: str) -> None:
 def test_with_the_database_away_it_says_so() -> None:
     database = Database("sqlite:////nowhere/at/all/books.db")
     with pytest.raises(Unavailable):
-        SqlBreaker(database).states()
+        SqlAccountStatuses(database).states()
     with pytest.raises(Unavailable):
-        SqlBreaker(database).write(CLOSED)
+        SqlAccountStatuses(database).write(CLOSED)
     database.close()
 
 
@@ -322,7 +322,7 @@ def test_a_rehearsal_changes_no_row_whatever_is_rehearsed(till: Till) -> None:
     work = till.working(leased)
     till.told(doubtful, Unknown("no answer"))
     till.told(declined, Declined("no such meter"))
-    till.run("UPDATE transactions SET next_at = created_at")
+    till.run("UPDATE transactions SET next_check_at = created_at")
     pays = (fresh, leased, doubtful, declined)
     commands: list[Command] = [
         till.fund(),
@@ -344,7 +344,7 @@ def test_a_rehearsal_locks_nobody_out(url: str) -> None:
     """While a payment of the same wallet is being written, it answers at once, on what stands."""
     with open_till(url) as till, open_till(url, name="u") as other:
         till.funded(minor=1_000)
-        with till.database.writing() as connection, statements(other.database) as seen:
+        with till.database.write_transaction() as connection, statements(other.database) as seen:
             wallets = "SELECT * FROM wallets" + ("" if till.database.is_sqlite else " FOR UPDATE")
             connection.exec_driver_sql(wallets)
             assert named(other.journal.rehearse([other.pay(minor=600)])) == ["done"]

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from billvend.adapters.storage import database as storage
-from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.schema_version import upgrade
 from billvend.domain.errors import Unavailable
 from tests.storage.till import POSTGRES, Till, errors_of, named, open_till
 
@@ -83,7 +83,7 @@ FAILING_TWICE = (
 
 @on_sqlite
 def test_a_busy_file_is_tried_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SQLITE_BUSY_SECONDS", 0.001)
+    monkeypatch.setattr(storage, "SQLITE_BUSY_TIMEOUT_SECONDS", 0.001)
     with open_till(url) as till, ThreadPoolExecutor(1) as pool, errors_of(till) as errors:
         till.funded("ada")
         with closing(sqlite3.connect(str(till.database.url.database), isolation_level=None)) as other:
@@ -99,7 +99,7 @@ def test_a_busy_file_is_tried_again(url: str, monkeypatch: pytest.MonkeyPatch) -
 
 @on_sqlite
 def test_a_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SQLITE_BUSY_SECONDS", 0.001)
+    monkeypatch.setattr(storage, "SQLITE_BUSY_TIMEOUT_SECONDS", 0.001)
     with (
         open_till(url) as till,
         closing(sqlite3.connect(str(till.database.url.database), isolation_level=None)) as other,
@@ -150,8 +150,8 @@ def test_more_threads_than_connections_wait_their_turn(url: str) -> None:
 
 def test_no_connection_to_be_had_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "POOL_SIZE", 1)
-    monkeypatch.setattr(storage, "POOL_SECONDS", 0.01)
-    with open_till(url) as till, till.database.reading(), till.database.reading():
+    monkeypatch.setattr(storage, "POOL_TIMEOUT_SECONDS", 0.01)
+    with open_till(url) as till, till.database.read_transaction(), till.database.read_transaction():
         for ask in (
             lambda: till.do(till.fund()),
             lambda: till.balance(),

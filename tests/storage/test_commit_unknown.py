@@ -28,7 +28,7 @@ class Far:
 
     def give_up_after(self, seconds: float) -> None:
         """How long a cut-off commit waits for the database to come back."""
-        self.till.journal = SqlJournal(self.till.database, reconnect_seconds=seconds)
+        self.till.journal = SqlJournal(self.till.database, reconnect_timeout_seconds=seconds)
 
     def effects(self) -> tuple[int, int, int]:
         """How many payments, events and commands are on the books."""

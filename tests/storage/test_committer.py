@@ -1,4 +1,4 @@
-"""The committer: together in one transaction, each with its own result, and nobody waits for nothing."""
+"""Group commit: together in one transaction, each with its own result, and nobody waits for nothing."""
 
 import threading
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billvend.adapters.storage import committer
-from billvend.adapters.storage.committer import Committer
+from billvend.adapters.storage import group_commit
+from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.domain.commands import Cancel, Command, Done, Fund, Pay
 from billvend.domain.decide import Result
 from billvend.domain.errors import Unavailable
@@ -47,10 +47,14 @@ class Slow:
 class Counter:
     """Callers in threads, queued up one after the other in a known order."""
 
-    def __init__(self, till: Till, *, most_at_once: int = 500, most_waiting: int = 5_000) -> None:
+    def __init__(
+        self, till: Till, *, max_batch_commands: int = 500, max_waiting_commands: int = 5_000
+    ) -> None:
         self.slow = Slow(till)
-        self.committer = Committer(
-            cast(Journal, self.slow), most_at_once=most_at_once, most_waiting=most_waiting
+        self.committer = GroupCommit(
+            cast(Journal, self.slow),
+            max_batch_commands=max_batch_commands,
+            max_waiting_commands=max_waiting_commands,
         )
         self._pool = ThreadPoolExecutor(32)
 
@@ -73,7 +77,7 @@ class Counter:
 
 
 def test_one_caller_waits_for_nobody(till: Till) -> None:
-    alone = Committer(till.journal)
+    alone = GroupCommit(till.journal)
     assert named(alone.execute([till.fund()])) == ["done"]
     assert alone.execute([]) == []
 
@@ -107,7 +111,7 @@ def test_each_gets_its_own_results_and_refusals(till: Till) -> None:
 
 
 def test_a_list_has_its_bound(till: Till) -> None:
-    with Counter(till, most_at_once=4) as counter:
+    with Counter(till, max_batch_commands=4) as counter:
         counter.ask(till.fund())
         long = counter.ask(*(till.fund(minor=1) for _ in range(9)))
         short = [counter.ask(till.fund(minor=1), till.fund(minor=1)) for _ in range(3)]
@@ -118,7 +122,7 @@ def test_a_list_has_its_bound(till: Till) -> None:
 
 
 def test_with_too_many_waiting_more_are_refused_and_nothing_is_held(till: Till) -> None:
-    with Counter(till, most_waiting=3) as counter:
+    with Counter(till, max_waiting_commands=3) as counter:
         counter.ask(till.fund())
         waiting = counter.ask(till.fund(minor=1), till.fund(minor=1))
         with pytest.raises(Unavailable, match="Nothing was done"):
@@ -176,11 +180,11 @@ def test_a_caller_that_is_torn_away_while_it_waits_leads_nobody(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was just told to lead: then the next one does."""
-    ticket = committer._Ticket
+    request = group_commit._Request
     with Counter(till) as counter:
         first = counter.ask(till.fund(minor=1))
         with monkeypatch.context() as patched:
-            patched.setattr(committer, "_Ticket", lambda commands: ticket(commands, cast(Any, _Torn())))
+            patched.setattr(group_commit, "_Request", lambda commands: request(commands, cast(Any, _Torn())))
             torn = counter.ask(till.fund(minor=10))
         last = counter.ask(till.fund(minor=100))
         counter.slow.free()
@@ -231,7 +235,7 @@ def test_results_are_those_of_some_order_one_at_a_time(
     with open_till("sqlite://") as together, open_till("sqlite://") as alone:
         slow = Slow(together)
         slow.free()
-        shared = Committer(cast(Journal, slow))
+        shared = GroupCommit(cast(Journal, slow))
         numbers = iter(range(1_000))
         turns = [
             [[_command(together, one, next(numbers)) for one in turn] for turn in turns] for turns in callers

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.migrate import upgrade
+from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
 from billvend.domain.abilities import Mode
 from billvend.domain.outcome import Declined
@@ -172,8 +172,8 @@ BROKEN_PROMISES = {
         "event_without_gap",
     ),
     "no event before the first": (event(stream="'new'", seq="0", prev_seq="NULL"), "event_without_gap"),
-    "no transfer of nothing": (transfer(leg="7", amount_minor="0"), "transfer_moves_something"),
-    "no transfer backwards": (transfer(leg="7", amount_minor="-1"), "transfer_moves_something"),
+    "no transfer of nothing": (transfer(leg="7", amount_minor="0"), "transfer_amount"),
+    "no transfer backwards": (transfer(leg="7", amount_minor="-1"), "transfer_amount"),
     "no transfer from an account to itself": (
         transfer(leg="7", source="target"),
         "transfer_between_accounts",
@@ -192,26 +192,26 @@ BROKEN_PROMISES = {
     "no negative payment": ("UPDATE transactions SET amount_minor = -1", "transaction_amount"),
     "no payment without a meter": (
         f"UPDATE transactions SET meter = NULL WHERE {A_PAYMENT}",
-        "payment_is_whole",
+        "payment_has_meter_and_seq",
     ),
     "no payment without its stream": (
         f"UPDATE transactions SET seq = NULL WHERE {A_PAYMENT}",
-        "payment_is_whole",
+        "payment_has_meter_and_seq",
     ),
     "no funding without a reference": (
         f"UPDATE transactions SET reference = NULL WHERE {A_FUNDING}",
-        "funding_is_whole",
+        "funding_has_reference",
     ),
     "no transaction disappears under its attempts": (
         f"DELETE FROM transactions WHERE {A_PAYMENT}",
         "FOREIGN KEY constraint failed|of_payment",
     ),
-    "no second stamp": ("INSERT INTO stamp (id, mode) VALUES (2, 'live')", "one_stamp"),
-    "no other stamp": (
-        "INSERT INTO stamp (id, mode) VALUES (1, 'live')",
-        "UNIQUE constraint failed|stamp_pkey",
+    "no second environment": ("INSERT INTO environment (id, mode) VALUES (2, 'live')", "one_environment"),
+    "no other environment": (
+        "INSERT INTO environment (id, mode) VALUES (1, 'live')",
+        "UNIQUE constraint failed|environment_pkey",
     ),
-    "no stamp but the two": ("UPDATE stamp SET mode = 'maybe'", "stamp_mode"),
+    "no environment but the two": ("UPDATE environment SET mode = 'maybe'", "environment_mode"),
 }
 
 
@@ -308,10 +308,10 @@ def test_nothing_is_truncated_or_merged_away_on_postgresql(
 # --- by user ----------------------------------------------------------------------------------------------------------
 
 OF_NOBODY = {
-    "stamp": "says of the whole database whether its money is real: one row, for ever",
-    "accounts": "says how each provider account is, for everybody: a handful of rows",
+    "environment": "says of the whole database whether its money is real: one row, for ever",
+    "provider_accounts": "says how each provider account is, for everybody: a handful of rows",
     "api_keys": "says who may use the API, for everybody: a handful of rows",
-    "endpoints": "says which webhooks are switched off: a handful of rows",
+    "disabled_endpoints": "says which webhooks are switched off: a handful of rows",
     "alembic_version": "says of the whole database which version its tables have",
 }
 

@@ -20,7 +20,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
         database = Database(url)
         meeting.wait()
         try:
-            with database.reading() as connection:
+            with database.read_transaction() as connection:
                 return int(connection.exec_driver_sql("SELECT 1").scalar_one())
         finally:
             database.close()
@@ -33,7 +33,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
 
 def test_a_connection_in_use_is_closed_when_its_user_is_done(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'books.db'}")
-    with database.reading() as connection:
+    with database.read_transaction() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         database.close()
@@ -57,8 +57,8 @@ def test_postgresql_connection_commits_durably_whatever_the_server_default(
     admin.close()
     database = Database(postgres_url)
     for transaction in (
-        database.writing,
-        database.writing,
+        database.write_transaction,
+        database.write_transaction,
     ):  # the second one on a connection that was used before
         with transaction() as connection:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == used

@@ -8,7 +8,7 @@ import pytest
 
 from billvend import Billvend, Money, Unavailable
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.intents import SqlIntents
+from billvend.adapters.storage.deposits import SqlDeposits
 from billvend.ports.intents import Intent
 from billvend.usecases.fund_intent import FundingState
 from tests.storage.rivals import at_once
@@ -19,15 +19,15 @@ URL = "https://pay.example/1"
 
 
 @pytest.fixture
-def intents(till: Till) -> SqlIntents:
-    return SqlIntents(till.database)
+def intents(till: Till) -> SqlDeposits:
+    return SqlDeposits(till.database)
 
 
 def intent(reference: str = "r1", key: str | None = "order-1", user: str = "ada") -> Intent:
     return Intent(user, reference, key, "paystack", Money(50_050, "NGN"), "ada@example.com", NOW)
 
 
-def test_what_is_kept_is_found(intents: SqlIntents) -> None:
+def test_what_is_kept_is_found(intents: SqlDeposits) -> None:
     assert intents.find("r1") is None
     assert intents.keep(intent()) == intent()
     assert intents.find("r1") == intent()
@@ -38,7 +38,7 @@ def test_what_is_kept_is_found(intents: SqlIntents) -> None:
     assert intents.find("r3") == trusted
 
 
-def test_a_key_stands_for_one_intent_of_its_user(intents: SqlIntents) -> None:
+def test_a_key_stands_for_one_intent_of_its_user(intents: SqlDeposits) -> None:
     intents.keep(intent())
     assert intents.keep(intent("r2")) == intent()
     assert intents.find("r2") is None
@@ -47,7 +47,7 @@ def test_a_key_stands_for_one_intent_of_its_user(intents: SqlIntents) -> None:
         assert intents.keep(intent(reference, None)).reference == reference
 
 
-def test_an_address_is_kept_and_then_the_key_stays(intents: SqlIntents) -> None:
+def test_an_address_is_kept_and_then_the_key_stays(intents: SqlDeposits) -> None:
     kept = intents.keep(intent())
     assert intents.note_url(kept, URL)
     assert intents.find("r1") == replace(kept, authorization_url=URL)
@@ -55,7 +55,7 @@ def test_an_address_is_kept_and_then_the_key_stays(intents: SqlIntents) -> None:
     assert intents.keep(intent("r2")).reference == "r1"
 
 
-def test_a_key_that_was_freed_stands_for_the_next_one(intents: SqlIntents) -> None:
+def test_a_key_that_was_freed_stands_for_the_next_one(intents: SqlDeposits) -> None:
     kept = intents.keep(intent())
     intents.free_key(kept)
     assert intents.keep(intent("r2")).reference == "r2"
@@ -65,7 +65,7 @@ def test_a_key_that_was_freed_stands_for_the_next_one(intents: SqlIntents) -> No
     assert intents.note_url(without_key, URL)
 
 
-def test_problems_are_shown_until_somebody_has_seen_to_them(intents: SqlIntents) -> None:
+def test_problems_are_shown_until_somebody_has_seen_to_them(intents: SqlDeposits) -> None:
     first = intents.keep(intent("r1", None))
     second = intents.keep(replace(intent("r2", None), created_at=NOW - timedelta(days=1)))
     intents.keep(intent("r3", None))
@@ -85,12 +85,12 @@ def test_problems_are_shown_until_somebody_has_seen_to_them(intents: SqlIntents)
 
 def test_an_intent_is_for_something(till: Till) -> None:
     with pytest.raises(Unavailable):
-        SqlIntents(till.database).keep(replace(intent(key=None), amount=Money(0, "NGN")))
+        SqlDeposits(till.database).keep(replace(intent(key=None), amount=Money(0, "NGN")))
 
 
 def test_with_the_database_away_it_says_so() -> None:
     database = Database("sqlite:////nowhere/at/all/books.db")
-    intents = SqlIntents(database)
+    intents = SqlDeposits(database)
     for call in (
         lambda: intents.keep(intent()),
         lambda: intents.find("r1"),

@@ -85,9 +85,9 @@ def test_a_delivery_captures_the_hold(till: Till) -> None:
     assert till.balance() == (9_000, 0)
     assert till.accounts() == {"wallet": 9_000, "provider:sandbox": 980, "commission:sandbox": 20}
     assert till.rows("SELECT kind, proof FROM resolutions") == [("completed", None)]
-    assert till.rows("SELECT token, units, provider, next_at FROM transactions WHERE type = 'payment'") == [
-        (TOKEN, "12.5", "sandbox", None)
-    ]
+    assert till.rows(
+        "SELECT token, units, provider, next_check_at FROM transactions WHERE type = 'payment'"
+    ) == [(TOKEN, "12.5", "sandbox", None)]
     assert till.audit().ok
 
 
@@ -153,7 +153,7 @@ def test_not_found_often_and_late_enough_gives_the_money_back(till: Till) -> Non
     assert (reply.status, reply.proof) == (Status.REVERSING, Proof.NOT_FOUND)
     released = till.done(till.claim(pay)).reply
     assert till.balance() == (10_000, 0)
-    assert till.rows("SELECT said FROM attempts")[0][0].startswith(
+    assert till.rows("SELECT answers FROM attempts")[0][0].startswith(
         "send 1: Unknown; requery 1: NotFound; requery 2"
     )
     assert released.next_at == till.now + timedelta(hours=1)  # it stays watched
@@ -706,9 +706,9 @@ def _without(name: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def _due_of(till: Till, pay: Pay) -> datetime | None:
     table = transactions.c
-    with till.database.reading() as connection:
+    with till.database.read_transaction() as connection:
         due: datetime | None = connection.scalar(
-            sa.select(table.next_at).where(table.transaction_id == pay.transaction_id)
+            sa.select(table.next_check_at).where(table.transaction_id == pay.transaction_id)
         )
     return due
 
@@ -721,7 +721,7 @@ def test_what_was_looked_at_for_nothing_is_put_off_and_nothing_else_changes(till
     doubt_until = till.told(doubtful, Unknown("no answer")).next_at
     till.told(ended, delivered())
     for wrong in ("created_at", "NULL"):
-        till.run(f"UPDATE transactions SET next_at = {wrong} WHERE type = 'payment'")
+        till.run(f"UPDATE transactions SET next_check_at = {wrong} WHERE type = 'payment'")
         till.journal.take_due(till.now, 10, 60)  # where a row says that it is due, it has been pointed out
         other_due = _due_of(till, other)
         before = till.everything()
@@ -735,8 +735,8 @@ def test_what_was_looked_at_for_nothing_is_put_off_and_nothing_else_changes(till
         ]
         after = till.everything()
         rows, rows_before = after.pop("transactions"), before.pop("transactions")
-        assert sorted(_without("next_at", rows), key=repr) == sorted(
-            _without("next_at", rows_before), key=repr
+        assert sorted(_without("next_check_at", rows), key=repr) == sorted(
+            _without("next_check_at", rows_before), key=repr
         )
         assert after == before
     assert till.audit().ok
@@ -761,7 +761,7 @@ def test_pointing_out_takes_two_statements_however_many_are_due(till: Till) -> N
     assert taken == [2, 2]
 
 
-# --- the stamp --------------------------------------------------------------------------------------------------------
+# --- the environment --------------------------------------------------------------------------------------------------
 
 
 def test_books_are_marked_once_and_for_ever(till: Till) -> None:

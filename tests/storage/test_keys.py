@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from billvend.adapters.storage.api_keys import SqlApiKeys, random_secret
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.keys import SqlKeys, drawn
 from billvend.domain.access import ApiKey, Scope
 from billvend.domain.errors import Unavailable
 from billvend.ports.keys import KeptKey
@@ -17,22 +17,22 @@ LATER = NOW + timedelta(microseconds=1)
 
 
 @pytest.fixture
-def keys(till: Till) -> SqlKeys:
-    return SqlKeys(till.database)
+def keys(till: Till) -> SqlApiKeys:
+    return SqlApiKeys(till.database)
 
 
 def kept(key_id: str = "k1", name: str = "till-7", *scopes: Scope) -> KeptKey:
     return KeptKey(ApiKey(key_id, name, frozenset(scopes or (Scope.PAY,)), NOW), f"digest of {key_id}")
 
 
-def test_there_is_none_at_first(keys: SqlKeys) -> None:
+def test_there_is_none_at_first(keys: SqlApiKeys) -> None:
     assert keys.is_empty()
     assert keys.all() == []
     assert keys.find("k1") is None
 
 
 @pytest.mark.parametrize("scopes", [(Scope.READ,), tuple(Scope)])
-def test_what_is_kept_is_found(keys: SqlKeys, scopes: tuple[Scope, ...]) -> None:
+def test_what_is_kept_is_found(keys: SqlApiKeys, scopes: tuple[Scope, ...]) -> None:
     made = kept("k1", "Ọ̀rọ̀ 7", *scopes)
     assert keys.keep(made)
     assert keys.find("k1") == made
@@ -40,7 +40,7 @@ def test_what_is_kept_is_found(keys: SqlKeys, scopes: tuple[Scope, ...]) -> None
     assert not keys.is_empty()
 
 
-def test_a_name_is_given_once_until_its_key_is_revoked(keys: SqlKeys) -> None:
+def test_a_name_is_given_once_until_its_key_is_revoked(keys: SqlApiKeys) -> None:
     assert keys.keep(kept("k1"))
     assert not keys.keep(kept("k2"))
     assert keys.find("k2") is None
@@ -50,7 +50,7 @@ def test_a_name_is_given_once_until_its_key_is_revoked(keys: SqlKeys) -> None:
     assert [key.key_id for key in keys.all()] == ["k1", "k3", "k4"]
 
 
-def test_an_id_is_given_once(keys: SqlKeys) -> None:
+def test_an_id_is_given_once(keys: SqlApiKeys) -> None:
     assert keys.keep(kept("k1"))
     assert not keys.keep(kept("k1", "till-8"))
     assert keys.all() == [kept("k1").key]
@@ -58,7 +58,7 @@ def test_an_id_is_given_once(keys: SqlKeys) -> None:
 
 def test_of_many_who_want_a_name_at_once_one_gets_it(url: str) -> None:
     with open_till(url) as till:
-        keys = SqlKeys(till.database)
+        keys = SqlApiKeys(till.database)
         outcomes = at_once(*((lambda n=number: keys.keep(kept(f"k{n}"))) for number in range(8)))
         assert sorted(outcomes) == [False] * 7 + [True]
         assert len(keys.all()) == 1
@@ -66,7 +66,7 @@ def test_of_many_who_want_a_name_at_once_one_gets_it(url: str) -> None:
 
 def test_what_is_revoked_here_is_revoked_elsewhere_at_once(url: str) -> None:
     with open_till(url) as one, open_till(url) as other:
-        here, there = SqlKeys(one.database), SqlKeys(other.database)
+        here, there = SqlApiKeys(one.database), SqlApiKeys(other.database)
         here.keep(kept())
         assert there.find("k1") == kept()
         here.revoke("k1", NOW)
@@ -76,7 +76,7 @@ def test_what_is_revoked_here_is_revoked_elsewhere_at_once(url: str) -> None:
         assert not there.is_empty()
 
 
-def test_revoked_stays_revoked_as_it_was(keys: SqlKeys) -> None:
+def test_revoked_stays_revoked_as_it_was(keys: SqlApiKeys) -> None:
     keys.keep(kept("k1"))
     keys.keep(kept("k2", "till-8"))
     keys.revoke("k1", NOW)
@@ -85,7 +85,7 @@ def test_revoked_stays_revoked_as_it_was(keys: SqlKeys) -> None:
     assert [key.revoked_at for key in keys.all()] == [NOW, None]
 
 
-def test_the_last_use_never_goes_back(keys: SqlKeys) -> None:
+def test_the_last_use_never_goes_back(keys: SqlApiKeys) -> None:
     keys.keep(kept("k1"))
     keys.keep(kept("k2", "till-8"))
     for at, known in ((NOW, NOW), (LATER, LATER), (NOW, LATER)):
@@ -95,13 +95,13 @@ def test_the_last_use_never_goes_back(keys: SqlKeys) -> None:
 
 
 def test_no_secret_is_drawn_twice() -> None:
-    secrets = {drawn() for _ in range(100)}
+    secrets = {random_secret() for _ in range(100)}
     assert len(secrets) == 100
     assert {len(secret) for secret in secrets} == {43}
 
 
 def test_the_database_itself_refuses_a_second_key_of_a_name(till: Till) -> None:
-    SqlKeys(till.database).keep(kept())
+    SqlApiKeys(till.database).keep(kept())
     with pytest.raises(Exception, match=r"(?i)unique"):
         till.run(
             "INSERT INTO api_keys (key_id, name, digest, scopes, created_at)"
@@ -111,7 +111,7 @@ def test_the_database_itself_refuses_a_second_key_of_a_name(till: Till) -> None:
 
 def test_with_the_database_away_it_says_so() -> None:
     database = Database("sqlite:////nowhere/at/all/books.db")
-    keys = SqlKeys(database)
+    keys = SqlApiKeys(database)
     key = replace(kept())
     for call in (
         lambda: keys.keep(key),

@@ -248,13 +248,13 @@ class History(RuleBasedStateMachine):
         """Whatever has not ended is due at some time, when a sweep will find it."""
         forgotten = self.till.rows(
             "SELECT transaction_id, status FROM transactions"
-            " WHERE type = 'payment' AND status NOT IN ('completed', 'reversed') AND next_at IS NULL"
+            " WHERE type = 'payment' AND status NOT IN ('completed', 'reversed') AND next_check_at IS NULL"
         )
         assert forgotten == []
 
     def _next_due(self) -> datetime | None:
-        with self.till.database.reading() as connection:
-            found: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_at)))
+        with self.till.database.read_transaction() as connection:
+            found: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_check_at)))
         return found
 
     def _payments(self, user: str) -> list[Payment]:

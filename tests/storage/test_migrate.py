@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.migrate import HEAD, current, require_head, upgrade
+from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
 from billvend.adapters.storage.tables import metadata
 from billvend.domain.errors import BadSetting, Unavailable
 from tests.storage.rivals import in_processes, upgrade_it
@@ -44,9 +44,9 @@ def alembic_config() -> Config:
 
 
 def test_tables_are_made_from_nothing_and_only_once(database: Database) -> None:
-    assert current(database) is None
+    assert current_version(database) is None
     assert upgrade(database) == "none"
-    assert current(database) == HEAD
+    assert current_version(database) == HEAD
     require_head(database)
     till = Till(database)
     till.funded(minor=7)
@@ -64,7 +64,7 @@ def test_this_version_is_the_last_of_the_migrations() -> None:
 def by_migrations(database: Database) -> None:
     """Create the tables by all migrations, one after the other."""
     config = alembic_config()
-    with database.writing() as connection:
+    with database.write_transaction() as connection:
         config.attributes["connection"] = connection
         to_version(config, "head")
 
@@ -90,7 +90,7 @@ def test_migrations_create_the_tables_of_a_new_database(
         server: servers.Postgres = request.getfixturevalue("postgres_server")
         migrated = Database(servers.new_database(server))
     by_migrations(migrated)
-    assert current(migrated) == HEAD
+    assert current_version(migrated) == HEAD
     assert described(database) == described(migrated)
     assert upgrade(migrated) == HEAD
     migrated.close()
@@ -103,7 +103,7 @@ def described(database: Database) -> dict[str, Any]:
     def by_name(found: list[Any]) -> list[str]:
         return sorted(repr(_plain(each)) for each in found)
 
-    with database.reading() as connection:
+    with database.read_transaction() as connection:
         triggers = connection.exec_driver_sql(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
             if database.is_sqlite
@@ -134,7 +134,7 @@ def _plain(value: object) -> object:
 def test_processes_that_upgrade_at_once_take_turns(url: str, database: Database) -> None:
     before = in_processes(upgrade_it, url, "a", "b")
     assert sorted(before) == [HEAD, "none"]
-    assert current(database) == HEAD
+    assert current_version(database) == HEAD
 
 
 def test_missing_tables_are_named_with_what_makes_them(database: Database) -> None:
@@ -150,7 +150,7 @@ def test_tables_from_before_the_first_release_are_left_alone(database: Database,
         with pytest.raises(BadSetting, match=f"of version {version}, from before.*DATABASE_URL") as refusal:
             refusing(database)
         assert "\n" not in str(refusal.value)
-    assert current(database) == version
+    assert current_version(database) == version
 
 
 @pytest.mark.parametrize("version", ["0101", "9999", "a1b2c3"])
@@ -161,11 +161,11 @@ def test_tables_of_a_newer_billvend_are_left_alone(database: Database, version: 
         with pytest.raises(BadSetting, match=f"of version {version}") as refusal:
             refusing(database)
         assert "\n" not in str(refusal.value)
-    assert current(database) == version
+    assert current_version(database) == version
 
 
 def test_a_database_of_somebody_else_is_left_as_it_was(database: Database) -> None:
-    with database.writing() as connection:
+    with database.write_transaction() as connection:
         connection.execute(sa.text("CREATE TABLE wallets (owner TEXT)"))
     with pytest.raises(BadSetting, match="not billvend's") as refusal:
         upgrade(database)
@@ -176,7 +176,7 @@ def test_a_database_of_somebody_else_is_left_as_it_was(database: Database) -> No
 def test_books_are_never_taken_down(database: Database) -> None:
     upgrade(database)
     config = alembic_config()
-    with pytest.raises(RuntimeError, match="restore a backup"), database.writing() as connection:  # noqa: PT012  one act
+    with pytest.raises(RuntimeError, match="restore a backup"), database.write_transaction() as connection:  # noqa: PT012  one act
         config.attributes["connection"] = connection
         downgrade(config, "base")
     require_head(database)
@@ -185,7 +185,7 @@ def test_books_are_never_taken_down(database: Database) -> None:
 @pytest.mark.parametrize("gone", ["sqlite:////nowhere/books.db", "postgresql://billvend@127.0.0.1:1/books"])
 def test_a_database_that_is_away(gone: str) -> None:
     database = Database(gone)
-    for asking in (current, upgrade, require_head):
+    for asking in (current_version, upgrade, require_head):
         with pytest.raises(Unavailable) as refusal:
             asking(database)
         assert "\n" not in str(refusal.value)
@@ -193,5 +193,5 @@ def test_a_database_that_is_away(gone: str) -> None:
 
 
 def _set_version(database: Database, version: str) -> None:
-    with database.writing() as connection:
+    with database.write_transaction() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :version"), {"version": version})

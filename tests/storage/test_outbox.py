@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.intents import SqlIntents
+from billvend.adapters.storage.deposits import SqlDeposits
 from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.domain.announcements import Channel
@@ -157,10 +157,10 @@ def test_a_refused_and_a_repeated_command_tell_nothing(telling: Till, outbox: Sq
 
 
 def test_what_can_not_be_told_does_not_happen(telling: Till, outbox: SqlOutbox) -> None:
-    telling.run("ALTER TABLE outbox RENAME TO elsewhere")
+    telling.run("ALTER TABLE outbox_messages RENAME TO elsewhere")
     with suppress(Unavailable):
         assert named(telling.do(telling.fund())) == ["internal"]
-    telling.run("ALTER TABLE elsewhere RENAME TO outbox")
+    telling.run("ALTER TABLE elsewhere RENAME TO outbox_messages")
     assert telling.books.balance("ada", "NGN") is None
     assert outbox.told(limit=10) == []
     telling.funded()
@@ -357,7 +357,7 @@ def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
         telling.funded()
         if name == "untouched":
             names[name] = outbox.told(limit=1, channel=Channel.WEBHOOK)[0].message.message_id
-            telling.run("UPDATE outbox SET channel = 'webhook-' WHERE channel = 'webhook'")
+            telling.run("UPDATE outbox_messages SET channel = 'webhook-' WHERE channel = 'webhook'")
             continue
         (message,) = take(outbox, telling)
         names[name] = message.message_id
@@ -365,7 +365,7 @@ def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
             telling.pass_time(0.5)
             due = None if end else telling.now + timedelta(hours=5)
             outbox.report(message, tried(telling), next_at=due, ended=end)
-    telling.run("UPDATE outbox SET channel = 'webhook' WHERE channel = 'webhook-'")
+    telling.run("UPDATE outbox_messages SET channel = 'webhook' WHERE channel = 'webhook-'")
     failed = [told.message.message_id for told in outbox.told(limit=10, failed=True)]
     assert failed == [names["given up"], names["in vain"]], "the newest first"
     listed = [told.message.message_id for told in outbox.told(limit=4, channel=Channel.WEBHOOK)]
@@ -431,7 +431,7 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
     till: Till, outbox: SqlOutbox
 ) -> None:
     for reference, source in (("r1", "paystack"), ("r2", "manual")):
-        SqlIntents(till.database).keep(
+        SqlDeposits(till.database).keep(
             Intent("ada", reference, None, "paystack", Money(100, "NGN"), f"{reference}@example.com", NOW)
         )
         till.done(till.fund(source=source, reference=reference))

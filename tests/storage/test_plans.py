@@ -16,11 +16,11 @@ from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.tables import (
     attempts,
     commands,
-    deliveries,
+    delivery_attempts,
+    deposits,
     events,
-    funding_intents,
     metadata,
-    outbox,
+    outbox_messages,
     resolutions,
     transactions,
     transfers,
@@ -39,12 +39,12 @@ from tests.storage.till import POSTGRES, Till, all_done, delivered, statements
 from tests.support.paystack import SECRET, standing_in
 
 GROWING = (
-    events, transactions, attempts, resolutions, commands, transfers, outbox, deliveries, wallets, funding_intents,
+    events, transactions, attempts, resolutions, commands, transfers, outbox_messages, delivery_attempts, wallets, deposits,
     wallet_emails,
 )  # fmt: skip
 """Tables that grow with what is sold, in an order that foreign keys allow."""
 NAMES = {table.name for table in GROWING}
-HANDFUL = {"accounts", "api_keys", "endpoints", "stamp"}
+HANDFUL = {"provider_accounts", "api_keys", "disabled_endpoints", "environment"}
 """Tables of a few rows for ever: they may be read in any way."""
 
 READ_THROUGH: Mapping[str, str] = {
@@ -64,7 +64,9 @@ UNTIL_ENOUGH: Mapping[str, str] = {
     "FROM transactions WHERE transactions.type = ? AND transactions.status IN (?) ORDER BY transactions.transaction_id": (
         "most payments are completed; reversed ones, and those that have not ended, are asked for in other words"
     ),
-    "FROM outbox WHERE outbox.channel = ? ORDER BY outbox.at DESC": "every channel is told of the same events",
+    "FROM outbox_messages WHERE outbox_messages.channel = ? ORDER BY outbox_messages.at DESC": (
+        "every channel is told of the same events"
+    ),
 }
 PARTIAL = {
     index.name
@@ -183,12 +185,14 @@ def fill(
     for table in tables:
         whose = "stream" if "stream" in table.c else "transaction_id"
         ours = table.c.user_id == "ada"
-        if table is deliveries:
-            told = sa.select(outbox.c.message_id).where(outbox.c.transaction_id == payment_id)
+        if table is delivery_attempts:
+            told = sa.select(outbox_messages.c.message_id).where(
+                outbox_messages.c.transaction_id == payment_id
+            )
             ours &= table.c.message_id.in_(told)
         elif whose in table.c:
             ours &= table.c[whose] == payment_id
-        with database.writing() as connection:
+        with database.write_transaction() as connection:
             models = [dict(row) for row in connection.execute(sa.select(table).where(ours)).mappings()]
             if table is transactions:
                 funding = sa.select(table).where(table.c.type == "funding").limit(1)
@@ -215,13 +219,18 @@ def _copy(model: Mapping[str, Any], n: int, some_open: bool) -> dict[str, Any]:
     row |= {"token": f"{n:020}"} if row.get("token") else {}
     if some_open and n % ONE_IN_OPEN == 0:
         if row.get("type") == "payment":
-            row |= {"status": "in_doubt", "next_at": row["updated_at"]}
+            row |= {"status": "in_doubt", "next_check_at": row["updated_at"]}
         if "channel" in row:
-            row |= {"ended": None, "ended_at": None, "next_at": row["at"]}
+            row |= {"final_status": None, "ended_at": None, "next_attempt_at": row["at"]}
         if "problem" in row:
             row["problem"] = "another sum came"
     elif "channel" in row:
-        row |= {"ended": "delivered", "ended_at": row["at"], "next_at": None, "lease_until": None}
+        row |= {
+            "final_status": "delivered",
+            "ended_at": row["at"],
+            "next_attempt_at": None,
+            "lease_until": None,
+        }
     return row
 
 

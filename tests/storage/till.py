@@ -11,15 +11,15 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.clock import SystemClock
-from billvend.adapters.queue.in_memory import memory_queue
-from billvend.adapters.storage.books import SqlBooks
-from billvend.adapters.storage.breaker import SqlBreaker
+from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.storage.account_status import SqlAccountStatuses
+from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.intents import SqlIntents
+from billvend.adapters.storage.deposits import SqlDeposits
 from billvend.adapters.storage.journal import SqlJournal
-from billvend.adapters.storage.keys import SqlKeys
-from billvend.adapters.storage.migrate import upgrade
 from billvend.adapters.storage.outbox import SqlOutbox
+from billvend.adapters.storage.queries import SqlQueries
+from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Nudge, Pay, Reply, Report, Work
@@ -74,7 +74,7 @@ class Till:
     def __init__(self, database: Database, *, name: str = "t", policy: Policy = POLICY) -> None:
         self.database = database
         self.journal = SqlJournal(database)
-        self.books = SqlBooks(database)
+        self.books = SqlQueries(database)
         self.policy = policy
         self.now = NOW
         self._name = name
@@ -184,7 +184,7 @@ class Till:
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table."""
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             return {
                 table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
                 for table in metadata.sorted_tables
@@ -199,12 +199,12 @@ class Till:
         return +held
 
     def rows(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             return [tuple(row) for row in connection.execute(sa.text(sql), values)]
 
     def run(self, sql: str, **values: object) -> None:
         """Go behind the journal's back."""
-        with self.database.writing() as connection:
+        with self.database.write_transaction() as connection:
             connection.execute(sa.text(sql), values)
 
 
@@ -228,7 +228,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idl
 
 def empty(database: Database) -> None:
     """Take everything off the books of a PostgreSQL database, in a tenth of the time that a new one takes."""
-    with database.writing() as connection:
+    with database.write_transaction() as connection:
         connection.execute(sa.text(LEFT_OPEN))
         for table in APPEND_ONLY:
             connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
@@ -240,8 +240,8 @@ def empty(database: Database) -> None:
 def parts_of(till: Till) -> Parts:
     return Parts(
         till.journal, till.books, memory_queue(), {}, SystemClock(), till.policy, Limits("100", "1000000"),
-        "NGN", Mode.TEST, sweep_quiet_seconds=60, breaker=SqlBreaker(till.database),
-        keys=SqlKeys(till.database), intents=SqlIntents(till.database),
+        "NGN", Mode.TEST, sweep_quiet_seconds=60, breaker=SqlAccountStatuses(till.database),
+        keys=SqlApiKeys(till.database), intents=SqlDeposits(till.database),
         outbox=SqlOutbox(till.database),
     )  # fmt: skip
 

@@ -13,15 +13,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from billvend import Bill, Billvend, BillvendError, Money, Payment
-from billvend.adapters.queue.in_memory import memory_queue
-from billvend.adapters.storage.books import SqlBooks
-from billvend.adapters.storage.breaker import SqlBreaker
+from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.storage.account_status import SqlAccountStatuses
+from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.intents import SqlIntents
+from billvend.adapters.storage.deposits import SqlDeposits
 from billvend.adapters.storage.journal import SqlJournal
-from billvend.adapters.storage.keys import SqlKeys
-from billvend.adapters.storage.migrate import upgrade
 from billvend.adapters.storage.outbox import SqlOutbox
+from billvend.adapters.storage.queries import SqlQueries
+from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import transactions
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.announcements import Channel
@@ -146,11 +146,11 @@ class Shop:
         providers = {(c.abilities.provider, c.abilities.account): c for c in companies}
         self.company = companies[0]
         self.parts = Parts(
-            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlBooks(self.database), self.queue,
+            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
             providers, self.clock,
             replace(self._policy, routes=tuple(company.abilities for company in companies)), self._limits,
-            "NGN", Mode.TEST, sweep_quiet_seconds=0, breaker=SqlBreaker(self.database),
-            keys=SqlKeys(self.database), intents=SqlIntents(self.database), gateway=self.gateway,
+            "NGN", Mode.TEST, sweep_quiet_seconds=0, breaker=SqlAccountStatuses(self.database),
+            keys=SqlApiKeys(self.database), intents=SqlDeposits(self.database), gateway=self.gateway,
             outbox=SqlOutbox(self.database), notifiers=self.notifiers, verification=self._verification,
         )  # fmt: skip
         self.bv = Billvend(self.parts)
@@ -230,9 +230,9 @@ class Shop:
     def due_in(self, payment: Payment) -> float | None:
         """When its row says that it is due, in seconds from now; None for never."""
         row = transactions.c
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             due = connection.scalar(
-                sa.select(row.next_at).where(row.transaction_id == payment.transaction_id)
+                sa.select(row.next_check_at).where(row.transaction_id == payment.transaction_id)
             )
         return None if due is None else float((due - self.clock.at).total_seconds())
 
@@ -247,7 +247,7 @@ class Shop:
     def account(self, name: str) -> int:
         """What stands on an account of ours, in naira."""
         sums = "SELECT COALESCE(SUM(CASE WHEN target = :id THEN amount_minor ELSE -amount_minor END), 0)"
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             minor = connection.scalar(
                 sa.text(f"{sums} FROM transfers WHERE :id IN (source, target)"),
                 {"id": name},

@@ -230,8 +230,8 @@ def test_nobody_is_sent_to_what_is_no_address(shop: Shop, paystack: Paystack, ur
 def test_what_a_process_that_died_left_is_started_anew(shop: Shop, paystack: Paystack) -> None:
     """It committed its intent, and nobody knows whether it announced it."""
     first = started(shop, key="order-1")
-    with shop.database.writing() as connection:
-        connection.exec_driver_sql("UPDATE funding_intents SET authorization_url = NULL")
+    with shop.database.write_transaction() as connection:
+        connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
     with pytest.raises(RequestInProgress, match="still at work"):
         started(shop, key="order-1")
     shop.clock.pause(30)
@@ -257,8 +257,8 @@ def test_without_a_gateway_it_says_what_is_missing() -> None:
 
 
 def test_books_of_real_money_take_no_test_payments(shop: Shop, paystack: Paystack) -> None:
-    with shop.database.writing() as connection:
-        connection.exec_driver_sql("INSERT INTO stamp (id, mode) VALUES (1, 'live')")
+    with shop.database.write_transaction() as connection:
+        connection.exec_driver_sql("INSERT INTO environment (id, mode) VALUES (1, 'live')")
     with pytest.raises(BadSetting, match="live money"):
         started(shop)
     assert paystack.announced == []
@@ -522,12 +522,12 @@ def test_with_the_books_away_the_hook_is_to_come_again(shop: Shop, paystack: Pay
     intent = started(shop)
     paystack.pays(intent.reference)
     rename = "ALTER TABLE {} RENAME TO {}"
-    for table in ("funding_intents", "events"):
-        with shop.database.writing() as connection:
+    for table in ("deposits", "events"):
+        with shop.database.write_transaction() as connection:
             connection.exec_driver_sql(rename.format(table, "elsewhere"))
         with pytest.raises(BillvendError):
             shop.bv.gateway_hook(*paystack.hook(intent.reference))
-        with shop.database.writing() as connection:
+        with shop.database.write_transaction() as connection:
             connection.exec_driver_sql(rename.format("elsewhere", table))
     assert credited(shop) == 0
     assert shop.bv.gateway_hook(*paystack.hook(intent.reference))

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from billvend import Billvend, Conflict, NotFound, Unavailable, ValidationFailed
-from billvend.adapters.storage.keys import SqlKeys
+from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.domain.access import Scope
 from billvend.usecases.keys import NewKey
 from tests.usecases.shop import NOON, Shop, closing
@@ -40,7 +40,7 @@ def test_no_scope_includes_another(shop: Shop) -> None:
 
 
 def test_a_secret_is_made_of_what_is_drawn(shop: Shop) -> None:
-    bv = Billvend(replace(shop.parts, keys=SqlKeys(shop.database, draw=lambda: DRAWN)))
+    bv = Billvend(replace(shop.parts, keys=SqlApiKeys(shop.database, generate_secret=lambda: DRAWN)))
     new = bv.create_key("till-7", ["pay"])
     assert new.secret == f"bv_{new.key.key_id}_{DRAWN}"
     assert bv.key_of(new.secret) == new.key
@@ -51,7 +51,7 @@ def test_only_a_digest_is_kept(shop: Shop, caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.DEBUG)
     new = made(shop)
     shop.bv.key_of(new.secret)
-    with shop.database.reading() as connection:
+    with shop.database.read_transaction() as connection:
         row = str(connection.exec_driver_sql("SELECT * FROM api_keys").one())
     assert hashlib.sha256(new.secret.encode()).hexdigest() in row
     chance = new.secret.rpartition(f"{new.key.key_id}_")[2]
@@ -101,7 +101,7 @@ def test_a_revoked_key_opens_nothing_from_then_on(shop: Shop, by: str) -> None:
 def test_what_another_process_revoked_opens_nothing_here(shop: Shop) -> None:
     new = made(shop)
     assert shop.bv.key_of(new.secret)
-    Billvend(replace(shop.parts, keys=SqlKeys(shop.database))).revoke_key("till-7")
+    Billvend(replace(shop.parts, keys=SqlApiKeys(shop.database))).revoke_key("till-7")
     assert shop.bv.key_of(new.secret) is None
 
 
@@ -167,7 +167,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(shop: Shop) -> None:
 
 def test_a_use_that_can_not_be_written_down_fails_nobody(shop: Shop) -> None:
     new = made(shop)
-    with shop.database.writing() as connection:
+    with shop.database.write_transaction() as connection:
         connection.exec_driver_sql(
             "CREATE TRIGGER no BEFORE UPDATE ON api_keys BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
         )
@@ -176,7 +176,7 @@ def test_a_use_that_can_not_be_written_down_fails_nobody(shop: Shop) -> None:
 
 def test_with_the_database_away_nobody_is_let_in(shop: Shop) -> None:
     new = made(shop)
-    with shop.database.writing() as connection:
+    with shop.database.write_transaction() as connection:
         connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO elsewhere")
     with pytest.raises(Unavailable):
         shop.bv.key_of(new.secret)

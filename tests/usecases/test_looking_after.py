@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from billvend import Billvend, BillvendError, Money, Payment
-from billvend.adapters.storage.books import SqlBooks
+from billvend.adapters.storage.queries import SqlQueries
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.breaker import Risk
@@ -36,7 +36,7 @@ class Talking(Company):
         return said
 
 
-class Counted(SqlBooks):
+class Counted(SqlQueries):
     """Books that count who looks at what is at risk, and keep him waiting."""
 
     def __init__(self, shop: Shop) -> None:
@@ -125,7 +125,7 @@ def test_of_many_at_once_one_looks_and_the_others_are_not_kept_waiting(shop: Sho
 
 
 def test_a_look_that_the_database_does_not_answer_refuses_the_payment_with_nothing_done(shop: Shop) -> None:
-    class Away(SqlBooks):
+    class Away(SqlQueries):
         def risks(self, since: datetime) -> list[Risk]:
             raise BillvendError("The database is away.")
 
@@ -229,7 +229,7 @@ def test_a_fault_of_one_provider_that_is_heard_while_another_is_asked_stands() -
 
 
 def test_a_fault_that_is_heard_while_a_buyer_looks_at_the_books_stands() -> None:
-    class Meanwhile(SqlBooks):
+    class Meanwhile(SqlQueries):
         def risks(self, since: datetime) -> list[Risk]:
             found = super().risks(since)
             if heard:

@@ -280,8 +280,8 @@ def test_a_pass_tries_so_many_of_each_channel_at_once(shop: Shop, webhook: Outsi
 
 def test_with_the_database_away_afterwards_it_is_told_again_later(shop: Shop, webhook: Outside) -> None:
     def away() -> None:
-        with shop.database.writing() as connection:
-            connection.exec_driver_sql("ALTER TABLE deliveries RENAME TO elsewhere")
+        with shop.database.write_transaction() as connection:
+            connection.exec_driver_sql("ALTER TABLE delivery_attempts RENAME TO elsewhere")
 
     webhook.while_delivering = away
     shop.notifiers = {Channel.WEBHOOK: webhook}
@@ -289,8 +289,8 @@ def test_with_the_database_away_afterwards_it_is_told_again_later(shop: Shop, we
     shop.bv.fund("ada", 100)
     with pytest.raises(Unavailable):
         shop.bv.notify()
-    with shop.database.writing() as connection:
-        connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO deliveries")
+    with shop.database.write_transaction() as connection:
+        connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO delivery_attempts")
     webhook.while_delivering = lambda: None
     shop.clock.pause(LEASE_SECONDS)
     assert shop.bv.notify() == 1

@@ -8,7 +8,7 @@ import pytest
 
 from billvend import Status
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.on_sqlite import sqlite_queue
+from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.domain.outcome import Declined
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import sweep as sweeping
@@ -30,7 +30,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 @pytest.fixture
 def queue(tmp_path: Path, shop: Shop) -> Iterator[HueyQueue]:
     """One that keeps its hints while nobody takes them, for the shop."""
-    with closing(sqlite_queue(tmp_path / "queue.db", patience_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(sqlite_queue(tmp_path / "queue.db", timeout_seconds=PATIENCE_SECONDS)) as queue:
         shop.queue = queue
         shop.reopen(shop.company)
         yield queue

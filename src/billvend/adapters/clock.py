@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid_utils.compat import uuid7
 
 # Linux stops its monotonic clock while the machine sleeps; a send must be late then, not fresh.
-_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock:
@@ -18,7 +18,7 @@ class SystemClock:
 
     def elapsed_seconds(self) -> float:
         """Seconds since some fixed moment, sleep and stops included."""
-        return time.clock_gettime(_ELAPSED)
+        return time.clock_gettime(_ELAPSED_CLOCK)
 
     def pause(self, seconds: float) -> None:
         """Sleep."""

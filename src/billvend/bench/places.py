@@ -58,7 +58,7 @@ def _run(url: str, statement: str) -> None:
 def database_version(url: str) -> str:
     """What keeps the books at that URL, and of which version. Raises `Unavailable`."""
     with closing(open_database(Settings(database_url=url))) as database:
-        with database.reading():
+        with database.read_transaction():
             dialect = database.engine.dialect
         kind = "SQLite" if database.is_sqlite else "PostgreSQL"
         return f"{kind} {'.'.join(map(str, dialect.server_version_info or ()))}"

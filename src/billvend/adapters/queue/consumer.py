@@ -13,14 +13,14 @@ from typing import Any
 from huey import Huey
 from huey.consumer import Consumer, Scheduler, ThreadEnvironment
 
-from billvend.adapters.queue.outage import Outage
-from billvend.adapters.queue.storages import HintStorage
-from billvend.adapters.queue.wire import Malformed, decode
+from billvend.adapters.queue.failure_log import FailureLog
+from billvend.adapters.queue.hint_codec import MalformedHint, decode
+from billvend.adapters.queue.huey_storage import HintStorage
 from billvend.ports.queue import Hint
 
-POLL_SECONDS = 0.05
+INITIAL_POLL_SECONDS = 0.05
 """How soon a storage that can't block is asked again, at first;"""
-POLL_MAX_SECONDS = 0.5
+MAX_POLL_SECONDS = 0.5
 """and after it has been empty for a while."""
 RETRY_SECONDS = 0.5
 """How long a worker waits when its storage is away."""
@@ -28,7 +28,7 @@ RETRY_SECONDS = 0.5
 logger = logging.getLogger("billvend.queue")
 
 
-class _NoTasks:
+class _RejectingSerializer:
     """Stands where Huey keeps its serializer, whose default is pickle: nothing may go that way."""
 
     def serialize(self, _data: object) -> bytes:
@@ -44,32 +44,34 @@ class HintHuey(Huey):  # type: ignore[misc]
     def __init__(
         self, name: str, storage: HintStorage, handler: Callable[[Hint], None], stop: threading.Event
     ) -> None:
-        super().__init__(name, results=False, serializer=_NoTasks(), storage_class=lambda _name: storage)
+        super().__init__(
+            name, results=False, serializer=_RejectingSerializer(), storage_class=lambda _name: storage
+        )
         self.stop = stop
-        self._hints = storage
+        self._hint_storage = storage
         self._handler = handler
-        self._outage = Outage(f"Reading hints from the queue {name}")
+        self._failure_log = FailureLog(f"Reading hints from the queue {name}")
 
     def dequeue(self) -> object | None:
         """The next message, as it was stored, or None. Also None, after a pause, while the storage is away."""
         try:
-            message = self._hints.dequeue()
+            message = self._hint_storage.dequeue()
         except Exception as error:  # noqa: BLE001 - each driver has its own
-            self._outage.begin(error)
+            self._failure_log.record_failure(error)
             self.stop.wait(RETRY_SECONDS)
             return None
-        self._outage.end()
+        self._failure_log.record_success()
         return message
 
     def execute(self, message: object, timestamp: Any = None) -> None:
         """Handle one message; `timestamp` is for Huey's scheduled tasks, which a hint is not."""
         try:
             hint = decode(message)
-        except Malformed as why:
-            logger.warning("A message on the queue %s was dropped: %s.", self.name, why)
+        except MalformedHint as error:
+            logger.warning("A message on the queue %s was dropped: %s.", self.name, error)
             return
         if self.stop.is_set():
-            self._hand_back(message)
+            self._return_message(message)
         else:
             self._handle(hint)
 
@@ -84,10 +86,10 @@ class HintHuey(Huey):  # type: ignore[misc]
                 hint.user_id,
             )
 
-    def _hand_back(self, message: Any) -> None:
+    def _return_message(self, message: Any) -> None:
         # A worker that waits inside of a blocking read still gets what arrives after `stop`.
         try:
-            self._hints.put([message])
+            self._hint_storage.put([message])
         except Exception as error:  # noqa: BLE001 - each driver has its own
             logger.warning(
                 "A hint could not be handed back to the queue %s: %s. A sweep finds it.", self.name, error
@@ -101,7 +103,7 @@ class _NoScheduler(Scheduler):  # type: ignore[misc]
         self.stop_flag.wait()
 
 
-class _Threads(ThreadEnvironment):  # type: ignore[misc]
+class _StoppableThreads(ThreadEnvironment):  # type: ignore[misc]
     """Threads that stop when the caller says so."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -119,12 +121,16 @@ class HintConsumer(Consumer):  # type: ignore[misc]
 
     def __init__(self, huey: HintHuey, *, threads: int) -> None:
         super().__init__(
-            huey, workers=threads, periodic=False, initial_delay=POLL_SECONDS, max_delay=POLL_MAX_SECONDS
+            huey,
+            workers=threads,
+            periodic=False,
+            initial_delay=INITIAL_POLL_SECONDS,
+            max_delay=MAX_POLL_SECONDS,
         )
 
-    def get_environment(self, worker_type: str) -> _Threads:
+    def get_environment(self, worker_type: str) -> _StoppableThreads:
         """Threads, and no other kind of worker."""
-        return _Threads(self.huey.stop)
+        return _StoppableThreads(self.huey.stop)
 
     def _set_signal_handlers(self) -> None:
         """Signals belong to the process, not to one of three consumers; Huey's SIGTERM would interrupt the work."""

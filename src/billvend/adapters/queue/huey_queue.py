@@ -1,4 +1,4 @@
-"""The queue port on Huey, whatever the storage. The factories stand in `on_redis`, `on_sqlite` and `in_memory`."""
+"""The queue port on Huey, whatever the storage. The factories stand in `redis_queue`, `sqlite_queue` and `memory_queue`."""
 
 import logging
 import threading
@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack
 
-from billvend.adapters.queue.background import in_background
+from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS, BackgroundSender
 from billvend.adapters.queue.consumer import HintConsumer, HintHuey
-from billvend.adapters.queue.courier import PATIENCE_SECONDS, Courier
-from billvend.adapters.queue.outage import Outage
-from billvend.adapters.queue.storages import HintStorage
-from billvend.adapters.queue.wire import encode
+from billvend.adapters.queue.daemon_call import start_daemon_call
+from billvend.adapters.queue.failure_log import FailureLog
+from billvend.adapters.queue.hint_codec import encode
+from billvend.adapters.queue.huey_storage import HintStorage
 from billvend.domain.errors import Unavailable
 from billvend.ports.queue import Hint, QueueName
 
-DEPTH_SECONDS = 1.0
+DEPTH_TIMEOUT_SECONDS = 1.0
 """How long `depth` waits; no customer waits for it."""
-HEALTH_CHECK_SECONDS = 10.0
+HEALTH_CHECK_INTERVAL_SECONDS = 10.0
 """How often workers that died are replaced."""
-SIGNAL_SECONDS = 0.5
+MAX_SIGNAL_DELAY_SECONDS = 0.5
 """How late a signal handler may run."""
 
 logger = logging.getLogger("billvend.queue")
@@ -33,24 +33,24 @@ class HueyQueue:
         self,
         backend: str,
         *,
-        sending: Mapping[QueueName, HintStorage],
-        receiving: Callable[[QueueName], AbstractContextManager[HintStorage]],
+        send_storages: Mapping[QueueName, HintStorage],
+        open_storage: Callable[[QueueName], AbstractContextManager[HintStorage]],
         clock: Callable[[], float] = time.monotonic,
-        patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """`sending` storages give up soon; `receiving` opens a patient one, so that neither waits for the other.
+        """`send_storages` give up soon; `open_storage` opens a patient one, so that neither waits for the other.
 
-        Neither may touch its server or file before it is used. `clock` counts seconds; `patience_seconds` is how long
+        Neither may touch its server or file before it is used. `clock` counts seconds; `timeout_seconds` is how long
         `enqueue` waits.
         """
         self._backend = backend
-        self._sending = sending
-        self._receiving = receiving
-        self._courier = Courier(
-            lambda queue, messages: sending[queue].put(messages),
-            Outage(f"Handing hints to {backend}"),
+        self._send_storages = send_storages
+        self._open_storage = open_storage
+        self._sender = BackgroundSender(
+            lambda queue, messages: send_storages[queue].put(messages),
+            FailureLog(f"Handing hints to {backend}"),
             clock=clock,
-            patience_seconds=patience_seconds,
+            timeout_seconds=timeout_seconds,
         )
 
     @property
@@ -61,7 +61,7 @@ class HueyQueue:
     def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
         """See `Queue.enqueue`."""
         try:
-            return self._courier.hand_over(queue, [encode(hint) for hint in hints])
+            return self._sender.send(queue, [encode(hint) for hint in hints])
         except Exception:  # what was committed stands, and the caller's answer with it
             logger.exception(
                 "Hints could not be enqueued on %s. Nothing is lost: a sweep finds the work.", queue
@@ -71,15 +71,15 @@ class HueyQueue:
     def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         """See `Queue.tell`."""
         try:
-            self._courier.send(queue, [encode(hint) for hint in hints])
+            self._sender.send_nowait(queue, [encode(hint) for hint in hints])
         except Exception:  # see above
             logger.exception("Hints could not be sent to %s. Nothing is lost: a sweep finds the work.", queue)
 
     def depth(self) -> dict[QueueName, int]:
         """See `Queue.depth`."""
-        sizes = in_background(self._sizes, name="billvend-queue-depth")
+        sizes = start_daemon_call(self._queue_sizes, name="billvend-queue-depth")
         try:
-            return sizes.result(timeout=DEPTH_SECONDS)
+            return sizes.result(timeout=DEPTH_TIMEOUT_SECONDS)
         except Exception as error:
             raise Unavailable(
                 f"The queue on {self._backend} does not answer. Payments are safe: the database keeps them, and a "
@@ -93,25 +93,25 @@ class HueyQueue:
         """See `Queue.consume`."""
         # Not on this thread: a signal handler that sets `stop` while this thread is inside of `stop.wait()` would
         # wait for a lock that it interrupted the holder of, for ever.
-        supervision = in_background(
+        supervision = start_daemon_call(
             lambda: self._supervise(handlers, threads, stop), name="billvend-consumers"
         )
         try:
-            _await(supervision)
+            _wait_until_done(supervision)
         except BaseException:
             stop.set()
-            _await(supervision)
+            _wait_until_done(supervision)
             raise
         supervision.result()
 
     def close(self) -> None:
         """See `Queue.close`."""
-        self._courier.close()
-        for storage in self._sending.values():
+        self._sender.close()
+        for storage in self._send_storages.values():
             storage.close()
 
-    def _sizes(self) -> dict[QueueName, int]:
-        return {queue: storage.queue_size() for queue, storage in self._sending.items()}
+    def _queue_sizes(self) -> dict[QueueName, int]:
+        return {queue: storage.queue_size() for queue, storage in self._send_storages.items()}
 
     def _supervise(
         self, handlers: Mapping[QueueName, Callable[[Hint], None]], threads: int, stop: threading.Event
@@ -120,13 +120,13 @@ class HueyQueue:
         with ExitStack() as cleanup:
             consumers = []
             for queue, handler in handlers.items():
-                storage = cleanup.enter_context(self._receiving(queue))
+                storage = cleanup.enter_context(self._open_storage(queue))
                 huey = HintHuey(queue, storage, handler, stop)
                 consumers.append(HintConsumer(huey, threads=threads if queue == QueueName.PAYMENTS else 1))
             try:
                 for consumer in consumers:
                     consumer.start()
-                while not stop.wait(HEALTH_CHECK_SECONDS):
+                while not stop.wait(HEALTH_CHECK_INTERVAL_SECONDS):
                     for consumer in consumers:
                         consumer.check_worker_health()
             finally:
@@ -134,11 +134,11 @@ class HueyQueue:
                     consumer.stop(graceful=True)
 
 
-def _await(supervision: Future[None]) -> None:
+def _wait_until_done(supervision: Future[None]) -> None:
     # A signal that comes just before the interpreter begins to wait is noted, but its handler runs only when the
     # wait is over: the wait must not be endless, or that SIGTERM would be.
     while not supervision.done():
-        wait([supervision], timeout=SIGNAL_SECONDS)
+        wait([supervision], timeout=MAX_SIGNAL_DELAY_SECONDS)
 
 
 def _silence_huey() -> None:

@@ -5,7 +5,7 @@ They are attached to the tables' definitions: SQLAlchemy creates them with the t
 
 import sqlalchemy as sa
 
-_FUNCTION = """
+_CREATE_FUNCTION = """
 CREATE OR REPLACE FUNCTION billvend_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '%% is append-only: %% is refused', TG_TABLE_NAME, TG_OP;
@@ -13,28 +13,28 @@ END $$
 """
 
 
-def keep_append_only(table: sa.Table) -> None:
+def make_append_only(table: sa.Table) -> None:
     """Refuse UPDATE, DELETE and TRUNCATE of a table from its creation on."""
-    _on_postgresql(table, _FUNCTION)
-    _on_postgresql(
+    _add_on_postgresql(table, _CREATE_FUNCTION)
+    _add_on_postgresql(
         table,
         f"CREATE TRIGGER {table.name}_append_only BEFORE UPDATE OR DELETE ON {table.name} "
         "FOR EACH ROW EXECUTE FUNCTION billvend_append_only()",
     )
-    _on_postgresql(
+    _add_on_postgresql(
         table,
         f"CREATE TRIGGER {table.name}_no_truncate BEFORE TRUNCATE ON {table.name} "
         "FOR EACH STATEMENT EXECUTE FUNCTION billvend_append_only()",
     )
     for verb in ("UPDATE", "DELETE"):
-        _on_sqlite(
+        _add_on_sqlite(
             table,
             f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
             f"BEGIN SELECT RAISE(ABORT, '{table.name} is append-only: {verb} is refused'); END",
         )
     # INSERT OR REPLACE removes rows without firing a DELETE trigger, unless the connection asked for that.
     same_key = " AND ".join(f"{column.name} = NEW.{column.name}" for column in table.primary_key)
-    _on_sqlite(
+    _add_on_sqlite(
         table,
         f"CREATE TRIGGER {table.name}_no_replace BEFORE INSERT ON {table.name} "  # noqa: S608  names of our own tables
         f"WHEN EXISTS (SELECT 1 FROM {table.name} WHERE {same_key}) "
@@ -42,14 +42,14 @@ def keep_append_only(table: sa.Table) -> None:
     )
 
 
-def _on_postgresql(table: sa.Table, statement: str) -> None:
-    _after_creation(table, statement, "postgresql")
+def _add_on_postgresql(table: sa.Table, statement: str) -> None:
+    _execute_after_create(table, statement, "postgresql")
 
 
-def _on_sqlite(table: sa.Table, statement: str) -> None:
-    _after_creation(table, statement, "sqlite")
+def _add_on_sqlite(table: sa.Table, statement: str) -> None:
+    _execute_after_create(table, statement, "sqlite")
 
 
-def _after_creation(table: sa.Table, statement: str, dialect: str) -> None:
+def _execute_after_create(table: sa.Table, statement: str, dialect: str) -> None:
     ddl: sa.ExecutableDDLElement = sa.DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy types it no further
     sa.event.listen(table, "after_create", ddl.execute_if(dialect=dialect))

@@ -19,30 +19,32 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from billvend.domain.errors import BadSetting, Unavailable
 
-SQLITE_BUSY_SECONDS = 15
+SQLITE_BUSY_TIMEOUT_SECONDS = 15
 """How long a writer waits for another one before it gives up."""
 SQLITE_RETRY_SECONDS = 0.02
-CONNECT_SECONDS = 5
+CONNECT_TIMEOUT_SECONDS = 5
 POOL_SIZE = 16
 """Connections a process keeps; as many again for a peak. Two for each thread of a busy API process."""
-POOL_SECONDS = 30
+POOL_TIMEOUT_SECONDS = 30
 """How long a thread waits for one of them."""
 
-Row = Mapping[str, Any]
+ColumnValues = Mapping[str, Any]
 
 
 class Database:
     """An engine, and the few ways in which billvend talks through it."""
 
     def __init__(self, url: str) -> None:
-        self.url = _parsed(url)
+        self.url = _parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
+        self.engine = (
+            _create_sqlite_engine(self.url) if self.is_sqlite else _create_postgresql_engine(self.url)
+        )
         # Putting a statement together costs SQLAlchemy more than the database needs to run it.
-        self._statement = cache(self._writing_statement)
+        self._statement = cache(self._build_statement)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read_transaction(self) -> Iterator[Connection]:
         """A transaction that sees one consistent state and changes nothing."""
         with self._connection() as connection:
             if not self.is_sqlite:
@@ -53,7 +55,7 @@ class Database:
                 yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def write_transaction(self) -> Iterator[Connection]:
         """A transaction that writes: on SQLite it takes the write lock at once, so that it never has to start over."""
         with self._connection() as connection, connection.execution_options(billvend_writes=True).begin():
             yield connection
@@ -75,100 +77,100 @@ class Database:
         """Give back all connections; one that a thread still uses, when it is done with it."""
 
         @sa.event.listens_for(self.engine, "checkin")
-        def checked_in(_connection: object, record: ConnectionPoolEntry) -> None:
+        def on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
             record.close()
 
         self.engine.dispose()
 
     # --- many rows in one statement -----------------------------------------------------------------------------------
 
-    def insert(self, connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    def insert(self, connection: Connection, table: sa.Table, rows: Sequence[ColumnValues]) -> None:
         """Insert rows; one statement, however many they are."""
-        self.write(connection, [Rows(table, rows)])
+        self.write(connection, [TableRows(table, rows)])
 
-    def upsert(self, connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    def upsert(self, connection: Connection, table: sa.Table, rows: Sequence[ColumnValues]) -> None:
         """Insert rows, or replace the columns of those that are there; one statement, however many they are."""
-        self.write(connection, [Rows(table, rows, replacing=True)])
+        self.write(connection, [TableRows(table, rows, is_upsert=True)])
 
-    def write(self, connection: Connection, changes: Sequence["Rows"]) -> None:
+    def write(self, connection: Connection, changes: Sequence["TableRows"]) -> None:
         """Write the rows of several tables: on PostgreSQL in one statement, on SQLite in one a table, in this order."""
         changes = [each for each in changes if each.rows]
-        shapes = [(each.table, tuple(each.rows[0]), each.replacing) for each in changes]
+        keys = [(each.table, tuple(each.rows[0]), each.is_upsert) for each in changes]
         if self.is_sqlite:
-            for each, shape in zip(changes, shapes, strict=True):
-                connection.execute(self._statement(shape), list(each.rows))
+            for each, key in zip(changes, keys, strict=True):
+                connection.execute(self._statement(key), list(each.rows))
         elif changes:
-            values = {f"rows_{place}": orjson.dumps(each.rows).decode() for place, each in enumerate(changes)}
-            connection.execute(self._statement(*shapes), values)
+            values = {f"rows_{index}": orjson.dumps(each.rows).decode() for index, each in enumerate(changes)}
+            connection.execute(self._statement(*keys), values)
 
-    def _writing_statement(self, *shapes: "_Shape") -> sa.Executable:
+    def _build_statement(self, *keys: "_StatementKey") -> sa.Executable:
         if self.is_sqlite:
-            statement: sa.Executable = _inserted(sqlite.insert, *shapes[0])
+            statement: sa.Executable = _insert_statement(sqlite.insert, *keys[0])
             return statement
         parts = [
-            _inserted(postgresql.insert, *shape).from_select(shape[1], _listed(place, *shape[:2]))
-            for place, shape in enumerate(shapes)
+            _insert_statement(postgresql.insert, *key).from_select(key[1], _rows_from_json(index, *key[:2]))
+            for index, key in enumerate(keys)
         ]
         return sa.select(sa.literal(1)).add_cte(*(each.cte(f"change_{n}") for n, each in enumerate(parts)))
 
-    def among(self, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
-        """The condition that the columns are one of the keys given by `keys` when the statement is executed."""
+    def in_keys(self, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
+        """The condition that the columns are one of the keys given by `key_parameters` when the statement is executed."""
         keys = sa.bindparam("keys", type_=sa.Text())
         # PostgreSQL takes any list for one of 100 keys, and for so many would read all of a table that is not large yet.
         count = sa.bindparam("keys_count", type_=sa.Integer())
         if self.is_sqlite:
             listed = sa.func.json_each(keys).table_valued("value")
             parts: list[sa.ColumnElement[Any]] = [
-                sa.func.json_extract(listed.c.value, f"$[{place}]") for place in range(len(columns))
+                sa.func.json_extract(listed.c.value, f"$[{index}]") for index in range(len(columns))
             ]
         else:
             value = sa.func.json_array_elements(sa.cast(keys, sa.JSON())).column_valued("value")
             parts = [
-                value.op("->>", return_type=sa.Text())(sa.literal_column(str(place)))
-                for place in range(len(columns))
+                value.op("->>", return_type=sa.Text())(sa.literal_column(str(index)))
+                for index in range(len(columns))
             ]
         return sa.tuple_(*columns).in_(sa.select(*parts).limit(count))
 
     @staticmethod
-    def keys(keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-        """The values for `among`: two, however many keys."""
+    def key_parameters(keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """The values for `in_keys`: two, however many keys."""
         return {"keys": json.dumps(keys), "keys_count": len(keys)}
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TableRows:
     """Rows to write into a table, all with the same columns."""
 
     table: sa.Table
-    rows: Sequence[Row]
-    replacing: bool = False
+    rows: Sequence[ColumnValues]
+    is_upsert: bool = False
     """True: where a row is there already, its columns are replaced."""
 
 
-_Shape = tuple[sa.Table, tuple[str, ...], bool]
+_StatementKey = tuple[sa.Table, tuple[str, ...], bool]
 """What a statement is made of: a table, the columns that are written, and whether they replace."""
 
 
-def _inserted(insert: Any, table: sa.Table, names: tuple[str, ...], replacing: bool) -> Any:
+def _insert_statement(insert: Any, table: sa.Table, names: tuple[str, ...], is_upsert: bool) -> Any:
     """The INSERT of a dialect."""
     statement = insert(table)
-    if replacing:
+    if is_upsert:
         keys = {column.name for column in table.primary_key}
         changed = {name: statement.excluded[name] for name in names if name not in keys}
         statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
     return statement
 
 
-def _listed(place: int, table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
+def _rows_from_json(index: int, table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
     """Rows that come as one JSON text. Arrays, one a column, take psycopg far longer to write than orjson does."""
-    text = sa.cast(sa.bindparam(f"rows_{place}", type_=sa.Text()), sa.JSON())
+    text = sa.cast(sa.bindparam(f"rows_{index}", type_=sa.Text()), sa.JSON())
     columns = [sa.column(name, table.c[name].type) for name in names]
     listed = sa.func.json_to_recordset(text).table_valued(*columns).render_derived(with_types=True)
     return sa.select(*(listed.c[name] for name in names))
 
 
 @contextmanager
-def failing_plainly() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """What goes wrong with the database inside is raised as `Unavailable`."""
     try:
         yield
@@ -185,17 +187,17 @@ def unavailable(error: DBAPIError) -> Unavailable:
 
 def first_line(error: BaseException | None) -> str:
     """What an error says, in one line."""
-    said = str(error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    message = str(error).strip()
+    return message.splitlines()[0] if message else type(error).__name__
 
 
-def is_away(error: DBAPIError) -> bool:
+def is_unavailable(error: DBAPIError) -> bool:
     """Whether the database, not the work, is at fault: it is gone, full, shutting down or a standby that only reads."""
-    reads_only = getattr(error.orig, "sqlstate", None) == "25006"
-    return error.connection_invalidated or reads_only or isinstance(error, sa.exc.OperationalError)
+    is_read_only = getattr(error.orig, "sqlstate", None) == "25006"
+    return error.connection_invalidated or is_read_only or isinstance(error, sa.exc.OperationalError)
 
 
-def storable(text: str) -> str:
+def make_storable(text: str) -> str:
     """The text as both databases can keep it: without NUL and lone surrogates, which no UTF-8 column takes."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
@@ -207,7 +209,7 @@ def is_conflict(error: DBAPIError) -> bool:
     return state in ("40001", "40P01", "55P03") or busy
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except sa.exc.ArgumentError:
@@ -223,40 +225,40 @@ def _parsed(url: str) -> URL:
     )
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _create_sqlite_engine(url: URL) -> Engine:
     in_memory = url.database in (None, "", ":memory:")
     # All threads share the one connection that holds an in-memory database; a file gets connections as needed.
-    most, peak = (1, 0) if in_memory else (POOL_SIZE, POOL_SIZE)
+    pool_size, max_overflow = (1, 0) if in_memory else (POOL_SIZE, POOL_SIZE)
     engine = sa.create_engine(
         url,
-        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
-        poolclass=sa.pool.QueuePool, pool_size=most, max_overflow=peak, pool_timeout=POOL_SECONDS,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        poolclass=sa.pool.QueuePool, pool_size=pool_size, max_overflow=max_overflow, pool_timeout=POOL_TIMEOUT_SECONDS,
     )  # fmt: skip
 
     @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
+    def on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-        _write_ahead(connection)
+        _enable_wal(connection)
         for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
+    def on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("billvend_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _enable_wal(connection: sqlite3.Connection) -> None:
     """Make the file's journal a write-ahead log, which it stays for good. Of several that do so to a new file at once,
     SQLite refuses all but one immediately, without its usual patience."""
-    give_up_at = time.monotonic() + SQLITE_BUSY_SECONDS
+    deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(SQLITE_RETRY_SECONDS)
         else:
@@ -270,20 +272,20 @@ _DURABLE_COMMITS: Final = """
 """A commit that was answered is on the disk, whatever the server's default is. A stricter default stays."""
 
 
-def _postgresql_engine(url: URL) -> Engine:
-    defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "billvend"}
+def _create_postgresql_engine(url: URL) -> Engine:
+    defaults = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "application_name": "billvend"}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",  # what is read after a lock was waited for is what the lock protects
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
-        pool_timeout=POOL_SECONDS,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
     )
 
     @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
+    def on_connect(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET TIME ZONE 'UTC'; {_DURABLE_COMMITS}")
         connection.commit()

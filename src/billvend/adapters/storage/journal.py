@@ -14,21 +14,21 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from billvend.adapters.storage import rows
 from billvend.adapters.storage.database import (
     Database,
-    Rows,
+    TableRows,
     first_line,
-    is_away,
     is_conflict,
-    storable,
+    is_unavailable,
+    make_storable,
     unavailable,
 )
-from billvend.adapters.storage.read import payments_of
+from billvend.adapters.storage.streams import load_payments
 from billvend.adapters.storage.tables import (
     INSTANT,
     attempts,
+    environment,
     events,
-    outbox,
+    outbox_messages,
     resolutions,
-    stamp,
     transactions,
     transfers,
     wallets,
@@ -58,11 +58,11 @@ from billvend.domain.wallet import Wallet, wallet_stream
 from billvend.domain.words import Status
 from billvend.ports.journal import Due
 
-TRIES = 8
+MAX_CONFLICT_TRIES = 8
 """How often work that collided with somebody else's is done again before the caller is told to."""
-UNIQUE_TRIES = 3
+MAX_UNIQUE_TRIES = 3
 """How often a command that broke a unique constraint is tried in all."""
-RECONNECT_SECONDS = 5.0
+RECONNECT_TIMEOUT_SECONDS = 5.0
 """How long a command whose commit was cut off waits for the database to come back."""
 
 
@@ -74,82 +74,82 @@ class SqlJournal:
         database: Database,
         *,
         channels: Sequence[Channel] = (),
-        reconnect_seconds: float = RECONNECT_SECONDS,
+        reconnect_timeout_seconds: float = RECONNECT_TIMEOUT_SECONDS,
     ) -> None:
         """`channels` are those on which the outside is told what happens; without any, nothing is written for it."""
         self._database = database
         self._channels = channels
-        self._reconnect_seconds = reconnect_seconds
-        self._stamped: Mode | None = None
-        self._locking = _Statements(database, lock=True)
-        self._looking = _Statements(database, lock=False)
+        self._reconnect_timeout_seconds = reconnect_timeout_seconds
+        self._environment: Mode | None = None
+        self._locking_statements = _Statements(database, lock=True)
+        self._plain_statements = _Statements(database, lock=False)
 
     def execute(self, commands: Sequence[Command]) -> list[Result]:
         """Carry out the commands in one transaction; see the port."""
         if not commands:
             return []
         try:
-            return self._settled(commands)
+            return self._execute_until_known(commands)
         except Unreachable:
             raise
         except Exception as error:  # noqa: BLE001  whatever it was: it broke the transaction, and nothing was done
             # Nothing of the list stands: each alone, that only the culprit fails.
             if len(commands) == 1:
-                return [_poisoned(error)]
-            return [self._alone(command) for command in commands]
+                return [_internal_error(error)]
+            return [self._execute_one(command) for command in commands]
 
-    def _alone(self, command: Command) -> Result:
+    def _execute_one(self, command: Command) -> Result:
         try:
             return self.execute([command])[0]
         except Unreachable as error:
             return error
 
-    def _settled(self, commands: Sequence[Command]) -> list[Result]:
+    def _execute_until_known(self, commands: Sequence[Command]) -> list[Result]:
         """Run until it is known how it ended: a commit that was cut off is looked up by the keys of its commands."""
-        give_up_at: float | None = None
-        for wait_seconds in _growing(0.05, most_seconds=1.0):
+        deadline: float | None = None
+        for wait_seconds in _backoff(0.05, max_seconds=1.0):
             try:
-                return self._repeated(commands)
-            except _CommitCutOff:
-                give_up_at = give_up_at or time.monotonic() + self._reconnect_seconds
+                return self._retry_conflicts(commands)
+            except _CommitOutcomeUnknown:
+                deadline = deadline or time.monotonic() + self._reconnect_timeout_seconds
             except Unavailable:
-                if give_up_at is None:
+                if deadline is None:
                     raise
-            if time.monotonic() + wait_seconds > give_up_at:
+            if time.monotonic() + wait_seconds > deadline:
                 break
             time.sleep(wait_seconds)
-        return [_unknown(command) for command in commands]
+        return [_outcome_unknown(command) for command in commands]
 
-    def _repeated(self, commands: Sequence[Command]) -> list[Result]:
+    def _retry_conflicts(self, commands: Sequence[Command]) -> list[Result]:
         """Run until it collides with nobody. Raises `Unavailable` when it does so time and again."""
         collided = broke_unique = 0
-        for wait_seconds in _growing(0.005, most_seconds=0.5):
+        for wait_seconds in _backoff(0.005, max_seconds=0.5):
             try:
-                return self._once(commands)
+                return self._commit_once(commands)
             except IntegrityError:
                 # A single command that broke a unique constraint met another one at the same place, which has been
                 # committed: read again, it is seen. What breaks one time and again is at fault itself.
                 broke_unique += 1
-                if len(commands) > 1 or broke_unique == UNIQUE_TRIES:
+                if len(commands) > 1 or broke_unique == MAX_UNIQUE_TRIES:
                     raise
             except DBAPIError as error:
                 collided += 1
                 if not is_conflict(error):
                     raise
-                if collided == TRIES:
+                if collided == MAX_CONFLICT_TRIES:
                     raise unavailable(error) from error
             time.sleep(wait_seconds)
         raise AssertionError  # waits never end
 
-    def _once(self, commands: Sequence[Command]) -> list[Result]:
+    def _commit_once(self, commands: Sequence[Command]) -> list[Result]:
         committing = False
         try:
-            with self._database.writing() as connection:
-                snapshot = self._read(connection, commands, self._locking)
+            with self._database.write_transaction() as connection:
+                snapshot = self._read_snapshot(connection, commands, self._locking_statements)
                 changes, results = decide(snapshot, commands)
                 if changes.events:
                     self._write(connection, snapshot, changes)
-                self._put_off(connection, changes)
+                self._postpone(connection, changes)
                 committing = bool(changes.events)
         except IntegrityError:
             raise
@@ -157,8 +157,8 @@ class SqlJournal:
             if is_conflict(error):
                 raise
             if committing:
-                raise _CommitCutOff from error
-            if is_away(error):
+                raise _CommitOutcomeUnknown from error
+            if is_unavailable(error):
                 raise unavailable(error) from error
             raise
         return results
@@ -168,19 +168,19 @@ class SqlJournal:
         if not commands:
             return []
         try:
-            with self._database.reading() as connection:
-                return decide(self._read(connection, commands, self._looking), commands)[1]
+            with self._database.read_transaction() as connection:
+                return decide(self._read_snapshot(connection, commands, self._plain_statements), commands)[1]
         except DBAPIError as error:
             raise unavailable(error) from error
 
     # --- reading under lock -------------------------------------------------------------------------------------------
 
-    def _read(
+    def _read_snapshot(
         self, connection: Connection, commands: Sequence[Command], statements: "_Statements"
     ) -> Snapshot:
         """Lock and read what the commands name: payments in order, then wallets in order, then the rest."""
         named = Counter((c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay)))
-        payments = payments_of(
+        payments = load_payments(
             connection, self._database, self._lock_payments(connection, statements, sorted(named))
         )
         wallet_keys = {(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
@@ -193,9 +193,9 @@ class SqlJournal:
         return Snapshot(
             wallets=self._lock_wallets(connection, statements, sorted(wallet_keys)),
             payments=payments,
-            remembered=self._remembered(connection, statements, commands),
-            recent=self._recent(connection, statements, [c for c in commands if isinstance(c, Pay)]),
-            token_owners=self._token_owners(
+            remembered=self._find_replies(connection, statements, commands),
+            recent=self._find_recent(connection, statements, [c for c in commands if isinstance(c, Pay)]),
+            token_owners=self._find_token_owners(
                 connection, statements, [t for c in commands if (t := token_of(c))]
             ),
         )
@@ -205,7 +205,7 @@ class SqlJournal:
     ) -> list[tuple[str, str]]:
         if not keys:
             return []
-        found = connection.execute(statements.payments, self._database.keys(keys))
+        found = connection.execute(statements.payments, self._database.key_parameters(keys))
         return [(row.user_id, row.transaction_id) for row in found]
 
     def _lock_wallets(
@@ -213,25 +213,25 @@ class SqlJournal:
     ) -> dict[StreamKey, tuple[Wallet, Head]]:
         if not keys:
             return {}
-        found = connection.execute(statements.wallets, self._database.keys(keys))
+        found = connection.execute(statements.wallets, self._database.key_parameters(keys))
         return {
             wallet_stream(user_id, currency): (Wallet(user_id, Money(balance, currency)), Head(seq, hash_))
             for user_id, currency, balance, seq, hash_ in found
         }
 
-    def _remembered(
+    def _find_replies(
         self, connection: Connection, statements: "_Statements", commands: Sequence[Command]
     ) -> dict[CommandKey, Remembered]:
         keys = [(c.user_id, c.operation, c.key) for c in commands]
-        found = connection.execute(statements.remembered, self._database.keys(keys))
+        found = connection.execute(statements.replies, self._database.key_parameters(keys))
         return {
             CommandKey(row.user_id, row.operation, row.key): Remembered(
-                row.request_hash, codec.loads(Reply, row.reply)
+                row.request_hash, codec.loads(Reply, row.result)
             )
             for row in found
         }
 
-    def _recent(
+    def _find_recent(
         self, connection: Connection, statements: "_Statements", pays: list[Pay]
     ) -> dict[Likeness, datetime]:
         """When bills like these were last paid, for those that could be double clicks."""
@@ -239,21 +239,21 @@ class SqlJournal:
         if not guarded:
             return {}
         since = min(pay.at for pay in guarded) - timedelta(seconds=DOUBLE_CLICK_SECONDS)
-        keys = self._database.keys([(pay.user_id, pay.meter) for pay in guarded])
+        keys = self._database.key_parameters([(pay.user_id, pay.meter) for pay in guarded])
         found = connection.execute(statements.recent, {"since": since, **keys})
         return {
             Likeness(row.user_id, row.meter, row.biller, row.amount_minor, row.currency): row.created_at
             for row in found
         }
 
-    def _token_owners(
+    def _find_token_owners(
         self, connection: Connection, statements: "_Statements", tokens: list[str]
     ) -> dict[str, StreamKey]:
         """Which payment was completed first with each token; most often none."""
         if not tokens:
             return {}
-        keys = self._database.keys([(storable(token),) for token in tokens])
-        found = connection.execute(statements.owners, keys)
+        keys = self._database.key_parameters([(make_storable(token),) for token in tokens])
+        found = connection.execute(statements.token_owners, keys)
         owners: dict[str, StreamKey] = {}
         for row in found:
             owners.setdefault(row.token, StreamKey(row.user_id, row.transaction_id))
@@ -265,9 +265,9 @@ class SqlJournal:
         database = self._database
         currencies = {key: wallet.balance.currency for key, (wallet, _) in changes.wallets.items()}
         currencies |= {key: payment.amount.currency for key, (payment, _) in changes.payments.items()}
-        by_table: dict[sa.Table, list[rows.Row]] = defaultdict(list)
+        by_table: dict[sa.Table, list[rows.RowDict]] = defaultdict(list)
         latest = {recorded.key: recorded.at for recorded in changes.events}
-        fundings: list[rows.Row] = []
+        fundings: list[rows.RowDict] = []
         for recorded in changes.events:
             by_table[events].append(rows.event_row(recorded))
             by_table[transfers] += rows.transfer_rows(recorded, currencies[recorded.key])
@@ -275,10 +275,10 @@ class SqlJournal:
                 fundings.append(rows.funding_row(recorded, recorded.event, currencies[recorded.key]))
             if self._channels:
                 payment_now, _ = changes.payments.get(recorded.key, (None, None))
-                by_table[outbox] += rows.outbox_rows(recorded, payment_now, self._channels)
+                by_table[outbox_messages] += rows.outbox_message_rows(recorded, payment_now, self._channels)
         for key, (payment, head) in changes.payments.items():
-            soft = {"next_at": changes.next_at[key], "hinted_at": None}
-            by_table[transactions].append(rows.payment_row(payment, head) | soft)
+            schedule = {"next_check_at": changes.next_at[key], "last_hint_at": None}
+            by_table[transactions].append(rows.payment_row(payment, head) | schedule)
             by_table[attempts] += rows.attempt_rows(payment)
             before = snapshot.payments.get(key)
             if before is None or not before[0].has_ended:
@@ -290,24 +290,27 @@ class SqlJournal:
         database.write(
             connection,
             [
-                Rows(events, by_table[events]),
-                Rows(transactions, fundings),
+                TableRows(events, by_table[events]),
+                TableRows(transactions, fundings),
                 *(
-                    Rows(table, by_table[table], replacing=True)
+                    TableRows(table, by_table[table], is_upsert=True)
                     for table in (transactions, attempts, wallets)
                 ),
-                *(Rows(table, by_table[table]) for table in (transfers, resolutions, commands_table, outbox)),
+                *(
+                    TableRows(table, by_table[table])
+                    for table in (transfers, resolutions, commands_table, outbox_messages)
+                ),
             ],
         )
 
-    def _put_off(self, connection: Connection, changes: Changes) -> None:
+    def _postpone(self, connection: Connection, changes: Changes) -> None:
         """A payment that was looked at for nothing is due when it was found to be, and not before."""
-        looked_at = [
+        postponed = [
             {"for_user": key.user_id, "for_payment": key.stream, "due": changes.next_at[key]}
             for key in changes.next_at.keys() - changes.payments.keys()
         ]
-        if looked_at:
-            connection.execute(self._locking.put_off, looked_at)
+        if postponed:
+            connection.execute(self._locking_statements.postpone, postponed)
 
     # --- besides commands ---------------------------------------------------------------------------------------------
 
@@ -319,23 +322,27 @@ class SqlJournal:
             sa.select(table.user_id, table.transaction_id, table.status)
             .where(
                 # A lease, or a hint, from far ahead was left by a clock that went wrong: it must silence nobody.
-                sa.or_(table.next_at <= now, table.lease_until > now + timedelta(seconds=quiet_seconds * 2)),
-                sa.or_(table.hinted_at.is_(None), table.hinted_at <= quiet_since, table.hinted_at > now),
+                sa.or_(
+                    table.next_check_at <= now, table.lease_until > now + timedelta(seconds=quiet_seconds * 2)
+                ),
+                sa.or_(
+                    table.last_hint_at.is_(None), table.last_hint_at <= quiet_since, table.last_hint_at > now
+                ),
             )
-            .order_by(table.next_at)
+            .order_by(table.next_check_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
         try:
-            with self._database.writing() as connection:
+            with self._database.write_transaction() as connection:
                 found = connection.execute(due).all()
                 keys = [(row.user_id, row.transaction_id) for row in found]
                 if keys:
                     connection.execute(
                         sa.update(transactions)
-                        .where(self._database.among(table.user_id, table.transaction_id))
-                        .values(hinted_at=sa.bindparam("hinted", now, type_=INSTANT)),
-                        self._database.keys(keys),
+                        .where(self._database.in_keys(table.user_id, table.transaction_id))
+                        .values(last_hint_at=sa.bindparam("hint_at", now, type_=INSTANT)),
+                        self._database.key_parameters(keys),
                     )
         except DBAPIError as error:
             raise unavailable(error) from error
@@ -347,46 +354,46 @@ class SqlJournal:
             return
         forget = (
             sa.update(transactions)
-            .where(self._database.among(transactions.c.user_id, transactions.c.transaction_id))
-            .values(hinted_at=None)
+            .where(self._database.in_keys(transactions.c.user_id, transactions.c.transaction_id))
+            .values(last_hint_at=None)
         )
-        keys = self._database.keys([(found.user_id, found.transaction_id) for found in due])
+        keys = self._database.key_parameters([(found.user_id, found.transaction_id) for found in due])
         try:
-            with self._database.writing() as connection:
+            with self._database.write_transaction() as connection:
                 connection.execute(forget, keys)
         except DBAPIError as error:
             raise unavailable(error) from error
 
     def stamp(self, mode: Mode) -> Mode:
         """Mark the books as test or live; see the port. Asked of the database once: the mark never changes."""
-        if self._stamped is None:
-            self._stamped = self._stamp(mode)
-        return self._stamped
+        if self._environment is None:
+            self._environment = self._bind_environment(mode)
+        return self._environment
 
     def mode(self) -> Mode | None:
-        """What the books are marked as; see the port. Asked of the database until there is a mark, which never changes."""
-        if self._stamped is None:
+        """What the books are stored as; see the port. Asked of the database until there is a mark, which never changes."""
+        if self._environment is None:
             try:
-                with self._database.reading() as connection:
-                    marked = connection.scalar(sa.select(stamp.c.mode))
+                with self._database.read_transaction() as connection:
+                    stored = connection.scalar(sa.select(environment.c.mode))
             except DBAPIError as error:
                 raise unavailable(error) from error
-            if marked is not None:  # another thread may have marked them meanwhile
-                self._stamped = Mode(marked)
-        return self._stamped
+            if stored is not None:  # another thread may have stored them meanwhile
+                self._environment = Mode(stored)
+        return self._environment
 
-    def _stamp(self, mode: Mode) -> Mode:
+    def _bind_environment(self, mode: Mode) -> Mode:
         try:
-            with self._database.writing() as connection:
-                marked = connection.scalar(sa.select(stamp.c.mode))
-                if marked is None:
-                    connection.execute(sa.insert(stamp), {"id": 1, "mode": mode.value})
-                    marked = mode.value
+            with self._database.write_transaction() as connection:
+                stored = connection.scalar(sa.select(environment.c.mode))
+                if stored is None:
+                    connection.execute(sa.insert(environment), {"id": 1, "mode": mode.value})
+                    stored = mode.value
         except IntegrityError:
-            return self._stamp(mode)  # somebody else was first
+            return self._bind_environment(mode)  # somebody else was first
         except DBAPIError as error:
             raise unavailable(error) from error
-        return Mode(marked)
+        return Mode(stored)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -397,46 +404,46 @@ class _Statements:
     """What a list of commands reads, put together once."""
 
     def __init__(self, database: Database, *, lock: bool) -> None:
-        def locked(rows: sa.Select[Any]) -> sa.Select[Any]:
+        def with_lock(rows: sa.Select[Any]) -> sa.Select[Any]:
             return rows.with_for_update() if lock else rows
 
-        among = database.among
+        in_keys = database.in_keys
         table = transactions.c
-        self.payments = locked(
+        self.payments = with_lock(
             sa.select(table.user_id, table.transaction_id)
-            .where(among(table.user_id, table.transaction_id), table.type == "payment")
+            .where(in_keys(table.user_id, table.transaction_id), table.type == "payment")
             .order_by(table.user_id, table.transaction_id)
         )
-        self.wallets = locked(
+        self.wallets = with_lock(
             sa.select(*(wallets.c[name] for name in ("user_id", "currency", "balance_minor", "seq", "hash")))
-            .where(among(wallets.c.user_id, wallets.c.currency))
+            .where(in_keys(wallets.c.user_id, wallets.c.currency))
             .order_by(wallets.c.user_id, wallets.c.currency)
         )
-        self.owners = (
+        self.token_owners = (
             sa.select(table.token, table.user_id, table.transaction_id)
-            .where(among(table.token))
+            .where(in_keys(table.token))
             .order_by(table.updated_at)
         )
         due: sa.BindParameter[datetime] = sa.bindparam("due", type_=INSTANT)
-        self.put_off = (
+        self.postpone = (
             sa.update(transactions)
             .where(
                 table.user_id == sa.bindparam("for_user"),
                 table.transaction_id == sa.bindparam("for_payment"),
-                table.next_at.is_distinct_from(due),
+                table.next_check_at.is_distinct_from(due),
             )
-            .values(next_at=due)
+            .values(next_check_at=due)
         )
         done = commands_table.c
-        self.remembered = sa.select(
-            done.user_id, done.operation, done.key, done.request_hash, done.reply
-        ).where(among(done.user_id, done.operation, done.key))
+        self.replies = sa.select(
+            done.user_id, done.operation, done.key, done.request_hash, done.result
+        ).where(in_keys(done.user_id, done.operation, done.key))
         self.recent = (
             sa.select(
                 table.user_id, table.meter, table.biller, table.amount_minor, table.currency, table.created_at
             )
             .where(
-                among(table.user_id, table.meter),
+                in_keys(table.user_id, table.meter),
                 table.created_at > sa.bindparam("since", type_=INSTANT),
                 table.status != "reversed",
             )
@@ -444,28 +451,28 @@ class _Statements:
         )
 
 
-class _CommitCutOff(Exception):
+class _CommitOutcomeUnknown(Exception):
     """The connection broke around COMMIT: it may or may not have happened."""
 
 
-def _growing(first_seconds: float, *, most_seconds: float) -> Iterator[float]:
+def _backoff(initial_seconds: float, *, max_seconds: float) -> Iterator[float]:
     """Waits that double, with some chance in each, so that two who collided do not meet again."""
-    wait_seconds = first_seconds
+    wait_seconds = initial_seconds
     while True:
         yield wait_seconds * random.uniform(1.0, 1.5)  # noqa: S311  nobody gains by guessing it
-        wait_seconds = min(2 * wait_seconds, most_seconds)
+        wait_seconds = min(2 * wait_seconds, max_seconds)
 
 
-def _poisoned(error: Exception) -> BillvendError:
+def _internal_error(error: Exception) -> BillvendError:
     if isinstance(error, BillvendError):
         return error
     reason = first_line(error.orig if isinstance(error, DBAPIError) else error)
-    broken = BillvendError(f"The books can't take this ({reason}). Nothing was done.")
-    broken.__cause__ = error
-    return broken
+    internal_error = BillvendError(f"The books can't take this ({reason}). Nothing was done.")
+    internal_error.__cause__ = error
+    return internal_error
 
 
-def _unknown(command: Command) -> OutcomeUnknown:
+def _outcome_unknown(command: Command) -> OutcomeUnknown:
     return OutcomeUnknown(
         "The connection to the database broke while this was being committed, and it stays away. It may or may not "
         f"have been done: repeat it with the key {command.key}, and it is done at most once.",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from billvend.adapters.storage.database import storable
+from billvend.adapters.storage.database import make_storable
 from billvend.domain import codec
 from billvend.domain.announcements import Channel, announce, message_id
 from billvend.domain.commands import Command, Reply
@@ -21,10 +21,10 @@ from billvend.domain.transfers import transfers
 from billvend.domain.wallet import Wallet
 from billvend.ports.books import LoggedEvent
 
-Row = dict[str, Any]
+RowDict = dict[str, Any]
 
 
-def event_row(recorded: Recorded) -> Row:
+def event_row(recorded: Recorded) -> RowDict:
     """An event."""
     return {
         "user_id": recorded.key.user_id,
@@ -40,11 +40,11 @@ def event_row(recorded: Recorded) -> Row:
     }
 
 
-def transfer_rows(recorded: Recorded, currency: str) -> Iterable[Row]:
+def transfer_rows(recorded: Recorded, currency: str) -> Iterable[RowDict]:
     """The transfers that an event makes."""
     event = recorded.event
-    of_wallet = (WalletFunded, WalletHeld, WalletReleased)
-    transaction_id = event.transaction_id if isinstance(event, of_wallet) else recorded.key.stream
+    wallet_events = (WalletFunded, WalletHeld, WalletReleased)
+    transaction_id = event.transaction_id if isinstance(event, wallet_events) else recorded.key.stream
     for leg, transfer in enumerate(transfers(event)):
         yield {
             "user_id": recorded.key.user_id,
@@ -60,7 +60,7 @@ def transfer_rows(recorded: Recorded, currency: str) -> Iterable[Row]:
         }
 
 
-def wallet_row(wallet: Wallet, head: Head) -> Row:
+def wallet_row(wallet: Wallet, head: Head) -> RowDict:
     """A wallet and the end of its stream; without `updated_at`."""
     return {
         "user_id": wallet.user_id,
@@ -71,7 +71,7 @@ def wallet_row(wallet: Wallet, head: Head) -> Row:
     }
 
 
-def funding_row(recorded: Recorded | LoggedEvent, event: WalletFunded, currency: str) -> Row:
+def funding_row(recorded: Recorded | LoggedEvent, event: WalletFunded, currency: str) -> RowDict:
     """A funding, as a transaction."""
     return {
         "user_id": recorded.key.user_id,
@@ -90,8 +90,8 @@ def funding_row(recorded: Recorded | LoggedEvent, event: WalletFunded, currency:
     }
 
 
-def payment_row(payment: Payment, head: Head) -> Row:
-    """A payment, as a transaction; without `next_at` and `hinted_at`, which are not folded from events."""
+def payment_row(payment: Payment, head: Head) -> RowDict:
+    """A payment, as a transaction; without `next_check_at` and `last_hint_at`, which are not folded from events."""
     attempt = payment.attempts[-1] if payment.attempts else None
     call = attempt.open_call if attempt else None
     return {
@@ -111,15 +111,15 @@ def payment_row(payment: Payment, head: Head) -> Row:
         "provider": attempt.provider if attempt else None,
         "account": attempt.account if attempt else None,
         "open_incidents": len(payment.open_incidents),
-        "token": _shown(payment.token),
-        "units": _shown(payment.units),
+        "token": _display_text(payment.token),
+        "units": _display_text(payment.units),
         "lease_until": call.lease_until if call else None,
         "seq": head.seq,
         "hash": head.hash,
     }
 
 
-def attempt_rows(payment: Payment) -> Iterable[Row]:
+def attempt_rows(payment: Payment) -> Iterable[RowDict]:
     """A payment's attempts."""
     for attempt in payment.attempts:
         yield {
@@ -134,27 +134,29 @@ def attempt_rows(payment: Payment) -> Iterable[Row]:
             "valid_until": attempt.valid_until,
             "sends": len(attempt.sends),
             "requeries": len(attempt.requeries),
-            "said": _said(attempt),
+            "answers": _answers(attempt),
         }
 
 
-def resolution_rows(payment: Payment) -> Iterable[Row]:
+def resolution_rows(payment: Payment) -> Iterable[RowDict]:
     """The one end of a payment, once it has one."""
     end = payment.completed or payment.reversal
     if payment.ended_at is None or not isinstance(end, (PaymentCompleted, PaymentReversed)):
         return
-    went_back = end if isinstance(end, PaymentReversed) else None
+    reversal = end if isinstance(end, PaymentReversed) else None
     yield {
         "user_id": payment.user_id,
         "transaction_id": payment.transaction_id,
-        "kind": "reversed" if went_back else "completed",
-        "proof": went_back.proof.value if went_back else None,
-        "reason": _shown(went_back.reason) if went_back else None,
+        "kind": "reversed" if reversal else "completed",
+        "proof": reversal.proof.value if reversal else None,
+        "reason": _display_text(reversal.reason) if reversal else None,
         "at": payment.ended_at,
     }
 
 
-def outbox_rows(recorded: Recorded, payment: Payment | None, channels: Iterable[Channel]) -> Iterable[Row]:
+def outbox_message_rows(
+    recorded: Recorded, payment: Payment | None, channels: Iterable[Channel]
+) -> Iterable[RowDict]:
     """What is told of an event to the outside, a row a channel; of most events nothing is."""
     announcement = announce(recorded, payment)
     if announcement is None:
@@ -171,12 +173,12 @@ def outbox_rows(recorded: Recorded, payment: Payment | None, channels: Iterable[
                 "kind": announcement.kind.value,
                 "data": announcement.data,
                 "at": recorded.at,
-                "next_at": recorded.at,
-                "tries": 0,
+                "next_attempt_at": recorded.at,
+                "attempt_count": 0,
             }
 
 
-def command_row(command: Command, reply: Reply) -> Row:
+def command_row(command: Command, reply: Reply) -> RowDict:
     """A command that was done, with its reply."""
     return {
         "user_id": command.user_id,
@@ -184,17 +186,17 @@ def command_row(command: Command, reply: Reply) -> Row:
         "key": command.key,
         "request_hash": command.request_hash,
         "transaction_id": reply.transaction_id,
-        "reply": codec.dumps(reply),
+        "result": codec.dumps(reply),
         "at": command.at,
     }
 
 
-def _shown(text: str | None) -> str | None:
+def _display_text(text: str | None) -> str | None:
     """Text of a provider, for a column of its own; the events keep it to the letter."""
-    return None if text is None else storable(text)
+    return None if text is None else make_storable(text)
 
 
-def _said(attempt: Attempt) -> str:
+def _answers(attempt: Attempt) -> str:
     """What each send and each requery brought back, in a line for people."""
     calls: list[tuple[str, Send | Requery]] = [("send", send) for send in attempt.sends]
     calls += [("requery", requery) for requery in attempt.requeries]

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from billvend.adapters.storage.append_only import keep_append_only
+from billvend.adapters.storage.append_only import make_append_only
 from billvend.domain.codec import instant
 from billvend.domain.words import Proof, Status, VendType
 
@@ -48,7 +48,7 @@ class _TextInstant(TypeDecorator[datetime]):
 
 
 INSTANT = DateTime(timezone=True).with_variant(_TextInstant(), "sqlite")
-NAME = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+IDENTIFIER = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 """Text compared byte by byte on both databases, so that rows are locked in the order in which Python sorts names."""
 MINOR = BigInteger()
 
@@ -62,8 +62,8 @@ def _one_of(column: str, values: type[Proof] | type[Status] | type[VendType] | t
 wallets = Table(
     "wallets",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("currency", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("currency", IDENTIFIER, nullable=False),
     Column("balance_minor", MINOR, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
@@ -75,8 +75,8 @@ wallets = Table(
 events = Table(
     "events",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("stream", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("stream", IDENTIFIER, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("type", Text, nullable=False),
     Column("at", INSTANT, nullable=False),
@@ -102,15 +102,15 @@ events = Table(
 transfers = Table(
     "transfers",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("stream", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("stream", IDENTIFIER, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("leg", SmallInteger, nullable=False),
-    Column("transaction_id", NAME, nullable=False),
+    Column("transaction_id", IDENTIFIER, nullable=False),
     Column("source", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("amount_minor", MINOR, nullable=False),
-    Column("currency", NAME, nullable=False),
+    Column("currency", IDENTIFIER, nullable=False),
     Column("at", INSTANT, nullable=False),
     PrimaryKeyConstraint("user_id", "stream", "seq", "leg"),
     ForeignKeyConstraint(
@@ -118,7 +118,7 @@ transfers = Table(
         ["events.user_id", "events.stream", "events.seq"],
         name="transfer_of_event",
     ),
-    CheckConstraint("amount_minor > 0", name="transfer_moves_something"),
+    CheckConstraint("amount_minor > 0", name="transfer_amount"),
     CheckConstraint("source <> target", name="transfer_between_accounts"),
     sqlite_with_rowid=False,
 )
@@ -126,20 +126,20 @@ transfers = Table(
 transactions = Table(
     "transactions",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("transaction_id", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("transaction_id", IDENTIFIER, nullable=False),
     Column("type", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("amount_minor", MINOR, nullable=False),
-    Column("currency", NAME, nullable=False),
+    Column("currency", IDENTIFIER, nullable=False),
     Column("key", Text),
     Column("created_at", INSTANT, nullable=False),
     Column("updated_at", INSTANT, nullable=False),
     # a funding
-    Column("source", NAME),
-    Column("reference", NAME),
+    Column("source", IDENTIFIER),
+    Column("reference", IDENTIFIER),
     # a payment
-    Column("meter", NAME),
+    Column("meter", IDENTIFIER),
     Column("biller", Text),
     Column("vend_type", Text),
     Column("phone", Text),
@@ -151,37 +151,47 @@ transactions = Table(
     Column("seq", BigInteger),
     Column("hash", Text),
     # Not folded from events: when somebody should look, and when somebody was last told to.
-    Column("next_at", INSTANT),
-    Column("hinted_at", INSTANT),
-    Column("account", NAME),
+    Column("next_check_at", INSTANT),
+    Column("last_hint_at", INSTANT),
+    Column("account", IDENTIFIER),
     Column("open_incidents", SmallInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("user_id", "transaction_id"),
     CheckConstraint(_one_of("type", ("funding", "payment")), name="transaction_type"),
     CheckConstraint(_one_of("status", Status), name="transaction_status"),
     CheckConstraint("amount_minor > 0", name="transaction_amount"),
-    CheckConstraint("type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)", name="payment_is_whole"),
-    CheckConstraint("type = 'payment' OR reference IS NOT NULL", name="funding_is_whole"),
+    CheckConstraint(
+        "type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)", name="payment_has_meter_and_seq"
+    ),
+    CheckConstraint("type = 'payment' OR reference IS NOT NULL", name="funding_has_reference"),
 )
-_referred = transactions.c.reference.is_not(None)
+_has_reference = transactions.c.reference.is_not(None)
 Index(
     "funding_reference_once",
     transactions.c.user_id,
     transactions.c.source,
     transactions.c.reference,
     unique=True,
-    postgresql_where=_referred,
-    sqlite_where=_referred,
+    postgresql_where=_has_reference,
+    sqlite_where=_has_reference,
 )
 Index(
-    "transactions_by_reference", transactions.c.reference, postgresql_where=_referred, sqlite_where=_referred
+    "transactions_by_reference",
+    transactions.c.reference,
+    postgresql_where=_has_reference,
+    sqlite_where=_has_reference,
 )
 Index("transactions_by_id", transactions.c.transaction_id)
 Index("transactions_by_meter", transactions.c.meter, transactions.c.user_id, transactions.c.created_at)
 Index("transactions_by_key", transactions.c.key, postgresql_where=transactions.c.key.is_not(None))
-_due = transactions.c.next_at.is_not(None)
-Index("transactions_due", transactions.c.next_at, postgresql_where=_due, sqlite_where=_due)
-_leased = transactions.c.lease_until.is_not(None)
-Index("transactions_leased", transactions.c.lease_until, postgresql_where=_leased, sqlite_where=_leased)
+_has_next_check = transactions.c.next_check_at.is_not(None)
+Index(
+    "transactions_due",
+    transactions.c.next_check_at,
+    postgresql_where=_has_next_check,
+    sqlite_where=_has_next_check,
+)
+_is_leased = transactions.c.lease_until.is_not(None)
+Index("transactions_leased", transactions.c.lease_until, postgresql_where=_is_leased, sqlite_where=_is_leased)
 IS_OPEN = transactions.c.status.not_in(
     # Written into each statement: SQLite finds rows by this index only where it reads the same words again.
     [literal(status, literal_execute=True) for status in ("completed", "reversed")]
@@ -193,8 +203,8 @@ Index(
     postgresql_where=IS_OPEN,
     sqlite_where=IS_OPEN,
 )
-_known = transactions.c.token.is_not(None)
-Index("transactions_by_token", transactions.c.token, postgresql_where=_known, sqlite_where=_known)
+_has_token = transactions.c.token.is_not(None)
+Index("transactions_by_token", transactions.c.token, postgresql_where=_has_token, sqlite_where=_has_token)
 IS_REVERSED = transactions.c.status == literal("reversed", literal_execute=True)
 Index(
     "transactions_reversed",
@@ -204,7 +214,7 @@ Index(
 )
 HAS_INCIDENTS = transactions.c.open_incidents > literal(0, literal_execute=True)
 Index(
-    "transactions_incidents",
+    "transactions_with_incidents",
     transactions.c.transaction_id,
     postgresql_where=HAS_INCIDENTS,
     sqlite_where=HAS_INCIDENTS,
@@ -213,18 +223,18 @@ Index(
 attempts = Table(
     "attempts",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("transaction_id", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("transaction_id", IDENTIFIER, nullable=False),
     Column("attempt", SmallInteger, nullable=False),
-    Column("reference", NAME, nullable=False),
-    Column("provider", NAME, nullable=False),
-    Column("account", NAME, nullable=False),
+    Column("reference", IDENTIFIER, nullable=False),
+    Column("provider", IDENTIFIER, nullable=False),
+    Column("account", IDENTIFIER, nullable=False),
     Column("started_at", INSTANT, nullable=False),
     Column("send_before", INSTANT, nullable=False),
     Column("valid_until", INSTANT),
     Column("sends", SmallInteger, nullable=False),
     Column("requeries", BigInteger, nullable=False),
-    Column("said", Text, nullable=False),
+    Column("answers", Text, nullable=False),
     PrimaryKeyConstraint("user_id", "transaction_id", "attempt"),
     UniqueConstraint("user_id", "provider", "account", "reference", name="reference_once"),
     ForeignKeyConstraint(
@@ -239,8 +249,8 @@ Index("attempts_by_start", attempts.c.started_at)
 resolutions = Table(
     "resolutions",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("transaction_id", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("transaction_id", IDENTIFIER, nullable=False),
     Column("kind", Text, nullable=False),
     Column("proof", Text),
     Column("reason", Text),
@@ -263,38 +273,38 @@ resolutions = Table(
 commands = Table(
     "commands",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("operation", NAME, nullable=False),
-    Column("key", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("operation", IDENTIFIER, nullable=False),
+    Column("key", IDENTIFIER, nullable=False),
     Column("request_hash", Text, nullable=False),
-    Column("transaction_id", NAME, nullable=False),
-    Column("reply", Text, nullable=False),
+    Column("transaction_id", IDENTIFIER, nullable=False),
+    Column("result", Text, nullable=False),
     Column("at", INSTANT, nullable=False),
     PrimaryKeyConstraint("user_id", "operation", "key"),
     sqlite_with_rowid=False,
 )
 
-stamp = Table(
-    "stamp",
+environment = Table(
+    "environment",
     metadata,
     Column("id", SmallInteger, nullable=False),
     Column("mode", Text, nullable=False),
     PrimaryKeyConstraint("id"),
-    CheckConstraint("id = 1", name="one_stamp"),
-    CheckConstraint(_one_of("mode", ("test", "live")), name="stamp_mode"),
+    CheckConstraint("id = 1", name="one_environment"),
+    CheckConstraint(_one_of("mode", ("test", "live")), name="environment_mode"),
 )
 
-accounts = Table(
-    "accounts",
+provider_accounts = Table(
+    "provider_accounts",
     metadata,
     # Of a provider, not of a user: a handful of rows, not folded from events, and soft.
-    Column("provider", NAME, nullable=False),
-    Column("account", NAME, nullable=False),
-    Column("closed_because", Text),
-    Column("closed_at", INSTANT),
-    Column("distrusted", SmallInteger, nullable=False),
+    Column("provider", IDENTIFIER, nullable=False),
+    Column("account", IDENTIFIER, nullable=False),
+    Column("suspended_reason", Text),
+    Column("suspended_at", INSTANT),
+    Column("not_found_ignored", SmallInteger, nullable=False),
     Column("float_minor", MINOR),
-    Column("asked_at", INSTANT),
+    Column("float_checked_at", INSTANT),
     PrimaryKeyConstraint("provider", "account"),
 )
 
@@ -302,76 +312,76 @@ api_keys = Table(
     "api_keys",
     metadata,
     # Who may use the API: a handful of rows, of no user.
-    Column("key_id", NAME, nullable=False),
+    Column("key_id", IDENTIFIER, nullable=False),
     Column("name", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("scopes", Text, nullable=False),
     Column("created_at", INSTANT, nullable=False),
     Column("revoked_at", INSTANT),
-    Column("used_at", INSTANT),
+    Column("last_used_at", INSTANT),
     PrimaryKeyConstraint("key_id"),
 )
-_in_force = api_keys.c.revoked_at.is_(None)
-Index("api_key_name_once", api_keys.c.name, unique=True, postgresql_where=_in_force, sqlite_where=_in_force)
+_is_active = api_keys.c.revoked_at.is_(None)
+Index("api_key_name_once", api_keys.c.name, unique=True, postgresql_where=_is_active, sqlite_where=_is_active)
 
-funding_intents = Table(
-    "funding_intents",
+deposits = Table(
+    "deposits",
     metadata,
-    Column("user_id", NAME, nullable=False),
-    Column("reference", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("reference", IDENTIFIER, nullable=False),
     # The caller's idempotency key, while it stands for this intent.
-    Column("key", NAME),
-    Column("source", NAME, nullable=False),
+    Column("key", IDENTIFIER),
+    Column("source", IDENTIFIER, nullable=False),
     Column("amount_minor", MINOR, nullable=False),
-    Column("currency", NAME, nullable=False),
+    Column("currency", IDENTIFIER, nullable=False),
     Column("email", Text, nullable=False),
     Column("authorization_url", Text),
     Column("created_at", INSTANT, nullable=False),
     # What a person has to see: money came that is not what was asked for. And when somebody had seen to it.
     Column("problem", Text),
-    Column("seen_at", INSTANT),
+    Column("acknowledged_at", INSTANT),
     Column("email_may_get_tokens", SmallInteger, nullable=False),
     PrimaryKeyConstraint("user_id", "reference"),
-    UniqueConstraint("user_id", "key", name="intent_key_once"),
-    CheckConstraint("amount_minor > 0", name="intent_amount"),
+    UniqueConstraint("user_id", "key", name="deposit_key_once"),
+    CheckConstraint("amount_minor > 0", name="deposit_amount"),
 )
-Index("funding_intents_by_reference", funding_intents.c.reference)
-Index("funding_intents_by_time", funding_intents.c.created_at)
-_problem = and_(funding_intents.c.problem.is_not(None), funding_intents.c.seen_at.is_(None))
+Index("deposits_by_reference", deposits.c.reference)
+Index("deposits_by_time", deposits.c.created_at)
+_has_open_problem = and_(deposits.c.problem.is_not(None), deposits.c.acknowledged_at.is_(None))
 Index(
-    "funding_intents_problems",
-    funding_intents.c.created_at,
-    postgresql_where=_problem,
-    sqlite_where=_problem,
+    "deposits_with_problems",
+    deposits.c.created_at,
+    postgresql_where=_has_open_problem,
+    sqlite_where=_has_open_problem,
 )
 
 wallet_emails = Table(
     "wallet_emails",
     metadata,
     # Where mail about a user's wallets goes, tokens included. Not folded from events.
-    Column("user_id", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
     Column("email", Text, nullable=False),
     Column("set_at", INSTANT, nullable=False),
     PrimaryKeyConstraint("user_id"),
 )
 
-outbox = Table(
-    "outbox",
+outbox_messages = Table(
+    "outbox_messages",
     metadata,
     # What is to be told to somebody outside, written with the event that it tells of: one row a channel.
-    Column("user_id", NAME, nullable=False),
-    Column("stream", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("stream", IDENTIFIER, nullable=False),
     Column("seq", BigInteger, nullable=False),
-    Column("channel", NAME, nullable=False),
-    Column("message_id", NAME, nullable=False),
-    Column("transaction_id", NAME, nullable=False),
+    Column("channel", IDENTIFIER, nullable=False),
+    Column("message_id", IDENTIFIER, nullable=False),
+    Column("transaction_id", IDENTIFIER, nullable=False),
     Column("kind", Text, nullable=False),
     Column("data", Text, nullable=False),
     Column("at", INSTANT, nullable=False),
-    Column("next_at", INSTANT),
+    Column("next_attempt_at", INSTANT),
     Column("lease_until", INSTANT),
-    Column("tries", SmallInteger, nullable=False),
-    Column("ended", Text),
+    Column("attempt_count", SmallInteger, nullable=False),
+    Column("final_status", Text),
     Column("ended_at", INSTANT),
     PrimaryKeyConstraint("user_id", "stream", "seq", "channel"),
     ForeignKeyConstraint(
@@ -379,25 +389,36 @@ outbox = Table(
         ["events.user_id", "events.stream", "events.seq"],
         name="message_of_event",
     ),
-    CheckConstraint("ended IS NULL OR ended IN ('delivered', 'gave_up', 'skipped')", name="message_end"),
-    CheckConstraint("(ended IS NULL) = (next_at IS NOT NULL)", name="message_is_due_or_ended"),
+    CheckConstraint(
+        "final_status IS NULL OR final_status IN ('delivered', 'gave_up', 'skipped')", name="message_status"
+    ),
+    CheckConstraint("(final_status IS NULL) = (next_attempt_at IS NOT NULL)", name="message_is_due_or_ended"),
 )
-Index("outbox_by_message", outbox.c.message_id)
-Index("outbox_by_time", outbox.c.at)
-_unsent = outbox.c.next_at.is_not(None)
+Index("outbox_messages_by_id", outbox_messages.c.message_id)
+Index("outbox_messages_by_time", outbox_messages.c.at)
+_has_next_attempt = outbox_messages.c.next_attempt_at.is_not(None)
 HAS_FAILED = or_(
-    outbox.c.ended == literal("gave_up", literal_execute=True),
-    and_(outbox.c.ended.is_(None), outbox.c.tries > literal(0, literal_execute=True)),
+    outbox_messages.c.final_status == literal("gave_up", literal_execute=True),
+    and_(
+        outbox_messages.c.final_status.is_(None),
+        outbox_messages.c.attempt_count > literal(0, literal_execute=True),
+    ),
 )
-Index("outbox_failed", outbox.c.at, postgresql_where=HAS_FAILED, sqlite_where=HAS_FAILED)
-Index("outbox_due", outbox.c.channel, outbox.c.next_at, postgresql_where=_unsent, sqlite_where=_unsent)
+Index("outbox_messages_failed", outbox_messages.c.at, postgresql_where=HAS_FAILED, sqlite_where=HAS_FAILED)
+Index(
+    "outbox_messages_due",
+    outbox_messages.c.channel,
+    outbox_messages.c.next_attempt_at,
+    postgresql_where=_has_next_attempt,
+    sqlite_where=_has_next_attempt,
+)
 
-deliveries = Table(
-    "deliveries",
+delivery_attempts = Table(
+    "delivery_attempts",
     metadata,
     # Every try to deliver a message, and what came of it.
-    Column("user_id", NAME, nullable=False),
-    Column("message_id", NAME, nullable=False),
+    Column("user_id", IDENTIFIER, nullable=False),
+    Column("message_id", IDENTIFIER, nullable=False),
     Column("number", SmallInteger, nullable=False),
     Column("at", INSTANT, nullable=False),
     Column("target", Text, nullable=False),
@@ -407,14 +428,14 @@ deliveries = Table(
     PrimaryKeyConstraint("user_id", "message_id", "number"),
 )
 
-endpoints = Table(
-    "endpoints",
+disabled_endpoints = Table(
+    "disabled_endpoints",
     metadata,
     # Where nothing is sent any more, because the other side said so. A URL may be a secret, so it is named by its hash.
-    Column("endpoint", NAME, nullable=False),
+    Column("endpoint", IDENTIFIER, nullable=False),
     Column("target", Text, nullable=False),
     Column("disabled_at", INSTANT, nullable=False),
-    Column("disabled_because", Text, nullable=False),
+    Column("reason", Text, nullable=False),
     PrimaryKeyConstraint("endpoint"),
 )
 
@@ -422,4 +443,4 @@ APPEND_ONLY = (events, transfers, resolutions, commands)
 """Tables in which nothing is ever changed or taken away: triggers refuse it. On SQLite they have no row numbers, by which
 `INSERT OR REPLACE` could put a row of another key in the place of one that is there without any trigger seeing it."""
 for _table in APPEND_ONLY:
-    keep_append_only(_table)
+    make_append_only(_table)

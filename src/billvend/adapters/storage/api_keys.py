@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from billvend.adapters.storage.database import Database, failing_plainly
+from billvend.adapters.storage.database import Database, translate_errors
 from billvend.adapters.storage.tables import INSTANT, api_keys
 from billvend.domain.access import ApiKey, Scope
 from billvend.ports.keys import KeptKey
@@ -16,37 +16,37 @@ from billvend.ports.keys import KeptKey
 SECRET_BYTES = 32
 
 
-def drawn() -> str:
+def random_secret() -> str:
     """From the system's source of chance."""
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
-class SqlKeys:
-    """See `billvend.ports.keys.Keys`. `draw` is where the chance comes from."""
+class SqlApiKeys:
+    """See `billvend.ports.keys.Keys`. `generate_secret` is where the chance comes from."""
 
-    def __init__(self, database: Database, *, draw: Callable[[], str] = drawn) -> None:
+    def __init__(self, database: Database, *, generate_secret: Callable[[], str] = random_secret) -> None:
         self._database = database
-        self._draw = draw
+        self._generate_secret = generate_secret
 
     def draw(self) -> str:
         """Fresh chance."""
-        return self._draw()
+        return self._generate_secret()
 
-    def keep(self, kept: KeptKey) -> bool:
+    def keep(self, stored: KeptKey) -> bool:
         """Keep a new key; False where its name is taken: the unique index decides."""
-        key = kept.key
+        key = stored.key
         row = {
             "key_id": key.key_id,
             "name": key.name,
-            "digest": kept.digest,
+            "digest": stored.digest,
             "scopes": " ".join(scope for scope in Scope if scope in key.scopes),
             "created_at": key.created_at,
             "revoked_at": key.revoked_at,
-            "used_at": key.used_at,
+            "last_used_at": key.used_at,
         }
-        with failing_plainly():
+        with translate_errors():
             try:
-                with self._database.writing() as connection:
+                with self._database.write_transaction() as connection:
                     self._database.insert(connection, api_keys, [row])
             except IntegrityError:
                 return False
@@ -54,19 +54,19 @@ class SqlKeys:
 
     def find(self, key_id: str) -> KeptKey | None:
         """The key of this id."""
-        with failing_plainly(), self._database.reading() as connection:
+        with translate_errors(), self._database.read_transaction() as connection:
             row = connection.execute(sa.select(api_keys).where(api_keys.c.key_id == key_id)).one_or_none()
-        return None if row is None else KeptKey(_key(row), row.digest)
+        return None if row is None else KeptKey(_to_api_key(row), row.digest)
 
     def all(self) -> list[ApiKey]:
         """Every key, in the order of their making."""
         query = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.key_id)
-        with failing_plainly(), self._database.reading() as connection:
-            return [_key(row) for row in connection.execute(query)]
+        with translate_errors(), self._database.read_transaction() as connection:
+            return [_to_api_key(row) for row in connection.execute(query)]
 
     def is_empty(self) -> bool:
         """Whether no key was ever made."""
-        with failing_plainly(), self._database.reading() as connection:
+        with translate_errors(), self._database.read_transaction() as connection:
             return connection.execute(sa.select(api_keys.c.key_id).limit(1)).one_or_none() is None
 
     def revoke(self, key_id: str, at: datetime) -> None:
@@ -76,7 +76,7 @@ class SqlKeys:
             .where(api_keys.c.key_id == key_id, api_keys.c.revoked_at.is_(None))
             .values(revoked_at=at)
         )
-        with failing_plainly(), self._database.writing() as connection:
+        with translate_errors(), self._database.write_transaction() as connection:
             connection.execute(revoked)
 
     def note_use(self, key_id: str, at: datetime) -> None:
@@ -86,14 +86,14 @@ class SqlKeys:
             sa.update(api_keys)
             .where(
                 api_keys.c.key_id == key_id,
-                sa.or_(api_keys.c.used_at.is_(None), api_keys.c.used_at < moment),
+                sa.or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < moment),
             )
-            .values(used_at=moment)
+            .values(last_used_at=moment)
         )
-        with failing_plainly(), self._database.writing() as connection:
+        with translate_errors(), self._database.write_transaction() as connection:
             connection.execute(used)
 
 
-def _key(row: sa.Row[Any]) -> ApiKey:
+def _to_api_key(row: sa.Row[Any]) -> ApiKey:
     scopes = frozenset(Scope(scope) for scope in row.scopes.split())
-    return ApiKey(row.key_id, row.name, scopes, row.created_at, row.revoked_at, row.used_at)
+    return ApiKey(row.key_id, row.name, scopes, row.created_at, row.revoked_at, row.last_used_at)

@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from billvend.ports.queue import Hint, Queue, QueueName
 
 
-class QueueOnDemand:
+class LazyQueue:
     """Implements `billvend.ports.queue.Queue` by what `open_queue` returns, which is called once and must not raise."""
 
     def __init__(self, open_queue: Callable[[], Queue]) -> None:
         self._open_queue = open_queue
         self._lock = threading.Lock()
-        self._opened: Queue | None = None
+        self._instance: Queue | None = None
 
     @property
     def _queue(self) -> Queue:
         with self._lock:
-            if self._opened is None:
-                self._opened = self._open_queue()
-            return self._opened
+            if self._instance is None:
+                self._instance = self._open_queue()
+            return self._instance
 
     @property
     def backend(self) -> str:
@@ -47,5 +47,5 @@ class QueueOnDemand:
     def close(self) -> None:
         """See `Queue.close`."""
         with self._lock:
-            if self._opened is not None:
-                self._opened.close()
+            if self._instance is not None:
+                self._instance.close()

@@ -9,23 +9,23 @@ from time import monotonic
 
 from huey.storage import SqliteStorage
 
-from billvend.adapters.queue.courier import PATIENCE_SECONDS
+from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.storages import storage_name
+from billvend.adapters.queue.huey_storage import storage_name
 from billvend.ports.queue import QueueName
 
-READ_PATIENCE_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 5.0
 """How long a worker waits for another process that holds the file's lock."""
 
 
-class _SqliteHints(SqliteStorage):  # type: ignore[misc]
+class _SqliteHintStorage(SqliteStorage):  # type: ignore[misc]
     _conn: sqlite3.Connection | None
 
-    def __init__(self, queue: QueueName, path: str, *, patience_seconds: float) -> None:
-        self._opened_file: tuple[int, int] | None = None
+    def __init__(self, queue: QueueName, path: str, *, timeout_seconds: float) -> None:
+        self._opened_file_id: tuple[int, int] | None = None
         self._is_closed = False
         # The tables are made with each connection instead: the file may be away now, or be deleted later.
-        super().__init__(storage_name(queue), filename=path, timeout=patience_seconds, create_tables=False)
+        super().__init__(storage_name(queue), filename=path, timeout=timeout_seconds, create_tables=False)
 
     def put(self, messages: Sequence[bytes]) -> int:
         with self.db(commit=True) as cursor:
@@ -39,12 +39,12 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
         """The connection to the file that is there now. SQLite itself goes on writing to a deleted one, unread."""
         if self._is_closed:
             raise sqlite3.ProgrammingError("The queue was closed.")
-        if self._conn is not None and self._opened_file != self._present_file():
+        if self._conn is not None and self._opened_file_id != self._current_file_id():
             self._conn.close()
             self._conn = None
         if self._conn is None:
             self._conn = self._create_connection()
-            self._opened_file = self._present_file()
+            self._opened_file_id = self._current_file_id()
         return self._conn
 
     def close(self) -> bool:
@@ -72,7 +72,7 @@ class _SqliteHints(SqliteStorage):  # type: ignore[misc]
             raise
         return connection
 
-    def _present_file(self) -> tuple[int, int] | None:
+    def _current_file_id(self) -> tuple[int, int] | None:
         try:
             status = Path(self.filename).stat()
         except FileNotFoundError:
@@ -84,14 +84,18 @@ def sqlite_queue(
     path: str | os.PathLike[str],
     *,
     clock: Callable[[], float] = monotonic,
-    patience_seconds: float = PATIENCE_SECONDS,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> HueyQueue:
     """Hints in the file at `path`, which is made when first needed; its folder must exist."""
     file = os.fspath(path)
     return HueyQueue(
         "SQLite",
-        sending={queue: _SqliteHints(queue, file, patience_seconds=patience_seconds) for queue in QueueName},
-        receiving=lambda queue: closing(_SqliteHints(queue, file, patience_seconds=READ_PATIENCE_SECONDS)),
+        send_storages={
+            queue: _SqliteHintStorage(queue, file, timeout_seconds=timeout_seconds) for queue in QueueName
+        },
+        open_storage=lambda queue: closing(
+            _SqliteHintStorage(queue, file, timeout_seconds=READ_TIMEOUT_SECONDS)
+        ),
         clock=clock,
-        patience_seconds=patience_seconds,
+        timeout_seconds=timeout_seconds,
     )

@@ -7,18 +7,18 @@ from time import monotonic
 
 from huey.storage import MemoryStorage
 
-from billvend.adapters.queue.courier import PATIENCE_SECONDS
+from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.storages import HintStorage, storage_name
+from billvend.adapters.queue.huey_storage import HintStorage, storage_name
 from billvend.ports.queue import QueueName
 
 BLOCK_SECONDS = 0.25
 """How long an idle worker waits for a hint before it looks whether it is to stop."""
-WAITING_MAX = 100_000
+MAX_WAITING_HINTS = 100_000
 """Hints beyond this many are left to the sweeper, before they fill the memory."""
 
 
-class _MemoryHints(MemoryStorage):  # type: ignore[misc]
+class _MemoryHintStorage(MemoryStorage):  # type: ignore[misc]
     """Keeps hints only while somebody reads: a process that only writes would collect them for ever."""
 
     blocking = True
@@ -30,12 +30,12 @@ class _MemoryHints(MemoryStorage):  # type: ignore[misc]
 
     def put(self, messages: Sequence[bytes]) -> int:
         with self._arrival:
-            room = WAITING_MAX - self.queue_size() if self._readers else 0
-            taken = messages[:room]
-            for message in taken:
+            free_slots = MAX_WAITING_HINTS - self.queue_size() if self._readers else 0
+            accepted = messages[:free_slots]
+            for message in accepted:
                 self.enqueue(message)
-            self._arrival.notify(len(taken))
-        return len(taken)
+            self._arrival.notify(len(accepted))
+        return len(accepted)
 
     def dequeue(self) -> object | None:
         with self._arrival:
@@ -44,7 +44,7 @@ class _MemoryHints(MemoryStorage):  # type: ignore[misc]
         return message
 
     @contextmanager
-    def reading(self) -> Iterator[HintStorage]:
+    def register_reader(self) -> Iterator[HintStorage]:
         with self._arrival:
             self._readers += 1
         try:
@@ -57,14 +57,14 @@ class _MemoryHints(MemoryStorage):  # type: ignore[misc]
 
 
 def memory_queue(
-    *, clock: Callable[[], float] = monotonic, patience_seconds: float = PATIENCE_SECONDS
+    *, clock: Callable[[], float] = monotonic, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> HueyQueue:
     """Hints for this process alone. While it does not consume a queue, hints for that queue are not handed over."""
-    storages = {queue: _MemoryHints(queue) for queue in QueueName}
+    storages = {queue: _MemoryHintStorage(queue) for queue in QueueName}
     return HueyQueue(
         "memory",
-        sending=storages,
-        receiving=lambda queue: storages[queue].reading(),
+        send_storages=storages,
+        open_storage=lambda queue: storages[queue].register_reader(),
         clock=clock,
-        patience_seconds=patience_seconds,
+        timeout_seconds=timeout_seconds,
     )

@@ -1,4 +1,4 @@
-"""The audit's reading: every stream of events with the rows derived from it, merged from several readings that stand in
+"""The audit's reading: every stream of events with the rows derived from it, merged from several queries that stand in
 the same order, so that books of any size are read in constant memory and in one consistent state."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage import rows
 from billvend.adapters.storage.database import unavailable
-from billvend.adapters.storage.read import by_stream
+from billvend.adapters.storage.streams import group_by_stream
 from billvend.adapters.storage.tables import attempts, events, resolutions, transactions, transfers, wallets
 from billvend.domain.decide import Head
 from billvend.domain.events import StreamKey, WalletFunded, load
@@ -21,48 +21,50 @@ from billvend.domain.payment import Payment
 from billvend.domain.wallet import Wallet, wallet_stream
 from billvend.ports.books import LoggedEvent, LoggedStream, LoggedTransfer
 
-PAGE = 1_000
+PAGE_ROWS = 1_000
 """Rows of one reading that are in memory at a time."""
-MOST_ORPHANS = 100
+MAX_ORPHANS = 100
 """Rows without events that are named one by one."""
-MOST_DIFFERENCES = 100
+MAX_DIFFERENCES = 100
 """Fundings of one wallet that are named as wrong one by one."""
-_NOT_FOLDED = frozenset({"transactions.next_at", "transactions.hinted_at", "wallets.updated_at"})
+_NOT_FOLDED = frozenset({"transactions.next_check_at", "transactions.last_hint_at", "wallets.updated_at"})
 """Columns that say when to look again, or when somebody last did: true or not, no money hangs on them."""
 
 _BY_STREAM = ("user_id", "stream")
 _BY_PAYMENT = ("user_id", "transaction_id")
 _BY_WALLET = ("user_id", "currency")
 
-Names = tuple[str, str]
+RowKey = tuple[str, str]
 """A stream by its names, as rows have them: sooner made and compared than a `StreamKey`."""
 
 
-def audit_reading(connection: Connection) -> Iterator[LoggedStream]:
+def read_streams(connection: Connection) -> Iterator[LoggedStream]:
     """Every stream; consume each before asking for the next. Rows that no stream accounts for come last."""
-    with _Readings(connection) as readings:
-        derived = _Derived(readings)
+    with _AuditQueries(connection) as queries:
+        derived = _DerivedTables(queries)
         in_order = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
-        for key, logged in by_stream(readings.of(in_order)):
-            rest = derived.rest_of(key)
-            yield LoggedStream(key, rest.watching(logged), derived.transfers_of(key), rest.differences)
-        for key, complaint in derived.orphans():
-            yield LoggedStream(key, (), (), _Complaint(complaint))
+        for key, logged in group_by_stream(queries.rows_of(in_order)):
+            comparison = derived.comparison_of(key)
+            yield LoggedStream(
+                key, comparison.compare_fundings(logged), derived.transfers_of(key), comparison.differences
+            )
+        for key, difference in derived.orphans():
+            yield LoggedStream(key, (), (), _Difference(difference))
 
 
-class _Readings(ExitStack):
+class _AuditQueries(ExitStack):
     """Queries that are open at the same time; leaving closes what is still open of them."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
-        self._connection = connection.execution_options(yield_per=PAGE)
+        self._connection = connection.execution_options(yield_per=PAGE_ROWS)
 
-    def of(self, query: sa.Select[Any]) -> Iterator[Any]:
+    def rows_of(self, query: sa.Select[Any]) -> Iterator[Any]:
         """The rows, fetched a page at a time."""
-        return _fetched(self.enter_context(self._connection.execute(query)))
+        return _fetch_rows(self.enter_context(self._connection.execute(query)))
 
 
-def _fetched(result: sa.CursorResult[Any]) -> Iterator[Any]:
+def _fetch_rows(result: sa.CursorResult[Any]) -> Iterator[Any]:
     """Rows are fetched long after the query was sent, wherever they are consumed: so errors are told here."""
     try:
         for page in result.partitions():
@@ -71,19 +73,19 @@ def _fetched(result: sa.CursorResult[Any]) -> Iterator[Any]:
         raise unavailable(error) from error
 
 
-class _Derived:
+class _DerivedTables:
     """The tables that are folded from events, read side by side."""
 
-    def __init__(self, readings: _Readings) -> None:
-        def table(source: sa.Table, *order: str, kind: str | None = None) -> "_Groups":
+    def __init__(self, queries: _AuditQueries) -> None:
+        def table(source: sa.Table, *order: str, kind: str | None = None) -> "_GroupedRows":
             """A table in the order of streams; the first two columns of the order say which."""
-            names = [*order[:2], *(name for name in _folded(source) if name not in order[:2])]
+            names = [*order[:2], *(name for name in _folded_columns(source) if name not in order[:2])]
             query = sa.select(*(source.c[name] for name in names))
             if kind is not None:
                 query = query.where(source.c.type == kind)
-            found = readings.of(query.order_by(*(source.c[name] for name in order)))
-            return _Groups(
-                source.name, names, found, _of_wallet if order[:2] == _BY_WALLET else itemgetter(0, 1)
+            found = queries.rows_of(query.order_by(*(source.c[name] for name in order)))
+            return _GroupedRows(
+                source.name, names, found, _wallet_key if order[:2] == _BY_WALLET else itemgetter(0, 1)
             )
 
         self._transfers = table(transfers, *_BY_STREAM, "seq", "leg")
@@ -94,17 +96,17 @@ class _Derived:
         self._fundings = table(transactions, *_BY_WALLET, "seq", kind="funding")
 
     def transfers_of(self, key: StreamKey) -> Iterator[LoggedTransfer]:
-        for _, _, *columns in self._transfers.take(key):
+        for _, _, *columns in self._transfers.pop(key):
             yield LoggedTransfer(*columns)
 
-    def rest_of(self, key: StreamKey) -> "_Rest":
-        return _Rest(self, key)
+    def comparison_of(self, key: StreamKey) -> "_StreamComparison":
+        return _StreamComparison(self, key)
 
     def fundings_of(self, key: StreamKey) -> Iterator[Any]:
-        return self._fundings.take(key)
+        return self._fundings.pop(key)
 
-    def compared_funding(self, stored: Iterable[Any], should: rows.Row) -> list[str]:
-        return self._fundings.compared(stored, [should])
+    def compare_funding(self, stored: Iterable[Any], expected: rows.RowDict) -> list[str]:
+        return self._fundings.compare(stored, [expected])
 
     def differences(self, key: StreamKey, state: Wallet | Payment | None, head: Head) -> list[str]:
         found: list[str] = []
@@ -123,73 +125,73 @@ class _Derived:
             yield from groups.orphans()
 
 
-class _Rest:
+class _StreamComparison:
     """What is derived from one stream besides transfers. Fundings are as many as events: they are compared on the way."""
 
-    def __init__(self, derived: _Derived, key: StreamKey) -> None:
+    def __init__(self, derived: _DerivedTables, key: StreamKey) -> None:
         self._derived = derived
         self._key = key
         self._found: list[str] = []
 
-    def watching(self, logged: Iterable[LoggedEvent]) -> Iterator[LoggedEvent]:
+    def compare_fundings(self, logged: Iterable[LoggedEvent]) -> Iterator[LoggedEvent]:
         """The events as they are, and a look at each funding in passing."""
         fundings = self._derived.fundings_of(self._key)
         currency = self._key.stream.removeprefix("wallet:")
         for event in logged:
             yield event
             if event.kind == WalletFunded.__name__:
-                should = rows.funding_row(event, cast(WalletFunded, load(event.kind, event.data)), currency)
-                self._note(self._derived.compared_funding(islice(fundings, 1), should))
-        self._note([f"transactions: funding {row.transaction_id} that no event makes" for row in fundings])
+                expected = rows.funding_row(event, cast(WalletFunded, load(event.kind, event.data)), currency)
+                self._add(self._derived.compare_funding(islice(fundings, 1), expected))
+        self._add([f"transactions: funding {row.transaction_id} that no event makes" for row in fundings])
 
     def differences(self, state: Wallet | Payment | None, head: Head) -> list[str]:
         """See `LoggedStream.differences`."""
         return [*self._found, *self._derived.differences(self._key, state, head)]
 
-    def _note(self, differences: list[str]) -> None:
-        self._found += differences[: MOST_DIFFERENCES - len(self._found)]
+    def _add(self, differences: list[str]) -> None:
+        self._found += differences[: MAX_DIFFERENCES - len(self._found)]
 
 
-class _Complaint:
+class _Difference:
     """`LoggedStream.differences` of rows that no stream accounts for."""
 
-    def __init__(self, said: str) -> None:
-        self._said = said
+    def __init__(self, difference: str) -> None:
+        self._difference = difference
 
     def __call__(self, state: Wallet | Payment | None, head: Head) -> list[str]:
-        return [self._said]
+        return [self._difference]
 
 
-class _Groups:
+class _GroupedRows:
     """One reading, cut into groups of one stream each, taken in rising order of streams."""
 
     def __init__(
-        self, table: str, columns: Sequence[str], found: Iterable[Any], names: Callable[[Any], Names]
+        self, table: str, columns: Sequence[str], found: Iterable[Any], key_of: Callable[[Any], RowKey]
     ) -> None:
         self._table = table
         self._columns = columns
-        self._groups = groupby(found, key=names)
-        self._next: tuple[Names, Iterator[Any]] | None = next(self._groups, None)
-        self._orphans: list[Names] = []
+        self._groups = groupby(found, key=key_of)
+        self._next: tuple[RowKey, Iterator[Any]] | None = next(self._groups, None)
+        self._orphans: list[RowKey] = []
 
-    def differences(self, key: StreamKey, wanted: Iterable[rows.Row]) -> list[str]:
+    def differences(self, key: StreamKey, wanted: Iterable[rows.RowDict]) -> list[str]:
         """How the rows of a key differ from the wanted ones."""
-        return self.compared(self.take(key), wanted)
+        return self.compare(self.pop(key), wanted)
 
-    def compared(self, stored: Iterable[Any], wanted: Iterable[rows.Row]) -> list[str]:
+    def compare(self, stored: Iterable[Any], wanted: Iterable[rows.RowDict]) -> list[str]:
         """How stored rows differ from the wanted ones, column by column; a column that is not wanted is to be empty."""
         stored, wanted = list(stored), list(wanted)
         if len(stored) != len(wanted):
             return [f"{self._table}: {len(stored)} rows where the events make {len(wanted)}"]
         return [
-            f"{self._table}.{column}: {value!r} where the events say {should.get(column)!r}"
-            for row, should in zip(stored, wanted, strict=True)
-            if tuple(row) != tuple(map(should.get, self._columns))  # most are as they should be
+            f"{self._table}.{column}: {value!r} where the events say {expected.get(column)!r}"
+            for row, expected in zip(stored, wanted, strict=True)
+            if tuple(row) != tuple(map(expected.get, self._columns))  # most are as they should be
             for column, value in zip(self._columns, row, strict=True)
-            if value != should.get(column)
+            if value != expected.get(column)
         ]
 
-    def take(self, key: StreamKey) -> Iterator[Any]:
+    def pop(self, key: StreamKey) -> Iterator[Any]:
         """The rows of a key; rows of smaller keys, which nobody asked for, become orphans."""
         wanted = (key.user_id, key.stream)
         while self._next is not None and self._next[0] < wanted:
@@ -202,20 +204,20 @@ class _Groups:
         """What was left over; ends the reading."""
         while self._next is not None:
             self._skip(self._next[0])
-        for names in self._orphans:
-            yield StreamKey(*names), f"{self._table}: a row without an event"
+        for key in self._orphans:
+            yield StreamKey(*key), f"{self._table}: a row without an event"
 
-    def _skip(self, names: Names) -> None:
-        if len(self._orphans) < MOST_ORPHANS:
-            self._orphans.append(names)
+    def _skip(self, key: RowKey) -> None:
+        if len(self._orphans) < MAX_ORPHANS:
+            self._orphans.append(key)
         self._next = next(self._groups, None)
 
 
-def _of_wallet(row: Any) -> Names:
+def _wallet_key(row: Any) -> RowKey:
     key = wallet_stream(row[0], row[1])
     return key.user_id, key.stream
 
 
-def _folded(table: sa.Table) -> list[str]:
+def _folded_columns(table: sa.Table) -> list[str]:
     """The columns that are folded from events."""
     return [column.name for column in table.c if f"{table.name}.{column.name}" not in _NOT_FOLDED]

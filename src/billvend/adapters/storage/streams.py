@@ -18,44 +18,46 @@ from billvend.domain.payment import Payment
 from billvend.ports.books import LoggedEvent
 
 
-def payments_of(
+def load_payments(
     connection: Connection, database: Database, keys: Sequence[tuple[str, str]]
 ) -> dict[StreamKey, tuple[Payment, Head]]:
     """The payments with these (user, transaction id), each with the end of its stream."""
     if not keys:
         return {}
-    found = connection.execute(_events_of(database), database.keys(keys))
+    found = connection.execute(_events_query(database), database.key_parameters(keys))
     return {
-        key: folded for key, logged in by_stream(found) if (folded := fold_payment(key, logged)) is not None
+        key: folded
+        for key, logged in group_by_stream(found)
+        if (folded := fold_payment(key, logged)) is not None
     }
 
 
 @lru_cache(maxsize=8)
-def _events_of(database: Database) -> sa.Select[Any]:
+def _events_query(database: Database) -> sa.Select[Any]:
     return (
         sa.select(events)
-        .where(database.among(events.c.user_id, events.c.stream))
+        .where(database.in_keys(events.c.user_id, events.c.stream))
         .order_by(events.c.user_id, events.c.stream, events.c.seq)
     )
 
 
-_NAMES = itemgetter(0, 1)
+_STREAM_KEY = itemgetter(0, 1)
 """A stream's: the first two columns of `events`."""
 
 
-def by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[LoggedEvent]]]:
+def group_by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[LoggedEvent]]]:
     """Rows of `events`, ordered by stream, cut into streams."""
-    for names, of_stream in groupby(found, key=_NAMES):
+    for names, of_stream in groupby(found, key=_STREAM_KEY):
         key = StreamKey(*names)
-        yield key, (_logged(key, row) for row in of_stream)
+        yield key, (_event_of_stream(key, row) for row in of_stream)
 
 
-def logged_event(row: sa.Row[Any]) -> LoggedEvent:
+def event_from_row(row: sa.Row[Any]) -> LoggedEvent:
     """A row of `events`."""
-    return _logged(StreamKey(*_NAMES(row)), row)
+    return _event_of_stream(StreamKey(*_STREAM_KEY(row)), row)
 
 
-def _logged(key: StreamKey, row: Sequence[Any]) -> LoggedEvent:
+def _event_of_stream(key: StreamKey, row: Sequence[Any]) -> LoggedEvent:
     _, _, seq, kind, at, command_key, data, _, prev_hash, hash_ = (
         row  # by place: an audit has very many of them
     )

@@ -1,4 +1,4 @@
-"""The committer: what many callers ask at once is committed together, and each gets its own result.
+"""Group commit: what many callers ask at once is committed together, and each gets its own result.
 
 Nothing waits for a timer, and there is no thread of its own: whoever comes while nobody commits does so at once, alone;
 whoever comes meanwhile waits, and the first of those then commits for all of them. So one caller is as fast as without it,
@@ -20,31 +20,31 @@ from billvend.domain.errors import Unavailable
 from billvend.ports.journal import Due, Journal
 from billvend.ports.measures import Measures, NotMeasured
 
-MOST_AT_ONCE: Final = 500
+MAX_BATCH_COMMANDS: Final = 500
 """Commands in one transaction, where they come from several callers."""
-MOST_WAITING: Final = 5_000
+MAX_WAITING_COMMANDS: Final = 5_000
 """With so many commands waiting, more are refused: nobody would be glad of an answer that comes too late."""
 
 
-class Committer:
+class GroupCommit:
     """A `billvend.ports.journal.Journal` in front of another: one transaction at a time, for all who wait."""
 
     def __init__(
         self,
         journal: Journal,
         *,
-        most_at_once: int = MOST_AT_ONCE,
-        most_waiting: int = MOST_WAITING,
+        max_batch_commands: int = MAX_BATCH_COMMANDS,
+        max_waiting_commands: int = MAX_WAITING_COMMANDS,
         measures: Measures | None = None,
     ) -> None:
         self._journal = journal
         self._measures = measures or NotMeasured()
-        self._most_at_once = most_at_once
-        self._most_waiting = most_waiting
+        self._max_batch_commands = max_batch_commands
+        self._max_waiting_commands = max_waiting_commands
         self._lock = threading.Lock()
-        self._queue: deque[_Ticket] = deque()
-        self._waiting = 0
-        self._is_led = False
+        self._queue: deque[_Request] = deque()
+        self._waiting_count = 0
+        self._has_leader = False
 
     def execute(self, commands: Sequence[Command]) -> list[Result]:
         """Carry out the commands, together with those of others; see the port.
@@ -53,78 +53,83 @@ class Committer:
         """
         if not commands:
             return []
-        ticket = _Ticket(commands)
-        self._join(ticket)
+        request = _Request(commands)
+        self._enqueue(request)
         try:
-            ticket.woken.acquire()
+            request.wakeup.acquire()
         except BaseException:
-            self._leave(ticket)
+            self._abort(request)
             raise
-        if ticket.leads:
-            self._lead()
-        if ticket.outcome is None:  # whoever led was torn away: what was done is known by the keys
+        if request.is_leader:
+            self._run_batch()
+        if request.outcome is None:  # whoever led was torn away: what was done is known by the keys
             return self._journal.execute(commands)
-        if isinstance(ticket.outcome, Exception):
-            raise ticket.outcome
-        return ticket.outcome
+        if isinstance(request.outcome, Exception):
+            raise request.outcome
+        return request.outcome
 
-    def _join(self, ticket: "_Ticket") -> None:
+    def _enqueue(self, request: "_Request") -> None:
         """Queue up; lead, if nobody does."""
         with self._lock:
-            if self._waiting and self._waiting + len(ticket.commands) > self._most_waiting:
+            if (
+                self._waiting_count
+                and self._waiting_count + len(request.commands) > self._max_waiting_commands
+            ):
                 raise Unavailable("Too much is waiting to be written down. Nothing was done: try again soon.")
-            self._queue.append(ticket)
-            self._waiting += len(ticket.commands)
-            if not self._is_led:
-                self._hand_over()
+            self._queue.append(request)
+            self._waiting_count += len(request.commands)
+            if not self._has_leader:
+                self._promote_next()
 
-    def _hand_over(self) -> None:
+    def _promote_next(self) -> None:
         """The first in the queue leads from now on, if there is one. Under the lock."""
-        self._is_led = bool(self._queue)
+        self._has_leader = bool(self._queue)
         if self._queue:
-            self._queue[0].leads = True
-            self._queue[0].woken.release()
+            self._queue[0].is_leader = True
+            self._queue[0].wakeup.release()
 
-    def _lead(self) -> None:
+    def _run_batch(self) -> None:
         """Commit for everybody who waits by now, then leave the lead to whoever came meanwhile."""
-        batch = self._take()
+        batch = self._next_batch()
         try:
             outcomes = self._commit(batch)
-            for ticket, outcome in zip(batch, outcomes, strict=True):
-                ticket.outcome = outcome
+            for request, outcome in zip(batch, outcomes, strict=True):
+                request.outcome = outcome
         finally:
             with self._lock:
-                self._hand_over()
-            for ticket in batch[1:]:  # the first is who leads
-                ticket.woken.release()
+                self._promote_next()
+            for request in batch[1:]:  # the first is who leads
+                request.wakeup.release()
 
-    def _take(self) -> list["_Ticket"]:
+    def _next_batch(self) -> list["_Request"]:
         with self._lock:
             batch = [self._queue.popleft()]
             count = len(batch[0].commands)
-            while self._queue and count + len(self._queue[0].commands) <= self._most_at_once:
+            while self._queue and count + len(self._queue[0].commands) <= self._max_batch_commands:
                 batch.append(self._queue.popleft())
                 count += len(batch[-1].commands)
-            self._waiting -= count
+            self._waiting_count -= count
             return batch
 
-    def _commit(self, batch: Sequence["_Ticket"]) -> list[list[Result] | Exception]:
+    def _commit(self, batch: Sequence["_Request"]) -> list[list[Result] | Exception]:
         try:
-            together = self._journal.execute([command for ticket in batch for command in ticket.commands])
+            all_results = self._journal.execute(
+                [command for request in batch for command in request.commands]
+            )
         except Exception as error:  # noqa: BLE001  each caller gets it, as if it had come alone
             return [error for _ in batch]
-        self._measures.batch(len(together))
-        results = iter(together)
-        return [list(islice(results, len(ticket.commands))) for ticket in batch]
+        self._measures.batch(len(all_results))
+        results = iter(all_results)
+        return [list(islice(results, len(request.commands))) for request in batch]
 
-    def _leave(self, ticket: "_Ticket") -> None:
+    def _abort(self, request: "_Request") -> None:
         """A caller is torn away: what nobody took yet is not done, and somebody else leads."""
         with self._lock:
-            if ticket in self._queue:
-                self._queue.remove(ticket)
-                self._waiting -= len(ticket.commands)
-                if ticket.leads:
-                    self._hand_over()
+            if request in self._queue:
+                self._queue.remove(request)
+                self._waiting_count -= len(request.commands)
+                if request.is_leader:
+                    self._promote_next()
 
     # --- besides commands: as the journal behind has it ---------------------------------------------------------------
 
@@ -153,7 +158,7 @@ class Committer:
         self._journal.close()
 
 
-def _held() -> threading.Lock:
+def _acquired_lock() -> threading.Lock:
     """A lock that is taken already: to take it again is to wait. An event would do, at ten times the cost."""
     lock = threading.Lock()
     lock.acquire()
@@ -161,11 +166,11 @@ def _held() -> threading.Lock:
 
 
 @dataclass(slots=True, eq=False)
-class _Ticket:
+class _Request:
     """One caller in the queue."""
 
     commands: Sequence[Command]
-    woken: threading.Lock = field(default_factory=_held)
+    wakeup: threading.Lock = field(default_factory=_acquired_lock)
     """Released once: when the caller has its outcome, or has to lead."""
-    leads: bool = False
+    is_leader: bool = False
     outcome: list[Result] | Exception | None = None

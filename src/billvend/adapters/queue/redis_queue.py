@@ -10,9 +10,9 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from billvend.adapters.queue.courier import PATIENCE_SECONDS
+from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.storages import storage_name
+from billvend.adapters.queue.huey_storage import storage_name
 from billvend.domain.errors import BadSetting
 from billvend.ports.queue import QueueName
 
@@ -20,9 +20,9 @@ BLOCK_SECONDS = 0.5
 """How long the server holds a read of an empty queue; an idle worker notices within it that it is to stop."""
 READ_TIMEOUT_SECONDS = 2.0
 """When a worker calls the server dead. Longer than `BLOCK_SECONDS`, or every idle read would look like an outage."""
-CONNECTIONS_MAX = 1024
+MAX_CONNECTIONS = 1024
 """More than there are threads: only those that are needed are opened."""
-_OUR_OPTIONS = {
+_CONNECTION_OPTIONS = {
     # redis-py's client repeats a command ten times, and redis-py 8 waits longer when the server announces
     # maintenance, which only protocol 3 does. Both would break the promise of 200 ms. Nor do two more round trips
     # per connection, to tell the server the client's name, earn anything.
@@ -32,11 +32,11 @@ _OUR_OPTIONS = {
     "protocol": 2,
     "driver_info": None,
     "decode_responses": False,
-    "max_connections": CONNECTIONS_MAX,
+    "max_connections": MAX_CONNECTIONS,
 }
 
 
-class _RedisHints(RedisStorage):  # type: ignore[misc]
+class _RedisHintStorage(RedisStorage):  # type: ignore[misc]
     def put(self, messages: Sequence[bytes]) -> int:
         self.conn.lpush(self.queue_key, *messages)
         return len(messages)
@@ -51,31 +51,35 @@ class _RedisHints(RedisStorage):  # type: ignore[misc]
 
 
 def redis_queue(
-    url: str, *, clock: Callable[[], float] = monotonic, patience_seconds: float = PATIENCE_SECONDS
+    url: str, *, clock: Callable[[], float] = monotonic, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> HueyQueue:
     """Hints on the server at `url` (`redis://`, `rediss://` or `unix://`), which need not be there yet.
 
     Installations that share a server need a database number each, as in `redis://host/1`. Raises `BadSetting` for a
     URL that no server could have; the message does not repeat it, since it may hold a password.
     """
-    sending_pool = _pool(url, timeout_seconds=patience_seconds)
+    sending_pool = _create_pool(url, timeout_seconds=timeout_seconds)
     return HueyQueue(
         "Redis",
-        sending={
-            queue: _RedisHints(storage_name(queue), connection_pool=sending_pool) for queue in QueueName
+        send_storages={
+            queue: _RedisHintStorage(storage_name(queue), connection_pool=sending_pool) for queue in QueueName
         },
-        receiving=lambda queue: closing(
-            _RedisHints(storage_name(queue), connection_pool=_pool(url, timeout_seconds=READ_TIMEOUT_SECONDS))
+        open_storage=lambda queue: closing(
+            _RedisHintStorage(
+                storage_name(queue), connection_pool=_create_pool(url, timeout_seconds=READ_TIMEOUT_SECONDS)
+            )
         ),
         clock=clock,
-        patience_seconds=patience_seconds,
+        timeout_seconds=timeout_seconds,
     )
 
 
-def _pool(url: str, *, timeout_seconds: float) -> ConnectionPool:
+def _create_pool(url: str, *, timeout_seconds: float) -> ConnectionPool:
     try:
         options = parse_url(url)  # type: ignore[no-untyped-call]
-        options.update(_OUR_OPTIONS, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+        options.update(
+            _CONNECTION_OPTIONS, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+        )
         pool = ConnectionPool(**options)
         pool.make_connection()  # connects to nothing, but refuses options that it doesn't know
     except (TypeError, ValueError):

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from billvend.adapters.storage.audit_reading import audit_reading
-from billvend.adapters.storage.database import Database, storable, unavailable
-from billvend.adapters.storage.read import logged_event, payments_of
+from billvend.adapters.storage.audit import read_streams
+from billvend.adapters.storage.database import Database, make_storable, unavailable
+from billvend.adapters.storage.streams import event_from_row, load_payments
 from billvend.adapters.storage.tables import (
     HAS_INCIDENTS,
     IS_OPEN,
@@ -30,21 +30,21 @@ from billvend.domain.words import Status
 from billvend.ports.books import Backlog, LoggedEvent, LoggedStream, Search, Transaction
 from billvend.ports.breaker import Risk
 
-FEW_BY_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
+UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
 """The order of ids where few rows are wanted: SQLite would else go through all of them by the index of ids, and throw most
 away."""
 
 
-class SqlBooks:
+class SqlQueries:
     """See `billvend.ports.books.Books`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _read_transaction(self) -> Iterator[Connection]:
         try:
-            with self._database.reading() as connection:
+            with self._database.read_transaction() as connection:
                 yield connection
         except DBAPIError as error:
             raise unavailable(error) from error
@@ -52,43 +52,43 @@ class SqlBooks:
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
         """What can be spent, and what is held; see the port."""
         table = transactions.c
-        if not _may_exist(user_id, currency):
+        if not _are_storable(user_id, currency):
             return None
-        with self._reading() as connection:
-            spendable = connection.scalar(
+        with self._read_transaction() as connection:
+            available = connection.scalar(
                 sa.select(wallets.c.balance_minor).where(
                     wallets.c.user_id == user_id, wallets.c.currency == currency
                 )
             )
-            if spendable is None:
+            if available is None:
                 return None
             held = connection.scalar(
                 sa.select(sa.func.coalesce(sa.func.sum(table.amount_minor), 0)).where(
                     table.user_id == user_id, table.currency == currency, IS_OPEN
                 )
             )
-        return Money(spendable, currency), Money(int(held or 0), currency)
+        return Money(available, currency), Money(int(held or 0), currency)
 
     def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
         """One transaction by its id; see the port."""
-        if not _may_exist(transaction_id, user_id):
+        if not _are_storable(transaction_id, user_id):
             return None
         condition = transactions.c.transaction_id == transaction_id
         if user_id is not None:
             condition &= transactions.c.user_id == user_id
-        with self._reading() as connection:
-            found = self._transactions(connection, sa.select(transactions).where(condition).limit(1))
+        with self._read_transaction() as connection:
+            found = self._load_transactions(connection, sa.select(transactions).where(condition).limit(1))
         return found[0] if found else None
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one look; see the port."""
-        with self._reading() as connection:
-            found = payments_of(connection, self._database, [(key.user_id, key.stream) for key in keys])
+        with self._read_transaction() as connection:
+            found = load_payments(connection, self._database, [(key.user_id, key.stream) for key in keys])
         return {key: payment for key, (payment, _) in found.items()}
 
     def search(self, search: Search) -> list[Transaction]:
         """The transactions that match, newest first; see the port."""
-        if not _may_exist(
+        if not _are_storable(
             search.user_id, search.currency, search.meter, search.reference, search.key, search.before
         ):
             return []
@@ -107,7 +107,7 @@ class SqlBooks:
         if search.statuses:
             query = query.where(table.status.in_([status.value for status in search.statuses]))
             if not ENDED.intersection(search.statuses):
-                query, order = query.where(IS_OPEN), FEW_BY_ID
+                query, order = query.where(IS_OPEN), UNINDEXED_ID
             elif set(search.statuses) == {Status.REVERSED}:
                 query = query.where(IS_REVERSED)
         if search.before is not None:
@@ -117,40 +117,40 @@ class SqlBooks:
             # Two ways that an index knows each; one condition with OR would have all transactions read.
             funded = sa.select(table.transaction_id).where(table.reference == search.reference)
             query = query.where(table.transaction_id.in_(sent.union_all(funded)))
-            order = FEW_BY_ID
-        with self._reading() as connection:
-            return self._transactions(connection, query.order_by(order.desc()).limit(search.limit))
+            order = UNINDEXED_ID
+        with self._read_transaction() as connection:
+            return self._load_transactions(connection, query.order_by(order.desc()).limit(search.limit))
 
-    def _transactions(self, connection: Connection, query: sa.Select[Any]) -> list[Transaction]:
+    def _load_transactions(self, connection: Connection, query: sa.Select[Any]) -> list[Transaction]:
         found = connection.execute(query).all()
         keys = [(row.user_id, row.transaction_id) for row in found if row.type == "payment"]
-        payments = payments_of(connection, self._database, keys)
+        payments = load_payments(connection, self._database, keys)
         return [
             payments[StreamKey(row.user_id, row.transaction_id)][0]
             if row.type == "payment"
-            else _funding(row)
+            else _to_funding(row)
             for row in found
         ]
 
     def events(self, key: StreamKey) -> list[LoggedEvent]:
         """The events of a stream, in order."""
-        if not _may_exist(key.user_id, key.stream):
+        if not _are_storable(key.user_id, key.stream):
             return []
         query = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
-        with self._reading() as connection:
-            return [logged_event(row) for row in connection.execute(query.order_by(events.c.seq))]
+        with self._read_transaction() as connection:
+            return [event_from_row(row) for row in connection.execute(query.order_by(events.c.seq))]
 
     def backlog(self, now: datetime) -> Backlog:
         """What is still to be done; see the port."""
         table = transactions.c
-        with self._reading() as connection:
+        with self._read_transaction() as connection:
             sums = connection.execute(
                 sa.select(table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor))
                 .where(IS_OPEN)
                 .group_by(table.status, table.currency)
             ).all()
             due, oldest = connection.execute(
-                sa.select(sa.func.count(), sa.func.min(table.next_at)).where(table.next_at <= now)
+                sa.select(sa.func.count(), sa.func.min(table.next_check_at)).where(table.next_check_at <= now)
             ).one()
             incidents = connection.scalar(sa.select(sa.func.count()).where(HAS_INCIDENTS))
         counts: dict[Status, int] = {}
@@ -169,32 +169,37 @@ class SqlBooks:
             named.where(HAS_INCIDENTS)
         )
         query = (
-            sa.select(transactions).where(table.transaction_id.in_(waiting)).order_by(FEW_BY_ID).limit(limit)
+            sa.select(transactions)
+            .where(table.transaction_id.in_(waiting))
+            .order_by(UNINDEXED_ID)
+            .limit(limit)
         )
-        with self._reading() as connection:
-            found = self._transactions(connection, query)
+        with self._read_transaction() as connection:
+            found = self._load_transactions(connection, query)
         return [payment for payment in found if isinstance(payment, Payment)]
 
     def risks(self, since: datetime) -> list[Risk]:
         """What stands at risk at each provider account; see the port."""
         table = transactions.c
-        doubtful = [Status.IN_DOUBT.value, Status.IN_REVIEW.value]
+        in_doubt_statuses = [Status.IN_DOUBT.value, Status.IN_REVIEW.value]
         sums = (
             sa.select(table.provider, table.account, sa.func.sum(table.amount_minor))
-            .where(IS_OPEN, table.status.in_(doubtful), table.account.is_not(None))
+            .where(IS_OPEN, table.status.in_(in_doubt_statuses), table.account.is_not(None))
             .group_by(table.provider, table.account)
         )
-        lately = sa.select(
+        recent_attempts = sa.select(
             attempts.c.provider,
             attempts.c.account,
             sa.func.count(),
-            sa.func.sum(sa.case((attempts.c.said.endswith(f": {NotFound.__name__}"), 1), else_=0)),
+            sa.func.sum(sa.case((attempts.c.answers.endswith(f": {NotFound.__name__}"), 1), else_=0)),
         ).where(attempts.c.started_at >= since, attempts.c.sends > 0)
-        with self._reading() as connection:
+        with self._read_transaction() as connection:
             in_doubt = {(row[0], row[1]): int(row[2]) for row in connection.execute(sums)}
             counts = {
                 (row[0], row[1]): (int(row[2]), int(row[3]))
-                for row in connection.execute(lately.group_by(attempts.c.provider, attempts.c.account))
+                for row in connection.execute(
+                    recent_attempts.group_by(attempts.c.provider, attempts.c.account)
+                )
             }
         return [
             Risk(*key, in_doubt.get(key, 0), *counts.get(key, (0, 0)))
@@ -203,15 +208,15 @@ class SqlBooks:
 
     def streams(self) -> Iterator[LoggedStream]:
         """Every stream with its rows; see the port."""
-        with self._reading() as connection:
-            yield from audit_reading(connection)
+        with self._read_transaction() as connection:
+            yield from read_streams(connection)
 
 
-def _may_exist(*texts: str | None) -> bool:
+def _are_storable(*texts: str | None) -> bool:
     """False for text that no database keeps, and which PostgreSQL would not even compare."""
-    return all(text is None or storable(text) == text for text in texts)
+    return all(text is None or make_storable(text) == text for text in texts)
 
 
-def _funding(row: sa.Row[Any]) -> Funding:
+def _to_funding(row: sa.Row[Any]) -> Funding:
     amount = Money(row.amount_minor, row.currency)
     return Funding(row.user_id, row.transaction_id, amount, row.source, row.reference, row.created_at)

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_background(call: Callable[[], T], *, name: str) -> Future[T]:
+def start_daemon_call(call: Callable[[], T], *, name: str) -> Future[T]:
     """Start `call` on a thread of its own. The future has its result, or what it raised.
 
     The thread is a daemon: no process lingers because a server does not answer.

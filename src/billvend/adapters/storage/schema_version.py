@@ -12,23 +12,23 @@ from billvend.domain.errors import BadSetting
 
 HEAD = "0100"
 """The version that this billvend reads and writes; a test holds it against the migrations. Versions sort as text."""
-FIRST = "0100"
+FIRST_RELEASED = "0100"
 """The first version that was released. Databases of the development versions before it are refused."""
 
-_versions = sa.Table(
+_alembic_version = sa.Table(
     "alembic_version",
     sa.MetaData(),
     sa.Column("version_num", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 """Alembic's own table."""
-_LOCK = 0x62_69_6C_6C  # "bill": two processes that upgrade one PostgreSQL database take turns
+_ADVISORY_LOCK_ID = 0x62_69_6C_6C  # "bill": two processes that upgrade one PostgreSQL database take turns
 
 
-def current(database: Database) -> str | None:
+def current_version(database: Database) -> str | None:
     """The version of a database's tables; None for a database without any. Raises `Unavailable`."""
     try:
-        with database.reading() as connection:
+        with database.read_transaction() as connection:
             return _version(connection)
     except DBAPIError as error:
         raise unavailable(error) from error
@@ -41,14 +41,14 @@ def upgrade(database: Database) -> str:
     for tables of another program, of a newer billvend or of one before the first release, and `Unavailable`.
     """
     try:
-        with database.writing() as connection:
+        with database.write_transaction() as connection:
             if not database.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK_ID)))
             before = _version(connection)
             if before is None:
                 _create(connection)
             elif before != HEAD:
-                _refuse_unknown(before)
+                _reject_unsupported(before)
                 _migrate(connection)
     except DBAPIError as error:
         if "already exists" in first_line(error.orig):
@@ -61,23 +61,23 @@ def upgrade(database: Database) -> str:
 
 def require_head(database: Database) -> None:
     """Refuse a database whose tables are not of this version; raises `BadSetting`."""
-    version = current(database)
+    version = current_version(database)
     if version is None:
         raise BadSetting("The database has no tables yet. Make them with: billvend db upgrade")
-    _refuse_unknown(version)
+    _reject_unsupported(version)
     if version != HEAD:
         raise BadSetting(
             f"The database's tables are of version {version}, this billvend needs {HEAD}. Run: billvend db upgrade"
         )
 
 
-def _refuse_unknown(version: str) -> None:
+def _reject_unsupported(version: str) -> None:
     if version > HEAD:
         raise BadSetting(
             f"The database's tables are of version {version}, and this billvend knows none after {HEAD}. Nothing was "
             "changed: use the newer billvend that created them."
         )
-    if version < FIRST:
+    if version < FIRST_RELEASED:
         raise BadSetting(
             f"The database's tables are of version {version}, from before billvend 0.1.0, and can't be upgraded. Nothing was "
             "changed: set DATABASE_URL to a new database, or use the billvend that created these tables."
@@ -92,9 +92,9 @@ def _version(connection: Connection) -> str | None:
 
 
 def _create(connection: Connection) -> None:
-    _versions.create(connection, checkfirst=True)
+    _alembic_version.create(connection, checkfirst=True)
     metadata.create_all(connection, checkfirst=False)
-    connection.execute(_versions.insert().values(version_num=HEAD))
+    connection.execute(_alembic_version.insert().values(version_num=HEAD))
 
 
 def _migrate(connection: Connection) -> None:

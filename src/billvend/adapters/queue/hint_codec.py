@@ -7,11 +7,11 @@ import json
 
 from billvend.ports.queue import Hint
 
-MESSAGE_MAX_BYTES = 4096
+MAX_MESSAGE_BYTES = 4096
 """Two ids fit in a fraction of this. What is longer is not ours, and not worth the parsing."""
 
 
-class Malformed(Exception):
+class MalformedHint(Exception):
     """Not a message of ours. The text says why, and repeats nothing of the message."""
 
 
@@ -21,27 +21,25 @@ def encode(hint: Hint) -> bytes:
 
 
 def decode(message: object) -> Hint:
-    """Read a stored message. Raises `Malformed` for whatever `encode` would not have written.
+    """Read a stored message. Raises `MalformedHint` for whatever `encode` would not have written.
 
     Unknown members are passed over, so that an older worker can read the messages of a newer one.
     """
     if not isinstance(message, bytes):
-        raise Malformed(f"{type(message).__name__} instead of bytes")
-    if len(message) > MESSAGE_MAX_BYTES:
-        raise Malformed(f"{len(message)} bytes, over the limit of {MESSAGE_MAX_BYTES}")
+        raise MalformedHint(f"{type(message).__name__} instead of bytes")
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise MalformedHint(f"{len(message)} bytes, over the limit of {MAX_MESSAGE_BYTES}")
     try:
         document = json.loads(message.decode("utf-8"))
     except (ValueError, RecursionError):  # deep nesting exhausts the parser's stack, not its grammar
-        raise Malformed("not JSON") from None
+        raise MalformedHint("not JSON") from None
     if not isinstance(document, dict):
-        raise Malformed("not a JSON object")
-    return Hint(
-        user_id=_identifier(document, "user_id"), transaction_id=_identifier(document, "transaction_id")
-    )
+        raise MalformedHint("not a JSON object")
+    return Hint(user_id=_parse_id(document, "user_id"), transaction_id=_parse_id(document, "transaction_id"))
 
 
-def _identifier(document: dict[str, object], name: str) -> str:
+def _parse_id(document: dict[str, object], name: str) -> str:
     value = document.get(name)
     if not isinstance(value, str) or not value:
-        raise Malformed(f"no {name}")
+        raise MalformedHint(f"no {name}")
     return value

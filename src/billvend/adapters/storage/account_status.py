@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from billvend.adapters.storage.database import Database, storable, unavailable
-from billvend.adapters.storage.tables import accounts
+from billvend.adapters.storage.database import Database, make_storable, unavailable
+from billvend.adapters.storage.tables import provider_accounts
 from billvend.ports.breaker import AccountState
 
 
-class SqlBreaker:
+class SqlAccountStatuses:
     """See `billvend.ports.breaker.Breaker`."""
 
     def __init__(self, database: Database) -> None:
@@ -17,14 +17,14 @@ class SqlBreaker:
     def states(self) -> list[AccountState]:
         """All that is known."""
         try:
-            with self._database.reading() as connection:
-                found = connection.execute(sa.select(accounts)).all()
+            with self._database.read_transaction() as connection:
+                found = connection.execute(sa.select(provider_accounts)).all()
         except DBAPIError as error:
             raise unavailable(error) from error
         return [
             AccountState(
-                row.provider, row.account, row.closed_because, row.closed_at,
-                bool(row.distrusted), row.float_minor, row.asked_at,
+                row.provider, row.account, row.suspended_reason, row.suspended_at,
+                bool(row.not_found_ignored), row.float_minor, row.float_checked_at,
             )
             for row in found
         ]  # fmt: skip
@@ -34,14 +34,14 @@ class SqlBreaker:
         row = {
             "provider": state.provider,
             "account": state.account,
-            "closed_because": None if state.closed_because is None else storable(state.closed_because),
-            "closed_at": state.closed_at,
-            "distrusted": int(state.distrusted),
+            "suspended_reason": None if state.closed_because is None else make_storable(state.closed_because),
+            "suspended_at": state.closed_at,
+            "not_found_ignored": int(state.distrusted),
             "float_minor": state.float_minor,
-            "asked_at": state.asked_at,
+            "float_checked_at": state.asked_at,
         }
         try:
-            with self._database.writing() as connection:
-                self._database.upsert(connection, accounts, [row])
+            with self._database.write_transaction() as connection:
+                self._database.upsert(connection, provider_accounts, [row])
         except DBAPIError as error:
             raise unavailable(error) from error

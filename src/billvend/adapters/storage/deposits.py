@@ -1,0 +1,154 @@
+"""Fundings that were announced to a gateway, in the database."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from billvend.adapters.storage.database import Database, make_storable, translate_errors
+from billvend.adapters.storage.tables import deposits, transactions
+from billvend.domain.errors import Unavailable
+from billvend.domain.money import Money
+from billvend.ports.intents import Intent
+
+MAX_ADD_TRIES = 3
+"""How often a new deposit is tried whose key was given to another one, and freed again, in the same moment."""
+
+_columns = deposits.c
+
+
+class SqlDeposits:
+    """See `billvend.ports.intents.Intents`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep(self, deposit: Intent) -> Intent:
+        """Keep a new deposit, unless its key stands for one already: the unique constraint decides."""
+        for _ in range(MAX_ADD_TRIES):
+            if self._try_insert(deposit):
+                return deposit
+            found = self._find_one(sa.and_(_columns.user_id == deposit.user_id, _columns.key == deposit.key))
+            if found is not None:
+                return found
+        raise Unavailable("The funding could not be written down. Nothing was done: try again.")
+
+    def _try_insert(self, deposit: Intent) -> bool:
+        with translate_errors():
+            try:
+                with self._database.write_transaction() as connection:
+                    self._database.insert(connection, deposits, [_to_row(deposit)])
+            except IntegrityError:
+                return False
+        return True
+
+    def find(self, reference: str) -> Intent | None:
+        """The deposit with this reference."""
+        if make_storable(reference) != reference:
+            return None
+        return self._find_one(_columns.reference == reference)
+
+    def _find_one(self, condition: sa.ColumnElement[bool]) -> Intent | None:
+        with translate_errors(), self._database.read_transaction() as connection:
+            row = connection.execute(sa.select(deposits).where(condition).limit(1)).one_or_none()
+        return None if row is None else _to_deposit(row)
+
+    def note_url(self, deposit: Intent, authorization_url: str) -> bool:
+        """Keep where the customer pays."""
+        same_key = _columns.key.is_not_distinct_from(deposit.key)
+        return self._update(deposit, same_key, authorization_url=make_storable(authorization_url))
+
+    def free_key(self, deposit: Intent) -> None:
+        """Let the key stand for another deposit, unless this one can be paid."""
+        self._update(deposit, _columns.authorization_url.is_(None), key=None)
+
+    def note_problem(self, deposit: Intent, problem: str | None) -> bool:
+        """Keep what a person has to see."""
+        stored = None if problem is None else make_storable(problem)
+        return self._update(
+            deposit, _columns.problem.is_distinct_from(stored), problem=stored, acknowledged_at=None
+        )
+
+    def note_seen(self, deposit: Intent, at: datetime) -> None:
+        """Somebody has seen to the problem."""
+        self._update(deposit, _columns.problem.is_not(None), acknowledged_at=at)
+
+    def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Intent]:
+        """Those of which no money has come."""
+        funding = transactions.c
+        is_credited = sa.exists().where(
+            funding.user_id == _columns.user_id,
+            funding.source == _columns.source,
+            funding.reference == _columns.reference,
+        )
+        created_in_span = [
+            sa.and_(_columns.created_at > after, _columns.created_at <= until) for after, until in spans
+        ]
+        query = (
+            sa.select(deposits)
+            .where(
+                sa.or_(*created_in_span),
+                _columns.authorization_url.is_not(None),
+                _columns.problem.is_(None),
+                ~is_credited,
+            )
+            .order_by(_columns.created_at, _columns.reference)
+        )
+        with translate_errors(), self._database.read_transaction() as connection:
+            return [_to_deposit(row) for row in connection.execute(query)]
+
+    def with_problems(self, limit: int) -> list[Intent]:
+        """Those with a problem that nobody has seen to."""
+        query = (
+            sa.select(deposits)
+            .where(_columns.problem.is_not(None), _columns.acknowledged_at.is_(None))
+            .order_by(_columns.created_at, _columns.reference)
+            .limit(limit)
+        )
+        with translate_errors(), self._database.read_transaction() as connection:
+            return [_to_deposit(row) for row in connection.execute(query)]
+
+    def _update(self, deposit: Intent, condition: sa.ColumnElement[bool], **values: object) -> bool:
+        """Change the row of a deposit where the condition holds; whether it did."""
+        update = (
+            sa.update(deposits)
+            .where(_columns.user_id == deposit.user_id, _columns.reference == deposit.reference, condition)
+            .values(**values)
+        )
+        with translate_errors(), self._database.write_transaction() as connection:
+            return connection.execute(update).rowcount > 0
+
+
+def _to_row(deposit: Intent) -> dict[str, Any]:
+    return {
+        "user_id": deposit.user_id,
+        "reference": deposit.reference,
+        "key": deposit.key,
+        "source": deposit.source,
+        "amount_minor": deposit.amount.amount_minor,
+        "currency": deposit.amount.currency,
+        "email": deposit.email,
+        "authorization_url": deposit.authorization_url,
+        "created_at": deposit.created_at,
+        "problem": deposit.problem,
+        "acknowledged_at": deposit.seen_at,
+        "email_may_get_tokens": int(deposit.email_may_get_tokens),
+    }
+
+
+def _to_deposit(row: sa.Row[Any]) -> Intent:
+    return Intent(
+        user_id=row.user_id,
+        reference=row.reference,
+        key=row.key,
+        source=row.source,
+        amount=Money(row.amount_minor, row.currency),
+        email=row.email,
+        created_at=row.created_at,
+        authorization_url=row.authorization_url,
+        problem=row.problem,
+        seen_at=row.acknowledged_at,
+        email_may_get_tokens=bool(row.email_may_get_tokens),
+    )
