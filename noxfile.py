@@ -142,7 +142,7 @@ def bench(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Ten minutes of load over HTTP, with workers and a provider: memory must not grow, and the books must agree."""
     install(session, "tests")
-    session.run("python", "-m", "benchmarks.soaking", *session.posargs)
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
 
 
 @nox.session(venv_backend="virtualenv", reuse_venv=False, default=False)

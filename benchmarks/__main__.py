@@ -17,17 +17,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bare, filling, settling, starting
+from benchmarks import bare_http, full_tables, library_load, settlement, startup
+from benchmarks.databases import database_version, empty_database
 from benchmarks.plot import draw
-from billvend.bench import loads
-from billvend.bench.figures import Measured, document, medians
-from billvend.bench.places import database_version, empty_database
-from billvend.bench.round import MANY, Measure, measured, parts
-from billvend.cli.benching import machine_line, table
+from benchmarks.report import machine_line, results_table
+from benchmarks.results import Samples, median_results, to_document
+from benchmarks.rounds import MANY_WALLETS, Measurement, measurements, run_round
 from billvend.garbage import look_seldom
 from tests.support import servers
 
-TURNS = 3
+ALTERNATIONS = 3
 
 
 def main() -> None:
@@ -40,73 +39,82 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.json"))
     options = parser.parse_args()
     look_seldom()  # as `billvend bench` does
-    rounds: list[Measured] = []
+    rounds: list[Samples] = []
     with (
         servers.postgres(durable=True) as server,
         servers.valkey() as redis,
-        tempfile.TemporaryDirectory() as named,
+        tempfile.TemporaryDirectory() as folder_name,
     ):
-        folder, near = Path(named), server.url
+        folder, server_url = Path(folder_name), server.url
         pgbench = str(server.binaries / "pgbench")
-        with empty_database(near, folder) as full:
+        with empty_database(server_url, folder) as full:
             if options.rows:
                 began = time.perf_counter()
-                filling.fill(full, folder, options.rows)
-                _tell(0, f"{options.rows:,} payments copied", time.perf_counter() - began)
+                full_tables.fill_tables(full, folder, options.rows)
+                _print_progress(0, f"{options.rows:,} payments copied", time.perf_counter() - began)
             for number in range(options.rounds):
-                more = _more(near, redis, full if options.rows else None, folder, options)
-                every = chain(parts(near, folder, seconds=options.seconds, pgbench=pgbench), more)
-                rounds.append(measured(every, partial(_tell, number + 1)))
-        database = f"{database_version(near)}, {options.rows:,} payments in the full tables"
-    figures = medians(rounds)
-    shown = table(figures)
-    grid = Table(*shown.headings)
-    for row in shown.rows:
+                more_measurements = _more_measurements(
+                    server_url, redis, full if options.rows else None, folder, options
+                )
+                all_measurements = chain(
+                    measurements(server_url, folder, seconds=options.seconds, pgbench=pgbench),
+                    more_measurements,
+                )
+                rounds.append(run_round(all_measurements, partial(_print_progress, number + 1)))
+        database = f"{database_version(server_url)}, {options.rows:,} payments in the full tables"
+    results = median_results(rounds)
+    table = results_table(results)
+    grid = Table(*table.headings)
+    for row in table.rows:
         grid.add_row(*row)
-    found = document(figures, database, options.rounds)
+    document = to_document(results, database, options.rounds)
     console = Console(width=160)
     console.print(grid)
-    console.print(machine_line(found))
-    options.output.write_text(json.dumps(found, indent=2) + "\n")
-    draw(figures, options.output.with_suffix(".svg"))
+    console.print(machine_line(document))
+    options.output.write_text(json.dumps(document, indent=2) + "\n")
+    draw(results, options.output.with_suffix(".svg"))
 
 
-def _more(
-    near: str,
+def _more_measurements(
+    server_url: str,
     redis: servers.RedisProtocolServer,
     full: str | None,
     folder: Path,
     options: argparse.Namespace,
-) -> Iterator[tuple[str, Measure]]:
-    def settled(name: str, latency_ms: int) -> Measured:
+) -> Iterator[tuple[str, Measurement]]:
+    def settled(name: str, latency_ms: int) -> Samples:
         redis.flush()
-        with empty_database(near, folder) as url:
-            rate = settling.measure(url, redis.url, folder, payments=options.payments, latency_ms=latency_ms)
+        with empty_database(server_url, folder) as url:
+            rate = settlement.measure_settlement(
+                url, redis.url, folder, payments=options.payments, latency_ms=latency_ms
+            )
         return {name: rate}
 
     yield "settled, 0 ms", lambda: settled("settled", 0)
     yield "settled, 50 ms", lambda: settled("settled_50_ms", 50)
     if full is not None:
-        yield "accepts, full tables", lambda: _full_and_empty(near, full, folder, options.seconds)
-    yield "HTTP, without billvend", lambda: bare.measure(options.seconds)
-    yield "commands", lambda: starting.measure(folder)
+        yield "accepts, full tables", lambda: _full_and_empty(server_url, full, folder, options.seconds)
+    yield "HTTP, without billvend", lambda: bare_http.measure(options.seconds)
+    yield "commands", lambda: startup.measure(folder)
 
 
-def _full_and_empty(near: str, full: str, folder: Path, seconds: float) -> Measured:
+def _full_and_empty(server_url: str, full: str, folder: Path, seconds: float) -> Samples:
     """In turns: what a machine does differently from one minute to the next is more than what full tables make of it."""
 
     def accepts(url: str) -> float:
-        return loads.accepts(url, folder, wallets_=MANY, callers=loads.CALLERS, seconds=seconds)
+        return library_load.measure_accepts(
+            url, folder, wallet_count=MANY_WALLETS, callers=library_load.CALLERS, seconds=seconds
+        )
 
     rates: dict[str, list[float]] = {"accepts_full": [], "accepts_empty": []}
-    for _ in range(TURNS):
+    for _ in range(ALTERNATIONS):
         rates["accepts_full"].append(accepts(full))
-        with empty_database(near, folder) as empty:
+        with empty_database(server_url, folder) as empty:
             rates["accepts_empty"].append(accepts(empty))
-    return {name: statistics.mean(told) for name, told in rates.items()}
+    return {name: statistics.mean(samples) for name, samples in rates.items()}
 
 
-def _tell(number: int, name: str, took: float) -> None:
+def _print_progress(number: int, name: str, took: float) -> None:
     print(f"Round {number}: {name}, {took:.0f} s", flush=True)
 
 

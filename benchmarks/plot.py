@@ -5,22 +5,24 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Picture
 
-from billvend.bench.figures import Figure
+from benchmarks.results import BenchmarkResult
 
-FINE, SHORT = "#2a7f62", "#b5532a"
+MET_COLOUR, MISSED_COLOUR = "#2a7f62", "#b5532a"
 
 
-def draw(figures: Sequence[Figure], path: Path) -> None:
+def draw(results: Sequence[BenchmarkResult], path: Path) -> None:
     """Write it as SVG. A bar of 1 is just what is to be reached, and longer is better."""
-    rows = [(figure, share) for figure in figures if (share := _share(figure)) is not None]
+    rows = [(result, share) for result in results if (share := _ratio_to_target(result)) is not None]
     picture = Picture(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
     axes = picture.subplots()
-    places = range(len(rows) - 1, -1, -1)
+    positions = range(len(rows) - 1, -1, -1)
     bars = axes.barh(
-        list(places), [share for _, share in rows], color=[FINE if s >= 1 else SHORT for _, s in rows]
+        list(positions),
+        [share for _, share in rows],
+        color=[MET_COLOUR if s >= 1 else MISSED_COLOUR for _, s in rows],
     )
-    axes.bar_label(bars, labels=[_told(figure) for figure, _ in rows], padding=4, fontsize=8)
-    axes.set_yticks(list(places), [figure.wanted.title for figure, _ in rows], fontsize=8)
+    axes.bar_label(bars, labels=[_label(figure) for figure, _ in rows], padding=4, fontsize=8)
+    axes.set_yticks(list(positions), [figure.target.title for figure, _ in rows], fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(0, max(share for _, share in rows) * 1.25)
     axes.set_xlabel("of what is to be reached (1)")
@@ -28,17 +30,17 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     picture.savefig(path, format="svg", metadata={"Date": None})
 
 
-def _share(figure: Figure) -> float | None:
-    wanted = figure.wanted
-    measure = figure.value if wanted.beside is None else figure.ratio
-    if measure is None:
+def _ratio_to_target(result: BenchmarkResult) -> float | None:
+    target = result.target
+    value = result.value if target.relative_to is None else result.ratio
+    if value is None:
         return None
-    if wanted.at_least is not None:
-        return measure / wanted.at_least
-    return None if wanted.at_most is None else wanted.at_most / measure
+    if target.minimum is not None:
+        return value / target.minimum
+    return None if target.maximum is None else target.maximum / value
 
 
-def _told(figure: Figure) -> str:
-    value = f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.3g}"
-    beside = "" if figure.ratio is None else f" = {figure.ratio:.2f} {figure.wanted.beside}"
-    return f"{value} {figure.wanted.unit}{beside}"
+def _label(result: BenchmarkResult) -> str:
+    value = f"{result.value:,.0f}" if result.value >= 100 else f"{result.value:.3g}"
+    ratio = "" if result.ratio is None else f" = {result.ratio:.2f} {result.target.relative_to}"
+    return f"{value} {result.target.unit}{ratio}"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from billvend import Bill, open_billvend
-from billvend.adapters.provider.sandbox.provider import SandboxProvider, open_sandbox
+from billvend.adapters.providers.sandbox.provider import SandboxProvider, open_sandbox
 from billvend.adapters.storage.database import Database
-from billvend.config import PLUG_IN_GROUP, Settings, load_settings
+from billvend.config import PLUGIN_GROUP, Settings, load_settings
 from billvend.domain.errors import BadSetting, ValidationFailed
 from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Provider
@@ -48,7 +48,7 @@ def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     info = tmp_path / "acme-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(f"[{PLUG_IN_GROUP}]\nacme = {__name__}:open_acme\n")
+    (info / "entry_points.txt").write_text(f"[{PLUGIN_GROUP}]\nacme = {__name__}:open_acme\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     SETUPS.clear()

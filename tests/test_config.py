@@ -12,9 +12,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from billvend.config import SETTING_NAMES, ProviderAccount, RateLimit, Settings, load_settings, masked
-from billvend.config import accounts as accounts_module
-from billvend.config.masking import masked_url
+from billvend.config import (
+    SETTING_NAMES,
+    ProviderSettings,
+    RateLimit,
+    Settings,
+    load_settings,
+    redact_settings,
+)
+from billvend.config import provider_settings as accounts_module
+from billvend.config.redaction import redact_url
 from billvend.domain.errors import BadSetting
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
@@ -41,7 +48,7 @@ class Where:
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1\n")
         lines = [f"{name} = plug_in:{name}" for name in names]
-        (info / "entry_points.txt").write_text("\n".join([f"[{accounts_module.PLUG_IN_GROUP}]", *lines]))
+        (info / "entry_points.txt").write_text("\n".join([f"[{accounts_module.PLUGIN_GROUP}]", *lines]))
         self._monkeypatch.syspath_prepend(str(info.parent))
 
 
@@ -78,7 +85,7 @@ def test_without_anything_given_there_is_a_shop_on_sqlite_with_the_sandbox(where
     assert settings.database_url.get_secret_value() == "sqlite:///billvend.db"
     assert settings.database_kind == "sqlite"
     assert settings.redis_url is None
-    assert settings.providers == (ProviderAccount("sandbox"),)
+    assert settings.providers == (ProviderSettings("sandbox"),)
     assert settings.sandbox_book_path == Path("sandbox.db")
 
 
@@ -280,7 +287,7 @@ def test_one_provider_in_the_short_form(where: Where) -> None:
         BUYPOWER_API_KEY="of one that is not chosen",
     )
     account = given(api_url="http://127.0.0.1:4000/api", api_key="a", public_key="b", secret_key="c")
-    assert load_settings().providers == (ProviderAccount("vtpass", **account),)
+    assert load_settings().providers == (ProviderSettings("vtpass", **account),)
 
 
 def test_several_providers_in_order_of_preference(where: Where) -> None:
@@ -290,15 +297,15 @@ def test_several_providers_in_order_of_preference(where: Where) -> None:
         BILL_PROVIDERS="buypower, acme-power,vtpass", BUYPOWER_API_KEY="y", ACME_POWER_API_KEY="z"
     )
     assert load_settings().providers == (
-        ProviderAccount("buypower", **given(api_key="y")),
-        ProviderAccount("acme-power", **given(api_url="https://acme.example/v1", api_key="z")),
-        ProviderAccount("vtpass"),
+        ProviderSettings("buypower", **given(api_key="y")),
+        ProviderSettings("acme-power", **given(api_url="https://acme.example/v1", api_key="z")),
+        ProviderSettings("vtpass"),
     )
 
 
 def test_a_list_of_one_agrees_with_the_short_form(where: Where) -> None:
     where.environment(BILL_PROVIDERS="vtpass", BILL_PROVIDER="vtpass")
-    assert load_settings().providers == (ProviderAccount("vtpass"),)
+    assert load_settings().providers == (ProviderSettings("vtpass"),)
 
 
 @pytest.mark.parametrize(
@@ -639,7 +646,7 @@ def test_nothing_secret_is_shown(where: Where) -> None:
     where.environment(REDIS_URL=f"redis://{SECRET}:{SECRET}@r:6379/1", DATABASE_PASSWORD=SECRET)
     where.environment(DATABASE_HOST="db", DATABASE_NAME="shop", DATABASE_USERNAME="ada")
     settings = load_settings()
-    shown = masked(settings)
+    shown = redact_settings(settings)
     assert set(shown) == {*SETTING_NAMES, "ACME_API_URL", *(f"ACME_{key}" for key in keys)}
     assert [shown[name] for name in [*secrets, "DATABASE_PASSWORD", "WEBHOOK_SECRET"]] == ["***"] * 11
     assert shown["DATABASE_URL"] == "postgresql://ada:***@db:5432/shop"
@@ -654,7 +661,7 @@ def test_nothing_secret_is_shown(where: Where) -> None:
 
 def test_what_is_no_secret_is_shown_as_it_is_set(where: Where) -> None:
     where.environment(LEASE_SECONDS="61.5", MIN_AMOUNT="100.50", RATE_LIMIT="0", SANDBOX_BOOK="a/b.db")
-    shown = masked(load_settings("sqlite:///sh@op.db"))
+    shown = redact_settings(load_settings("sqlite:///sh@op.db"))
     expected = {
         "DATABASE_URL": "sqlite:///sh@op.db",
         "LEASE_SECONDS": 61.5,
@@ -673,7 +680,9 @@ def test_what_is_no_secret_is_shown_as_it_is_set(where: Where) -> None:
 
 def test_what_is_shown_can_be_set_again(where: Where) -> None:
     settings = load_settings(rate_limit="7/hour", bill_providers="vtpass,buypower", min_amount="5.50")
-    where.environment(**{name: str(value) for name, value in masked(settings).items() if value is not None})
+    where.environment(
+        **{name: str(value) for name, value in redact_settings(settings).items() if value is not None}
+    )
     assert load_settings() == settings
 
 
@@ -711,7 +720,7 @@ def test_what_is_shown_can_be_set_again(where: Where) -> None:
     ],
 )
 def test_database_urls_are_shown_without_their_passwords(where: Where, url: str, shown: str) -> None:
-    assert masked(load_settings(url))["DATABASE_URL"] == shown
+    assert redact_settings(load_settings(url))["DATABASE_URL"] == shown
 
 
 def test_a_masked_url_gives_away_no_password_wherever_its_odd_signs_stand() -> None:
@@ -727,8 +736,8 @@ def test_a_masked_url_gives_away_no_password_wherever_its_odd_signs_stand() -> N
                 f"postgresql://{password}@db/shop?sslmode=x",
             ):
                 if url.startswith("postgresql://ada"):
-                    assert "s3cr3t" not in masked_url(url, with_user=True, with_path=True), url
-                assert "s3cr3t" not in masked_url(url, with_path=True), url
+                    assert "s3cr3t" not in redact_url(url, with_user=True, with_path=True), url
+                assert "s3cr3t" not in redact_url(url, with_path=True), url
 
 
 # --- the example, and what loading costs ------------------------------------------------------------------------------
@@ -758,14 +767,16 @@ def test_the_example_names_the_default(where: Where, name: str) -> None:
     plain = load_settings()
     where.dotenv(f"{name}={example()[name]}")
     assert getattr(load_settings(), name.lower()) == getattr(plain, name.lower())
-    assert (example()[name] == "") == (masked(plain)[name] is None)  # "" only where nothing is the default
+    assert (example()[name] == "") == (
+        redact_settings(plain)[name] is None
+    )  # "" only where nothing is the default
 
 
 def test_the_example_taken_whole_is_the_default(where: Where) -> None:
     where.dotenv("\n".join(f"{name}={value}" for name, value in example().items()))
-    assert masked(load_settings()) == masked(Settings())
+    assert redact_settings(load_settings()) == redact_settings(Settings())
     (where.folder / ".env").unlink()
-    assert masked(load_settings()) == masked(Settings())
+    assert redact_settings(load_settings()) == redact_settings(Settings())
 
 
 def test_settings_load_no_driver_and_no_door() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soaking import Soaked, complaints, growth, soak
+from benchmarks.soak import SoakResult, find_problems, memory_growth, soak
 from tests.support import servers
 
 
@@ -12,8 +12,8 @@ def test_it_pays_settles_and_watches_every_process(postgres_url: str, tmp_path: 
     with servers.valkey() as redis:
         soaked = soak(postgres_url, redis, tmp_path, seconds=2)
     assert soaked.payments > 0
-    assert len(soaked.mib) == 5  # the server, two processes that answer for it, and two workers
-    assert all(10 < size < 1_000 for sizes in soaked.mib.values() for size in sizes)
+    assert len(soaked.memory_mib) == 5  # the server, two processes that answer for it, and two workers
+    assert all(10 < size < 1_000 for sizes in soaked.memory_mib.values() for size in sizes)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_it_pays_settles_and_watches_every_process(postgres_url: str, tmp_path: 
     ],
 )
 def test_what_it_complains_of(sizes: list[float], complaint: str | None) -> None:
-    found = complaints(Soaked(mib={7: sizes}))
+    found = find_problems(SoakResult(memory_mib={7: sizes}))
     assert [each.startswith(complaint or "") for each in found] == ([True] if complaint else [])
 
 
 def test_growth_is_from_the_second_quarter_to_the_last() -> None:
-    assert growth([0.0, 0.0, 10.0, 10.0, 50.0, 50.0, 12.0, 12.0]) == 1.2
+    assert memory_growth([0.0, 0.0, 10.0, 10.0, 50.0, 50.0, 12.0, 12.0]) == 1.2

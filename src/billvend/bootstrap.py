@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billven
     from pydantic import SecretStr
 
     from billvend.adapters.storage.database import Database
-    from billvend.config import ProviderAccount, Settings
+    from billvend.config import ProviderSettings, Settings
 
 
 def open_billvend(
@@ -124,10 +124,10 @@ def upgrade_tables(settings: "Settings") -> tuple[str | None, str]:
 
 def sandbox_sales(settings: "Settings") -> int:
     """How many sales the sandbox's own book shows: what billvend says is held against it. Raises `Unavailable`."""
-    from billvend.adapters.provider.sandbox.book import Book
+    from billvend.adapters.providers.sandbox.sales_store import SalesStore
 
-    with closing(Book(settings.sandbox_book_path or Path("sandbox.db"))) as book:
-        return len(book.vended())
+    with closing(SalesStore(settings.sandbox_book_path or Path("sandbox.db"))) as book:
+        return len(book.sales())
 
 
 def _limits(settings: "Settings") -> Limits:
@@ -152,7 +152,7 @@ def _policy(settings: "Settings", routes: tuple[Abilities, ...]) -> Policy:
     )
 
 
-def _provider(account: "ProviderAccount", settings: "Settings", clock: Clock) -> Provider:
+def _provider(account: "ProviderSettings", settings: "Settings", clock: Clock) -> Provider:
     """One configured account, opened. Raises `BadSetting`."""
 
     def plain(secret: "SecretStr | None") -> str | None:
@@ -180,15 +180,15 @@ def _opener(name: str, settings: "Settings") -> ProviderPlugIn:
     """What opens an account of this provider: ours are opened as plug-ins are."""
     match name:
         case "sandbox":
-            from billvend.adapters.provider.sandbox.provider import open_sandbox
+            from billvend.adapters.providers.sandbox.provider import open_sandbox
 
             return partial(open_sandbox, settings.sandbox_book_path or Path("sandbox.db"))
         case "vtpass":
-            from billvend.adapters.provider.vtpass.provider import open_vtpass
+            from billvend.adapters.providers.vtpass.provider import open_vtpass
 
             return open_vtpass
         case "buypower":
-            from billvend.adapters.provider.buypower.provider import open_buypower
+            from billvend.adapters.providers.buypower.provider import open_buypower
 
             return open_buypower
         case _:
@@ -199,9 +199,9 @@ def _plug_in(setup: ProviderSetup) -> Provider:
     """A provider that an installed package brings. Raises `BadSetting` where it can't be opened."""
     from importlib.metadata import entry_points
 
-    from billvend.config.accounts import PLUG_IN_GROUP
+    from billvend.config.provider_settings import PLUGIN_GROUP
 
-    (point,) = entry_points(group=PLUG_IN_GROUP, name=setup.name)
+    (point,) = entry_points(group=PLUGIN_GROUP, name=setup.name)
     try:
         provider: Provider = point.load()(setup)
     except BadSetting:
@@ -217,7 +217,7 @@ def _gateway(settings: "Settings", mode: Mode) -> Gateway | None:
     """Where customers pay in; None without a key. Raises `BadSetting` where its money is not of the providers' kind."""
     if settings.paystack_secret_key is None:
         return None
-    from billvend.adapters.gateway.paystack import API_URL, PaystackGateway
+    from billvend.adapters.gateways.paystack import API_URL, PaystackGateway
 
     gateway = PaystackGateway(
         secret_key=settings.paystack_secret_key.get_secret_value(),
@@ -235,27 +235,27 @@ def _notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict
     """The ways to the outside. Customers get mail; without a mail server, a line in the log stands for it."""
     notifiers: dict[Channel, Notifier] = {}
     if settings.enable_notifications and settings.smtp_url is not None:
-        from billvend.adapters.notify.mail import MailNotifier
+        from billvend.adapters.notify.email import EmailNotifier
         from billvend.adapters.storage.outbox import SqlOutbox
 
-        notifiers[Channel.MAIL] = MailNotifier(
+        notifiers[Channel.MAIL] = EmailNotifier(
             url=settings.smtp_url.get_secret_value(),
             sender=settings.smtp_from,
-            address_of=SqlOutbox(database).email_of,
+            find_address=SqlOutbox(database).email_of,
         )
     elif settings.enable_notifications:
         from billvend.adapters.notify.console import ConsoleNotifier
 
         notifiers[Channel.CONSOLE] = ConsoleNotifier()
     if settings.enable_webhooks and settings.webhook_url is not None:
-        from billvend.adapters.notify.addresses import anywhere, is_public
+        from billvend.adapters.notify.public_ip import allow_any, is_public
         from billvend.adapters.notify.webhook import WebhookNotifier
 
         notifiers[Channel.WEBHOOK] = WebhookNotifier(
             url=settings.webhook_url.get_secret_value(),
             secrets=settings.webhook_secrets,
             now=clock.now,
-            may_connect=anywhere if settings.webhook_allow_private else is_public,
+            may_connect=allow_any if settings.webhook_allow_private else is_public,
         )
     return notifiers
 
@@ -289,9 +289,9 @@ def _mode(routes: tuple[Abilities, ...]) -> Mode:
 
 
 def _measures() -> Measures:
-    from billvend.adapters.measures.prometheus import prometheus_measures
+    from billvend.adapters.metrics.prometheus import prometheus_metrics
 
-    return prometheus_measures()
+    return prometheus_metrics()
 
 
 def _system_clock() -> Clock:

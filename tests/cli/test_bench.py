@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from billvend.bench import yardsticks
-from billvend.bench.figures import ALL, Figure, Wanted, document, medians
-from billvend.bench.places import empty_database
-from billvend.cli.benching import machine_line, table
+from benchmarks import baselines
+from benchmarks.databases import empty_database
+from benchmarks.report import machine_line, results_table
+from benchmarks.results import TARGETS, BenchmarkResult, Target, median_results, to_document
 from billvend.domain.errors import BadSetting
 from tests.cli.console import Console
 from tests.support import servers
 
 
-def wanted(name: str) -> Wanted:
-    return next(each for each in ALL if each.name == name)
+def wanted(name: str) -> Target:
+    return next(each for each in TARGETS if each.name == name)
 
 
 def test_a_figure_is_the_median_of_rounds_and_stands_beside_that_of_its_own_round() -> None:
@@ -28,9 +28,9 @@ def test_a_figure_is_the_median_of_rounds_and_stands_beside_that_of_its_own_roun
         {"T": 100.0, "accepts": 140.0},
         {"T": 500.0, "accepts": 900.0},
     ]
-    (yardstick, accepts) = medians(rounds)
-    assert (yardstick.value, yardstick.ratio, yardstick.reached) == (500, None, None)
-    assert (accepts.value, accepts.ratio, accepts.reached) == (900, 1.6, True)
+    (yardstick, accepts) = median_results(rounds)
+    assert (yardstick.value, yardstick.ratio, yardstick.is_met) == (500, None, None)
+    assert (accepts.value, accepts.ratio, accepts.is_met) == (900, 1.6, True)
 
 
 @pytest.mark.parametrize(
@@ -45,34 +45,35 @@ def test_a_figure_is_the_median_of_rounds_and_stands_beside_that_of_its_own_roun
     ],
 )
 def test_what_is_reached(name: str, value: float, ratio: float | None, reached: bool | None) -> None:
-    assert Figure(wanted(name), value, ratio).reached is reached
+    assert BenchmarkResult(wanted(name), value, ratio).is_met is reached
 
 
 def test_every_figure_stands_beside_one_that_is_measured() -> None:
-    names = [each.name for each in ALL]
+    names = [each.name for each in TARGETS]
     assert len(names) == len(set(names))
-    assert {each.beside for each in ALL} <= {None, *names}
-    found = document(medians([dict.fromkeys(names, 1.0)]), "PostgreSQL", 1)
-    assert [each["name"] for each in found["figures"]] == names  # type: ignore[attr-defined]  # a document is plain
+    assert {each.relative_to for each in TARGETS} <= {None, *names}
+    found = to_document(median_results([dict.fromkeys(names, 1.0)]), "PostgreSQL", 1)
+    assert [each["name"] for each in found["results"]] == names  # type: ignore[attr-defined]  # a document is plain
 
 
 def test_what_is_told_again_beside_another_yardstick_is_of_one_measurement() -> None:
     figures = {
-        each.wanted.name: each for each in medians([{"H": 100.0, "accepts": 500.0, "accepts_hot": 400.0}])
+        each.target.name: each
+        for each in median_results([{"H": 100.0, "accepts": 500.0, "accepts_hot": 400.0}])
     }
     assert (figures["accepts_hot"].value, figures["accepts_hot"].ratio) == (400, 0.8)
     assert (figures["accepts_hot_of_H"].value, figures["accepts_hot_of_H"].ratio) == (400, 4)
-    assert "accepts_hot_of_H" not in {each.wanted.name for each in medians([{"accepts_hot": 400.0}])}
+    assert "accepts_hot_of_H" not in {each.target.name for each in median_results([{"accepts_hot": 400.0}])}
 
 
 def test_people_are_told_the_yardsticks_the_machine_and_the_versions() -> None:
-    figures = medians([{"T": 100.0, "accepts": 150.0, "accepts_hot": 120.0}])
-    rows = {row[0]: row[1:] for row in table(figures).rows}
+    figures = median_results([{"T": 100.0, "accepts": 150.0, "accepts_hot": 120.0}])
+    rows = {row[0]: row[1:] for row in results_table(figures).rows}
     assert rows["accepts, 64 callers, 1,000 wallets"] == ("150 /s", "1.50 of T", "at least 1.5", "yes")
     assert rows["accepts, 64 callers, one wallet"][1:] == (
         "0.80 of 'accepts, 64 callers, 1,000 wallets'", "at least 0.9", "no",
     )  # fmt: skip
-    told = machine_line(document(figures, "PostgreSQL 18.1", 1))
+    told = machine_line(to_document(figures, "PostgreSQL 18.1", 1))
     assert f"{os.cpu_count()} cores; PostgreSQL 18.1; Python {platform.python_version()}, " in told
     assert "sqlalchemy 2." in told
 
@@ -82,7 +83,7 @@ def test_it_measures_beside_the_books_and_leaves_nothing_behind(billvend: Consol
     before = {path.name for path in Path.cwd().iterdir()}
     told = billvend.json("bench", "--seconds", "0.2", "--rounds", "1", "--output", str(tmp_path / "b.json"))
     assert {path.name for path in Path.cwd().iterdir()} - before <= {"b.json"}
-    found = {figure["name"]: figure for figure in told["figures"]}
+    found = {figure["name"]: figure for figure in told["results"]}
     assert {
         "accepts",
         "accepts_hot",
@@ -104,7 +105,7 @@ def test_pgbench_measures_in_a_database_of_its_own(
 ) -> None:
     pgbench = str(own_postgres.binaries / "pgbench")
     before = databases(own_postgres.url)
-    found = yardsticks.measure(own_postgres.url, tmp_path, pgbench, seconds=1)
+    found = baselines.measure_baselines(own_postgres.url, tmp_path, pgbench, seconds=1)
     assert found.keys() == {"T", "T_alone_ms", "M", "H"}
     assert found["M"] > 0 < found["H"]
     assert 0 < found["T_alone_ms"] < 1000

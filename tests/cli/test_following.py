@@ -10,7 +10,7 @@ import pytest
 from billvend import Status, open_billvend
 from billvend.adapters.clock import SystemClock
 from billvend.cli.following import first_interrupt_waits, follow
-from billvend.config import given_settings
+from billvend.config import settings_from_values
 from tests.cli.console import IN_DOUBT, PATIENCE_SECONDS, PROGRAM, Console, environment
 from tests.support.servers import PostgresServer, new_database
 
@@ -94,7 +94,7 @@ class Impatience(SystemClock):
     ("times", "left", "status"), [(1, False, Status.COMPLETED), (2, True, Status.PENDING)]
 )
 def test_a_second_control_c_leaves_at_once(funded: Console, times: int, left: bool, status: Status) -> None:
-    settings = given_settings(database_url="sqlite:///billvend.db")
+    settings = settings_from_values(database_url="sqlite:///billvend.db")
     with open_billvend(settings, clock=Impatience(times)) as bv, first_interrupt_waits() as interrupt:
         payment = bv.pay("ada", "500", meter=SLOW, biller="EKEDC")
         followed = follow(bv, payment, 60, interrupt, silently=True)

@@ -120,7 +120,7 @@ def test_show_asks_first_where_that_is_wanted(busy: Console) -> None:
 def test_show_gives_the_money_back_where_the_answer_proves_that_it_may(busy: Console) -> None:
     books = sqlite3.connect(busy.folder / "sandbox.db")
     with books:
-        books.execute("UPDATE entry SET status = 'declined' WHERE meter = '600000000003'")
+        books.execute("UPDATE sale SET status = 'declined' WHERE meter = '600000000003'")
     books.close()
     (found,) = busy.json("payments", "--status", "in_doubt")["items"]
     assert busy.json("show", found["transactionId"], "--refresh")["status"] == "reversed"
@@ -153,7 +153,7 @@ def test_what_a_provider_says_controls_no_terminal(busy: Console) -> None:
     books = sqlite3.connect(busy.folder / "sandbox.db")
     with books:
         books.execute(
-            "UPDATE entry SET status = 'declined', reason = 'no\x1b[2J\x07\n[red]x' WHERE meter = '600000000003'"
+            "UPDATE sale SET status = 'declined', reason = 'no\x1b[2J\x07\n[red]x' WHERE meter = '600000000003'"
         )
     books.close()
     (found,) = busy.json("payments", "--status", "in_doubt")["items"]

@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from billvend import open_billvend
-from billvend.testing.other_side import OtherSide, Talk, http_answer
+from billvend.testing.fault_server import Connection, FaultServer, http_response
 from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment
 from tests.notify.mailbox import mailbox
 
@@ -18,15 +18,15 @@ SECRET = "whsec_c29tZSBzZWNyZXQgdGhhdCBpcyBvbGQgbm93"
 METER = "12345678901"
 
 
-class Endpoint(OtherSide):
+class Endpoint(FaultServer):
     """A shop's own server."""
 
     def __init__(self) -> None:
         self.status = "200 OK"
         super().__init__(lambda talk: self.answer(talk))
 
-    def answer(self, talk: Talk) -> None:
-        talk.say(http_answer(b"", status=self.status))
+    def answer(self, talk: Connection) -> None:
+        talk.send(http_response(b"", status=self.status))
 
     def got(self) -> list[Any]:
         """What came in, verified."""

@@ -25,7 +25,7 @@ SPAWN.set_forkserver_preload(
         "billvend.adapters.storage.queries",
         "billvend.adapters.queue.sqlite_queue",
         "alembic.command",
-        "billvend.adapters.measures.prometheus",
+        "billvend.adapters.metrics.prometheus",
         "sqlalchemy.dialects.postgresql.psycopg",
         "psycopg",
     ]
@@ -169,7 +169,7 @@ def tokens_sold(book: Path) -> dict[str, str]:
         return {}
     connection = sqlite3.connect(f"file:{book}?mode=ro", uri=True)
     try:
-        rows = connection.execute("SELECT reference, token, vends FROM entry WHERE vends > 0").fetchall()
+        rows = connection.execute("SELECT reference, token, vends FROM sale WHERE vends > 0").fetchall()
     finally:
         connection.close()
     assert all(vends == 1 for _, _, vends in rows), "the sandbox sold one reference twice"

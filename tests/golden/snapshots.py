@@ -30,7 +30,7 @@ from billvend.domain.events import PaymentCompleted, Recorded
 from billvend.domain.payment import Payment
 from billvend.domain.reversal import next_step
 from billvend.ports.outbox import Message, Told, Try
-from billvend.testing.other_side import OtherSide, answers, http_answer
+from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
 from billvend.views import message_document
 from tests.domain import test_codec, test_events
 from tests.domain.books import NOON
@@ -173,7 +173,7 @@ def notifications() -> str:
     """What the lives of payments make known: each webhook as it is posted, each mail as it arrives, headers once;
     and how a webhook is listed."""
     webhooks, mails = list[str](), list[str]()
-    with OtherSide(answers(http_answer(b""))) as side, mailbox() as box:
+    with FaultServer(send_and_keep_open(http_response(b""))) as side, mailbox() as box:
         for message in _messages():
             if message.channel is Channel.WEBHOOK:
                 with test_webhook.notifier(f"{side.url}/hook", now=lambda at=message.at: at) as notifier:

@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from billvend import Billvend, Payment, Status, open_billvend
-from billvend.adapters.provider.sandbox.entry import Entry, EntryStatus
-from billvend.adapters.provider.sandbox.faults import Fault, Plan, Scope
-from billvend.adapters.provider.sandbox.over_http.server import Running, serving
+from billvend.adapters.providers.sandbox.faults import FaultPlan, PlanScope, SandboxFault
+from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
+from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
 from billvend.config import Settings
 from billvend.ports.queue import Hint
 from tests.matrix.street import HOOKS_PATH, Street
@@ -53,7 +53,7 @@ class Town:
     """A sandbox, the street to it, and the clock on the wall."""
 
     street: Street
-    sandbox: Running
+    sandbox: RunningSandbox
     clock: Clock
     new_books: Path
     """Books with tables and nothing in them, which take longer to make than to copy."""
@@ -75,12 +75,14 @@ class Town:
 
     def plan(self, fault: str, **parameters: int) -> None:
         """Let a fault strike the next send."""
-        self.sandbox.book.plan(Plan(Fault(fault, **parameters), Scope.NEXT, times_left=1))
+        self.sandbox.store.add_plan(
+            FaultPlan(SandboxFault(fault, **parameters), PlanScope.NEXT, times_left=1)
+        )
 
     def reset(self, at: datetime = NOON) -> None:
         """Plan nothing more, here or there, and set the clock."""
         self.street.clear()
-        self.sandbox.book.clear_plans()
+        self.sandbox.store.clear_plans()
         self.clock.at = at
 
 
@@ -90,9 +92,9 @@ def building(folder: Path) -> Iterator[Town]:
     clock = Clock()
     with (
         Street() as street,
-        serving(
-            folder / "sandbox.db", now=clock.now, likely_duplicate_seconds=0, longest_delay_seconds=0.01,
-            hook_url=street.url + HOOKS_PATH, hook_delay_seconds=0.01,
+        serve_sandbox(
+            folder / "sandbox.db", now=clock.now, duplicate_window_seconds=0, max_delay_seconds=0.01,
+            webhook_url=street.url + HOOKS_PATH, webhook_delay_seconds=0.01,
         ) as sandbox,
     ):  # fmt: skip
         host, _, port = sandbox.url.removeprefix("http://").partition(":")
@@ -155,9 +157,9 @@ class Shop:
             payment = self.step(hint, payment)
         raise AssertionError(f"no end of it: {payment.status} after {MOST_STEPS} steps")
 
-    def entry(self, hint: Hint) -> Entry | None:
+    def entry(self, hint: Hint) -> SaleRecord | None:
         """What stands in the sandbox's book for a payment: at most one reference of it was ever sold."""
-        book = self.town.sandbox.book
+        book = self.town.sandbox.store
         known = [e for a in self.payment(hint).attempts if (e := book.find(a.reference)) is not None]
         assert sum(entry.vends for entry in known) <= 1, "it was sold twice"
         sold = [entry for entry in known if entry.vends]
@@ -171,7 +173,7 @@ class Shop:
         assert audit.ok, audit.differences
         if payment.status is Status.COMPLETED:
             assert vends == 1, "completed, and nothing was sold"
-        if payment.status is Status.REVERSED and entry is not None and entry.status is EntryStatus.VENDED:
+        if payment.status is Status.REVERSED and entry is not None and entry.status is SaleStatus.VENDED:
             assert payment.incidents, "electricity was given away, and nobody knows"
         held = 0 if payment.has_ended else AMOUNT
         left = FUNDED if payment.status is Status.REVERSED else FUNDED - AMOUNT

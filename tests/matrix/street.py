@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from billvend.testing.other_side import LOOPBACK, PATIENCE_SECONDS, Talk, http_answer
+from billvend.testing.fault_server import CLIENT_TIMEOUT_SECONDS, LOOPBACK, Connection, http_response
 
 HOOKS_PATH: Final = "/hooks"
 SEND, ASK, VERIFY, OTHER = "send", "ask", "verify", "other"
@@ -24,77 +24,77 @@ _KINDS: Final = (
     (re.compile(rb"POST \S+/merchant-verify |GET \S+/check/meter"), VERIFY),
 )
 
-Trouble: TypeAlias = Callable[[Talk, Callable[[], bytes]], None]
+Trouble: TypeAlias = Callable[[Connection, Callable[[], bytes]], None]
 """What becomes of one request: the talk it came in, and what passes it on and brings the whole answer back."""
 
 
 # --- troubles ---------------------------------------------------------------------------------------------------------
 
 
-def whole(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def whole(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """All is well."""
-    talk.say(ahead())
+    talk.send(ahead())
 
 
-def lost(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def lost(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """It arrives; the answer does not come back."""
     ahead()
 
 
-def never_arrives(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def never_arrives(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """The connection is closed, and nothing was passed on."""
 
 
-def stalls_before(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def stalls_before(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """Nothing is passed on, and nothing said, until the other side gives up."""
-    talk.stall()
+    talk.hang()
 
 
-def stalls_after(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def stalls_after(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """It arrives; the answer is held back until the other side gives up."""
     ahead()
-    talk.stall()
+    talk.hang()
 
 
-def drips(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def drips(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """The answer comes byte by byte."""
-    talk.drip(ahead())
+    talk.trickle(ahead())
 
 
-def resets_mid_body(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def resets_mid_body(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """Half of the answer's body comes, then a reset."""
     head, body = _parted(ahead())
-    talk.say(head + body[: len(body) // 2])
+    talk.send(head + body[: len(body) // 2])
     talk.reset()
 
 
-def garbles(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def garbles(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """The answer ends in the middle of its JSON, and says that this is all."""
     _, body = _parted(ahead())
-    talk.say(_answer(body[: len(body) // 2]))
+    talk.send(_answer(body[: len(body) // 2]))
 
 
-def turns_away(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def turns_away(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """A gateway does not know the address: a 404 that is not the provider's, and nothing is passed on."""
-    talk.say(_answer(b"<h1>Not Found</h1>", status="404 Not Found", kind="text/html"))
+    talk.send(_answer(b"<h1>Not Found</h1>", status="404 Not Found", kind="text/html"))
 
 
-def breaks_down(talk: Talk, ahead: Callable[[], bytes]) -> None:
+def breaks_down(talk: Connection, ahead: Callable[[], bytes]) -> None:
     """It arrives, and a gateway makes a 502 of the answer."""
     ahead()
-    talk.say(_answer(b"<h1>Bad Gateway</h1>", status="502 Bad Gateway", kind="text/html"))
+    talk.send(_answer(b"<h1>Bad Gateway</h1>", status="502 Bad Gateway", kind="text/html"))
 
 
 def rewrites(*changes: tuple[str, str]) -> Trouble:
     """The answer comes with its body changed: each pattern to its replacement. One of them has to be there."""
 
-    def trouble(talk: Talk, ahead: Callable[[], bytes]) -> None:
+    def trouble(talk: Connection, ahead: Callable[[], bytes]) -> None:
         _, body = _parted(ahead())
         changed = body.decode()
         for pattern, replacement in changes:
             changed = re.sub(pattern, replacement, changed)
         assert changed != body.decode(), "there was nothing to be rewritten"
-        talk.say(_answer(changed.encode()))
+        talk.send(_answer(changed.encode()))
 
     return trouble
 
@@ -107,11 +107,11 @@ class Held:
     arrived: threading.Event = field(default_factory=threading.Event)
     go: threading.Event = field(default_factory=threading.Event)
 
-    def __call__(self, talk: Talk, ahead: Callable[[], bytes]) -> None:
+    def __call__(self, talk: Connection, ahead: Callable[[], bytes]) -> None:
         answer = ahead() if self.with_answer else None
         self.arrived.set()
         assert self.go.wait(30)
-        talk.say(answer or ahead())
+        talk.send(answer or ahead())
 
     def is_here(self) -> None:
         """Wait until it stands on the street."""
@@ -182,14 +182,14 @@ class Street:
         street = self
 
         class Handler(socketserver.StreamRequestHandler):
-            timeout = PATIENCE_SECONDS
+            timeout = CLIENT_TIMEOUT_SECONDS
 
             def handle(self) -> None:
                 with suppress(OSError):  # the other side gave up
                     head = b"".join(iter(self.rfile.readline, b"\r\n"))
                     length = re.search(rb"(?i)content-length: *(\d+)", head)
                     body = self.rfile.read(int(length[1])) if length else b""
-                    street._serve(Talk(head + b"\r\n" + body, self.connection, street._closing))
+                    street._serve(Connection(head + b"\r\n" + body, self.connection, street._closing))
 
             def finish(self) -> None:
                 with suppress(OSError):
@@ -210,11 +210,11 @@ class Street:
         self._thread.join()
         self._server.socket.close()  # not server_close(): that waits for those who stand on the street
 
-    def _serve(self, talk: Talk) -> None:
+    def _serve(self, talk: Connection) -> None:
         head, body = _parted(talk.request)
         if head.startswith(b"POST " + HOOKS_PATH.encode()):
             self.on_hook(body)
-            talk.say(_answer(b'{"response": "success"}'))
+            talk.send(_answer(b'{"response": "success"}'))
             with self._changed:
                 self._hooks += 1
                 self._changed.notify_all()
@@ -228,13 +228,13 @@ class Street:
     def _ahead(self, request: bytes) -> bytes:
         """Pass a request on; the whole answer, or nothing where the sandbox closes without one."""
         request = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"\r\nConnection: close", request, count=1)
-        with socket.create_connection(self.goal, timeout=PATIENCE_SECONDS) as far:
+        with socket.create_connection(self.goal, timeout=CLIENT_TIMEOUT_SECONDS) as far:
             far.sendall(request)
             return b"".join(iter(lambda: far.recv(65536), b""))
 
 
 def _answer(body: bytes, *, status: str = "200 OK", kind: str = "application/json") -> bytes:
-    return http_answer(body, status=status, kind=kind, headers=("Connection: close",))
+    return http_response(body, status=status, kind=kind, headers=("Connection: close",))
 
 
 def _parted(message: bytes) -> tuple[bytes, bytes]:

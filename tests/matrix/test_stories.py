@@ -151,7 +151,7 @@ def test_a_worker_stopped_before_its_send_until_after_the_lease_sends_nothing(
             payment = bv.wait(transaction_id, timeout=30)
         assert (payment.status, payment.proof) == (Status.REVERSED, Proof.NOT_SENT)
         assert town.street.count(SEND) == 0
-        assert town.sandbox.book.calls(payment.attempts[0].reference).sends == 0
+        assert town.sandbox.store.call_counts(payment.attempts[0].reference).sends == 0
         assert bv.balance("ada").balance.major == 5000
         assert bv.audit().ok
 

@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from billvend import BadSetting, Billvend, Unavailable, open_billvend
-from billvend.adapters.measures.prometheus import PrometheusMeasures
-from billvend.adapters.measures.server import told
+from billvend.adapters.metrics.metrics_server import serve_metrics
+from billvend.adapters.metrics.prometheus import PrometheusMetrics
 from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.config import Settings
 from billvend.domain.announcements import Channel
@@ -85,7 +85,7 @@ class Watched(Shop):
         self.webhook = Outside()
         super().__init__(notifiers={Channel.WEBHOOK: self.webhook})
         self.bv.notify()
-        self.measures = PrometheusMeasures()
+        self.measures = PrometheusMetrics()
         journal = GroupCommit(self.parts.journal, measures=self.measures)
         self.use(journal=journal, measures=self.measures, queue=Full())
 
@@ -509,13 +509,13 @@ def asked(port: int | None, path: str = "/metrics") -> httpx.Response:
 
 
 def test_metrics_are_told_on_loopback_as_long_as_asked() -> None:
-    with told(lambda: "billvend_x 1\n", 0) as port:
+    with serve_metrics(lambda: "billvend_x 1\n", 0) as port:
         answer = asked(port)
         assert (answer.status_code, answer.text) == (200, "billvend_x 1\n")
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert asked(port, "/").status_code == 404
         taken = f"METRICS_PORT: nothing can listen on 127.0.0.1:{port}"
-        with pytest.raises(BadSetting, match=taken), told(str, port):
+        with pytest.raises(BadSetting, match=taken), serve_metrics(str, port):
             pass
     with pytest.raises(httpx.ConnectError):
         asked(port)
@@ -525,12 +525,12 @@ def test_metrics_that_cannot_be_told_are_no_end() -> None:
     def broken() -> NoReturn:
         raise ZeroDivisionError
 
-    with told(broken, 0) as port:
+    with serve_metrics(broken, 0) as port:
         assert asked(port).status_code == 500
 
 
 def test_without_a_port_nothing_is_told() -> None:
-    with told(str, None) as port:
+    with serve_metrics(str, None) as port:
         assert port is None
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billvend.adapters.notify.addresses import is_public
+from billvend.adapters.notify.public_ip import is_public
 
 PUBLIC = [
     *("8.8.8.8", "41.203.64.1", "172.15.255.255", "172.32.0.0", "192.0.1.1", "100.63.255.255", "100.128.0.0"),

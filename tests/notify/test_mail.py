@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from billvend import Unavailable
-from billvend.adapters.notify.mail import MailNotifier
+from billvend.adapters.notify.email import EmailNotifier
 from billvend.domain.announcements import Channel, Kind
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import Message
@@ -51,9 +51,9 @@ def nobody(_user_id: str, _transaction_id: str) -> None:
 
 def notifier(
     port: int, *, scheme: str = "smtp", login: str = "", host: str = LOOPBACK, **how: Any
-) -> MailNotifier:
+) -> EmailNotifier:
     made: dict[str, Any] = {"sender": "shop@example.com", "address_of": nobody, "timeout_seconds": 10.0} | how
-    return MailNotifier(url=f"{scheme}://{login}{host}:{port}", **made)
+    return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", **made)
 
 
 def sent(box: Mailbox, told: Message, **how: Any) -> str:

@@ -13,12 +13,19 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from billvend.adapters.notify.addresses import anywhere, is_public
+from billvend.adapters.notify.public_ip import allow_any, is_public
 from billvend.adapters.notify.webhook import WebhookNotifier
 from billvend.domain.announcements import Channel, Kind
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import Message
-from billvend.testing.other_side import LOOPBACK, Behaviour, OtherSide, Talk, answers, http_answer
+from billvend.testing.fault_server import (
+    LOOPBACK,
+    Connection,
+    FaultServer,
+    Handler,
+    http_response,
+    send_and_keep_open,
+)
 from tests.provider.sockets import certificate, closed_port, server_context
 
 OLD = "whsec_c29tZSBzZWNyZXQgdGhhdCBpcyBvbGQgbm93"
@@ -30,7 +37,7 @@ MESSAGE = Message(
     "msg_5f0c", "ada", Channel.WEBHOOK, "T1", Kind.PAYMENT_COMPLETED,
     '{"transactionId":"T1","token":"12345678901234567890","reason":"\\u20a6"}', AT,
 )  # fmt: skip
-OK = http_answer(b"{}")
+OK = http_response(b"{}")
 SHORT_SECONDS = 0.4
 SLACK_SECONDS = 2.0
 
@@ -38,7 +45,7 @@ SLACK_SECONDS = 2.0
 @contextmanager
 def notifier(url: str, *secrets: str, **how: Any) -> Iterator[WebhookNotifier]:
     made: dict[str, Any] = {
-        "may_connect": anywhere,
+        "may_connect": allow_any,
         "now": lambda: datetime.now(UTC),
         "timeout_seconds": 10.0,
     } | how
@@ -52,8 +59,8 @@ def deliver(url: str, *secrets: str, **how: Any) -> Delivery:
 
 
 def answered(answer: bytes) -> Delivery:
-    with OtherSide(answers(answer)) as other_side:
-        return deliver(other_side.url)
+    with FaultServer(send_and_keep_open(answer)) as fault_server:
+        return deliver(fault_server.url)
 
 
 def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -68,11 +75,11 @@ def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
 
 
 def test_a_webhook_can_be_verified_with_the_library_of_the_standard() -> None:
-    with OtherSide(answers(OK)) as other_side:
-        assert deliver(f"{other_side.url}/hooks/billvend?key=k") == Delivery(
-            Fate.DELIVERED, other_side.url, "HTTP 200, application/json", 200
+    with FaultServer(send_and_keep_open(OK)) as fault_server:
+        assert deliver(f"{fault_server.url}/hooks/billvend?key=k") == Delivery(
+            Fate.DELIVERED, fault_server.url, "HTTP 200, application/json", 200
         )
-        (request,) = other_side.requests
+        (request,) = fault_server.requests
     first, headers, body = parts(request)
     assert first == "POST /hooks/billvend?key=k HTTP/1.1"
     assert headers["content-type"] == "application/json"
@@ -89,9 +96,9 @@ def test_a_webhook_can_be_verified_with_the_library_of_the_standard() -> None:
 
 
 def test_while_secrets_change_each_of_them_verifies() -> None:
-    with OtherSide(answers(OK)) as other_side:
-        deliver(other_side.url, OLD, NEW)
-        _, headers, body = parts(other_side.requests[0])
+    with FaultServer(send_and_keep_open(OK)) as fault_server:
+        deliver(fault_server.url, OLD, NEW)
+        _, headers, body = parts(fault_server.requests[0])
     assert len(headers["webhook-signature"].split(" ")) == 2
     for secret in (OLD, NEW):
         Webhook(secret).verify(body, headers)
@@ -102,13 +109,13 @@ def test_while_secrets_change_each_of_them_verifies() -> None:
 def test_a_second_try_differs_in_its_time_and_signature_alone() -> None:
     times = iter([datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=2)])
     with (
-        OtherSide(answers(http_answer(b"", status="500 Oh"))) as other_side,
-        notifier(other_side.url, now=lambda: next(times)) as one,
+        FaultServer(send_and_keep_open(http_response(b"", status="500 Oh"))) as fault_server,
+        notifier(fault_server.url, now=lambda: next(times)) as one,
     ):
         for _ in range(2):
             assert one.deliver(MESSAGE).fate is Fate.FAILED
-        requests = [parts(request) for request in other_side.requests]
-        assert other_side.connections == 2
+        requests = [parts(request) for request in fault_server.requests]
+        assert fault_server.connections == 2
     (first, headers, body), (again, other_headers, other_body) = requests
     assert (first, body) == (again, other_body)
     differing = {name for name in headers if headers[name] != other_headers[name]}
@@ -118,9 +125,9 @@ def test_a_second_try_differs_in_its_time_and_signature_alone() -> None:
 
 
 def test_nothing_secret_is_shown() -> None:
-    with OtherSide(answers(http_answer(TOKEN.encode(), status="500 Oh"))) as other_side:
-        said = deliver(f"http://user:pw@{LOOPBACK}:{other_side.port}/T0/s3cret?t=s3cret")
-        assert said.target == other_side.url
+    with FaultServer(send_and_keep_open(http_response(TOKEN.encode(), status="500 Oh"))) as fault_server:
+        said = deliver(f"http://user:pw@{LOOPBACK}:{fault_server.port}/T0/s3cret?t=s3cret")
+        assert said.target == fault_server.url
     assert not any(secret in repr(said) for secret in ("s3cret", "pw", TOKEN))
 
 
@@ -147,14 +154,14 @@ def test_an_endpoint_is_named_by_its_url_and_gives_nothing_of_it_away() -> None:
     ],
 )
 def test_what_an_answer_means(status: str, fate: Fate) -> None:
-    said = answered(http_answer(b"", status=status))
+    said = answered(http_response(b"", status=status))
     assert (said.fate, said.http_status) == (fate, int(status[:3]))
 
 
 def test_a_redirect_is_not_followed() -> None:
-    with OtherSide(answers(OK)) as elsewhere:
+    with FaultServer(send_and_keep_open(OK)) as elsewhere:
         for status in ("301 M", "302 F", "307 T", "308 P"):
-            said = answered(http_answer(b"", status=status, headers=(f"Location: {elsewhere.url}/",)))
+            said = answered(http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/",)))
             assert said.fate is Fate.FAILED
             assert "not followed" in said.detail
         assert elsewhere.connections == 0
@@ -176,35 +183,42 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
     ],
 )
 def test_who_asks_for_patience_gets_it(status: str, retry_after: str, seconds: float | None) -> None:
-    answer = http_answer(b"", status=status).replace(
+    answer = http_response(b"", status=status).replace(
         b"\r\n\r\n", f"\r\nRetry-After: {retry_after}\r\n\r\n".encode()
     )
-    with OtherSide(answers(answer)) as other_side:
-        said = deliver(other_side.url, now=lambda: NOW)
+    with FaultServer(send_and_keep_open(answer)) as fault_server:
+        said = deliver(fault_server.url, now=lambda: NOW)
     assert (said.fate, said.retry_after_seconds) == (Fate.FAILED, seconds)
 
 
-def huge(talk: Talk) -> None:
-    talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+def huge(talk: Connection) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
     for _ in range(1_000):
-        talk.say(b"x" * 100_000)
+        talk.send(b"x" * 100_000)
 
 
-def drip(talk: Talk) -> None:
-    talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    talk.drip(b"x")
+def drip(talk: Connection) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    talk.trickle(b"x")
 
 
 @pytest.mark.parametrize(
     "behave",
-    [Talk.stall, drip, huge, Talk.hang_up, Talk.reset, lambda talk: talk.say(b"nonsense\r\n\r\n")],
+    [
+        Connection.hang,
+        drip,
+        huge,
+        Connection.close,
+        Connection.reset,
+        lambda talk: talk.send(b"nonsense\r\n\r\n"),
+    ],
     ids=["stall", "drip", "huge", "hang up", "reset", "nonsense"],
 )
-def test_whatever_the_other_side_does_is_a_failure_in_time(behave: Behaviour) -> None:
+def test_whatever_the_other_side_does_is_a_failure_in_time(behave: Handler) -> None:
     began = time.monotonic()
-    with OtherSide(behave) as other_side:
-        said = deliver(other_side.url, timeout_seconds=SHORT_SECONDS)
-        assert len(other_side.requests) == 1
+    with FaultServer(behave) as fault_server:
+        said = deliver(fault_server.url, timeout_seconds=SHORT_SECONDS)
+        assert len(fault_server.requests) == 1
     assert (said.fate, said.http_status) == (Fate.FAILED, None)
     assert time.monotonic() - began < SHORT_SECONDS + SLACK_SECONDS
 
@@ -221,33 +235,33 @@ def test_nobody_there() -> None:
 def named(*addresses: str) -> Any:
     """A look-up that finds these for any name, and counts how often it is asked."""
 
-    def look_up(host: str) -> Sequence[str]:
+    def resolve_host(host: str) -> Sequence[str]:
         asked.append(host)
         return addresses
 
     asked: list[str] = []
-    look_up.asked = asked  # type: ignore[attr-defined]  # for the test to see
-    return look_up
+    resolve_host.asked = asked  # type: ignore[attr-defined]  # for the test to see
+    return resolve_host
 
 
 @pytest.mark.parametrize(
     "host", [LOOPBACK, "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f000001", "localhost"]
 )
 def test_private_addresses_are_not_connected_to_however_they_are_written(host: str) -> None:
-    with OtherSide(answers(OK)) as other_side:
-        said = deliver(f"http://{host}:{other_side.port}/", may_connect=is_public)
-        assert not other_side.has_connection(0.05)
+    with FaultServer(send_and_keep_open(OK)) as fault_server:
+        said = deliver(f"http://{host}:{fault_server.port}/", may_connect=is_public)
+        assert not fault_server.has_connection(0.05)
     assert said.fate is Fate.FAILED
     assert "may be connected to" in said.detail
 
 
 @pytest.mark.parametrize("addresses", [(LOOPBACK,), ("::ffff:127.0.0.1",), ("10.0.0.1", LOOPBACK, "::1")])
 def test_nor_are_names_that_lead_there(addresses: tuple[str, ...]) -> None:
-    with OtherSide(answers(OK)) as other_side:
-        url = f"http://shop.example:{other_side.port}/"
-        said = deliver(url, may_connect=is_public, look_up=named(*addresses))
-        assert not other_side.has_connection(0.05)
-        assert deliver(url, look_up=named(*addresses)).fate is Fate.DELIVERED, "unless that is allowed"
+    with FaultServer(send_and_keep_open(OK)) as fault_server:
+        url = f"http://shop.example:{fault_server.port}/"
+        said = deliver(url, may_connect=is_public, resolve_host=named(*addresses))
+        assert not fault_server.has_connection(0.05)
+        assert deliver(url, resolve_host=named(*addresses)).fate is Fate.DELIVERED, "unless that is allowed"
     assert said.fate is Fate.FAILED
     assert "may be connected to" in said.detail
 
@@ -257,12 +271,12 @@ def only(address: str) -> Any:
 
 
 def test_of_several_addresses_only_those_are_tried_that_may_be() -> None:
-    with OtherSide(answers(OK)) as other_side:
-        url = f"http://shop.example:{other_side.port}/"
+    with FaultServer(send_and_keep_open(OK)) as fault_server:
+        url = f"http://shop.example:{fault_server.port}/"
         either = named("127.0.0.2", LOOPBACK)
-        assert deliver(url, may_connect=only("127.0.0.2"), look_up=either).fate is Fate.FAILED
-        assert not other_side.has_connection(0.05)
-        assert deliver(url, may_connect=only(LOOPBACK), look_up=either).fate is Fate.DELIVERED
+        assert deliver(url, may_connect=only("127.0.0.2"), resolve_host=either).fate is Fate.FAILED
+        assert not fault_server.has_connection(0.05)
+        assert deliver(url, may_connect=only(LOOPBACK), resolve_host=either).fate is Fate.DELIVERED
 
 
 def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
@@ -274,9 +288,9 @@ def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
         asked.append(host)
         return next(found)
 
-    with OtherSide(answers(OK)) as inside:
+    with FaultServer(send_and_keep_open(OK)) as inside:
         url = f"http://shop.example:{inside.port}/"
-        with notifier(url, may_connect=only("127.0.0.2"), look_up=rebound) as one:
+        with notifier(url, may_connect=only("127.0.0.2"), resolve_host=rebound) as one:
             said = [one.deliver(MESSAGE) for _ in range(4)]
         assert not inside.has_connection(0.05)
     assert {delivery.fate for delivery in said} == {Fate.FAILED}
@@ -293,24 +307,27 @@ def test_a_look_up_that_hangs_is_bounded() -> None:
         over.wait(10)
         return (LOOPBACK,)
 
-    assert deliver("http://slow.example", timeout_seconds=SHORT_SECONDS, look_up=hanging).fate is Fate.FAILED
+    assert (
+        deliver("http://slow.example", timeout_seconds=SHORT_SECONDS, resolve_host=hanging).fate
+        is Fate.FAILED
+    )
     over.set()
 
 
 def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
     pem = certificate(tmp_path)  # for 127.0.0.1
-    with OtherSide(answers(OK), tls=server_context(pem)) as other_side:
+    with FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server:
         trusting = {"trusted_certificates": pem}
-        assert deliver(other_side.url).fate is Fate.FAILED, "nobody who is trusted signed it"
-        assert deliver(other_side.url, **trusting).fate is Fate.DELIVERED
-        name = f"https://shop.example:{other_side.port}"
-        said = deliver(name, look_up=named(LOOPBACK), **trusting)
+        assert deliver(fault_server.url).fate is Fate.FAILED, "nobody who is trusted signed it"
+        assert deliver(fault_server.url, **trusting).fate is Fate.DELIVERED
+        name = f"https://shop.example:{fault_server.port}"
+        said = deliver(name, resolve_host=named(LOOPBACK), **trusting)
         assert said.fate is Fate.FAILED, "the name counts, not the address that it leads to"
-        assert len(other_side.requests) == 1
+        assert len(fault_server.requests) == 1
 
 
 def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with OtherSide(answers(OK)) as proxy:
+    with FaultServer(send_and_keep_open(OK)) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)

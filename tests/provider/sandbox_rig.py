@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from billvend.adapters.provider.sandbox.provider import SandboxProvider
+from billvend.adapters.providers.sandbox.provider import SandboxProvider
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
 from billvend.domain.words import VendType
@@ -40,7 +40,7 @@ class Rig:
             self.path, timeout_seconds=self.timeout_seconds, now=lambda: NOW, pause=self._pause
         )
         self.provider: Provider = self.sandbox
-        self.book = self.sandbox.book
+        self.book = self.sandbox.store
 
     def vend(self, order: Order) -> Answer:
         return self.provider.vend(order, may_send=lambda: True)

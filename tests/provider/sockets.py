@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trustme
 
-from billvend.testing.other_side import LOOPBACK, Talk
+from billvend.testing.fault_server import LOOPBACK, Connection
 
 
 def certificate(folder: Path) -> Path:
@@ -60,7 +60,7 @@ def slamming_port() -> Iterator[int]:
     def slam() -> None:
         with suppress(OSError):  # nobody came
             connection, _ = server.accept()
-            Talk(b"", connection, threading.Event()).reset()
+            Connection(b"", connection, threading.Event()).reset()
 
     with socket.create_server((LOOPBACK, 0)) as server:
         server.settimeout(5.0)

@@ -1,4 +1,4 @@
-from billvend.adapters.provider.billers import BILLERS, BY_CODE
+from billvend.adapters.providers.billers import BILLER_BY_CODE, BILLERS
 from billvend.domain.words import VendType
 
 
@@ -18,6 +18,6 @@ def test_the_twelve_electricity_companies_of_nigeria_are_there_once_each() -> No
         "ABA",
     ]
     assert [biller.code for biller in BILLERS] == codes
-    assert list(BY_CODE) == codes
+    assert list(BILLER_BY_CODE) == codes
     assert len({biller.name for biller in BILLERS}) == 12
     assert all(set(biller.vend_types) == set(VendType) for biller in BILLERS)

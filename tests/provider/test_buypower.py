@@ -12,11 +12,16 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.provider.billers import BILLERS
-from billvend.adapters.provider.buypower.codes import Endpoint, Verdict, classify
-from billvend.adapters.provider.buypower.provider import BuypowerProvider, make_reference
-from billvend.adapters.provider.buypower.reading import answer_in, float_in, meter_in, wait_seconds
-from billvend.adapters.provider.wire import Response
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.buypower.codes import AnswerKind, Endpoint, classify
+from billvend.adapters.providers.buypower.provider import BuypowerProvider, make_reference
+from billvend.adapters.providers.buypower.response_parser import (
+    parse_answer,
+    parse_balance,
+    parse_meter,
+    parse_wait_seconds,
+)
+from billvend.adapters.providers.http_client import Response
 from billvend.domain.abilities import Mode
 from billvend.domain.errors import BadSetting
 from billvend.domain.money import Money
@@ -423,22 +428,22 @@ def test_advice_on_when_to_ask_again_is_taken_within_bounds(
 
 @pytest.mark.parametrize("advice", [None, True, [], {}, [5], "٥", "Infinity", -1])
 def test_advice_that_is_no_number_counts_for_none(advice: object) -> None:
-    assert wait_seconds(advice, 77) == 77
+    assert parse_wait_seconds(advice, 77) == 77
 
 
 @pytest.mark.parametrize(
     ("endpoint", "status", "verdict"),
     [
-        (Endpoint.VEND, 202, Verdict.IN_PROGRESS),
-        (Endpoint.REQUERY, 202, Verdict.IN_PROGRESS),
-        (Endpoint.VEND, 422, Verdict.MISCONFIGURED),
-        (Endpoint.REQUERY, 400, Verdict.DECLINED),
-        (Endpoint.VEND, 400, Verdict.UNKNOWN),
-        (Endpoint.REQUERY, 422, Verdict.UNKNOWN),
-        (Endpoint.VEND, 200, Verdict.UNKNOWN),
+        (Endpoint.VEND, 202, AnswerKind.IN_PROGRESS),
+        (Endpoint.REQUERY, 202, AnswerKind.IN_PROGRESS),
+        (Endpoint.VEND, 422, AnswerKind.MISCONFIGURED),
+        (Endpoint.REQUERY, 400, AnswerKind.DECLINED),
+        (Endpoint.VEND, 400, AnswerKind.UNKNOWN),
+        (Endpoint.REQUERY, 422, AnswerKind.UNKNOWN),
+        (Endpoint.VEND, 200, AnswerKind.UNKNOWN),
     ],
 )
-def test_202_has_three_meanings(endpoint: Endpoint, status: int, verdict: Verdict) -> None:
+def test_202_has_three_meanings(endpoint: Endpoint, status: int, verdict: AnswerKind) -> None:
     assert classify(endpoint, status, "202", "Transaction failed.") is verdict
 
 
@@ -788,9 +793,9 @@ def test_no_answer_raises_and_only_a_success_delivers(
 ) -> None:
     status, body = answered
     response = Response(status, body, {"content-type": kind, "retry-after": advice})
-    answer = answer_in(endpoint, response, order)
-    meter_in(response, METER, order.vend_type)
-    float_in(response)
+    answer = parse_answer(endpoint, response, order)
+    parse_meter(response, METER, order.vend_type)
+    parse_balance(response)
     is_object = isinstance(body, dict) and kind == "application/json"
     if isinstance(answer, Delivered):
         assert is_object

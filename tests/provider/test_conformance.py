@@ -16,11 +16,11 @@ from types import ModuleType
 import httpx
 import pytest
 
-from billvend.adapters.provider.buypower.provider import open_buypower
-from billvend.adapters.provider.reading import mapping, text, token
-from billvend.adapters.provider.vtpass.provider import open_vtpass
-from billvend.adapters.provider.wire import Response, Wire
-from billvend.config import PLUG_IN_GROUP
+from billvend.adapters.providers.buypower.provider import open_buypower
+from billvend.adapters.providers.http_client import HttpClient, Response
+from billvend.adapters.providers.parse import to_mapping, to_text, to_token
+from billvend.adapters.providers.vtpass.provider import open_vtpass
+from billvend.config import PLUGIN_GROUP
 from billvend.domain.abilities import Abilities, Biller, Mode
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, NotSent, Unknown
@@ -42,7 +42,7 @@ class Toy:
 
     def __init__(self, setup: ProviderSetup) -> None:
         self.setup = setup
-        self.wire = Wire(timeout_seconds=setup.timeout_seconds)
+        self.wire = HttpClient(timeout_seconds=setup.timeout_seconds)
         self.url = str(setup.api_url)
         self.headers = {"Authorization": f"Bearer {setup.api_key}"}
 
@@ -93,13 +93,13 @@ class Toy:
     def read(self, response: Response | NotSent | Unknown) -> Answer:
         if not isinstance(response, Response):
             return response
-        said = mapping(response.body)
+        said = to_mapping(response.body)
         if response.status == 200 and said.get("state") == "sold":
-            return Delivered(token(said.get("token")), reference=text(said.get("id")))
-        return Unknown(response.told)
+            return Delivered(to_token(said.get("token")), reference=to_text(said.get("id")))
+        return Unknown(response.summary)
 
     def text_in(self, response: Response | NotSent | Unknown, name: str) -> str | None:
-        return text(mapping(response.body).get(name)) if isinstance(response, Response) else None
+        return to_text(to_mapping(response.body).get(name)) if isinstance(response, Response) else None
 
 
 class ToySuite(ProviderConformance):
@@ -216,7 +216,7 @@ class ForgetsItsToken(Toy):
 class TellsItsKey(Toy):
     def read(self, response: Response | NotSent | Unknown) -> Answer:
         answer = super().read(response)
-        return Unknown(str(response.raw)) if isinstance(response, Response) else answer
+        return Unknown(str(response.raw_body)) if isinstance(response, Response) else answer
 
 
 class SharesAnswers(Toy):
@@ -393,4 +393,4 @@ TestAcme = example()
 
 
 def test_the_page_names_the_group_of_entry_points() -> None:
-    assert f'[project.entry-points."{PLUG_IN_GROUP}"]\nacme = "acme_billvend:open_acme"\n' in PAGE.read_text()
+    assert f'[project.entry-points."{PLUGIN_GROUP}"]\nacme = "acme_billvend:open_acme"\n' in PAGE.read_text()

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.provider.reading import (
-    LONGEST_TEXT,
+from billvend.adapters.providers.parse import (
+    MAX_TEXT_CHARACTERS,
     first_text,
     is_sts_token,
-    mapping,
-    minor,
-    number,
-    text,
-    token,
+    to_mapping,
+    to_minor,
+    to_number,
+    to_text,
+    to_token,
 )
 
 NOTHINGS: tuple[object, ...] = (None, "", "  ", "N/A", "n/a", "null", "None", "NIL", [], {}, True, False)
@@ -32,10 +32,10 @@ ANY_JSON = st.recursive(
 
 @given(ANY_JSON, st.text() | st.sampled_from(["NGN", "JPY", "KWD", "ngn"]))
 def test_nothing_raises(value: Any, currency: str) -> None:
-    assert isinstance(mapping(value), dict)
-    for read in (text(value), number(value), token(value), first_text({"a": value}, "a", "b")):
+    assert isinstance(to_mapping(value), dict)
+    for read in (to_text(value), to_number(value), to_token(value), first_text({"a": value}, "a", "b")):
         assert read != ""
-    read_minor = minor(value, currency)
+    read_minor = to_minor(value, currency)
     assert read_minor is None or read_minor >= 0
 
 
@@ -49,11 +49,11 @@ def test_nothing_raises(value: Any, currency: str) -> None:
         (Decimal("13.70"), "13.70"),
         (Decimal("1E+1000000"), None),
         (Decimal("1E-1000000"), None),
-        ("x" * 9999, "x" * LONGEST_TEXT),
+        ("x" * 9999, "x" * MAX_TEXT_CHARACTERS),
     ],
 )  # fmt: skip
 def test_text(value: object, read: str | None) -> None:
-    assert text(value) == read
+    assert to_text(value) == read
 
 
 @given(st.sampled_from(NOTHINGS), st.sampled_from(NOTHINGS))
@@ -86,7 +86,7 @@ def test_the_first_text_is_the_first_that_says_something(one: object, two: objec
     ],
 )  # fmt: skip
 def test_number(value: object, read: str | None) -> None:
-    assert number(value) == read
+    assert to_number(value) == read
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_number(value: object, read: str | None) -> None:
     ],
 )
 def test_minor(value: object, currency: str, read: int | None) -> None:
-    assert minor(value, currency) == read
+    assert to_minor(value, currency) == read
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_minor(value: object, currency: str, read: int | None) -> None:
     ],
 )
 def test_token(value: object, read: str | None) -> None:
-    assert token(value) == read
+    assert to_token(value) == read
 
 
 @pytest.mark.parametrize(
@@ -154,5 +154,5 @@ def test_a_token_has_twenty_digits_and_66_bits(digits: str, well_formed: bool) -
 
 
 def test_a_mapping_is_a_json_object_or_empty() -> None:
-    assert mapping({"a": 1}) == {"a": 1}
-    assert mapping([]) == mapping("x") == mapping(None) == {}
+    assert to_mapping({"a": 1}) == {"a": 1}
+    assert to_mapping([]) == to_mapping("x") == to_mapping(None) == {}

@@ -11,8 +11,8 @@ from threading import Barrier
 
 import pytest
 
-from billvend.adapters.provider.sandbox.book import Book
-from billvend.adapters.provider.sandbox.entry import EntryStatus
+from billvend.adapters.providers.sandbox.sale_record import SaleStatus
+from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.domain.outcome import Delivered, NotFound, Pending, Unknown
 from tests.provider.sandbox_rig import Rig, order
 
@@ -45,9 +45,9 @@ rig.vend(order(reference="BEFORE"))
 if where == "asked whether it may send":
     rig.provider.vend(order(reference="R"), may_send=die)
 if where == "page being written":
-    with rig.book.page("BEFORE") as page:
-        page.entry = None
-        rig.book._connection.execute("DELETE FROM entry")
+    with rig.book.update("BEFORE") as page:
+        page.record = None
+        rig.book._connection.execute("DELETE FROM sale")
         die()
 if where == "answer under way":
     rig.vend(order("300000000000", reference="R"))
@@ -82,9 +82,9 @@ def test_processes_that_make_and_use_one_book_together_sell_each_reference_once(
     assert len({account for account, _, _ in outputs}) == 1
     assert sum(int(delivered) for _, delivered, _ in outputs) == 20
     assert sum(int(unknown) for _, _, unknown in outputs) == 3 * 20
-    book = Book(path)
-    assert [(entry.vends, entry.sends) for entry in book.entries()] == [(1, 4)] * 20
-    assert {entry.account for entry in book.entries()} == {book.account}
+    book = SalesStore(path)
+    assert [(entry.vends, entry.sends) for entry in book.records()] == [(1, 4)] * 20
+    assert {entry.account for entry in book.records()} == {book.account}
     book.close()
 
 
@@ -99,8 +99,8 @@ def test_what_was_sold_when_a_process_is_killed_stays_sold_and_nothing_else(
     process.communicate(timeout=60)
     assert process.returncode == -SIGKILL
     survivor = Rig(tmp_path / "sandbox.db")
-    assert survivor.book.times_vended("BEFORE") == 1
-    assert survivor.book.times_vended("R") == sold
+    assert survivor.book.sale_count("BEFORE") == 1
+    assert survivor.book.sale_count("R") == sold
     assert isinstance(survivor.requery(order(reference="R")), Delivered if sold else NotFound)
     survivor.provider.close()
 
@@ -115,8 +115,8 @@ def test_threads_that_hammer_one_reference_get_one_sale(rig: Rig) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = sorted(pool.map(hammer, range(16)))
     assert answers == ["Delivered"] + ["Unknown"] * 15
-    assert rig.book.times_vended(order().reference) == 1
-    assert rig.book.calls(order().reference) == (16, 0)
+    assert rig.book.sale_count(order().reference) == 1
+    assert rig.book.call_counts(order().reference) == (16, 0)
 
 
 def test_requeries_are_counted_in_the_book_so_that_another_process_goes_on_with_them(rig: Rig) -> None:
@@ -126,7 +126,7 @@ def test_requeries_are_counted_in_the_book_so_that_another_process_goes_on_with_
     rig.provider.close()
     another = Rig(rig.path)
     assert isinstance(another.requery(pending), Delivered)
-    assert another.book.calls(pending.reference) == (1, 2)
+    assert another.book.call_counts(pending.reference) == (1, 2)
     another.provider.close()
 
 
@@ -134,21 +134,21 @@ def test_a_page_that_raises_changes_nothing_and_leaves_the_book_usable(rig: Rig)
     rig.vend(order())
 
     def spoil() -> None:
-        with rig.book.page(order().reference) as page:
-            assert page.entry is not None
-            page.entry = replace(page.entry, status=EntryStatus.DECLINED)
+        with rig.book.update(order().reference) as page:
+            assert page.record is not None
+            page.record = replace(page.record, status=SaleStatus.DECLINED)
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
         spoil()
-    assert [entry.status for entry in rig.book.entries()] == [EntryStatus.VENDED]
+    assert [entry.status for entry in rig.book.records()] == [SaleStatus.VENDED]
     assert isinstance(rig.vend(order(reference="NEXT")), Delivered)
 
 
 def test_a_book_that_somebody_else_keeps_busy_leaves_the_outcome_unknown(rig: Rig) -> None:
     rig.vend(order())
     hurried = Rig(rig.path, timeout_seconds=0.05)
-    with rig.book.page("OTHER"):
+    with rig.book.update("OTHER"):
         answer = hurried.vend(order(reference="R"))
     assert isinstance(answer, Unknown)
     assert "locked" in answer.why
@@ -161,6 +161,6 @@ def test_entries_come_in_the_order_in_which_they_came_in(rig: Rig) -> None:
         rig.vend(order("201000000000", reference=reference))
     rig.requery(order(reference="C"))
     rig.requery(order(reference="C"))
-    assert [entry.reference for entry in rig.book.entries()] == ["C", "A", "B"]
-    assert [entry.reference for entry in rig.book.vended()] == ["C"]
-    assert rig.book.vended("12345678901") == []
+    assert [entry.reference for entry in rig.book.records()] == ["C", "A", "B"]
+    assert [entry.reference for entry in rig.book.sales()] == ["C"]
+    assert rig.book.sales("12345678901") == []

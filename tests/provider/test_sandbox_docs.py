@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from billvend.adapters.provider.sandbox.faults import FAULTS
-from billvend.adapters.provider.sandbox.meters import METERS
+from billvend.adapters.providers.sandbox.faults import BEHAVIOUR_BY_FAULT
+from billvend.adapters.providers.sandbox.meters import METERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 
 
 def test_the_page_has_a_row_for_each_meter_and_each_fault_and_for_no_other() -> None:
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    known = [*METERS.items(), *FAULTS.items()]
-    assert rows == [f"| `{name}` | {behaviour.told} |" for name, behaviour in known]
+    known = [*METERS.items(), *BEHAVIOUR_BY_FAULT.items()]
+    assert rows == [f"| `{name}` | {behaviour.description} |" for name, behaviour in known]

@@ -13,10 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from billvend.adapters.provider.sandbox.book import Book
-from billvend.adapters.provider.sandbox.entry import Entry
-from billvend.adapters.provider.sandbox.faults import FAULTS, Fault, FaultRefused, Plan, Scope, fault_in
-from billvend.adapters.provider.sandbox.over_http.server import Running, serving
+from billvend.adapters.providers.sandbox.faults import (
+    BEHAVIOUR_BY_FAULT,
+    FaultPlan,
+    InvalidFault,
+    PlanScope,
+    SandboxFault,
+    parse_fault,
+)
+from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
+from billvend.adapters.providers.sandbox.sale_record import SaleRecord
+from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.domain.errors import BadSetting
 from billvend.domain.money import Money
 from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
@@ -39,37 +46,37 @@ from tests.provider.test_sandbox_http import (
 
 
 def test_a_plan_for_a_meter_counts_its_strikes_and_a_newer_one_replaces_it(rig: Rig) -> None:
-    rig.book.plan(Plan(Fault("pending_for_ever"), Scope.METER, "12345678901"))
-    rig.book.plan(Plan(Fault("declined"), Scope.METER, "12345678901", times_left=2))
+    rig.book.add_plan(FaultPlan(SandboxFault("pending_for_ever"), PlanScope.METER, "12345678901"))
+    rig.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.METER, "12345678901", times_left=2))
     answers = [rig.vend(order(reference=f"R{number}")) for number in range(3)]
     assert [type(answer) for answer in answers] == [Declined, Declined, Delivered]
     assert isinstance(rig.vend(order("98765432109", reference="OTHER")), Delivered)
-    assert rig.book.plans() == []
-    assert [entry.fault for entry in rig.book.entries()] == ["declined", "declined", "", ""]
+    assert rig.book.list_plans() == []
+    assert [entry.fault for entry in rig.book.records()] == ["declined", "declined", "", ""]
 
 
 def test_the_nearest_plan_strikes_first_and_those_for_the_next_sends_wait_in_line(rig: Rig) -> None:
-    rig.book.plan(Plan(Fault("declined"), Scope.NEXT, times_left=1))
-    rig.book.plan(Plan(Fault("low_float"), Scope.NEXT, times_left=1))
-    rig.book.plan(Plan(Fault("cut"), Scope.METER, "98765432109"))
-    rig.book.plan(Plan(Fault("drop"), Scope.REFERENCE, "C", times_left=1))
+    rig.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
+    rig.book.add_plan(FaultPlan(SandboxFault("low_float"), PlanScope.NEXT, times_left=1))
+    rig.book.add_plan(FaultPlan(SandboxFault("cut"), PlanScope.METER, "98765432109"))
+    rig.book.add_plan(FaultPlan(SandboxFault("drop"), PlanScope.REFERENCE, "C", times_left=1))
     sent = [("A", "12345678901"), ("B", "98765432109"), ("C", "98765432109"), ("D", "12345678901")]
     answers = [type(rig.vend(order(meter, reference=reference))) for reference, meter in sent]
     assert answers == [Declined, Unknown, Unknown, Misconfigured]
-    assert [rig.book.times_vended(reference) for reference, _ in sent] == [0, 1, 0, 0]
+    assert [rig.book.sale_count(reference) for reference, _ in sent] == [0, 1, 0, 0]
     assert rig.book.clear_plans() == 1
     assert isinstance(rig.vend(order("98765432109", reference="E")), Delivered)
 
 
 def test_a_second_send_of_a_known_reference_uses_no_plan_up(rig: Rig) -> None:
     rig.vend(order())
-    rig.book.plan(Plan(Fault("declined"), Scope.NEXT, times_left=1))
+    rig.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
     assert isinstance(rig.vend(order()), Unknown)
     assert isinstance(rig.vend(order(reference="B")), Declined)
 
 
 def test_a_fault_goes_on_with_its_reference_after_it_was_cleared_and_in_another_process(rig: Rig) -> None:
-    rig.book.plan(Plan(Fault("pending_then_failed", 3), Scope.NEXT, times_left=1))
+    rig.book.add_plan(FaultPlan(SandboxFault("pending_then_failed", 3), PlanScope.NEXT, times_left=1))
     rig.vend(order())
     rig.book.clear_plans()
     rig.provider.close()
@@ -81,7 +88,9 @@ def test_a_fault_goes_on_with_its_reference_after_it_was_cleared_and_in_another_
 
 def test_a_plan_for_a_reference_changes_what_its_requeries_find(rig: Rig) -> None:
     rig.vend(order("201000000000"))
-    rig.book.plan(Plan(Fault("pending_then_failed", 1), Scope.REFERENCE, order().reference))
+    rig.book.add_plan(
+        FaultPlan(SandboxFault("pending_then_failed", 1), PlanScope.REFERENCE, order().reference)
+    )
     assert isinstance(rig.requery(order()), Declined)
 
 
@@ -107,13 +116,13 @@ IN_PROCESS = [
 
 @pytest.mark.parametrize(("fault", "expected", "sold"), IN_PROCESS)
 def test_faults_in_process(rig: Rig, fault: str, expected: list[type], sold: int) -> None:
-    rig.book.plan(Plan(fault_in(fault), Scope.NEXT, times_left=1))
+    rig.book.add_plan(FaultPlan(parse_fault(fault), PlanScope.NEXT, times_left=1))
     assert [type(rig.vend(order())), *(type(rig.requery(order())) for _ in range(2))] == expected
-    assert rig.book.times_vended(order().reference) == sold
+    assert rig.book.sale_count(order().reference) == sold
 
 
 def test_a_key_change_brings_two_more_tokens(rig: Rig) -> None:
-    rig.book.plan(Plan(Fault("key_change"), Scope.NEXT, times_left=1))
+    rig.book.add_plan(FaultPlan(SandboxFault("key_change"), PlanScope.NEXT, times_left=1))
     answer = rig.vend(order())
     assert isinstance(answer, Delivered)
     tokens = {answer.token, answer.receipt["kct1"], answer.receipt["kct2"]}
@@ -142,9 +151,11 @@ def test_faults_of_verification(rig: Rig) -> None:
     def verify(meter: str = "12345678901") -> object:
         return rig.provider.verify(meter, "EKEDC", VendType.PREPAID)
 
-    rig.book.plan(Plan(Fault("verification_down"), Scope.NEXT, times_left=1))
-    rig.book.plan(Plan(Fault("minimum", minimum_minor=1000_00), Scope.METER, "12345678901"))
-    rig.book.plan(Plan(Fault("cannot_vend"), Scope.METER, "98765432109"))
+    rig.book.add_plan(FaultPlan(SandboxFault("verification_down"), PlanScope.NEXT, times_left=1))
+    rig.book.add_plan(
+        FaultPlan(SandboxFault("minimum", minimum_minor=1000_00), PlanScope.METER, "12345678901")
+    )
+    rig.book.add_plan(FaultPlan(SandboxFault("cannot_vend"), PlanScope.METER, "98765432109"))
     assert isinstance(rig.vend(order("11111111111", reference="A")), Delivered), "sends pass it by"
     assert isinstance(verify(), CannotVerify)
     found = verify()
@@ -165,12 +176,12 @@ def test_the_float_has_no_end_until_one_is_set(rig: Rig) -> None:
     assert rig.provider.ask_float() == generous
     assert isinstance(generous, Money)
     assert generous > Money(100_000_000_00, "NGN")
-    rig.book.set_float(492_50)
+    rig.book.set_float_minor(492_50)
     assert rig.provider.ask_float() == Money(492_50, "NGN")
     assert isinstance(rig.vend(order(reference="C")), Delivered)
     assert rig.provider.ask_float() == Money(0, "NGN")
     assert rig.vend(order(reference="D")) == Misconfigured("our float is too small", "low_float")
-    rig.book.set_float(None)
+    rig.book.set_float_minor(None)
     assert isinstance(rig.vend(order(reference="D")), Delivered)
 
 
@@ -194,12 +205,12 @@ def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
     another = Rig(rig.path)
     assert another.provider.abilities.account == account
     assert isinstance(another.requery(order(reference="OLD")), Delivered)
-    another.book.plan(Plan(Fault("declined"), Scope.NEXT, times_left=1))
+    another.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
     assert isinstance(another.vend(order(reference="NEW")), Declined)
     another.provider.close()
-    new = Book(rig.path)
-    assert {column.name for column in fields(Entry)} >= {"fault", "fault_requeries"}
-    assert [entry.fault for entry in new.every()] == ["", "declined"]
+    new = SalesStore(rig.path)
+    assert {column.name for column in fields(SaleRecord)} >= {"fault", "fault_requeries"}
+    assert [entry.fault for entry in new.all_records()] == ["", "declined"]
     new.close()
 
 
@@ -216,8 +227,8 @@ def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
     ],
 )
 def test_faults_that_there_are_not(text: str, why: str) -> None:
-    with pytest.raises(FaultRefused, match=why):
-        fault_in(text)
+    with pytest.raises(InvalidFault, match=why):
+        parse_fault(text)
 
 
 # --- over HTTP --------------------------------------------------------------------------------------------------------
@@ -230,13 +241,13 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, listener: Listener) -> Iterator[Running]:
-    with serving(
+def sandbox(tmp_path: Path, listener: Listener) -> Iterator[RunningSandbox]:
+    with serve_sandbox(
         tmp_path / "sandbox.db",
-        longest_delay_seconds=0.05,
-        hook_url=listener.url,
-        hook_delay_seconds=0.02,
-        likely_duplicate_seconds=0,
+        max_delay_seconds=0.05,
+        webhook_url=listener.url,
+        webhook_delay_seconds=0.02,
+        duplicate_window_seconds=0,
         now=lambda: NOW,
     ) as running:
         yield running
@@ -244,7 +255,7 @@ def sandbox(tmp_path: Path, listener: Listener) -> Iterator[Running]:
 
 
 @pytest.fixture
-def client(sandbox: Running) -> Iterator[httpx.Client]:
+def client(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
     headers = KEYS | {"Authorization": "Bearer k"}
     with httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, verify=TLS) as client:
         yield client
@@ -318,18 +329,25 @@ OVER_HTTP = [
     ("cannot_vend", ["016 failed"] * 3, ["501/501", "400/202", "400/202"], 0),
     ("verification_down", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
 ]
-WITH_HOOKS = {name for name in FAULTS if "hook" in name}
+WITH_HOOKS = {name for name in BEHAVIOUR_BY_FAULT if "hook" in name}
 
 
 def test_every_fault_is_tried_over_http() -> None:
-    assert {row[0].partition(":")[0] for row in OVER_HTTP} | WITH_HOOKS | {"minimum"} == FAULTS.keys()
+    assert {row[0].partition(":")[0] for row in OVER_HTTP} | WITH_HOOKS | {
+        "minimum"
+    } == BEHAVIOUR_BY_FAULT.keys()
 
 
 @pytest.mark.parametrize(
     ("fault", "vtpass", "buypower", "sold"), OVER_HTTP, ids=[row[0] for row in OVER_HTTP]
 )
 def test_faults_by_header_in_both_dialects(
-    sandbox: Running, client: httpx.Client, fault: str, vtpass: list[str], buypower: list[str], sold: int
+    sandbox: RunningSandbox,
+    client: httpx.Client,
+    fault: str,
+    vtpass: list[str],
+    buypower: list[str],
+    sold: int,
 ) -> None:
     strike = {"X-Sandbox-Fault": fault}
     asked = {"request_id": TODAY + "A"}
@@ -339,10 +357,10 @@ def test_faults_by_header_in_both_dialects(
     said = [buypower_says(client, "/buypower/v2/vend", vending(), **strike)]
     said += [buypower_says(client, "/buypower/v2/transaction/BV1") for _ in range(2)]
     assert [words.partition(" text/html")[0] for words in said] == buypower
-    assert [sandbox.book.times_vended(reference) for reference in (TODAY + "A", "BV1")] == [sold, sold]
+    assert [sandbox.store.sale_count(reference) for reference in (TODAY + "A", "BV1")] == [sold, sold]
 
 
-def test_key_changes_in_both_dialects(sandbox: Running, client: httpx.Client) -> None:
+def test_key_changes_in_both_dialects(sandbox: RunningSandbox, client: httpx.Client) -> None:
     client.headers["X-Sandbox-Fault"] = "key_change"
     ikeja = client.post("/vtpass/api/pay", json=paying()).json()
     eko = client.post("/vtpass/api/pay", json=paying(suffix="B", serviceID="eko-electric")).json()
@@ -352,7 +370,7 @@ def test_key_changes_in_both_dialects(sandbox: Running, client: httpx.Client) ->
     assert [parcel["type"] for parcel in parcels] == ["KCT1", "KCT2", "TOKEN"]
 
 
-def test_faults_of_verification_in_both_dialects(sandbox: Running, client: httpx.Client) -> None:
+def test_faults_of_verification_in_both_dialects(sandbox: RunningSandbox, client: httpx.Client) -> None:
     def vtpass() -> dict[str, Any]:
         asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"}
         return dict(client.post("/vtpass/api/merchant-verify", json=asked).json())
@@ -395,7 +413,7 @@ def test_the_control_call_plans_shows_and_clears(client: httpx.Client) -> None:
         ("R", 2, None),
         ("", 3, "1000.00"),
     ]
-    assert shown["faults"].keys() == FAULTS.keys()
+    assert shown["faults"].keys() == BEHAVIOUR_BY_FAULT.keys()
     assert client.delete("/_sandbox/faults").json() == {"cleared": 3}
     assert client.get("/_sandbox/faults").json()["plans"] == []
 
@@ -433,12 +451,12 @@ def test_control_calls_that_make_no_sense_are_refused(
     assert client.get("/_sandbox/faults").json()["plans"] == []
 
 
-def test_a_header_that_makes_no_sense_sells_nothing(sandbox: Running, client: httpx.Client) -> None:
+def test_a_header_that_makes_no_sense_sells_nothing(sandbox: RunningSandbox, client: httpx.Client) -> None:
     for call, body in (("/vtpass/api/pay", paying()), ("/buypower/v2/vend", vending())):
         answer = client.post(call, json=body, headers={"X-Sandbox-Fault": "nonsense"})
         assert answer.status_code == 400
         assert "nonsense" in answer.json()["error"]
-    assert sandbox.book.every() == []
+    assert sandbox.store.all_records() == []
 
 
 def test_the_book_shows_what_was_really_sold(client: httpx.Client) -> None:
@@ -486,22 +504,22 @@ def test_a_sale_is_taken_back_by_control_call_and_the_hook_carries_the_net_amoun
 
 
 def test_a_meter_is_taken_back_by_hook_after_the_answer(
-    sandbox: Running, client: httpx.Client, listener: Listener
+    sandbox: RunningSandbox, client: httpx.Client, listener: Listener
 ) -> None:
     assert client.post("/vtpass/api/pay", json=paying("600000000008")).json()["code"] == "000"
     (hook,) = listener.hears()
     assert hook["data"]["code"] == "040"
-    assert [entry.status for entry in sandbox.book.every()] == ["taken_back"]
+    assert [entry.status for entry in sandbox.store.all_records()] == ["taken_back"]
 
 
 def test_what_is_pending_is_settled_and_the_hook_says_so(
-    sandbox: Running, client: httpx.Client, listener: Listener
+    sandbox: RunningSandbox, client: httpx.Client, listener: Listener
 ) -> None:
     client.headers["X-Sandbox-Fault"] = "settled_with_hook"
     assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "099"
     (hook,) = listener.hears()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("000", 2000)
-    assert [(entry.status, entry.requeries) for entry in sandbox.book.every()] == [("vended", 0)]
+    assert [(entry.status, entry.requeries) for entry in sandbox.store.all_records()] == [("vended", 0)]
 
 
 def test_the_hook_may_come_before_the_answer(client: httpx.Client, listener: Listener) -> None:
@@ -519,13 +537,13 @@ def test_the_hook_may_come_five_times(client: httpx.Client, listener: Listener) 
 
 
 def test_a_forged_hook_claims_what_is_not_so(
-    sandbox: Running, client: httpx.Client, listener: Listener
+    sandbox: RunningSandbox, client: httpx.Client, listener: Listener
 ) -> None:
     client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "hook_forged"})
     (hook,) = listener.hears()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("040", 1970)
     assert client.post("/vtpass/api/requery", json={"request_id": TODAY + "A"}).json()["code"] == "000"
-    assert [entry.status for entry in sandbox.book.every()] == ["vended"]
+    assert [entry.status for entry in sandbox.store.all_records()] == ["vended"]
 
 
 def test_a_hook_that_is_not_taken_is_sent_again_up_to_five_times(
@@ -577,22 +595,22 @@ def test_the_command_says_where_it_is_answers_and_ends_when_told(
         finally:
             process.kill()
     assert (process.returncode, out, err) == (0, "", "")
-    book = Book(tmp_path / "b.db")
-    assert [(entry.reference, entry.vends) for entry in book.entries()] == [("BV1", 1), ("BV2", 1)]
+    book = SalesStore(tmp_path / "b.db")
+    assert [(entry.reference, entry.vends) for entry in book.records()] == [("BV1", 1), ("BV2", 1)]
     book.close()
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host", "localhost:80/hook", "http://"])
 def test_hooks_go_to_an_address_or_nothing_is_started(tmp_path: Path, url: str) -> None:
-    with pytest.raises(BadSetting, match="--hook-url"), serving(tmp_path / "b.db", hook_url=url):
+    with pytest.raises(BadSetting, match="--hook-url"), serve_sandbox(tmp_path / "b.db", webhook_url=url):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_a_setting_that_is_wrong(sandbox: Running, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_a_setting_that_is_wrong(sandbox: RunningSandbox, tmp_path: Path) -> None:
     port = int(sandbox.url.rpartition(":")[2])
     with (
         pytest.raises(BadSetting, match=f"port {port}.*Nothing was started"),
-        serving(tmp_path / "b.db", port=port),
+        serve_sandbox(tmp_path / "b.db", port=port),
     ):
         pass

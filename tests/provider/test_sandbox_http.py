@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from billvend.adapters.provider.sandbox.meters import METERS
-from billvend.adapters.provider.sandbox.over_http.server import Running, serving
-from billvend.adapters.provider.sandbox.sale import token_of
+from billvend.adapters.providers.sandbox.meters import METERS
+from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
+from billvend.adapters.providers.sandbox.sale import token_of
 from billvend.domain.money import Money
 from tests.provider.sandbox_rig import NOW
 
@@ -38,19 +38,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, clock: Clock) -> Iterator[Running]:
-    with serving(tmp_path / "sandbox.db", longest_delay_seconds=0.05, now=clock.now) as running:
+def sandbox(tmp_path: Path, clock: Clock) -> Iterator[RunningSandbox]:
+    with serve_sandbox(tmp_path / "sandbox.db", max_delay_seconds=0.05, now=clock.now) as running:
         yield running
 
 
 @pytest.fixture
-def vtpass(sandbox: Running) -> Iterator[httpx.Client]:
+def vtpass(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=sandbox.vtpass_url, headers=KEYS, trust_env=False, verify=TLS) as client:
         yield client
 
 
 @pytest.fixture
-def buypower(sandbox: Running) -> Iterator[httpx.Client]:
+def buypower(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
     headers = {"Authorization": "Bearer k"}
     with httpx.Client(base_url=sandbox.buypower_url, headers=headers, trust_env=False, verify=TLS) as client:
         yield client
@@ -87,7 +87,7 @@ def status_of(answer: dict[str, Any]) -> str:
 # --- VTpass -----------------------------------------------------------------------------------------------------------
 
 
-def test_vtpass_sells_once_and_tells_the_same_again(sandbox: Running, vtpass: httpx.Client) -> None:
+def test_vtpass_sells_once_and_tells_the_same_again(sandbox: RunningSandbox, vtpass: httpx.Client) -> None:
     sold = vtpass.post("/pay", json=paying()).json()
     reference = TODAY + "A"
     assert (sold["code"], sold["requestId"], status_of(sold)) == ("000", reference, "delivered")
@@ -100,14 +100,14 @@ def test_vtpass_sells_once_and_tells_the_same_again(sandbox: Running, vtpass: ht
     assert asked["token"] == sold["token"]
     again = vtpass.post("/pay", json=paying()).json()
     assert again["code"] == "014"
-    (entry,) = sandbox.book.every()
+    (entry,) = sandbox.store.all_records()
     assert (entry.biller, entry.vends, entry.sends, entry.requeries) == ("IKEDC", 1, 2, 1)
 
 
-def test_vtpass_takes_forms_and_basic_credentials_as_well(sandbox: Running) -> None:
+def test_vtpass_takes_forms_and_basic_credentials_as_well(sandbox: RunningSandbox) -> None:
     sold = httpx.post(sandbox.vtpass_url + "/pay", data=paying(amount="500.50"), auth=("a@b.test", "pw"))
     assert sold.json()["code"] == "000"
-    assert [str(entry.amount) for entry in sandbox.book.every()] == ["500.50"]
+    assert [str(entry.amount) for entry in sandbox.store.all_records()] == ["500.50"]
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,14 @@ def test_vtpass_takes_forms_and_basic_credentials_as_well(sandbox: Running) -> N
         {"Authorization": "Bearer k"},
     ],
 )
-def test_vtpass_sells_to_nobody_without_the_keys_of_a_post(sandbox: Running, headers: dict[str, str]) -> None:
+def test_vtpass_sells_to_nobody_without_the_keys_of_a_post(
+    sandbox: RunningSandbox, headers: dict[str, str]
+) -> None:
     assert httpx.post(sandbox.vtpass_url + "/pay", json=paying(), headers=headers).json()["code"] == "087"
-    assert sandbox.book.every() == []
+    assert sandbox.store.all_records() == []
 
 
-def test_vtpass_wants_the_public_key_for_a_get(sandbox: Running) -> None:
+def test_vtpass_wants_the_public_key_for_a_get(sandbox: RunningSandbox) -> None:
     for keys, is_in in (({"public-key": "PK"}, True), ({"secret-key": "SK"}, False)):
         answer = httpx.get(sandbox.vtpass_url + "/balance", headers={"api-key": "k"} | keys).json()
         assert answer.get("code") == (1 if is_in else "087")
@@ -159,10 +161,10 @@ def test_vtpass_wants_the_public_key_for_a_get(sandbox: Running) -> None:
     ],
 )
 def test_vtpass_says_what_is_wrong_with_an_order_and_books_nothing(
-    sandbox: Running, vtpass: httpx.Client, changed: dict[str, Any], code: str
+    sandbox: RunningSandbox, vtpass: httpx.Client, changed: dict[str, Any], code: str
 ) -> None:
     assert vtpass.post("/pay", json=paying(**changed)).json()["code"] == code
-    assert sandbox.book.every() == []
+    assert sandbox.store.all_records() == []
 
 
 @pytest.mark.parametrize(
@@ -214,13 +216,13 @@ def vtpass_says(client: httpx.Client, call: str, body: dict[str, Any], **headers
 
 @pytest.mark.parametrize(("meter", "expected", "is_sold"), VTPASS_METERS)
 def test_vtpass_meters_behave_as_the_table_says(
-    sandbox: Running, vtpass: httpx.Client, meter: str, expected: list[str], is_sold: bool
+    sandbox: RunningSandbox, vtpass: httpx.Client, meter: str, expected: list[str], is_sold: bool
 ) -> None:
     reference = TODAY + "A"
     said = [vtpass_says(vtpass, "/pay", paying(meter))]
     said += [vtpass_says(vtpass, "/requery", {"request_id": reference}) for _ in range(3)]
     assert said == expected
-    assert sandbox.book.times_vended(reference) == is_sold
+    assert sandbox.store.sale_count(reference) == is_sold
 
 
 def test_vtpass_names_another_meter_in_one_answer(vtpass: httpx.Client) -> None:
@@ -254,7 +256,7 @@ def test_vtpass_dates_come_in_two_forms(vtpass: httpx.Client) -> None:
 
 
 def test_vtpass_takes_another_order_for_a_meter_for_a_likely_duplicate_within_30_seconds(
-    sandbox: Running, vtpass: httpx.Client, clock: Clock
+    sandbox: RunningSandbox, vtpass: httpx.Client, clock: Clock
 ) -> None:
     assert vtpass.post("/pay", json=paying(suffix="A")).json()["code"] == "000"
     clock.at += timedelta(seconds=29)
@@ -264,7 +266,7 @@ def test_vtpass_takes_another_order_for_a_meter_for_a_likely_duplicate_within_30
     assert vtpass.post("/pay", json=paying("98765432109", suffix="D")).json()["code"] == "000"
     clock.at += timedelta(seconds=1)
     assert vtpass.post("/pay", json=paying(suffix="B")).json()["code"] == "000", "the same reference again"
-    assert len(sandbox.book.vended("12345678901")) == 3
+    assert len(sandbox.store.sales("12345678901")) == 3
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_vtpass_takes_another_order_for_a_meter_for_a_likely_duplicate_within_30
         ("12345678901", "prepaid", "found"),
         ("1010101010101", "postpaid", "found"),
         ("1010101010101", "prepaid", "the meter is not prepaid"),
-        ("000000000000", "prepaid", METERS["000000000000"].told),
+        ("000000000000", "prepaid", METERS["000000000000"].description),
         ("123", "prepaid", "a meter number has 11 or 13 digits"),
     ],
 )
@@ -358,15 +360,17 @@ def buypower_says(client: httpx.Client, call: str, body: dict[str, Any] | None =
 
 @pytest.mark.parametrize(("meter", "expected", "is_sold"), BUYPOWER_METERS)
 def test_buypower_meters_behave_as_the_table_says(
-    sandbox: Running, buypower: httpx.Client, meter: str, expected: list[str], is_sold: bool
+    sandbox: RunningSandbox, buypower: httpx.Client, meter: str, expected: list[str], is_sold: bool
 ) -> None:
     said = [buypower_says(buypower, "/vend?strict=0", vending(meter))]
     said += [buypower_says(buypower, "/transaction/BV1") for _ in range(3)]
     assert said == expected
-    assert sandbox.book.times_vended("BV1") == is_sold
+    assert sandbox.store.sale_count("BV1") == is_sold
 
 
-def test_buypower_sells_once_and_tells_the_same_again(sandbox: Running, buypower: httpx.Client) -> None:
+def test_buypower_sells_once_and_tells_the_same_again(
+    sandbox: RunningSandbox, buypower: httpx.Client
+) -> None:
     sold = buypower.post("/vend", json=vending()).json()
     token = token_of("BV1")
     hyphenated = "-".join(token[at : at + 4] for at in range(0, 20, 4))
@@ -379,7 +383,7 @@ def test_buypower_sells_once_and_tells_the_same_again(sandbox: Running, buypower
     assert (asked["token"], asked["units"]) == (hyphenated, float(data["units"])), "numbers here, text there"
     again = buypower.post("/vend", json=vending())
     assert (again.status_code, again.json()["responseCode"]) == (409, 201)
-    assert [(entry.vends, entry.sends) for entry in sandbox.book.every()] == [(1, 2)]
+    assert [(entry.vends, entry.sends) for entry in sandbox.store.all_records()] == [(1, 2)]
 
 
 def test_buypower_says_when_to_ask_again(buypower: httpx.Client) -> None:
@@ -395,10 +399,10 @@ def test_buypower_signs_what_it_says(buypower: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer bad", "Basic azo="])
-def test_buypower_sells_to_nobody_without_a_key(sandbox: Running, header: str) -> None:
+def test_buypower_sells_to_nobody_without_a_key(sandbox: RunningSandbox, header: str) -> None:
     answer = httpx.post(sandbox.buypower_url + "/vend", json=vending(), headers={"Authorization": header})
     assert answer.status_code == 401
-    assert sandbox.book.every() == []
+    assert sandbox.store.all_records() == []
 
 
 @pytest.mark.parametrize(
@@ -414,7 +418,7 @@ def test_buypower_sells_to_nobody_without_a_key(sandbox: Running, header: str) -
     ],
 )
 def test_buypower_says_what_is_wrong_with_an_order_and_books_nothing(
-    sandbox: Running, buypower: httpx.Client, changed: dict[str, Any], message: str
+    sandbox: RunningSandbox, buypower: httpx.Client, changed: dict[str, Any], message: str
 ) -> None:
     answer = buypower.post("/vend", json=vending(**changed))
     assert (answer.status_code, answer.json()["responseCode"], answer.json()["message"]) == (
@@ -422,7 +426,7 @@ def test_buypower_says_what_is_wrong_with_an_order_and_books_nothing(
         201,
         message,
     )
-    assert sandbox.book.every() == []
+    assert sandbox.store.all_records() == []
 
 
 def test_buypower_checks_meters(buypower: httpx.Client) -> None:
@@ -447,15 +451,15 @@ def test_buypower_checks_meters(buypower: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["error"]) == (400, True)
 
 
-def test_buypower_tells_its_discos_and_our_float(sandbox: Running, buypower: httpx.Client) -> None:
+def test_buypower_tells_its_discos_and_our_float(sandbox: RunningSandbox, buypower: httpx.Client) -> None:
     assert buypower.get("/discos/status").json()["EKO"] is True
-    sandbox.book.set_float(12345_67)
+    sandbox.store.set_float_minor(12345_67)
     assert buypower.get("/wallet/balance").json() == {"balance": 12345.67}
 
 
 def test_buypower_refuses_a_requery_that_comes_too_early(tmp_path: Path, clock: Clock) -> None:
     key = {"Authorization": "Bearer k"}
-    with serving(tmp_path / "strict.db", earliest_requery_seconds=120, now=clock.now) as strict:
+    with serve_sandbox(tmp_path / "strict.db", min_requery_age_seconds=120, now=clock.now) as strict:
         httpx.post(strict.buypower_url + "/vend", json=vending(), headers=key)
         clock.at += timedelta(seconds=100, milliseconds=1)
         early = httpx.get(strict.buypower_url + "/transaction/BV1", headers=key)
@@ -472,7 +476,7 @@ def test_buypower_refuses_a_requery_that_comes_too_early(tmp_path: Path, clock: 
     [("vtpass", "/api/pay", "/v2/vend"), ("buypower", "/v2/vend", "/api/pay")],
 )
 def test_one_dialect_may_stand_at_the_root(tmp_path: Path, dialect: str, there: str, not_there: str) -> None:
-    with serving(tmp_path / "sandbox.db", dialect=dialect) as running:
+    with serve_sandbox(tmp_path / "sandbox.db", dialect=dialect) as running:
         assert httpx.post(running.url + there).status_code in (200, 401)
         assert httpx.post(running.url + not_there).status_code == 404
         assert httpx.post(running.url + "/vtpass" + "/api/pay").json()["code"] == "087"
@@ -481,7 +485,7 @@ def test_one_dialect_may_stand_at_the_root(tmp_path: Path, dialect: str, there: 
 
 def test_what_was_sold_and_planned_outlives_the_server(tmp_path: Path, clock: Clock) -> None:
     book = tmp_path / "sandbox.db"
-    with serving(book, now=clock.now) as before:
+    with serve_sandbox(book, now=clock.now) as before:
         httpx.post(before.vtpass_url + "/pay", json=paying("201000000000"), headers=KEYS)
         httpx.post(before.control_url + "/faults", json={"fault": "declined", "next": 2}).raise_for_status()
         httpx.post(before.control_url + "/float", json={"naira": "100000"}).raise_for_status()
@@ -489,8 +493,8 @@ def test_what_was_sold_and_planned_outlives_the_server(tmp_path: Path, clock: Cl
         assert httpx.post(before.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "099"
     with pytest.raises(httpx.ConnectError):
         httpx.get(before.url)
-    with serving(book, now=clock.now) as after:
-        assert after.url != before.url or after.book is not before.book
+    with serve_sandbox(book, now=clock.now) as after:
+        assert after.url != before.url or after.store is not before.store
         assert httpx.post(after.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "000"
         declined = httpx.post(after.vtpass_url + "/pay", json=paying(suffix="B"), headers=KEYS)
         assert declined.json()["code"] == "016"
@@ -503,13 +507,13 @@ def test_a_server_that_stops_cuts_what_it_delays(tmp_path: Path, clock: Clock) -
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 
-    with ThreadPoolExecutor(1) as pool, serving(tmp_path / "sandbox.db", now=clock.now) as running:
+    with ThreadPoolExecutor(1) as pool, serve_sandbox(tmp_path / "sandbox.db", now=clock.now) as running:
         sold = Event()
-        running.book.set_float(None)
+        running.store.set_float_minor(None)
         late = pool.submit(
             httpx.post, running.vtpass_url + "/pay", json=paying("300000000000"), headers=KEYS, timeout=60
         )
-        while not running.book.vended():  # the sale comes before the wait
+        while not running.store.sales():  # the sale comes before the wait
             sold.wait(0.01)
         running.stop()
         with pytest.raises(httpx.TransportError):
@@ -531,17 +535,17 @@ def test_a_dropped_connection_leaves_nothing_on_stderr(
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("GET", "/vtpass/api/pay"), ("POST", "/_sandbox/nothing")]
 )
-def test_what_is_no_call_is_answered_in_json(sandbox: Running, method: str, path: str) -> None:
+def test_what_is_no_call_is_answered_in_json(sandbox: RunningSandbox, method: str, path: str) -> None:
     answer = httpx.request(method, sandbox.url + path)
     assert answer.status_code in (404, 405)
     assert answer.json()["error"]
 
 
-def test_a_float_is_used_up_and_comes_back(sandbox: Running, vtpass: httpx.Client) -> None:
+def test_a_float_is_used_up_and_comes_back(sandbox: RunningSandbox, vtpass: httpx.Client) -> None:
     def balance() -> float:
         return float(vtpass.get("/balance").json()["contents"]["balance"])
 
-    sandbox.book.set_float(Money(2000_00, "NGN").amount_minor)
+    sandbox.store.set_float_minor(Money(2000_00, "NGN").amount_minor)
     assert vtpass.post("/pay", json=paying(suffix="A")).json()["code"] == "000"
     assert balance() == 30
     assert vtpass.post("/pay", json=paying("98765432109", suffix="B")).json()["code"] == "018"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billvend.adapters.provider.sandbox.meters import METERS
+from billvend.adapters.providers.sandbox.meters import METERS
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, Pending, Unknown
 from billvend.domain.words import VendType
 from tests.provider.sandbox_rig import Rig, order
@@ -99,8 +99,8 @@ def test_each_meter_answers_and_books_as_the_table_says(
 
     seen = [with_book(rig.vend(asked))] + [with_book(rig.requery(asked)) for _ in range(3)]
     assert seen == expected
-    assert rig.book.times_vended(asked.reference) == (1 if expected[-1] in (DELIVERED, TOKENLESS) else 0)
-    assert [entry.reference for entry in rig.book.vended(meter)] == [asked.reference] * (
+    assert rig.book.sale_count(asked.reference) == (1 if expected[-1] in (DELIVERED, TOKENLESS) else 0)
+    assert [entry.reference for entry in rig.book.sales(meter)] == [asked.reference] * (
         expected[-1] in (DELIVERED, TOKENLESS)
     )
 
@@ -126,11 +126,11 @@ def test_every_delivery_says_what_it_is_a_delivery_of(rig: Rig) -> None:
 def test_a_sale_that_was_taken_back_is_declined_from_then_on(rig: Rig) -> None:
     asked = order("600000000008")
     rig.vend(asked)
-    rig.book.take_back(asked.reference)
-    rig.book.take_back(asked.reference)
+    rig.book.reverse_sale(asked.reference)
+    rig.book.reverse_sale(asked.reference)
     assert in_words(rig.requery(asked), asked.meter) == "taken back"
-    assert rig.book.vended() == []
-    assert rig.book.times_vended(asked.reference) == 1
+    assert rig.book.sales() == []
+    assert rig.book.sale_count(asked.reference) == 1
     entry = rig.book.find(asked.reference)
     assert entry is not None
     assert entry.token, "the token was issued, and stays on record"
@@ -141,7 +141,7 @@ def test_what_was_never_sold_can_not_be_taken_back(rig: Rig) -> None:
     rig.vend(asked)
     for reference in (asked.reference, "never heard of"):
         with pytest.raises(LookupError, match="nothing was vended"):
-            rig.book.take_back(reference)
+            rig.book.reverse_sale(reference)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_slow_answer_is_lost_at_the_deadline_and_the_sale_is_not(
 ) -> None:
     booked_when_pausing: list[int] = []
     hurried = Rig(
-        rig.path, timeout_seconds, on_pause=lambda _: booked_when_pausing.append(len(rig.book.vended(meter)))
+        rig.path, timeout_seconds, on_pause=lambda _: booked_when_pausing.append(len(rig.book.sales(meter)))
     )
     answer = hurried.vend(order(meter))
     assert answer == Unknown(why) if why else isinstance(answer, Delivered)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.provider.sandbox.provider import SandboxProvider, make_reference
+from billvend.adapters.providers.sandbox.provider import SandboxProvider, make_reference
 from billvend.domain.abilities import Mode
 from billvend.domain.errors import Unavailable
 from billvend.domain.outcome import Declined, Delivered, NotFound, NotSent, Unknown
@@ -40,7 +40,7 @@ def test_the_account_is_the_book(rig: Rig, tmp_path: Path) -> None:
     assert another.provider.abilities.account != account
     assert account.startswith("sandbox-")
     rig.vend(order())
-    assert [entry.account for entry in rig.book.entries()] == [account]
+    assert [entry.account for entry in rig.book.records()] == [account]
     again.provider.close()
     another.provider.close()
 
@@ -73,7 +73,7 @@ def test_it_asks_whether_it_may_send_once_and_before_it_touches_the_book(tmp_pat
     assert not rig.path.exists()
     assert isinstance(rig.provider.vend(order(), may_send), Delivered)
     assert there == [False, False]
-    assert rig.book.calls(order().reference).sends == 1
+    assert rig.book.call_counts(order().reference).sends == 1
     rig.provider.close()
 
 
@@ -93,9 +93,9 @@ def test_what_it_can_not_sell_is_a_decline_of_that_request_and_of_nothing_else(
     assert isinstance(answer, Declined)
     assert (answer.code, answer.about_transaction) == (code, False)
     assert isinstance(rig.requery(refused), NotFound)
-    assert rig.book.entries() == []
+    assert rig.book.records() == []
     assert isinstance(rig.vend(order()), Delivered), "the reference is still free"
-    assert rig.book.calls(refused.reference) == (2, 0)
+    assert rig.book.call_counts(refused.reference) == (2, 0)
 
 
 def test_a_postpaid_meter_declines_prepaid_orders_for_what_they_are(rig: Rig) -> None:
@@ -105,20 +105,20 @@ def test_a_postpaid_meter_declines_prepaid_orders_for_what_they_are(rig: Rig) ->
 
 def test_a_second_send_sells_nothing_and_says_that_the_reference_is_known(rig: Rig) -> None:
     assert isinstance(rig.vend(order()), Delivered)
-    before = rig.book.vended()
+    before = rig.book.sales()
     again = rig.vend(order("98765432109", amount_minor=900_00))
     assert again == Unknown("this reference exists already", acknowledged=True)
-    (entry,) = rig.book.entries()
+    (entry,) = rig.book.records()
     assert (entry.meter, entry.amount_minor, entry.token) == ("12345678901", 500_00, before[0].token)
-    assert (entry.vends, rig.book.calls(entry.reference)) == (1, (2, 0))
+    assert (entry.vends, rig.book.call_counts(entry.reference)) == (1, (2, 0))
 
 
 @pytest.mark.parametrize("meter", ["201000000000", "600000000001", "600000000004", "600000000007"])
 def test_a_second_send_does_not_move_what_is_known_but_unsold(rig: Rig, meter: str) -> None:
     rig.vend(order(meter))
-    (before,) = rig.book.entries()
+    (before,) = rig.book.records()
     assert rig.vend(order(meter)) == Unknown("this reference exists already", acknowledged=True)
-    (after,) = rig.book.entries()
+    (after,) = rig.book.records()
     assert (after.status, after.vends, after.sends) == (before.status, 0, 2)
 
 
@@ -127,8 +127,8 @@ def test_requests_that_were_dropped_are_counted_although_nobody_knows_them(rig: 
     first, second = rig.vend(order(meter)), rig.vend(order(meter))
     assert first == second
     rig.requery(order(meter))
-    assert rig.book.calls(order(meter).reference) == (2, 1)
-    assert rig.book.times_vended(order(meter).reference) == 0
+    assert rig.book.call_counts(order(meter).reference) == (2, 1)
+    assert rig.book.sale_count(order(meter).reference) == 0
 
 
 def test_a_requery_echoes_what_was_sold_and_not_what_was_asked(rig: Rig) -> None:
@@ -140,13 +140,13 @@ def test_a_requery_echoes_what_was_sold_and_not_what_was_asked(rig: Rig) -> None
 
 def test_a_requery_of_what_was_never_sent_is_not_found_and_leaves_no_trace(rig: Rig) -> None:
     assert isinstance(rig.requery(order()), NotFound)
-    assert rig.book.calls(order().reference) == (0, 0)
+    assert rig.book.call_counts(order().reference) == (0, 0)
     assert rig.book.find(order().reference) is None
 
 
 def test_the_book_tells_what_was_asked_and_when(rig: Rig) -> None:
     rig.vend(order(biller="ABA", vend_type=VendType.POSTPAID))
-    (entry,) = rig.book.entries()
+    (entry,) = rig.book.records()
     assert (entry.biller, entry.vend_type, entry.amount) == ("ABA", VendType.POSTPAID, order().amount)
     assert entry.received_at == entry.vended_at == NOW
 

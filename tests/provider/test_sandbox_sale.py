@@ -3,7 +3,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.provider.sandbox.sale import sale_of, token_of
+from billvend.adapters.providers.sandbox.sale import sale_of, token_of
 from billvend.domain.money import LARGEST_MINOR, Money
 from billvend.domain.words import VendType
 

@@ -15,19 +15,19 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.provider.billers import BILLERS
-from billvend.adapters.provider.vtpass.codes import CODES, SERVICE_IDS
-from billvend.adapters.provider.vtpass.provider import VtpassProvider, make_reference
-from billvend.adapters.provider.vtpass.reading import (
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.http_client import Response
+from billvend.adapters.providers.vtpass.codes import CODES, SERVICE_ID_BY_BILLER
+from billvend.adapters.providers.vtpass.delivery import TOKEN_WARNING
+from billvend.adapters.providers.vtpass.provider import VtpassProvider, make_reference
+from billvend.adapters.providers.vtpass.response_parser import (
     Endpoint,
-    answer_in,
-    balance_in,
-    meter_in,
+    parse_answer,
+    parse_balance,
+    parse_meter,
+    parse_variations,
     references_in,
-    variations_in,
 )
-from billvend.adapters.provider.vtpass.sale import TOKEN_WARNING
-from billvend.adapters.provider.wire import Response
 from billvend.domain.abilities import Mode
 from billvend.domain.errors import BadSetting
 from billvend.domain.money import Money
@@ -647,7 +647,7 @@ def test_it_declares_itself(vtpass: Provider) -> None:
     assert (abilities.provider, abilities.currency, abilities.mode) == ("vtpass", "NGN", Mode.TEST)
     assert abilities.account == "sandbox.vtpass.com#8b8e0b7b"
     assert abilities.billers == BILLERS
-    assert set(SERVICE_IDS) == {biller.code for biller in BILLERS}
+    assert set(SERVICE_ID_BY_BILLER) == {biller.code for biller in BILLERS}
     assert abilities.reports_not_found
     assert abilities.takes(Money(500_50, "NGN"))
     assert abilities.day(datetime(2026, 11, 22, 23, 0, tzinfo=UTC)) == date(2026, 11, 23)
@@ -983,7 +983,7 @@ answers = st.fixed_dictionaries(
 def test_nothing_that_comes_raises_or_is_a_delivery_unless_code_and_status_say_so(
     body: Any, http_status: int, endpoint: Endpoint, vend_type: VendType
 ) -> None:
-    said = answer_in(endpoint, Response(http_status, body), order(vend_type=vend_type))
+    said = parse_answer(endpoint, Response(http_status, body), order(vend_type=vend_type))
     if isinstance(said, Delivered):
         assert http_status < 500
         assert body["code"].strip() in ("000", "001", "044", "099")
@@ -999,13 +999,13 @@ def test_nothing_that_comes_raises_or_is_a_delivery_unless_code_and_status_say_s
 @given(body=answers | anything, http_status=st.sampled_from([200, 400, 500]))
 def test_no_answer_to_another_question_raises(body: Any, http_status: int) -> None:
     response = Response(http_status, body)
-    assert isinstance(balance_in(response), Money | Misconfigured | Unknown)
-    assert isinstance(variations_in(response), tuple | Misconfigured | Unknown)
-    assert isinstance(meter_in(response, VendType.PREPAID), MeterFound | MeterRefused | CannotVerify)
+    assert isinstance(parse_balance(response), Money | Misconfigured | Unknown)
+    assert isinstance(parse_variations(response), tuple | Misconfigured | Unknown)
+    assert isinstance(parse_meter(response, VendType.PREPAID), MeterFound | MeterRefused | CannotVerify)
 
 
 def test_numbers_beyond_all_reason_do_no_harm() -> None:
     for huge in (Decimal("1E+999999"), Decimal("1E-999999"), 10**4000, "9" * 5000, "1" + ",000" * 100):
         body = delivered(content={"transactions": transaction(total_amount=huge, amount=huge)}, units=huge)
-        assert isinstance(answer_in(Endpoint.PAY, Response(200, body), order()), Answer)
-        balance_in(Response(200, {"code": 1, "contents": {"balance": huge}}))
+        assert isinstance(parse_answer(Endpoint.PAY, Response(200, body), order()), Answer)
+        parse_balance(Response(200, {"code": 1, "contents": {"balance": huge}}))

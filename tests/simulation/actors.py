@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from billvend import BillvendError, Payment, Status
-from billvend.adapters.provider.sandbox.entry import EntryStatus
+from billvend.adapters.providers.sandbox.sale_record import SaleStatus
 from billvend.domain.errors import (
     AlreadySent,
     IdempotencyMismatch,
@@ -270,7 +270,7 @@ def decide(world: World, process: Process, payment: Payment) -> None:
     """One decision: as the provider's book has it, or, by mistake, in a hurry."""
     references = [attempt.reference for attempt in payment.attempts]
     known = [entry for company in world.companies for r in references if (entry := company.book.find(r))]
-    sold = [entry for entry in known if entry.status is EntryStatus.VENDED]
+    sold = [entry for entry in known if entry.status is SaleStatus.VENDED]
     is_open = any(company.may_still_sell(r) for company in world.companies for r in references)
     in_a_hurry = is_open and world.strikes(0.1, "an operator in a hurry")
     if is_open and not sold and not in_a_hurry:

@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from billvend.adapters.provider.billers import BILLERS
-from billvend.adapters.provider.sandbox.book import Book
-from billvend.adapters.provider.sandbox.desk import Desk, Reply
-from billvend.adapters.provider.sandbox.entry import EntryStatus
-from billvend.adapters.provider.sandbox.faults import Fault
-from billvend.adapters.provider.sandbox.meters import Travel
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.sandbox.faults import SandboxFault
+from billvend.adapters.providers.sandbox.meters import DeliveryFault
+from billvend.adapters.providers.sandbox.sale_record import SaleStatus
+from billvend.adapters.providers.sandbox.sales_store import SalesStore
+from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
 from billvend.domain.abilities import Abilities, Mode
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown
@@ -76,8 +76,8 @@ class Company:
 
     def __init__(self, world: "World", name: str, *, reference_lasts_a_day: bool) -> None:
         self.world = world
-        self.book = Book(":memory:")
-        self.desk = Desk(self.book, currency="NGN", now=lambda: world.moment)
+        self.book = SalesStore(":memory:")
+        self.desk = Simulator(self.book, currency="NGN", now=lambda: world.moment)
         self.away_until = 0.0
         self.under_way: set[str] = set()
         """References that were sent and have not landed yet."""
@@ -103,7 +103,7 @@ class Company:
     def may_still_sell(self, reference: str) -> bool:
         """Whether something was sold under a reference, or may yet be."""
         entry = self.book.find(reference)
-        open_ = (EntryStatus.RECEIVED, EntryStatus.PENDING, EntryStatus.VENDED)
+        open_ = (SaleStatus.RECEIVED, SaleStatus.PENDING, SaleStatus.VENDED)
         return reference in self.under_way or (entry is not None and entry.status in open_)
 
     def land_later(self, order: Order, after_seconds: float) -> None:
@@ -120,7 +120,7 @@ class Company:
         """The sale is reversed, and a hook says that there is news."""
 
         def take_back() -> None:
-            self.book.take_back(reference)
+            self.book.reverse_sale(reference)
             self.world.hooks.append((self.abilities.provider, reference))
 
         self.world.stage.at(self.world.chance.uniform(1, 900), take_back)
@@ -159,8 +159,8 @@ class Line:
             self._process.point("after a call", stalls=True)
             return Unknown("accepted", acknowledged=True)
         lasting = chance.randint(1, most_requeries) if most_requeries else None
-        reply = company.desk.send(order, fault=None if fate == "none" else Fault(fate, lasting))
-        if fate == "taken_back_with_hook" and company.book.times_vended(order.reference):
+        reply = company.desk.send(order, fault=None if fate == "none" else SandboxFault(fate, lasting))
+        if fate == "taken_back_with_hook" and company.book.sale_count(order.reference):
             company.take_back_later(order.reference)
         return self._arriving(reply)
 
@@ -203,16 +203,16 @@ class Line:
         self._process.point("after a call", stalls=True)
         return Unknown("no answer")
 
-    def _arriving(self, reply: Reply) -> Answer:
+    def _arriving(self, reply: SimulatedReply) -> Answer:
         """What the answer's journey leaves of it."""
         self._world.stage.pause(min(reply.delay_seconds, TIMEOUT_SECONDS))
         self._process.point("after a call", stalls=True)
         if reply.delay_seconds >= TIMEOUT_SECONDS:
             return Unknown("no answer")
-        match reply.travel, reply.answer:
-            case Travel.CUT, _:
+        match reply.delivery_fault, reply.answer:
+            case DeliveryFault.CONNECTION_CLOSED, _:
                 return Unknown("the connection was closed before an answer")
-            case Travel.HTML, _:
+            case DeliveryFault.HTML_ERROR, _:
                 return Unknown("HTTP 500 with HTML")
             case _, answer:
                 return answer

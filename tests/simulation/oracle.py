@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from billvend import Payment, Status
-from billvend.adapters.provider.sandbox.entry import Entry, EntryStatus
+from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
 from billvend.adapters.storage.tables import events
 from billvend.domain.words import IncidentKind, Proof
 from billvend.ports.books import Search
@@ -50,7 +50,7 @@ def last_hashes(world: World) -> list[str]:
         return list(connection.scalars(sa.select(events.c.hash).order_by(events.c.hash)))
 
 
-def entries_of(world: World, payment: Payment) -> list[Entry]:
+def entries_of(world: World, payment: Payment) -> list[SaleRecord]:
     """What the providers' books show of a payment."""
     references = [attempt.reference for attempt in payment.attempts]
     found = (company.book.find(reference) for company in world.companies for reference in references)
@@ -69,7 +69,7 @@ def _lost(world: World, payments: list[Payment]) -> Iterator[str]:
     yield from (f"{number} payments for the key {key}" for key, number in keys.items() if number > 1)
     ours = {attempt.reference for payment in payments for attempt in payment.attempts}
     for company in world.companies:
-        for entry in company.book.entries():
+        for entry in company.book.records():
             if entry.reference not in ours:
                 yield f"{entry.reference} is known to the provider, and to no payment"
 
@@ -77,7 +77,7 @@ def _lost(world: World, payments: list[Payment]) -> Iterator[str]:
 def _of_payment(world: World, payment: Payment) -> Iterator[str]:
     entries = entries_of(world, payment)
     vends = sum(entry.vends for entry in entries)
-    sold = [entry for entry in entries if entry.status is EntryStatus.VENDED]
+    sold = [entry for entry in entries if entry.status is SaleStatus.VENDED]
     incidents = Counter(incident.kind for incident in payment.incidents)
     # Money may only be lost where the provider broke its word, or where a person decided.
     late = any(
@@ -98,7 +98,7 @@ def _of_payment(world: World, payment: Payment) -> Iterator[str]:
         case _:
             yield f"never ended: {payment.status}"
     for kind, number in incidents.items():
-        taken_back = any(entry.status is EntryStatus.TAKEN_BACK for entry in entries)
+        taken_back = any(entry.status is SaleStatus.TAKEN_BACK for entry in entries)
         allowed = taken_back if kind is IncidentKind.TAKEN_BACK else excused
         if (
             kind is IncidentKind.DELIVERED_AFTER_REVERSAL and taken_back

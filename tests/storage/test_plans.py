@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from benchmarks.databases import prepare_shop
 from billvend import Bill, Billvend, Payment, open_billvend
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.tables import (
@@ -27,7 +28,6 @@ from billvend.adapters.storage.tables import (
     wallet_emails,
     wallets,
 )
-from billvend.bench.places import shop
 from billvend.config import Settings
 from billvend.domain.commands import Command, Done
 from billvend.domain.events import StreamKey
@@ -241,7 +241,7 @@ def opened(url: str, folder: Path) -> Iterator[tuple[Billvend, Database, Callabl
         paystack, gateway = stack.enter_context(standing_in())
         gateway.close()
         more = {"paystack_secret_key": SECRET, "paystack_api_url": paystack.url, "rate_limit": "0"}
-        given = shop(url, folder).model_dump() | ASKS | TELLS | more
+        given = prepare_shop(url, folder).model_dump() | ASKS | TELLS | more
         bv = stack.enter_context(open_billvend(Settings(**given)))
         books: Any = bv._parts.books
         yield bv, books._database, paystack.pays
@@ -442,7 +442,7 @@ def test_a_list_takes_as_many_statements_as_one(
     is_file = database == "file"
     url = f"sqlite:///{tmp_path / 'shop.db'}" if is_file else request.getfixturevalue("postgres_url")
     counts = []
-    with open_billvend(shop(url, tmp_path)) as bv:
+    with open_billvend(prepare_shop(url, tmp_path)) as bv:
         bv.fund("ada", "100000")
         books: Any = bv._parts.books
         for size in (1, 10, 200):

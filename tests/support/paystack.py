@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from billvend.adapters.gateway.paystack import PaystackGateway
-from billvend.testing.other_side import OtherSide, Talk, http_answer
+from billvend.adapters.gateways.paystack import PaystackGateway
+from billvend.testing.fault_server import Connection, FaultServer, http_response
 
 SECRET = "sk_test_0f1e2d3c4b5a"
 
@@ -21,7 +21,7 @@ def signature(body: bytes, secret: str = SECRET) -> str:
 
 def spoken(document: object, status: str = "200 OK") -> bytes:
     """An answer of Paystack, as it goes over the wire."""
-    return http_answer(json.dumps(document).encode(), status=status)
+    return http_response(json.dumps(document).encode(), status=status)
 
 
 class Paystack:
@@ -42,22 +42,22 @@ class Paystack:
         self.is_asked = threading.Event()
         self.url = ""
 
-    def behave(self, talk: Talk) -> None:
+    def behave(self, talk: Connection) -> None:
         head, _, body = talk.request.partition(b"\r\n\r\n")
         method, path = head.split(b"\r\n")[0].decode().split()[:2]
         if f"authorization: bearer {SECRET}" not in head.decode().lower():
-            return talk.say(spoken({"status": False, "message": "Invalid key"}, "401 Unauthorized"))
+            return talk.send(spoken({"status": False, "message": "Invalid key"}, "401 Unauthorized"))
         if method == "POST":
             return self._say(talk, self._initialise(json.loads(body)), self.initialise_says)
         reference = path.rpartition("/")[2]
         self.verified.append(reference)
         return self._say(talk, self._verify(reference), self.verify_says)
 
-    def _say(self, talk: Talk, usual: bytes, instead: bytes | None) -> None:
+    def _say(self, talk: Connection, usual: bytes, instead: bytes | None) -> None:
         if instead == b"":
             talk.reset()
         else:
-            talk.say(usual if instead is None else instead)
+            talk.send(usual if instead is None else instead)
 
     def _initialise(self, asked: dict[str, Any]) -> bytes:
         self.announced.append(asked)
@@ -103,7 +103,7 @@ class Paystack:
 def standing_in() -> Iterator[tuple[Paystack, PaystackGateway]]:
     """A Paystack, and a gateway that talks to it."""
     paystack = Paystack()
-    with OtherSide(paystack.behave) as server:
+    with FaultServer(paystack.behave) as server:
         paystack.url = server.url
         gateway = PaystackGateway(secret_key=SECRET, api_url=server.url, timeout_seconds=5)
         try:

@@ -20,7 +20,7 @@ from billvend import (
 from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
 from billvend.domain.wallet import Funding
 from billvend.ports.books import Search
-from billvend.testing.other_side import http_answer
+from billvend.testing.fault_server import http_response
 from billvend.usecases.fund_intent import FundingIntent, FundingState
 from billvend.usecases.parts import Limits
 from tests.support.paystack import SECRET, Paystack, signature, spoken, standing_in
@@ -190,10 +190,10 @@ def test_what_is_no_funding_is_refused_before_anything_is_done(
         (declined(5), ValidationFailed, "no reason"),
         (spoken({"status": False}, "401 Unauthorized"), Unavailable, "refuses our key"),
         (spoken({"status": False}, "429 Too Many"), Unavailable, "429"),
-        (http_answer(b"<html>", status="502 Bad", kind="text/html"), Unavailable, "502"),
-        (http_answer(b"", status="200 OK"), Unavailable, "200"),
-        (http_answer(b"[" * 100_000), Unavailable, "200"),
-        (http_answer(b"0" * 2_000_000), Unavailable, "larger"),
+        (http_response(b"<html>", status="502 Bad", kind="text/html"), Unavailable, "502"),
+        (http_response(b"", status="200 OK"), Unavailable, "200"),
+        (http_response(b"[" * 100_000), Unavailable, "200"),
+        (http_response(b"0" * 2_000_000), Unavailable, "larger"),
         (spoken({"status": True, "data": {}}), Unavailable, "without an address"),
         (opened("https://x.example"), Unavailable, "without an address"),
         (b"", Unavailable, "connection"),
@@ -493,13 +493,13 @@ def test_what_paystack_gave_back_after_it_was_credited_is_shown(shop: Shop, pays
         spoken({"status": False}, "500 Oops"),
         spoken({"status": False}, "429 Slow"),
         spoken({"status": False}, "401 No"),
-        http_answer(b"<html>", status="404 Not Found", kind="text/html"),
-        http_answer(b"<html>", kind="text/html"),
-        http_answer(b""),
+        http_response(b"<html>", status="404 Not Found", kind="text/html"),
+        http_response(b"<html>", kind="text/html"),
+        http_response(b""),
         spoken({"status": "true", "data": {"status": "success"}}),
         spoken({"status": True, "data": None}),
         spoken({"status": True, "data": {"status": "success", "reference": "another", "amount": 50_050, "currency": "NGN"}}),
-        http_answer(b"", status="302 Found", headers=("Location: https://elsewhere.example/",)),
+        http_response(b"", status="302 Found", headers=("Location: https://elsewhere.example/",)),
     ],
     ids=lambda says: says[:20].decode("latin-1"),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The command line: parse, one call, render.
 
     money.py, bulk.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, wallets.py,
-    webhooks.py, administering.py, benching.py, demo.py          the commands
+    webhooks.py, administering.py, demo.py          the commands
     options.py      what they have in common        opening.py     what they begin with
     output.py       what they print                 screens.py     transactions for people
     following.py    a payment while it is worked    exits.py       the table of exit statuses
@@ -22,7 +22,6 @@ from typer.main import get_command
 
 from billvend.cli import (
     administering,
-    benching,
     bulk,
     deciding,
     demo,
@@ -62,7 +61,6 @@ for group in (
     wallets,
     webhooks,
     administering,
-    benching,
     demo,
 ):
     app.add_typer(group.commands)

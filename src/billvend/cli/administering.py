@@ -15,10 +15,10 @@ commands.add_typer(db, name="db")
 @commands.command(epilog=example("billvend config"))
 def config(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """Show the settings in force, without their secrets."""
-    from billvend.config import masked
+    from billvend.config import redact_settings
 
     with configured(database_url) as settings:
-        shown = masked(settings)
+        shown = redact_settings(settings)
     rows = [(name, "" if value is None else _written(value)) for name, value in shown.items()]
     show(as_json, shown, Facts(rows))
     return Exit.DONE

@@ -102,12 +102,12 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 def _stage(database_url: str | None) -> "Iterator[Settings]":
     """Settings of our own for a database that is not there yet: whatever the user has set stays out of it."""
     from billvend.bootstrap import upgrade_tables
-    from billvend.config import given_settings
+    from billvend.config import settings_from_values
     from billvend.logs import logging_to_stderr
 
     with TemporaryDirectory(prefix="billvend-demo-") as folder, logging_to_stderr("error"):
         url = database_url or f"sqlite:///{Path(folder, 'demo.db')}"
-        settings = given_settings(database_url=url, sandbox_book=Path(folder, "sandbox.db"), **HASTE)
+        settings = settings_from_values(database_url=url, sandbox_book=Path(folder, "sandbox.db"), **HASTE)
         upgrade_tables(settings)
         yield settings
 

@@ -27,14 +27,14 @@ def worker(
     workers may run. On SIGTERM or Ctrl-C it finishes what is in hand, and ends. With METRICS_PORT, it tells its metrics
     there, on loopback.
     """
-    from billvend.adapters.measures.server import told
+    from billvend.adapters.metrics.metrics_server import serve_metrics
     from billvend.bootstrap import open_billvend
     from billvend.worker import run
 
     with (
         configured(database_url, as_service=True) as settings,
         open_billvend(settings) as bv,
-        told(bv.metrics, settings.metrics_port),
+        serve_metrics(bv.metrics, settings.metrics_port),
     ):
         run(
             bv,

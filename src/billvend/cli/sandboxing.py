@@ -68,7 +68,7 @@ def sandbox(
     Speaks as VTpass and as BuyPower do, misbehaves on purpose, and keeps a book of what it really sold. Any key is
     taken. Runs until SIGTERM or Ctrl-C. docs/sandbox.md says how billvend is pointed at it.
     """
-    from billvend.adapters.provider.sandbox.over_http.server import serving
+    from billvend.adapters.providers.sandbox.over_http.server import serve_sandbox
 
     with configured(database_url, as_service=True) as settings:
         stops = {signal.SIGTERM, signal.SIGINT}
@@ -76,15 +76,15 @@ def sandbox(
         before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
         try:
             path = book or settings.sandbox_book_path or Path("sandbox.db")
-            with serving(
+            with serve_sandbox(
                 path,
                 dialect=dialect,
                 host=host,
                 port=port,
-                longest_delay_seconds=longest_delay,
-                hook_url=hook_url,
-                likely_duplicate_seconds=likely_duplicate,
-                earliest_requery_seconds=earliest_requery,
+                max_delay_seconds=longest_delay,
+                webhook_url=hook_url,
+                duplicate_window_seconds=likely_duplicate,
+                min_requery_age_seconds=earliest_requery,
             ) as running:
                 sys.stdout.write(
                     f"Sandbox ready: VTpass at {running.vtpass_url}, BuyPower at {running.buypower_url}, "

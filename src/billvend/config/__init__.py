@@ -6,25 +6,25 @@ contradictory raises `BadSetting`: one line that names the setting and never rep
 Nothing here connects to anything.
 
     settings.py   every setting, its default, and what must hold between them
-    kinds.py      the kinds of values, and the words in which a wrong one is refused
-    accounts.py   provider accounts                     urls.py       addresses
-    sources.py    the environment and .env              refusals.py   the one line of a refusal
-    masking.py    showing settings without secrets
+    setting_types.py  the kinds of values, and the words in which a wrong one is refused
+    provider_settings.py  provider accounts                     urls.py       addresses
+    sources.py    the environment and .env              setting_errors.py  the one line of a refusal
+    redaction.py  showing settings without secrets
 """
 
-from billvend.config.accounts import BUILT_IN_PROVIDERS, PLUG_IN_GROUP, ProviderAccount
-from billvend.config.kinds import RateLimit
-from billvend.config.masking import masked
-from billvend.config.settings import SETTING_NAMES, Settings, given_settings, load_settings
+from billvend.config.provider_settings import BUILT_IN_PROVIDERS, PLUGIN_GROUP, ProviderSettings
+from billvend.config.redaction import redact_settings
+from billvend.config.setting_types import RateLimit
+from billvend.config.settings import SETTING_NAMES, Settings, load_settings, settings_from_values
 
 __all__ = [
     "BUILT_IN_PROVIDERS",
-    "PLUG_IN_GROUP",
+    "PLUGIN_GROUP",
     "SETTING_NAMES",
-    "ProviderAccount",
+    "ProviderSettings",
     "RateLimit",
     "Settings",
-    "given_settings",
+    "settings_from_values",
     "load_settings",
-    "masked",
+    "redact_settings",
 ]

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from billvend.config.refusals import bad
+from billvend.config.setting_errors import invalid_setting
 from billvend.domain.names import is_this_machine
 
 
@@ -36,7 +36,7 @@ def check_api_url(value: str | None) -> str | None:
     return value
 
 
-def names_a_host(url: str) -> bool:
+def has_host(url: str) -> bool:
     """Whether a URL has a host, a port that can be one, and nothing in it that no URL has."""
     try:
         parts = urlsplit(url)
@@ -64,56 +64,58 @@ def check_database_url(url: str) -> None:
         raise ValueError("must be without ?options where the database is SQLite")
 
 
-def database_url(parts: Mapping[str, Any]) -> str:
+def build_database_url(parts: Mapping[str, Any]) -> str:
     """The URL that the DATABASE_* parts mean, by attribute name. Raises `BadSetting` where one is missing."""
     needed = ["database_host", "database_name"]
     if "database_password" in parts:
         needed.append("database_username")
     for name in needed:
         if name not in parts:
-            given = ", ".join(part.upper() for part in parts)
-            raise bad(name.upper(), f"must be given where {given} is: without it there is no address")
+            given_names = ", ".join(part.upper() for part in parts)
+            raise invalid_setting(
+                name.upper(), f"must be given where {given_names} is: without it there is no address"
+            )
     login = quote(parts.get("database_username", ""), safe="")
     if "database_password" in parts:
         login += ":" + quote(parts["database_password"].get_secret_value(), safe="")
-    at = f"{login}@" if login else ""
+    login_prefix = f"{login}@" if login else ""
     host, name, port = (
         parts["database_host"],
         quote(parts["database_name"], safe=""),
         parts.get("database_port", 5432),
     )
     if host.startswith("/"):
-        return f"postgresql://{at}/{name}?host={quote(host, safe='')}&port={port}"
-    return f"postgresql://{at}{_in_url(host)}:{port}/{name}"
+        return f"postgresql://{login_prefix}/{name}?host={quote(host, safe='')}&port={port}"
+    return f"postgresql://{login_prefix}{_url_host(host)}:{port}/{name}"
 
 
-def redis_url(parts: Mapping[str, Any]) -> str:
+def build_redis_url(parts: Mapping[str, Any]) -> str:
     """The URL that the REDIS_* parts mean, by attribute name. Raises `BadSetting` without a host."""
     if "redis_host" not in parts:
-        raise bad("REDIS_HOST", "must be given where REDIS_PORT is")
-    return f"redis://{_in_url(parts['redis_host'])}:{parts.get('redis_port', 6379)}"
+        raise invalid_setting("REDIS_HOST", "must be given where REDIS_PORT is")
+    return f"redis://{_url_host(parts['redis_host'])}:{parts.get('redis_port', 6379)}"
 
 
-def _in_url(host: str) -> str:
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else quote(host, safe="")
 
 
-def check_agreement(name: str, url: str, parts: Mapping[str, Any], *, default_port: int) -> None:
+def check_parts_agree(name: str, url: str, parts: Mapping[str, Any], *, default_port: int) -> None:
     """A URL and its parts may both be given while they say the same. Raises `BadSetting` where they don't."""
-    said = _parts_of(url, default_port) if parts else {}
+    url_parts = _split_url(url, default_port) if parts else {}
     for part, value in parts.items():
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        if said.get(part.partition("_")[2]) != text:
-            raise bad(part.upper(), f"contradicts {name}: give one of the two")
+        if url_parts.get(part.partition("_")[2]) != text:
+            raise invalid_setting(part.upper(), f"contradicts {name}: give one of the two")
 
 
-def _parts_of(url: str, default_port: int) -> dict[str, str]:
+def _split_url(url: str, default_port: int) -> dict[str, str]:
     try:
         split = urlsplit(url)
         port = split.port
     except ValueError:  # several hosts, say: nothing that single parts could agree with
         return {}
-    said = {
+    url_parts = {
         "host": unquote(split.netloc.rpartition("@")[2].removesuffix(f":{port}").strip("[]")),
         "port": str(port or default_port),
         "username": unquote(split.username or ""),
@@ -121,4 +123,4 @@ def _parts_of(url: str, default_port: int) -> dict[str, str]:
         "name": unquote(split.path.removeprefix("/")),
     }
     options = {"user": "username", "dbname": "name"}
-    return said | {options.get(key, key): value for key, value in parse_qsl(split.query)}
+    return url_parts | {options.get(key, key): value for key, value in parse_qsl(split.query)}

@@ -5,12 +5,12 @@
 Nothing of billvend imports this. It is run by pytest, which a plug-in's project installs for itself, and imports nothing
 that billvend does not need anyway.
 
-    conformance   the suite                       faults   what the other side does instead of answering
-    other_side    the server, over raw sockets
+    conformance   the suite                       server_faults   what the other side does instead of answering
+    fault_server  the server, over raw sockets
 """
 
 from billvend.testing.conformance import ProviderConformance
-from billvend.testing.faults import FAULTS, Fault
-from billvend.testing.other_side import OtherSide, Talk, http_answer
+from billvend.testing.fault_server import Connection, FaultServer, http_response
+from billvend.testing.server_faults import FAULTS, Fault
 
-__all__ = ["FAULTS", "Fault", "OtherSide", "ProviderConformance", "Talk", "http_answer"]
+__all__ = ["FAULTS", "Fault", "FaultServer", "ProviderConformance", "Connection", "http_response"]

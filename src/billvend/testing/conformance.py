@@ -16,22 +16,29 @@ from billvend.domain.verification import CannotVerify
 from billvend.domain.words import VendType
 from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Order, Provider
-from billvend.testing.faults import FAULTS, STRANGE_BODIES, Fault, damaged
-from billvend.testing.other_side import Behaviour, OtherSide, Talk, answers, http_answer, says
+from billvend.testing.fault_server import (
+    Connection,
+    FaultServer,
+    Handler,
+    http_response,
+    send_and_close,
+    send_and_keep_open,
+)
+from billvend.testing.server_faults import FAULTS, UNEXPECTED_BODIES, Fault, corrupt
 
 NOW: Final = datetime(2026, 6, 15, 12, tzinfo=UTC)
-LONGEST_REFERENCE: Final = 100
+MAX_REFERENCE_CHARACTERS: Final = 100
 """Characters."""
-CONNECTING_SECONDS: Final = 0.3
+CONNECT_TIMEOUT_SECONDS: Final = 0.3
 """How long the suite waits for a connection when it is asked whether the request may be sent."""
-AMPLE_SECONDS: Final = 10.0
+LONG_TIMEOUT_SECONDS: Final = 10.0
 """The deadline of a call that is to come to its end."""
 THREADS: Final = 8
-NOWHERE: Final = "http://127.0.0.1:9"
+UNUSED_URL: Final = "http://127.0.0.1:9"
 """For what opens no connection."""
-CALLS: Final = ("vend", "requery", "verify", "ask_float")
+CALL_NAMES: Final = ("vend", "requery", "verify", "ask_float")
 """The calls that go to the other side."""
-_WHERE_NOBODY_LISTENS: Final = {
+_ANSWER_WHEN_UNREACHABLE: Final = {
     "vend": NotSent, "requery": NotSent | Unknown, "verify": CannotVerify, "ask_float": Unknown,
 }  # fmt: skip
 
@@ -66,14 +73,14 @@ class ProviderConformance:
         """The entry point."""
         raise NotImplementedError("say how the adapter is opened")
 
-    def delivery(self, order: Order, token: str) -> bytes:
+    def delivery_body(self, order: Order, token: str) -> bytes:
         """The body of the HTTP 200 with which the provider states that it sold this order, in full, with this token
         (20 digits) if the order is for a prepaid meter."""
         raise NotImplementedError("say what the provider answers when it has sold")
 
-    def found(self, order: Order, token: str) -> bytes:
+    def requery_delivery_body(self, order: Order, token: str) -> bytes:
         """The same on a requery, where that has another shape."""
-        return self.delivery(order, token)
+        return self.delivery_body(order, token)
 
     def setup(self, url: str) -> ProviderSetup:
         """The settings that the adapter is opened with. Override it where keys must have a form."""
@@ -103,10 +110,10 @@ class ProviderConformance:
 
     # --- abilities ---
 
-    def test_what_it_declares_is_sane(self) -> None:
+    def test_provider_account_is_complete_and_stable(self) -> None:
         """Its abilities: complete, the same at every look, and no shorter processing time than configured."""
-        patient = replace(self.setup(NOWHERE), max_processing_seconds=7777)
-        with self._opened(patient) as provider:
+        patient = replace(self.setup(UNUSED_URL), max_processing_seconds=7777)
+        with self._provider(patient) as provider:
             abilities = provider.abilities
             again = provider.abilities
             codes = [biller.code for biller in abilities.billers]
@@ -131,20 +138,20 @@ class ProviderConformance:
                 "it declares something else at every look",
             )
 
-    def test_the_account_tells_accounts_apart_and_gives_no_key_away(self) -> None:
+    def test_account_fingerprint_is_unique_and_hides_keys(self) -> None:
         """A fingerprint of host and key id: the same for the same, another for another, and never a key itself."""
-        here = self.setup(NOWHERE)
+        setup = self.setup(UNUSED_URL)
         other_keys = replace(
-            here,
-            api_key=f"another-{here.api_key}",
-            public_key=here.public_key and f"another-{here.public_key}",
-            secret_key=here.secret_key and f"another-{here.secret_key}",
+            setup,
+            api_key=f"another-{setup.api_key}",
+            public_key=setup.public_key and f"another-{setup.public_key}",
+            secret_key=setup.secret_key and f"another-{setup.secret_key}",
         )
         with (
-            self._opened(here) as one,
-            self._opened(here) as same,
-            self._opened(replace(here, api_url="http://localhost:9")) as elsewhere,
-            self._opened(other_keys) as another,
+            self._provider(setup) as one,
+            self._provider(setup) as same,
+            self._provider(replace(setup, api_url="http://localhost:9")) as elsewhere,
+            self._provider(other_keys) as another,
         ):
             account = one.abilities.account
             _expect(bool(account) and account.isprintable(), f"the account is {account!r}")
@@ -153,9 +160,9 @@ class ProviderConformance:
             _expect(account != another.abilities.account, "accounts with two keys have one name")
             self._expect_no_secret(one.abilities, "the abilities")
 
-    def test_references_are_pure_short_and_never_shared(self) -> None:
+    def test_references_are_deterministic_short_and_unique(self) -> None:
         """The reference: a pure function of payment, attempt and day."""
-        with self._opened(self.setup(NOWHERE)) as provider:
+        with self._provider(self.setup(UNUSED_URL)) as provider:
             abilities = provider.abilities
             day = date(2026, 6, 15)
             payments = (
@@ -164,19 +171,19 @@ class ProviderConformance:
                 "p",
                 "p1",
             )
-            asked = [(payment, attempt, day) for payment in payments for attempt in (1, 2, 11)]
-            made = [abilities.make_reference(*which) for which in asked]
-            with self._opened(self.setup(NOWHERE)) as other:
-                again = [other.abilities.make_reference(*which) for which in asked]
+            arguments = [(payment, attempt, day) for payment in payments for attempt in (1, 2, 11)]
+            made = [abilities.make_reference(*which) for which in arguments]
+            with self._provider(self.setup(UNUSED_URL)) as other:
+                again = [other.abilities.make_reference(*which) for which in arguments]
             _expect(made == again, "restored books would derive another reference, and buy twice")
             _expect(len(set(made)) == len(made), "two attempts share a reference")
             for reference in made:
                 _expect(
-                    0 < len(reference) <= LONGEST_REFERENCE
+                    0 < len(reference) <= MAX_REFERENCE_CHARACTERS
                     and reference.isascii()
                     and reference.isprintable()
                     and " " not in reference,
-                    f"a reference is up to {LONGEST_REFERENCE} printable ASCII characters: {reference!r}",
+                    f"a reference is up to {MAX_REFERENCE_CHARACTERS} printable ASCII characters: {reference!r}",
                 )
             if abilities.reference_lasts_a_day:
                 tomorrow = abilities.make_reference(payments[0], 1, day + timedelta(days=1))
@@ -184,186 +191,193 @@ class ProviderConformance:
 
     # --- leave to send ---
 
-    def test_it_asks_for_leave_immediately_before_the_first_byte(self) -> None:
+    def test_vend_calls_may_send_after_connect_before_first_byte(self) -> None:
         """`may_send` is asked when the connection stands, and before anything went over it."""
-        asked: list[tuple[bool, int]] = []
+        calls: list[tuple[bool, int]] = []
 
         def may_send() -> bool:
-            asked.append((other_side.has_connection(CONNECTING_SECONDS), len(other_side.received)))
+            calls.append((server.has_connection(CONNECT_TIMEOUT_SECONDS), len(server.received_bytes)))
             return True
 
-        with self._facing(Talk.hang_up) as (provider, other_side):
-            _ask(provider, "vend", self.order(provider), may_send)
-            _expect(bool(asked), "it never asked whether it may send")
-            _expect(all(received == 0 for _, received in asked), "it asked after it had begun to send")
+        with self._provider_against(Connection.close) as (provider, server):
+            _call(provider, "vend", self.order(provider), may_send)
+            _expect(bool(calls), "it never asked whether it may send")
+            _expect(all(received == 0 for _, received in calls), "it asked after it had begun to send")
             _expect(
-                asked[-1][0], "it asked before it connected: connecting may take longer than the leave lasts"
+                calls[-1][0], "it asked before it connected: connecting may take longer than the leave lasts"
             )
 
-    def test_without_leave_it_sends_nothing(self) -> None:
+    def test_vend_sends_nothing_when_may_send_is_false(self) -> None:
         """The leave was never there: no byte is sent, and it says so."""
-        with self._facing(Talk.hang_up) as (provider, other_side):
-            answer = _ask(provider, "vend", self.order(provider), lambda: False)
-            _expect(not other_side.received, "without leave, it sent all the same")
+        with self._provider_against(Connection.close) as (provider, server):
+            answer = _call(provider, "vend", self.order(provider), lambda: False)
+            _expect(not server.received_bytes, "without leave, it sent all the same")
             _expect(isinstance(answer, NotSent), f"without leave, it answered {answer!r} and not NotSent")
 
-    def test_when_the_leave_runs_out_it_sends_nothing(self) -> None:
+    def test_vend_sends_nothing_when_may_send_expires_during_connect(self) -> None:
         """The leave ran out while it connected."""
-        with self._facing(Talk.hang_up) as (provider, other_side):
+        with self._provider_against(Connection.close) as (provider, server):
             order = self.order(provider)
-            answer = _ask(provider, "vend", order, lambda: not other_side.has_connection(CONNECTING_SECONDS))
+            answer = _call(
+                provider, "vend", order, lambda: not server.has_connection(CONNECT_TIMEOUT_SECONDS)
+            )
             _expect(
-                not other_side.received, "the leave had run out while it connected, and it sent all the same"
+                not server.received_bytes,
+                "the leave had run out while it connected, and it sent all the same",
             )
             _expect(
                 isinstance(answer, NotSent), f"the leave had run out, and it answered {answer!r}, not NotSent"
             )
 
-    def test_where_nobody_listens_nothing_is_sent(self) -> None:
+    def test_refused_connection_returns_not_sent(self) -> None:
         """A refused connection is NotSent: the one failure after which sending again is safe."""
-        with OtherSide(Talk.hang_up) as gone:
+        with FaultServer(Connection.close) as gone:
             url = gone.url
-        with self._opened(self.setup(url)) as provider:
-            for call, proven in _WHERE_NOBODY_LISTENS.items():
-                answer = self._timely(provider, call, self.order(provider))
+        with self._provider(self.setup(url)) as provider:
+            for call, proven in _ANSWER_WHEN_UNREACHABLE.items():
+                answer = self._call_in_time(provider, call, self.order(provider))
                 _expect(isinstance(answer, proven), f"the port was closed, and {call} answered {answer!r}")
 
     # --- what is understood ---
 
-    def test_a_delivery_is_told(self) -> None:
+    def test_delivery_is_recognised(self) -> None:
         """What `delivery` and `found` say is understood, or the rest of this suite would prove little."""
         token = f"{1:020d}"
         for call, order, body in self._sales(token):
-            with self._facing(answers(http_answer(body))) as (provider, other_side):
-                answer = _ask(provider, call, order)
-                _expect(isinstance(_judged(answer, order), Delivered), f"{call}: a delivery is {answer!r}")
+            with self._provider_against(send_and_keep_open(http_response(body))) as (provider, server):
+                answer = _call(provider, call, order)
+                _expect(isinstance(_normalise(answer, order), Delivered), f"{call}: a delivery is {answer!r}")
                 if order.vend_type is VendType.PREPAID:
                     _expect(getattr(answer, "token", None) == token, f"{call}: the token is lost: {answer!r}")
-                _expect(len(other_side.requests) == 1, f"{call} took {len(other_side.requests)} requests")
+                _expect(len(server.requests) == 1, f"{call} took {len(server.requests)} requests")
 
-    def test_another_s_delivery_is_not_ours(self) -> None:
+    def test_foreign_reference_is_rejected(self) -> None:
         """An answer that names another sale is told as such, or comes with the names by which the core sees it."""
         for call, other, body in self._sales(f"{2:020d}", number=2):
-            with self._facing(answers(http_answer(body))) as (provider, _):
+            with self._provider_against(send_and_keep_open(http_response(body))) as (provider, _):
                 ours = self.order(provider)
-                answer = _judged(_ask(provider, call, ours), ours)
+                answer = _normalise(_call(provider, call, ours), ours)
                 what = f"{call} for {ours.reference}, answered with the delivery of {other.reference}"
                 _expect(isinstance(answer, Unknown), f"{what}, is {answer!r}")
 
     # --- what is not understood ---
 
-    def test_vend_never_guesses(self, fault: Fault) -> None:
+    def test_vend_returns_unknown_after_fault(self, fault: Fault) -> None:
         """After the first byte, without a clear answer: Unknown, in time, with one request."""
-        with self._facing(fault.behave, fault.lasts) as (provider, other_side):
-            answer = self._timely(provider, "vend", self.order(provider))
+        with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
+            answer = self._call_in_time(provider, "vend", self.order(provider))
             self._expect_doubt(answer, f"{fault}: vend")
-            _expect(len(other_side.requests) == 1, f"{fault}: vend took {len(other_side.requests)} requests")
+            _expect(len(server.requests) == 1, f"{fault}: vend took {len(server.requests)} requests")
 
-    def test_asking_never_guesses(self, fault: Fault) -> None:
+    def test_requery_verify_and_float_return_unknown_after_fault(self, fault: Fault) -> None:
         """The same for a requery, a verification and our balance."""
-        with self._facing(fault.behave, fault.lasts) as (provider, other_side):
+        with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
             for call, doubt in {"requery": Unknown, "verify": CannotVerify, "ask_float": Unknown}.items():
-                before = len(other_side.requests)
-                answer = self._timely(provider, call, self.order(provider))
+                before = len(server.requests)
+                answer = self._call_in_time(provider, call, self.order(provider))
                 _expect(isinstance(answer, doubt), f"{fault}: {call} answered {answer!r}")
-                took = len(other_side.requests) - before
+                took = len(server.requests) - before
                 _expect(
                     took == 1 or (took == 0 and call != "requery"), f"{fault}: {call} took {took} requests"
                 )
 
-    def test_strange_bodies_prove_nothing(self) -> None:
+    def test_unexpected_body_returns_unknown(self) -> None:
         """An answer 200 with a body that says nothing is Unknown, whatever shape that body has."""
-        with self._answering() as (provider, next_body):
+        with self._provider_answered_with() as (provider, next_body):
             order = self.order(provider)
-            for body in STRANGE_BODIES:
+            for body in UNEXPECTED_BODIES:
                 for call in ("vend", "requery"):
                     next_body[0] = body
-                    self._expect_doubt(_ask(provider, call, order), f"{call}, answered with {body[:40]!r},")
+                    self._expect_doubt(_call(provider, call, order), f"{call}, answered with {body[:40]!r},")
 
-    def test_a_damaged_delivery_never_raises_and_never_says_that_nothing_was_sent(self) -> None:
+    def test_corrupt_delivery_is_never_not_sent_or_not_found(self) -> None:
         """Each value of a delivery in turn is something else: whatever that is taken for, it was sent and found."""
-        for call, order, sold in self._sales(f"{1:020d}"):
-            with self._answering() as (provider, next_body):
-                for body in damaged(sold):
+        for call, order, delivery in self._sales(f"{1:020d}"):
+            with self._provider_answered_with() as (provider, next_body):
+                for body in corrupt(delivery):
                     next_body[0] = body
-                    answer = _ask(provider, call, order)
+                    answer = _call(provider, call, order)
                     _expect(
                         isinstance(answer, Answer) and not isinstance(answer, (NotSent, NotFound)),
                         f"{call}, answered with {body[:300]!r}, says {answer!r}",
                     )
 
-    def test_half_a_delivery_is_none(self) -> None:
+    def test_truncated_delivery_returns_unknown(self) -> None:
         """Cut off on the way, cut off at the source, or followed by more."""
-        for call, order, sold in self._sales(f"{1:020d}"):
-            half = sold[: len(sold) // 2]
+        for call, order, delivery in self._sales(f"{1:020d}"):
+            half = delivery[: len(delivery) // 2]
             for what, data in (
-                ("cut off on the way", http_answer(sold)[: -len(half)]),
-                ("cut off at the source", http_answer(half)),
-                ("followed by more", http_answer(sold + sold)),
+                ("cut off on the way", http_response(delivery)[: -len(half)]),
+                ("cut off at the source", http_response(half)),
+                ("followed by more", http_response(delivery + delivery)),
             ):
-                with self._facing(says(data)) as (provider, _):
-                    self._expect_doubt(_ask(provider, call, order), f"{call}, with a delivery {what},")
+                with self._provider_against(send_and_close(data)) as (provider, _):
+                    self._expect_doubt(_call(provider, call, order), f"{call}, with a delivery {what},")
 
     def test_redirects_are_not_followed(self) -> None:
         """A redirect would carry our keys and a second sale to wherever it points."""
-        with OtherSide(Talk.hang_up) as elsewhere:
+        with FaultServer(Connection.close) as elsewhere:
             for status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"):
-                away = http_answer(b"", status=status, headers=(f"Location: {elsewhere.url}/pay",))
-                with self._facing(answers(away)) as (provider, other_side):
-                    for call in CALLS:
-                        answer = _ask(provider, call, self.order(provider))
+                redirect = http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/pay",))
+                with self._provider_against(send_and_keep_open(redirect)) as (provider, server):
+                    for call in CALL_NAMES:
+                        answer = _call(provider, call, self.order(provider))
                         _expect(elsewhere.connections == 0, f"{call} followed a {status}")
                         _expect(
                             isinstance(answer, (Unknown, CannotVerify)),
                             f"{call}, a {status}, answered {answer!r}",
                         )
-                    _expect(len(other_side.requests) <= len(CALLS), f"after a {status} came another request")
+                    _expect(len(server.requests) <= len(CALL_NAMES), f"after a {status} came another request")
 
-    def test_no_secret_is_repeated(self) -> None:
+    def test_answers_contain_no_secret(self) -> None:
         """The other side throws our own request back at us; reasons are logged and shown, so no key may be in one."""
 
-        def in_json(talk: Talk) -> None:
-            said = talk.request.decode("latin-1")
+        def in_json(connection: Connection) -> None:
+            request_text = connection.request.decode("latin-1")
             names = ("message", "error", "response_description", "responseMessage", "code", "status")
-            talk.say(http_answer(json.dumps(dict.fromkeys(names, said)).encode(), status="400 Bad Request"))
+            connection.send(
+                http_response(
+                    json.dumps(dict.fromkeys(names, request_text)).encode(), status="400 Bad Request"
+                )
+            )
 
-        def raw(talk: Talk) -> None:
-            talk.say(b" ".join(talk.request.split(b"\r\n")[1:]) + b"\r\n\r\n")
-            talk.hang_up()
+        def raw(connection: Connection) -> None:
+            connection.send(b" ".join(connection.request.split(b"\r\n")[1:]) + b"\r\n\r\n")
+            connection.close()
 
         for echo in (in_json, raw):
-            with self._facing(echo) as (provider, _):
-                for call in CALLS:
-                    self._expect_no_secret(_ask(provider, call, self.order(provider)), call)
+            with self._provider_against(echo) as (provider, _):
+                for call in CALL_NAMES:
+                    self._expect_no_secret(_call(provider, call, self.order(provider)), call)
 
     # --- connections, threads, the end ---
 
-    def test_a_connection_that_was_closed_meanwhile_sells_nothing_twice(self) -> None:
+    def test_closed_idle_connection_does_not_repeat_vend(self) -> None:
         """The server closed its end between two calls: the second works on a new connection, or is in doubt."""
-        with self._facing(says(http_answer(b"{}"))) as (provider, other_side):
+        with self._provider_against(send_and_close(http_response(b"{}"))) as (provider, server):
             for number in (1, 2):
-                _ask(provider, "vend", self.order(provider, number))
-                other_side.is_left_alone(self.slack_seconds)
+                _call(provider, "vend", self.order(provider, number))
+                server.has_no_connections(self.slack_seconds)
                 _expect(
-                    len(other_side.requests) <= number,
-                    f"{number} calls took {len(other_side.requests)} requests",
+                    len(server.requests) <= number,
+                    f"{number} calls took {len(server.requests)} requests",
                 )
 
-    def test_threads_do_not_disturb_each_other(self) -> None:
+    def test_concurrent_vends_get_their_own_answers(self) -> None:
         """Several threads sell at once, and each gets its own answer."""
-        told: dict[int, object] = {}
+        answers: dict[int, object] = {}
 
-        def sell(talk: Talk) -> None:
-            other_side.has_requests(THREADS, CONNECTING_SECONDS)  # so that they are at it at the same time
+        def sell(connection: Connection) -> None:
+            server.has_requests(THREADS, CONNECT_TIMEOUT_SECONDS)  # so that they are at it at the same time
             for number, order in orders.items():
-                if order.reference.encode() in talk.request:
-                    talk.say(http_answer(self.delivery(order, f"{number:020d}")))
+                if order.reference.encode() in connection.request:
+                    connection.send(http_response(self.delivery_body(order, f"{number:020d}")))
 
         def buy(number: int) -> None:
             start.wait()
-            told[number] = _ask(provider, "vend", orders[number])
+            answers[number] = _call(provider, "vend", orders[number])
 
-        with self._facing(sell) as (provider, other_side):
+        with self._provider_against(sell) as (provider, server):
             orders = {number: self.order(provider, number) for number in range(1, THREADS + 1)}
             start = threading.Barrier(THREADS)
             threads = [threading.Thread(target=buy, args=(number,)) for number in orders]
@@ -372,35 +386,39 @@ class ProviderConformance:
             for thread in threads:
                 thread.join()
             for number, order in orders.items():
-                answer = told.get(number)
+                answer = answers.get(number)
                 token = f"{number:020d}" if order.vend_type is VendType.PREPAID else None
                 _expect(
                     isinstance(answer, Delivered) and answer.token == token,
                     f"thread {number} of {THREADS} got {answer!r}, not what was sold to it",
                 )
-            _expect(len(other_side.requests) == THREADS, f"it took {len(other_side.requests)} requests")
+            _expect(len(server.requests) == THREADS, f"it took {len(server.requests)} requests")
 
-    def test_it_closes_twice_and_gives_its_connections_back(self) -> None:
+    def test_close_is_idempotent_and_frees_connections(self) -> None:
         """`close` may come again, and leaves no connection open."""
-        with self._facing(answers(http_answer(b"{}"))) as (provider, other_side):
-            _ask(provider, "requery", self.order(provider))
+        with self._provider_against(send_and_keep_open(http_response(b"{}"))) as (provider, server):
+            _call(provider, "requery", self.order(provider))
             for _ in range(2):
-                with _raising_nothing("close"):
+                with _expect_no_exception("close"):
                     provider.close()
-            _expect(other_side.is_left_alone(self.slack_seconds), "a connection is open after close")
+            _expect(server.has_no_connections(self.slack_seconds), "a connection is open after close")
 
-    def test_hooks_of_nobody_are_about_nothing(self) -> None:
+    def test_unknown_webhook_yields_no_references(self) -> None:
         """Anybody may post anything where hooks come in: it never raises, and finds references in its own hooks only."""
-        with self._opened(self.setup(NOWHERE)) as provider:
-            sold = self.delivery(self.order(provider), f"{1:020d}")
-            for hook in (*STRANGE_BODIES, *damaged(sold)):
-                with _raising_nothing(f"references_in({hook[:300]!r})"):
-                    found: object = provider.references_in(hook)
+        with self._provider(self.setup(UNUSED_URL)) as provider:
+            delivery = self.delivery_body(self.order(provider), f"{1:020d}")
+            for body in (*UNEXPECTED_BODIES, *corrupt(delivery)):
+                with _expect_no_exception(f"references_in({body[:300]!r})"):
+                    references: object = provider.references_in(body)
                 _expect(
-                    isinstance(found, tuple) and all(isinstance(reference, str) for reference in found),
-                    f"references_in({hook[:300]!r}) gave {found!r}",
+                    isinstance(references, tuple)
+                    and all(isinstance(reference, str) for reference in references),
+                    f"references_in({body[:300]!r}) gave {references!r}",
                 )
-                _expect(not found or hook not in STRANGE_BODIES, f"it found {found!r} in {hook[:300]!r}")
+                _expect(
+                    not references or body not in UNEXPECTED_BODIES,
+                    f"it found {references!r} in {body[:300]!r}",
+                )
 
     # --- how it is done ---
 
@@ -410,29 +428,33 @@ class ProviderConformance:
             metafunc.parametrize("fault", FAULTS, ids=str)
 
     @contextmanager
-    def _opened(self, setup: ProviderSetup) -> Iterator[Provider]:
+    def _provider(self, setup: ProviderSetup) -> Iterator[Provider]:
         provider = self.open_provider(setup)
         try:
             yield provider
         finally:
-            with _raising_nothing("close"):
+            with _expect_no_exception("close"):
                 provider.close()
 
     @contextmanager
-    def _facing(self, behave: Behaviour, lasts: bool = False) -> Iterator[tuple[Provider, OtherSide]]:
+    def _provider_against(
+        self, handler: Handler, lasts_until_deadline: bool = False
+    ) -> Iterator[tuple[Provider, FaultServer]]:
         """The adapter in front of a server; its deadline is short only where the other side lets it pass."""
-        with OtherSide(behave) as other_side:
-            setup = self.setup(other_side.url)
-            if not lasts:
-                setup = replace(setup, timeout_seconds=AMPLE_SECONDS, verify_timeout_seconds=AMPLE_SECONDS)
-            with self._opened(setup) as provider:
-                yield provider, other_side
+        with FaultServer(handler) as server:
+            setup = self.setup(server.url)
+            if not lasts_until_deadline:
+                setup = replace(
+                    setup, timeout_seconds=LONG_TIMEOUT_SECONDS, verify_timeout_seconds=LONG_TIMEOUT_SECONDS
+                )
+            with self._provider(setup) as provider:
+                yield provider, server
 
     @contextmanager
-    def _answering(self) -> Iterator[tuple[Provider, list[bytes]]]:
+    def _provider_answered_with(self) -> Iterator[tuple[Provider, list[bytes]]]:
         """The adapter, and the body that the server will answer with next."""
         next_body = [b""]
-        with self._facing(lambda talk: talk.say(http_answer(next_body[0]))) as (
+        with self._provider_against(lambda connection: connection.send(http_response(next_body[0]))) as (
             provider,
             _,
         ):
@@ -440,13 +462,16 @@ class ProviderConformance:
 
     def _sales(self, token: str, number: int = 1) -> tuple[tuple[str, Order, bytes], ...]:
         """A call, an order, and what says that it was sold."""
-        with self._opened(self.setup(NOWHERE)) as provider:
+        with self._provider(self.setup(UNUSED_URL)) as provider:
             order = self.order(provider, number)
-        return (("vend", order, self.delivery(order, token)), ("requery", order, self.found(order, token)))
+        return (
+            ("vend", order, self.delivery_body(order, token)),
+            ("requery", order, self.requery_delivery_body(order, token)),
+        )
 
-    def _timely(self, provider: Provider, call: str, order: Order) -> object:
+    def _call_in_time(self, provider: Provider, call: str, order: Order) -> object:
         began = time.monotonic()
-        answer = _ask(provider, call, order)
+        answer = _call(provider, call, order)
         took_seconds = time.monotonic() - began
         _expect(
             took_seconds <= self.timeout_seconds + self.slack_seconds,
@@ -457,11 +482,11 @@ class ProviderConformance:
     def _expect_doubt(self, answer: object, what: str) -> None:
         _expect(isinstance(answer, Unknown), f"{what} answered {answer!r}: nothing but Unknown is proven")
 
-    def _expect_no_secret(self, said: object, what: str) -> None:
-        setup = self.setup(NOWHERE)
+    def _expect_no_secret(self, value: object, what: str) -> None:
+        setup = self.setup(UNUSED_URL)
         keys = {"API key": setup.api_key, "secret key": setup.secret_key}
-        told = [name for name, key in keys.items() if key and key in repr(said)]
-        _expect(not told, f"{what} repeats the {' and the '.join(told)}")
+        leaked = [name for name, key in keys.items() if key and key in repr(value)]
+        _expect(not leaked, f"{what} repeats the {' and the '.join(leaked)}")
 
 
 def _expect(holds: bool, message: str) -> None:
@@ -471,7 +496,7 @@ def _expect(holds: bool, message: str) -> None:
 
 
 @contextmanager
-def _raising_nothing(what: str) -> Iterator[None]:
+def _expect_no_exception(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -480,8 +505,8 @@ def _raising_nothing(what: str) -> Iterator[None]:
         ) from error
 
 
-def _ask(provider: Provider, call: str, order: Order, may_send: Callable[[], bool] = lambda: True) -> object:
-    with _raising_nothing(call):
+def _call(provider: Provider, call: str, order: Order, may_send: Callable[[], bool] = lambda: True) -> object:
+    with _expect_no_exception(call):
         match call:
             case "vend":
                 return provider.vend(order, may_send)
@@ -493,7 +518,7 @@ def _ask(provider: Provider, call: str, order: Order, may_send: Callable[[], boo
                 return provider.ask_float()
 
 
-def _judged(answer: object, order: Order) -> Answer:
+def _normalise(answer: object, order: Order) -> Answer:
     """The answer as the core takes it."""
     return checked(
         sound(answer),

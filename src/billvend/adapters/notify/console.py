@@ -3,11 +3,11 @@
 import json
 import logging
 
-from billvend.adapters.notify.letters import subject_of
+from billvend.adapters.notify.email_templates import render_subject
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import Message
 
-HIDDEN = "***"
+REDACTED = "***"
 
 logger = logging.getLogger("billvend.notifications")
 
@@ -25,8 +25,8 @@ class ConsoleNotifier:
         data = json.loads(message.data)
         context = {name: data[name] for name in ("userId", "transactionId", "amount", "currency")}
         context |= {"messageId": message.message_id, "kind": message.kind}
-        context |= {"token": HIDDEN} if data.get("token") else {}
-        logger.info("Notification: %s", subject_of(message), extra={"context": context})
+        context |= {"token": REDACTED} if data.get("token") else {}
+        logger.info("Notification: %s", render_subject(message), extra={"context": context})
         return Delivery(Fate.DELIVERED, "log", "written")
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
-from billvend.adapters.notify.addresses import is_public
-from billvend.adapters.provider.wire import Response, Wire, host_and_port, look_up
+from billvend.adapters.notify.public_ip import is_public
+from billvend.adapters.providers.http_client import HttpClient, Response, host_and_port, resolve_host
 from billvend.domain.announcements import body_of
 from billvend.domain.outcome import NotSent, Unknown
 from billvend.ports.notifier import Delivery, Fate
@@ -19,15 +19,15 @@ from billvend.ports.outbox import Message
 
 TIMEOUT_SECONDS: Final = 15.0
 """The deadline of one try, from the name look-up to the last byte of the answer."""
-GONE: Final = 410
-ASKS_FOR_PATIENCE: Final = (429, 503)
+HTTP_GONE: Final = 410
+RETRY_AFTER_STATUSES: Final = (429, 503)
 
 
 class WebhookNotifier:
     """See `billvend.ports.notifier.Notifier`. One endpoint.
 
     Several `secrets` give several signatures, so that the receiver can go from one to the next at its own time.
-    `look_up` finds the addresses of a name, `may_connect` says which of them may be connected to, and
+    `resolve_host` finds the addresses of a name, `may_connect` says which of them may be connected to, and
     `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
     """
 
@@ -39,15 +39,15 @@ class WebhookNotifier:
         now: Callable[[], datetime],
         timeout_seconds: float = TIMEOUT_SECONDS,
         may_connect: Callable[[str], bool] = is_public,
-        look_up: Callable[[str], Sequence[str]] = look_up,
+        resolve_host: Callable[[str], Sequence[str]] = resolve_host,
         trusted_certificates: Path | None = None,
     ) -> None:
         self._url = url
         self._signers = [Webhook(secret) for secret in secrets]
         self._now = now
-        self._wire = Wire(
+        self._http_client = HttpClient(
             timeout_seconds=timeout_seconds,
-            look_up=look_up,
+            resolve_host=resolve_host,
             may_connect=may_connect,
             trusted_certificates=trusted_certificates,
         )
@@ -70,30 +70,30 @@ class WebhookNotifier:
                 signer.sign(message.message_id, at, body.decode("ascii")) for signer in self._signers
             ),
         }
-        match self._wire.call("POST", self._url, headers=headers, content=body):
+        match self._http_client.call("POST", self._url, headers=headers, content=body):
             case Response() as answer:
-                return self._read(answer, at)
+                return self._to_delivery(answer, at)
             case NotSent(why) | Unknown(why):
                 return Delivery(Fate.FAILED, self._target, why.removeprefix("the provider "))
 
     def close(self) -> None:
         """Give back connections."""
-        self._wire.close()
+        self._http_client.close()
 
-    def _read(self, answer: Response, at: datetime) -> Delivery:
-        status, fate, wait_seconds, told = answer.status, Fate.FAILED, None, answer.told
+    def _to_delivery(self, answer: Response, at: datetime) -> Delivery:
+        status, fate, wait_seconds, summary = answer.status, Fate.FAILED, None, answer.summary
         if 200 <= status < 300:
             fate = Fate.DELIVERED
-        elif status == GONE:
+        elif status == HTTP_GONE:
             fate = Fate.GONE
         elif 300 <= status < 400:
-            told += "; redirects are not followed"
-        elif status in ASKS_FOR_PATIENCE:
-            wait_seconds = _seconds(answer.headers.get("retry-after", ""), at)
-        return Delivery(fate, self._target, told, status, wait_seconds)
+            summary += "; redirects are not followed"
+        elif status in RETRY_AFTER_STATUSES:
+            wait_seconds = _retry_after_seconds(answer.headers.get("retry-after", ""), at)
+        return Delivery(fate, self._target, summary, status, wait_seconds)
 
 
-def _seconds(retry_after: str, now: datetime) -> float | None:
+def _retry_after_seconds(retry_after: str, now: datetime) -> float | None:
     """What a Retry-After asks for, in seconds: a number of them, or a date. None for what is neither."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():

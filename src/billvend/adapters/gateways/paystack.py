@@ -1,0 +1,212 @@
+"""Paystack as our gateway: its calls and its hooks, over one account.
+
+Amounts are whole numbers of the currency's hundredth part (kobo), which is our minor unit too: nothing is converted, and
+nothing rounds. What Paystack says beside status, reference, amount and currency is not read: `metadata`, for one, comes
+as an object, as JSON in a string, as "" and as 0.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote
+
+from billvend.adapters.providers.http_client import MAX_BODY_BYTES, HttpClient, Response, is_test_endpoint
+from billvend.adapters.providers.parse import to_mapping
+from billvend.domain.abilities import Mode
+from billvend.domain.errors import BadSetting
+from billvend.domain.money import Money
+from billvend.domain.outcome import NotSent, Unknown
+from billvend.domain.quote import in_one_line
+from billvend.ports.gateway import (
+    Misconfigured,
+    NoAnswer,
+    NotPaid,
+    Opened,
+    Opening,
+    Paid,
+    Refused,
+    TakenBack,
+    Verified,
+)
+
+API_URL: Final = "https://api.paystack.co"
+TIMEOUT_SECONDS: Final = 10.0
+"""The deadline of a call. Paystack itself waits 30 s for the answer to a hook, in which we ask it."""
+PAYSTACK_CURRENCIES: Final = ("NGN", "GHS", "KES", "USD", "ZAR")
+"""Those that Paystack takes and that have two decimals: of the others (XOF) it wants hundredths that don't exist."""
+MAX_AMOUNT_MINOR: Final = 10**15
+"""In minor units; whatever is larger is no sum that anybody paid."""
+MAX_URL_CHARACTERS: Final = 2_000
+MAX_TEXT_CHARACTERS: Final = 150
+
+_REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
+"""The signs that Paystack takes in one."""
+
+
+class PaystackGateway:
+    """See `billvend.ports.gateway.Gateway`. `timeout_seconds` is the deadline of a call, body included.
+
+    Raises `BadSetting` for a key that no header can carry.
+    """
+
+    def __init__(
+        self, *, secret_key: str, api_url: str = API_URL, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        if not (secret_key.isascii() and secret_key.isprintable() and " " not in secret_key):
+            raise BadSetting("PAYSTACK_SECRET_KEY must be printable ASCII without blanks.")
+        self._key = secret_key
+        self._url = api_url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._http_client = HttpClient(timeout_seconds=timeout_seconds)
+
+    @property
+    def name(self) -> str:
+        """The source of its fundings."""
+        return "paystack"
+
+    @property
+    def mode(self) -> Mode:
+        """As the key says, as Paystack's keys do; another key is for tests only where this machine stands in for Paystack."""
+        if self._key.startswith("sk_live_"):
+            return Mode.LIVE
+        is_test = self._key.startswith("sk_test_") or is_test_endpoint(self._url, "")
+        return Mode.TEST if is_test else Mode.LIVE
+
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """What can be paid in."""
+        return PAYSTACK_CURRENCIES
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The deadline of a call."""
+        return self._timeout_seconds
+
+    def initialise(self, reference: str, amount: Money, email: str) -> Opening:
+        """Announce a payment."""
+        content = {
+            "reference": reference,
+            "amount": amount.amount_minor,
+            "currency": amount.currency,
+            "email": email,
+        }
+        answer = self._call("POST", "/transaction/initialize", content)
+        if not isinstance(answer, Response):
+            return NoAnswer(answer.why)
+        if (fault := _configuration_fault(answer)) is not None:
+            return fault
+        data = _success_data(answer)
+        if data is None:
+            is_rejected = answer.status in (400, 422) and answer.is_json_object
+            return (
+                Refused(self._safe_text(answer.body.get("message")))
+                if is_rejected
+                else NoAnswer(answer.summary)
+            )
+        url = self._payment_url(data.get("authorization_url"))
+        if data.get("reference") != reference or url is None:
+            return NoAnswer(f"{answer.summary}, without an address for our reference")
+        return Opened(url)
+
+    def verify(self, reference: str) -> Verified:
+        """Ask what became of a payment."""
+        answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
+        if not isinstance(answer, Response):
+            return NoAnswer(answer.why)
+        if (fault := _configuration_fault(answer)) is not None:
+            return fault
+        data = _success_data(answer)
+        if data is None:
+            is_unknown = (
+                answer.status in (400, 404) and answer.is_json_object and not answer.body.get("status")
+            )
+            return NotPaid("unknown to Paystack") if is_unknown else NoAnswer(answer.summary)
+        if data.get("reference") != reference:
+            return NoAnswer(f"{answer.summary}, about another payment")
+        match data.get("status"):
+            case "success":
+                currency = data.get("currency")
+                return Paid(_to_minor(data.get("amount")), currency if isinstance(currency, str) else None)
+            case "reversed":
+                return TakenBack()
+            case str(status) if status:
+                return NotPaid(self._safe_text(status))
+            case _:
+                return NoAnswer(f"{answer.summary}, without a status")
+
+    def is_genuine(self, body: bytes, signature: str | None) -> bool:
+        """Whether the signature is the HMAC-SHA512 of these bytes under our secret key, in small hex digits."""
+        expected = hmac.new(self._key.encode(), body, "sha512").hexdigest()
+        return hmac.compare_digest(expected.encode(), (signature or "").encode(errors="replace"))
+
+    def reference_in(self, body: bytes) -> str | None:
+        """Which payment a hook is about: that of its `data`, or, of a refund, the one that is paid back."""
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        try:
+            webhook = json.loads(body.decode(), parse_float=Decimal)
+        except (ValueError, ArithmeticError, RecursionError):
+            return None
+        data = to_mapping(to_mapping(webhook).get("data"))
+        for name in ("transaction_reference", "reference"):
+            reference = data.get(name)
+            if isinstance(reference, str) and _REFERENCE.fullmatch(reference):
+                return reference
+        return None
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._http_client.close()
+
+    def _call(self, method: str, path: str, content: object = None) -> Response | NotSent | Unknown:
+        headers = {"Authorization": f"Bearer {self._key}"}
+        return self._http_client.call(method, self._url + path, headers=headers, content=content)
+
+    def _payment_url(self, url: object) -> str | None:
+        """Where a customer may be sent; None for anything else."""
+        schemes = ("https://", "http://") if self._url.startswith("http://") else ("https://",)
+        if (
+            not isinstance(url, str)
+            or len(url) > MAX_URL_CHARACTERS
+            or not (url.isascii() and url.isprintable())
+        ):
+            return None
+        return url if url.startswith(schemes) else None
+
+    def _safe_text(self, value: object) -> str:
+        """What Paystack said, fit for showing."""
+        text = value.replace(self._key, "***") if isinstance(value, str) else ""
+        line = " ".join(in_one_line(text).split())
+        return line[:MAX_TEXT_CHARACTERS].rstrip(".") or "no reason was given"
+
+
+def _configuration_fault(answer: Response) -> Misconfigured | None:
+    return Misconfigured(f"it refuses our key ({answer.summary})") if answer.status in (401, 403) else None
+
+
+def _success_data(answer: Response) -> Mapping[str, Any] | None:
+    """What a success says; None where it is none."""
+    if answer.status not in (200, 201) or not answer.is_json_object or answer.body.get("status") is not True:
+        return None
+    return to_mapping(answer.body.get("data"))
+
+
+def _to_minor(value: object) -> int | None:
+    """A sum in minor units; None for what is not a whole number of them, written as a number or in digits."""
+    match value:
+        case bool():
+            return None
+        case int():
+            minor = value
+        case Decimal() if (
+            value.is_finite() and abs(value.adjusted()) < 20 and value == value.to_integral_value()
+        ):
+            minor = int(value)
+        case str() if re.fullmatch("[0-9]{1,16}", value):
+            minor = int(value)
+        case _:
+            return None
+    return minor if 0 < minor <= MAX_AMOUNT_MINOR else None

@@ -1,0 +1,177 @@
+"""Mail to customers, over SMTP."""
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from billvend.adapters.notify.email_templates import render_subject, render_text
+from billvend.domain.names import is_email, is_this_machine
+from billvend.domain.quote import in_one_line
+from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.outbox import Message
+
+TIMEOUT_SECONDS: Final = 15.0
+"""The deadline of one try, from the name look-up to the server's word about the letter."""
+PORTS: Final = {"smtps": 465, "smtp": 25}
+SUBMISSION_PORT: Final = 587
+"""Of a server that wants to know who sends."""
+
+
+class EmailNotifier:
+    """See `billvend.ports.notifier.Notifier`. One server, as `smtp://user:password@host:port` or `smtps://...`.
+
+    `smtp://` changes over to TLS where the server offers it, and never sends a password without. This machine's own
+    server is spoken to without TLS. `address_of` finds the address for a user, whose id is none, and a transaction; it may
+    raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        sender: str,
+        find_address: Callable[[str, str], str | None],
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        trusted_certificates: Path | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        self._is_tls = parts.scheme == "smtps"
+        self._host = parts.hostname or ""
+        self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
+        default_port = SUBMISSION_PORT if self._user and not self._is_tls else PORTS[parts.scheme]
+        self._port = parts.port or default_port
+        self._sender = sender
+        self._lookup_address = find_address
+        self._timeout_seconds = timeout_seconds
+        self._tls = ssl.create_default_context(cafile=trusted_certificates)
+
+    @property
+    def endpoint(self) -> None:
+        """Nobody disables it."""
+        return
+
+    def deliver(self, message: Message) -> Delivery:
+        """Hand the letter to the server once. What it refuses for good is not tried again."""
+        to = self._find_address(message)
+        if to is None:
+            return Delivery(Fate.NOBODY, "", "no mail address of this user is known")
+        email = self._build_message(message, to)
+        deliveries: SimpleQueue[Delivery] = SimpleQueue()
+        session = _Session(self._host, self._port, self._timeout_seconds, self._tls if self._is_tls else None)
+        threading.Thread(
+            target=lambda: deliveries.put(self._deliver_once(session, email, to)),
+            name="billvend-email",
+            daemon=True,
+        ).start()
+        try:
+            return deliveries.get(timeout=self._timeout_seconds)
+        except Empty:
+            session.abort()
+            return Delivery(Fate.FAILED, to, f"no end within {self._timeout_seconds:g} s")
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _find_address(self, message: Message) -> str | None:
+        if is_email(message.user_id):
+            return message.user_id
+        found = self._lookup_address(message.user_id, message.transaction_id)
+        return found if is_email(found) else None
+
+    def _build_message(self, message: Message, to: str) -> EmailMessage:
+        email = EmailMessage(policy=SMTP_POLICY)
+        email["From"] = self._sender
+        email["To"] = to
+        email["Subject"] = render_subject(message)
+        email["Date"] = format_datetime(message.at)
+        email["Message-ID"] = f"<{message.message_id}@{self._sender.rpartition('@')[2]}>"
+        email["Auto-Submitted"] = "auto-generated"
+        email.set_content(render_text(message))
+        return email
+
+    def _deliver_once(self, session: "_Session", email: EmailMessage, to: str) -> Delivery:
+        try:
+            with session as server:
+                self._secure(server)
+                server.send_message(email, self._sender, [to])
+        except smtplib.SMTPRecipientsRefused as error:
+            code, response = error.recipients[to]
+            return _rejected_delivery(code, to, f"SMTP {code} {_single_line(response)}")
+        except smtplib.SMTPDataError as error:
+            return _rejected_delivery(error.smtp_code, to, f"SMTP {error.smtp_code} about the letter")
+        except smtplib.SMTPResponseException as error:  # our set-up, or the server's mood: it may get better
+            return Delivery(Fate.FAILED, to, f"{type(error).__name__}: SMTP {error.smtp_code}")
+        except (OSError, smtplib.SMTPException, UnicodeError) as error:
+            return Delivery(Fate.FAILED, to, f"{type(error).__name__}: {_single_line(str(error).encode())}")
+        return Delivery(Fate.DELIVERED, to, "taken by the mail server")
+
+    def _secure(self, server: smtplib.SMTP) -> None:
+        server.ehlo_or_helo_if_needed()
+        is_safe = self._is_tls or is_this_machine(self._host)
+        if not is_safe and server.has_extn("starttls"):
+            server.starttls(context=self._tls)
+            server.ehlo()
+            is_safe = True
+        if self._user:
+            if not is_safe:
+                raise smtplib.SMTPNotSupportedError("the server offers no TLS, and gets no password without")
+            server.login(self._user, self._password)
+
+
+class _Session:
+    """A connection that another thread can give up on."""
+
+    def __init__(self, host: str, port: int, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
+        self._server_address = (host, port)
+        local_hostname = socket.gethostname()  # the default asks the network for it, without a deadline
+        self._server: smtplib.SMTP = (
+            smtplib.SMTP(local_hostname=local_hostname, timeout=timeout_seconds)
+            if tls is None
+            else smtplib.SMTP_SSL(local_hostname=local_hostname, timeout=timeout_seconds, context=tls)
+        )
+        self._is_aborted = threading.Event()
+
+    def abort(self) -> None:
+        """Nobody waits any more: whoever is at it fails at once, or as soon as there is a connection."""
+        self._is_aborted.set()
+        connection = self._server.sock
+        if connection is not None:
+            with suppress(OSError):  # it is gone already
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> smtplib.SMTP:
+        server = self._server
+        # The name that TLS verifies. smtplib takes it only from those who connect while they make the object.
+        server._host = self._server_address[0]  # type: ignore[attr-defined]
+        code, _ = server.connect(*self._server_address)
+        if code != 220:
+            server.close()
+            raise smtplib.SMTPConnectError(code, "no welcome")
+        if self._is_aborted.is_set():
+            server.close()
+            raise TimeoutError("nobody waits any more")
+        return server
+
+    def __exit__(self, *_error: object) -> None:
+        with suppress(OSError, smtplib.SMTPException):  # what it said of the letter stands
+            self._server.quit()
+        self._server.close()
+
+
+def _rejected_delivery(code: int, to: str, detail: str) -> Delivery:
+    """5xx is for good; 4xx asks for another try."""
+    return Delivery(Fate.REFUSED if 500 <= code < 600 else Fate.FAILED, to, detail)
+
+
+def _single_line(response: bytes) -> str:
+    return in_one_line(response.decode("ascii", errors="replace"))[:200]

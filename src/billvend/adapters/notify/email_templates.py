@@ -1,0 +1,91 @@
+"""What a customer reads: a message as a subject and a text."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from billvend.domain.announcements import Kind
+from billvend.domain.quote import in_one_line
+from billvend.ports.outbox import Message
+
+KEY_CHANGE_TOKENS = ("kct1", "kct2")
+"""Tokens that change a meter's key: typed in before the other one, in this order."""
+_LABELS = {
+    "receiptNumber": "Receipt",
+    "tax": "Tax",
+    "netAmount": "Net amount",
+    "tariff": "Tariff",
+    "bonusToken": "Bonus token",
+    "resetToken": "Reset token",
+    "configureToken": "Configuration token",
+    "tokenWarning": "Please note",
+}
+
+
+def render_subject(message: Message) -> str:
+    """One line, without a token."""
+    data = json.loads(message.data)
+    amount = _format_amount(data)
+    match message.kind:
+        case Kind.PAYMENT_COMPLETED:
+            return f"Your electricity: {amount} for meter {data['meterNumber']}"
+        case Kind.PAYMENT_REVERSED:
+            return f"Your money is back: {amount}"
+        case _:
+            return f"Money received: {amount}"
+
+
+def render_text(message: Message) -> str:
+    """All that there is to say, the token in full."""
+    data = json.loads(message.data)
+    match message.kind:
+        case Kind.PAYMENT_COMPLETED:
+            lines = _completed_lines(data)
+        case Kind.PAYMENT_REVERSED:
+            lines = _reversed_lines(data)
+        case _:
+            lines = iter((f"{_format_amount(data)} came into your wallet.",))
+    return (
+        "\n".join(in_one_line(line) for line in (*lines, "", f"Transaction: {data['transactionId']}")) + "\n"
+    )
+
+
+def _completed_lines(data: dict[str, Any]) -> Iterator[str]:
+    yield f"You paid {_format_amount(data)} to {data['provider']} for meter {data['meterNumber']}."
+    receipt, token, units = data["receipt"], data["token"], data["units"]
+    changes = [receipt[name] for name in KEY_CHANGE_TOKENS if receipt.get(name)]
+    yield ""
+    if token and changes:
+        yield "Your meter's key is changing. Type these into your meter, one after the other, in this order:"
+        yield from (
+            f"  {position}. {_group_digits(each)}" for position, each in enumerate((*changes, token), 1)
+        )
+    elif token:
+        yield f"Your token: {_group_digits(token)}"
+        yield "Type it into your meter."
+    else:
+        yield "Your bill is paid. There is no token to type in."
+    if units:
+        yield f"Units: {units} kWh"
+    for name in sorted(receipt, key=lambda name: (name not in _LABELS, name)):
+        if name not in (*KEY_CHANGE_TOKENS, "units"):
+            yield f"{_LABELS.get(name, name)}: {_group_digits(receipt[name])}"
+
+
+def _reversed_lines(data: dict[str, Any]) -> Iterator[str]:
+    bill = f"{_format_amount(data)} to {data['provider']} for meter {data['meterNumber']}"
+    yield f"No electricity was bought, and your money is back in your wallet: {bill}."
+    if data["reversal"]["proof"] == "declined":
+        yield f"The electricity company says: {data['reversal']['reason']}"
+
+
+def _format_amount(data: dict[str, Any]) -> str:
+    return f"{data['currency']} {Decimal(data['amount']):,f}"
+
+
+def _group_digits(text: str) -> str:
+    """Twenty digits in groups of four, as people type them; anything else as it is."""
+    if len(text) == 20 and text.isascii() and text.isdigit():
+        return "-".join(text[start : start + 4] for start in range(0, 20, 4))
+    return text

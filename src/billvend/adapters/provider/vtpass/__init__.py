@@ -1,9 +1,0 @@
-"""VTpass: an aggregator that sells for all twelve electricity companies.
-
-    codes     what its codes and words mean, and its names of the companies: data
-    reading   what an answer of its says: about a transaction, a meter, our balance, a hook
-    sale      what a delivery consists of: token, units, cost, receipt
-    provider  the account as one of our providers, over HTTP
-
-From VTpass's public documentation and public clients of it; nothing here was tried against VTpass itself.
-"""

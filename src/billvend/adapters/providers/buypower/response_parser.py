@@ -1,0 +1,255 @@
+"""An answer of BuyPower that arrived, as one of ours. Pure functions: any JSON of any shape, and nothing is raised."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, Final
+
+from billvend.adapters.providers.buypower.codes import (
+    VEND_TYPES,
+    AnswerKind,
+    Endpoint,
+    classify,
+    find_meter_fault,
+)
+from billvend.adapters.providers.http_client import Response
+from billvend.adapters.providers.parse import (
+    first_text,
+    to_mapping,
+    to_minor,
+    to_number,
+    to_text,
+    to_valid_token,
+)
+from billvend.domain.money import LARGEST_MINOR, Money
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    Pending,
+    Unknown,
+)
+from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
+from billvend.domain.words import VendType
+from billvend.ports.provider import Order
+
+CURRENCY: Final = "NGN"
+
+DEFAULT_REQUERY_DELAY_SECONDS: Final = 120
+"""Until the next requery of what is in progress, where BuyPower names no time."""
+DEFAULT_RETRY_AFTER_SECONDS: Final = 60
+"""Until the next request after too many, where BuyPower names no time."""
+MAX_WAIT_SECONDS: Final = 3600
+"""The most of such advice that is taken."""
+MAX_REASON_CHARACTERS: Final = 200
+"""Characters that are kept of a message."""
+MAX_CODE_CHARACTERS: Final = 20
+"""Characters that are shown of a `responseCode`, which has three."""
+
+RECEIPT_FIELDS: Final = {
+    "receiptNo": "receiptNumber",
+    "amountGenerated": "netAmount",
+    "tax": "tax",
+    "tariff": "tariff",
+    "tariffIndex": "tariffIndex",
+    "debtAmount": "debtAmount",
+    "debtRemaining": "debtRemaining",
+    "charges": "charges",
+    "freeUnits": "freeUnits",
+    "vendTime": "vendTime",
+}
+"""What a receipt prints: its name at BuyPower, and ours."""
+PARCEL_FIELDS: Final = {"KCT1": "kct1", "KCT2": "kct2", "BONUS": "bonusToken"}
+"""The tokens that may come along with the one that was paid for."""
+
+
+def is_readable(response: Response) -> bool:
+    """Whether it may be considered at all: BuyPower's rule is that what is not declared as JSON is no answer of its."""
+    content_type = response.headers.get("content-type", "json").partition(";")[0].strip().lower()
+    return response.is_json_object and content_type.endswith("json")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAnswer:
+    """What an answer says, wherever in it that stands."""
+
+    status: int
+    """Of HTTP."""
+    code: str | None
+    """`responseCode`; where two of them differ, both, which is the code of nothing."""
+    message: str
+    outer: Mapping[str, Any]
+    """The whole answer, or what is wrapped in `result`."""
+    data: Mapping[str, Any]
+    """What it says of the sale."""
+    references: frozenset[str]
+    """The references that it names."""
+
+    @property
+    def label(self) -> str:
+        """The statement's place in the tables: `400/203`."""
+        return f"{self.status}/{self.code[:MAX_CODE_CHARACTERS]}" if self.code else str(self.status)
+
+    @property
+    def summary(self) -> str:
+        """In words: the message, and where it stands."""
+        return f"{self.message} (HTTP {self.label})" if self.message else f"HTTP {self.label}"
+
+
+def parse_body(response: Response) -> ParsedAnswer:
+    """What a readable answer says. A requery wraps in `result` what a vend gives bare; "in progress" may lie in `data`."""
+    body = to_mapping(response.body)
+    result = to_mapping(body.get("result"))
+    outer = result or body
+    data = to_mapping(outer.get("data"))
+    codes = {code for level in (body, result) if (code := to_text(level.get("responseCode")))}
+    if not codes and (inner_code := to_text(data.get("responseCode"))):
+        codes = {inner_code}
+    messages = (first_text(level, "message") for level in (outer, body, data))
+    return ParsedAnswer(
+        status=response.status,
+        code=" and ".join(sorted(codes)) or None,
+        message=next(filter(None, messages), "")[:MAX_REASON_CHARACTERS],
+        outer=outer,
+        data=data,
+        references=frozenset(
+            order for level in (body, result, data) if (order := to_text(level.get("orderId")))
+        ),
+    )
+
+
+def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
+    """What a whole answer to a vend or a requery tells us of our order."""
+    if not is_readable(response):
+        return Unknown(f"the answer is not JSON ({response.summary})")
+    parsed = parse_body(response)
+    if parsed.references - {order.reference}:
+        return Unknown("the answer is for another reference")
+    is_requery = endpoint is Endpoint.REQUERY
+    match classify(endpoint, parsed.status, parsed.code, parsed.message):
+        case AnswerKind.DELIVERED:
+            return _parse_delivery(parsed, order)
+        case AnswerKind.DECLINED:
+            # A requery speaks of the sale; a vend that is refused, of that one request.
+            return Declined(parsed.message or parsed.summary, parsed.label, about_transaction=is_requery)
+        case AnswerKind.MISCONFIGURED:
+            return Misconfigured(parsed.message or parsed.summary, parsed.label)
+        case AnswerKind.RATE_LIMITED:
+            return Deferred(
+                parsed.summary,
+                parse_wait_seconds(response.headers.get("retry-after"), DEFAULT_RETRY_AFTER_SECONDS),
+            )
+        case AnswerKind.IN_PROGRESS if is_requery:
+            return Pending(parsed.summary, _parse_delay_seconds(parsed))
+        case AnswerKind.IN_PROGRESS | AnswerKind.ACKNOWLEDGED:
+            return Unknown(parsed.summary, acknowledged=True)
+        case AnswerKind.NOT_FOUND:
+            return NotFound(parsed.summary)
+        case _:
+            return Unknown(parsed.summary)
+
+
+def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
+    """The sale, where the whole answer agrees that it is one."""
+    inner_code = to_text(parsed.data.get("responseCode"))
+    contradicts = parsed.outer.get("status") not in (None, True) or parsed.outer.get("error") not in (
+        None,
+        False,
+    )
+    if contradicts or inner_code not in (None, "100"):
+        return Unknown(f"a success that contradicts itself: {parsed.summary}", acknowledged=True)
+    parcels = dict(_parse_parcels(parsed.data))
+    token = to_valid_token(parsed.data.get("token")) or parcels.get("TOKEN")
+    if token is None and order.vend_type is VendType.PREPAID:
+        return Unknown("delivered, but without a token", acknowledged=True)
+    if token is None and inner_code is None:  # postpaid: there has to be a sale in it all the same
+        return Unknown(f"a success without a sale: {parsed.summary}", acknowledged=True)
+    receipt = {
+        ours: value for theirs, ours in RECEIPT_FIELDS.items() if (value := to_text(parsed.data.get(theirs)))
+    }
+    receipt |= {ours: parcels[theirs] for theirs, ours in PARCEL_FIELDS.items() if theirs in parcels}
+    return Delivered(
+        token=token,
+        units=to_number(parsed.data.get("units")),
+        # `totalAmountPaid` is what the customer pays, the same as `vendAmount`; what our wallet there is charged after
+        # commission is in no field.
+        cost_minor=None,
+        receipt=receipt,
+        provider_reference=to_text(parsed.data.get("vendRef")),
+        reference=to_text(parsed.data.get("orderId")),
+        meter=first_text(parsed.data, "meterNo", "meter"),
+        amount_minor=to_minor(parsed.data.get("vendAmount"), CURRENCY),
+    )
+
+
+def _parse_parcels(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The tokens of a sale by their kind; of two of a kind, the last one."""
+    listed = data.get("parcels")
+    for parcel in map(to_mapping, listed if isinstance(listed, list) else []):
+        kind, content = to_text(parcel.get("type")), to_valid_token(parcel.get("content"))
+        if kind and content:
+            yield kind.upper(), content
+
+
+def _parse_delay_seconds(parsed: ParsedAnswer) -> int:
+    """BuyPower's advice: the first of a list of delays."""
+    delays = parsed.outer.get("delay", parsed.data.get("delay"))
+    return parse_wait_seconds(
+        delays[0] if isinstance(delays, list) and delays else delays, DEFAULT_REQUERY_DELAY_SECONDS
+    )
+
+
+def parse_wait_seconds(advice: object, default_seconds: int) -> int:
+    """Advice in whole seconds, from 1 to an hour; what is no plain number counts for none."""
+    plain = to_text(advice) or ""
+    if not (plain.isascii() and plain.isdigit()):
+        return default_seconds
+    return max(1, min(int(plain), MAX_WAIT_SECONDS))
+
+
+def parse_meter(response: Response, meter: str, vend_type: VendType) -> Verification:
+    """What a meter check tells us. A refusal is believed only where its words are about the meter."""
+    if not is_readable(response):
+        return CannotVerify(f"the answer is not JSON ({response.summary})")
+    parsed = parse_body(response)
+    name = to_text(parsed.outer.get("name"))
+    is_found = (
+        (parsed.status, parsed.code) == (200, "100") and parsed.outer.get("error") in (None, False) and name
+    )
+    if not is_found or name is None:
+        fault = find_meter_fault(parsed.status, parsed.message)
+        return MeterRefused(fault, parsed.message) if fault else CannotVerify(parsed.summary)
+    if to_text(parsed.outer.get("meterNo")) not in (None, meter):
+        return CannotVerify("the answer is for another meter")
+    kind = to_text(parsed.outer.get("vendType"))
+    if kind is not None and kind.upper() != VEND_TYPES[vend_type]:
+        return MeterRefused(MeterFault.WRONG_METER_TYPE, f"the meter is {kind.lower()}")
+    return MeterFound(
+        customer_name=name,
+        address=to_text(parsed.outer.get("address")) or "",
+        minimum_minor=_parse_limit(parsed.outer.get("minVendAmount")),
+        maximum_minor=_parse_limit(parsed.outer.get("maxVendAmount")),
+    )
+
+
+def _parse_limit(value: object) -> int | None:
+    return to_minor(value, CURRENCY) or None  # a limit of 0 is none
+
+
+def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
+    """Our balance, whatever is less than a kobo left out; below zero where BuyPower says so."""
+    if not is_readable(response):
+        return Unknown(f"the answer is not JSON ({response.summary})")
+    parsed = parse_body(response)
+    if parsed.status in (401, 403):
+        return Misconfigured(parsed.summary, parsed.label)
+    balance = to_number(parsed.outer.get("balance")) if parsed.status == 200 else None
+    if balance is None:
+        return Unknown(f"no balance: {parsed.summary}")
+    balance_minor = int((Decimal(balance) * 100).to_integral_value(ROUND_FLOOR))
+    if abs(balance_minor) > LARGEST_MINOR:
+        return Unknown("a balance that no account has")
+    return Money(balance_minor, CURRENCY)

@@ -1,0 +1,176 @@
+"""The sandbox's own calls: its book, the faults that are to strike, the float, and taking sales back. No key needed."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from flask import Blueprint, Response, request
+
+from billvend.adapters.providers.sandbox.faults import (
+    BEHAVIOUR_BY_FAULT,
+    FaultPlan,
+    InvalidFault,
+    PlanScope,
+    SandboxFault,
+)
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
+    CURRENCY,
+    HttpSandbox,
+    json_response,
+    parse_naira,
+    parse_request,
+    parse_text,
+)
+from billvend.adapters.providers.sandbox.sale_record import SaleRecord
+from billvend.domain.codec import instant
+from billvend.domain.money import Money
+
+MAX_TIMES: Final = 1_000_000
+
+
+class InvalidControlRequest(ValueError):
+    """A control call that makes no sense. The message is one line for people."""
+
+
+def control(sandbox: HttpSandbox) -> Blueprint:
+    """Everything below `/_sandbox`."""
+    calls = Blueprint("control", __name__)
+
+    @calls.errorhandler(InvalidControlRequest)
+    @calls.errorhandler(InvalidFault)
+    def invalid_request(error: ValueError) -> Response:
+        return json_response({"error": str(error)}, 400)
+
+    @calls.get("/book")
+    def list_records() -> Response:
+        filters = {name: request.args[name] for name in ("reference", "meter") if name in request.args}
+        records = (_record_json(record) for record in sandbox.store.all_records())
+        return json_response(
+            [record for record in records if all(record[name] == filters[name] for name in filters)]
+        )
+
+    @calls.get("/faults")
+    def list_faults() -> Response:
+        plans = [_plan_json(plan) for plan in sandbox.store.list_plans()]
+        return json_response(
+            {
+                "plans": plans,
+                "faults": {name: behaviour.description for name, behaviour in BEHAVIOUR_BY_FAULT.items()},
+            }
+        )
+
+    @calls.post("/faults")
+    def add_plan() -> Response:
+        plan = _parse_plan(_request_fields("fault", "requeries", "naira", "times", *PlanScope))
+        sandbox.store.add_plan(plan)
+        return json_response(_plan_json(plan), 201)
+
+    @calls.delete("/faults")
+    def clear() -> Response:
+        return json_response({"cleared": sandbox.store.clear_plans()})
+
+    @calls.post("/float")
+    def set_float() -> Response:
+        fields = _request_fields("naira")
+        if "naira" not in fields:
+            raise InvalidControlRequest("naira must be given: an amount, 0, or null for a float without end")
+        naira = fields["naira"]
+        sandbox.store.set_float_minor(
+            None if naira is None else 0 if parse_text(naira) == "0" else _parse_amount_minor(naira)
+        )
+        return json_response({"balance": str(sandbox.simulator.ask_float())})
+
+    @calls.post("/take-back")
+    def reverse_sale() -> Response:
+        reference = parse_text(_request_fields("reference").get("reference"))
+        if reference is None:
+            raise InvalidControlRequest("reference must be given")
+        try:
+            record = sandbox.simulator.reverse_sale(reference)
+        except LookupError as error:
+            return json_response({"error": str(error)}, 404)
+        sandbox.webhooks.send_reversal(record)
+        return json_response(_record_json(record))
+
+    return calls
+
+
+def _request_fields(*names: str) -> dict[str, Any]:
+    fields = parse_request()
+    if unknown := sorted(fields.keys() - set(names)):
+        raise InvalidControlRequest(f"{unknown[0]!a} is no field of this call; there are {', '.join(names)}")
+    return fields
+
+
+def _parse_plan(fields: dict[str, Any]) -> FaultPlan:
+    scopes = [scope for scope in PlanScope if scope in fields]
+    if len(scopes) != 1:
+        raise InvalidControlRequest("give one of meter, reference and next")
+    (scope,) = scopes
+    minimum_minor = None if fields.get("naira") is None else _parse_amount_minor(fields["naira"])
+    fault = SandboxFault(
+        parse_text(fields.get("fault")) or "", _parse_count(fields, "requeries"), minimum_minor
+    )
+    times = _parse_count(fields, "times")
+    if scope is PlanScope.NEXT:
+        if times is not None:
+            raise InvalidControlRequest("next says how often already: leave times out")
+        return FaultPlan(fault, scope, times_left=_parse_count(fields, "next") or 1)
+    target = parse_text(fields[scope])
+    if target is None:
+        raise InvalidControlRequest(f"{scope} must be a plain word")
+    return FaultPlan(fault, scope, target, times)
+
+
+def _parse_count(fields: dict[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    text = parse_text(value) or ""
+    if not (text.isdigit() and len(text) <= 7 and 1 <= int(text) <= MAX_TIMES):
+        raise InvalidControlRequest(f"{name} must be a whole number from 1 to {MAX_TIMES}")
+    return int(text)
+
+
+def _parse_amount_minor(value: object) -> int:
+    amount = parse_naira(value)
+    if amount is None:
+        raise InvalidControlRequest("naira must be an amount such as 1000 or 999.50")
+    return amount.amount_minor
+
+
+def _plan_json(plan: FaultPlan) -> dict[str, Any]:
+    minimum_minor = plan.fault.minimum_minor
+    return {
+        "fault": plan.fault.name,
+        "scope": plan.scope,
+        "target": plan.target,
+        "requeries": plan.fault.requeries,
+        "naira": None if minimum_minor is None else str(Money(minimum_minor, CURRENCY)),
+        "timesLeft": plan.times_left,
+    }
+
+
+def _record_json(record: SaleRecord) -> dict[str, Any]:
+    cost = None if record.cost_minor is None else str(replace(record, amount_minor=record.cost_minor).amount)
+    return {
+        "reference": record.reference,
+        "status": record.status,
+        "timesVended": record.vends,
+        "meter": record.meter,
+        "biller": record.biller,
+        "vendType": record.vend_type,
+        "amount": str(record.amount),
+        "cost": cost,
+        "currency": record.currency,
+        "token": record.token,
+        "units": record.units,
+        "receipt": dict(record.receipt),
+        "providerReference": record.provider_reference,
+        "sends": record.sends,
+        "requeries": record.requeries,
+        "fault": record.fault,
+        "code": record.code,
+        "reason": record.reason,
+        "receivedAt": instant(record.received_at),
+        "vendedAt": None if record.vended_at is None else instant(record.vended_at),
+    }

@@ -1,0 +1,214 @@
+"""VTpass's calls. Its answers come with HTTP 200, whatever their `code` says."""
+
+import re
+from datetime import datetime
+from typing import Any, Final
+
+from flask import Blueprint, Response, request
+
+from billvend.adapters.providers.billers import BILLER_BY_CODE
+from billvend.adapters.providers.sandbox.customer import customer_of
+from billvend.adapters.providers.sandbox.over_http.biller_codes import (
+    BILLER_BY_SERVICE_ID,
+    SERVICE_ID_BY_BILLER,
+)
+from billvend.adapters.providers.sandbox.over_http.formats import LAGOS, naira_number
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
+    CURRENCY,
+    HttpSandbox,
+    is_accepted_key,
+    json_response,
+    parse_naira,
+    parse_request,
+    parse_text,
+    requested_fault,
+)
+from billvend.adapters.providers.sandbox.over_http.vtpass_responses import build_body, transaction_body
+from billvend.domain.money import Money
+from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
+from billvend.domain.words import VendType
+from billvend.ports.provider import Order
+
+MINIMUM: Final = Money(100_00, CURRENCY)
+MAXIMUM: Final = Money(10_000_000_00, CURRENCY)
+"""Of one payment, at every company."""
+CATEGORY: Final = "electricity-bill"
+_REQUEST_ID = re.compile(r"(?P<minute>[0-9]{12})[0-9A-Za-z]*")
+_VEND_TYPES: Final = {str(vend_type): vend_type for vend_type in VendType}
+
+
+def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
+    """All calls, below `/api` at the real one."""
+    calls = Blueprint("vtpass", __name__)
+
+    @calls.before_request
+    def authenticate() -> Response | None:
+        return None if _has_credentials() else json_response(build_body("087"))
+
+    @calls.post("/pay")
+    def pay() -> Response:
+        order = _parse_order(parse_request(), sandbox.now())
+        if isinstance(order, str):
+            return json_response(build_body(order))
+        fault = requested_fault()
+        reply = sandbox.simulator.send(
+            order, fault=fault, duplicate_window_seconds=sandbox.duplicate_window_seconds
+        )
+        return sandbox.deliver(reply, json_response(transaction_body(reply)))
+
+    @calls.post("/requery")
+    def requery() -> Response:
+        reference = parse_text(parse_request().get("request_id"))
+        if reference is None:
+            return json_response(build_body("011"))
+        reply = sandbox.simulator.requery(reference)
+        return sandbox.deliver(reply, json_response(transaction_body(reply, is_requery=True)))
+
+    @calls.post("/merchant-verify")
+    def verify() -> Response:
+        fields = parse_request()
+        meter, service, kind = (parse_text(fields.get(name)) for name in ("billersCode", "serviceID", "type"))
+        if meter is None or service is None or kind is None:
+            return json_response(build_body("011"))
+        if service not in BILLER_BY_SERVICE_ID:
+            return json_response(build_body("012"))
+        if kind not in _VEND_TYPES:
+            return json_response(build_body("010"))
+        return json_response(
+            _verification_body(sandbox, meter, BILLER_BY_SERVICE_ID[service], _VEND_TYPES[kind])
+        )
+
+    @calls.get("/balance")
+    def balance() -> Response:
+        return json_response(
+            {"code": 1, "contents": {"balance": naira_number(sandbox.simulator.ask_float().amount_minor)}}
+        )
+
+    @calls.get("/service-categories")
+    def categories() -> Response:
+        return _list_response([{"identifier": CATEGORY, "name": "Electricity Bill"}])
+
+    @calls.get("/services")
+    def services() -> Response:
+        if request.args.get("identifier") != CATEGORY:
+            return json_response(build_body("011"))
+        return _list_response(
+            [_service_fields(biller, service) for biller, service in SERVICE_ID_BY_BILLER.items()]
+        )
+
+    @calls.get("/service-variations")
+    def variations() -> Response:
+        service = request.args.get("serviceID", "")
+        if service not in BILLER_BY_SERVICE_ID:
+            return json_response(build_body("012"))
+        variations = [
+            {"variation_code": code, "name": code.title(), "variation_amount": "0.00", "fixedPrice": "No"}
+            for code in _VEND_TYPES
+        ]
+        content = {
+            "ServiceName": f"{BILLER_BY_CODE[BILLER_BY_SERVICE_ID[service]].name} Payment",
+            "serviceID": service,
+            "convinience_fee": "0 %",
+            "variations": variations,
+            "varations": variations,
+        }
+        return _list_response(content)
+
+    return calls
+
+
+def _has_credentials() -> bool:
+    basic = request.authorization
+    if basic is not None and basic.type == "basic":
+        return is_accepted_key(basic.username) and is_accepted_key(basic.password)
+    second = "public-key" if request.method == "GET" else "secret-key"
+    return is_accepted_key(request.headers.get("api-key")) and is_accepted_key(request.headers.get(second))
+
+
+def _parse_order(fields: dict[str, Any], now: datetime) -> Order | str:
+    """What is ordered, or the code that says what is wrong with it."""
+    names = ("request_id", "serviceID", "billersCode", "variation_code", "amount", "phone")
+    reference, service, meter, variation, amount_text, phone = (
+        parse_text(fields.get(name)) for name in names
+    )
+    if reference is None or not _is_of_today(reference, now):
+        return "085"
+    if service is None or meter is None or amount_text is None or phone is None:
+        return "011"
+    if service not in BILLER_BY_SERVICE_ID:
+        return "012"
+    if variation not in _VEND_TYPES:
+        return "010"
+    amount = parse_naira(amount_text)
+    if amount is None:
+        return "011"
+    if amount < MINIMUM:
+        return "013"
+    if amount > MAXIMUM:
+        return "017"
+    return Order(reference, meter, BILLER_BY_SERVICE_ID[service], _VEND_TYPES[variation], amount, phone)
+
+
+def _is_of_today(request_id: str, now: datetime) -> bool:
+    """Whether it begins with a minute of today in Lagos, and goes on with letters and digits alone."""
+    fits = _REQUEST_ID.fullmatch(request_id)
+    if fits is None:
+        return False
+    try:
+        minute = datetime.strptime(fits["minute"], "%Y%m%d%H%M").replace(tzinfo=LAGOS)
+    except ValueError:
+        return False
+    return minute.date() == now.astimezone(LAGOS).date()
+
+
+def _verification_body(sandbox: HttpSandbox, meter: str, biller: str, vend_type: VendType) -> dict[str, Any]:
+    match sandbox.simulator.verify(meter, biller, vend_type, fault=requested_fault()):
+        case CannotVerify():
+            return build_body("030")
+        case MeterRefused(fault=MeterFault.METER_CANNOT_VEND):
+            return {"code": "000", "content": _meter_fields(meter, vend_type) | {"Can_Vend": "no"}}
+        case MeterRefused(reason=reason):
+            # Failures come with 000 as well.
+            return {"code": "000", "content": {"error": f"Not verified: {reason}.", "WrongBillersCode": True}}
+        case MeterFound(minimum_minor=minimum_minor):
+            minimum = "" if minimum_minor is None else str(naira_number(minimum_minor))
+            return {
+                "code": "000",
+                "content": _meter_fields(meter, vend_type) | {"Min_Purchase_Amount": minimum},
+            }
+
+
+def _meter_fields(meter: str, vend_type: VendType) -> dict[str, Any]:
+    owner = customer_of(meter)
+    return {
+        "Customer_Name": owner.name,
+        "Address": owner.address,
+        "Meter_Number": meter,
+        "Customer_Arrears": "",
+        "Minimum_Amount": "",
+        "Min_Purchase_Amount": "",
+        "Can_Vend": "yes",
+        "Business_Unit": "",
+        "Customer_Account_Type": "NMD",
+        "Meter_Type": vend_type.upper(),
+        "WrongBillersCode": False,
+        "commission_details": {
+            "amount": None, "rate": "1.50", "rate_type": "percent", "computation_type": "default",
+        },
+    }  # fmt: skip
+
+
+def _service_fields(biller: str, service: str) -> dict[str, Any]:
+    return {
+        "serviceID": service,
+        "name": f"{BILLER_BY_CODE[biller].name} Payment",
+        "minimium_amount": str(MINIMUM.amount_minor // 100),
+        "maximum_amount": MAXIMUM.amount_minor // 100,
+        "convinience_fee": "0 %",
+        "product_type": "fix",
+        "image": f"https://images.example.test/{service}.jpg",
+    }
+
+
+def _list_response(content: object) -> Response:
+    return json_response({"response_description": "000", "content": content})

@@ -1,0 +1,147 @@
+"""The sandbox in process: the desk as one of our providers, with the network between them acted out."""
+
+import sqlite3
+import time
+from base64 import b32encode
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from os import PathLike
+
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.sandbox.meters import DeliveryFault
+from billvend.adapters.providers.sandbox.sales_store import SalesStore
+from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
+from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.errors import Unavailable
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Misconfigured, NotSent, Pending, Unknown
+from billvend.domain.verification import CannotVerify, Verification
+from billvend.domain.words import VendType
+from billvend.ports.plug_in import ProviderSetup
+from billvend.ports.provider import Order
+
+CONNECTION_CLOSED_REASON = "the connection was closed before an answer"
+
+
+def open_sandbox(store_path: str | PathLike[str], setup: ProviderSetup) -> "SandboxProvider":
+    """A sandbox in this process, with its book at `book_path`."""
+    return SandboxProvider(
+        store_path,
+        timeout_seconds=setup.timeout_seconds,
+        now=setup.now,
+        pause=setup.pause,
+        max_processing_seconds=setup.max_processing_seconds,
+        currency=setup.currency,
+    )
+
+
+class SandboxProvider:
+    """A provider that sells nothing real. Its account is its book: another file is another account.
+
+    `timeout_seconds` is the deadline of a call, acted out through `pause` where a meter says so.
+    """
+
+    def __init__(
+        self,
+        store_path: str | PathLike[str],
+        *,
+        timeout_seconds: float,
+        now: Callable[[], datetime],
+        pause: Callable[[float], None] = time.sleep,
+        max_processing_seconds: int = 600,
+        currency: str = "NGN",
+    ) -> None:
+        self.store = SalesStore(store_path, busy_seconds=timeout_seconds)
+        """What it really sold. Only tests and the sandbox itself may look: for billvend it is the other side."""
+        self._timeout_seconds = timeout_seconds
+        self._now = now
+        self._pause = pause
+        self._max_processing_seconds = max_processing_seconds
+        self._currency = currency
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What the account declares about itself. Raises `Unavailable` where the book can't be opened."""
+        return Abilities(
+            provider="sandbox",
+            account=self.store.account,
+            mode=Mode.TEST,
+            billers=BILLERS,
+            currency=self._currency,
+            make_reference=make_reference,
+            utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
+            max_processing_seconds=self._max_processing_seconds,
+        )
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        """Ask the desk to sell, once, and hear of it what its answer's journey leaves."""
+        if not may_send():
+            return NotSent("too late to send")
+        try:
+            return self._deliver(self._simulator.send(order))
+        except Unavailable as error:
+            return NotSent(error.message)
+        except sqlite3.Error as error:
+            return Unknown(f"the sandbox's book failed: {error}")
+
+    def requery(self, order: Order) -> Answer:
+        """Ask the desk about our reference."""
+        try:
+            reply = self._simulator.requery(order.reference)
+        except (Unavailable, sqlite3.Error) as error:
+            return Unknown(f"the sandbox's book failed: {error}")
+        return (
+            reply.answer if reply.delivery_fault is DeliveryFault.NONE else Unknown(CONNECTION_CLOSED_REASON)
+        )
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        """Ask the desk whose meter it is."""
+        try:
+            return self._simulator.verify(meter, biller, vend_type)
+        except (Unavailable, sqlite3.Error) as error:
+            return CannotVerify(f"the sandbox's book failed: {error}")
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        """What is left of our float at the desk."""
+        try:
+            return self._simulator.ask_float()
+        except (Unavailable, sqlite3.Error) as error:
+            return Unknown(f"the sandbox's book failed: {error}")
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        """None: in process it sends no hooks."""
+        return ()
+
+    def close(self) -> None:
+        """Give the book's file back."""
+        self.store.close()
+
+    @cached_property
+    def _simulator(self) -> Simulator:
+        return Simulator(self.store, currency=self._currency, now=self._now)
+
+    def _deliver(self, reply: SimulatedReply) -> Answer:
+        if reply.delay_seconds:
+            self._pause(min(reply.delay_seconds, self._timeout_seconds))
+        if reply.delay_seconds >= self._timeout_seconds:
+            return Unknown(f"no answer within {self._timeout_seconds:g} s")
+        match reply.delivery_fault, reply.answer:
+            case DeliveryFault.CONNECTION_CLOSED, _:
+                return Unknown(CONNECTION_CLOSED_REASON)
+            case DeliveryFault.HTML_ERROR, _:
+                return Unknown("HTTP 500 with HTML")
+            case DeliveryFault.NONE, Pending(why=why):
+                return Unknown(why, acknowledged=True)
+            case DeliveryFault.NONE, answer:
+                return answer
+
+
+def make_reference(seed: str, attempt: int, day: date) -> str:
+    """The reference of an attempt: "SB" and 150 bits of a hash, 32 letters and digits in all.
+
+    It is the same on any day, so that books that are restored from a backup derive it again whenever that happens.
+    """
+    digest = sha256(f"{seed}|{attempt}".encode()).digest()
+    return "SB" + b32encode(digest).decode()[:30]

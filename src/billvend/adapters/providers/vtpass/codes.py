@@ -1,0 +1,143 @@
+"""What VTpass's codes and words mean, and what it calls the electricity companies. Data only.
+
+What a code proves depends on the call that it answers:
+
+| kind         | answer to /pay                     | answer to /requery                 |
+| ------------ | ---------------------------------- | ---------------------------------- |
+| BY_STATUS    | as the transaction's status says   | as the transaction's status says   |
+| RESOLVED     | only delivered or reversed count   | only delivered or reversed count   |
+| FAILED       | declined                           | declined, the transaction itself   |
+| REVERSED     | declined, taken back               | the same, the transaction itself   |
+| REJECTED      | declined, this request             | nothing: it speaks of the requery  |
+| MISCONFIGURED       | our set-up is at fault             | nothing: it speaks of the requery  |
+| TOO_SOON     | deferred                           | nothing: it speaks of the requery  |
+| NOT_FOUND   | nothing                            | not found                          |
+| ACKNOWLEDGED        | in doubt, the reference is known   | in doubt, the reference is known   |
+| INCONCLUSIVE         | nothing                            | nothing                            |
+
+A status that contradicts its code leaves the transaction in doubt, and so does a code that is not listed.
+"""
+
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+SANDBOX_URL: Final = "https://sandbox.vtpass.com/api"
+
+
+class CodeKind(Enum):
+    """What a code says; see the table above."""
+
+    BY_STATUS = auto()
+    RESOLVED = auto()
+    FAILED = auto()
+    REVERSED = auto()
+    REJECTED = auto()
+    MISCONFIGURED = auto()
+    TOO_SOON = auto()
+    NOT_FOUND = auto()
+    ACKNOWLEDGED = auto()
+    INCONCLUSIVE = auto()
+
+
+class Code(NamedTuple):
+    """A code and its meaning in our words: a provider's own text may hold anything, and customers read ours."""
+
+    kind: CodeKind
+    meaning: str
+
+
+CODES: Final = MappingProxyType(
+    {
+        "000": Code(CodeKind.BY_STATUS, "the transaction is processed"),
+        "001": Code(CodeKind.BY_STATUS, "the transaction was looked up"),
+        "010": Code(CodeKind.REJECTED, "the variation code does not exist"),
+        "011": Code(CodeKind.REJECTED, "arguments are missing or invalid"),
+        "012": Code(CodeKind.REJECTED, "the product does not exist"),
+        "013": Code(CodeKind.REJECTED, "the amount is below the minimum"),
+        "014": Code(CodeKind.ACKNOWLEDGED, "the request id exists already"),
+        "015": Code(CodeKind.NOT_FOUND, "the request id is not known"),
+        "016": Code(CodeKind.FAILED, "the transaction failed"),
+        "017": Code(CodeKind.REJECTED, "the amount is above the maximum"),
+        "018": Code(CodeKind.MISCONFIGURED, "our balance at VTpass is too low"),
+        "019": Code(CodeKind.TOO_SOON, "the same meter was paid for less than 30 s ago"),
+        # Says "biller confirmed", an answer to verification. Clients saw it on failed purchases: asking tells.
+        "020": Code(CodeKind.INCONCLUSIVE, "the biller is confirmed"),
+        "021": Code(CodeKind.MISCONFIGURED, "our account is locked"),
+        "022": Code(CodeKind.MISCONFIGURED, "our account is suspended"),
+        "023": Code(CodeKind.MISCONFIGURED, "API access is not enabled for our account"),
+        "024": Code(CodeKind.MISCONFIGURED, "our account is inactive"),
+        "025": Code(CodeKind.REJECTED, "the bank code is invalid"),
+        "026": Code(CodeKind.REJECTED, "the bank account is not verified"),
+        "027": Code(CodeKind.MISCONFIGURED, "our IP address is not whitelisted"),
+        "028": Code(CodeKind.MISCONFIGURED, "the product is not whitelisted for our account"),
+        "030": Code(CodeKind.REJECTED, "the electricity company can't be reached"),
+        "031": Code(CodeKind.REJECTED, "the quantity is below the minimum"),
+        "032": Code(CodeKind.REJECTED, "the quantity is above the maximum"),
+        "034": Code(CodeKind.REJECTED, "the service is suspended"),
+        "035": Code(CodeKind.REJECTED, "the service is inactive"),
+        "040": Code(CodeKind.REVERSED, "the transaction was reversed"),
+        "044": Code(CodeKind.RESOLVED, "the transaction is resolved: ask VTpass"),
+        "083": Code(CodeKind.INCONCLUSIVE, "VTpass has a system error"),
+        "085": Code(
+            CodeKind.MISCONFIGURED, "the request id is not of today in Lagos or malformed: check the clock"
+        ),
+        "087": Code(CodeKind.MISCONFIGURED, "our credentials are not accepted"),
+        "089": Code(CodeKind.ACKNOWLEDGED, "the request is still being processed"),
+        # Speaks of the transaction, not of the request: it was not processed, and nothing was charged for it.
+        "091": Code(CodeKind.FAILED, "the transaction was not processed and not charged"),
+        "099": Code(CodeKind.BY_STATUS, "the transaction is being processed"),
+    }
+)
+
+UNLISTED: Final = Code(CodeKind.INCONCLUSIVE, "VTpass gave an answer that is in no table")
+
+ACKNOWLEDGING_KINDS: Final = frozenset(
+    {CodeKind.BY_STATUS, CodeKind.RESOLVED, CodeKind.ACKNOWLEDGED, CodeKind.FAILED, CodeKind.REVERSED}
+)
+"""The kinds that show that VTpass knows the reference."""
+
+SAME_METER_RETRY_SECONDS: Final = 31
+"""After TOO_SOON: VTpass takes the same meter again after 30 s."""
+
+
+class TransactionStatus(Enum):
+    """What the status of a transaction says."""
+
+    DELIVERED = auto()
+    IN_PROGRESS = auto()
+    FAILED = auto()
+    REVERSED = auto()
+    OTHER = auto()
+    """Anything else: it is there, and proves nothing."""
+
+
+STATUS_BY_TEXT: Final = MappingProxyType(
+    {
+        "delivered": TransactionStatus.DELIVERED,
+        "successful": TransactionStatus.DELIVERED,
+        "initiated": TransactionStatus.IN_PROGRESS,
+        "pending": TransactionStatus.IN_PROGRESS,
+        "failed": TransactionStatus.FAILED,
+        "reversed": TransactionStatus.REVERSED,
+    }
+)
+"""By `content.transactions.status`, in small letters. "resolved" is left out: it does not say how."""
+
+SERVICE_ID_BY_BILLER: Final = MappingProxyType(
+    {
+        "EKEDC": "eko-electric",
+        "IKEDC": "ikeja-electric",
+        "AEDC": "abuja-electric",
+        "IBEDC": "ibadan-electric",
+        "KEDCO": "kano-electric",
+        "PHED": "portharcourt-electric",
+        "JED": "jos-electric",
+        "KAEDCO": "kaduna-electric",
+        "EEDC": "enugu-electric",
+        "BEDC": "benin-electric",
+        "YEDC": "yola-electric",
+        "ABA": "aba-electric",
+    }
+)
+"""VTpass's serviceID of each electricity company, by our code."""

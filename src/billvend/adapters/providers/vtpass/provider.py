@@ -1,0 +1,242 @@
+"""One VTpass account as one of our providers."""
+
+from base64 import b32encode, b64encode
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.http_client import (
+    VERIFY_TIMEOUT_SECONDS,
+    HttpClient,
+    Response,
+    host_and_port,
+    is_test_endpoint,
+)
+from billvend.adapters.providers.vtpass.codes import SANDBOX_URL, SERVICE_ID_BY_BILLER
+from billvend.adapters.providers.vtpass.response_parser import (
+    CURRENCY,
+    Endpoint,
+    parse_answer,
+    parse_balance,
+    parse_meter,
+    parse_variations,
+    references_in,
+)
+from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.errors import BadSetting
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown
+from billvend.domain.verification import CannotVerify, Verification
+from billvend.domain.words import VendType
+from billvend.ports.plug_in import ProviderSetup
+from billvend.ports.provider import Order
+
+MIN_PROCESSING_SECONDS: Final = 600
+"""VTpass names no time after which a delayed request is dead. This is ours; the setting can only lengthen it."""
+
+
+def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
+    """One account, as the settings name it. Raises `BadSetting`."""
+    return VtpassProvider(
+        api_url=setup.api_url,
+        api_key=setup.api_key,
+        public_key=setup.public_key,
+        secret_key=setup.secret_key,
+        timeout_seconds=setup.timeout_seconds,
+        verify_timeout_seconds=setup.verify_timeout_seconds,
+        phone=setup.phone,
+        max_processing_seconds=setup.max_processing_seconds,
+        now=setup.now,
+    )
+
+
+class VtpassProvider:
+    """One account at VTpass, over HTTP.
+
+    With `public_key` it uses API keys: `api_key` with the public key to read, with `secret_key` to sell and to ask
+    about sales. Without one, and with an e-mail address as `api_key`, it logs in with that and `secret_key` as the
+    password. `api_url` None is VTpass's sandbox. `phone` is sent where an order has none: VTpass wants one.
+
+    Raises `BadSetting` where a key is missing or can't be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_url: str | None,
+        api_key: str | None,
+        public_key: str | None,
+        secret_key: str | None,
+        timeout_seconds: float,
+        verify_timeout_seconds: float = VERIFY_TIMEOUT_SECONDS,
+        phone: str | None = None,
+        max_processing_seconds: int = MIN_PROCESSING_SECONDS,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._url = (api_url or SANDBOX_URL).rstrip("/")
+        self._read_headers, self._sell_headers, key_id = _build_headers(api_key, public_key, secret_key)
+        self._phone = phone
+        self._now = now
+        self._http_client = HttpClient(timeout_seconds=timeout_seconds)
+        self._verify_timeout_seconds = verify_timeout_seconds
+        self._abilities = Abilities(
+            provider="vtpass",
+            account=f"{host_and_port(self._url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
+            mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
+            billers=tuple(biller for biller in BILLERS if biller.code in SERVICE_ID_BY_BILLER),
+            currency=CURRENCY,
+            make_reference=make_reference,
+            utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
+            reference_lasts_a_day=True,
+            needs_phone=phone is None,
+            max_processing_seconds=max(MIN_PROCESSING_SECONDS, max_processing_seconds),
+        )
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the account declares about itself."""
+        return self._abilities
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        """Ask for the electricity, once.
+
+        Nothing is sent for what VTpass does not sell, without a phone number, or past the reference's own day: VTpass
+        would take that for a fault of our set-up (085), and the core would stop selling.
+        """
+        if not (self.abilities.sells(order.biller, order.vend_type) and self.abilities.takes(order.amount)):
+            return NotSent(f"VTpass does not sell {order.amount.currency} {order.vend_type} {order.biller}")
+        phone = order.phone or self._phone
+        if phone is None:
+            return Declined(
+                "VTpass wants a phone number with every order: set BILL_PROVIDER_PHONE", "no_phone"
+            )
+        content = {
+            "request_id": order.reference,
+            "serviceID": SERVICE_ID_BY_BILLER[order.biller],
+            "billersCode": order.meter,
+            "variation_code": order.vend_type.value,
+            "amount": _naira(order.amount),
+            "phone": phone,
+        }
+        return self._request_answer(
+            Endpoint.PAY, order, content, lambda: self._is_valid_today(order) and may_send()
+        )
+
+    def requery(self, order: Order) -> Answer:
+        """Ask what became of our reference."""
+        answer = self._request_answer(Endpoint.REQUERY, order, {"request_id": order.reference})
+        return Unknown(answer.why) if isinstance(answer, NotSent) else answer  # the question was not sent
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+        """Ask whose meter it is, and whether it may be sold to."""
+        if not self.abilities.sells(biller, vend_type):
+            return CannotVerify(f"VTpass does not sell {vend_type} {biller}")
+        content = {"billersCode": meter, "serviceID": SERVICE_ID_BY_BILLER[biller], "type": vend_type.value}
+        response = self._post("/merchant-verify", content, timeout_seconds=self._verify_timeout_seconds)
+        return (
+            parse_meter(response, vend_type) if isinstance(response, Response) else CannotVerify(response.why)
+        )
+
+    def ask_float(self) -> Money | Misconfigured | Unknown:
+        """Our balance at VTpass."""
+        response = self._get("/balance")
+        return parse_balance(response) if isinstance(response, Response) else Unknown(response.why)
+
+    def variations(self, biller: str) -> tuple[str, ...] | Misconfigured | Unknown:
+        """What VTpass sells of an electricity company: `prepaid` and `postpaid`. Raises `KeyError` for no company."""
+        response = self._get("/service-variations", {"serviceID": SERVICE_ID_BY_BILLER[biller]})
+        return parse_variations(response) if isinstance(response, Response) else Unknown(response.why)
+
+    def references_in(self, hook: bytes) -> tuple[str, ...]:
+        """The reference that a hook of VTpass's is about. It is not signed, so anybody may have sent it."""
+        return references_in(hook)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._http_client.close()
+
+    def _request_answer(
+        self,
+        endpoint: Endpoint,
+        order: Order,
+        content: Mapping[str, object],
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> Answer:
+        response = self._post(endpoint.value, content, may_send)
+        return parse_answer(endpoint, response, order) if isinstance(response, Response) else response
+
+    def _post(
+        self,
+        path: str,
+        content: Mapping[str, object],
+        may_send: Callable[[], bool] = lambda: True,
+        timeout_seconds: float | None = None,
+    ) -> Response | NotSent | Unknown:
+        return self._http_client.call(
+            "POST", self._url + path, headers=self._sell_headers, content=content,
+            timeout_seconds=timeout_seconds, may_send=may_send,
+        )  # fmt: skip
+
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response | NotSent | Unknown:
+        return self._http_client.call(
+            "GET", self._url + path, headers=self._read_headers, params=params,
+            timeout_seconds=self._verify_timeout_seconds,
+        )  # fmt: skip
+
+    def _is_valid_today(self, order: Order) -> bool:
+        return order.reference.startswith(_day_digits(self.abilities.day(self._now())))
+
+
+def make_reference(seed: str, attempt: int, day: date) -> str:
+    """The reference of an attempt: twelve digits of the day and 100 bits of a hash, 32 letters and digits in all.
+
+    VTpass wants YYYYMMDDHHMM in front and looks whether the day is today in Lagos. The time of day is always 0000: a
+    reference must come out the same whenever it is made again, and midnight is never in the future.
+    """
+    digest = sha256(f"{seed}|{attempt}".encode()).digest()
+    return f"{_day_digits(day)}0000{b32encode(digest).decode()[:20]}"
+
+
+def _day_digits(day: date) -> str:
+    return day.isoformat().replace("-", "")
+
+
+def _naira(amount: Money) -> int | str:
+    """In naira: a number where it is whole, else text, since JSON is written with binary floats here."""
+    return str(amount) if amount.major % 1 else int(amount.major)
+
+
+def _build_headers(
+    api_key: str | None, public_key: str | None, secret_key: str | None
+) -> tuple[dict[str, str], dict[str, str], str]:
+    """The headers to read and to sell with, and the key's id, which is no secret. Raises `BadSetting`."""
+    api_key = _require_credential("API_KEY", api_key)
+    secret_key = _require_credential("SECRET_KEY", secret_key)
+    if not public_key and "@" in api_key:
+        login = b64encode(f"{api_key}:{secret_key}".encode()).decode()
+        basic = {"Authorization": f"Basic {login}"}
+        return basic, basic, api_key
+    keys = {
+        "API_KEY": api_key,
+        "SECRET_KEY": secret_key,
+        "PUBLIC_KEY": _require_credential("PUBLIC_KEY", public_key),
+    }
+    for part, key in keys.items():
+        if not (key.isascii() and key.isprintable()):
+            raise _invalid_credential(part, "must be printable ASCII for VTpass")
+    read_headers = {"api-key": api_key, "public-key": keys["PUBLIC_KEY"]}
+    sell_headers = {"api-key": api_key, "secret-key": secret_key}
+    return read_headers, sell_headers, keys["PUBLIC_KEY"]
+
+
+def _require_credential(part: str, value: str | None) -> str:
+    if value:
+        return value
+    raise _invalid_credential(part, "must be given for VTpass")
+
+
+def _invalid_credential(part: str, reason: str) -> BadSetting:
+    name = f"BILL_PROVIDER_{part}"
+    return BadSetting(f"The setting {name} (or VTPASS_{part}) {reason}.", fields={name: reason})

@@ -1,0 +1,252 @@
+"""What an answer of VTpass's says: about a transaction, a meter, our balance, or in a hook. Pure functions.
+
+Whatever the answer holds, nothing here raises; what is not recognised proves nothing.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import ROUND_FLOOR, Decimal
+from enum import Enum
+from typing import Any, Final
+
+from billvend.adapters.providers.http_client import Response
+from billvend.adapters.providers.parse import first_text, to_mapping, to_minor, to_number, to_text
+from billvend.adapters.providers.vtpass.codes import (
+    ACKNOWLEDGING_KINDS,
+    CODES,
+    SAME_METER_RETRY_SECONDS,
+    STATUS_BY_TEXT,
+    UNLISTED,
+    CodeKind,
+    TransactionStatus,
+)
+from billvend.adapters.providers.vtpass.delivery import parse_sale, reference_in
+from billvend.domain.money import Money
+from billvend.domain.outcome import (
+    Answer,
+    Declined,
+    Deferred,
+    Delivered,
+    Misconfigured,
+    NotFound,
+    Pending,
+    Unknown,
+)
+from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
+from billvend.domain.words import VendType
+from billvend.ports.provider import Order
+
+CURRENCY: Final = "NGN"
+_CODE = re.compile(r"[0-9]{3}")  # anything else may be a text that is not ours to repeat
+_REFERENCE = re.compile(r"[0-9]{12}[0-9A-Za-z]{1,88}")
+
+
+class Endpoint(Enum):
+    """The two calls that are answered with a transaction; the values are their paths."""
+
+    PAY = "/pay"
+    REQUERY = "/requery"
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
+    """What an answer to /pay or /requery tells of our order."""
+    if not response.is_json_object:
+        return Unknown(f"no answer that can be read: {response.summary}")
+    body = response.body
+    answer = classify(endpoint, response.status, to_text(body.get("code")) or "", parse_status(body))
+    if isinstance(answer, Delivered):
+        sale = parse_sale(body, order.vend_type, CURRENCY)
+        if order.vend_type is VendType.POSTPAID or sale.token or not _is_for_order(body, order):
+            return sale  # whose it is, the core checks
+        return Unknown("delivered, but without a token", acknowledged=True)
+    return answer if _is_for_order(body, order) else Unknown("the answer is for another transaction")
+
+
+def classify(
+    endpoint: Endpoint, http_status: int, code: str, transaction_status: TransactionStatus | None
+) -> Answer:
+    """What these four prove together. A delivery comes bare: `parse_sale` reads what was sold.
+
+    A code that needs no status may have one all the same, and then the two must agree. No answer with an HTTP status
+    of 500 or more proves anything but that the reference is known.
+    """
+    kind, meaning = CODES.get(code, UNLISTED)
+    acknowledged = transaction_status is not None or kind in ACKNOWLEDGING_KINDS
+    code_text = code if _CODE.fullmatch(code) else "no code"
+    status = (
+        "no status"
+        if transaction_status is None
+        else f"status {transaction_status.name.lower().replace('_', ' ')}"
+    )
+    why = f"{meaning} ({code_text}, {status}, HTTP {http_status})"
+    is_reversed = kind is CodeKind.REVERSED or transaction_status is TransactionStatus.REVERSED
+    declined = Declined(
+        _declined_reason(kind, meaning, transaction_status),
+        code,
+        about_transaction=True,
+        taken_back=is_reversed,
+    )
+    if http_status >= 500:
+        return Unknown(why, acknowledged)
+    match kind, transaction_status, endpoint:
+        case CodeKind.BY_STATUS | CodeKind.RESOLVED, TransactionStatus.DELIVERED, _:
+            return Delivered(None)
+        case CodeKind.BY_STATUS, TransactionStatus.IN_PROGRESS, Endpoint.REQUERY:
+            return Pending(why)
+        case (
+            CodeKind.BY_STATUS | CodeKind.FAILED | CodeKind.REVERSED | CodeKind.REJECTED,
+            TransactionStatus.FAILED | TransactionStatus.REVERSED,
+            _,
+        ):
+            return declined
+        case CodeKind.RESOLVED, TransactionStatus.REVERSED, _:
+            return declined
+        case CodeKind.FAILED | CodeKind.REVERSED, None, Endpoint.REQUERY:
+            return declined
+        case CodeKind.FAILED | CodeKind.REVERSED | CodeKind.REJECTED, None, Endpoint.PAY:
+            return Declined(meaning, code, taken_back=is_reversed)
+        case CodeKind.MISCONFIGURED, None | TransactionStatus.FAILED, Endpoint.PAY:
+            return Misconfigured(meaning, code)
+        case CodeKind.TOO_SOON, None, Endpoint.PAY:
+            return Deferred(why, SAME_METER_RETRY_SECONDS)
+        case CodeKind.NOT_FOUND, None, Endpoint.REQUERY:
+            return NotFound(why)
+        case _:
+            return Unknown(why, acknowledged)
+
+
+def _declined_reason(kind: CodeKind, meaning: str, transaction_status: TransactionStatus | None) -> str:
+    """Why a transaction was declined, for the customer: "processed" is no reason."""
+    if transaction_status is TransactionStatus.REVERSED:
+        return CODES["040"].meaning
+    return CODES["016"].meaning if kind is CodeKind.BY_STATUS else meaning
+
+
+def parse_status(body: Mapping[str, Any]) -> TransactionStatus | None:
+    """What `content.transactions.status` says; None where there is none. What can't be read is there all the same."""
+    transaction = to_mapping(body.get("content")).get("transactions")
+    if not isinstance(transaction, dict):
+        return TransactionStatus.OTHER if _is_present(transaction) else None
+    status = transaction.get("status")
+    return (
+        STATUS_BY_TEXT.get((to_text(status) or "").lower(), TransactionStatus.OTHER)
+        if _is_present(status)
+        else None
+    )
+
+
+def _is_for_order(body: Mapping[str, Any], order: Order) -> bool:
+    """Whether the answer names our reference; where it names none, whether it names no other meter."""
+    reference = reference_in(body)
+    if reference is not None:
+        return reference == order.reference
+    transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
+    return first_text(transaction, "unique_element") in (None, order.meter)
+
+
+# --- meters -----------------------------------------------------------------------------------------------------------
+
+
+def parse_meter(response: Response, vend_type: VendType) -> Verification:
+    """What an answer to /merchant-verify tells of a meter.
+
+    A meter that VTpass does not know comes as a success (000) that holds an error, so success alone is nothing.
+    """
+    if error := parse_error(response):
+        return CannotVerify(error.why)
+    content = to_mapping(response.body).get("content")
+    if to_text(to_mapping(response.body).get("code")) not in ("000", "020") or not isinstance(content, dict):
+        return CannotVerify(f"no answer that can be read: {response.summary}")
+    # Companies differ in spelling: Meter_Number and MeterNumber, MAX_Purchase_Amount.
+    fields = {name.replace("_", "").lower(): value for name, value in content.items()}
+    if _is_present(error := fields.get("error")) or _is_truthy(fields.get("wrongbillerscode")):
+        return MeterRefused(MeterFault.METER_NOT_FOUND, to_text(error) or "no such meter")
+    types = [known for known in VendType if known in (to_text(fields.get("metertype")) or "").lower()]
+    if types and vend_type not in types:
+        return MeterRefused(MeterFault.WRONG_METER_TYPE, f"the meter is {types[0]}, not {vend_type}")
+    if _is_no(fields.get("canvend")):
+        return MeterRefused(
+            MeterFault.METER_CANNOT_VEND, "the electricity company does not sell to this meter"
+        )
+    customer_name = to_text(fields.get("customername"))
+    if customer_name is None:
+        return CannotVerify("the answer names no customer")
+    minimums = (to_minor(fields.get(name), CURRENCY) for name in ("minpurchaseamount", "minimumamount"))
+    return MeterFound(
+        customer_name,
+        to_text(fields.get("address")) or "",
+        minimum_minor=next(filter(None, minimums), None),
+        maximum_minor=to_minor(fields.get("maxpurchaseamount"), CURRENCY) or None,
+    )
+
+
+def _is_truthy(value: object) -> bool:
+    """Whether anything stands there that is not clearly a no."""
+    return _is_present(value) and not _is_no(value)
+
+
+def _is_no(value: object) -> bool:
+    return value is False or (to_text(value) or "").lower() in ("no", "false", "0")
+
+
+def _is_present(value: object) -> bool:
+    """Whether anything stands there, readable or not: null, "", "N/A", 0 and [] are nothing."""
+    return bool(value) and not (isinstance(value, str) and to_text(value) is None)
+
+
+# --- our balance, the catalogue, hooks --------------------------------------------------------------------------------
+
+
+def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
+    """Our balance, from an answer to /balance. What is finer than a kobo is left out."""
+    if error := parse_error(response):
+        return error
+    body = to_mapping(response.body)
+    plain = to_number(to_mapping(body.get("contents")).get("balance"))
+    if to_text(body.get("code")) != "1" or plain is None:
+        return Unknown(f"no answer that can be read: {response.summary}")
+    return Money(int((Decimal(plain) * 100).to_integral_value(ROUND_FLOOR)), CURRENCY)
+
+
+def parse_variations(response: Response) -> tuple[str, ...] | Misconfigured | Unknown:
+    """The variation codes of a company, from an answer to /service-variations."""
+    if error := parse_error(response):
+        return error
+    content = to_mapping(to_mapping(response.body).get("content"))
+    listed = content.get("variations") or content.get("varations")  # sic
+    if not isinstance(listed, list):
+        return Unknown(f"no answer that can be read: {response.summary}")
+    codes = (to_text(to_mapping(variation).get("variation_code")) for variation in listed)
+    return tuple(code for code in codes if code)
+
+
+def parse_error(response: Response) -> Misconfigured | Unknown | None:
+    """Why an answer to a call that sells nothing is none: a fault of ours, a listed code of theirs, HTTP 500."""
+    code = to_text(to_mapping(response.body).get("code")) or ""
+    kind, meaning = CODES.get(code, UNLISTED)
+    if response.status >= 500:
+        return Unknown(f"no answer that can be read: {response.summary}")
+    if kind is CodeKind.MISCONFIGURED:
+        return Misconfigured(meaning, code)
+    if code in CODES and code not in ("000", "020"):
+        return Unknown(f"{code}: {meaning}")
+    return None
+
+
+def references_in(hook: bytes) -> tuple[str, ...]:
+    """The requestId of a hook of the type transaction-update, where it has the form that VTpass takes."""
+    try:
+        body = to_mapping(json.loads(hook))
+    except (
+        ValueError,
+        RecursionError,
+    ):  # no JSON, no UTF, a number of a million digits; brackets without end
+        return ()
+    reference = reference_in(to_mapping(body.get("data")))
+    if body.get("type") != "transaction-update" or reference is None or not _REFERENCE.fullmatch(reference):
+        return ()
+    return (reference,)
