@@ -42,7 +42,7 @@ def measure_http(
 ) -> HttpSamples:
     """Fund the wallets, serve, and pay bills for a while; every one must be accepted.
 
-    Each client pays for one meter. With `verify_meters` the provider was asked about all of them before: they are in the cache.
+    Each client pays for one meter. With `verify_meters` the provider was asked about all of them before.
     """
     with open_billvend(prepare_shop(url, folder)) as bv:
         bv.require_test_money()  # who pays there has no key

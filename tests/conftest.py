@@ -31,7 +31,7 @@ LONG = {
     "test_secrets",
     "test_committer",
     "test_machine",
-    "test_bench",
+    "test_benchmarks",
     "test_pay_many",
     "test_demo",
     "test_following",

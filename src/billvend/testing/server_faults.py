@@ -15,6 +15,7 @@ from billvend.testing.fault_server import (
     send_and_keep_open,
 )
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 OVERSIZED_BODY_BYTES: Final = 50 * 1024 * 1024
 """Far more than any answer has."""
 RANDOM_BYTES: Final = shake_256(b"billvend").digest(2000)
@@ -83,6 +84,10 @@ def _send_then(head: bytes, act: Callable[[Connection], None]) -> Handler:
     return handle
 
 
+def _trickle(data: bytes) -> Callable[[Connection], None]:
+    return lambda connection: connection.trickle(data)
+
+
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _LONG: Final = _HEAD + b"Content-Length: 1000000\r\n\r\n"
 _CHUNKED: Final = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -91,8 +96,8 @@ FAULTS: Final = (
     Fault("reset", Connection.reset),
     Fault("closed without an answer", Connection.close),
     Fault("stalled", Connection.hang, lasts_until_deadline=True),
-    Fault("dripping head", _send_then(_HEAD + b"X-Drip: ", lambda connection: connection.trickle(b"drip")), lasts_until_deadline=True),
-    Fault("dripping body", _send_then(_LONG, lambda connection: connection.trickle(b" ")), lasts_until_deadline=True),
+    Fault("dripping head", _send_then(_HEAD + b"X-Drip: ", _trickle(b"drip")), lasts_until_deadline=True),
+    Fault("dripping body", _send_then(_LONG, _trickle(b" ")), lasts_until_deadline=True),
     Fault("half a body", send_and_close(_LONG + b'{"code": "000", "status": "succ')),
     Fault("reset in the body", _send_then(_LONG + b"{", Connection.reset)),
     Fault("cut off chunks", send_and_close(_CHUNKED + b"2\r\n{}\r\n")),
@@ -106,7 +111,7 @@ FAULTS: Final = (
     Fault("random bytes", send_and_close(RANDOM_BYTES)),
     Fault("nonsense in the head", send_and_close(b"HTTP/1.1 200 OK\r\n: :\x00\r\n\r\n{}")),
     Fault("switching protocols", send_and_close(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n{}")),
-    Fault("a flood of 1xx", _flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, OVERSIZED_BODY_BYTES), lasts_until_deadline=True),
+    Fault("a flood of 1xx", _flood(b"", _CONTINUE * 1000, OVERSIZED_BODY_BYTES), lasts_until_deadline=True),
     Fault("a flood of headers", _flood(_HEAD, b"X-Flood: flood\r\n" * 1000, OVERSIZED_BODY_BYTES)),
     Fault("a giant body", _flood(_HEAD + b"\r\n", b" " * 65536, OVERSIZED_BODY_BYTES)),
     Fault("a compression that nobody asked for", send_and_keep_open(http_response(b"{}", headers=("Content-Encoding: br",)))),

@@ -91,6 +91,8 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 _SALE_EXISTS_WORDS: Final = (
     "in progress|processing|pending|already|duplicate|exists|been used|successful|being handled"
 )
+_EMPTY_WALLET: Final = _pattern("insufficient (wallet|balance|fund)|wallet.* insufficient")
+_FAILED_AND_REFUNDED: Final = _pattern(r"^transaction failed\. refund already processed\.?$")
 SALE_EXISTS: Final = _pattern(f"requery|{_SALE_EXISTS_WORDS}")
 """Words of a sale that exists. An answer that has them refuses nothing, whatever its numbers say."""
 SALE_EXISTS_IN_REQUERY: Final = _pattern(_SALE_EXISTS_WORDS)
@@ -111,7 +113,7 @@ ANSWER_RULES: Final[Mapping[Endpoint, AnswerRules]] = MappingProxyType(
             AnswerRule(AnswerKind.DECLINED, {400}),  # a field that is missing or wrong
             AnswerRule(AnswerKind.MISCONFIGURED, {401, 403}),
             AnswerRule(AnswerKind.MISCONFIGURED, {422}, {"202"}),  # our wallet there is empty
-            AnswerRule(AnswerKind.MISCONFIGURED, {422}, message_pattern=_pattern("insufficient (wallet|balance|fund)|wallet.* insufficient")),
+            AnswerRule(AnswerKind.MISCONFIGURED, {422}, message_pattern=_EMPTY_WALLET),
             AnswerRule(AnswerKind.DECLINED, {422}),
             AnswerRule(AnswerKind.RATE_LIMITED, {429}),
             # 500, 502, 503: requery. 501 (the meter is being maintained, migrated, not activated) most likely sold
@@ -128,7 +130,7 @@ ANSWER_RULES: Final[Mapping[Endpoint, AnswerRules]] = MappingProxyType(
             AnswerRule(AnswerKind.ACKNOWLEDGED, {400}, {"202"}, _pattern("^transaction not successful")),
             AnswerRule(AnswerKind.DECLINED, {400}, {"203"}, _pattern(r"^transaction not initiated\.?$")),
             # Which code comes with it is not known. A 5xx speaks against these words, and the careful reading counts.
-            AnswerRule(AnswerKind.DECLINED, range(400, 500), message_pattern=_pattern(r"^transaction failed\. refund already processed\.?$")),
+            AnswerRule(AnswerKind.DECLINED, range(400, 500), message_pattern=_FAILED_AND_REFUNDED),
             AnswerRule(AnswerKind.NOT_FOUND, {404}, {"20"}, _pattern("^no transaction found")),
         ),
     }

@@ -1,10 +1,10 @@
-"""A provider to practise on, whose meters misbehave on purpose and whose book says what it really sold.
+"""A provider to practise on: some meters misbehave on purpose, and its store shows what it really sold.
 
-    meters    which meter behaves how                    sale   what one sale consists of: token, units, receipt
-    faults    other behaviours, by name, and plans       fault_plans  the plans as they are kept in the file
-    simulator takes sends and requeries, and sells       sales_store, sale_record, sqlite_file   what it did under each reference
-    provider  the desk as one of our providers, in process      customer  whose meter it is
-    over_http the desk as two real providers, over HTTP
+    meters        how each meter behaves               sale            what a sale consists of: token, units, receipt
+    faults        other behaviours, by name            fault_plans     the planned faults, as the file keeps them
+    simulator     takes sends and requeries, and sells sales_store, sale_record, sqlite_file   what was sold
+    provider      the simulator as a provider, in process              customer        whose meter it is
+    over_http     the simulator as two real providers, over HTTP
 
-The desk says what it states and how that should travel, and leaves the travelling to whoever stands in front of it.
+The simulator decides the answer and how it is delivered; the transport in front of it delivers it.
 """
