@@ -13,7 +13,7 @@ from flask import Flask, request
 from benchmarks import http_load
 from benchmarks.results import Samples
 from benchmarks.rounds import WALLETS
-from billvend.api.serving import PROCESSES, THREADS, free_port
+from billvend.api.server import PROCESSES, THREADS, find_free_port
 from tests.support.waiting import eventually
 
 HOST: Final = "127.0.0.1"
@@ -33,7 +33,7 @@ def pay() -> tuple[dict[str, object], int]:
 
 def measure(seconds: float) -> Samples:
     """Requests a second of many clients and the slowest hundredth of them; the median of one client."""
-    port = free_port(HOST, 0)
+    port = find_free_port(HOST, 0)
     options = {"--interface": "wsgi", "--host": HOST, "--port": port, "--log-level": "error"}
     options |= {"--workers": PROCESSES, "--blocking-threads": THREADS}
     command = [sys.executable, "-m", "granian", "--no-ws", "benchmarks.bare_http:app"]

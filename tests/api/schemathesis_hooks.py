@@ -5,12 +5,12 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from billvend.api.bodies import PRINTABLE
+from billvend.api.requests import PRINTABLE_FORMAT
 
 SHAPE_CODES = {"malformed_json", "invalid_idempotency_key", "unsupported_media_type"}
 
 schemathesis.openapi.format(
-    PRINTABLE,
+    PRINTABLE_FORMAT,
     st.text(
         st.characters(blacklist_categories=("C", "Z"), blacklist_characters="\ufffd"), min_size=1, max_size=64
     ).filter(str.isprintable),

@@ -13,7 +13,7 @@ from flask import Flask
 from billvend import Billvend, Payment, open_billvend
 from billvend.adapters.clock import SystemClock
 from billvend.api import blueprint
-from billvend.api.errors import OF_ERRORS, status_of
+from billvend.api.errors import ERROR_STATUS, status_of
 from billvend.config import Settings
 from billvend.domain import errors
 from billvend.domain.verification import MeterFound, Verification
@@ -119,7 +119,9 @@ def test_a_repeat_waits_for_the_first_and_not_for_ever(
     bv: Billvend, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first is held up at the provider, which is asked about the meter."""
-    monkeypatch.setattr("billvend.api.in_flight.InFlight.__init__.__kwdefaults__", {"patience_seconds": 0.05})
+    monkeypatch.setattr(
+        "billvend.api.idempotency.KeyedLock.__init__.__kwdefaults__", {"timeout_seconds": 0.05}
+    )
     bv.fund("ada", "5000")
     client = Client(application(bv, settings))
     asked, may_go_on = threading.Event(), threading.Event()
@@ -270,7 +272,7 @@ def test_every_error_has_a_status() -> None:
     ]
     bugs = {kind.__name__ for kind in kinds if _status(kind) == 500}
     assert bugs == {"BillvendError", "IllegalMove", "Refusal"}
-    assert OF_ERRORS[-1][0] is errors.BillvendError
+    assert ERROR_STATUS[-1][0] is errors.BillvendError
 
 
 def _status(kind: type[errors.BillvendError]) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from billvend.api.front import MOST_HELD, Front
-from billvend.api.reading import raw_body
+from billvend.api.parsing import read_body
+from billvend.api.rsgi import MAX_BUFFERED_BYTES, RsgiAdapter
 from tests.api.server import Serving, serving
 
 SLOW = 100
@@ -180,7 +180,7 @@ def reader(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
     start_response("200 OK", [])
     try:
-        return [environ["REMOTE_ADDR"].encode(), b" ", raw_body(Request(environ))]
+        return [environ["REMOTE_ADDR"].encode(), b" ", read_body(Request(environ))]
     except BillvendError as refusal:
         return [refusal.code.encode()]
 
@@ -189,17 +189,26 @@ def reader(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     "headers", [{"content-length": "5"}, {"transfer-encoding": "chunked"}], ids=["announced", "in chunks"]
 )
 def test_a_body_that_takes_too_long_is_refused(headers: dict[str, str]) -> None:
-    front, drip = Front(reader, threads=1, largest=1000, body_seconds=0.05), Dripping(b"...")
+    front, drip = (
+        RsgiAdapter(reader, threads=1, max_body_bytes=1000, body_timeout_seconds=0.05),
+        Dripping(b"..."),
+    )
     asyncio.run(front.__rsgi__(Scope(headers), drip))  # type: ignore[arg-type]  # as much of one as is asked for
     assert drip.answers == [(200, b"body_too_slow")]
-    assert set(front._room.values()) == {MOST_HELD}
+    assert set(front._free_bytes.values()) == {MAX_BUFFERED_BYTES}
 
 
 @pytest.mark.parametrize("path", ["/", "/large"])
 def test_bodies_take_no_more_room_than_there_is_and_large_ones_none_of_the_others(path: str) -> None:
     each = 1024 * 1024
-    front = Front(reader, threads=1, largest=each, larger={"/large": each}, body_seconds=60)
-    fit = MOST_HELD // each
+    front = RsgiAdapter(
+        reader,
+        threads=1,
+        max_body_bytes=each,
+        max_body_bytes_by_path={"/large": each},
+        body_timeout_seconds=60,
+    )
+    fit = MAX_BUFFERED_BYTES // each
 
     async def asked(came: bytes, announced: int, path: str) -> bytes:
         sender = Dripping(came)
@@ -220,4 +229,4 @@ def test_bodies_take_no_more_room_than_there_is_and_large_ones_none_of_the_other
         await asyncio.gather(*waiting, return_exceptions=True)
 
     asyncio.run(many())
-    assert set(front._room.values()) == {MOST_HELD}
+    assert set(front._free_bytes.values()) == {MAX_BUFFERED_BYTES}

@@ -77,7 +77,7 @@ def test_a_revoked_key_opens_nothing_at_once(bv: Billvend, settings: Settings) -
 def test_the_first_key_closes_the_door_for_those_without(
     client: Client, bv: Billvend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billvend.api.gate.NO_KEYS_SECONDS", 0.0)
+    monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 0.0)
     assert client.get("/billers").status_code == 200
     bv.create_key("till-7", [Scope.READ])
     assert client.get("/billers").status_code == 401

@@ -25,7 +25,7 @@ def test_the_database_goes_away_and_comes_back(
     shop: tuple[Billvend, Client], own_postgres: servers.PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bv, client = shop
-    monkeypatch.setattr("billvend.api.gate.NO_KEYS_SECONDS", 3600.0)
+    monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 3600.0)
     bv.require_test_money()  # then who gets in is known without the database, and each call finds out by itself
     assert client.post("/bills/pay", BILL, "order-1").status_code == 202
     own_postgres.kill()
@@ -66,7 +66,7 @@ def test_without_its_database_it_still_tells_so(
 ) -> None:
     """Whoever could see health and metrics before can see them meanwhile, and nobody else, and nothing else."""
     bv, client = shop
-    monkeypatch.setattr("billvend.api.gate.NO_KEYS_SECONDS", 0.0)
+    monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 0.0)
     secret = bv.create_key("monitor", ["read"]).secret if has_keys else ""
     known = {"Authorization": f"Bearer {secret}"} if has_keys else {}
     assert client.get("/health", **known).status_code == 200

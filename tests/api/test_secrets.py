@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from billvend import Billvend, open_billvend
-from billvend.api.serving import free_port
+from billvend.api.server import find_free_port
 from billvend.bootstrap import upgrade_tables
 from billvend.config import Settings
 from billvend.domain.access import Scope
@@ -37,7 +37,7 @@ def test_no_secret_is_logged_or_told(
     tmp_path: Path, own_postgres: servers.PostgresServer, has_redis: bool
 ) -> None:
     """At LOG_LEVEL=debug, through refusals and failures of every part, the database's among them."""
-    nobody = free_port("127.0.0.1", 0)
+    nobody = find_free_port("127.0.0.1", 0)
     parts = urlsplit(own_postgres.url)
     named = f"{parts.username}:secret-of-postgres@{parts.hostname}:{parts.port}"
     settings = Settings(database_url=parts._replace(netloc=named).geturl())

@@ -19,7 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from billvend import Billvend, open_billvend
-from billvend.api.serving import free_port, held_port
+from billvend.api.server import find_free_port, reserve_port
 from billvend.bootstrap import upgrade_tables
 from billvend.cli import main
 from billvend.config import Settings
@@ -112,7 +112,7 @@ def test_no_header_stands_twice_in_an_answer(tmp_path: Path, bv: Billvend) -> No
 
 def test_a_process_that_serves_looks_no_more_for_garbage_in_what_it_began_with(tmp_path: Path) -> None:
     looks = (
-        "import gc; from billvend.api import serving; before = gc.get_threshold(); front = serving.application();"
+        "import gc; from billvend.api import server; before = gc.get_threshold(); front = server.application();"
         "print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0] > 10 * before[0])"
     )
     told = subprocess.run(
@@ -202,7 +202,7 @@ def test_killed_it_leaves_no_process_behind(tmp_path: Path, bv: Billvend) -> Non
         assert len(started) >= 3
         served.stop(signal.SIGKILL)
         eventually(lambda: not any(_lives(pid) for pid in started))
-        assert free_port("127.0.0.1", served.port) == served.port
+        assert find_free_port("127.0.0.1", served.port) == served.port
 
 
 def test_a_worker_that_dies_is_started_anew(tmp_path: Path, bv: Billvend) -> None:
@@ -366,24 +366,24 @@ def test_a_port_that_is_taken() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(BadSetting, match=f"PORT={port} is taken"):
-            free_port("127.0.0.1", port)
-    assert free_port("127.0.0.1", port) == port
+            find_free_port("127.0.0.1", port)
+    assert find_free_port("127.0.0.1", port) == port
 
 
 def test_a_port_is_kept_from_others_before_anybody_listens() -> None:
     """Granian may open it, as often as it likes; a second server may not."""
-    with held_port("127.0.0.1", 0) as port:
-        with pytest.raises(BadSetting, match=f"PORT={port} is taken"), held_port("127.0.0.1", port):
+    with reserve_port("127.0.0.1", 0) as port:
+        with pytest.raises(BadSetting, match=f"PORT={port} is taken"), reserve_port("127.0.0.1", port):
             pass
         with socket.socket() as one, socket.socket() as other:
             for granian in (one, other):  # it sets this, too
                 granian.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 granian.bind(("127.0.0.1", port))
                 granian.listen()
-    assert free_port("127.0.0.1", port) == port
+    assert find_free_port("127.0.0.1", port) == port
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.9"])
 def test_an_address_that_is_not_ours(host: str) -> None:
     with pytest.raises(BadSetting, match=f"HOST={host}"):
-        free_port(host, 0)
+        find_free_port(host, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from billvend.cli.exits import Exit, Failure, LostFromSight, exit_of, failure_of
+from billvend.cli.exits import Exit, Failure, FollowFailed, exit_of, failure_of
 from billvend.domain import errors
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
 from billvend.domain.words import Status
@@ -180,8 +180,8 @@ def test_an_outcome_that_nobody_knows_says_what_to_repeat(capsys: pytest.Capture
 def test_what_fails_after_acceptance_never_says_that_nothing_was_done(
     cause: Exception, status: int, code: str
 ) -> None:
-    failure = failure_of(LostFromSight("tx-1", cause))
-    assert (failure.status, failure.code, failure.more) == (status, code, {"transactionId": "tx-1"})
+    failure = failure_of(FollowFailed("tx-1", cause))
+    assert (failure.status, failure.code, failure.extra_members) == (status, code, {"transactionId": "tx-1"})
     assert "The payment tx-1 is accepted and its money reserved" in failure.message
     assert "billvend show tx-1" in failure.message
     assert "Nothing was" not in failure.message

@@ -9,7 +9,7 @@ import pytest
 
 from billvend import Status, open_billvend
 from billvend.adapters.clock import SystemClock
-from billvend.cli.following import first_interrupt_waits, follow
+from billvend.cli.progress import defer_sigint, wait_with_progress
 from billvend.config import settings_from_values
 from tests.cli.console import IN_DOUBT, PATIENCE_SECONDS, PROGRAM, Console, environment
 from tests.support.servers import PostgresServer, new_database
@@ -95,19 +95,19 @@ class Impatience(SystemClock):
 )
 def test_a_second_control_c_leaves_at_once(funded: Console, times: int, left: bool, status: Status) -> None:
     settings = settings_from_values(database_url="sqlite:///billvend.db")
-    with open_billvend(settings, clock=Impatience(times)) as bv, first_interrupt_waits() as interrupt:
+    with open_billvend(settings, clock=Impatience(times)) as bv, defer_sigint() as interrupt:
         payment = bv.pay("ada", "500", meter=SLOW, biller="EKEDC")
-        followed = follow(bv, payment, 60, interrupt, silently=True)
-    assert (followed.left, followed.payment.status) == (left, status)
+        followed = wait_with_progress(bv, payment, 60, interrupt, quiet=True)
+    assert (followed.was_interrupted, followed.payment.status) == (left, status)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_process_that_is_not_to_be_interrupted_is_not() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with first_interrupt_waits() as interrupt:
+        with defer_sigint() as interrupt:
             signal.raise_signal(signal.SIGINT)
-        assert not interrupt.noted
+        assert not interrupt.is_requested
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billvend import Payment, Status, open_billvend
-from billvend.cli.batches import Sums, asked_for, key_in_batch
-from billvend.cli.sheets import writing_results
+from billvend.cli.bill_batch import DiskCounter, batch_key, bill_digest
+from billvend.cli.bill_csv import open_result_file
 from billvend.domain.commands import Pay
 from billvend.domain.errors import OutcomeUnknown, Unavailable
 from billvend.domain.money import Money
@@ -296,7 +296,7 @@ def test_results_go_where_they_should(funded: Console) -> None:
 
 def test_two_at_once_write_no_results_together(funded: Console) -> None:
     file = sheet(funded, ada(1))
-    with writing_results(funded.folder / "bills.results.csv", of=funded.folder / file):
+    with open_result_file(funded.folder / "bills.results.csv", bill_path=funded.folder / file):
         ended = funded("pay-many", file, "--batch", "b")
     assert ended.status == 2
     assert "another billvend" in ended.err
@@ -577,10 +577,10 @@ BILLS = st.builds(
 
 
 def keys(batch: str, bills: Sequence[Pay]) -> list[str]:
-    with closing(Sums()) as alike:
+    with closing(DiskCounter()) as alike:
         return [
-            key_in_batch(asked, alike.add(asked[:16], 1))
-            for asked in (asked_for(batch, each) for each in bills)
+            batch_key(asked, alike.add(asked[:16], 1))
+            for asked in (bill_digest(batch, each) for each in bills)
         ]
 
 

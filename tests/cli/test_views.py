@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from billvend.cli.output import Facts, Table
-from billvend.cli.screens import outcome, payment_screen
+from billvend.cli.output import KeyValues, Table
+from billvend.cli.rendering import render_payment, render_payment_summary
 from billvend.domain import outcome as answers
 from billvend.domain.events import (
     EVENT_TYPES,
@@ -108,7 +108,9 @@ def test_tokens_in_the_order_in_which_they_are_typed() -> None:
     ]
     assert list(tokens_to_type(PAYMENT)) == []
     facts = next(
-        block for block in outcome(replace(PAYMENT, completed=sold), None) if isinstance(block, Facts)
+        block
+        for block in render_payment_summary(replace(PAYMENT, completed=sold), None)
+        if isinstance(block, KeyValues)
     )
     assert [name for name, _ in facts.rows][:4] == [
         "Key change token 1",
@@ -198,7 +200,7 @@ def test_incidents_and_lost_sends_are_shown() -> None:
         "reason": "no such meter",
         "at": "2026-11-22T12:00:05.987Z",
     }
-    blocks = list(payment_screen(stands, [], None))
+    blocks = list(render_payment(stands, [], None))
     assert any(
         isinstance(block, Table) and "lost: it may have been sold" in block.rows[0] for block in blocks
     )

@@ -21,7 +21,7 @@ from typer.main import get_command
 from billvend.adapters.storage.rows import event_row, outbox_message_rows
 from billvend.api.errors import status_of
 from billvend.cli import app, main
-from billvend.cli.exits import OF_ERRORS, Exit
+from billvend.cli.exits import ERROR_EXIT, Exit
 from billvend.config import SETTING_NAMES, Settings
 from billvend.domain import codec
 from billvend.domain.announcements import Channel
@@ -110,7 +110,7 @@ def errors() -> str:
     kinds = [
         f"{kind.__name__}({kind.__base__.__name__ if kind.__base__ else ''}): {kind.code}, "
         f"HTTP {http(kind)}, "
-        f"exit {next(status for each, status in OF_ERRORS if issubclass(kind, each)).value}"
+        f"exit {next(status for each, status in ERROR_EXIT if issubclass(kind, each)).value}"
         for kind in below(BillvendError)
     ]
     return _lines([*exits, "", *kinds])

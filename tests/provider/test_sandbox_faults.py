@@ -563,7 +563,7 @@ def test_a_hook_that_is_not_taken_is_sent_again_up_to_five_times(
 PROGRAM = """
 import sys
 from typer.main import get_command
-from billvend.cli.sandboxing import commands
+from billvend.cli.sandbox import commands
 sys.exit(get_command(commands)(sys.argv[1:], standalone_mode=False))
 """
 

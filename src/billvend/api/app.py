@@ -4,10 +4,10 @@ from flask import Flask
 from flask_openapi.blueprint import APIBlueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from billvend.api import bills, docs, hooks, running, transactions, wallet
-from billvend.api.door import Door, handle_elsewhere
-from billvend.api.gate import Gate
-from billvend.api.headers import add_security_headers
+from billvend.api import bills, docs, health, inbound_webhooks, transactions, wallet
+from billvend.api.auth import Authenticator
+from billvend.api.headers import register_security_headers
+from billvend.api.routing import ApiRouter, register_app_error_handlers
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
 from billvend.library import Billvend
@@ -20,11 +20,11 @@ def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> 
     """
     settings = settings or load_settings()
     bv = bv or open_billvend(settings)
-    app = docs.documented()
+    app = docs.create_openapi_app()
     app.extensions["billvend"] = bv
     app.register_api(blueprint(bv, settings))
-    handle_elsewhere(app, bv)
-    add_security_headers(app)
+    register_app_error_handlers(app, bv)
+    register_security_headers(app)
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask's own documents do
     return app
@@ -38,7 +38,7 @@ def blueprint(bv: Billvend, settings: Settings | None = None) -> APIBlueprint:
     settings = settings or load_settings()
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
     rate = str(settings.rate_limit) if settings.rate_limit else None
-    door = Door(bv, Gate(bv, rate, redis_url), strict=settings.strict_validation)
-    for calls in (wallet, bills, transactions, hooks, running):
-        calls.add_to(door)
-    return door.blueprint
+    router = ApiRouter(bv, Authenticator(bv, rate, redis_url), strict=settings.strict_validation)
+    for module in (wallet, bills, transactions, inbound_webhooks, health):
+        module.add_routes(router)
+    return router.blueprint

@@ -6,19 +6,25 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from billvend.api.answers import answer, code_of, error_document
-from billvend.api.bodies import BatchBody, BatchEntry, KeyHeader, PayBody, VerifyBody
-from billvend.api.door import Door, about
 from billvend.api.errors import status_of
-from billvend.api.reading import idempotency_key
-from billvend.api.repeats import accepted_document, replay_headers
-from billvend.api.shapes import AcceptedShape, BatchShape, BillersShape, MeterShape
+from billvend.api.parsing import parse_idempotency_key
+from billvend.api.replays import accepted_payment_json, replay_headers
+from billvend.api.requests import (
+    BatchEntryRequest,
+    BatchRequest,
+    IdempotencyKeyHeader,
+    PayRequest,
+    VerifyRequest,
+)
+from billvend.api.responses import error_json, public_code, success_response
+from billvend.api.routing import ApiRouter, add_log_context
+from billvend.api.schemas import BatchResponse, BillersResponse, MeterResponse, PayResponse
 from billvend.domain.access import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
 from billvend.usecases.pay import Bill, Paid
 from billvend.views import Document, biller_document, meter_document
 
-PAY_REFUSALS = {
+PAY_ERRORS = {
     HTTPStatus.PAYMENT_REQUIRED: "`insufficient_funds`: nothing was held.",
     HTTPStatus.NOT_FOUND: "`wallet_not_found`.",
     HTTPStatus.CONFLICT: "`likely_duplicate` (pass it with `allowDuplicate`), or `request_in_progress` with `Retry-After`.",
@@ -29,121 +35,123 @@ PAY_REFUSALS = {
 }
 
 
-def add_to(door: Door) -> None:
+def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
-    bv = door.bv
+    bv = router.bv
 
-    @door.post("/bills/pay", AcceptedShape, scope=Scope.PAY, status=HTTPStatus.ACCEPTED, refuses=PAY_REFUSALS)
-    def pay(header: KeyHeader, body: PayBody) -> Response:
+    @router.post("/bills/pay", PayResponse, scope=Scope.PAY, status=HTTPStatus.ACCEPTED, errors=PAY_ERRORS)
+    def pay(header: IdempotencyKeyHeader, body: PayRequest) -> Response:
         """Pay an electricity bill.
 
         The money is held when this answers, and spent or given back exactly once. Follow the payment at `Location`.
         """
-        key = idempotency_key(request)
-        about(userId=body.user_id)
-        with door.alone("pay", body.user_id, key):
-            paid = bv.accept(_bill(body, key))
-        about(transactionId=paid.payment.transaction_id)
-        location = url_for(".transaction", transactionId=paid.payment.transaction_id)
-        return answer(
-            accepted_document(paid.payment, bv.now()),
+        key = parse_idempotency_key(request)
+        add_log_context(userId=body.user_id)
+        with router.idempotency_lock("pay", body.user_id, key):
+            result = bv.accept(_to_bill(body, key))
+        add_log_context(transactionId=result.payment.transaction_id)
+        location = url_for(".transaction", transactionId=result.payment.transaction_id)
+        return success_response(
+            accepted_payment_json(result.payment, bv.now()),
             "The payment is accepted, and its money reserved.",
             HTTPStatus.ACCEPTED,
-            headers={"Location": location, **replay_headers(paid.replayed)},
+            headers={"Location": location, **replay_headers(result.replayed)},
         )
 
-    @door.post(
+    @router.post(
         "/bills/pay/batch",
-        BatchShape,
+        BatchResponse,
         scope=Scope.PAY,
         status=HTTPStatus.MULTI_STATUS,
-        refuses={HTTPStatus.CONFLICT: "`request_in_progress` with `Retry-After`."},
+        errors={HTTPStatus.CONFLICT: "`request_in_progress` with `Retry-After`."},
     )
-    def pay_many(header: KeyHeader, body: BatchBody) -> Response:
+    def pay_many(header: IdempotencyKeyHeader, body: BatchRequest) -> Response:
         """Pay many bills.
 
         Each is judged alone, and one refusal stops nothing. With a key, or keys of the entries' own, a repeat does only
         what is missing. Meters are asked about by the worker, before anything is sent.
         """
-        key = idempotency_key(request)
-        with door.alone("batch", "", key):
-            read = [_entry(door, entry, key, place) for place, entry in enumerate(body.payments)]
-            results = iter(bv.pay_many([found for found in read if isinstance(found, Bill)]))
-            made = [next(results) if isinstance(found, Bill) else found for found in read]
-        replayed = sum(isinstance(found, Paid) and found.replayed for found in made)
-        refusals = [found for found in made if isinstance(found, BillvendError)]
-        for refusal in refusals:
-            bv.count_refusal(code_of(refusal))
+        key = parse_idempotency_key(request)
+        with router.idempotency_lock("batch", "", key):
+            entries = [_parse_entry(router, entry, key, index) for index, entry in enumerate(body.payments)]
+            payments = iter(bv.pay_many([item for item in entries if isinstance(item, Bill)]))
+            results = [next(payments) if isinstance(item, Bill) else item for item in entries]
+        replayed = sum(isinstance(item, Paid) and item.replayed for item in results)
+        rejections = [item for item in results if isinstance(item, BillvendError)]
+        for rejection in rejections:
+            bv.count_refusal(public_code(rejection))
         data: Document = {
-            "accepted": len(made) - replayed - len(refusals),
+            "accepted": len(results) - replayed - len(rejections),
             "replayed": replayed,
-            "refused": len(refusals),
-            "results": [_result(found, bv.now()) for found in made],
+            "refused": len(rejections),
+            "results": [_batch_result(item, bv.now()) for item in results],
         }
-        message = f"{data['accepted']} accepted, {replayed} were before, {len(refusals)} refused."
-        headers = replay_headers(replayed == len(made))
-        return answer(data, message, HTTPStatus.MULTI_STATUS, headers=headers)
+        message = f"{data['accepted']} accepted, {replayed} were before, {len(rejections)} refused."
+        headers = replay_headers(replayed == len(results))
+        return success_response(data, message, HTTPStatus.MULTI_STATUS, headers=headers)
 
-    @door.post(
+    @router.post(
         "/bills/verify",
-        MeterShape,
+        MeterResponse,
         scope=Scope.PAY,
-        refuses={
+        errors={
             HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed`, `invalid_meter`, `unknown_biller`, `meter_not_found`, "
             "`meter_cannot_vend`, `wrong_meter_type`.",
             HTTPStatus.SERVICE_UNAVAILABLE: "`provider_unavailable`: the electricity company can't be asked now.",
         },
     )
-    def verify(body: VerifyBody) -> Response:
+    def verify(body: VerifyRequest) -> Response:
         """Whose meter is it.
 
         Asks the provider. Sells nothing, and holds nothing.
         """
-        found = bv.meter(body.meter_number, biller=body.provider, vend_type=body.vend_type)
-        data = meter_document(found, body.meter_number, body.provider, body.vend_type, bv.currency)
-        return answer(data, "The meter is known.")
+        details = bv.meter(body.meter_number, biller=body.provider, vend_type=body.vend_type)
+        data = meter_document(details, body.meter_number, body.provider, body.vend_type, bv.currency)
+        return success_response(data, "The meter is known.")
 
-    @door.get("/billers", BillersShape, scope=Scope.READ)
+    @router.get("/billers", BillersResponse, scope=Scope.READ)
     def billers() -> Response:
         """Who can be paid."""
-        return answer({"items": [biller_document(biller) for biller in bv.billers()]}, "These can be paid.")
+        return success_response(
+            {"items": [biller_document(biller) for biller in bv.billers()]}, "These can be paid."
+        )
 
 
-def _bill(body: PayBody, key: str | None) -> Bill:
+def _to_bill(body: PayRequest, key: str | None) -> Bill:
     return Bill(
         body.user_id, body.amount, body.meter_number, body.provider, body.vend_type, body.phone, key,
         body.allow_duplicate,
     )  # fmt: skip
 
 
-def _entry(door: Door, entry: Any, key: str | None, place: int) -> Bill | BillvendError:
+def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> Bill | BillvendError:
     """One entry as a bill, or why it is none. Its place makes its key, where it has none of its own."""
     try:
         if not isinstance(entry, dict):
             raise ValidationFailed(
                 "The entry is not accepted: it must be a JSON object. Nothing was done.",
-                fields={f"payments.{place}": "must be a JSON object"},
+                fields={f"payments.{index}": "must be a JSON object"},
             )
-        body = door.read(BatchEntry, entry)
-    except BillvendError as refusal:
-        return refusal
-    own = body.idempotency_key
-    return _bill(body, own if own is not None or key is None else f"{key}/{place}")
+        body = router.validate(BatchEntryRequest, entry)
+    except BillvendError as error:
+        return error
+    own_key = body.idempotency_key
+    return _to_bill(body, own_key if own_key is not None or key is None else f"{key}/{index}")
 
 
-def _result(found: Paid | BillvendError, now: datetime) -> Document:
-    if isinstance(found, BillvendError):
+def _batch_result(result: Paid | BillvendError, now: datetime) -> Document:
+    if isinstance(result, BillvendError):
         return {
-            "status": status_of(found).value,
+            "status": status_of(result).value,
             "success": False,
             "replayed": False,
             "data": None,
-            "error": error_document(found),
+            "error": error_json(result),
         }
     return {
         "status": HTTPStatus.ACCEPTED.value,
         "success": True,
-        "replayed": found.replayed,
-        "data": accepted_document(found.payment, now),
+        "replayed": result.replayed,
+        "data": accepted_payment_json(result.payment, now),
         "error": None,
     }

@@ -11,16 +11,16 @@ from flask_openapi.models.security_scheme import SecurityScheme
 from flask_openapi.openapi import OpenAPI
 from werkzeug.wrappers import Response as AnyResponse
 
-from billvend.api.shapes import Problem
+from billvend.api.schemas import ErrorEnvelope
 
-ABOUT: Final = """
+DESCRIPTION: Final = """
 Sell prepaid electricity from wallets. Money is held before anything is sent, and spent or given back exactly once.
 
 Repeat any request with the same `Idempotency-Key`: nothing is done twice. Amounts are plain decimal strings or numbers in
 major units (naira) and exact. An error says what happened, what became of the money, and what to do, under a stable code.
 """
 
-_PAGE = """<!DOCTYPE html>
+_PAGE_HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -35,18 +35,18 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-_START = """window.ui = SwaggerUIBundle({
+_START_JS = """window.ui = SwaggerUIBundle({
   url: "/api/openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: false,
   presets: [SwaggerUIBundle.presets.apis], validatorUrl: null
 });
 """
 
 
-def documented() -> OpenAPI:
+def create_openapi_app() -> OpenAPI:
     """An application that keeps the document of the calls that are added to it."""
     app = OpenAPI(
         "billvend.api",
-        info=Info(title="billvend", version=_version(), description=ABOUT),
+        info=Info(title="billvend", version=_version(), description=DESCRIPTION),
         security_schemes={
             "key": SecurityScheme(
                 type="http",
@@ -54,7 +54,7 @@ def documented() -> OpenAPI:
                 description="A key of `billvend keys create`. Without any key, only this machine may ask, for test money.",
             )
         },
-        validation_error_model=Problem,
+        validation_error_model=ErrorEnvelope,
         doc_ui=False,
         static_folder=None,
     )
@@ -63,11 +63,11 @@ def documented() -> OpenAPI:
 
     @pages.get("", strict_slashes=False)
     def swagger() -> Response:
-        return Response(_PAGE, mimetype="text/html")
+        return Response(_PAGE_HTML, mimetype="text/html")
 
     @pages.get("/start.js")
     def start() -> Response:
-        return Response(_START, mimetype="text/javascript")
+        return Response(_START_JS, mimetype="text/javascript")
 
     @pages.get("/openapi.json")
     def document() -> Response:

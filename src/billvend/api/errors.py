@@ -15,17 +15,17 @@ from billvend.domain.errors import (
     Unreachable,
 )
 
-RETRY_AFTER_SECONDS: Final = 5
+UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 5
 """How long a client should wait before it asks again where a part is away."""
-FIRST_ENDS_SECONDS: Final = 1
+IN_PROGRESS_RETRY_AFTER_SECONDS: Final = 1
 """How long a client should wait before it asks again where its first request is still at work."""
 
 
-REFUSAL: Final = "billvend.refusal"
-"""Where a WSGI request names what is wrong with it, before anybody looks at it: a `DoorRefusal`."""
+REJECTION_KEY: Final = "billvend.rejection"
+"""Where a WSGI request names what is wrong with it, before anybody looks at it: a `RequestRejected`."""
 
 
-class DoorRefusal(Refusal):
+class RequestRejected(Refusal):
     """The request was turned away before billvend read what it asks for. Nothing was done."""
 
     status: ClassVar[HTTPStatus]
@@ -37,70 +37,70 @@ class DoorRefusal(Refusal):
         """Further headers of the answer, `_` for `-`."""
 
 
-class MalformedJson(DoorRefusal):
+class MalformedJson(RequestRejected):
     """The body is no JSON text, or one whose meaning is not the same to everybody."""
 
     code = "malformed_json"
     status = HTTPStatus.BAD_REQUEST
 
 
-class MalformedHeader(DoorRefusal):
+class MalformedHeader(RequestRejected):
     """A header is not text, or stands there in a way that two readers could understand in two ways."""
 
     code = "malformed_header"
     status = HTTPStatus.BAD_REQUEST
 
 
-class InvalidIdempotencyKey(DoorRefusal):
+class InvalidIdempotencyKey(RequestRejected):
     """The header Idempotency-Key is empty, too long, or not printable ASCII."""
 
     code = "invalid_idempotency_key"
     status = HTTPStatus.BAD_REQUEST
 
 
-class Unauthenticated(DoorRefusal):
+class Unauthenticated(RequestRejected):
     """No key came with the request, or one that is not, or no longer, valid."""
 
     code = "unauthenticated"
     status = HTTPStatus.UNAUTHORIZED
 
 
-class Forbidden(DoorRefusal):
+class Forbidden(RequestRejected):
     """The key's scopes don't allow this; or there are no keys yet, and the request did not come from this machine."""
 
     code = "forbidden"
     status = HTTPStatus.FORBIDDEN
 
 
-class BodyTooLarge(DoorRefusal):
+class BodyTooLarge(RequestRejected):
     """The body is longer than the call takes."""
 
     code = "body_too_large"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
-class BodyTooSlow(DoorRefusal):
+class BodyTooSlow(RequestRejected):
     """The body did not arrive in time."""
 
     code = "body_too_slow"
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
-class UnsupportedMediaType(DoorRefusal):
+class UnsupportedMediaType(RequestRejected):
     """The body is not sent as JSON."""
 
     code = "unsupported_media_type"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
-class RateLimited(DoorRefusal):
+class RateLimited(RequestRejected):
     """The key, or the address, asks more often than RATE_LIMIT lets it."""
 
     code = "rate_limited"
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
-OF_ERRORS: Final[tuple[tuple[type[BillvendError], HTTPStatus], ...]] = (
+ERROR_STATUS: Final[tuple[tuple[type[BillvendError], HTTPStatus], ...]] = (
     (IdempotencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
     (Conflict, HTTPStatus.CONFLICT),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -115,6 +115,6 @@ OF_ERRORS: Final[tuple[tuple[type[BillvendError], HTTPStatus], ...]] = (
 
 def status_of(error: BillvendError) -> HTTPStatus:
     """The HTTP status of an error."""
-    if isinstance(error, DoorRefusal):
+    if isinstance(error, RequestRejected):
         return error.status
-    return next(status for kind, status in OF_ERRORS if isinstance(error, kind))
+    return next(status for kind, status in ERROR_STATUS if isinstance(error, kind))

@@ -14,8 +14,8 @@ from secure import (
     XFrameOptions,
 )
 
-_NOTHING = ContentSecurityPolicy().default_src("'none'").frame_ancestors("'none'")
-_SWAGGER = (
+_STRICT_CSP = ContentSecurityPolicy().default_src("'none'").frame_ancestors("'none'")
+_SWAGGER_CSP = (
     ContentSecurityPolicy()
     .default_src("'none'")
     .script_src("'self'")
@@ -26,7 +26,7 @@ _SWAGGER = (
 )
 
 
-def _headers(policy: ContentSecurityPolicy, cache: CacheControl) -> tuple[tuple[str, str], ...]:
+def _header_items(policy: ContentSecurityPolicy, cache: CacheControl) -> tuple[tuple[str, str], ...]:
     """Worked out once: they are the same in every answer."""
     return Secure(
         csp=policy,
@@ -39,24 +39,24 @@ def _headers(policy: ContentSecurityPolicy, cache: CacheControl) -> tuple[tuple[
     ).header_items()
 
 
-OF_ANSWERS: Final = _headers(_NOTHING, CacheControl().no_store())
+API_HEADERS: Final = _header_items(_STRICT_CSP, CacheControl().no_store())
 """Money and tokens are kept by nobody on the way."""
-OF_DOCUMENTS: Final = _headers(_SWAGGER, CacheControl().max_age(300))
+DOCS_HEADERS: Final = _header_items(_SWAGGER_CSP, CacheControl().max_age(300))
 
 
-def distrusted(response: Response) -> Response:
+def add_api_headers(response: Response) -> Response:
     """An answer of a call, with them."""
-    response.headers.extend(OF_ANSWERS)
+    response.headers.extend(API_HEADERS)
     return response
 
 
-def add_security_headers(app: Flask) -> None:
+def register_security_headers(app: Flask) -> None:
     """Have all else that an application answers carry them, too."""
 
     @app.after_request
     def headers(response: Response) -> Response:
         if request.path == "/api" or request.path.startswith("/api/"):
-            response.headers.update(OF_DOCUMENTS)
+            response.headers.update(DOCS_HEADERS)
         elif request.blueprint is None:
-            distrusted(response)
+            add_api_headers(response)
         return response

@@ -5,10 +5,10 @@ from http import HTTPStatus
 
 from flask import Response
 
-from billvend.api.answers import answer
-from billvend.api.bodies import PageQuery, TransactionPath, UserPath
-from billvend.api.door import Door, about
-from billvend.api.shapes import PageShape, WholeTransactionShape
+from billvend.api.requests import TransactionPath, TransactionsQuery, UserPath
+from billvend.api.responses import success_response
+from billvend.api.routing import ApiRouter, add_log_context
+from billvend.api.schemas import TransactionDetailResponse, TransactionsResponse
 from billvend.domain.access import Scope
 from billvend.domain.errors import Unreachable
 from billvend.domain.names import parse_user_id
@@ -17,15 +17,15 @@ from billvend.ports.books import Search
 from billvend.views import Document, payment_document, transaction_document
 
 
-def add_to(door: Door) -> None:
+def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
-    bv = door.bv
+    bv = router.bv
 
-    @door.get(
+    @router.get(
         "/transactions/<transactionId>",
-        WholeTransactionShape,
+        TransactionDetailResponse,
         scope=Scope.READ,
-        refuses={HTTPStatus.NOT_FOUND: "`transaction_not_found`."},
+        errors={HTTPStatus.NOT_FOUND: "`transaction_not_found`."},
     )
     def transaction(path: TransactionPath) -> Response:
         """How a transaction stands.
@@ -33,30 +33,30 @@ def add_to(door: Door) -> None:
         With its attempts and events. While a payment is in doubt, looking at it brings the next question to the provider
         forward, at most once an interval.
         """
-        about(transactionId=path.transaction_id)
-        found = bv.transaction(path.transaction_id)
-        if not isinstance(found, Payment):
-            return answer(transaction_document(found), "The wallet was funded.")
+        add_log_context(transactionId=path.transaction_id)
+        record = bv.transaction(path.transaction_id)
+        if not isinstance(record, Payment):
+            return success_response(transaction_document(record), "The wallet was funded.")
         with suppress(Unreachable):  # a hint, and no more
             bv.nudge(path.transaction_id)
-        data: Document = payment_document(found, bv.events(found), bv.next_look_at(found))
-        return answer(data, str(data["message"]))
+        data: Document = payment_document(record, bv.events(record), bv.next_look_at(record))
+        return success_response(data, str(data["message"]))
 
-    @door.get(
+    @router.get(
         "/transactions/user/<billvend_user:userId>",
-        PageShape,
+        TransactionsResponse,
         scope=Scope.READ,
-        refuses={
+        errors={
             HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed`: a query that is not known or out of its bounds."
         },
     )
-    def transactions(path: UserPath, query: PageQuery) -> Response:
+    def transactions(path: UserPath, query: TransactionsQuery) -> Response:
         """A user's transactions, newest first.
 
         Give `nextCursor` back as `cursor` for the page that follows; null: there is none.
         """
-        about(userId=path.user_id)
-        found = bv.search(
+        add_log_context(userId=path.user_id)
+        records = bv.search(
             Search(
                 user_id=parse_user_id(path.user_id),
                 statuses=(query.status,) if query.status else (),
@@ -65,12 +65,12 @@ def add_to(door: Door) -> None:
                 limit=query.limit + 1,
             )
         )
-        page = found[: query.limit]
+        page = records[: query.limit]
         data: Document = {
             "items": [
-                transaction_document(each, bv.next_look_at(each) if isinstance(each, Payment) else None)
-                for each in page
+                transaction_document(record, bv.next_look_at(record) if isinstance(record, Payment) else None)
+                for record in page
             ],
-            "nextCursor": page[-1].transaction_id if len(found) > query.limit else None,
+            "nextCursor": page[-1].transaction_id if len(records) > query.limit else None,
         }
-        return answer(data, f"{len(page)} transactions.")
+        return success_response(data, f"{len(page)} transactions.")

@@ -1,11 +1,11 @@
 """The command line: parse, one call, render.
 
-    money.py, bulk.py, funding.py, looking.py, deciding.py, running.py, sandboxing.py, keys.py, wallets.py,
-    webhooks.py, administering.py, demo.py          the commands
-    options.py      what they have in common        opening.py     what they begin with
-    output.py       what they print                 screens.py     transactions for people
-    following.py    a payment while it is worked    exits.py       the table of exit statuses
-    sheets.py       files of bills and results      batches.py     a run through such a file
+    payments.py, pay_many.py, deposits.py, queries.py, review.py, service.py, sandbox.py, api_keys.py, wallets.py,
+    webhooks.py, admin.py, demo.py          the commands
+    options.py      what they have in common        context.py     what they begin with
+    output.py       what they print                 rendering.py   transactions for people
+    progress.py     a payment while it is worked    exits.py       the table of exit statuses
+    bill_csv.py     files of bills and results      bill_batch.py  a run through such a file
 
 Nothing here is imported before it is needed: `billvend --help` should be there at once.
 """
@@ -21,16 +21,16 @@ import typer
 from typer.main import get_command
 
 from billvend.cli import (
-    administering,
-    bulk,
-    deciding,
+    admin,
+    api_keys,
     demo,
-    funding,
-    keys,
-    looking,
-    money,
-    running,
-    sandboxing,
+    deposits,
+    pay_many,
+    payments,
+    queries,
+    review,
+    sandbox,
+    service,
     wallets,
     webhooks,
 )
@@ -50,17 +50,17 @@ app = typer.Typer(
     ),
 )
 for group in (
-    money,
-    bulk,
-    funding,
-    looking,
-    deciding,
-    running,
-    sandboxing,
-    keys,
+    payments,
+    pay_many,
+    deposits,
+    queries,
+    review,
+    service,
+    sandbox,
+    api_keys,
     wallets,
     webhooks,
-    administering,
+    admin,
     demo,
 ):
     app.add_typer(group.commands)
@@ -83,19 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (`sys.argv`, unless given) and return its exit status. Raises nothing."""
     if arguments is None:  # a process of our own
         look_seldom()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in given
-    sys.stdout, sys.stderr = _robust(sys.stdout), _robust(sys.stderr)
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in argv
+    sys.stdout, sys.stderr = _safe_stream(sys.stdout), _safe_stream(sys.stderr)
     try:
-        status = _run(given)
+        status = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        _look_away()
+        _ignore_broken_pipe()
         return Exit.BROKEN_PIPE
     except KeyboardInterrupt:
-        return _failed(as_json, KeyboardInterrupt())
+        return _report_error(as_json, KeyboardInterrupt())
     except Exception as error:  # noqa: BLE001  whatever it is, people get one line
-        return _failed(as_json, error)
+        return _report_error(as_json, error)
     return status
 
 
@@ -110,17 +110,17 @@ def _run(arguments: list[str]) -> int:
         return done.exit_code
 
 
-def _failed(as_json: bool, error: BaseException) -> int:
+def _report_error(as_json: bool, error: BaseException) -> int:
     failure = failure_of(error)
     try:
         fail(as_json, failure)
         sys.stdout.flush()
     except OSError:
-        _look_away()
+        _ignore_broken_pipe()
     return failure.status
 
 
-def _robust(stream: TextIO | None) -> TextIO:
+def _safe_stream(stream: TextIO | None) -> TextIO:
     """Output that is closed takes everything, and a letter that it has no sign for is written as its code."""
     if stream is None:
         return open(os.devnull, "w")  # noqa: PTH123  it stays open to the end
@@ -129,7 +129,7 @@ def _robust(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def _look_away() -> None:
+def _ignore_broken_pipe() -> None:
     """Nobody reads: what is left to print goes nowhere, and Python has nothing to complain of at its end."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

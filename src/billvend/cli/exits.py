@@ -40,7 +40,7 @@ class Exit(IntEnum):
     """Nobody waits any longer, and the payment has not ended: its money is reserved, and it goes on."""
     DIFFERENCE = 8
     """An audit found a difference."""
-    UNREACHABLE = 9
+    UNAVAILABLE = 9
     """A part is away, or nobody knows yet whether the command was done."""
     INTERRUPTED = 130
     """Ctrl-C, as shells have it."""
@@ -48,13 +48,13 @@ class Exit(IntEnum):
     """Whoever read the output stopped reading, as shells have it."""
 
 
-OF_ERRORS: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
+ERROR_EXIT: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
     (InvalidInput, Exit.USAGE),
     (BadSetting, Exit.USAGE),
     (NotFound, Exit.NOT_FOUND),
     (InsufficientFunds, Exit.INSUFFICIENT_FUNDS),
     (Conflict, Exit.CONFLICT),
-    (Unreachable, Exit.UNREACHABLE),
+    (Unreachable, Exit.UNAVAILABLE),
     (BillvendError, Exit.FAILED),
 )
 """The first class that fits decides."""
@@ -65,7 +65,7 @@ def exit_of(status: Status) -> Exit:
     return {Status.COMPLETED: Exit.DONE, Status.REVERSED: Exit.REVERSED}.get(status, Exit.UNFINISHED)
 
 
-class LostFromSight(Exception):
+class FollowFailed(Exception):
     """A payment was accepted, and then something went wrong while it was being followed. It stands, and goes on."""
 
     def __init__(self, transaction_id: str, cause: Exception) -> None:
@@ -83,23 +83,26 @@ class Failure:
     message: str
     """For people. May have several lines and any characters."""
     fields: dict[str, str] = field(default_factory=dict)
-    more: dict[str, str] = field(default_factory=dict)
+    extra_members: dict[str, str] = field(default_factory=dict)
     """Further entries of the `error` object."""
 
 
 def failure_of(error: BaseException) -> Failure:
     """What an error means to whoever gave the command."""
     match error:
-        case LostFromSight(transaction_id=lost):
-            return _lost(lost, failure_of(error.cause))
+        case FollowFailed(transaction_id=transaction_id):
+            return _follow_failure(transaction_id, failure_of(error.cause))
         case OutcomeUnknown():
-            more = {"transactionId": error.transaction_id or "", "idempotencyKey": error.idempotency_key}
+            extra_members = {
+                "transactionId": error.transaction_id or "",
+                "idempotencyKey": error.idempotency_key,
+            }
             message = f"{error.message} Transaction: {error.transaction_id}. Key: {error.idempotency_key}"
-            return Failure(Exit.UNREACHABLE, error.code, message, error.fields, more)
+            return Failure(Exit.UNAVAILABLE, error.code, message, error.fields, extra_members)
         case LikelyDuplicate():
             return Failure(Exit.CONFLICT, error.code, f"{error.message} Here: --again")
         case BillvendError():
-            status = next(status for kind, status in OF_ERRORS if isinstance(error, kind))
+            status = next(status for error_class, status in ERROR_EXIT if isinstance(error, error_class))
             return Failure(status, error.code, error.message, error.fields)
         case typer.TyperException():
             return _usage(error)
@@ -107,19 +110,19 @@ def failure_of(error: BaseException) -> Failure:
             message = "Interrupted. What was under way may or may not be done: look before you repeat it."
             return Failure(Exit.INTERRUPTED, "interrupted", message)
         case _:
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            message = f"This should not have happened: {said}. With LOG_LEVEL=debug it says where."
+            description = f"{type(error).__name__}: {error}".removesuffix(": ")
+            message = f"This should not have happened: {description}. With LOG_LEVEL=debug it says where."
             return Failure(Exit.FAILED, BillvendError.code, message)
 
 
-def _lost(transaction_id: str, cause: Failure) -> Failure:
-    why = cause.message.partition(". ")[0]  # what follows there speaks for a command that was not done
+def _follow_failure(transaction_id: str, cause: Failure) -> Failure:
+    reason = cause.message.partition(". ")[0]  # what follows there speaks for a command that was not done
     message = (
-        f"The payment {transaction_id} is accepted and its money reserved, but it can't be followed now: {why}. "
+        f"The payment {transaction_id} is accepted and its money reserved, but it can't be followed now: {reason}. "
         f"Look at it with: billvend show {transaction_id}"
     )
-    status = Exit.UNREACHABLE if cause.status is Exit.UNREACHABLE else Exit.FAILED
-    return Failure(status, cause.code, message, more={"transactionId": transaction_id})
+    status = Exit.UNAVAILABLE if cause.status is Exit.UNAVAILABLE else Exit.FAILED
+    return Failure(status, cause.code, message, extra_members={"transactionId": transaction_id})
 
 
 def _usage(error: typer.TyperException) -> Failure:

@@ -25,7 +25,7 @@ Currency: TypeAlias = Annotated[
         "--currency", metavar="CODE", help="Of the wallet, instead of DEFAULT_CURRENCY.", show_default=False
     ),
 ]
-Key: TypeAlias = Annotated[
+IdempotencyKey: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--key",
@@ -34,7 +34,7 @@ Key: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-Limit: TypeAlias = Annotated[
+MaxItems: TypeAlias = Annotated[
     int, typer.Option("--limit", metavar="N", help="At most so many.", min=1, max=500)
 ]
 

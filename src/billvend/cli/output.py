@@ -25,7 +25,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class KeyValues:
     """Names and values, one under the other."""
 
     rows: Sequence[tuple[str, str]]
@@ -39,40 +39,40 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-Block: TypeAlias = Line | Facts | Table
+Block: TypeAlias = Line | KeyValues | Table
 
-GAP = 2
+COLUMN_GAP = 2
 """Blanks between columns."""
 
 GOOD, BAD, DOUBT, QUIET = "bold green", "bold red", "bold yellow", "dim"
 
 
-def show(as_json: bool, document: object, *blocks: Block) -> None:
+def print_result(as_json: bool, document: object, *blocks: Block) -> None:
     """Print what came out of a command, in the shape that was asked for."""
     if as_json:
         indent = 2 if is_terminal(sys.stdout) else None
         sys.stdout.write(json.dumps(document, indent=indent) + "\n")
     else:
-        say(*blocks)
+        print_blocks(*blocks)
 
 
-def say(*blocks: Block, to: IO[str] | None = None) -> None:
+def print_blocks(*blocks: Block, to: IO[str] | None = None) -> None:
     """Print blocks to people, or to a pipe; on stdout, unless it is told where."""
     stream = to or sys.stdout
     if is_terminal(stream):
-        _draw(terminal(stream), blocks)
+        _render(terminal(stream), blocks)
     else:
-        stream.writelines(f"{line}\n" for block in blocks for line in _plain(block))
+        stream.writelines(f"{line}\n" for block in blocks for line in _plain_lines(block))
         stream.flush()
 
 
 def fail(as_json: bool, failure: Failure) -> None:
     """Say in one line on stderr what went wrong; with `--json`, in a document on stdout as well."""
-    message = clean(" ".join(failure.message.split()))
+    message = sanitize(" ".join(failure.message.split()))
     if as_json:
         error: dict[str, object] = {"code": failure.code, "message": message}
         error |= {"fields": failure.fields} if failure.fields else {}
-        sys.stdout.write(json.dumps({"error": {**error, **failure.more}}) + "\n")
+        sys.stdout.write(json.dumps({"error": {**error, **failure.extra_members}}) + "\n")
     sys.stderr.write(f"Error: {message}\n")
 
 
@@ -88,20 +88,22 @@ def terminal(stream: IO[str] | None = None) -> "Console":
     return Console(file=stream or sys.stdout, markup=False, highlight=False, emoji=False)
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     """Text that stays in its line and controls no terminal, whoever wrote it."""
-    return "".join(sign if sign.isprintable() else " " if sign.isspace() else "?" for sign in text)
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else "?" for character in text
+    )
 
 
-def _plain(block: Block) -> list[str]:
+def _plain_lines(block: Block) -> list[str]:
     match block:
         case Line(text):
-            return [clean(text)]
-        case Facts(rows):
+            return [sanitize(text)]
+        case KeyValues(rows):
             width = max((len(name) for name, _ in rows), default=0)
-            return [f"{name:{width}}  {clean(value)}".rstrip() for name, value in rows]
+            return [f"{name:{width}}  {sanitize(value)}".rstrip() for name, value in rows]
         case Table(headings, rows):
-            lines = [list(headings), *([clean(cell) for cell in row] for row in rows)]
+            lines = [list(headings), *([sanitize(cell) for cell in row] for row in rows)]
             widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
             return [
                 "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -109,32 +111,32 @@ def _plain(block: Block) -> list[str]:
             ]
 
 
-def _draw(console: "Console", blocks: Sequence[Block]) -> None:
+def _render(console: "Console", blocks: Sequence[Block]) -> None:
     from rich.table import Table as Grid
     from rich.text import Text
 
     for block in blocks:
         match block:
             case Line(text, style):
-                console.print(Text(clean(text), style=style), soft_wrap=True)
-            case Facts(rows):
-                facts = Grid.grid(padding=(0, GAP, 0, 0))
+                console.print(Text(sanitize(text), style=style), soft_wrap=True)
+            case KeyValues(rows):
+                facts = Grid.grid(padding=(0, COLUMN_GAP, 0, 0))
                 facts.add_column(style="cyan", no_wrap=True)
                 facts.add_column(overflow="fold")
                 for name, value in rows:
-                    facts.add_row(name, Text(clean(value)))
+                    facts.add_row(name, Text(sanitize(value)))
                 console.print(facts)
             case Table(headings, rows):
-                grid = Grid(box=None, padding=(0, GAP, 0, 0), header_style="bold cyan")
-                whole = _kept_whole(block, console.width)
+                grid = Grid(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold cyan")
+                unwrapped = _unwrapped_columns(block, console.width)
                 for column, heading in enumerate(headings):
-                    grid.add_column(heading, overflow="fold", no_wrap=column in whole)
+                    grid.add_column(heading, overflow="fold", no_wrap=column in unwrapped)
                 for row in rows:
-                    grid.add_row(*(Text(clean(cell)) for cell in row))
+                    grid.add_row(*(Text(sanitize(cell)) for cell in row))
                 console.print(grid)
 
 
-def _kept_whole(table: Table, width: int) -> set[int]:
+def _unwrapped_columns(table: Table, width: int) -> set[int]:
     """The columns of single words (ids, meters), where the others can be broken into lines so that these need not be.
 
     On a terminal that is too narrow for that all are broken, and nothing is cut off.
@@ -142,7 +144,7 @@ def _kept_whole(table: Table, width: int) -> set[int]:
     columns = [
         [heading, *(row[column] for row in table.rows)] for column, heading in enumerate(table.headings)
     ]
-    longest_words = [max(len(word) for cell in cells for word in cell.split()) for cells in columns]
-    if sum(longest_words) + GAP * len(columns) > width:
+    min_widths = [max(len(word) for cell in cells for word in cell.split()) for cells in columns]
+    if sum(min_widths) + COLUMN_GAP * len(columns) > width:
         return set()
     return {column for column, cells in enumerate(columns) if not any(" " in cell for cell in cells[1:])}

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.context import billvend_context
 from billvend.cli.exits import Exit
-from billvend.cli.opening import opened
 from billvend.cli.options import DatabaseUrl, Json, User, example
-from billvend.cli.output import GOOD, Line, show
+from billvend.cli.output import GOOD, Line, print_result
 
 commands = typer.Typer()
 wallet = typer.Typer(
@@ -27,8 +27,8 @@ def email(
 
     It takes the place of any other address, and no deposit changes it.
     """
-    with opened(database_url) as bv:
+    with billvend_context(database_url) as bv:
         bv.set_email(user, address)
     document = {"userId": user, "email": address}
-    show(as_json, document, Line(f"Mail for {user} goes to {address}.", GOOD))
+    print_result(as_json, document, Line(f"Mail for {user} goes to {address}.", GOOD))
     return Exit.DONE

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from billvend.cli.bill_csv import BillFile, BillRow, ResultFile
 from billvend.cli.exits import Exit
-from billvend.cli.following import Interrupt
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, is_terminal, terminal
-from billvend.cli.sheets import Results, Row, Sheet
+from billvend.cli.progress import Interrupt
 from billvend.domain.commands import Pay
 from billvend.domain.decide import Result
 from billvend.domain.errors import (
@@ -32,15 +32,15 @@ from billvend.usecases.pay import ACCEPTED_AT_ONCE, Paid
 from billvend.views import Document
 
 ACCEPTED, REPLAYED, REFUSED, OK, NOT_TRIED = "accepted", "replayed", "refused", "ok", "not_tried"
-MOST_SHOWN: Final = 10
+MAX_SHOWN: Final = 10
 """Rows, and wallets, that people are shown; the results have all rows."""
-MOST_LISTED: Final = 1_000
+MAX_LISTED_WALLETS: Final = 1_000
 """Wallets in the document of a dry run."""
 CACHE_KIB: Final = 16_384
 """Memory for sums; what is more goes to a file without a name."""
 
 
-def asked_for(batch: str, bill: Pay) -> bytes:
+def bill_digest(batch: str, bill: Pay) -> bytes:
     """What makes bills of a batch alike: the SHA-256 of the JSON list `[batch, user, request hash]`.
 
     It is about what was understood, not how it is written: a spreadsheet makes 500 of 500.00.
@@ -48,16 +48,16 @@ def asked_for(batch: str, bill: Pay) -> bytes:
     return hashlib.sha256(json.dumps([batch, bill.user_id, bill.request_hash]).encode()).digest()
 
 
-def key_in_batch(asked: bytes, nth: int) -> str:
+def batch_key(digest: bytes, nth: int) -> str:
     """The key of a bill that was given none, and is the nth of those alike in its file; the first is number 1.
 
     `pay-many-` and the first 40 hexadecimal digits of the SHA-256 of `asked_for` and the number in decimal. Neither must
     ever change: another key is another payment.
     """
-    return f"pay-many-{hashlib.sha256(asked + b'%d' % nth).hexdigest()[:40]}"
+    return f"pay-many-{hashlib.sha256(digest + b'%d' % nth).hexdigest()[:40]}"
 
 
-class Sums:
+class DiskCounter:
     """A sum for each of as many names as there may be, in little memory."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RowResult:
     """What came of a row."""
 
     result: str
@@ -97,187 +97,192 @@ class Told:
 class Batch:
     """One run through a file of bills."""
 
-    doing = "Paying"
+    action = "Paying"
 
     def __init__(self, bv: Billvend, name: str | None, interrupt: Interrupt) -> None:
         self._bv = bv
         self._name = name
         self._interrupt = interrupt
-        self._alike = Sums()
-        self._stopped: BillvendError | None = None
+        self._occurrences = DiskCounter()
+        self._stop_error: BillvendError | None = None
         """Why nothing more was tried."""
         self._counts: Counter[str] = Counter()
         """Rows, by result."""
-        self._first_refusals: list[tuple[str, str]] = []
+        self._first_rejections: list[tuple[str, str]] = []
         """Lines, and why nothing is paid for them."""
 
     def close(self) -> None:
         """Give back what counting took."""
-        self._alike.close()
+        self._occurrences.close()
 
-    def go_through(self, sheet: Sheet, total: int, results: Results) -> None:
+    def process(self, bill_file: BillFile, total: int, result_file: ResultFile) -> None:
         """Have each row done, and write down what came of it. Raises `Unavailable` where nothing could be begun."""
-        rows = sheet.rows()
-        with _progress(self.doing, total, self._interrupt) as advance:
-            while chunk := list(islice(rows, ACCEPTED_AT_ONCE)):
-                bills = [self._read(row) for row in chunk]
-                told = self._all_told(bills)
-                found = list(zip(chunk, bills, told, strict=True))
-                results.write([_entry(*one) for one in found])
-                self._counts.update(what.result for what in told)
-                refusals = (
-                    (str(row.line), what.error.message)
-                    for row, _, what in found
-                    if what.error and what.result == REFUSED
+        row_iterator = bill_file.rows()
+        with _progress_bar(self.action, total, self._interrupt) as advance:
+            while chunk := list(islice(row_iterator, ACCEPTED_AT_ONCE)):
+                bills = [self._parse_row(row) for row in chunk]
+                row_results = self._results(bills)
+                rows = list(zip(chunk, bills, row_results, strict=True))
+                result_file.write([_result_row(*one) for one in rows])
+                self._counts.update(result.result for result in row_results)
+                rejections = (
+                    (str(row.line), result.error.message)
+                    for row, _, result in rows
+                    if result.error and result.result == REFUSED
                 )
-                self._first_refusals += islice(refusals, MOST_SHOWN - len(self._first_refusals))
-                if self._stopped and self._counts.keys() == {"unavailable"}:
-                    raise self._stopped
+                self._first_rejections += islice(rejections, MAX_SHOWN - len(self._first_rejections))
+                if self._stop_error and self._counts.keys() == {"unavailable"}:
+                    raise self._stop_error
                 advance(len(chunk))
 
     def report(self, path: Path) -> tuple[Exit, Document, list[Block]]:
         """How it ended."""
         counts = self._counts
         document: Document = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
-        document |= {"results": str(path), **self._left_over()}
+        document |= {"results": str(path), **self._unprocessed()}
         is_whole = counts.total() == counts[ACCEPTED] + counts[REPLAYED]
         summary = (
             f"{counts[ACCEPTED]:,} accepted, {counts[REPLAYED]:,} were before, {counts[REFUSED]:,} refused."
         )
-        blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._refusals()]
-        again = "Run the same again: it does what is missing, and nothing twice."
+        blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._rejections()]
+        repeat_text = "Run the same again: it does what is missing, and nothing twice."
         if counts["outcome_unknown"]:
-            blocks.append(Line(f"Of {counts['outcome_unknown']:,} it is not known. {again}", BAD))
-        if self._stopped:
+            blocks.append(Line(f"Of {counts['outcome_unknown']:,} it is not known. {repeat_text}", BAD))
+        if self._stop_error:
             missing = counts["unavailable"] + counts[NOT_TRIED]
-            blocks.append(Line(f"The books don't answer: {missing:,} were not done. {again}", BAD))
+            blocks.append(Line(f"The books don't answer: {missing:,} were not done. {repeat_text}", BAD))
         elif counts[NOT_TRIED]:
-            blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} were not tried. {again}", BAD))
+            blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} were not tried. {repeat_text}", BAD))
         elif counts["unavailable"]:
-            blocks.append(Line(f"The books did not answer for {counts['unavailable']:,}. {again}", BAD))
+            blocks.append(Line(f"The books did not answer for {counts['unavailable']:,}. {repeat_text}", BAD))
         blocks.append(Line(f"What came of each row: {path}", QUIET))
         if counts[ACCEPTED]:
             blocks.append(Line("Workers buy the electricity: billvend worker", QUIET))
-        return self._exit(is_whole), document, blocks
+        return self._exit_status(is_whole), document, blocks
 
-    def _exit(self, is_whole: bool) -> Exit:
-        if self._counts[NOT_TRIED] and not self._stopped:
+    def _exit_status(self, is_whole: bool) -> Exit:
+        if self._counts[NOT_TRIED] and not self._stop_error:
             return Exit.INTERRUPTED
         return Exit.DONE if is_whole else Exit.USAGE
 
-    def _left_over(self) -> Document:
+    def _unprocessed(self) -> Document:
         names = {"unavailable": "unavailable", "outcome_unknown": "outcomeUnknown", NOT_TRIED: "notTried"}
         return {name: self._counts[result] for result, name in names.items() if self._counts[result]}
 
-    def _refusals(self) -> list[Block]:
-        if not self._first_refusals:
+    def _rejections(self) -> list[Block]:
+        if not self._first_rejections:
             return []
-        more = self._counts[REFUSED] - len(self._first_refusals)
+        more = self._counts[REFUSED] - len(self._first_rejections)
         rest = [Line(f"And {more:,} more.", QUIET)] if more else []
-        return [Table(("Line", "Why it is not paid"), self._first_refusals), *rest]
+        return [Table(("Line", "Why it is not paid"), self._first_rejections), *rest]
 
-    def _read(self, row: Row) -> Pay | BillvendError:
+    def _parse_row(self, row: BillRow) -> Pay | BillvendError:
         """What the row asks for, with its key."""
         try:
             bill = self._bv.read(row.bill())
-        except BillvendError as refusal:
-            return refusal
+        except BillvendError as error:
+            return error
         if bill.key_is_given:
             return bill
         if self._name is None:
             return ValidationFailed("The row has no key, and the batch no name: nothing was done.")
-        asked = asked_for(self._name, bill)
-        return replace(bill, key=key_in_batch(asked, self._alike.add(asked[:16], 1)), key_is_given=True)
+        digest = bill_digest(self._name, bill)
+        return replace(bill, key=batch_key(digest, self._occurrences.add(digest[:16], 1)), key_is_given=True)
 
-    def _all_told(self, read: Sequence[Pay | BillvendError]) -> list[Told]:
-        if self._stopped or self._interrupt.noted:
-            return [Told(NOT_TRIED) for _ in read]
-        bills = [bill for bill in read if isinstance(bill, Pay)]
-        done = self._done(bills)
-        if done and all(isinstance(what.error, Unreachable) for what in done):
-            self._stopped = done[0].error  # nobody would answer for a million rows more either
-        told = iter(done)
-        return [next(told) if isinstance(bill, Pay) else Told(REFUSED, error=bill) for bill in read]
+    def _results(self, commands: Sequence[Pay | BillvendError]) -> list[RowResult]:
+        if self._stop_error or self._interrupt.is_requested:
+            return [RowResult(NOT_TRIED) for _ in commands]
+        bills = [bill for bill in commands if isinstance(bill, Pay)]
+        results = self._execute(bills)
+        if results and all(isinstance(result.error, Unreachable) for result in results):
+            self._stop_error = results[0].error  # nobody would answer for a million rows more either
+        remaining = iter(results)
+        return [
+            next(remaining) if isinstance(bill, Pay) else RowResult(REFUSED, error=bill) for bill in commands
+        ]
 
-    def _done(self, bills: Sequence[Pay]) -> list[Told]:
-        return [_told(result) for result in self._bv.pay_many(bills)]
+    def _execute(self, bills: Sequence[Pay]) -> list[RowResult]:
+        return [_row_result(result) for result in self._bv.pay_many(bills)]
 
 
 class DryRun(Batch):
     """The same, with nothing done: what would be refused, and whether the wallets hold enough for the rest."""
 
-    doing = "Checking"
+    action = "Checking"
 
     def __init__(self, bv: Billvend, name: str | None, interrupt: Interrupt) -> None:
         super().__init__(bv, name, interrupt)
-        self._asked = Sums()
+        self._requested = DiskCounter()
 
     def close(self) -> None:
         """Give back what counting took."""
         super().close()
-        self._asked.close()
+        self._requested.close()
 
     def report(self, path: Path) -> tuple[Exit, Document, list[Block]]:
         """What would be paid, from which wallets."""
         counts = self._counts
         total: Counter[str] = Counter()
-        short, rich = _Listed(), _Listed()
-        for name, minor in self._asked:
+        short_wallets, funded_wallets = _FirstWallets(), _FirstWallets()
+        for name, minor in self._requested:
             currency, _, user_id = name.partition(" ")
             total[currency] += minor
-            asked = Money(minor, currency)
+            requested = Money(minor, currency)
             try:
-                holds = self._bv.balance(user_id, currency=currency).balance
+                available = self._bv.balance(user_id, currency=currency).balance
             except WalletNotFound:
-                holds = Money(0, currency)
-            (rich if asked <= holds else short).add((user_id, asked, holds))
+                available = Money(0, currency)
+            (funded_wallets if requested <= available else short_wallets).add((user_id, requested, available))
         sums = {currency: Money(minor, currency) for currency, minor in total.items()}
         document: Document = {
             **{name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)},
             "results": str(path),
             "dryRun": True,
             "ok": counts[OK],
-            **self._left_over(),
+            **self._unprocessed(),
             "totals": {currency: str(amount) for currency, amount in sums.items()},
-            "shortWallets": short.count,
-            "wallets": [_wallet(*wallet) for wallet in (*short.first, *rich.first)[:MOST_LISTED]],
+            "shortWallets": short_wallets.count,
+            "wallets": [
+                _wallet_json(*wallet)
+                for wallet in (*short_wallets.first, *funded_wallets.first)[:MAX_LISTED_WALLETS]
+            ],
         }
-        is_whole = not short.count and counts.total() == counts[OK] + counts[REPLAYED]
-        asked_for = ", ".join(amount.display for amount in sums.values()) or "nothing"
+        is_whole = not short_wallets.count and counts.total() == counts[OK] + counts[REPLAYED]
+        requested_text = ", ".join(amount.display for amount in sums.values()) or "nothing"
         summary = (
-            f"{counts[OK]:,} can be paid, for {asked_for}; {counts[REPLAYED]:,} were before, "
+            f"{counts[OK]:,} can be paid, for {requested_text}; {counts[REPLAYED]:,} were before, "
             f"{counts[REFUSED]:,} are refused. Nothing was done."
         )
-        blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._refusals()]
-        if wallets := [*short.first, *rich.first][:MOST_SHOWN]:
+        blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._rejections()]
+        if wallets := [*short_wallets.first, *funded_wallets.first][:MAX_SHOWN]:
             lines = [
-                (user, asked.display, holds.display, "yes" if asked <= holds else "no")
-                for user, asked, holds in wallets
+                (user, requested.display, available.display, "yes" if requested <= available else "no")
+                for user, requested, available in wallets
             ]
             blocks.append(Table(("Wallet", "Asked for", "To spend", "Enough"), lines))
-        if more := short.count + rich.count - len(wallets):
+        if more := short_wallets.count + funded_wallets.count - len(wallets):
             blocks.append(Line(f"And {more:,} more wallets.", QUIET))
-        if short.count:
-            blocks.append(Line(f"{short.count:,} of the wallets hold too little.", BAD))
+        if short_wallets.count:
+            blocks.append(Line(f"{short_wallets.count:,} of the wallets hold too little.", BAD))
         if counts[NOT_TRIED]:
             blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} were not looked at.", BAD))
         blocks.append(Line(f"What was found of each row: {path}", QUIET))
-        return self._exit(is_whole), document, blocks
+        return self._exit_status(is_whole), document, blocks
 
-    def _done(self, bills: Sequence[Pay]) -> list[Told]:
-        found = zip(bills, self._bv.rehearse(bills), strict=True)
-        return [self._foretold(bill, result) for bill, result in found]
+    def _execute(self, bills: Sequence[Pay]) -> list[RowResult]:
+        pairs = zip(bills, self._bv.rehearse(bills), strict=True)
+        return [self._preview(bill, result) for bill, result in pairs]
 
-    def _foretold(self, bill: Pay, result: Result) -> Told:
+    def _preview(self, bill: Pay, result: Result) -> RowResult:
         if isinstance(result, IdempotencyMismatch):
-            return Told(REFUSED, error=result)
+            return RowResult(REFUSED, error=result)
         if not isinstance(result, BillvendError) and result.replayed:
-            return Told(REPLAYED)
-        self._asked.add(f"{bill.amount.currency} {bill.user_id}", bill.amount.amount_minor)
-        return Told(OK)  # whether the wallet holds enough is seen when all is added up
+            return RowResult(REPLAYED)
+        self._requested.add(f"{bill.amount.currency} {bill.user_id}", bill.amount.amount_minor)
+        return RowResult(OK)  # whether the wallet holds enough is seen when all is added up
 
 
-class _Listed:
+class _FirstWallets:
     """Wallets: all are counted, and the first are kept."""
 
     def __init__(self) -> None:
@@ -287,47 +292,47 @@ class _Listed:
     def add(self, wallet: tuple[str, Money, Money]) -> None:
         """One more."""
         self.count += 1
-        if self.count <= MOST_LISTED:
+        if self.count <= MAX_LISTED_WALLETS:
             self.first.append(wallet)
 
 
-def _wallet(user_id: str, asked: Money, holds: Money) -> Document:
+def _wallet_json(user_id: str, requested: Money, available: Money) -> Document:
     return {
         "userId": user_id,
-        "currency": asked.currency,
-        "amount": str(asked),
-        "balance": str(holds),
-        "enough": asked <= holds,
+        "currency": requested.currency,
+        "amount": str(requested),
+        "balance": str(available),
+        "enough": requested <= available,
     }
 
 
-def _told(result: Paid | BillvendError) -> Told:
+def _row_result(result: Paid | BillvendError) -> RowResult:
     match result:
         case Paid(replayed=replayed):
-            return Told(REPLAYED if replayed else ACCEPTED, paid=result)
+            return RowResult(REPLAYED if replayed else ACCEPTED, paid=result)
         case Unreachable():
-            return Told(result.code, error=result)
+            return RowResult(result.code, error=result)
         case _:
-            return Told(REFUSED, error=result)
+            return RowResult(REFUSED, error=result)
 
 
-def _entry(row: Row, bill: Pay | BillvendError, told: Told) -> dict[str, object]:
+def _result_row(row: BillRow, bill: Pay | BillvendError, row_result: RowResult) -> dict[str, object]:
     """A row of the results."""
-    entry: dict[str, object] = {**row.cells, "line": row.line, "result": told.result}
+    entry: dict[str, object] = {**row.cells, "line": row.line, "result": row_result.result}
     if isinstance(bill, Pay):
         entry["key"] = bill.key
-    if told.paid is not None:
-        payment = told.paid.payment
+    if row_result.paid is not None:
+        payment = row_result.paid.payment
         entry |= {"transactionId": payment.transaction_id, "status": payment.status.value}
-    if isinstance(told.error, OutcomeUnknown):
-        entry["transactionId"] = told.error.transaction_id
-    if told.error is not None:
-        entry |= {"code": told.error.code, "message": told.error.message}
+    if isinstance(row_result.error, OutcomeUnknown):
+        entry["transactionId"] = row_result.error.transaction_id
+    if row_result.error is not None:
+        entry |= {"code": row_result.error.code, "message": row_result.error.message}
     return entry
 
 
 @contextmanager
-def _progress(doing: str, total: int, interrupt: Interrupt) -> Iterator[Callable[[int], None]]:
+def _progress_bar(action: str, total: int, interrupt: Interrupt) -> Iterator[Callable[[int], None]]:
     """A moving bar for whoever looks at stderr; to be told of each row that is done."""
     if not is_terminal(sys.stderr):
         yield lambda _: None
@@ -339,7 +344,7 @@ def _progress(doing: str, total: int, interrupt: Interrupt) -> Iterator[Callable
         TextColumn("{task.fields[rate]:,.0f}/s"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=terminal(sys.stderr), transient=True) as bar:
-        task = bar.add_task(doing, total=total, rate=0)
-        leaving = "Leaving as soon as the rows in hand are done. Ctrl-C again leaves at once."
-        interrupt.tell = lambda: bar.update(task, description=leaving)
+        task = bar.add_task(action, total=total, rate=0)
+        interrupted_text = "Leaving as soon as the rows in hand are done. Ctrl-C again leaves at once."
+        interrupt.on_interrupt = lambda: bar.update(task, description=interrupted_text)
         yield lambda rows: bar.update(task, advance=rows, rate=bar.tasks[0].speed or 0)

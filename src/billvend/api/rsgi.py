@@ -15,40 +15,40 @@ from typing import Any, Final
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # not marked as exported
 
-from billvend.api.errors import REFUSAL, BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
+from billvend.api.errors import REJECTION_KEY, BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
 from billvend.domain.errors import BillvendError, Unavailable
 
-BODY_SECONDS: Final = 10.0
+BODY_TIMEOUT_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
-MOST_HELD: Final = 64 * 1024 * 1024
+MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
 """Bytes that a process has room for at a time: so many for small bodies, and as many again for large ones."""
-_ONCE: Final = ("authorization", "content-type", "host", "idempotency-key")
+_SINGLE_VALUE_HEADERS: Final = ("authorization", "content-type", "host", "idempotency-key")
 """Headers whose second line would be another one's word against the first."""
 
-Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+WsgiApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 
-class Front:
+class RsgiAdapter:
     """A WSGI application, as Granian's RSGI has it."""
 
     def __init__(
         self,
-        application: Application,
+        application: WsgiApplication,
         *,
         threads: int,
-        largest: int,
-        larger: Mapping[str, int] | None = None,
-        body_seconds: float = BODY_SECONDS,
+        max_body_bytes: int,
+        max_body_bytes_by_path: Mapping[str, int] | None = None,
+        body_timeout_seconds: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
-        """`threads` run the application. A body has `largest` bytes at most, or as many as `larger` says of its path."""
+        """`threads` run the application. A body has `max_body_bytes` at most, unless `max_body_bytes_by_path` names its path."""
         self._application = application
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="billvend-api")
-        self._largest = largest
-        self._larger = larger or {}
-        self._body_seconds = body_seconds
+        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes_by_path = max_body_bytes_by_path or {}
+        self._body_timeout_seconds = body_timeout_seconds
         # Large bodies, which anybody can begin to send, must not take the room of all the others.
-        self._room = {False: MOST_HELD, True: MOST_HELD}
+        self._free_bytes = {False: MAX_BUFFERED_BYTES, True: MAX_BUFFERED_BYTES}
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Finish what is under way."""
@@ -58,73 +58,77 @@ class Front:
         """Answer one request."""
         parts: list[bytes] = []
         try:
-            trouble = await self._arrive(parts, scope, protocol)
-            body = BytesIO(b"".join(parts)) if trouble is None else Unreadable(trouble)
+            error = await self._read_body(parts, scope, protocol)
+            body = BytesIO(b"".join(parts)) if error is None else RejectedBody(error)
             loop = asyncio.get_running_loop()
-            answered = await loop.run_in_executor(self._pool, self._answered, environ(scope, body))
-            protocol.response_bytes(*answered)
+            response = await loop.run_in_executor(self._pool, self._run_wsgi, wsgi_environ(scope, body))
+            protocol.response_bytes(*response)
         except ProtocolClosed:  # whoever asked has gone; what was done stays done
             return
         finally:
-            self._room[scope.path in self._larger] += sum(map(len, parts))
+            self._free_bytes[scope.path in self._max_body_bytes_by_path] += sum(map(len, parts))
 
-    async def _arrive(self, parts: list[bytes], scope: Scope, protocol: HTTPProtocol) -> BillvendError | None:
+    async def _read_body(
+        self, parts: list[bytes], scope: Scope, protocol: HTTPProtocol
+    ) -> BillvendError | None:
         """Collect the body, in the parts that it comes in; what is wrong with it, if anything is."""
-        in_chunks, is_large = "transfer-encoding" in scope.headers, scope.path in self._larger
-        largest = self._larger.get(scope.path, self._largest)
-        missing = largest if in_chunks else int(scope.headers.get("content-length", 0))
-        if missing == 0:
+        in_chunks, is_large = "transfer-encoding" in scope.headers, scope.path in self._max_body_bytes_by_path
+        max_body_bytes = self._max_body_bytes_by_path.get(scope.path, self._max_body_bytes)
+        remaining = max_body_bytes if in_chunks else int(scope.headers.get("content-length", 0))
+        if remaining == 0:
             return None
-        if missing > largest:
-            return _too_large(largest)
+        if remaining > max_body_bytes:
+            return _body_too_large(max_body_bytes)
         try:
-            async with asyncio.timeout(self._body_seconds):
+            async with asyncio.timeout(self._body_timeout_seconds):
                 async for part in protocol:
                     parts.append(part)
-                    self._room[is_large] -= len(part)
-                    missing -= len(part)
-                    if self._room[is_large] < 0:
+                    self._free_bytes[is_large] -= len(part)
+                    remaining -= len(part)
+                    if self._free_bytes[is_large] < 0:
                         return Unavailable("Too much arrives at once. Nothing was done: try again soon.")
-                    if missing < 0:
-                        return _too_large(largest)
-                    if missing == 0 and not in_chunks:
+                    if remaining < 0:
+                        return _body_too_large(max_body_bytes)
+                    if remaining == 0 and not in_chunks:
                         return None
         except TimeoutError:
-            return BodyTooSlow(f"The body did not arrive within {self._body_seconds:g} s. Nothing was done.")
+            return BodyTooSlow(
+                f"The body did not arrive within {self._body_timeout_seconds:g} s. Nothing was done."
+            )
         except ProtocolClosed:
-            return _cut_off()
+            return _body_incomplete()
         # Of chunks Granian does not tell an end from a cut: but half of a JSON text is none, and half a hook is not signed.
-        return None if in_chunks else _cut_off()
+        return None if in_chunks else _body_incomplete()
 
-    def _answered(self, request: dict[str, Any]) -> tuple[int, Headers, bytes]:
+    def _run_wsgi(self, request: dict[str, Any]) -> tuple[int, Headers, bytes]:
         """Run the application, on a thread of its own."""
         started: list[Any] = []
 
         def start_response(status: str, headers: Headers, exc_info: object = None) -> None:
             started[:] = int(status.split(" ", 1)[0]), headers
 
-        given = self._application(request, start_response)
+        chunks = self._application(request, start_response)
         try:
-            answer = b"".join(given)
+            body = b"".join(chunks)
         finally:
-            getattr(given, "close", lambda: None)()
+            getattr(chunks, "close", lambda: None)()
         status, headers = started
-        return status, headers, answer
+        return status, headers, body
 
 
-def _too_large(largest: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is longer than {largest:,} bytes. Nothing was done.")
+def _body_too_large(max_body_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is longer than {max_body_bytes:,} bytes. Nothing was done.")
 
 
-def _cut_off() -> MalformedJson:
+def _body_incomplete() -> MalformedJson:
     return MalformedJson("The body ends before it is whole. Nothing was done.")
 
 
-class Unreadable(RawIOBase):
+class RejectedBody(RawIOBase):
     """A body that is refused when somebody reads it."""
 
-    def __init__(self, refusal: BillvendError) -> None:
-        self._refusal = refusal
+    def __init__(self, error: BillvendError) -> None:
+        self._error = error
 
     def readable(self) -> bool:
         """It says so."""
@@ -132,21 +136,21 @@ class Unreadable(RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         """Raises the refusal."""
-        raise self._refusal
+        raise self._error
 
 
-Body = BytesIO | Unreadable
+BodyStream = BytesIO | RejectedBody
 
 
-def environ(scope: Scope, body: Body) -> dict[str, Any]:
+def wsgi_environ(scope: Scope, body: BodyStream) -> dict[str, Any]:
     """The request as WSGI has it (PEP 3333).
 
     A header that came twice is one, its values joined by commas (RFC 9110, 5.3). One with an underscore is passed over: in
     WSGI it can't be told from one with a hyphen, which a proxy may have put there or taken away. What is wrong with the
-    headers stands under `REFUSAL`.
+    headers stands under `REJECTION_KEY`.
     """
     host, _, port = scope.server.rpartition(":")
-    found: dict[str, Any] = {
+    environment: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": _as_wsgi(scope.path),
@@ -167,16 +171,16 @@ def environ(scope: Scope, body: Body) -> dict[str, Any]:
     for name, value in scope.headers.items():
         if "_" not in name:
             key = f"HTTP_{name.upper().replace('-', '_')}"
-            found[key] = f"{found[key]},{value}" if key in found else value
-    found["CONTENT_TYPE"] = found.pop("HTTP_CONTENT_TYPE", "")
-    found.pop("HTTP_CONTENT_LENGTH", None)
+            environment[key] = f"{environment[key]},{value}" if key in environment else value
+    environment["CONTENT_TYPE"] = environment.pop("HTTP_CONTENT_TYPE", "")
+    environment.pop("HTTP_CONTENT_LENGTH", None)
     if isinstance(body, BytesIO):
-        found["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
-    if (wrong := _wrong_header(scope)) is not None:
-        found[REFUSAL] = MalformedHeader(f"The header {wrong}. Nothing was done.")
+        environment["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
+    if (problem := _invalid_header(scope)) is not None:
+        environment[REJECTION_KEY] = MalformedHeader(f"The header {problem}. Nothing was done.")
     if scope.authority is not None:  # of a request that names the whole address; it decides (RFC 9112, 3.2.2)
-        found["HTTP_HOST"] = scope.authority
-    return found
+        environment["HTTP_HOST"] = scope.authority
+    return environment
 
 
 def _as_wsgi(text: str) -> str:
@@ -184,14 +188,16 @@ def _as_wsgi(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-def _wrong_header(scope: Scope) -> str | None:
+def _invalid_header(scope: Scope) -> str | None:
     """What is wrong with a header, if anything is."""
     names = [name for name, _ in scope.headers.items()]
     # Granian leaves out what is no ASCII text: a key that is not seen would make a repeat another payment.
-    if len(unseen := set(scope.headers.keys()).difference(names)) > 0:
-        return f"{min(unseen)} is no ASCII text"
-    if len(names) != len(set(names)) and (twice := [name for name in _ONCE if names.count(name) > 1]):
-        return f"{twice[0]} stands there twice"
+    if len(dropped := set(scope.headers.keys()).difference(names)) > 0:
+        return f"{min(dropped)} is no ASCII text"
+    if len(names) != len(set(names)) and (
+        repeated := [name for name in _SINGLE_VALUE_HEADERS if names.count(name) > 1]
+    ):
+        return f"{repeated[0]} stands there twice"
     if "idempotency_key" in names:
         return "Idempotency-Key is written with a hyphen"
     if scope.http_version == "1.1" and scope.authority is None and "host" not in names:  # RFC 9112, 3.2

@@ -4,22 +4,22 @@ from http import HTTPStatus
 
 from flask import Response, request
 
-from billvend.api.answers import answer
-from billvend.api.door import Door
 from billvend.api.errors import Unauthenticated
-from billvend.api.reading import raw_body
-from billvend.api.shapes import ReceivedShape
+from billvend.api.parsing import read_body
+from billvend.api.responses import success_response
+from billvend.api.routing import ApiRouter
+from billvend.api.schemas import WebhookReceivedResponse
 
 
-def add_to(door: Door) -> None:
+def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
-    bv = door.bv
+    bv = router.bv
 
-    @door.post(
+    @router.post(
         "/hooks/paystack",
-        ReceivedShape,
+        WebhookReceivedResponse,
         scope=None,
-        refuses={
+        errors={
             HTTPStatus.UNAUTHORIZED: "The signature is not Paystack's: `unauthenticated`.",
             HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: send it again later.",
         },
@@ -29,22 +29,22 @@ def add_to(door: Door) -> None:
 
         Signed over the raw body (`x-paystack-signature`). Nothing is credited before Paystack, asked, confirms it.
         """
-        body = raw_body(request)
+        body = read_body(request)
         if not bv.gateway_hook(body, request.headers.get("X-Paystack-Signature")):
             raise Unauthenticated("The signature does not fit the body. Nothing was done.")
-        return answer({"received": True}, "Received.")
+        return success_response({"received": True}, "Received.")
 
-    @door.post(
+    @router.post(
         "/hooks/vtpass",
-        ReceivedShape,
+        WebhookReceivedResponse,
         scope=None,
-        refuses={HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: send it again later."},
+        errors={HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: send it again later."},
     )
     def vtpass() -> Response:
         """VTpass says that a transaction was updated.
 
         Unsigned, so a hint alone: what it is about is asked about soon.
         """
-        bv.hook("vtpass", raw_body(request))
+        bv.hook("vtpass", read_body(request))
         # VTpass repeats a hook that is not answered so.
-        return answer({"received": True}, "Received.", beside={"response": "success"})
+        return success_response({"received": True}, "Received.", extra_members={"response": "success"})

@@ -5,23 +5,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billvend.cli.context import billvend_context
 from billvend.cli.exits import Exit
-from billvend.cli.opening import opened
 from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import DOUBT, GOOD, QUIET, Line, Table, say, show
+from billvend.cli.output import DOUBT, GOOD, QUIET, Line, Table, print_blocks, print_result
 
 if TYPE_CHECKING:
     from billvend.domain.access import ApiKey
 
 commands = typer.Typer()
-keys = typer.Typer(
+api_keys = typer.Typer(
     help="Say who may use the API. From the first key on, nobody gets in without one.",
     epilog=example("billvend keys list"),
 )
-commands.add_typer(keys, name="keys")
+commands.add_typer(api_keys, name="keys")
 
 
-@keys.command(
+@api_keys.command(
     epilog=example(
         "billvend keys create --scope pay --name till-7",
         "billvend keys create --scope read --scope fund --name shop-front",
@@ -44,25 +44,27 @@ def create(
     """
     from billvend.views import key_document
 
-    with opened(database_url) as bv:
-        made = bv.create_key(name, scope)
-    show(as_json, {**key_document(made.key), "secret": made.secret}, Line(made.secret))
+    with billvend_context(database_url) as bv:
+        created = bv.create_key(name, scope)
+    print_result(as_json, {**key_document(created.key), "secret": created.secret}, Line(created.secret))
     if not as_json:  # on stderr: KEY=$(billvend keys create ...) is to be the secret alone
-        say(
-            Line(f"The key {made.key.name} is made: {_scopes(made.key)}. Id: {made.key.key_id}", GOOD),
+        print_blocks(
+            Line(
+                f"The key {created.key.name} is made: {_scopes(created.key)}. Id: {created.key.key_id}", GOOD
+            ),
             Line("Send it as `Authorization: Bearer`. It is not shown again.", DOUBT),
             to=sys.stderr,
         )
     return Exit.DONE
 
 
-@keys.command("list", epilog=example("billvend keys list"))
-def list_(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@api_keys.command("list", epilog=example("billvend keys list"))
+def list_keys(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """List all keys, also revoked ones, and when they were used last."""
     from billvend.views import key_document, when
 
-    with opened(database_url) as bv:
-        known = bv.keys()
+    with billvend_context(database_url) as bv:
+        all_keys = bv.keys()
     rows = [
         (
             key.key_id,
@@ -72,15 +74,17 @@ def list_(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
             when(key.used_at) or "never",
             when(key.revoked_at) or "",
         )
-        for key in known
+        for key in all_keys
     ]
     table = Table(("Id", "Name", "Scopes", "Made", "Last used", "Revoked"), rows)
-    none = Line("There are no keys: the API serves test money only, to this machine alone.", QUIET)
-    show(as_json, {"items": [key_document(key) for key in known]}, table if known else none)
+    empty_line = Line("There are no keys: the API serves test money only, to this machine alone.", QUIET)
+    print_result(
+        as_json, {"items": [key_document(key) for key in all_keys]}, table if all_keys else empty_line
+    )
     return Exit.DONE
 
 
-@keys.command(epilog=example("billvend keys revoke till-7"))
+@api_keys.command(epilog=example("billvend keys revoke till-7"))
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its id or its name.")],
     as_json: Json = False,
@@ -89,9 +93,11 @@ def revoke(
     """Let a key open nothing any more, from the next request on."""
     from billvend.views import key_document
 
-    with opened(database_url) as bv:
+    with billvend_context(database_url) as bv:
         revoked = bv.revoke_key(key)
-    show(as_json, key_document(revoked), Line(f"The key {revoked.name} opens nothing any more.", GOOD))
+    print_result(
+        as_json, key_document(revoked), Line(f"The key {revoked.name} opens nothing any more.", GOOD)
+    )
     return Exit.DONE
 
 

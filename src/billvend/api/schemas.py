@@ -7,12 +7,14 @@ from pydantic.alias_generators import to_camel
 
 from billvend.domain.words import IncidentKind, Proof, Status, VendType
 
-Sum = Annotated[str, Field(description="Major units with the currency's decimals.", examples=["500.00"])]
-Moment = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00.000Z"])]
-Id = Annotated[str, Field(examples=["019a0b5c-7d3e-7000-8000-1234567890ab"])]
+MoneyString = Annotated[
+    str, Field(description="Major units with the currency's decimals.", examples=["500.00"])
+]
+Timestamp = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00.000Z"])]
+TransactionId = Annotated[str, Field(examples=["019a0b5c-7d3e-7000-8000-1234567890ab"])]
 
 
-class Shape(BaseModel):
+class ResponseModel(BaseModel):
     """Names in camelCase; more may be added."""
 
     model_config = ConfigDict(alias_generator=to_camel)
@@ -21,16 +23,16 @@ class Shape(BaseModel):
 Data = TypeVar("Data", bound=BaseModel)
 
 
-class Envelope(Shape, Generic[Data]):
+class SuccessEnvelope(ResponseModel, Generic[Data]):
     """Every answer that is a result."""
 
     success: Literal[True] = True
     message: str
     data: Data
-    timestamp: Moment
+    timestamp: Timestamp
 
 
-class Fault(Shape):
+class ErrorDetail(ResponseModel):
     """What was wrong."""
 
     code: Annotated[
@@ -44,69 +46,69 @@ class Fault(Shape):
     ]
 
 
-class Problem(Shape):
+class ErrorEnvelope(ResponseModel):
     """Every answer that is an error. `message` says what happened, what became of the money, and what to do."""
 
     success: Literal[False] = False
     message: str
     data: dict[str, Any] | None = None
-    error: Fault
-    timestamp: Moment
+    error: ErrorDetail
+    timestamp: Timestamp
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
-class FundedShape(Shape):
+class FundResponse(ResponseModel):
     """A wallet after money came in."""
 
-    transaction_id: Id
+    transaction_id: TransactionId
     user_id: str
-    amount: Sum
+    amount: MoneyString
     currency: str
-    balance: Annotated[Sum, Field(description="What could be spent right after it.")]
+    balance: Annotated[MoneyString, Field(description="What could be spent right after it.")]
 
 
-class IntentShape(Shape):
+class DepositResponse(ResponseModel):
     """Where the payer goes."""
 
     reference: str
     authorization_url: str
 
 
-class AcceptedShape(Shape):
+class PayResponse(ResponseModel):
     """A payment whose money is held: follow it at `Location`."""
 
-    transaction_id: Id
+    transaction_id: TransactionId
     status: Status
     user_id: str
-    amount: Sum
+    amount: MoneyString
     currency: str
     meter_number: str
     provider: str
     message: str
 
 
-class BatchResultShape(Shape):
+class BatchEntryResponse(ResponseModel):
     """What became of one entry: `data` as of a single payment, or `error`."""
 
     status: Annotated[int, Field(description="The HTTP status that the entry alone would have got.")]
     success: bool
     replayed: bool
-    data: AcceptedShape | None
-    error: Fault | None
+    data: PayResponse | None
+    error: ErrorDetail | None
 
 
-class BatchShape(Shape):
+class BatchResponse(ResponseModel):
     """One result an entry, in order."""
 
     accepted: int
     replayed: int
     refused: int
-    results: list[BatchResultShape]
+    results: list[BatchEntryResponse]
 
 
-class MeterShape(Shape):
+class MeterResponse(ResponseModel):
     """Whose meter it is."""
 
     meter_number: str
@@ -114,12 +116,12 @@ class MeterShape(Shape):
     vend_type: VendType
     customer_name: str | None
     address: str | None
-    minimum_amount: Sum | None
-    maximum_amount: Sum | None
+    minimum_amount: MoneyString | None
+    maximum_amount: MoneyString | None
     currency: str
 
 
-class BillerShape(Shape):
+class BillerResponse(ResponseModel):
     """An electricity company."""
 
     code: str
@@ -127,41 +129,41 @@ class BillerShape(Shape):
     vend_types: list[VendType]
 
 
-class BillersShape(Shape):
+class BillersResponse(ResponseModel):
     """Those that can be paid."""
 
-    items: list[BillerShape]
+    items: list[BillerResponse]
 
 
-class ReversalShape(Shape):
+class ReversalResponse(ResponseModel):
     """Why the money went back."""
 
     proof: Proof
     reason: str
-    at: Moment | None
+    at: Timestamp | None
 
 
-class IncidentShape(Shape):
+class IncidentResponse(ResponseModel):
     """What turned up after the end."""
 
     kind: IncidentKind
     attempt: int
     provider: str
-    amount: Sum
+    amount: MoneyString
     detail: str
 
 
-class TransactionShape(Shape):
+class TransactionResponse(ResponseModel):
     """A funding or a payment; a funding has the names down to `updatedAt`, `source` and `reference`."""
 
-    transaction_id: Id
+    transaction_id: TransactionId
     type: Literal["funding", "payment"]
     status: Status
-    amount: Sum
+    amount: MoneyString
     currency: str
     user_id: str
-    created_at: Moment
-    updated_at: Moment
+    created_at: Timestamp
+    updated_at: Timestamp
     source: str | None = None
     reference: str | None = None
     meter_number: str | None = None
@@ -170,57 +172,57 @@ class TransactionShape(Shape):
     token: str | None = None
     units: str | None = None
     receipt: dict[str, Any] | None = None
-    reversal: ReversalShape | None = None
-    incidents: list[IncidentShape] | None = None
-    next_check_at: Moment | None = None
+    reversal: ReversalResponse | None = None
+    incidents: list[IncidentResponse] | None = None
+    next_check_at: Timestamp | None = None
     message: str | None = None
 
 
-class WholeTransactionShape(TransactionShape):
+class TransactionDetailResponse(TransactionResponse):
     """All that is known of it."""
 
     attempts: list[dict[str, Any]] | None = None
     events: list[dict[str, Any]] | None = None
 
 
-class BalanceShape(Shape):
+class BalanceResponse(ResponseModel):
     """A wallet."""
 
     user_id: str
     currency: str
-    balance: Annotated[Sum, Field(description="What can be spent.")]
-    held: Annotated[Sum, Field(description="What is reserved for payments under way.")]
-    recent_transactions: list[TransactionShape]
+    balance: Annotated[MoneyString, Field(description="What can be spent.")]
+    held: Annotated[MoneyString, Field(description="What is reserved for payments under way.")]
+    recent_transactions: list[TransactionResponse]
 
 
-class PageShape(Shape):
+class TransactionsResponse(ResponseModel):
     """A page of transactions, newest first."""
 
-    items: list[TransactionShape]
+    items: list[TransactionResponse]
     next_cursor: str | None
 
 
-class CheckShape(Shape):
+class HealthCheckResponse(ResponseModel):
     """One part; more names tell more of it."""
 
     status: str
     latency_ms: float
 
 
-class HealthShape(Shape):
+class HealthResponse(ResponseModel):
     """How billvend is."""
 
     status: Literal["ok", "degraded", "down"]
-    checks: dict[str, CheckShape]
+    checks: dict[str, HealthCheckResponse]
 
 
-class LiveShape(Shape):
+class LivenessResponse(ResponseModel):
     """The process answers."""
 
     status: Literal["ok"]
 
 
-class ReceivedShape(Shape):
+class WebhookReceivedResponse(ResponseModel):
     """A hook was taken."""
 
     received: bool

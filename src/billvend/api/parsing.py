@@ -19,30 +19,32 @@ from billvend.domain.errors import ValidationFailed
 from billvend.domain.names import parse_key
 from billvend.domain.quote import quoted
 
-LARGEST_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request; a batch may have more."""
-LONGEST_INT = 100
+MAX_INT_DIGITS = 100
 """Digits up to which a number in JSON is worked out; no sum of money has as many."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def raw_body(request: Request, *, most: int = LARGEST_BODY) -> bytes:
+def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The body as it came. Raises `BodyTooLarge`, `UnsupportedMediaType` for a compressed one."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("A compressed body is not accepted. Nothing was done.")
-    too_large = BodyTooLarge(f"The body is longer than {most:,} bytes. Nothing was done.")
-    request.max_content_length = most + 1  # of a body without a length Flask would return the beginning alone
+    error = BodyTooLarge(f"The body is longer than {max_bytes:,} bytes. Nothing was done.")
+    request.max_content_length = (
+        max_bytes + 1
+    )  # of a body without a length Flask would return the beginning alone
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise too_large from None
-    if len(body) > most:
-        raise too_large
+        raise error from None
+    if len(body) > max_bytes:
+        raise error
     return body
 
 
-def json_body(request: Request, *, most: int = LARGEST_BODY) -> dict[str, Any]:
+def parse_json_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """The JSON object in the body, numbers as `int` and `Decimal`.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedJson`; `ValidationFailed` for JSON that is no object.
@@ -50,14 +52,14 @@ def json_body(request: Request, *, most: int = LARGEST_BODY) -> dict[str, Any]:
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
         raise UnsupportedMediaType("Send the body as application/json in UTF-8. Nothing was done.")
-    body = raw_body(request, most=most)
+    body = read_body(request, max_bytes=max_bytes)
     try:
-        found = json.loads(
+        document = json.loads(
             body.decode("utf-8"),
             parse_float=Decimal,
-            parse_int=_whole,
-            parse_constant=_no_constant,
-            object_pairs_hook=_object,
+            parse_int=_parse_int,
+            parse_constant=_reject_constant,
+            object_pairs_hook=_parse_object,
         )
     except UnicodeDecodeError:
         raise MalformedJson("The body is not UTF-8. Nothing was done.") from None
@@ -67,50 +69,53 @@ def json_body(request: Request, *, most: int = LARGEST_BODY) -> dict[str, Any]:
         raise MalformedJson("The body has a number that nobody can read. Nothing was done.") from None
     except ValueError as error:
         raise MalformedJson(f"The body is not JSON: {error}. Nothing was done.") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise ValidationFailed("The body must be a JSON object. Nothing was done.")
-    return found
+    return document
 
 
-def _whole(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) <= LONGEST_INT else Decimal(digits)
+def _parse_int(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= MAX_INT_DIGITS else Decimal(digits)
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             raise ValueError(f"the name {quoted(name)} stands there twice")
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
-def read(model: type[Model], values: Mapping[str, Any], *, strict: bool = True) -> Model:
+def validate(model: type[Model], values: Mapping[str, Any], *, strict: bool = True) -> Model:
     """The values as a model. Raises `ValidationFailed`, which names each field that is wrong.
 
     Names that the model does not know are refused, or passed over where `strict` is False.
     """
-    known = values if strict else {name: value for name, value in values.items() if name in _names(model)}
+    accepted = (
+        values if strict else {name: value for name, value in values.items() if name in _field_names(model)}
+    )
     try:
-        return model.model_validate(known)
+        return model.model_validate(accepted)
     except ValidationError as error:
         fields = {
-            ".".join(map(str, found["loc"])): _reason(found["type"], found["msg"]) for found in error.errors()
+            ".".join(map(str, problem["loc"])): _error_text(problem["type"], problem["msg"])
+            for problem in error.errors()
         }
-    shown = "; ".join(f"{quoted(name) if name else 'it'} {reason}" for name, reason in fields.items())
-    raise ValidationFailed(f"The request is not accepted: {shown}. Nothing was done.", fields=fields)
+    summary = "; ".join(f"{quoted(name) if name else 'it'} {reason}" for name, reason in fields.items())
+    raise ValidationFailed(f"The request is not accepted: {summary}. Nothing was done.", fields=fields)
 
 
-def _names(model: type[BaseModel]) -> set[str]:
+def _field_names(model: type[BaseModel]) -> set[str]:
     return {field.alias or name for name, field in model.model_fields.items()}
 
 
-def _reason(kind: str, said: str) -> str:
-    match kind:
+def _error_text(error_type: str, text: str) -> str:
+    match error_type:
         case "missing":
             return "is needed"
         case "extra_forbidden":
@@ -118,30 +123,30 @@ def _reason(kind: str, said: str) -> str:
         case "model_type":
             return "must be a JSON object"
         case _:
-            return re.sub("^(Input|String|List) ", "", said)[:200]
+            return re.sub("^(Input|String|List) ", "", text)[:200]
 
 
-def query_values(request: Request) -> dict[str, str]:
+def parse_query(request: Request) -> dict[str, str]:
     """The query's values. Raises `ValidationFailed` where it is not UTF-8, or has a name twice."""
     try:
-        given = request.args
+        arguments = request.args
     except UnicodeDecodeError:
         raise ValidationFailed("The query is not UTF-8. Nothing was done.") from None
-    for name, values in given.lists():
+    for name, values in arguments.lists():
         if len(values) > 1:
             raise ValidationFailed(
                 f"The request is not accepted: {quoted(name)} stands there twice.",
                 fields={name: "stands there twice"},
             )
-    return given.to_dict()
+    return arguments.to_dict()
 
 
-def idempotency_key(request: Request) -> str | None:
+def parse_idempotency_key(request: Request) -> str | None:
     """The header Idempotency-Key; None without one. Raises `InvalidIdempotencyKey`."""
-    given = request.headers.get("Idempotency-Key")
-    if given is None:
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
         return None
     try:
-        return parse_key(given)
+        return parse_key(header)
     except ValidationFailed as error:
         raise InvalidIdempotencyKey(f"{error.message} Nothing was done.") from None

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billvend.cli.context import billvend_context
 from billvend.cli.exits import Exit
-from billvend.cli.opening import opened
-from billvend.cli.options import Currency, DatabaseUrl, Json, Limit, Transaction, User, example
-from billvend.cli.output import GOOD, QUIET, Facts, Line, Table, show
+from billvend.cli.options import Currency, DatabaseUrl, Json, MaxItems, Transaction, User, example
+from billvend.cli.output import GOOD, QUIET, KeyValues, Line, Table, print_result
 from billvend.domain.words import Status
 
 if TYPE_CHECKING:
     from billvend.library import Billvend
     from billvend.ports.books import Search
-    from billvend.ports.books import Transaction as Found
+    from billvend.ports.books import Transaction as TransactionRecord
     from billvend.views import Document
 
-RECENT = 10
+RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
 
 commands = typer.Typer()
 
 
-class Kind(StrEnum):
+class TransactionType(StrEnum):
     """What a transaction is."""
 
     FUNDING = "funding"
     PAYMENT = "payment"
 
 
-Statuses = Annotated[
+StatusOption = Annotated[
     list[Status] | None,
     typer.Option(
         "--status",
@@ -40,7 +40,7 @@ Statuses = Annotated[
         show_default=False,
     ),
 ]
-Cursor = Annotated[
+CursorOption = Annotated[
     str | None,
     typer.Option(
         "--cursor", metavar="ID", help="Only what is older than this transaction.", show_default=False
@@ -56,15 +56,19 @@ def balance(
 
     What can be spent, what is reserved for payments under way, and what happened last.
     """
-    from billvend.cli.screens import transactions_table
+    from billvend.cli.rendering import transactions_table
     from billvend.views import balance_document
 
-    with opened(database_url) as bv:
+    with billvend_context(database_url) as bv:
         wallet = bv.balance(user, currency=currency)
-        recent = [t for t in bv.history(user, limit=RECENT) if t.amount.currency == wallet.balance.currency]
-        document = balance_document(wallet, _documents(bv, recent))
-    amounts = Facts([("To spend", wallet.balance.display), ("Reserved", wallet.held.display)])
-    show(
+        recent = [
+            t
+            for t in bv.history(user, limit=RECENT_TRANSACTIONS)
+            if t.amount.currency == wallet.balance.currency
+        ]
+        document = balance_document(wallet, _transactions_json(bv, recent))
+    amounts = KeyValues([("To spend", wallet.balance.display), ("Reserved", wallet.held.display)])
+    print_result(
         as_json, document, Line(f"The wallet of {wallet.user_id}", GOOD), amounts, transactions_table(recent)
     )
     return Exit.DONE
@@ -73,12 +77,12 @@ def balance(
 @commands.command(epilog=example("billvend history ada --limit 50 --type payment"))
 def history(
     user: User,
-    status: Statuses = None,
+    status: StatusOption = None,
     kind: Annotated[
-        Kind | None, typer.Option("--type", help="Only of this type.", show_default=False)
+        TransactionType | None, typer.Option("--type", help="Only of this type.", show_default=False)
     ] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    limit: MaxItems = 20,
+    cursor: CursorOption = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
@@ -86,8 +90,8 @@ def history(
     from billvend.domain.names import parse_user_id
     from billvend.ports.books import Search
 
-    wanted = Search(parse_user_id(user), tuple(status or ()), kind, before=cursor, limit=limit)
-    return _list(wanted, as_json, database_url)
+    criteria = Search(parse_user_id(user), tuple(status or ()), kind, before=cursor, limit=limit)
+    return _print_transactions(criteria, as_json, database_url)
 
 
 @commands.command(epilog=example("billvend find --meter 12345678901"))
@@ -105,8 +109,8 @@ def find(
         str | None,
         typer.Option("--key", metavar="K", help="The caller's idempotency key.", show_default=False),
     ] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    limit: MaxItems = 20,
+    cursor: CursorOption = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
@@ -118,23 +122,23 @@ def find(
     if meter is reference is key is None:
         raise ValidationFailed("There is nothing to find: give --meter, --reference or --key.")
     number = None if meter is None else parse_meter(meter)
-    wanted = Search(meter=number, reference=reference, key=key, before=cursor, limit=limit)
-    return _list(wanted, as_json, database_url)
+    criteria = Search(meter=number, reference=reference, key=key, before=cursor, limit=limit)
+    return _print_transactions(criteria, as_json, database_url)
 
 
 @commands.command(epilog=example("billvend payments --status in_doubt --status in_review"))
 def payments(
-    status: Statuses = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
+    status: StatusOption = None,
+    limit: MaxItems = 100,
+    cursor: CursorOption = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """List payments of all users, newest first."""
     from billvend.ports.books import Search
 
-    wanted = Search(kind=Kind.PAYMENT, statuses=tuple(status or ()), before=cursor, limit=limit)
-    return _list(wanted, as_json, database_url)
+    criteria = Search(kind=TransactionType.PAYMENT, statuses=tuple(status or ()), before=cursor, limit=limit)
+    return _print_transactions(criteria, as_json, database_url)
 
 
 @commands.command("show", epilog=example("billvend show 019a0b5c-7d3e-7000-8000-1234567890ab --refresh"))
@@ -150,17 +154,19 @@ def show_transaction(
 
     How it stands, what the provider said, what happened when, and what proves it.
     """
-    from billvend.cli.screens import funding_screen, payment_screen
+    from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.wallet import Funding
     from billvend.views import funding_document, payment_document
 
-    with opened(database_url) as bv:
-        found = bv.refresh(transaction) if refresh else bv.transaction(transaction)
-        if isinstance(found, Funding):
-            show(as_json, funding_document(found), *funding_screen(found))
+    with billvend_context(database_url) as bv:
+        record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
+        if isinstance(record, Funding):
+            print_result(as_json, funding_document(record), *render_funding(record))
             return Exit.DONE
-        events, next_look_at = bv.events(found), bv.next_look_at(found)
-    show(as_json, payment_document(found, events, next_look_at), *payment_screen(found, events, next_look_at))
+        events, next_look_at = bv.events(record), bv.next_look_at(record)
+    print_result(
+        as_json, payment_document(record, events, next_look_at), *render_payment(record, events, next_look_at)
+    )
     return Exit.DONE
 
 
@@ -180,16 +186,18 @@ def show_meter(
     """
     from billvend.views import meter_document
 
-    with opened(database_url) as bv:
-        found = bv.meter(number, biller=biller, vend_type=vend_type)
-        document = meter_document(found, number, biller, vend_type, bv.currency)
-    least = document["minimumAmount"]
+    with billvend_context(database_url) as bv:
+        details = bv.meter(number, biller=biller, vend_type=vend_type)
+        document = meter_document(details, number, biller, vend_type, bv.currency)
+    minimum = document["minimumAmount"]
     facts = [
-        ("Customer", found.customer_name),
-        *([("Address", found.address)] if found.address else []),
-        *([("At least", f"{bv.currency} {least}")] if least else []),
+        ("Customer", details.customer_name),
+        *([("Address", details.address)] if details.address else []),
+        *([("At least", f"{bv.currency} {minimum}")] if minimum else []),
     ]
-    show(as_json, document, Line(f"Meter {number} at {biller} may be paid for.", GOOD), Facts(facts))
+    print_result(
+        as_json, document, Line(f"Meter {number} at {biller} may be paid for.", GOOD), KeyValues(facts)
+    )
     return Exit.DONE
 
 
@@ -198,33 +206,35 @@ def billers(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """List the electricity companies that can be paid."""
     from billvend.views import biller_document
 
-    with opened(database_url) as bv:
-        known = bv.billers()
-    rows = [(biller.code, biller.name, ", ".join(biller.vend_types)) for biller in known]
-    document = {"items": [biller_document(biller) for biller in known]}
-    show(as_json, document, Table(("Code", "Name", "Sells"), rows))
+    with billvend_context(database_url) as bv:
+        all_billers = bv.billers()
+    rows = [(biller.code, biller.name, ", ".join(biller.vend_types)) for biller in all_billers]
+    document = {"items": [biller_document(biller) for biller in all_billers]}
+    print_result(as_json, document, Table(("Code", "Name", "Sells"), rows))
     return Exit.DONE
 
 
-def _list(wanted: "Search", as_json: bool, database_url: str | None) -> Exit:
+def _print_transactions(criteria: "Search", as_json: bool, database_url: str | None) -> Exit:
     from dataclasses import replace
 
-    from billvend.cli.screens import transactions_table
+    from billvend.cli.rendering import transactions_table
 
-    with opened(database_url) as bv:
-        found = bv.search(replace(wanted, limit=wanted.limit + 1))
-        page = found[: wanted.limit]
-        cursor = page[-1].transaction_id if len(found) > len(page) else None
-        document = {"items": _documents(bv, page), "nextCursor": cursor}
-    blocks = [transactions_table(page, with_user=wanted.user_id is None)]
+    with billvend_context(database_url) as bv:
+        transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
+        page = transactions[: criteria.limit]
+        cursor = page[-1].transaction_id if len(transactions) > len(page) else None
+        document = {"items": _transactions_json(bv, page), "nextCursor": cursor}
+    blocks = [transactions_table(page, with_user=criteria.user_id is None)]
     if cursor:
         blocks.append(Line(f"There are older ones: --cursor {cursor}", QUIET))
-    show(as_json, document, *blocks)
+    print_result(as_json, document, *blocks)
     return Exit.DONE
 
 
-def _documents(bv: "Billvend", found: "Sequence[Found]") -> "list[Document]":
+def _transactions_json(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[Document]":
     from billvend.domain.payment import Payment
     from billvend.views import transaction_document
 
-    return [transaction_document(t, bv.next_look_at(t) if isinstance(t, Payment) else None) for t in found]
+    return [
+        transaction_document(t, bv.next_look_at(t) if isinstance(t, Payment) else None) for t in transactions
+    ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from billvend.cli.output import BAD, DOUBT, GOOD, Block, Facts, Line, Table
+from billvend.cli.output import BAD, DOUBT, GOOD, Block, KeyValues, Line, Table
 from billvend.domain.events import load
 from billvend.domain.payment import Payment, Requery, Send
 from billvend.domain.wallet import Funding
@@ -12,7 +12,7 @@ from billvend.domain.words import Status
 from billvend.ports.books import LoggedEvent, Transaction
 from billvend.views import answer_words, at_words, event_words, message, tokens_to_type
 
-RECEIPT_WORDS: Final = {
+RECEIPT_LABELS: Final = {
     "receiptNumber": "Receipt",
     "netAmount": "Net amount",
     "tax": "VAT",
@@ -20,75 +20,91 @@ RECEIPT_WORDS: Final = {
 }
 """Entries of a receipt that have a word of their own; the others are shown under the provider's name."""
 
-_TOLD_ELSEWHERE: Final = {"kct1", "kct2", "units"}
+_HIDDEN_FIELDS: Final = {"kct1", "kct2", "units"}
 
 _STYLES: Final = {Status.COMPLETED: GOOD, Status.REVERSED: BAD}
 
 
-def moment(at: datetime | None) -> str:
+def format_time(at: datetime | None) -> str:
     """A moment for people: `2026-11-22 12:00:00`, in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if at else ""
 
 
-def transactions_table(found: Sequence[Transaction], *, with_user: bool = False) -> Block:
+def transactions_table(transactions: Sequence[Transaction], *, with_user: bool = False) -> Block:
     """Transactions in a list."""
-    if not found:
+    if not transactions:
         return Line("There are none.")
     headings = ["When (UTC)", "Status", "Amount", "Meter", "Biller", "Transaction"]
-    rows = [_row(transaction) for transaction in found]
+    rows = [_transaction_row(transaction) for transaction in transactions]
     if with_user:
         headings.insert(1, "User")
-        rows = [[row[0], transaction.user_id, *row[1:]] for row, transaction in zip(rows, found, strict=True)]
+        rows = [
+            [row[0], transaction.user_id, *row[1:]]
+            for row, transaction in zip(rows, transactions, strict=True)
+        ]
     return Table(headings, rows)
 
 
-def _row(found: Transaction) -> list[str]:
-    if isinstance(found, Funding):
-        return [moment(found.at), "funded", found.amount.display, "", "", found.transaction_id]
-    row = [moment(found.accepted_at), _words(found.status), found.amount.display, found.meter, found.biller]
-    return [*row, found.transaction_id]
+def _transaction_row(transaction: Transaction) -> list[str]:
+    if isinstance(transaction, Funding):
+        return [
+            format_time(transaction.at),
+            "funded",
+            transaction.amount.display,
+            "",
+            "",
+            transaction.transaction_id,
+        ]
+    row = [
+        format_time(transaction.accepted_at),
+        _status_text(transaction.status),
+        transaction.amount.display,
+        transaction.meter,
+        transaction.biller,
+    ]
+    return [*row, transaction.transaction_id]
 
 
-def _words(status: Status) -> str:
+def _status_text(status: Status) -> str:
     return status.value.replace("_", " ")
 
 
-def outcome(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
+def render_payment_summary(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
     """How a payment ended, or why it has not."""
-    what = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
+    purchase = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
     heads = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Not bought"}
-    head = heads.get(payment.status, f"Not ended yet ({_words(payment.status)})")
-    yield Line(f"{head}: {what}.", _STYLES.get(payment.status, DOUBT))
+    head = heads.get(payment.status, f"Not ended yet ({_status_text(payment.status)})")
+    yield Line(f"{head}: {purchase}.", _STYLES.get(payment.status, DOUBT))
     yield Line(message(payment))
-    yield Facts(
+    yield KeyValues(
         [
             *_receipt(payment),
             *_reversal(payment),
-            *_next(next_look_at),
+            *_next_check(next_look_at),
             ("Transaction", payment.transaction_id),
         ]
     )
 
 
-def funding_screen(funding: Funding) -> Iterator[Block]:
+def render_funding(funding: Funding) -> Iterator[Block]:
     """All about a funding."""
     yield Line(f"Funding: {funding.amount.display} for {funding.user_id}.", GOOD)
-    yield Facts(
+    yield KeyValues(
         [
             ("From", funding.source),
             ("Reference", funding.reference),
-            ("When (UTC)", moment(funding.at)),
+            ("When (UTC)", format_time(funding.at)),
             ("Transaction", funding.transaction_id),
         ]
     )
 
 
-def payment_screen(
+def render_payment(
     payment: Payment, events: Sequence[LoggedEvent], next_look_at: datetime | None
 ) -> Iterator[Block]:
     """All about a payment: how it stands, what was asked of whom, what happened, and what proves it."""
-    yield from outcome(payment, next_look_at)
-    yield Facts(
+    yield from render_payment_summary(payment, next_look_at)
+    yield KeyValues(
         [
             ("User", payment.user_id),
             ("Kind", payment.vend_type.value),
@@ -100,16 +116,16 @@ def payment_screen(
         yield Line(f"Incident {incident.kind}, attempt {incident.attempt}: {incident.detail}", BAD)
     if payment.attempts:
         yield calls_table(payment)
-    happened = [(str(e.seq), moment(e.at), event_words(load(e.kind, e.data))) for e in events]
-    yield Table(("#", "When (UTC)", "Event"), happened)
+    event_rows = [(str(e.seq), format_time(e.at), event_words(load(e.kind, e.data))) for e in events]
+    yield Table(("#", "When (UTC)", "Event"), event_rows)
 
 
 def calls_table(payment: Payment) -> Table:
     """What was asked of which provider, and what it said."""
-    return Table(("Attempt", "Provider", "Reference", "Asked (UTC)", "Answer"), list(_calls(payment)))
+    return Table(("Attempt", "Provider", "Reference", "Asked (UTC)", "Answer"), list(_call_rows(payment)))
 
 
-def _calls(payment: Payment) -> Iterator[list[str]]:
+def _call_rows(payment: Payment) -> Iterator[list[str]]:
     for attempt in payment.attempts:
         calls: list[tuple[str, Send | Requery]] = [("send", send) for send in attempt.sends]
         calls += [("requery", requery) for requery in attempt.requeries]
@@ -120,7 +136,7 @@ def _calls(payment: Payment) -> Iterator[list[str]]:
                 else answer_words(call.answer)
             )
             number = f"{attempt.number}, {name} {call.number}"
-            yield [number, attempt.provider, attempt.reference, moment(call.started_at), answer]
+            yield [number, attempt.provider, attempt.reference, format_time(call.started_at), answer]
 
 
 def _receipt(payment: Payment) -> Iterator[tuple[str, str]]:
@@ -131,10 +147,10 @@ def _receipt(payment: Payment) -> Iterator[tuple[str, str]]:
         receipt = {
             name: value
             for name, value in payment.completed.receipt.items()
-            if name.lower() not in _TOLD_ELSEWHERE
+            if name.lower() not in _HIDDEN_FIELDS
         }
-        for name in sorted(receipt, key=lambda name: (name not in RECEIPT_WORDS, name)):
-            yield RECEIPT_WORDS.get(name, name), receipt[name]
+        for name in sorted(receipt, key=lambda name: (name not in RECEIPT_LABELS, name)):
+            yield RECEIPT_LABELS.get(name, name), receipt[name]
 
 
 def _reversal(payment: Payment) -> Iterator[tuple[str, str]]:
@@ -143,6 +159,6 @@ def _reversal(payment: Payment) -> Iterator[tuple[str, str]]:
         yield "Proof", payment.reversal.proof.value
 
 
-def _next(at: datetime | None) -> Iterator[tuple[str, str]]:
+def _next_check(at: datetime | None) -> Iterator[tuple[str, str]]:
     if at is not None:
         yield "Next check", at_words(at, datetime.now(UTC))

@@ -25,19 +25,19 @@ BILLS: Final = (
 )
 """User, amount and meter of the sandbox."""
 
-LEFT: Final = ("chidi", "300", "99999999999")
+UNPROCESSED_BILL: Final = ("chidi", "300", "99999999999")
 """A payment with which nobody begins: there is something to cancel."""
 
-LONGEST_SECONDS: Final = 30
+MAX_WAIT_SECONDS: Final = 30
 
 
-def refuse_production(settings: "Settings") -> None:
+def require_non_production(settings: "Settings") -> None:
     """Raises `BadSetting` where examples have no place, before anything is opened."""
     if settings.app_env == "production":
         raise BadSetting("APP_ENV is production: examples belong in a test database. Nothing was done.")
 
 
-def sow(bv: "Billvend") -> "Sequence[Transaction]":
+def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
     """Put the examples on the books, once however often it is done; returns what there is of them, newest first.
 
     Raises `BadSetting` where money is real.
@@ -47,20 +47,20 @@ def sow(bv: "Billvend") -> "Sequence[Transaction]":
         bv.fund(user, amount, key=f"seed-{user}", source="seed").transaction_id
         for user, amount in WALLETS.items()
     ]
-    for bill in (*BILLS, LEFT):
+    for bill in (*BILLS, UNPROCESSED_BILL):
         user, amount, meter = bill
         payment = bv.pay(user, amount, meter=meter, biller="EKEDC", key=f"seed-{meter}")
         ids.append(payment.transaction_id)
-        if bill is not LEFT:
-            with suppress(_FarEnough):
-                bv.wait(payment.transaction_id, timeout=LONGEST_SECONDS, watch=_until_in_doubt)
+        if bill is not UNPROCESSED_BILL:
+            with suppress(_StopWaiting):
+                bv.wait(payment.transaction_id, timeout=MAX_WAIT_SECONDS, watch=_stop_in_doubt)
     return [bv.transaction(transaction_id) for transaction_id in reversed(ids)]
 
 
-class _FarEnough(Exception):
+class _StopWaiting(Exception):
     """A doubt that is resolved would be no example of one."""
 
 
-def _until_in_doubt(payment: "Payment") -> None:
+def _stop_in_doubt(payment: "Payment") -> None:
     if payment.status is Status.IN_DOUBT:
-        raise _FarEnough
+        raise _StopWaiting

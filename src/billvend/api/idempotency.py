@@ -10,29 +10,29 @@ from contextlib import contextmanager
 
 from billvend.domain.errors import RequestInProgress
 
-PATIENCE_SECONDS = 5.0
+LOCK_TIMEOUT_SECONDS = 5.0
 
 
-class InFlight:
+class KeyedLock:
     """The requests with a key that this process is working on."""
 
-    def __init__(self, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._patience_seconds = patience_seconds
-        self._names: set[Hashable] = set()
+    def __init__(self, *, timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._locked_keys: set[Hashable] = set()
         self._changed = threading.Condition()
 
     @contextmanager
-    def alone(self, name: Hashable) -> Iterator[None]:
+    def acquire(self, key: Hashable) -> Iterator[None]:
         """Be the only one at work on it. Raises `RequestInProgress` when the first takes longer than anybody waits."""
         with self._changed:
-            if not self._changed.wait_for(lambda: name not in self._names, self._patience_seconds):
+            if not self._changed.wait_for(lambda: key not in self._locked_keys, self._timeout_seconds):
                 raise RequestInProgress(
                     "The first request with this key is still at work. Nothing was done now: repeat it in a moment."
                 )
-            self._names.add(name)
+            self._locked_keys.add(key)
         try:
             yield
         finally:
             with self._changed:
-                self._names.discard(name)
+                self._locked_keys.discard(key)
                 self._changed.notify_all()

@@ -13,35 +13,44 @@ from billvend.domain.quote import quoted
 from billvend.domain.words import VendType
 from billvend.usecases.pay import Bill
 
-NEEDED: Final = ("user", "amount", "meter", "biller")
-OPTIONAL: Final = ("vend_type", "phone", "key")
-WRITTEN: Final = ("line", *NEEDED, "key", "result", "transactionId", "status", "code", "message")
+REQUIRED_COLUMNS: Final = ("user", "amount", "meter", "biller")
+OPTIONAL_COLUMNS: Final = ("vend_type", "phone", "key")
+RESULT_COLUMNS: Final = (
+    "line",
+    *REQUIRED_COLUMNS,
+    "key",
+    "result",
+    "transactionId",
+    "status",
+    "code",
+    "message",
+)
 
-WRITTEN_AT_ONCE: Final = 1 << 20
+BUFFER_BYTES: Final = 1 << 20
 """Bytes, more than most chunks of results have: whoever is killed leaves whole rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BillRow:
     """A row, unread."""
 
     line: int
     """Where it begins in the file; the header is line 1."""
     cells: Mapping[str, str]
     """By column."""
-    fault: str | None
+    problem: str | None
     """Why no bill can be made of it."""
 
     def bill(self) -> Bill:
         """The bill that the row is. Raises `ValidationFailed`."""
-        if self.fault is not None:
-            raise ValidationFailed(self.fault)
-        user, amount, meter, biller = (self.cells[column] for column in NEEDED)
-        vend_type, phone, key = (self.cells.get(column) or None for column in OPTIONAL)
+        if self.problem is not None:
+            raise ValidationFailed(self.problem)
+        user, amount, meter, biller = (self.cells[column] for column in REQUIRED_COLUMNS)
+        vend_type, phone, key = (self.cells.get(column) or None for column in OPTIONAL_COLUMNS)
         return Bill(user, amount, meter, biller, vend_type or VendType.PREPAID, phone, key)
 
 
-class Sheet:
+class BillFile:
     """A CSV file of bills, read row by row, twice: nothing is begun before all of it was read once."""
 
     def __init__(self, path: Path, file: IO[str]) -> None:
@@ -49,7 +58,7 @@ class Sheet:
         self._file = file
         self._is_checked = False
 
-    def checked(self, *, with_keys: bool) -> int:
+    def check(self, *, with_keys: bool) -> int:
         """Read all of it; returns the number of rows.
 
         Raises `ValidationFailed` where it is not CSV, or where every row must have a key and one has none.
@@ -57,15 +66,15 @@ class Sheet:
         count = 0
         for row in self.rows():
             count += 1
-            if with_keys and row.fault is None and not row.cells.get("key"):
-                self._refuse(
+            if with_keys and row.problem is None and not row.cells.get("key"):
+                self._reject(
                     f"has no key in line {row.line}: give the batch a name with --batch, from which the keys are made, "
                     "or every row a key of its own"
                 )
         self._is_checked = True
         return count
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[BillRow]:
         """Every row; an empty line is none. Raises `ValidationFailed`."""
         self._file.seek(0)
         reader = csv.reader(self._file, strict=True)
@@ -74,78 +83,77 @@ class Sheet:
             line = reader.line_num + 1
             for cells in reader:
                 if cells:
-                    wrong = (
+                    message = (
                         f"The row has {len(cells)} cells, and the header {len(columns)}: nothing was done."
                     )
-                    fault = None if len(cells) == len(columns) else wrong
-                    yield Row(line, dict(zip(columns, cells, strict=False)), fault)
+                    problem = None if len(cells) == len(columns) else message
+                    yield BillRow(line, dict(zip(columns, cells, strict=False)), problem)
                 line = reader.line_num + 1
         except UnicodeDecodeError:
-            self._refuse("is not UTF-8 text: save it as such")
+            self._reject("is not UTF-8 text: save it as such")
         except csv.Error as error:
-            self._refuse(f"is not CSV, in line {reader.line_num}: {error}")
+            self._reject(f"is not CSV, in line {reader.line_num}: {error}")
 
     def _columns(self, names: Sequence[str]) -> Sequence[str]:
-        header = (
-            f"The first line names the columns: {','.join(NEEDED)} and, as you like, {','.join(OPTIONAL)}"
-        )
+        required, optional = ",".join(REQUIRED_COLUMNS), ",".join(OPTIONAL_COLUMNS)
+        header = f"The first line names the columns: {required} and, as you like, {optional}"
         if not names:
-            self._refuse(f"has no header. {header}")
+            self._reject(f"has no header. {header}")
         for name in names:
-            if name not in (*NEEDED, *OPTIONAL):
-                self._refuse(f"has a column {quoted(name)}, which means nothing here. {header}")
+            if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
+                self._reject(f"has a column {quoted(name)}, which means nothing here. {header}")
             if names.count(name) > 1:
-                self._refuse(f"has the column {name} twice")
-        if missing := [name for name in NEEDED if name not in names]:
-            self._refuse(f"lacks the column {','.join(missing)}. {header}")
+                self._reject(f"has the column {name} twice")
+        if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
+            self._reject(f"lacks the column {','.join(missing)}. {header}")
         return names
 
-    def _refuse(self, reason: str) -> NoReturn:
+    def _reject(self, reason: str) -> NoReturn:
         if self._is_checked:
             raise BillvendError(
                 f"{self._path} was changed while it was paid: it {reason}. What was accepted stands: run it again."
             )
-        raise _refused(self._path, reason)
+        raise _invalid_file(self._path, reason)
 
 
 @contextmanager
-def opened_sheet(path: Path) -> Iterator[Sheet]:
+def open_bill_file(path: Path) -> Iterator[BillFile]:
     """A file of bills. Raises `ValidationFailed` where there is none."""
     try:
         if path.exists() and not path.is_file():
-            raise _refused(path, "is not a file")
-        file = path.open(encoding="utf-8-sig", newline="")
+            raise _invalid_file(path, "is not a file")
+        text_file = path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
-        raise _refused(path, f"can't be read: {error.strerror}") from error
-    with file:
-        yield Sheet(path, file)
+        raise _invalid_file(path, f"can't be read: {error.strerror}") from error
+    with text_file:
+        yield BillFile(path, text_file)
 
 
-class Results:
+class ResultFile:
     """What came of each row, in order, as CSV: under a name that ends in .part, until all of it is there."""
 
     def __init__(self, path: Path, file: IO[str]) -> None:
         self._path = path
         self._file = file
-        self._writer = csv.DictWriter(file, WRITTEN, restval="", extrasaction="ignore")
-        with self._saying_why():
+        self._writer = csv.DictWriter(file, RESULT_COLUMNS, restval="", extrasaction="ignore")
+        with self._error_context():
             file.truncate(0)
             self._writer.writeheader()
 
     def write(self, entries: Sequence[Mapping[str, object]]) -> None:
         """Add rows; the file has them when this returns."""
-        with self._saying_why():
+        with self._error_context():
             self._writer.writerows(entries)
             self._file.flush()
 
     def finish(self) -> None:
         """It is all there: from now on it has its name."""
-        with self._saying_why():
+        with self._error_context():
             self._file.flush()
-            _part(self._path).replace(self._path)
+            _partial_path(self._path).replace(self._path)
 
     @contextmanager
-    def _saying_why(self) -> Iterator[None]:
+    def _error_context(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -154,40 +162,40 @@ class Results:
             ) from error
 
 
-def results_beside(path: Path) -> Path:
+def result_path_for(path: Path) -> Path:
     """Where results are written if nobody says where: bills.results.csv for bills.csv."""
     return path.with_name(f"{path.name.removesuffix('.csv')}.results.csv")
 
 
 @contextmanager
-def writing_results(path: Path, *, of: Path) -> Iterator[Results]:
+def open_result_file(path: Path, *, bill_path: Path) -> Iterator[ResultFile]:
     """A file of results. Whatever tears it off leaves what was written. Raises `ValidationFailed` where none can be."""
-    part = _part(path)
+    partial_path = _partial_path(path)
     try:
-        if any(there.exists() and there.samefile(of) for there in (path, part)):
-            raise _refused(path, "is the file of bills itself: name another one with --results")
+        if any(existing.exists() and existing.samefile(bill_path) for existing in (path, partial_path)):
+            raise _invalid_file(path, "is the file of bills itself: name another one with --results")
         if path.is_dir():
-            raise _refused(path, "is a folder: name a file with --results")
-        file = part.open("a", WRITTEN_AT_ONCE, encoding="utf-8", newline="")
+            raise _invalid_file(path, "is a folder: name a file with --results")
+        file = partial_path.open("a", BUFFER_BYTES, encoding="utf-8", newline="")
     except OSError as error:
-        raise _refused(path, f"can't be written: {error.strerror}") from error
+        raise _invalid_file(path, f"can't be written: {error.strerror}") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise _refused(path, "is being written by another billvend: wait for its end") from None
+        raise _invalid_file(path, "is being written by another billvend: wait for its end") from None
     try:
-        results = Results(path, file)
-        yield results
-        results.finish()
+        result_file = ResultFile(path, file)
+        yield result_file
+        result_file.finish()
     finally:
         with suppress(OSError):  # a full disk was told of already
             file.close()
 
 
-def _part(path: Path) -> Path:
+def _partial_path(path: Path) -> Path:
     return path.parent / f"{path.name}.part"
 
 
-def _refused(path: Path, reason: str) -> ValidationFailed:
+def _invalid_file(path: Path, reason: str) -> ValidationFailed:
     return ValidationFailed(f"{path} {reason}. Nothing was done.", fields={"file": reason})

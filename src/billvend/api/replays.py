@@ -7,10 +7,10 @@ from billvend.domain.payment import Payment
 from billvend.domain.words import Status
 from billvend.views import Document, message
 
-KEPT: Final = timedelta(days=30)
+REPLAY_RETENTION: Final = timedelta(days=30)
 """How long a repeat gets the very answer of the first request; then it gets the payment as it stands."""
 
-ACCEPTED = "Your payment is accepted and about to be sent. Your money is reserved."
+ACCEPTED_MESSAGE = "Your payment is accepted and about to be sent. Your money is reserved."
 
 
 def replay_headers(replayed: bool) -> dict[str, str]:
@@ -18,9 +18,9 @@ def replay_headers(replayed: bool) -> dict[str, str]:
     return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
-def accepted_document(payment: Payment, now: datetime) -> Document:
-    """A payment as it was accepted: the same for every repeat within `KEPT`, whatever became of it meanwhile."""
-    is_fresh = now - payment.accepted_at < KEPT
+def accepted_payment_json(payment: Payment, now: datetime) -> Document:
+    """A payment as it was accepted: the same for every repeat within `REPLAY_RETENTION`, whatever became of it meanwhile."""
+    is_fresh = now - payment.accepted_at < REPLAY_RETENTION
     return {
         "transactionId": payment.transaction_id,
         "status": (Status.PENDING if is_fresh else payment.status).value,
@@ -29,5 +29,5 @@ def accepted_document(payment: Payment, now: datetime) -> Document:
         "currency": payment.amount.currency,
         "meterNumber": payment.meter,
         "provider": payment.biller,
-        "message": ACCEPTED if is_fresh else message(payment),
+        "message": ACCEPTED_MESSAGE if is_fresh else message(payment),
     }

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billvend.cli.context import billvend_context
 from billvend.cli.exits import Exit
-from billvend.cli.opening import opened
 from billvend.cli.options import DatabaseUrl, Json, Transaction, example
-from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Facts, Line, Table, show
+from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, KeyValues, Line, Table, print_result
 
 if TYPE_CHECKING:
     from billvend.domain.payment import Payment
@@ -25,18 +25,18 @@ def review(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """
     from billvend.views import review_document
 
-    with opened(database_url) as bv:
-        waiting = bv.review()
+    with billvend_context(database_url) as bv:
+        review_list = bv.review()
     blocks: list[Block] = []
-    for payment in waiting.payments:
-        blocks += _in_review(payment)
-    for payment in waiting.with_incidents:
-        blocks += _incidents(payment)
-    for intent in waiting.fundings:
-        blocks += _funding_problem(intent)
+    for payment in review_list.payments:
+        blocks += _render_review(payment)
+    for payment in review_list.with_incidents:
+        blocks += _render_incidents(payment)
+    for deposit in review_list.fundings:
+        blocks += _render_deposit_problem(deposit)
     if not blocks:
         blocks = [Line("Nothing waits for a person.", GOOD)]
-    show(as_json, review_document(waiting), *blocks)
+    print_result(as_json, review_document(review_list), *blocks)
     return Exit.DONE
 
 
@@ -56,7 +56,7 @@ def resolve(
         bool, typer.Option("--delivered-postpaid", help="It was sold, and there is no token.")
     ] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="It was not sold: the money goes back.")] = False,
-    seen: Annotated[bool, typer.Option("--seen", help="Its incidents have been dealt with.")] = False,
+    acknowledge: Annotated[bool, typer.Option("--seen", help="Its incidents have been dealt with.")] = False,
     reason: Annotated[
         str | None,
         typer.Option("--reason", metavar="TEXT", help="How that is known. Needed, but for --delivered."),
@@ -75,50 +75,59 @@ def resolve(
     """
     from getpass import getuser
 
-    from billvend.cli.screens import outcome
+    from billvend.cli.rendering import render_payment_summary
     from billvend.domain.errors import ValidationFailed
     from billvend.domain.words import Verdict
     from billvend.views import payment_document
 
-    verdicts = [Verdict.DELIVERED] * ((delivered is not None) + delivered_postpaid)
-    verdicts += [Verdict.REVERSE] * reverse + [Verdict.SEEN] * seen
-    if len(verdicts) != 1:
+    decisions = [Verdict.DELIVERED] * ((delivered is not None) + delivered_postpaid)
+    decisions += [Verdict.REVERSE] * reverse + [Verdict.SEEN] * acknowledge
+    if len(decisions) != 1:
         raise ValidationFailed("Give one of --delivered TOKEN, --delivered-postpaid, --reverse and --seen.")
     if reason is None and delivered is None:
         raise ValidationFailed(
             "Give the --reason: it stands in the events for ever.", fields={"reason": "is needed"}
         )
-    with opened(database_url) as bv:
+    with billvend_context(database_url) as bv:
         payment = bv.resolve(
             transaction,
             operator=operator or getuser(),
             reason=reason or "the operator gave the token",
             token=delivered,
-            verdict=verdicts[0],
+            verdict=decisions[0],
         )
         events, next_look_at = bv.events(payment), bv.next_look_at(payment)
-    show(as_json, payment_document(payment, events, next_look_at), *outcome(payment, next_look_at))
+    print_result(
+        as_json,
+        payment_document(payment, events, next_look_at),
+        *render_payment_summary(payment, next_look_at),
+    )
     return Exit.DONE
 
 
-def _in_review(payment: "Payment") -> list[Block]:
-    from billvend.cli.screens import calls_table
+def _render_review(payment: "Payment") -> list[Block]:
+    from billvend.cli.rendering import calls_table
 
     head = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}, of {payment.user_id}."
     facts = [("Why", payment.review_reason or ""), ("Transaction", payment.transaction_id)]
-    how = (
+    instruction = (
         f"Decide with: billvend resolve {payment.transaction_id} --delivered TOKEN | --reverse --reason TEXT"
     )
-    return [Line(f"In review: {head}", DOUBT), Facts(facts), calls_table(payment), Line(how, QUIET)]
+    return [
+        Line(f"In review: {head}", DOUBT),
+        KeyValues(facts),
+        calls_table(payment),
+        Line(instruction, QUIET),
+    ]
 
 
-def _funding_problem(intent: "Intent") -> list[Block]:
-    head = f"Funding {intent.reference} of {intent.user_id}, {intent.amount.display} by {intent.source}."
-    how = f"When it is dealt with: billvend fund-check {intent.reference} --seen"
-    return [Line(head, BAD), Line(intent.problem or ""), Line(how, QUIET)]
+def _render_deposit_problem(deposit: "Intent") -> list[Block]:
+    head = f"Funding {deposit.reference} of {deposit.user_id}, {deposit.amount.display} by {deposit.source}."
+    instruction = f"When it is dealt with: billvend fund-check {deposit.reference} --seen"
+    return [Line(head, BAD), Line(deposit.problem or ""), Line(instruction, QUIET)]
 
 
-def _incidents(payment: "Payment") -> list[Block]:
+def _render_incidents(payment: "Payment") -> list[Block]:
     from billvend.domain.money import Money
 
     rows = [
@@ -131,5 +140,5 @@ def _incidents(payment: "Payment") -> list[Block]:
         for incident in payment.open_incidents
     ]
     head = f"Incident: payment {payment.transaction_id} of {payment.user_id}, {payment.amount.display}, {payment.status}."
-    how = f"When it is dealt with: billvend resolve {payment.transaction_id} --seen --reason TEXT"
-    return [Line(head, BAD), Table(("What", "Ours", "Provider", ""), rows), Line(how, QUIET)]
+    instruction = f"When it is dealt with: billvend resolve {payment.transaction_id} --seen --reason TEXT"
+    return [Line(head, BAD), Table(("What", "Ours", "Provider", ""), rows), Line(instruction, QUIET)]

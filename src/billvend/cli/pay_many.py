@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.context import billvend_context
 from billvend.cli.exits import Exit
-from billvend.cli.opening import opened
 from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import show
+from billvend.cli.output import print_result
 
 commands = typer.Typer()
 
@@ -63,23 +63,23 @@ def pay_many(
     Exits 0 when every row is accepted, now or before, else 2: the results say why. After a dry run: 2 as well when a
     wallet does not hold enough.
     """
-    from billvend.cli.batches import Batch, DryRun
-    from billvend.cli.following import first_interrupt_waits
-    from billvend.cli.sheets import opened_sheet, results_beside, writing_results
+    from billvend.cli.bill_batch import Batch, DryRun
+    from billvend.cli.bill_csv import open_bill_file, open_result_file, result_path_for
+    from billvend.cli.progress import defer_sigint
     from billvend.domain.errors import ValidationFailed
 
     if batch is not None and not batch.strip():
         raise ValidationFailed("The batch has an empty name. Nothing was done.", fields={"batch": "is empty"})
-    with opened_sheet(file) as sheet:
-        path = results or results_beside(file)
-        total = sheet.checked(with_keys=batch is None)
+    with open_bill_file(file) as bill_file:
+        path = results or result_path_for(file)
+        total = bill_file.check(with_keys=batch is None)
         with (
-            opened(database_url) as bv,
-            first_interrupt_waits() as interrupt,
+            billvend_context(database_url) as bv,
+            defer_sigint() as interrupt,
             closing((DryRun if dry_run else Batch)(bv, batch, interrupt)) as run,
         ):
-            with writing_results(path, of=file) as written:
-                run.go_through(sheet, total, written)
+            with open_result_file(path, bill_path=file) as result_file:
+                run.process(bill_file, total, result_file)
             status, document, blocks = run.report(path)
-    show(as_json, document, *blocks)
+    print_result(as_json, document, *blocks)
     return status

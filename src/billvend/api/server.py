@@ -29,9 +29,9 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from billvend.api.app import create_app
-from billvend.api.door import LARGEST_BATCH
-from billvend.api.front import Front
-from billvend.api.reading import LARGEST_BODY
+from billvend.api.parsing import MAX_BODY_BYTES
+from billvend.api.routing import MAX_BATCH_BYTES
+from billvend.api.rsgi import RsgiAdapter
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
 from billvend.domain.errors import BadSetting, Unavailable
@@ -44,7 +44,7 @@ logger = logging.getLogger("billvend.api")
 
 THREADS: Final = 32
 """That answer requests, in each process. With half as many, a prototype on PostgreSQL answered half as many requests."""
-MOST_REQUESTS: Final = 4096
+MAX_REQUESTS: Final = 4096
 """That a process has at a time, those whose bodies have not arrived yet among them; further ones wait for their turn."""
 PROCESSES: Final = 2
 """That answer requests, on PostgreSQL."""
@@ -52,14 +52,14 @@ DRAIN_SECONDS: Final = 30
 """How long requests under way, and then the worker, may take to finish once it is to stop."""
 RESTART_SECONDS: Final = 1.0
 """How soon a worker that died is started anew."""
-REOPEN_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 1.0
 """How often a process that was started while the database is away tries again."""
-LOOK_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 """How often it is tried whether somebody listens already."""
 
-_DATABASE: Final = "_BILLVEND_DATABASE_URL"
+_DATABASE_URL_VARIABLE: Final = "_BILLVEND_DATABASE_URL"
 """Where Granian's processes find the database that the command line named."""
-_LOGS: Final = {
+_LOG_CONFIG: Final = {
     "formatters": {},
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
@@ -73,37 +73,37 @@ def serve(
     database_url: str | None = None,
     with_worker: bool | None = None,
     processes: int | None = None,
-    say: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT, on the main thread; `say` is told where, once it listens.
+    """Serve until SIGTERM or SIGINT, on the main thread; `announce` gets the address once it listens.
 
     `database_url` is what the command line named, if anything: the other processes read their settings from the environment
     and `.env` as this one did. `with_worker` None: on an embedded database; `processes` None: two, or one on such a database.
     Raises `BadSetting` where it must not or can't listen, `Unavailable`.
     """
-    _allow_connections()
-    with _measuring_together():
+    _raise_file_limit()
+    with _shared_metrics_folder():
         with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
-            about_keys = _about_keys(bv, settings.host)
+            keys_notice = _keys_notice(bv, settings.host)
         if database_url is not None:
-            os.environ[_DATABASE] = database_url
+            os.environ[_DATABASE_URL_VARIABLE] = database_url
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        works = _is_embedded(settings) if with_worker is None else with_worker
+        starts_worker = _is_embedded(settings) if with_worker is None else with_worker
         with (
-            held_port(settings.host, settings.port) as port,
-            _told_when_open(
+            reserve_port(settings.host, settings.port) as port,
+            _announce_when_listening(
                 settings.host,
                 port,
-                lambda: say(
-                    f"billvend listens on http://{host}:{port}, its document is at /api.{about_keys}"
+                lambda: announce(
+                    f"billvend listens on http://{host}:{port}, its document is at /api.{keys_notice}"
                 ),
             ),
-            _working(database_url) if works else nullcontext(),
+            _run_worker(database_url) if starts_worker else nullcontext(),
         ):
-            _server(settings, port, processes).serve()
+            _build_server(settings, port, processes).serve()
 
 
-def _about_keys(bv: Billvend, host: str) -> str:
+def _keys_notice(bv: Billvend, host: str) -> str:
     """What the start says of keys. Raises `BadSetting` where there must be one first, `Unavailable`."""
     if bv.has_keys():
         return ""
@@ -123,10 +123,10 @@ def _is_embedded(settings: Settings) -> bool:
     return settings.database_kind == "sqlite"
 
 
-def _server(settings: Settings, port: int, processes: int | None) -> MPServer:
+def _build_server(settings: Settings, port: int, processes: int | None) -> MPServer:
     multiprocessing.set_start_method("spawn", force=True)
     return MPServer(
-        "billvend.api.serving:application",
+        "billvend.api.server:application",
         address=settings.host,
         port=port,
         interface=Interfaces.RSGI,
@@ -136,28 +136,28 @@ def _server(settings: Settings, port: int, processes: int | None) -> MPServer:
         workers=processes or (1 if _is_embedded(settings) else PROCESSES),
         task_impl=TaskImpl.asyncio,  # its own kind of task knows no deadline
         websockets=False,
-        backpressure=MOST_REQUESTS,
+        backpressure=MAX_REQUESTS,
         factory=True,
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         log_level=LogLevels.error,
-        log_dictconfig=_LOGS,
+        log_dictconfig=_LOG_CONFIG,
     )
 
 
-def _allow_connections() -> None:
+def _raise_file_limit() -> None:
     """Each connection takes a file descriptor, and systems allow few to who does not ask for more."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = 2 * MOST_REQUESTS if hard == resource.RLIM_INFINITY else min(hard, 2 * MOST_REQUESTS)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        limit = 2 * MAX_REQUESTS if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_REQUESTS)
+        if soft != resource.RLIM_INFINITY and soft < limit:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 @contextmanager
-def _measuring_together() -> Iterator[None]:
+def _shared_metrics_folder() -> Iterator[None]:
     """A folder in which all processes count, so that any of them can tell the sums. Before anything is measured."""
     with tempfile.TemporaryDirectory(prefix="billvend-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -167,26 +167,26 @@ def _measuring_together() -> Iterator[None]:
             del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
-def application() -> Front:
+def application() -> RsgiAdapter:
     """The application in one of Granian's processes: its own settings, logs and billvend."""
     look_seldom()
-    settings = load_settings(os.environ.get(_DATABASE))
+    settings = load_settings(os.environ.get(_DATABASE_URL_VARIABLE))
     stack = ExitStack()
     stack.enter_context(logging_to_stderr(settings.log_level, settings.log_format))
-    bv = stack.enter_context(_patiently_opened(settings))
-    atexit.register(_end, stack)
-    threading.Thread(target=_stop_with_the_parent, name="billvend-parent", daemon=True).start()
+    bv = stack.enter_context(_open_with_retry(settings))
+    atexit.register(_close_and_exit, stack)
+    threading.Thread(target=_exit_with_parent, name="billvend-parent", daemon=True).start()
     app = create_app(bv, settings)
     keep_what_is_there()
-    return Front(
+    return RsgiAdapter(
         app,
         threads=THREADS,
-        largest=LARGEST_BODY,
-        larger={"/bills/pay/batch": LARGEST_BATCH},
+        max_body_bytes=MAX_BODY_BYTES,
+        max_body_bytes_by_path={"/bills/pay/batch": MAX_BATCH_BYTES},
     )
 
 
-def _end(stack: ExitStack) -> None:
+def _close_and_exit(stack: ExitStack) -> None:
     """All is answered. A thread of Granian's that still asks for Python while it is being taken down would have the process
     abort, with a panic on stderr (its issues 846 and 881): so it ends here, and Python is not taken down."""
     stack.close()
@@ -195,17 +195,17 @@ def _end(stack: ExitStack) -> None:
     os._exit(0)
 
 
-def _patiently_opened(settings: Settings) -> Billvend:
+def _open_with_retry(settings: Settings) -> Billvend:
     """A process that is started anew while the database is away waits for it, rather than die, and with it the server."""
     while True:
         try:
             return open_billvend(settings)
         except Unavailable as error:
             logger.warning("A process can't begin yet: %s", error)
-            time.sleep(REOPEN_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
 
-def _stop_with_the_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -216,33 +216,40 @@ def _stop_with_the_parent() -> None:
 
 
 @contextmanager
-def _working(database_url: str | None) -> Iterator[None]:
+def _run_worker(database_url: str | None) -> Iterator[None]:
     """A `billvend worker` in a process of its own, started anew when it dies; at the end it finishes what it has in hand."""
     stopping = threading.Event()
-    beside = _Beside(database_url, stopping)
-    keeper = threading.Thread(target=beside.keep, name="billvend-keeper")
-    keeper.start()
+    supervisor = _WorkerSupervisor(database_url, stopping)
+    thread = threading.Thread(target=supervisor.run, name="billvend-worker-supervisor")
+    thread.start()
     try:
         yield
     finally:
         stopping.set()
-        beside.stop()
-        keeper.join()
+        supervisor.stop()
+        thread.join()
 
 
-class _Beside:
+class _WorkerSupervisor:
     """The worker's process. It reads from a pipe of ours, which ends when this process does: so it never outlives us."""
 
     def __init__(self, database_url: str | None, stopping: threading.Event) -> None:
-        named = [] if database_url is None else ["--database-url", database_url]
-        self._command = [sys.executable, "-m", "billvend", "worker", "--while-stdin-is-open", *named]
+        database_option = [] if database_url is None else ["--database-url", database_url]
+        self._command = [
+            sys.executable,
+            "-m",
+            "billvend",
+            "worker",
+            "--while-stdin-is-open",
+            *database_option,
+        ]
         # What it counts is told by /metrics with all the rest: told twice, it would be counted twice.
         self._environment = {name: value for name, value in os.environ.items() if name != "METRICS_PORT"}
         self._stopping = stopping
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def keep(self) -> None:
+    def run(self) -> None:
         """Start it, and start it anew when it ends, until it is to stop."""
         while (process := self._start()) is not None:
             status = process.wait()
@@ -278,7 +285,7 @@ class _Beside:
 # --- where it listens -------------------------------------------------------------------------------------------------
 
 
-def free_port(host: str, port: int) -> int:
+def find_free_port(host: str, port: int) -> int:
     """The port, or any free one for 0. Raises `BadSetting` where nobody can listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -295,35 +302,35 @@ def free_port(host: str, port: int) -> int:
 
 
 @contextmanager
-def held_port(host: str, port: int) -> Iterator[int]:
+def reserve_port(host: str, port: int) -> Iterator[int]:
     """The port, or any free one for 0, kept from everybody else. Raises `BadSetting` where nobody can listen there.
 
     On Linux each of Granian's processes opens it by itself, seconds later, in a way that lets others open it as well:
     two servers would share the requests. A socket of ours that is bound, and does not listen, keeps others away, and
     leaves room for them. Elsewhere Granian opens the port once, at its start.
     """
-    port = free_port(host, port)
+    port = find_free_port(host, port)
     if not sys.platform.startswith("linux"):
         yield port
         return
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with socket.socket(family, kind, protocol) as reservation:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # Where it can't be had so, connections of another program's are not forgotten yet: nobody else listens there.
         with suppress(OSError):
-            holder.bind(address)
+            reservation.bind(address)
         yield port
 
 
 @contextmanager
-def _told_when_open(host: str, port: int, tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell`, on a thread of its own, as soon as somebody listens there."""
+def _announce_when_listening(host: str, port: int, announce: Callable[[], None]) -> Iterator[None]:
+    """Call `announce`, on a thread of its own, as soon as somebody listens there."""
     stopping = threading.Event()
 
     def watch() -> None:
-        while not stopping.wait(LOOK_SECONDS):
+        while not stopping.wait(POLL_SECONDS):
             with suppress(OSError), socket.create_connection((host, port), timeout=1):
-                tell()
+                announce()
                 return
 
     watcher = threading.Thread(target=watch, name="billvend-watcher")

@@ -13,7 +13,7 @@ logger = logging.getLogger("billvend.cli")
 
 
 @contextmanager
-def configured(
+def settings_context(
     database_url: str | None, *, as_service: bool = False, **overrides: object
 ) -> Iterator["Settings"]:
     """The settings in force, with what the command line says otherwise, and logs as they ask for.
@@ -25,8 +25,8 @@ def configured(
     from billvend.logs import logging_to_stderr
 
     settings = load_settings(database_url, **overrides)
-    is_heard = as_service or settings.log_level == "debug"
-    with logging_to_stderr(settings.log_level if is_heard else "error", settings.log_format):
+    is_verbose = as_service or settings.log_level == "debug"
+    with logging_to_stderr(settings.log_level if is_verbose else "error", settings.log_format):
         try:
             yield settings
         except Exception:
@@ -35,11 +35,11 @@ def configured(
 
 
 @contextmanager
-def opened(database_url: str | None) -> Iterator["Billvend"]:
+def billvend_context(database_url: str | None) -> Iterator["Billvend"]:
     """An open billvend for one command."""
     from billvend.bootstrap import open_billvend
     from billvend.ports.measures import NotMeasured
 
     # Nobody asks a command that ends what it counted.
-    with configured(database_url) as settings, open_billvend(settings, measures=NotMeasured()) as bv:
+    with settings_context(database_url) as settings, open_billvend(settings, measures=NotMeasured()) as bv:
         yield bv

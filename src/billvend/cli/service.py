@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.context import billvend_context, settings_context
 from billvend.cli.exits import Exit, Failure
-from billvend.cli.opening import configured, opened
 from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import BAD, DOUBT, GOOD, Line, Table, fail, say, show
+from billvend.cli.output import BAD, DOUBT, GOOD, Line, Table, fail, print_blocks, print_result
 
 commands = typer.Typer()
 
 
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
 def worker(
-    while_stdin_is_open: Annotated[
+    exit_with_parent: Annotated[
         bool, typer.Option("--while-stdin-is-open", hidden=True, help="Stop with whoever holds it open.")
     ] = False,
     database_url: DatabaseUrl = None,
@@ -32,7 +32,7 @@ def worker(
     from billvend.worker import run
 
     with (
-        configured(database_url, as_service=True) as settings,
+        settings_context(database_url, as_service=True) as settings,
         open_billvend(settings) as bv,
         serve_metrics(bv.metrics, settings.metrics_port),
     ):
@@ -40,7 +40,7 @@ def worker(
             bv,
             threads=settings.queue_concurrency,
             sweep_interval_seconds=settings.sweep_interval,
-            parent=sys.stdin.buffer if while_stdin_is_open else None,
+            parent=sys.stdin.buffer if exit_with_parent else None,
         )
     return Exit.DONE
 
@@ -79,16 +79,16 @@ def serve(
 
     Listens on HOST and PORT (127.0.0.1:3000). On SIGTERM or Ctrl-C it answers what it was asked, and ends.
     """
-    from billvend.api.serving import serve as serve_api
+    from billvend.api.server import serve as serve_api
 
-    given = {"host": host, "port": port}
-    with configured(database_url, as_service=True, **given) as settings:
+    overrides = {"host": host, "port": port}
+    with settings_context(database_url, as_service=True, **overrides) as settings:
         serve_api(
             settings,
             database_url=database_url,
             with_worker=with_worker,
             processes=processes,
-            say=lambda text: say(Line(text, GOOD)),
+            announce=lambda text: print_blocks(Line(text, GOOD)),
         )
     return Exit.DONE
 
@@ -99,12 +99,12 @@ def sweep(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
     Every worker does so by itself, every SWEEP_INTERVAL seconds.
     """
-    with opened(database_url) as bv:
-        swept = bv.sweep()
-    told = [Line(f"{swept.due} due, {swept.enqueued} handed to the queue.")]
-    if swept.enqueued < swept.due:
-        told.append(Line("The queue did not take the others: the next sweep points at them again.", DOUBT))
-    show(as_json, {"due": swept.due, "enqueued": swept.enqueued}, *told)
+    with billvend_context(database_url) as bv:
+        result = bv.sweep()
+    lines = [Line(f"{result.due} due, {result.enqueued} handed to the queue.")]
+    if result.enqueued < result.due:
+        lines.append(Line("The queue did not take the others: the next sweep points at them again.", DOUBT))
+    print_result(as_json, {"due": result.due, "enqueued": result.enqueued}, *lines)
     return Exit.DONE
 
 
@@ -116,17 +116,17 @@ def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """
     from billvend.views import audit_document
 
-    with opened(database_url) as bv:
-        found = bv.audit()
-    counted = f"{found.events} events, {found.wallets} wallets, {found.payments} payments, {found.transfers} transfers"
-    if found.ok:
-        show(as_json, audit_document(found), Line(f"All agrees: {counted}.", GOOD))
+    with billvend_context(database_url) as bv:
+        report = bv.audit()
+    totals = f"{report.events} events, {report.wallets} wallets, {report.payments} payments, {report.transfers} transfers"
+    if report.ok:
+        print_result(as_json, audit_document(report), Line(f"All agrees: {totals}.", GOOD))
         return Exit.DONE
-    total = len(found.differences) + found.more
-    differences = [Line(difference) for difference in found.differences]
-    more = [Line(f"... and {found.more} more")] if found.more else []
-    head = Line(f"{total} differences in {counted}:", BAD)
-    show(as_json, audit_document(found), head, *differences, *more)
+    total = len(report.differences) + report.more
+    differences = [Line(difference) for difference in report.differences]
+    more = [Line(f"... and {report.more} more")] if report.more else []
+    head = Line(f"{total} differences in {totals}:", BAD)
+    print_result(as_json, audit_document(report), head, *differences, *more)
     return Exit.DIFFERENCE
 
 
@@ -138,33 +138,33 @@ def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """
     from billvend.views import health_document
 
-    with opened(database_url) as bv:
-        found = bv.health()
-    if found.status == "down":
-        why = str(found.checks["database"].details.get("error", "The database is away."))
-        fail(as_json, Failure(Exit.UNREACHABLE, "unavailable", why))
-        return Exit.UNREACHABLE
-    style = GOOD if found.status == "ok" else DOUBT
+    with billvend_context(database_url) as bv:
+        report = bv.health()
+    if report.status == "down":
+        reason = str(report.checks["database"].details.get("error", "The database is away."))
+        fail(as_json, Failure(Exit.UNAVAILABLE, "unavailable", reason))
+        return Exit.UNAVAILABLE
+    style = GOOD if report.status == "ok" else DOUBT
     rows = [
-        (name, check.status, f"{check.latency_ms:g} ms", _told(check.details))
-        for name, check in found.checks.items()
+        (name, check.status, f"{check.latency_ms:g} ms", _format_details(check.details))
+        for name, check in report.checks.items()
     ]
-    show(
+    print_result(
         as_json,
-        health_document(found),
-        Line(found.status, style),
+        health_document(report),
+        Line(report.status, style),
         Table(("Part", "Status", "Took", ""), rows),
     )
     return Exit.DONE
 
 
-def _told(details: "Mapping[str, object]") -> str:
+def _format_details(details: "Mapping[str, object]") -> str:
     return ", ".join(
-        f"{name}: {_plain(value)}" for name, value in details.items() if value not in (None, {}, [])
+        f"{name}: {_format_value(value)}" for name, value in details.items() if value not in (None, {}, [])
     )
 
 
-def _plain(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name} {entry}" for name, entry in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -20,59 +20,65 @@ from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
 
-FORWARDED: Final = frozenset({
+FORWARDED_HEADERS: Final = frozenset({
     "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_PORT",
     "HTTP_X_REAL_IP", "HTTP_VIA", "HTTP_CF_CONNECTING_IP",
 })  # fmt: skip
 """Headers of a proxy, as WSGI names them: who asks through one is not on this machine."""
-NO_KEYS_SECONDS = 1.0
+NO_KEYS_CACHE_SECONDS = 1.0
 """How long it is believed that there are no keys. Who gets in meanwhile finds test money only."""
-REDIS_PATIENCE_SECONDS = 0.2
+REDIS_TIMEOUT_SECONDS = 0.2
 """How long a request waits for Redis to count it."""
-REDIS_AWAY_SECONDS = 10.0
+REDIS_RETRY_SECONDS = 10.0
 """How long a Redis that was away is not asked."""
 
 
-class Gate:
+class Authenticator:
     """Lets requests in, or raises why not."""
 
     def __init__(self, bv: Billvend, rate: str | None, redis_url: str | None) -> None:
         self._bv = bv
         self._has_keys = False
-        self._asked_at = float("-inf")
-        self._known: dict[str, ApiKey] = {}
-        self._limit = Limit(parse(rate), redis_url) if rate else None
+        self._checked_at = float("-inf")
+        self._cached_keys: dict[str, ApiKey] = {}
+        self._rate_limiter = RateLimiter(parse(rate), redis_url) if rate else None
 
-    def admit(self, request: Request, scope: Scope | None, *, recalls: bool = False) -> ApiKey | None:
+    def authorize(
+        self, request: Request, scope: Scope | None, *, allow_cached_keys: bool = False
+    ) -> ApiKey | None:
         """Let a request in that needs a scope (None: anybody), and return its key, if any.
 
-        `recalls`: while the keys can't be read, what this process knew of them last decides. For calls that tell of an
-        outage, and of nobody's money. Raises `Unauthenticated`, `Forbidden`, `RateLimited`; `Unavailable` when the keys
-        can't be read.
+        With `allow_cached_keys`, keys that this process knows are accepted while the key store is unavailable. Only for
+        calls that report an outage and show no customer data. Raises `Unauthenticated`, `Forbidden`, `RateLimited`;
+        `Unavailable` when the keys can't be read.
         """
         if scope is None:
-            self._count(f"address:{request.remote_addr}")
+            self._check_rate_limit(f"address:{request.remote_addr}")
             return None
-        if not self._needs_key(recalls=recalls):
-            self._require_here(request)
-            self._count(f"address:{request.remote_addr}")
+        if not self._needs_key(allow_cached_keys=allow_cached_keys):
+            self._require_loopback(request)
+            self._check_rate_limit(f"address:{request.remote_addr}")
             if scope is not Scope.READ:
                 self._bv.require_test_money()  # money that comes in without a key binds the ledger to test money
             return None
-        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        key = self._key(secret.strip(), recalls=recalls) if kind.lower() == "bearer" else None
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        key = (
+            self._authenticate(secret.strip(), allow_cached_keys=allow_cached_keys)
+            if scheme.lower() == "bearer"
+            else None
+        )
         if key is None:
-            self._count(f"address:{request.remote_addr}")
+            self._check_rate_limit(f"address:{request.remote_addr}")
             raise Unauthenticated(
                 "A valid key is needed: send it as Authorization: Bearer bv_... Nothing was done.",
                 WWW_Authenticate='Bearer realm="billvend"',
             )
-        self._count(f"key:{key.key_id}")
+        self._check_rate_limit(f"key:{key.key_id}")
         if scope not in key.scopes:
             raise Forbidden(f"This key may not do that: it needs the scope {scope}. Nothing was done.")
         return key
 
-    def _needs_key(self, *, recalls: bool) -> bool:
+    def _needs_key(self, *, allow_cached_keys: bool) -> bool:
         """Whether keys are asked for: from the first key on, and always where money is real.
 
         A proxy on this machine may look just like this machine: so no address opens real money. The books may become
@@ -82,82 +88,82 @@ class Gate:
             if self._has_keys or not self._bv.is_test_money_only():
                 return True
             now = time.monotonic()
-            if now - self._asked_at >= NO_KEYS_SECONDS:
-                self._has_keys, self._asked_at = self._bv.has_keys(), now
+            if now - self._checked_at >= NO_KEYS_CACHE_SECONDS:
+                self._has_keys, self._checked_at = self._bv.has_keys(), now
         except Unavailable:
-            if not recalls or self._asked_at == float("-inf"):
+            if not allow_cached_keys or self._checked_at == float("-inf"):
                 raise
         return self._has_keys
 
-    def _key(self, secret: str, *, recalls: bool) -> ApiKey | None:
+    def _authenticate(self, secret: str, *, allow_cached_keys: bool) -> ApiKey | None:
         digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
         try:
             key = self._bv.key_of(secret)
         except Unavailable:
-            if not recalls or digest not in self._known:
+            if not allow_cached_keys or digest not in self._cached_keys:
                 raise
-            return self._known[digest]
+            return self._cached_keys[digest]
         if key is None:
-            self._known.pop(digest, None)
+            self._cached_keys.pop(digest, None)
         else:
-            self._known[digest] = key
+            self._cached_keys[digest] = key
         return key
 
-    def _require_here(self, request: Request) -> None:
+    def _require_loopback(self, request: Request) -> None:
         """Without keys only this machine may ask, by its own name, and through no proxy that says so."""
-        names = (request.remote_addr or "", _host_name(request.host))
-        if not FORWARDED.isdisjoint(request.environ) or not all(map(is_this_machine, names)):
+        hosts = (request.remote_addr or "", _host_name(request.host))
+        if not FORWARDED_HEADERS.isdisjoint(request.environ) or not all(map(is_this_machine, hosts)):
             raise Forbidden(
                 "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
                 "Make a key with: billvend keys create. Nothing was done."
             )
 
-    def _count(self, who: str) -> None:
-        if self._limit is not None:
-            self._limit.count(who)
+    def _check_rate_limit(self, client: str) -> None:
+        if self._rate_limiter is not None:
+            self._rate_limiter.check(client)
 
 
-class Limit:
+class RateLimiter:
     """Counts requests in Redis, or in this process where there is none or it is away."""
 
     def __init__(self, rate: RateLimitItem, redis_url: str | None) -> None:
         self._rate = rate
-        self._here = FixedWindowRateLimiter(MemoryStorage())
-        self._shared = FixedWindowRateLimiter(_redis(redis_url)) if redis_url else None
-        self._away_until = float("-inf")
+        self._local = FixedWindowRateLimiter(MemoryStorage())
+        self._shared = FixedWindowRateLimiter(_redis_storage(redis_url)) if redis_url else None
+        self._redis_down_until = float("-inf")
         self._lock = threading.Lock()
 
-    def count(self, who: str) -> None:
+    def check(self, client: str) -> None:
         """Count one request. Raises `RateLimited` when it is one too many."""
-        limiter = self._limiter()
+        limiter = self._current_limiter()
         try:
-            passes = limiter.hit(self._rate, who)
+            is_allowed = limiter.hit(self._rate, client)
         except (StorageError, OSError) as error:
-            self._away(error)
-            limiter = self._here
-            passes = limiter.hit(self._rate, who)
-        if not passes:
-            reset_at = limiter.get_window_stats(self._rate, who).reset_time
+            self._on_redis_down(error)
+            limiter = self._local
+            is_allowed = limiter.hit(self._rate, client)
+        if not is_allowed:
+            reset_at = limiter.get_window_stats(self._rate, client).reset_time
             raise RateLimited(
                 f"Too many requests: {self._rate} are allowed. Nothing was done.",
                 Retry_After=str(max(1, round(reset_at - time.time() + 0.5))),
             )
 
-    def _limiter(self) -> FixedWindowRateLimiter:
+    def _current_limiter(self) -> FixedWindowRateLimiter:
         with self._lock:
-            if self._shared is None or time.monotonic() < self._away_until:
-                return self._here
+            if self._shared is None or time.monotonic() < self._redis_down_until:
+                return self._local
             return self._shared
 
-    def _away(self, error: Exception) -> None:
+    def _on_redis_down(self, error: Exception) -> None:
         with self._lock:
-            self._away_until = time.monotonic() + REDIS_AWAY_SECONDS
+            self._redis_down_until = time.monotonic() + REDIS_RETRY_SECONDS
         logger.warning("Redis does not count requests, so each process counts its own: %s", error)
 
 
-def _redis(url: str) -> Storage:
-    patience = {"socket_timeout": REDIS_PATIENCE_SECONDS, "socket_connect_timeout": REDIS_PATIENCE_SECONDS}
-    return cast(Storage, storage_from_string(url, wrap_exceptions=True, **patience))
+def _redis_storage(url: str) -> Storage:
+    timeouts = {"socket_timeout": REDIS_TIMEOUT_SECONDS, "socket_connect_timeout": REDIS_TIMEOUT_SECONDS}
+    return cast(Storage, storage_from_string(url, wrap_exceptions=True, **timeouts))
 
 
 def _host_name(host: str) -> str:

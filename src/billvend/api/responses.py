@@ -7,7 +7,12 @@ from http import HTTPStatus
 
 from flask import Response
 
-from billvend.api.errors import FIRST_ENDS_SECONDS, RETRY_AFTER_SECONDS, DoorRefusal, status_of
+from billvend.api.errors import (
+    IN_PROGRESS_RETRY_AFTER_SECONDS,
+    UNAVAILABLE_RETRY_AFTER_SECONDS,
+    RequestRejected,
+    status_of,
+)
 from billvend.domain.errors import (
     BadSetting,
     BillvendError,
@@ -18,45 +23,47 @@ from billvend.domain.errors import (
 )
 from billvend.views import Document, when
 
-INTERNAL = (
+INTERNAL_ERROR_MESSAGE = (
     "This should not have happened, and is in our log. Look at the transaction before you repeat the request."
 )
 
 
-def answer(
+def success_response(
     data: Document,
     message: str,
     status: HTTPStatus = HTTPStatus.OK,
     *,
     headers: Mapping[str, str] | None = None,
-    beside: Document | None = None,
+    extra_members: Document | None = None,
 ) -> Response:
     """A result. `beside` stands next to the envelope's own names, for the one caller who looks there."""
-    return _enveloped({**(beside or {}), "success": True, "message": message, "data": data}, status, headers)
+    return _envelope(
+        {**(extra_members or {}), "success": True, "message": message, "data": data}, status, headers
+    )
 
 
-def problem(error: BillvendError, *, data: Document | None = None) -> Response:
+def error_response(error: BillvendError, *, data: Document | None = None) -> Response:
     """A refusal or failure; one of ours is told by its code alone."""
     status = status_of(error)
-    headers = dict(error.headers) if isinstance(error, DoorRefusal) else {}
+    headers = dict(error.headers) if isinstance(error, RequestRejected) else {}
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_SECONDS)
     elif isinstance(error, RequestInProgress):
-        headers["Retry-After"] = str(FIRST_ENDS_SECONDS)
-    document = error_document(error)
-    return _enveloped(
+        headers["Retry-After"] = str(IN_PROGRESS_RETRY_AFTER_SECONDS)
+    document = error_json(error)
+    return _envelope(
         {"success": False, "message": document["message"], "data": data, "error": document}, status, headers
     )
 
 
-def code_of(error: BillvendError) -> str:
+def public_code(error: BillvendError) -> str:
     """The code that is told: what is not set up is as good as away, to whoever asks from outside."""
     return Unavailable.code if isinstance(error, BadSetting) else error.code
 
 
-def error_document(error: BillvendError) -> Document:
+def error_json(error: BillvendError) -> Document:
     """The `error` object of an envelope, or of one entry of a batch."""
-    document: Document = {"code": code_of(error), "message": _message(error)}
+    document: Document = {"code": public_code(error), "message": _public_message(error)}
     if error.fields:
         document["fields"] = error.fields
     if isinstance(error, OutcomeUnknown):
@@ -64,9 +71,9 @@ def error_document(error: BillvendError) -> Document:
     return document
 
 
-def _message(error: BillvendError) -> str:
+def _public_message(error: BillvendError) -> str:
     if status_of(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
-        return INTERNAL
+        return INTERNAL_ERROR_MESSAGE
     match error:
         case Unavailable():
             return error.outside
@@ -76,7 +83,7 @@ def _message(error: BillvendError) -> str:
             return error.message
 
 
-def plain_problem(code: str, message: str, status: HTTPStatus, headers: Mapping[str, str]) -> Response:
+def http_error_response(code: str, message: str, status: HTTPStatus, headers: Mapping[str, str]) -> Response:
     """What is no error of billvend's: no such address, no such method, a bug."""
     document = {
         "success": False,
@@ -84,10 +91,10 @@ def plain_problem(code: str, message: str, status: HTTPStatus, headers: Mapping[
         "data": None,
         "error": {"code": code, "message": message},
     }
-    return _enveloped(document, status, headers)
+    return _envelope(document, status, headers)
 
 
-def _enveloped(document: Document, status: HTTPStatus, headers: Mapping[str, str] | None) -> Response:
+def _envelope(document: Document, status: HTTPStatus, headers: Mapping[str, str] | None) -> Response:
     # ASCII alone: whatever stands in a name can be written so, a lone surrogate too.
     text = json.dumps({**document, "timestamp": when(datetime.now(UTC))})
     return Response(text + "\n", status, headers=dict(headers or {}), mimetype="application/json")

@@ -14,16 +14,16 @@ from billvend.domain.money import CURRENCIES
 from billvend.domain.names import LONGEST_KEY, LONGEST_USER_ID
 from billvend.domain.words import Status, VendType
 
-MOST_IN_A_BATCH = 1_000
+MAX_BATCH_SIZE = 1_000
 """Payments in one request."""
 
-PRINTABLE = "printable"
+PRINTABLE_FORMAT = "printable"
 """The format of a user's id, as `parse_user_id` has it: no pattern can say it."""
 
-_PLAIN_NUMBER = "^[0-9]+([.][0-9]+)?$"
+_DECIMAL_PATTERN = "^[0-9]+([.][0-9]+)?$"
 
 
-def _amount(value: object) -> object:
+def _require_number_or_text(value: object) -> object:
     """What may stand for an amount in JSON; whether it is one, the domain says. Raises `InvalidAmount`."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         reason = "must be a number, or a plain decimal string"
@@ -33,11 +33,11 @@ def _amount(value: object) -> object:
 
 Amount = Annotated[
     Any,
-    BeforeValidator(_amount),
+    BeforeValidator(_require_number_or_text),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": _PLAIN_NUMBER, "maxLength": 32},
+                {"type": "string", "pattern": _DECIMAL_PATTERN, "maxLength": 32},
                 {"type": "number", "exclusiveMinimum": 0},
             ],
             "description": "Major units (naira), exactly: a plain decimal string, or a number. Never read as a binary float.",
@@ -62,10 +62,10 @@ UserId = Annotated[
         max_length=LONGEST_USER_ID,
         description="Whose wallet. Opaque, compared exactly: printable characters, no blank at either end.",
         examples=["user123"],
-        json_schema_extra={"format": PRINTABLE},
+        json_schema_extra={"format": PRINTABLE_FORMAT},
     ),
 ]
-Meter = Annotated[
+MeterNumber = Annotated[
     Any,
     WithJsonSchema(
         {
@@ -76,10 +76,10 @@ Meter = Annotated[
         }
     ),
 ]
-Biller = Annotated[
+BillerCode = Annotated[
     str, Field(description="The electricity company: a code of GET /billers.", examples=["EKEDC"])
 ]
-Kind = Annotated[
+VendTypeName = Annotated[
     Any,
     WithJsonSchema(
         {"type": "string", "enum": [str(kind) for kind in VendType], "default": str(VendType.PREPAID)}
@@ -97,13 +97,13 @@ Phone = Annotated[
 ]
 
 
-class Body(BaseModel):
+class RequestModel(BaseModel):
     """Names in camelCase; nothing is converted, and nothing unknown passes."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
 
-class FundBody(Body):
+class FundRequest(RequestModel):
     """Money to add to a wallet."""
 
     user_id: UserId
@@ -111,7 +111,7 @@ class FundBody(Body):
     currency: Currency = None
 
 
-class IntentBody(Body):
+class DepositRequest(RequestModel):
     """Money that a customer is going to pay in by Paystack."""
 
     user_id: UserId
@@ -123,22 +123,22 @@ class IntentBody(Body):
     ]
 
 
-class PayBody(Body):
+class PayRequest(RequestModel):
     """A bill to pay."""
 
     user_id: UserId
     bill_type: Literal["electricity"]
     amount: Amount
-    meter_number: Meter
-    provider: Biller
-    vend_type: Kind = VendType.PREPAID.value
+    meter_number: MeterNumber
+    provider: BillerCode
+    vend_type: VendTypeName = VendType.PREPAID.value
     phone: Phone = None
     allow_duplicate: Annotated[
         bool, Field(description="True: this is no double click, even if the same bill was paid seconds ago.")
     ] = False
 
 
-class BatchEntry(PayBody):
+class BatchEntryRequest(PayRequest):
     """A bill in a batch, with a key of its own if it likes."""
 
     idempotency_key: Annotated[
@@ -150,24 +150,26 @@ class BatchEntry(PayBody):
     ] = None
 
 
-class BatchBody(Body):
+class BatchRequest(RequestModel):
     """Bills to pay, each judged alone."""
 
-    payments: Annotated[list[SkipValidation[BatchEntry]], Field(min_length=1, max_length=MOST_IN_A_BATCH)]
+    payments: Annotated[
+        list[SkipValidation[BatchEntryRequest]], Field(min_length=1, max_length=MAX_BATCH_SIZE)
+    ]
 
 
-class VerifyBody(Body):
+class VerifyRequest(RequestModel):
     """A meter to ask the electricity company about."""
 
-    meter_number: Meter
-    provider: Biller
-    vend_type: Kind = VendType.PREPAID.value
+    meter_number: MeterNumber
+    provider: BillerCode
+    vend_type: VendTypeName = VendType.PREPAID.value
 
 
 # --- not in the body --------------------------------------------------------------------------------------------------
 
 
-class KeyHeader(BaseModel):
+class IdempotencyKeyHeader(BaseModel):
     """What makes a request safe to repeat."""
 
     idempotency_key: Annotated[
@@ -208,7 +210,7 @@ class BalanceQuery(BaseModel):
     currency: Currency = None
 
 
-class PageQuery(BaseModel):
+class TransactionsQuery(BaseModel):
     """Which transactions, and how many."""
 
     model_config = ConfigDict(extra="forbid")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.context import settings_context
 from billvend.cli.exits import Exit
-from billvend.cli.opening import configured
 from billvend.cli.options import DatabaseUrl, example
 
 commands = typer.Typer()
@@ -40,13 +40,13 @@ def sandbox(
         Path | None,
         typer.Option("--book", metavar="FILE", help="Instead of SANDBOX_BOOK.", show_default=False),
     ] = None,
-    longest_delay: Annotated[
+    max_delay: Annotated[
         float, typer.Option("--longest-delay", metavar="SECONDS", help="No answer comes later.", min=0)
     ] = 120.0,
-    hook_url: Annotated[
+    webhook_url: Annotated[
         str | None, typer.Option("--hook-url", metavar="URL", help="Where hooks go.", show_default=False)
     ] = None,
-    likely_duplicate: Annotated[
+    duplicate_window: Annotated[
         int,
         typer.Option(
             "--likely-duplicate",
@@ -55,7 +55,7 @@ def sandbox(
             min=0,
         ),
     ] = 30,
-    earliest_requery: Annotated[
+    min_requery_age: Annotated[
         int,
         typer.Option(
             "--earliest-requery", metavar="SECONDS", help="BuyPower refuses earlier ones with 429.", min=0
@@ -70,10 +70,10 @@ def sandbox(
     """
     from billvend.adapters.providers.sandbox.over_http.server import serve_sandbox
 
-    with configured(database_url, as_service=True) as settings:
-        stops = {signal.SIGTERM, signal.SIGINT}
+    with settings_context(database_url, as_service=True) as settings:
+        stop_signals = {signal.SIGTERM, signal.SIGINT}
         # Kept back before any thread is there, so that no thread is hit, and none comes before it is waited for.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
         try:
             path = book or settings.sandbox_book_path or Path("sandbox.db")
             with serve_sandbox(
@@ -81,17 +81,17 @@ def sandbox(
                 dialect=dialect,
                 host=host,
                 port=port,
-                max_delay_seconds=longest_delay,
-                webhook_url=hook_url,
-                duplicate_window_seconds=likely_duplicate,
-                min_requery_age_seconds=earliest_requery,
-            ) as running:
+                max_delay_seconds=max_delay,
+                webhook_url=webhook_url,
+                duplicate_window_seconds=duplicate_window,
+                min_requery_age_seconds=min_requery_age,
+            ) as server:
                 sys.stdout.write(
-                    f"Sandbox ready: VTpass at {running.vtpass_url}, BuyPower at {running.buypower_url}, "
-                    f"book {path} at {running.control_url}/book\n"
+                    f"Sandbox ready: VTpass at {server.vtpass_url}, BuyPower at {server.buypower_url}, "
+                    f"book {path} at {server.control_url}/book\n"
                 )
                 sys.stdout.flush()
-                signal.sigwait(stops)
+                signal.sigwait(stop_signals)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
     return Exit.DONE

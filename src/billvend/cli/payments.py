@@ -1,0 +1,134 @@
+"""Commands that move money: fund, pay, cancel."""
+
+from typing import Annotated
+
+import typer
+
+from billvend.cli.context import billvend_context
+from billvend.cli.exits import Exit, exit_of
+from billvend.cli.options import (
+    Amount,
+    Currency,
+    DatabaseUrl,
+    IdempotencyKey,
+    Json,
+    Transaction,
+    User,
+    example,
+)
+from billvend.cli.output import GOOD, QUIET, Block, Line, print_blocks, print_result
+
+MAX_WAIT_SECONDS = 86_400
+
+commands = typer.Typer()
+
+
+@commands.command(epilog=example("billvend fund ada 5000 --key till-7-0001"))
+def fund(
+    user: User,
+    amount: Amount,
+    currency: Currency = None,
+    key: IdempotencyKey = None,
+    source: Annotated[
+        str, typer.Option("--source", metavar="NAME", help="Who brought the money.")
+    ] = "manual",
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """Add money to a wallet.
+
+    Opens the wallet if it is new.
+    """
+    from billvend.cli.progress import defer_sigint
+    from billvend.views import funded_document
+
+    with billvend_context(database_url) as bv, defer_sigint():
+        result = bv.fund(user, amount, currency=currency, key=key, source=source)
+    added_text = (
+        f"Added {result.amount.display} to the wallet of {result.user_id}: it holds {result.balance.display}."
+    )
+    repeated_text = (
+        f"This key was used for it before, and nothing was added now. It held {result.balance.display} then."
+    )
+    line = Line(repeated_text, QUIET) if result.replayed else Line(added_text, GOOD)
+    print_result(as_json, funded_document(result), line, Line(f"Transaction {result.transaction_id}"))
+    return Exit.DONE
+
+
+@commands.command(epilog=example("billvend pay ada 500 --meter 12345678901 --biller EKEDC --key order-42"))
+def pay(
+    user: User,
+    amount: Amount,
+    meter: Annotated[str, typer.Option("--meter", metavar="NUMBER", help="10 to 16 digits.")],
+    biller: Annotated[str, typer.Option("--biller", metavar="CODE", help="One of `billvend billers`.")],
+    vend_type: Annotated[
+        str, typer.Option("--vend-type", metavar="KIND", help="prepaid or postpaid.")
+    ] = "prepaid",
+    phone: Annotated[
+        str | None, typer.Option("--phone", metavar="NUMBER", help="The customer's.", show_default=False)
+    ] = None,
+    key: IdempotencyKey = None,
+    allow_duplicate: Annotated[
+        bool, typer.Option("--again", help="Pay a bill that was just paid: it is no double click.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Leave the rest to a worker once it is accepted.")
+    ] = False,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", help="How long to follow it.", min=0, max=MAX_WAIT_SECONDS),
+    ] = 60,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> Exit:
+    """Buy electricity, and follow the payment to its end.
+
+    The money is reserved first, and spent or given back exactly once.
+
+    Exits 0 when it is delivered, 6 when the money is back, and 7 when it has not ended after the wait: then the money
+    is reserved, and the payment goes on.
+    """
+    from billvend.cli.progress import WaitResult, after_acceptance, defer_sigint, wait_with_progress
+    from billvend.cli.rendering import render_payment_summary
+    from billvend.usecases.pay import Bill
+    from billvend.views import payment_document
+
+    bill = Bill(user, amount, meter, biller, vend_type, phone, key, allow_duplicate)
+    with billvend_context(database_url) as bv, defer_sigint() as interrupt:
+        result = bv.accept(bill)
+        with after_acceptance(result.payment):
+            wait_result = WaitResult(result.payment, was_interrupted=False)
+            if result.replayed and not as_json:
+                print_blocks(Line("This key was used for it before, and nothing is paid twice.", QUIET))
+            if not no_wait:
+                wait_result = wait_with_progress(bv, result.payment, wait, interrupt, quiet=as_json)
+            payment = wait_result.payment
+            next_look_at = bv.next_look_at(payment)
+            document = payment_document(payment, bv.events(payment), next_look_at)
+            show_text = f"Look at it with: billvend show {payment.transaction_id}"
+            blocks: list[Block]
+            if wait_result.was_interrupted:
+                blocks = [Line(f"The payment goes on, with its money reserved. {show_text}")]
+            else:
+                blocks = [
+                    *render_payment_summary(payment, next_look_at),
+                    *([] if payment.has_ended else [Line(show_text, QUIET)]),
+                ]
+            if result.meter is not None and not wait_result.was_interrupted:
+                owner = ", ".join(filter(None, (result.meter.customer_name, result.meter.address)))
+                blocks.append(Line(f"The meter is that of {owner}.", QUIET))
+            print_result(as_json, {**document, "replayed": result.replayed}, *blocks)
+    return Exit.DONE if no_wait else exit_of(payment.status)
+
+
+@commands.command(epilog=example("billvend cancel 019a0b5c-7d3e-7000-8000-1234567890ab"))
+def cancel(transaction: Transaction, as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+    """Give the money back, while nothing was sent."""
+    from billvend.cli.rendering import render_payment_summary
+    from billvend.views import payment_document
+
+    with billvend_context(database_url) as bv:
+        payment = bv.cancel(transaction)
+        document = payment_document(payment, bv.events(payment))
+    print_result(as_json, document, *render_payment_summary(payment, None))
+    return Exit.DONE
