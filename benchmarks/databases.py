@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from billvend.bootstrap import open_database, upgrade_tables
+from billvend.bootstrap import open_database, upgrade_schema
 from billvend.config import Settings
 from billvend.domain.errors import BadSetting
 
 if TYPE_CHECKING:
-    from billvend.library import Billvend
+    from billvend.app import Billvend
 
 FUNDING_AMOUNT = "1000000"
 """What one funding may bring in; a wallet is to last for a run."""
@@ -73,7 +73,7 @@ def prepare_shop(url: str, folder: Path) -> Settings:
         rate_limit="0",
         min_amount="1",
     )
-    upgrade_tables(settings)
+    upgrade_schema(settings)
     return settings
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.databases import fund_wallets, prepare_shop
+from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
-from billvend.library import Billvend
-from billvend.usecases.pay import Bill, Paid
+from billvend.usecases.pay import Bill, PaymentResult
 
 CALLERS: Final = 64
 BULK_SIZE: Final = 5_000
@@ -37,7 +37,7 @@ def measure_bulk(url: str, folder: Path, *, seconds: float) -> tuple[float, floa
 
         def accept() -> int:
             paid = bv.pay_many(_build_bill(users, next(serial), run) for _ in range(BULK_SIZE))
-            return sum(isinstance(each, Paid) and not each.replayed for each in paid)
+            return sum(isinstance(each, PaymentResult) and not each.replayed for each in paid)
 
         return _rate(accept, callers=1, seconds=seconds), _audit_rate(bv)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.databases import fund_wallets, prepare_shop
 from billvend import Billvend, open_billvend
 from billvend.config import load_settings
-from billvend.usecases.pay import Bill, Paid
+from billvend.usecases.pay import Bill, PaymentResult
 
 THREADS = 64
 WORKERS = 2
@@ -53,7 +53,7 @@ def shop_environment(url: str, redis_url: str, provider_url: str) -> dict[str, s
 def _settle(bv: Billvend, bills: list[Bill]) -> float:
     began = time.perf_counter()
     accepted = bv.pay_many(bills)
-    rejected = [each for each in accepted if not isinstance(each, Paid)]
+    rejected = [each for each in accepted if not isinstance(each, PaymentResult)]
     if rejected:
         raise SystemExit(f"the benchmark's own payment was refused: {rejected[0]}")
     wait_for_workers(bv)

@@ -14,7 +14,7 @@ from billvend.config import PLUGIN_GROUP, Settings, load_settings
 from billvend.domain.errors import BadSetting, ValidationFailed
 from billvend.ports.plug_in import ProviderSetup
 from billvend.ports.provider import Provider
-from billvend.usecases.pay import Paid
+from billvend.usecases.pay import PaymentResult
 
 SETUPS: list[ProviderSetup] = []
 """With what the plug-in of these tests was opened."""
@@ -102,7 +102,7 @@ def test_without_a_phone_of_its_own_an_order_goes_by_that_of_the_settings(
     with open_billvend(settings(name, bill_provider_phone=phone)) as bv:
         bv.fund("ada", 500)
         (result,) = bv.pay_many([Bill("ada", 500, "12345678901", "EKEDC")])  # in bulk, nobody is asked yet
-    assert isinstance(result, ValidationFailed if phone is None else Paid)
+    assert isinstance(result, ValidationFailed if phone is None else PaymentResult)
 
 
 def test_the_sandbox_keeps_its_book_where_it_is_set(tmp_path: Path) -> None:

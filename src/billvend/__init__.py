@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from billvend.app import Billvend
     from billvend.bootstrap import open_billvend
     from billvend.domain.errors import (
         AlreadySent,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from billvend.domain.money import Money
     from billvend.domain.payment import Payment
     from billvend.domain.words import Proof, Status, VendType
-    from billvend.library import Billvend
     from billvend.usecases.pay import Bill
 
 __all__ = [
@@ -75,12 +75,12 @@ __all__ = [
     "open_billvend",
 ]
 
-_HOMES = (
+_MODULES = (
     "domain.errors",
     "domain.money",
     "domain.words",
     "domain.payment",
-    "library",
+    "app",
     "usecases.pay",
     "bootstrap",
 )
@@ -90,8 +90,8 @@ if not TYPE_CHECKING:  # a checker would let any name pass
 
     def __getattr__(name: str) -> object:
         """Imported when it is first asked for: `billvend --help` needs none of it, and should be there at once."""
-        for home in _HOMES if name in __all__ else ():
-            module = import_module(f"billvend.{home}")
+        for module_name in _MODULES if name in __all__ else ():
+            module = import_module(f"billvend.{module_name}")
             if name in vars(module):
                 return globals().setdefault(name, vars(module)[name])
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

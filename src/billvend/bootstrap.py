@@ -6,11 +6,11 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from billvend.app import Billvend
 from billvend.domain.abilities import Abilities, Mode
 from billvend.domain.announcements import Channel
 from billvend.domain.errors import BadSetting
 from billvend.domain.policy import Policy
-from billvend.library import Billvend
 from billvend.ports.clock import Clock
 from billvend.ports.gateway import Gateway
 from billvend.ports.measures import Measures
@@ -18,7 +18,7 @@ from billvend.ports.notifier import Notifier
 from billvend.ports.plug_in import ProviderPlugIn, ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
-from billvend.usecases.parts import Limits, Parts, Verifying
+from billvend.usecases.dependencies import Dependencies, Limits, MeterCheck
 
 if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billvend --help` may
     from pydantic import SecretStr
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billven
 
 
 def open_billvend(
-    database: "str | Settings | None" = None, *, clock: Clock | None = None, measures: Measures | None = None
+    database: "str | Settings | None" = None, *, clock: Clock | None = None, metrics: Measures | None = None
 ) -> Billvend:
     """A billvend over a database URL (`sqlite:///shop.db`, `postgresql://...`) or `Settings`.
 
@@ -40,13 +40,13 @@ def open_billvend(
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    with ExitStack() as opened:  # what is open when something turns out to be wrong is closed again
-        bv = _wired(settings, clock or _system_clock(), measures or _measures(), opened)
-        opened.pop_all()
+    with ExitStack() as resources:  # what is open when something turns out to be wrong is closed again
+        bv = _assemble(settings, clock or _system_clock(), metrics or _default_metrics(), resources)
+        resources.pop_all()
     return bv
 
 
-def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitStack) -> Billvend:
+def _assemble(settings: "Settings", clock: Clock, metrics: Measures, resources: ExitStack) -> Billvend:
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
@@ -56,38 +56,41 @@ def _wired(settings: "Settings", clock: Clock, measures: Measures, opened: ExitS
     from billvend.adapters.storage.queries import SqlQueries
     from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
 
-    database = opened.enter_context(closing(open_database(settings)))
+    database = resources.enter_context(closing(open_database(settings)))
     if database.is_sqlite and current_version(database) != HEAD:
         upgrade(database)
     require_head(database)
     providers = [
-        opened.enter_context(closing(_provider(account, settings, clock))) for account in settings.providers
+        resources.enter_context(closing(_open_provider(account, settings, clock)))
+        for account in settings.providers
     ]
-    routes = tuple(provider.abilities for provider in providers)
-    mode = _mode(routes)
-    notifiers = _notifiers(settings, database, clock)
+    accounts = tuple(provider.abilities for provider in providers)
+    mode = _common_mode(accounts)
+    notifiers = _open_notifiers(settings, database, clock)
     for notifier in notifiers.values():
-        opened.enter_context(closing(notifier))
+        resources.enter_context(closing(notifier))
     return Billvend(
-        Parts(
-            journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), measures=measures),
-            books=SqlQueries(database),
-            queue=_queue(settings),
-            providers={(p.abilities.provider, p.abilities.account): p for p in providers},
+        Dependencies(
+            journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), measures=metrics),
+            queries=SqlQueries(database),
+            queue=_open_queue(settings),
+            providers={
+                (provider.abilities.provider, provider.abilities.account): provider for provider in providers
+            },
             clock=clock,
-            policy=_policy(settings, routes),
-            limits=_limits(settings),
+            policy=_build_policy(settings, accounts),
+            limits=_build_limits(settings),
             default_currency=settings.default_currency,
             mode=mode,
             sweep_quiet_seconds=settings.lease_seconds,
-            breaker=SqlAccountStatuses(database),
-            keys=SqlApiKeys(database),
-            intents=SqlDeposits(database),
+            account_status=SqlAccountStatuses(database),
+            api_keys=SqlApiKeys(database),
+            deposits=SqlDeposits(database),
             outbox=SqlOutbox(database),
-            verification=Verifying(settings.verify_meter, settings.verify_unreachable == "allow"),
-            gateway=_gateway(settings, mode),
+            meter_check=MeterCheck(settings.verify_meter, settings.verify_unreachable == "allow"),
+            gateway=_open_gateway(settings, mode),
             notifiers=notifiers,
-            measures=measures,
+            metrics=metrics,
         )
     )
 
@@ -99,7 +102,7 @@ def open_database(settings: "Settings") -> "Database":
     return Database(settings.database_url.get_secret_value())
 
 
-def table_versions(settings: "Settings") -> tuple[str | None, str]:
+def schema_versions(settings: "Settings") -> tuple[str | None, str]:
     """The version of the database's tables, None where it has none, and the one that this billvend needs.
 
     Raises `BadSetting`, `Unavailable`.
@@ -110,7 +113,7 @@ def table_versions(settings: "Settings") -> tuple[str | None, str]:
         return current_version(database), HEAD
 
 
-def upgrade_tables(settings: "Settings") -> tuple[str | None, str]:
+def upgrade_schema(settings: "Settings") -> tuple[str | None, str]:
     """Make or change the tables; returns the version that was there, None for none, and the one that is.
 
     Safe to run twice, and from two machines at once. Raises `BadSetting`, `Unavailable`.
@@ -118,31 +121,31 @@ def upgrade_tables(settings: "Settings") -> tuple[str | None, str]:
     from billvend.adapters.storage.schema_version import HEAD, upgrade
 
     with closing(open_database(settings)) as database:
-        before = upgrade(database)
-        return None if before == "none" else before, HEAD
+        previous_version = upgrade(database)
+        return None if previous_version == "none" else previous_version, HEAD
 
 
-def sandbox_sales(settings: "Settings") -> int:
+def count_sandbox_sales(settings: "Settings") -> int:
     """How many sales the sandbox's own book shows: what billvend says is held against it. Raises `Unavailable`."""
     from billvend.adapters.providers.sandbox.sales_store import SalesStore
 
-    with closing(SalesStore(settings.sandbox_book_path or Path("sandbox.db"))) as book:
-        return len(book.sales())
+    with closing(SalesStore(settings.sandbox_book_path or Path("sandbox.db"))) as store:
+        return len(store.sales())
 
 
-def _limits(settings: "Settings") -> Limits:
+def _build_limits(settings: "Settings") -> Limits:
     return Limits(
-        smallest_payment=f"{settings.min_amount:f}",
-        largest=f"{settings.max_amount:f}",
-        in_doubt=f"{settings.breaker_max_in_doubt:f}",
-        float_=f"{settings.breaker_min_float:f}",
-        most_not_found=settings.breaker_not_found,
+        min_payment_major=f"{settings.min_amount:f}",
+        max_amount_major=f"{settings.max_amount:f}",
+        max_in_doubt_major=f"{settings.breaker_max_in_doubt:f}",
+        min_float_major=f"{settings.breaker_min_float:f}",
+        max_not_found=settings.breaker_not_found,
     )
 
 
-def _policy(settings: "Settings", routes: tuple[Abilities, ...]) -> Policy:
+def _build_policy(settings: "Settings", accounts: tuple[Abilities, ...]) -> Policy:
     return Policy(
-        routes=routes,
+        routes=accounts,
         requery_schedule_seconds=settings.requery_schedule,
         not_found_spacing_seconds=settings.not_found_spacing,
         review_after_seconds=settings.review_after,
@@ -152,19 +155,19 @@ def _policy(settings: "Settings", routes: tuple[Abilities, ...]) -> Policy:
     )
 
 
-def _provider(account: "ProviderSettings", settings: "Settings", clock: Clock) -> Provider:
+def _open_provider(account: "ProviderSettings", settings: "Settings", clock: Clock) -> Provider:
     """One configured account, opened. Raises `BadSetting`."""
 
-    def plain(secret: "SecretStr | None") -> str | None:
+    def reveal(secret: "SecretStr | None") -> str | None:
         return None if secret is None else secret.get_secret_value()
 
-    return _opener(account.name, settings)(
+    return _provider_factory(account.name, settings)(
         ProviderSetup(
             name=account.name,
             api_url=account.api_url,
-            api_key=plain(account.api_key),
-            public_key=plain(account.public_key),
-            secret_key=plain(account.secret_key),
+            api_key=reveal(account.api_key),
+            public_key=reveal(account.public_key),
+            secret_key=reveal(account.secret_key),
             timeout_seconds=settings.bill_provider_timeout,
             verify_timeout_seconds=settings.verify_timeout,
             phone=settings.bill_provider_phone,
@@ -176,7 +179,7 @@ def _provider(account: "ProviderSettings", settings: "Settings", clock: Clock) -
     )
 
 
-def _opener(name: str, settings: "Settings") -> ProviderPlugIn:
+def _provider_factory(name: str, settings: "Settings") -> ProviderPlugIn:
     """What opens an account of this provider: ours are opened as plug-ins are."""
     match name:
         case "sandbox":
@@ -192,18 +195,18 @@ def _opener(name: str, settings: "Settings") -> ProviderPlugIn:
 
             return open_buypower
         case _:
-            return _plug_in
+            return _open_plugin
 
 
-def _plug_in(setup: ProviderSetup) -> Provider:
+def _open_plugin(setup: ProviderSetup) -> Provider:
     """A provider that an installed package brings. Raises `BadSetting` where it can't be opened."""
     from importlib.metadata import entry_points
 
     from billvend.config.provider_settings import PLUGIN_GROUP
 
-    (point,) = entry_points(group=PLUGIN_GROUP, name=setup.name)
+    (entry_point,) = entry_points(group=PLUGIN_GROUP, name=setup.name)
     try:
-        provider: Provider = point.load()(setup)
+        provider: Provider = entry_point.load()(setup)
     except BadSetting:
         raise
     except Exception as error:
@@ -213,7 +216,7 @@ def _plug_in(setup: ProviderSetup) -> Provider:
     return provider
 
 
-def _gateway(settings: "Settings", mode: Mode) -> Gateway | None:
+def _open_gateway(settings: "Settings", mode: Mode) -> Gateway | None:
     """Where customers pay in; None without a key. Raises `BadSetting` where its money is not of the providers' kind."""
     if settings.paystack_secret_key is None:
         return None
@@ -231,7 +234,7 @@ def _gateway(settings: "Settings", mode: Mode) -> Gateway | None:
     return gateway
 
 
-def _notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict[Channel, Notifier]:
+def _open_notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict[Channel, Notifier]:
     """The ways to the outside. Customers get mail; without a mail server, a line in the log stands for it."""
     notifiers: dict[Channel, Notifier] = {}
     if settings.enable_notifications and settings.smtp_url is not None:
@@ -260,17 +263,17 @@ def _notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict
     return notifiers
 
 
-def _queue(settings: "Settings") -> Queue:
+def _open_queue(settings: "Settings") -> Queue:
     if settings.redis_url is not None:
         from billvend.adapters.queue.redis_queue import redis_queue
 
         return redis_queue(settings.redis_url.get_secret_value())
     from billvend.adapters.queue.lazy import LazyQueue
 
-    return LazyQueue(partial(_queue_of_its_own, settings.database_path))
+    return LazyQueue(partial(_open_local_queue, settings.database_path))
 
 
-def _queue_of_its_own(database_path: Path | None) -> Queue:
+def _open_local_queue(database_path: Path | None) -> Queue:
     """Where there is no server for it: a file beside an embedded database, or else memory."""
     if database_path is not None:
         from billvend.adapters.queue.sqlite_queue import sqlite_queue
@@ -281,14 +284,14 @@ def _queue_of_its_own(database_path: Path | None) -> Queue:
     return memory_queue()
 
 
-def _mode(routes: tuple[Abilities, ...]) -> Mode:
-    modes = {route.mode for route in routes}
+def _common_mode(accounts: tuple[Abilities, ...]) -> Mode:
+    modes = {account.mode for account in accounts}
     if len(modes) != 1:
         raise BadSetting("BILL_PROVIDERS mixes test and live accounts: the books take only one of the two.")
     return modes.pop()
 
 
-def _measures() -> Measures:
+def _default_metrics() -> Measures:
     from billvend.adapters.metrics.prometheus import prometheus_metrics
 
     return prometheus_metrics()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final, TextIO
 
-HIDDEN: Final = "***"
+MASK: Final = "***"
 
 _TOKEN = re.compile(r"(?<![\w-])\d{4}([ -]?)\d{4}\1\d{4}\1\d{4}\1\d{4}(?![\w-])")
 """Twenty digits, in one piece or in groups of four. No id looks like it."""
@@ -27,49 +27,49 @@ _TOKEN_NAME = re.compile(r"(?i)token|^kct[12]$")
 
 
 @contextmanager
-def logging_to_stderr(level: str, shape: str | None = None) -> Iterator[None]:
+def log_to_stderr(level: str, line_format: str | None = None) -> Iterator[None]:
     """Log from `level` (LOG_LEVEL) on, in a shape (LOG_FORMAT): `json`, `console`, or None for what stderr asks for.
 
     Other libraries are heard from `warning` on. Afterwards everything is as it was.
     """
-    least = logging.getLevelNamesMapping()[level.upper()]
+    min_level = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(sys.stderr, shape))
-    root, ours = logging.getLogger(), logging.getLogger("billvend")
-    before = root.level, ours.level
-    root.setLevel(max(least, logging.WARNING))
-    ours.setLevel(least)
+    handler.setFormatter(_LineFormatter(sys.stderr, line_format))
+    root, billvend_logger = logging.getLogger(), logging.getLogger("billvend")
+    previous_levels = root.level, billvend_logger.level
+    root.setLevel(max(min_level, logging.WARNING))
+    billvend_logger.setLevel(min_level)
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
-        root.setLevel(before[0])
-        ours.setLevel(before[1])
+        root.setLevel(previous_levels[0])
+        billvend_logger.setLevel(previous_levels[1])
 
 
-def masked(value: Any) -> Any:
+def mask_secrets(value: Any) -> Any:
     """The value with every token and secret in it hidden: by what it looks like, and by the name that it stands under."""
     match value:
         case str():
-            return _SECRET.sub(rf"\1{HIDDEN}", _TOKEN.sub(HIDDEN, value))
+            return _SECRET.sub(rf"\1{MASK}", _TOKEN.sub(MASK, value))
         case Mapping():
             return {
-                name: HIDDEN if entry is not None and _TOKEN_NAME.search(str(name)) else masked(entry)
+                name: MASK if entry is not None and _TOKEN_NAME.search(str(name)) else mask_secrets(entry)
                 for name, entry in value.items()
             }
         case list() | tuple():
-            return [masked(entry) for entry in value]
+            return [mask_secrets(entry) for entry in value]
         case _:
             return value
 
 
-class _Lines(logging.Formatter):
+class _LineFormatter(logging.Formatter):
     """Imports structlog with the first line: a command that logs nothing need not wait for it."""
 
-    def __init__(self, stream: TextIO, shape: str | None) -> None:
+    def __init__(self, stream: TextIO, line_format: str | None) -> None:
         super().__init__()
-        self._for_people = shape == "console" or (shape is None and stream.isatty())
+        self._is_for_people = line_format == "console" or (line_format is None and stream.isatty())
         self._colours = stream.isatty()
 
     def format(self, record: logging.LogRecord) -> str:
@@ -79,31 +79,33 @@ class _Lines(logging.Formatter):
     def _formatter(self) -> logging.Formatter:
         import structlog
 
-        processors: list[Any] = [structlog.processors.format_exc_info, _shaped]
-        if self._for_people:
-            plain = structlog.dev.plain_traceback
-            renderer = structlog.dev.ConsoleRenderer(colors=self._colours, exception_formatter=plain)
-            processors += [_flat, renderer]
+        processors: list[Any] = [structlog.processors.format_exc_info, _to_line]
+        if self._is_for_people:
+            plain_traceback = structlog.dev.plain_traceback
+            renderer = structlog.dev.ConsoleRenderer(
+                colors=self._colours, exception_formatter=plain_traceback
+            )
+            processors += [_flatten, renderer]
         else:
             processors.append(structlog.processors.JSONRenderer(default=str))
-        about = structlog.stdlib.ExtraAdder(allow=["context"])
-        return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=[about])
+        context_adder = structlog.stdlib.ExtraAdder(allow=["context"])
+        return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=[context_adder])
 
 
-def _shaped(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _to_line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The line of the public interface, without a token in it."""
     record: logging.LogRecord = event.pop("_record")
     exception = event.pop("exception", None)
     at = datetime.fromtimestamp(record.created, UTC)
-    shape = {
+    line = {
         "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
-        "message": masked(event["event"]),
-        "context": masked(event.get("context", {})),
+        "message": mask_secrets(event["event"]),
+        "context": mask_secrets(event.get("context", {})),
     }
-    return shape if exception is None else {**shape, "exception": masked(exception)}
+    return line if exception is None else {**line, "exception": mask_secrets(exception)}
 
 
-def _flat(_logger: object, _name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _flatten(_logger: object, _name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The same as structlog shows it to people."""
     return {**line.pop("context"), "event": line.pop("message"), **line}

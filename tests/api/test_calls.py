@@ -125,7 +125,7 @@ def test_a_repeat_waits_for_the_first_and_not_for_ever(
     bv.fund("ada", "5000")
     client = Client(application(bv, settings))
     asked, may_go_on = threading.Event(), threading.Event()
-    (provider,) = bv._parts.providers.values()
+    (provider,) = bv._deps.providers.values()
 
     def slowly(*_: object) -> Verification:
         asked.set()
@@ -250,7 +250,9 @@ def test_looking_at_a_payment_in_doubt_brings_the_next_question_forward(
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
         client = Client(application(bv, settings))
-        monkeypatch.setattr(Billvend, "nudge", lambda _self, transaction_id: hinted.append(transaction_id))
+        monkeypatch.setattr(
+            Billvend, "request_requery", lambda _self, transaction_id: hinted.append(transaction_id)
+        )
         transaction_id = paid(client)
         client.get(f"/transactions/{transaction_id}")
         assert hinted == [transaction_id]

@@ -28,7 +28,7 @@ def test_schemathesis_finds_no_difference(settings: Settings, tmp_path: Path) ->
         paystack, _ = stack.enter_context(standing_in())
         bv = stack.enter_context(open_billvend(settings))
         bv.fund("user123", "1000000")
-        secret = bv.create_key("fuzz", list(Scope)).secret
+        secret = bv.create_api_key("fuzz", list(Scope)).secret
         known = {"PAYSTACK_SECRET_KEY": SECRET, "PAYSTACK_API_URL": paystack.url}
         served = stack.enter_context(serving(tmp_path, **known))
         ran = subprocess.run(

@@ -46,7 +46,7 @@ def test_each_call_needs_its_scope_and_no_other(
     bv: Billvend, settings: Settings, method: str, path: str, scope: Scope
 ) -> None:
     client = Client(application(bv, settings))
-    secrets = {each: bv.create_key(each, [each]).secret for each in Scope}
+    secrets = {each: bv.create_api_key(each, [each]).secret for each in Scope}
     assert ask(client, method, path) == 401
     assert ask(client, method, path, Authorization="Bearer bv_nothing") == 401
     assert ask(client, method, path, Authorization=f"Basic {secrets[scope]}") == 401
@@ -59,16 +59,16 @@ def test_each_call_needs_its_scope_and_no_other(
 
 @pytest.mark.parametrize(("method", "path"), OPEN)
 def test_what_is_open(bv: Billvend, settings: Settings, method: str, path: str) -> None:
-    bv.create_key("till-7", [Scope.PAY])
+    bv.create_api_key("till-7", [Scope.PAY])
     assert ask(Client(application(bv, settings)), method, path) == 200
 
 
 def test_a_revoked_key_opens_nothing_at_once(bv: Billvend, settings: Settings) -> None:
     client = Client(application(bv, settings))
-    made = bv.create_key("till-7", [Scope.READ])
+    made = bv.create_api_key("till-7", [Scope.READ])
     headers = {"Authorization": f"Bearer {made.secret}"}
     assert client.get("/billers", **headers).status_code == 200
-    bv.revoke_key("till-7")
+    bv.revoke_api_key("till-7")
     refused = client.get("/billers", **headers)
     assert (refused.status_code, code_of(refused)) == (401, "unauthenticated")
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
@@ -79,7 +79,7 @@ def test_the_first_key_closes_the_door_for_those_without(
 ) -> None:
     monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 0.0)
     assert client.get("/billers").status_code == 200
-    bv.create_key("till-7", [Scope.READ])
+    bv.create_api_key("till-7", [Scope.READ])
     assert client.get("/billers").status_code == 401
 
 
@@ -99,7 +99,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
             with closing(sqlite3.connect(tmp_path / "live.db")) as books, books:
                 books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
         yield Client(application(bv, settings))
-        assert str(bv.balance("ada").balance) == "5000.00"
+        assert str(bv.balance("ada").available) == "5000.00"
 
 
 def test_real_money_asks_for_a_key_on_this_machine_too(live: Client) -> None:
@@ -121,7 +121,7 @@ def test_books_marked_as_test_are_open_to_this_machine(client: Client, bv: Billv
 
 def test_money_without_a_key_binds_the_ledger_to_test_money(client: Client, bv: Billvend) -> None:
     def mark(bv: Billvend) -> Mode | None:
-        return bv._parts.journal.mode()
+        return bv._deps.journal.mode()
 
     assert client.get("/billers").status_code == 200
     assert mark(bv) is None
@@ -156,7 +156,7 @@ def test_without_keys_another_machine_may_not_ask(bv: Billvend, settings: Settin
 def test_too_many_requests(bv: Billvend, settings: Settings) -> None:
     limited = settings.model_copy(update={"rate_limit": Settings(rate_limit="3/hour").rate_limit})
     app = application(bv, limited)
-    a, b = (bv.create_key(name, [Scope.READ]).secret for name in "ab")
+    a, b = (bv.create_api_key(name, [Scope.READ]).secret for name in "ab")
     client = Client(app)
     answers = [client.get("/billers", Authorization=f"Bearer {a}") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
@@ -208,7 +208,7 @@ def test_as_many_hops_are_believed_as_were_configured(
         update={"rate_limit": Settings(rate_limit="1/hour").rate_limit, "trusted_proxies": hops}
     )
     app = application(bv, limited)
-    bv.create_key("till-7", [Scope.READ])
+    bv.create_api_key("till-7", [Scope.READ])
     here = {"REMOTE_ADDR": "7.7.7.7"}
     app.test_client().get("/health/live", headers={"X-Forwarded-For": forwarded}, environ_overrides=here)
     direct = {"REMOTE_ADDR": "7.7.7.7"}
@@ -233,12 +233,12 @@ def test_nothing_secret_is_ever_logged(
     tmp_path: Path,
 ) -> None:
     """Every line of a payment's whole way, and of refusals: no token, no key, no secret, in no answer to the wrong one."""
-    from billvend.logs import logging_to_stderr
+    from billvend.logs import log_to_stderr
 
     caplog.set_level(logging.DEBUG)
-    with logging_to_stderr("debug", "json"):
+    with log_to_stderr("debug", "json"):
         app = application(bv, settings)
-        keys = {scope: bv.create_key(scope, [scope]).secret for scope in Scope}
+        keys = {scope: bv.create_api_key(scope, [scope]).secret for scope in Scope}
         clients = {scope: Client(app, Authorization=f"Bearer {secret}") for scope, secret in keys.items()}
         clients[Scope.FUND].post("/wallet/fund", {"userId": "ada", "amount": 5000})
         transaction_id = data_of(clients[Scope.PAY].post("/bills/pay", BILL))["transactionId"]

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from billvend import Billvend, open_billvend
-from billvend.bootstrap import upgrade_tables
+from billvend.bootstrap import upgrade_schema
 from billvend.config import Settings
 from tests.api.client import BILL, Client, application, code_of, data_of
 from tests.support import servers
@@ -15,7 +15,7 @@ from tests.support import servers
 @pytest.fixture
 def shop(own_postgres: servers.PostgresServer, tmp_path: object) -> Iterator[tuple[Billvend, Client]]:
     settings = Settings(database_url=own_postgres.url, rate_limit="0", sandbox_book=f"{tmp_path}/sandbox.db")
-    upgrade_tables(settings)
+    upgrade_schema(settings)
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
         yield bv, Client(application(bv, settings))
@@ -67,7 +67,7 @@ def test_without_its_database_it_still_tells_so(
     """Whoever could see health and metrics before can see them meanwhile, and nobody else, and nothing else."""
     bv, client = shop
     monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 0.0)
-    secret = bv.create_key("monitor", ["read"]).secret if has_keys else ""
+    secret = bv.create_api_key("monitor", ["read"]).secret if has_keys else ""
     known = {"Authorization": f"Bearer {secret}"} if has_keys else {}
     assert client.get("/health", **known).status_code == 200
     own_postgres.kill()
@@ -93,9 +93,9 @@ def test_a_key_that_was_revoked_is_not_remembered(
     shop: tuple[Billvend, Client], own_postgres: servers.PostgresServer
 ) -> None:
     bv, client = shop
-    known = {"Authorization": f"Bearer {bv.create_key('monitor', ['read']).secret}"}
+    known = {"Authorization": f"Bearer {bv.create_api_key('monitor', ['read']).secret}"}
     assert client.get("/health", **known).status_code == 200
-    bv.revoke_key("monitor")
+    bv.revoke_api_key("monitor")
     assert client.get("/health", **known).status_code == 401
     own_postgres.kill()
     assert client.get("/health", **known).get_json()["data"] is None

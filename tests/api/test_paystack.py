@@ -37,7 +37,7 @@ def test_from_the_intent_to_the_money(counter: tuple[Client, Billvend, Paystack]
     for _ in range(5):
         answer = client.post("/hooks/paystack", body, X_Paystack_Signature=signature)
         assert answer.status_code == 200
-    assert str(bv.balance("ada").balance) == "500.00"
+    assert str(bv.balance("ada").available) == "500.00"
     (funding,) = data_of(client.get("/transactions/user/ada"))["items"]
     assert (funding["source"], funding["reference"]) == ("paystack", intent["reference"])
     assert bv.audit().ok
@@ -91,10 +91,10 @@ def test_a_repeat_elsewhere_while_the_first_is_at_work(
     counter: tuple[Client, Billvend, Paystack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through another process, whose requests this one does not see."""
-    monkeypatch.setattr("billvend.usecases.fund_intent.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("billvend.usecases.deposits.REPEAT_WAIT_SECONDS", 0.0)
     client, bv, _ = counter
     assert client.post("/wallet/fund/intent", WANTED, "order-1").status_code == 201
-    with bv._parts.intents._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
+    with bv._deps.deposits._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
         connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
     answer = client.post("/wallet/fund/intent", WANTED, "order-1")
     assert (answer.status_code, code_of(answer)) == (409, "request_in_progress")

@@ -57,7 +57,7 @@ def test_what_is_no_amount_gets_its_refusal(
     client: Client, bv: Billvend, amount: str, status: int, code: str
 ) -> None:
     assert fund(client, amount) == (status, code)
-    assert str(bv.balance("ada").balance) == "5000.00"
+    assert str(bv.balance("ada").available) == "5000.00"
 
 
 @pytest.mark.parametrize(
@@ -173,4 +173,4 @@ def test_unknown_fields_may_be_let_pass(bv: Billvend, settings: object) -> None:
 def test_a_key_that_is_none(client: Client, bv: Billvend, key: str) -> None:
     response = client.post("/wallet/fund", {"userId": "ada", "amount": 5}, key=key)
     assert (response.status_code, code_of(response)) == (400, "invalid_idempotency_key")
-    assert str(bv.balance("ada").balance) == "5000.00"
+    assert str(bv.balance("ada").available) == "5000.00"

@@ -8,7 +8,7 @@ import pytest
 
 from billvend import Billvend, open_billvend
 from billvend.api.server import find_free_port
-from billvend.bootstrap import upgrade_tables
+from billvend.bootstrap import upgrade_schema
 from billvend.config import Settings
 from billvend.domain.access import Scope
 from tests.api.client import BILL
@@ -41,7 +41,7 @@ def test_no_secret_is_logged_or_told(
     parts = urlsplit(own_postgres.url)
     named = f"{parts.username}:secret-of-postgres@{parts.hostname}:{parts.port}"
     settings = Settings(database_url=parts._replace(netloc=named).geturl())
-    upgrade_tables(settings)
+    upgrade_schema(settings)
     given = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "BILL_PROVIDER": "vtpass",
@@ -60,7 +60,7 @@ def test_no_secret_is_logged_or_told(
     }
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
-        key = bv.create_key("all", list(Scope)).secret
+        key = bv.create_api_key("all", list(Scope)).secret
         with serving(tmp_path, "--worker", **SECRETS, **given) as served:
             told = _asked(served, key)
             if not has_redis:  # with a Redis that is away the worker waits for it
@@ -78,7 +78,7 @@ def test_no_secret_is_logged_or_told(
 def _was_tried(bv: Billvend) -> bool:
     """Whether the provider was called in vain, and so were those who wanted to be told."""
     payment = bv.payments()[0]
-    return bool(payment.attempts) and any(told.tries for told in bv.webhooks(channel=None))
+    return bool(payment.attempts) and any(told.tries for told in bv.notification_history(channel=None))
 
 
 def _asked(served: Serving, key: str) -> list[str]:

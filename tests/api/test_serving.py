@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from billvend import Billvend, open_billvend
 from billvend.api.server import find_free_port, reserve_port
-from billvend.bootstrap import upgrade_tables
+from billvend.bootstrap import upgrade_schema
 from billvend.cli import main
 from billvend.config import Settings
 from billvend.domain.access import Scope
@@ -246,7 +246,7 @@ def test_its_metrics_tell_what_its_worker_does(tmp_path: Path, bv: Billvend) -> 
 
 def test_the_processes_of_a_server_are_counted_together(tmp_path: Path, postgres_url: str) -> None:
     """Several answer on PostgreSQL, and each tells the same: sums of what was counted, and the books as they stand."""
-    upgrade_tables(Settings(database_url=postgres_url))
+    upgrade_schema(Settings(database_url=postgres_url))
     with open_billvend(Settings(database_url=postgres_url)) as bv:
         bv.fund("ada", "100000")
     with serving(tmp_path, "--worker", DATABASE_URL=postgres_url) as served:
@@ -264,7 +264,7 @@ def test_the_processes_of_a_server_are_counted_together(tmp_path: Path, postgres
 def test_a_process_that_dies_while_the_database_is_away_takes_nobody_along(
     tmp_path: Path, own_postgres: servers.PostgresServer
 ) -> None:
-    upgrade_tables(Settings(database_url=own_postgres.url))
+    upgrade_schema(Settings(database_url=own_postgres.url))
     with serving(tmp_path, "--no-worker", "--processes", "2", DATABASE_URL=own_postgres.url) as served:
         log = tmp_path / "log"
         own_postgres.kill()
@@ -320,16 +320,16 @@ def test_without_keys_it_does_not_open_real_money(tmp_path: Path, bv: Billvend, 
 
 
 def test_a_forwarder_on_this_machine_opens_no_real_money(tmp_path: Path, bv: Billvend) -> None:
-    secret = bv.create_key("shop-front", [Scope.FUND]).secret
+    secret = bv.create_api_key("shop-front", [Scope.FUND]).secret
     known = {"Authorization": f"Bearer {secret}"}
     with serving(tmp_path, "--no-worker", **LIVE) as served, forwarded(served) as outside:
         assert outside.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 5}, **known)[0] == 201
-        bv.revoke_key("shop-front")
+        bv.revoke_api_key("shop-front")
         for way in (outside, served):
             for headers in ({}, known, {"Host": "localhost"}):
                 status, answer = way.ask("POST", "/wallet/fund", FUNDING, **headers)
                 assert (status, answer["error"]["code"]) == (401, "unauthenticated")
-    assert str(bv.balance("ada").balance) == "100005.00"
+    assert str(bv.balance("ada").available) == "100005.00"
 
 
 def test_books_that_become_live_ask_for_keys_at_once(tmp_path: Path, bv: Billvend) -> None:
@@ -340,11 +340,11 @@ def test_books_that_become_live_ask_for_keys_at_once(tmp_path: Path, bv: Billven
         for way in (outside, served):
             status, answer = way.ask("POST", "/wallet/fund", FUNDING)
             assert (status, answer["error"]["code"]) == (401, "unauthenticated")
-    assert str(bv.balance("ada").balance) == "100005.00"
+    assert str(bv.balance("ada").available) == "100005.00"
 
 
 def test_with_a_key_it_opens_to_other_machines(tmp_path: Path, bv: Billvend) -> None:
-    secret = bv.create_key("till-7", [Scope.READ]).secret
+    secret = bv.create_api_key("till-7", [Scope.READ]).secret
     with serving(tmp_path, "--host", "0.0.0.0", "--no-worker") as served:  # noqa: S104  for as long as the test takes
         assert "No API keys" not in served.lines[0]
         assert served.ask("GET", "/billers")[0] == 401
@@ -357,7 +357,7 @@ def test_the_database_may_be_named_on_the_command_line(tmp_path: Path) -> None:
     with serving(tmp_path, "--database-url", url, DATABASE_URL="") as served:
         assert served.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 5})[0] == 201
     with open_billvend(Settings(database_url=url)) as bv:
-        assert str(bv.balance("ada").balance) == "5.00"
+        assert str(bv.balance("ada").available) == "5.00"
 
 
 def test_a_port_that_is_taken() -> None:

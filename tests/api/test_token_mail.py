@@ -29,7 +29,7 @@ class Shop:
         """Without scopes, one without a key."""
         if not scopes:
             return Client(self._app)
-        secret = self.bv.create_key(f"key-{next(self._names)}", scopes).secret
+        secret = self.bv.create_api_key(f"key-{next(self._names)}", scopes).secret
         return Client(self._app, Authorization=f"Bearer {secret}")
 
     def starts_deposit(self, client: Client, email: str) -> str:
@@ -40,7 +40,7 @@ class Shop:
         """Until it is credited."""
         reference = self.starts_deposit(client, email)
         self.paystack.pays(reference)
-        assert self.bv.gateway_hook(*self.paystack.hook(reference))
+        assert self.bv.handle_gateway_webhook(*self.paystack.hook(reference))
 
     def buys(self) -> str:
         """A token for ada."""
@@ -51,7 +51,7 @@ class Shop:
 
     def mailed(self) -> list[tuple[str, str]]:
         """Recipient and text of each mail since the last look, without hyphens."""
-        while self.bv.notify():
+        while self.bv.deliver_notifications():
             pass
         found = [
             (to, str(letter.get_content()).replace("-", ""))
@@ -131,7 +131,7 @@ def test_first_credited_email_stays_until_an_operator_sets_another(shop: Shop) -
     shop.bv.set_email("ada", BEN)
     assert shop.token_goes_to() == [BEN]
     shop.paystack.pays(never_paid)
-    shop.bv.settle_funding(never_paid)
+    shop.bv.check_deposit(never_paid)
     assert shop.token_goes_to() == [BEN]
 
 
@@ -140,13 +140,13 @@ def test_email_of_a_deposit_credited_by_hand_is_kept_when_the_hook_comes(shop: S
     shop.paystack.pays(reference)
     shop.bv.fund("ada", 500, key=reference, source="paystack")
     assert shop.token_goes_to() == []
-    assert shop.bv.gateway_hook(*shop.paystack.hook(reference))
+    assert shop.bv.handle_gateway_webhook(*shop.paystack.hook(reference))
     assert shop.token_goes_to() == [ADA]
 
 
 def test_email_of_a_library_caller_gets_tokens_unless_it_says_no(shop: Shop) -> None:
     for may, expected in ((False, []), (True, [ADA])):
-        reference = shop.bv.start_funding("ada", 500, email=ADA, email_may_get_tokens=may).reference
+        reference = shop.bv.create_deposit("ada", 500, email=ADA, email_may_get_tokens=may).reference
         shop.paystack.pays(reference)
-        shop.bv.settle_funding(reference)
+        shop.bv.check_deposit(reference)
         assert shop.token_goes_to() == expected

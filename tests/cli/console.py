@@ -72,7 +72,7 @@ class Console:
                 raise _Doubted
 
         with open_billvend("sqlite:///billvend.db") as bv, suppress(_Doubted):
-            bv.wait(transaction_id, timeout=PATIENCE_SECONDS, watch=watch)
+            bv.wait(transaction_id, timeout=PATIENCE_SECONDS, on_poll=watch)
         return transaction_id
 
 

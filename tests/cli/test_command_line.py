@@ -79,7 +79,7 @@ def test_help_is_plain(billvend: Console) -> None:
 def test_help_waits_for_no_library() -> None:
     program = (
         "import sys, billvend.cli; billvend.cli.main(['--help'])\n"
-        "heavy = {'sqlalchemy', 'pydantic', 'rich', 'structlog', 'huey', 'billvend.config', 'billvend.library'}\n"
+        "heavy = {'sqlalchemy', 'pydantic', 'rich', 'structlog', 'huey', 'billvend.config', 'billvend.app'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     done = subprocess.run(

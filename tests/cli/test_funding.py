@@ -56,13 +56,13 @@ def test_what_is_not_what_was_asked_for_waits_for_a_person(billvend: Console, pa
     assert billvend.json("fund-check", reference, status=8)["status"] == "problem"
     (incident,) = billvend.json("review")["incidents"]
     assert (incident["kind"], incident["reference"], incident["amount"]) == (
-        "funding_problem",
+        "deposit_problem",
         reference,
         "500.00",
     )
     assert "NGN 1.00 was paid" in incident["detail"]
     assert f"billvend fund-check {reference} --seen" in billvend("review").out
-    assert billvend.json("fund-check", reference, "--seen")["seenAt"] is not None
+    assert billvend.json("fund-check", reference, "--seen")["acknowledgedAt"] is not None
     assert billvend.json("review") == {"items": [], "incidents": []}
     again = billvend.json("fund-check", reference, "--seen", status=5)
     assert again["error"]["code"] == "not_in_review"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billvend.logs import logging_to_stderr, masked
+from billvend.logs import log_to_stderr, mask_secrets
 
 TOKEN = "12345678901234567890"
 ID = "12345678-1234-7123-8123-456789012345"
@@ -19,7 +19,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     context = {"userId": "adé", "transactionId": ID, "amount": "500.00", "provider": "EKEDC"}
-    with logging_to_stderr("info"):
+    with log_to_stderr("info"):
         logging.getLogger("billvend.payments").info("Bill payment completed", extra={"context": context})
     (line,) = logged(capsys)
     assert list(line) == ["timestamp", "level", "message", "context"]
@@ -28,7 +28,7 @@ def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_a_line_is_about_cannot_overwrite_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with logging_to_stderr("info"):
+    with log_to_stderr("info"):
         logging.getLogger("billvend").warning("real", extra={"context": {"message": "fake", "level": "info"}})
     (line,) = logged(capsys)
     assert (line["level"], line["message"]) == ("warning", "real")
@@ -36,7 +36,7 @@ def test_what_a_line_is_about_cannot_overwrite_it(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_levels(capsys: pytest.CaptureFixture[str], level: str, heard: int) -> None:
-    with logging_to_stderr(level):
+    with log_to_stderr(level):
         ours = logging.getLogger("billvend.worker")
         for say in (ours.debug, ours.info, ours.warning, ours.error):
             say("x")
@@ -50,7 +50,7 @@ def test_afterwards_all_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None
         logging.getLogger().level,
         list(logging.getLogger().handlers),
     )
-    with logging_to_stderr("debug"):
+    with log_to_stderr("debug"):
         pass
     assert before == (
         logging.getLogger("billvend").level,
@@ -62,7 +62,7 @@ def test_afterwards_all_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_failure_says_where_in_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with logging_to_stderr("error"):
+    with log_to_stderr("error"):
         try:
             raise ValueError(f"token {TOKEN}")
         except ValueError:
@@ -73,7 +73,7 @@ def test_a_failure_says_where_in_the_same_line(capsys: pytest.CaptureFixture[str
 
 
 def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    with logging_to_stderr("info", "console"):
+    with log_to_stderr("info", "console"):
         logging.getLogger("billvend").info(
             "Wallet funded", extra={"context": {"userId": "ada", "token": TOKEN}}
         )
@@ -91,9 +91,9 @@ def test_a_terminal_gets_the_form_for_people(monkeypatch: pytest.MonkeyPatch) ->
 
     screen = Terminal()
     monkeypatch.setattr("sys.stderr", screen)
-    with logging_to_stderr("info"):
+    with log_to_stderr("info"):
         logging.getLogger("billvend").info("Hello")
-    with logging_to_stderr("info", "json"):
+    with log_to_stderr("info", "json"):
         logging.getLogger("billvend").info("Hello")
     coloured, plain = screen.getvalue().splitlines()
     assert coloured.startswith("\x1b")
@@ -112,19 +112,19 @@ def test_a_terminal_gets_the_form_for_people(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_tokens_are_hidden(text: str) -> None:
-    assert "***" in masked(text)
-    assert "7890" not in masked(text)
+    assert "***" in mask_secrets(text)
+    assert "7890" not in mask_secrets(text)
 
 
 @pytest.mark.parametrize(
     "text", [ID, "1234567890123456", "20261122OPJNFYRR35VAZI2QXUF2S7ME", "123456789012345678901", "500.00"]
 )
 def test_what_is_no_token_is_shown(text: str) -> None:
-    assert masked(text) == text
+    assert mask_secrets(text) == text
 
 
 def test_tokens_are_hidden_by_their_names_too() -> None:
-    found = masked(
+    found = mask_secrets(
         {"token": "12-odd", "kct1": "x", "list": [{"Token": "y"}, TOKEN], "amount": 5, "keyToken": None}
     )
     assert found == {
@@ -146,7 +146,7 @@ def test_tokens_are_hidden_by_their_names_too() -> None:
     ],
 )
 def test_secrets_are_masked_wherever_they_stand(secret: str) -> None:
-    shown = masked({"headers": [f"Authorization: Bearer {secret}, and more"]})["headers"][0]
+    shown = mask_secrets({"headers": [f"Authorization: Bearer {secret}, and more"]})["headers"][0]
     assert secret.rpartition("_")[2][-6:] not in shown
     assert shown.endswith(", and more")
     assert "***" in shown

@@ -67,7 +67,7 @@ def test_a_delivered_payment_s_document(funded: Console) -> None:
     )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", paid["createdAt"])
     (attempt,) = paid["attempts"]
-    assert attempt["provider"] == "sandbox"
+    assert attempt["aggregator"] == "sandbox"
     assert attempt["sends"][0]["answer"]["outcome"] == "delivered"
     assert [event["type"] for event in paid["events"]] == [
         "payment_accepted",

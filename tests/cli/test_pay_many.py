@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billvend import Payment, Status, open_billvend
+from billvend.app import Billvend
 from billvend.cli.bill_batch import DiskCounter, batch_key, bill_digest
 from billvend.cli.bill_csv import open_result_file
 from billvend.domain.commands import Pay
 from billvend.domain.errors import OutcomeUnknown, Unavailable
 from billvend.domain.money import Money
 from billvend.domain.words import VendType
-from billvend.library import Billvend
-from billvend.usecases.pay import ACCEPTED_AT_ONCE
+from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION
 from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment, run
 from tests.cli.test_following import funded_on
 from tests.cli.test_terminal import on_a_terminal
@@ -214,12 +214,12 @@ def test_a_key_that_was_used_for_something_else_is_refused(funded: Console) -> N
 
 
 def test_more_rows_than_one_transaction_takes(funded: Console, away: Any) -> None:
-    file = sheet(funded, *(ada(n % 7, 101) for n in range(ACCEPTED_AT_ONCE + 1)))
+    file = sheet(funded, *(ada(n % 7, 101) for n in range(MAX_BILLS_PER_TRANSACTION + 1)))
     tried = away(2, gone)
     done = funded.json("pay-many", file, "--batch", "b", status=2)
-    assert tried == [ACCEPTED_AT_ONCE, 1]
-    assert (done["accepted"], done["refused"]) == (49, ACCEPTED_AT_ONCE + 1 - 49)
-    assert len(results(funded)) == ACCEPTED_AT_ONCE + 1
+    assert tried == [MAX_BILLS_PER_TRANSACTION, 1]
+    assert (done["accepted"], done["refused"]) == (49, MAX_BILLS_PER_TRANSACTION + 1 - 49)
+    assert len(results(funded)) == MAX_BILLS_PER_TRANSACTION + 1
 
 
 # --- files that are refused as a whole --------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_a_dry_run_says_whether_wallets_hold_enough(funded: Console) -> None:
 # --- what comes between -----------------------------------------------------------------------------------------------
 
 
-MANY = 4 * ACCEPTED_AT_ONCE
+MANY = 4 * MAX_BILLS_PER_TRANSACTION
 
 
 @contextmanager
@@ -389,7 +389,7 @@ def paid_once_each(console: Console, url: str) -> None:
     with open_billvend(url) as bv:
         assert bv.backlog().payments == {Status.PENDING: MANY}
         wallet = bv.balance("ada")
-        assert (str(wallet.balance), str(wallet.held)) == ("5000.00", f"{MANY * 100}.00")
+        assert (str(wallet.available), str(wallet.held)) == ("5000.00", f"{MANY * 100}.00")
         assert bv.audit().ok
 
 
@@ -428,7 +428,7 @@ def test_control_c_ends_with_the_rows_in_hand(funded: Console) -> None:
     told = results(funded)
     tried = [row for row in told if row["result"] == "accepted"]
     assert 0 < len(tried) < len(told) == MANY
-    assert len(tried) % ACCEPTED_AT_ONCE == 0
+    assert len(tried) % MAX_BILLS_PER_TRANSACTION == 0
     assert f'"accepted": {len(tried)}' in out
     assert f'"notTried": {MANY - len(tried)}' in out
     assert set(column(told[len(tried) :], "result")) == {"not_tried"}

@@ -21,15 +21,15 @@ from billvend.domain.events import (
 from billvend.domain.money import Money
 from billvend.domain.payment import Attempt, Payment, Requery, Send
 from billvend.domain.words import IncidentKind, Proof, Status, VendType
-from billvend.views import (
-    answer_words,
-    at_words,
-    event_words,
-    grouped,
-    message,
-    payment_document,
-    tokens_to_type,
-    when,
+from billvend.presentation import (
+    customer_message,
+    describe_answer,
+    describe_event,
+    describe_time,
+    group_digits,
+    iso_time,
+    payment_json,
+    token_lines,
 )
 
 AT = datetime(2026, 11, 22, 12, 0, 5, 987_654, tzinfo=UTC)
@@ -59,7 +59,7 @@ def payment(
 
 @pytest.mark.parametrize("status", Status)
 def test_the_customer_always_hears_where_the_money_is(status: Status) -> None:
-    said = message(payment(status))
+    said = customer_message(payment(status))
     ends = {
         Status.COMPLETED: "is paid",
         Status.REVERSED: "money is back",
@@ -71,17 +71,17 @@ def test_the_customer_always_hears_where_the_money_is(status: Status) -> None:
 
 @pytest.mark.parametrize("proof", Proof)
 def test_only_the_provider_s_own_no_is_given_as_a_reason(proof: Proof) -> None:
-    said = message(payment(Status.REVERSED, proof=proof))
+    said = customer_message(payment(Status.REVERSED, proof=proof))
     assert ("no such meter" in said) == (proof is Proof.DECLINED)
 
 
 def test_the_next_check_is_told_while_it_lies_ahead() -> None:
     doubtful = payment(Status.IN_DOUBT)
     at = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
-    assert message(doubtful, at, now=at - timedelta(seconds=1)).endswith("Next check 14:05 UTC.")
-    assert "Next check" not in message(doubtful, at, now=at)
+    assert customer_message(doubtful, at, now=at - timedelta(seconds=1)).endswith("Next check 14:05 UTC.")
+    assert "Next check" not in customer_message(doubtful, at, now=at)
     lagos = at.astimezone(timezone(timedelta(hours=1)))
-    assert message(doubtful, lagos, now=AT).endswith("Next check 14:05 UTC.")
+    assert customer_message(doubtful, lagos, now=AT).endswith("Next check 14:05 UTC.")
 
 
 @pytest.mark.parametrize(
@@ -94,19 +94,19 @@ def test_the_next_check_is_told_while_it_lies_ahead() -> None:
     ],
 )
 def test_moments_to_come(ahead: timedelta, said: str) -> None:
-    assert at_words(AT + ahead, AT) == said
+    assert describe_time(AT + ahead, AT) == said
 
 
 def test_tokens_in_the_order_in_which_they_are_typed() -> None:
     sold = PaymentCompleted(
         1, "vtpass", 50_000, None, TOKEN, "2.22", {"Kct2": "2" * 20, "kct1": "1" * 20, "tax": "1"}
     )
-    assert list(tokens_to_type(replace(PAYMENT, status=Status.COMPLETED, completed=sold))) == [
+    assert list(token_lines(replace(PAYMENT, status=Status.COMPLETED, completed=sold))) == [
         ("Key change token 1", "1111-1111-1111-1111-1111"),
         ("Key change token 2", "2222-2222-2222-2222-2222"),
         ("Token", "1234-5678-9012-3456-7890"),
     ]
-    assert list(tokens_to_type(PAYMENT)) == []
+    assert list(token_lines(PAYMENT)) == []
     facts = next(
         block
         for block in render_payment_summary(replace(PAYMENT, completed=sold), None)
@@ -123,7 +123,7 @@ def test_tokens_in_the_order_in_which_they_are_typed() -> None:
 
 @pytest.mark.parametrize("odd", ["123", "1234567890123456789x", ""])
 def test_what_is_no_token_is_not_grouped(odd: str) -> None:
-    assert grouped(odd) == odd
+    assert group_digits(odd) == odd
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_is_no_token_is_not_grouped(odd: str) -> None:
     ],
 )
 def test_times(at: datetime | None, written: str | None) -> None:
-    assert when(at) == written
+    assert iso_time(at) == written
 
 
 def all_answers() -> Sequence[answers.Answer]:
@@ -159,12 +159,12 @@ def test_answers_in_words_and_in_the_document(answer: answers.Answer) -> None:
     attempt = Attempt(
         1, "REF", "sandbox", "account", AT, None, (send,), (Requery(1, AT, AT, 20, answer, AT),)
     )
-    document = payment_document(replace(PAYMENT, attempts=(attempt,)), [])
+    document = payment_json(replace(PAYMENT, attempts=(attempt,)), [])
     (shown,) = cast(list[dict[str, list[dict[str, dict[str, object]]]]], document["attempts"])
     said = shown["sends"][0]["answer"]
     assert said == shown["requeries"][0]["answer"]
-    assert said["text"] == answer_words(answer)
-    assert TOKEN not in answer_words(answer)
+    assert said["text"] == describe_answer(answer)
+    assert TOKEN not in describe_answer(answer)
     assert all("_" not in name for name in said)
 
 
@@ -174,9 +174,9 @@ def test_every_event_has_words() -> None:
         PaymentCompleted(1, "sandbox", 50_000, None, TOKEN, None),
         PaymentReversed(Proof.OPERATOR, "said so", 1),
     ]
-    assert all(TOKEN not in event_words(sample) for sample in samples)
+    assert all(TOKEN not in describe_event(sample) for sample in samples)
     assert all(type(sample).__name__ in EVENT_TYPES for sample in samples)
-    assert all(event_words(sample) != type(sample).__name__ for sample in samples)
+    assert all(describe_event(sample) != type(sample).__name__ for sample in samples)
 
 
 def test_incidents_and_lost_sends_are_shown() -> None:
@@ -185,12 +185,12 @@ def test_incidents_and_lost_sends_are_shown() -> None:
         IncidentKind.DELIVERED_AFTER_REVERSAL, 1, "sandbox", 49_250, f"token {TOKEN} arrived"
     )
     stands = replace(payment(Status.REVERSED, proof=Proof.NOT_FOUND), attempts=(lost,), incidents=(incident,))
-    document = payment_document(stands, [])
+    document = payment_json(stands, [])
     assert document["incidents"] == [
         {
             "kind": "delivered_after_reversal",
             "attempt": 1,
-            "provider": "sandbox",
+            "aggregator": "sandbox",
             "amount": "492.50",
             "detail": f"token {TOKEN} arrived",
         }

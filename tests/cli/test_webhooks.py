@@ -65,7 +65,7 @@ def settings(endpoint: Endpoint) -> dict[str, str]:
 def told() -> int:
     """Tell what is due, as a worker does."""
     with open_billvend() as bv:
-        return bv.notify()
+        return bv.deliver_notifications()
 
 
 def test_nothing_was_told(shop: Console) -> None:
@@ -134,7 +134,7 @@ def test_an_endpoint_that_is_gone(shop: Console, endpoint: Endpoint) -> None:
     listed = shop.json("webhooks", "list")
     assert [item["status"] for item in listed["items"]] == ["waiting", "waiting"]
     (disabled,) = listed["disabledEndpoints"]
-    assert (disabled["target"], disabled["because"][:8]) == (endpoint.url, "HTTP 410")
+    assert (disabled["target"], disabled["reason"][:8]) == (endpoint.url, "HTTP 410")
     assert "billvend webhooks enable" in shop("webhooks", "list").out
     assert shop.json("webhooks", "enable") == {"enabled": 1}
     assert shop("webhooks", "enable").out == "No endpoint was disabled.\n"

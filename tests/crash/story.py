@@ -224,7 +224,7 @@ def open_world(world: World, clock: KeptClock, points: Points | None) -> Billven
     real = open_billvend(settings, clock=clock)
     if points is None:
         return real
-    parts = real._parts
+    parts = real._deps
     behind = parts.journal._journal  # type: ignore[attr-defined]  # what the group commit stands in front of
     return Billvend(
         replace(
@@ -277,14 +277,14 @@ def pick_up(world: World) -> None:
     with open_world(world, clock, None) as bv:
         ask_for_everything(bv, None)
         stop = threading.Event()
-        worker = threading.Thread(target=lambda: bv.work(threads=2, stop=stop))
+        worker = threading.Thread(target=lambda: bv.run_worker(threads=2, stop=stop))
         worker.start()
         try:
             for _ in range(400):
                 if not bv.payments(*OPEN):
                     break
                 clock.pause(40)
-                bv.look_after()
+                bv.refresh_account_status()
                 bv.sweep()
                 stop.wait(0.02)  # the workers' turn
         finally:

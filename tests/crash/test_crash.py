@@ -148,7 +148,7 @@ def check(world: World) -> None:
     for payment in payments:
         check_payment(payment, sold)
     spent = sum(payment.status is Status.COMPLETED for payment in payments) * int(AMOUNT)
-    assert balance.balance.major == int(FUNDED) - spent
+    assert balance.available.major == int(FUNDED) - spent
     assert balance.held.amount_minor == 0
     ours = {attempt.reference for payment in payments for attempt in payment.attempts}
     assert set(sold) <= ours, "something was sold that our books know nothing of"

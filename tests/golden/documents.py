@@ -11,8 +11,8 @@ from billvend.adapters.storage.rows import event_row
 from billvend.cli import main
 from billvend.domain.events import Recorded
 from billvend.ports.books import LoggedEvent
-from billvend.usecases.review import Waiting
-from billvend.views import payment_document, review_document
+from billvend.presentation import payment_json, review_json
+from billvend.usecases.review import ReviewList
 from tests.domain.books import Books
 from tests.domain.scenario import play, scenarios
 
@@ -88,12 +88,12 @@ def views() -> str:
     def lines() -> Iterator[object]:
         for name, books in lives():
             for key, (payment, _) in books.payments.items():
-                document = payment_document(payment, [_logged(recorded) for recorded in books.streams[key]])
+                document = payment_json(payment, [_logged(recorded) for recorded in books.streams[key]])
                 attempts, events = document.pop("attempts"), document.pop("events")
                 yield from (name, document, *attempts, *events)  # type: ignore[misc]  # lists of documents
                 in_review = [payment] if payment.review_reason else []
                 with_incidents = [payment] if payment.open_incidents else []
-                for shown in review_document(Waiting(in_review, with_incidents, [])).values():
+                for shown in review_json(ReviewList(in_review, with_incidents, [])).values():
                     yield from shown  # type: ignore[misc]  # as above
 
     return "".join(

@@ -30,8 +30,8 @@ from billvend.domain.events import PaymentCompleted, Recorded
 from billvend.domain.payment import Payment
 from billvend.domain.reversal import next_step
 from billvend.ports.outbox import Message, Told, Try
+from billvend.presentation import notification_json
 from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
-from billvend.views import message_document
 from tests.domain import test_codec, test_events
 from tests.domain.books import NOON
 from tests.domain.test_reversal import CELLS, DIMENSIONS, Cell, payments_of, policy_of, told
@@ -188,7 +188,7 @@ def notifications() -> str:
                 subject = f"Subject: {mail['Subject']}\n\n"
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
-    shown = message_document(
+    shown = notification_json(
         Told(next(iter(_messages())), (Try(NOON, "https://shop.example", 200, 7, "HTTP 200", 1),))
     )
     return "---\n".join((*webhooks, *mails, json.dumps(shown) + "\n"))

@@ -114,7 +114,7 @@ class Shop:
         self.books = folder / "shop.db"
         shutil.copy(town.new_books, self.books)
         self.bv = self.opened()
-        self.street.on_hook = lambda body: self.bv.hook(dialect, body)
+        self.street.on_hook = lambda body: self.bv.handle_provider_webhook(dialect, body)
 
     def opened(self) -> Billvend:
         """Another billvend over the same books, as another worker has it."""
@@ -138,7 +138,7 @@ class Shop:
 
     def step(self, hint: Hint, payment: Payment | None = None) -> Payment:
         """Wait until something is due, and do it."""
-        at = self.bv.next_look_at(payment or self.payment(hint))
+        at = self.bv.next_check_at(payment or self.payment(hint))
         assert at is not None
         self.clock.at = max(self.clock.at, at)
         return self.settled(hint)
@@ -148,7 +148,7 @@ class Shop:
         waits for a person, and did so for three days."""
         payment = self.payment(hint)
         for _ in range(MOST_STEPS):
-            if payment.status in until or (payment.has_ended and self.bv.next_look_at(payment) is None):
+            if payment.status in until or (payment.has_ended and self.bv.next_check_at(payment) is None):
                 return payment
             if not until and payment.status is Status.IN_REVIEW:
                 for _ in range(3):
@@ -178,4 +178,4 @@ class Shop:
         held = 0 if payment.has_ended else AMOUNT
         left = FUNDED if payment.status is Status.REVERSED else FUNDED - AMOUNT
         balance = self.bv.balance(hint.user_id)
-        assert (balance.balance.major, balance.held.major) == (Decimal(left), Decimal(held))
+        assert (balance.available.major, balance.held.major) == (Decimal(left), Decimal(held))

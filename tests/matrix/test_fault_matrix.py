@@ -73,7 +73,7 @@ def stalls(whole_town: Town, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_cell(stalls: Stalls, row: Row, dialect: str, when: str, cell: Cell) -> None:
     shop, user = stalls.shop(row, dialect), f"ada-{when.replace(' ', '-').replace(',', '')}"
     if row.planned == "low_float":
-        shop.bv.look_after()  # the cell before stopped the selling
+        shop.bv.refresh_account_status()  # the cell before stopped the selling
     if row.on_send is ANOTHERS_TOKEN:
         shop.street.plan(SEND, ANOTHERS_TOKEN)
         assert shop.settled(shop.paid(f"eve{user}")).token == "0" * 20
@@ -101,7 +101,7 @@ def test_a_cell(stalls: Stalls, row: Row, dialect: str, when: str, cell: Cell) -
         status=payment.status.value,
         proof=payment.proof and payment.proof.value,
         book=entry.status.value if entry else "nothing",
-        wallet=str(shop.bv.balance(user).balance),
+        wallet=str(shop.bv.balance(user).available),
         incidents=tuple(incident.kind.value for incident in payment.incidents),
         sends=shop.street.count(SEND) - before,
         doubted=None if cell.doubted is None else payment.in_doubt_since is not None,

@@ -152,7 +152,7 @@ def test_a_worker_stopped_before_its_send_until_after_the_lease_sends_nothing(
         assert (payment.status, payment.proof) == (Status.REVERSED, Proof.NOT_SENT)
         assert town.street.count(SEND) == 0
         assert town.sandbox.store.call_counts(payment.attempts[0].reference).sends == 0
-        assert bv.balance("ada").balance.major == 5000
+        assert bv.balance("ada").available.major == 5000
         assert bv.audit().ok
 
 
@@ -191,7 +191,7 @@ def test_an_operator_who_comes_after_the_requery_changes_nothing(shop: Shop) -> 
     shop.street.plan(SEND, street.lost)
     shop.carried_on(hint)
     with pytest.raises(NotInReview):
-        shop.bv.resolve(hint.transaction_id, operator="ngozi", reason="asked by phone", verdict="reverse")
+        shop.bv.resolve(hint.transaction_id, operator="ngozi", reason="asked by phone", decision="reverse")
     shop.check(hint)
     assert shop.payment(hint).status is Status.COMPLETED
 

@@ -84,10 +84,10 @@ class Watched(Shop):
     def __init__(self) -> None:
         self.webhook = Outside()
         super().__init__(notifiers={Channel.WEBHOOK: self.webhook})
-        self.bv.notify()
+        self.bv.deliver_notifications()
         self.measures = PrometheusMetrics()
         journal = GroupCommit(self.parts.journal, measures=self.measures)
-        self.use(journal=journal, measures=self.measures, queue=Full())
+        self.use(journal=journal, metrics=self.measures, queue=Full())
 
     def use(self, **parts: Any) -> None:
         self.parts = replace(self.parts, **parts)
@@ -138,12 +138,12 @@ def tell_the_story(shop: Watched) -> None:
     shop.in_doubt(900)
     shop.pay(100)
     shop.clock.pause(7)
-    shop.bv.look_after()
+    shop.bv.refresh_account_status()
     shop.bv.sweep()
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     shop.webhook.says = Delivery(Fate.FAILED, "https://shop.example", "HTTP 500", 500)
     shop.bv.fund("ada", 1)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     client = shop.client
     assert client.get("/transactions/nothing").status_code == 404
     assert client.post("/bills/pay/batch", {"payments": [{**BILL, "userId": "nobody"}]}).status_code == 207
@@ -230,26 +230,26 @@ def test_what_needs_a_person_is_shown(shop: Watched) -> None:
     shop.bv.refresh(payment.transaction_id)
     assert shop.incidents(payment)
     assert shop.value("incidents_open") == 1
-    shop.bv.resolve(payment.transaction_id, operator="eve", reason="spoke to them", verdict="seen")
+    shop.bv.resolve(payment.transaction_id, operator="eve", reason="spoke to them", decision="seen")
     assert shop.value("incidents_open") == 0
 
 
 def test_what_is_given_up_and_who_wants_no_more(shop: Watched) -> None:
     shop.webhook.says = Delivery(Fate.REFUSED, "https://shop.example", "HTTP 400", 400)
     shop.bv.fund("ada", 1)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     assert shop.value("notifications_given_up_total", channel="webhook") == 1
     shop.webhook.says = Delivery(Fate.GONE, "https://shop.example", "HTTP 410", 410)
     shop.bv.fund("ada", 1)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     assert shop.value("webhook_endpoints_disabled") == 1
     assert shop.value("notifications_total", channel="webhook", fate="gone") == 1
 
 
 def test_a_provider_that_does_not_sell_and_one_that_is_gone(shop: Watched) -> None:
     shop.in_doubt(500)
-    shop.use(limits=replace(shop.parts.limits, in_doubt="100"))
-    shop.bv.look_after()
+    shop.use(limits=replace(shop.parts.limits, max_in_doubt_major="100"))
+    shop.bv.refresh_account_status()
     assert shop.value("provider_selling", provider="acme") == 0
     shop.use(providers={})
     assert shop.value("providers_unconfigured") == 1
@@ -279,15 +279,15 @@ class Away:
 
 def test_what_is_away_is_told(shop: Watched) -> None:
     shop.settled(shop.pay(500))
-    queue, books = shop.parts.queue, shop.parts.books
+    queue, books = shop.parts.queue, shop.parts.queries
     shop.use(queue=Away())
     assert (shop.value("up", part="queue"), shop.value("queue_depth", queue="payments")) == (0, None)
     assert shop.value("payments", status="pending") == 0
-    shop.use(queue=queue, books=Away())
+    shop.use(queue=queue, queries=Away())
     assert (shop.value("up", part="database"), shop.value("up", part="queue")) == (0, 1)
     assert shop.value("payments", status="pending") is None
     assert shop.value("payments_completed_total", provider="acme") == 1
-    shop.use(books=books)
+    shop.use(queries=books)
 
 
 def test_no_money_hangs_on_a_figure(shop: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_no_money_hangs_on_a_figure(shop: Watched, monkeypatch: pytest.MonkeyPat
     assert shop.settled(shop.pay(500)).status is Status.COMPLETED
     assert shop.settled(shop.in_doubt(500)).status is Status.IN_DOUBT
     shop.bv.sweep()
-    assert shop.bv.notify() > 0
+    assert shop.bv.deliver_notifications() > 0
     assert shop.client.get("/transactions/nothing").status_code == 404
     monkeypatch.undo()
     assert shop.value("payments_completed_total", provider="acme") == 0

@@ -17,7 +17,7 @@ from billvend.domain.errors import (
     Unreachable,
 )
 from billvend.domain.words import Verdict
-from billvend.usecases.pay import Bill, Paid
+from billvend.usecases.pay import Bill, PaymentResult
 from tests.simulation.process import Died, Process
 from tests.simulation.world import Told, World
 
@@ -54,8 +54,8 @@ def sweeper(world: World) -> None:
         world.stage.pause(world.chance.uniform(0.5, 1.5) * SWEEP_SECONDS if world.is_rough else quiet(world))
         try:
             if world.chance.random() < 0.3:
-                process.bv.look_after()
-            for hint in process.bv.sweep().left[:10]:
+                process.bv.refresh_account_status()
+            for hint in process.bv.sweep().not_enqueued[:10]:
                 process.bv.settle(hint)
         except Unreachable:
             pass
@@ -101,7 +101,7 @@ class Callers:
         """Pay with a key, then perhaps do what people do."""
         bill = self.new_bill()
         paid = self.insist(bill.user_id, lambda: self.process.bv.accept(bill))
-        if not isinstance(paid, Paid):
+        if not isinstance(paid, PaymentResult):
             return
         payment = paid.payment
         self.hear(bill, payment)
@@ -112,7 +112,7 @@ class Callers:
             self.cancel(payment)
         elif after < 0.25:
             self.world.stage.pause(self.chance.expovariate(1 / 60))
-            ask = self.chance.choice((self.process.bv.refresh, self.process.bv.nudge))
+            ask = self.chance.choice((self.process.bv.refresh, self.process.bv.request_requery))
             self.ask(lambda: ask(payment.transaction_id))
         elif after < 0.26:
             self.ask(lambda: self.process.bv.wait(payment.transaction_id, timeout=20))
@@ -121,9 +121,9 @@ class Callers:
         """The same key again: the same payment; for another amount: refused."""
         self.world.stage.pause(self.chance.expovariate(1 / 20))
         again = self.insist(bill.user_id, lambda: self.process.bv.accept(bill))
-        if isinstance(again, Paid) and again.payment.transaction_id != payment.transaction_id:
+        if isinstance(again, PaymentResult) and again.payment.transaction_id != payment.transaction_id:
             self.world.violate(f"the key {bill.key} made a second payment")
-        if not isinstance(again, Paid) or not again.replayed:
+        if not isinstance(again, PaymentResult) or not again.replayed:
             self.world.violate(f"the key {bill.key}, repeated, was answered by {again}")
         other = Bill(bill.user_id, 999, bill.meter, bill.biller, bill.vend_type, key=bill.key)
         refusal = self.insist(bill.user_id, lambda: self.process.bv.accept(other))
@@ -151,7 +151,7 @@ class Callers:
         first = self.once(bill)
         self.world.stage.pause(self.chance.uniform(0, 5))
         second = self.once(bill)
-        if isinstance(first, Paid) and isinstance(second, Paid):
+        if isinstance(first, PaymentResult) and isinstance(second, PaymentResult):
             found = self.world.bv.transaction(first.payment.transaction_id)
             if isinstance(found, Payment) and found.status is not Status.REVERSED:
                 self.world.violate(f"payment {second.payment.transaction_id} is a double click")
@@ -166,12 +166,12 @@ class Callers:
         for bill, result in zip(bills, results, strict=True):
             if isinstance(result, Unreachable):
                 result = self.insist(user, partial(self.process.bv.accept, bill))
-            if isinstance(result, Paid):
+            if isinstance(result, PaymentResult):
                 self.hear(bill, result.payment)
 
     # --- how they ask -------------------------------------------------------------------------------------------------
 
-    def once(self, bill: Bill) -> Paid | BillvendError:
+    def once(self, bill: Bill) -> PaymentResult | BillvendError:
         """Ask once: without a key nobody may repeat."""
         try:
             paid = self.process.bv.accept(bill)
@@ -244,7 +244,7 @@ def support_desk(world: World) -> None:
         while world.hooks:
             provider, reference = world.hooks.pop(0)
             try:
-                process.bv.hook(provider, reference.encode())
+                process.bv.handle_provider_webhook(provider, reference.encode())
             except Unreachable:
                 world.hooks.append((provider, reference))
                 break
@@ -279,7 +279,7 @@ def decide(world: World, process: Process, payment: Payment) -> None:
     token = sold[0].token if verdict is Verdict.DELIVERED else None
     try:
         process.bv.resolve(
-            payment.transaction_id, operator="ben", reason="asked the provider", token=token, verdict=verdict
+            payment.transaction_id, operator="ben", reason="asked the provider", token=token, decision=verdict
         )
         world.seen[f"decided by an operator: {verdict}"] += 1
     except NotInReview:

@@ -120,7 +120,7 @@ def _of_money(world: World, payments: list[Payment]) -> Iterator[str]:
             held[payment.user_id] += payment.amount.amount_minor
     for user_id, funded in world.funded.items():
         balance = world.bv.balance(user_id)
-        left = balance.balance.amount_minor + spent[user_id] + held[user_id]
+        left = balance.available.amount_minor + spent[user_id] + held[user_id]
         if left != funded * 100:
             yield f"{user_id}: funded {funded * 100}, accounted for {left}"
         if balance.held.amount_minor != held[user_id]:

@@ -35,15 +35,15 @@ class Process:
         self.world = world
         self._when_stopped = when_stopped
         self.clock = Clock(world)
-        parts = world.bv._parts
+        parts = world.bv._deps
         lines = {(c.abilities.provider, c.abilities.account): Line(c, self) for c in world.companies}
         self.bv = Billvend(
             replace(
                 parts,
                 clock=self.clock,
                 journal=JournalOf(self),
-                books=Reached(self.world, parts.books),
-                breaker=Reached(self.world, parts.breaker),
+                queries=Reached(self.world, parts.queries),
+                account_status=Reached(self.world, parts.account_status),
                 queue=QueueOf(self),
                 providers=lines,
             )
@@ -72,7 +72,7 @@ class JournalOf:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._world = process.world
-        self._real = process.world.bv._parts.journal
+        self._real = process.world.bv._deps.journal
 
     def execute(self, commands: Sequence[Command]) -> list[Result]:
         """See the port."""

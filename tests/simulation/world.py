@@ -63,7 +63,7 @@ class World:
         self.clock = Clock(self)
         self.bv = self._opened(folder)
         """A billvend to which nothing happens: the director's and the oracle's."""
-        self.database = self.bv._parts.journal._database  # type: ignore[attr-defined]  # the SQL one's own
+        self.database = self.bv._deps.journal._database  # type: ignore[attr-defined]  # the SQL one's own
         self.books_away_until = self.queue_away_until = 0.0
         self.commits = Commits(self)
         self.queue = HintQueue(self)
@@ -97,7 +97,7 @@ class World:
             requery_schedule="20,60,120,300,600,1200,3600",
             breaker_max_in_doubt=150_000,
         )
-        parts = open_billvend(settings, clock=self.clock)._parts
+        parts = open_billvend(settings, clock=self.clock)._deps
         for provider in parts.providers.values():
             provider.close()
         routes = tuple(company.abilities for company in self.companies)
@@ -240,7 +240,7 @@ class Commits:
             return Unavailable("The database is away. Nothing was done.")
         if world.strikes(0.002, "a commit cut off before it was done"):
             return [_unknown(command) for command in commands]
-        results = world.bv._parts.journal.execute(commands)
+        results = world.bv._deps.journal.execute(commands)
         for command, result in zip(commands, results, strict=True):
             self._note(command, result)
         if world.strikes(0.002, "a commit cut off after it was done"):
@@ -254,7 +254,7 @@ class Commits:
         def repeat() -> None:
             if world.stage.seconds >= world.books_away_until:
                 late = replace(report, key=world.clock.new_id(), at=world.moment)
-                world.bv._parts.journal.execute([late])
+                world.bv._deps.journal.execute([late])
 
         world.stage.at(world.chance.uniform(0, 3600), repeat)
 

@@ -12,7 +12,7 @@ from billvend.domain.commands import Command, Done, Pay, Work
 from billvend.domain.decide import Snapshot, decide
 from billvend.domain.outcome import Unknown
 from billvend.domain.words import VendType
-from billvend.usecases.audit import Audit
+from billvend.usecases.audit import AuditReport
 from tests.storage.till import ANSWERS, NOTHING_DELIVERED, NOW, ON_DISK, Till, delivered
 
 
@@ -34,7 +34,7 @@ def some_history(till: Till) -> None:
 @pytest.fixture
 def till(till: Till) -> Till:
     some_history(till)
-    assert till.audit() == Audit(events=27, wallets=3, payments=5, transfers=13)
+    assert till.audit() == AuditReport(events=27, wallets=3, payments=5, transfers=13)
     return till
 
 
@@ -279,7 +279,7 @@ def test_of_many_differences_the_first_are_told(till: Till) -> None:
     till.do(*(till.fund(f"user{number:03}", 1) for number in range(150)))
     tamper(till, "UPDATE transfers SET amount_minor = 2 WHERE amount_minor = 1")
     audit = till.audit()
-    assert (len(audit.differences), audit.more) == (100, 200)
+    assert (len(audit.differences), audit.unlisted_differences) == (100, 200)
     assert audit.events == 327
 
 
@@ -312,7 +312,7 @@ def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
             if isinstance(result, Done) and result.reply.work is not None
         ]
     audit = till.audit()
-    assert (audit.differences, audit.more) == ([], 0)
+    assert (audit.differences, audit.unlisted_differences) == ([], 0)
     assert audit.events == till.rows("SELECT count(*) FROM events")[0][0]
     assert audit.transfers == till.rows("SELECT count(*) FROM transfers")[0][0]
 

@@ -10,7 +10,7 @@ from billvend import Billvend, Money, Unavailable
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.deposits import SqlDeposits
 from billvend.ports.intents import Intent
-from billvend.usecases.fund_intent import FundingState
+from billvend.usecases.deposits import DepositStatus
 from tests.storage.rivals import at_once
 from tests.storage.till import NOW, Till, open_till, parts_of
 from tests.support.paystack import Paystack, standing_in
@@ -119,30 +119,30 @@ def counter(url: str) -> Iterator[tuple[Billvend, Paystack]]:
 
 def test_twenty_hooks_at_once_credit_once(counter: tuple[Billvend, Paystack]) -> None:
     bv, paystack = counter
-    reference = bv.start_funding("ada", 500, email="ada@example.com").reference
+    reference = bv.create_deposit("ada", 500, email="ada@example.com").reference
     paystack.pays(reference)
     hook = paystack.hook(reference)
-    assert at_once(*[lambda: bv.gateway_hook(*hook)] * 20) == [True] * 20
-    assert bv.balance("ada").balance == Money(50_000, "NGN")
+    assert at_once(*[lambda: bv.handle_gateway_webhook(*hook)] * 20) == [True] * 20
+    assert bv.balance("ada").available == Money(50_000, "NGN")
     assert len(bv.history("ada")) == 1
 
 
 def test_hooks_and_an_operator_at_once_credit_once(counter: tuple[Billvend, Paystack]) -> None:
     bv, paystack = counter
-    reference = bv.start_funding("ada", 500, email="ada@example.com").reference
+    reference = bv.create_deposit("ada", 500, email="ada@example.com").reference
     paystack.pays(reference)
     hook = paystack.hook(reference)
     calls = [
-        lambda: bv.gateway_hook(*hook),
-        lambda: bv.settle_funding(reference).state is FundingState.CREDITED,
+        lambda: bv.handle_gateway_webhook(*hook),
+        lambda: bv.check_deposit(reference).status is DepositStatus.CREDITED,
     ]
     assert all(at_once(*calls * 5))
-    assert bv.balance("ada").balance == Money(50_000, "NGN")
+    assert bv.balance("ada").available == Money(50_000, "NGN")
 
 
 def test_the_same_key_ten_times_at_once_announces_once(counter: tuple[Billvend, Paystack]) -> None:
     bv, paystack = counter
-    start = lambda: bv.start_funding("ada", 500, email="ada@example.com", key="order-1")  # noqa: E731
+    start = lambda: bv.create_deposit("ada", 500, email="ada@example.com", key="order-1")  # noqa: E731
     intents = at_once(*[start] * 10)
     assert len({each.authorization_url for each in intents}) == 1
     assert [each.replayed for each in intents].count(False) == 1
@@ -159,11 +159,11 @@ def test_the_hook_may_come_while_the_first_call_waits_for_its_answer(
         assert paystack.is_asked.wait(10)
         (reference,) = paystack.book
         paystack.pays(reference)
-        taken = bv.gateway_hook(*paystack.hook(reference))
+        taken = bv.handle_gateway_webhook(*paystack.hook(reference))
         paystack.before_answering.set()
         return taken
 
-    intent, taken = at_once(lambda: bv.start_funding("ada", 500, email="ada@example.com"), pay)
+    intent, taken = at_once(lambda: bv.create_deposit("ada", 500, email="ada@example.com"), pay)
     assert taken is True
-    assert bv.balance("ada").balance == Money(50_000, "NGN")
-    assert bv.settle_funding(str(getattr(intent, "reference", ""))).state is FundingState.CREDITED
+    assert bv.balance("ada").available == Money(50_000, "NGN")
+    assert bv.check_deposit(str(getattr(intent, "reference", ""))).status is DepositStatus.CREDITED

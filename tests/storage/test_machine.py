@@ -202,7 +202,7 @@ class History(RuleBasedStateMachine):
     @invariant()
     def books_agree(self) -> None:
         audit = self.till.audit()
-        assert (audit.differences, audit.more) == ([], 0)
+        assert (audit.differences, audit.unlisted_differences) == ([], 0)
 
     @invariant()
     def money_is_neither_made_nor_lost(self) -> None:

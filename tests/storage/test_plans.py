@@ -34,7 +34,7 @@ from billvend.domain.events import StreamKey
 from billvend.domain.words import Status
 from billvend.ports.books import Search
 from billvend.ports.queue import Hint
-from billvend.usecases.pay import Paid
+from billvend.usecases.pay import PaymentResult
 from tests.storage.till import POSTGRES, Till, all_done, delivered, statements
 from tests.support.paystack import SECRET, standing_in
 
@@ -116,8 +116,8 @@ def a_day(bv: Billvend, paid_in: Callable[[str], None]) -> Payment:
     silent = bv.pay("ada", "250", meter="300000000000", biller="EKEDC", key="order-3")
     declined = bv.pay("ada", "200", meter="600000000001", biller="EKEDC", key="order-4")
     paid = bv.pay_many([Bill("ada", "100", f"{10**10 + n}", "EKEDC", key=f"b-{n}") for n in range(20)])
-    assert all(isinstance(each, Paid) for each in paid)
-    bv.rehearse([bv.read(Bill("ada", "100", "12345678903", "EKEDC"))])
+    assert all(isinstance(each, PaymentResult) for each in paid)
+    bv.preview([bv.build_command(Bill("ada", "100", "12345678903", "EKEDC"))])
     bv.cancel(without_key.transaction_id)
     delivered = bv.wait(first.transaction_id, timeout=20)
     assert delivered.status is Status.COMPLETED
@@ -125,27 +125,27 @@ def a_day(bv: Billvend, paid_in: Callable[[str], None]) -> Payment:
     bv.wait(doubtful.transaction_id, timeout=0.5)
     assert bv.wait(silent.transaction_id, timeout=0.5).status is Status.IN_DOUBT
     bv.refresh(doubtful.transaction_id)
-    bv.nudge(doubtful.transaction_id)
+    bv.request_requery(doubtful.transaction_id)
     bv.settle(Hint("ada", doubtful.transaction_id))
-    bv.hook("sandbox", b"{}")
+    bv.handle_provider_webhook("sandbox", b"{}")
     swept = bv.sweep()
     assert swept.due
     _as_workers_do(bv, paid_in)
     _as_people_look(bv, delivered)
-    bv.resolve(silent.transaction_id, operator="eve", reason="the company says so", verdict="reverse")
+    bv.resolve(silent.transaction_id, operator="eve", reason="the company says so", decision="reverse")
     return delivered
 
 
 def _as_workers_do(bv: Billvend, paid_in: Callable[[str], None]) -> None:
-    bv.look_after()
-    announced = bv.start_funding("ada", "100", email="ada@example.com", key="intent-1")
-    bv.start_funding("ada", "100", email="ada@example.com", key="intent-1")
-    bv.ask_about_fundings()
-    bv.ask_about_fundings(bv.now() - timedelta(minutes=1))
+    bv.refresh_account_status()
+    announced = bv.create_deposit("ada", "100", email="ada@example.com", key="intent-1")
+    bv.create_deposit("ada", "100", email="ada@example.com", key="intent-1")
+    bv.poll_deposits()
+    bv.poll_deposits(bv.now() - timedelta(minutes=1))
     paid_in(announced.reference)
-    assert bv.settle_funding(announced.reference).transaction_id is not None
+    assert bv.check_deposit(announced.reference).transaction_id is not None
     bv.set_email("ada", "ada@example.com")
-    assert bv.notify()
+    assert bv.deliver_notifications()
 
 
 def _as_people_look(bv: Billvend, payment: Payment) -> None:
@@ -166,16 +166,16 @@ def _as_people_look(bv: Billvend, payment: Payment) -> None:
     bv.transaction(newest)
     bv.events(payment)
     bv.review()
-    (told,) = bv.webhooks(limit=1)
-    bv.webhooks(channel=None)
-    bv.webhooks(failed=True)
-    bv.webhooks(message_id=told.message.message_id)
-    bv.replay(told.message.message_id)
+    (told,) = bv.notification_history(limit=1)
+    bv.notification_history(channel=None)
+    bv.notification_history(failed=True)
+    bv.notification_history(message_id=told.message.message_id)
+    bv.replay_notification(told.message.message_id)
     bv.backlog()
     assert bv.health().status == "ok"
     bv.metrics()
     assert bv.audit().ok
-    bv.key_of(bv.create_key("till", ["pay"]).secret)
+    bv.authenticate(bv.create_api_key("till", ["pay"]).secret)
 
 
 def fill(
@@ -243,7 +243,7 @@ def opened(url: str, folder: Path) -> Iterator[tuple[Billvend, Database, Callabl
         more = {"paystack_secret_key": SECRET, "paystack_api_url": paystack.url, "rate_limit": "0"}
         given = prepare_shop(url, folder).model_dump() | ASKS | TELLS | more
         bv = stack.enter_context(open_billvend(Settings(**given)))
-        books: Any = bv._parts.books
+        books: Any = bv._deps.queries
         yield bv, books._database, paystack.pays
 
 
@@ -444,7 +444,7 @@ def test_a_list_takes_as_many_statements_as_one(
     counts = []
     with open_billvend(prepare_shop(url, tmp_path)) as bv:
         bv.fund("ada", "100000")
-        books: Any = bv._parts.books
+        books: Any = bv._deps.queries
         for size in (1, 10, 200):
             bills = [Bill("ada", "1", f"{10**10 + n}", "EKEDC", key=f"{size}-{n}") for n in range(size)]
             with statements(books._database) as seen:

@@ -241,7 +241,7 @@ def test_lists_in_any_order_over_the_same_wallets(till: Till) -> None:
     assert sum(accounts.values()) == funded
     assert accounts["wallet"] == sum(till.balance(user)[0] for user in users)
     found = till.audit()
-    assert (found.differences, found.more) == ([], 0)
+    assert (found.differences, found.unlisted_differences) == ([], 0)
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ from billvend.domain.payment import Payment
 from billvend.domain.policy import Policy
 from billvend.domain.words import Status, VendType
 from billvend.ports.journal import Due
-from billvend.usecases.audit import Audit, audit
-from billvend.usecases.parts import Limits, Parts
+from billvend.usecases.audit import AuditReport, audit
+from billvend.usecases.dependencies import Dependencies, Limits
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
@@ -179,7 +179,7 @@ class Till:
         assert found is not None
         return found[0].amount_minor, found[1].amount_minor
 
-    def audit(self) -> Audit:
+    def audit(self) -> AuditReport:
         return audit(parts_of(self))
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
@@ -237,11 +237,11 @@ def empty(database: Database) -> None:
             connection.execute(sa.text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
 
 
-def parts_of(till: Till) -> Parts:
-    return Parts(
+def parts_of(till: Till) -> Dependencies:
+    return Dependencies(
         till.journal, till.books, memory_queue(), {}, SystemClock(), till.policy, Limits("100", "1000000"),
-        "NGN", Mode.TEST, sweep_quiet_seconds=60, breaker=SqlAccountStatuses(till.database),
-        keys=SqlApiKeys(till.database), intents=SqlDeposits(till.database),
+        "NGN", Mode.TEST, sweep_quiet_seconds=60, account_status=SqlAccountStatuses(till.database),
+        api_keys=SqlApiKeys(till.database), deposits=SqlDeposits(till.database),
         outbox=SqlOutbox(till.database),
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ from billvend.ports.gateway import Gateway
 from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint
-from billvend.usecases.parts import Limits, Parts, Verifying
+from billvend.usecases.dependencies import Dependencies, Limits, MeterCheck
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 METER = "12345678901"
@@ -123,7 +123,7 @@ class Shop:
     def __init__(
         self,
         *companies: Company,
-        verification: Verifying | None = None,
+        verification: MeterCheck | None = None,
         limits: Limits | None = None,
         policy: Policy | None = None,
         gateway: Gateway | None = None,
@@ -133,7 +133,7 @@ class Shop:
         self.database = Database("sqlite://")
         upgrade(self.database)
         self.queue = memory_queue()
-        self._verification = verification or Verifying()
+        self._verification = verification or MeterCheck()
         self._limits = limits or Limits("100", "1000000")
         self._policy = policy or Policy(())
         self.gateway = gateway
@@ -145,13 +145,13 @@ class Shop:
         """Lose everything in memory, and start again with these companies on the same books."""
         providers = {(c.abilities.provider, c.abilities.account): c for c in companies}
         self.company = companies[0]
-        self.parts = Parts(
+        self.parts = Dependencies(
             SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
             providers, self.clock,
             replace(self._policy, routes=tuple(company.abilities for company in companies)), self._limits,
-            "NGN", Mode.TEST, sweep_quiet_seconds=0, breaker=SqlAccountStatuses(self.database),
-            keys=SqlApiKeys(self.database), intents=SqlDeposits(self.database), gateway=self.gateway,
-            outbox=SqlOutbox(self.database), notifiers=self.notifiers, verification=self._verification,
+            "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),
+            api_keys=SqlApiKeys(self.database), deposits=SqlDeposits(self.database), gateway=self.gateway,
+            outbox=SqlOutbox(self.database), notifiers=self.notifiers, meter_check=self._verification,
         )  # fmt: skip
         self.bv = Billvend(self.parts)
 
@@ -217,7 +217,7 @@ class Shop:
     def hook(self, payment: Payment, attempt: int = -1) -> int:
         """The company's hook about one of the payment's references comes in."""
         body = self.now(payment).attempts[attempt].reference.encode()
-        return self.bv.hook(self.company.abilities.provider, body)
+        return self.bv.handle_provider_webhook(self.company.abilities.provider, body)
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class Shop:
     def balance(self) -> tuple[int, int]:
         """What ada can spend and what is held, in naira."""
         found = self.bv.balance("ada")
-        return int(found.balance.major), int(found.held.major)
+        return int(found.available.major), int(found.held.major)
 
 
 def closing(shop: Shop) -> Iterator[Shop]:

@@ -18,7 +18,7 @@ from billvend.domain.decide import Result
 from billvend.domain.outcome import Delivered, Unknown
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
-from billvend.usecases.settle import PATIENCE_SECONDS
+from billvend.usecases.settle import RECORD_TIMEOUT_SECONDS
 
 TOKEN = "12345678901234567890"
 
@@ -87,7 +87,7 @@ class Shop:
         real = open_billvend(
             load_settings(f"sqlite:///{folder}/shop.db", verify_meter=False), clock=self.clock
         )
-        parts = real._parts
+        parts = real._deps
         self.journal = Shaky(parts.journal, 0)
         providers = {
             key: cast(Provider, Scripted(p.abilities, self.answers)) for key, p in parts.providers.items()
@@ -128,7 +128,7 @@ def test_a_database_that_stays_away_is_not_waited_for_for_ever(shop: Shop) -> No
     began = shop.clock.at
     with pytest.raises(Unavailable):
         shop.bv.settle(hint)
-    assert 0 <= (shop.clock.at - began).total_seconds() - PATIENCE_SECONDS < 3
+    assert 0 <= (shop.clock.at - began).total_seconds() - RECORD_TIMEOUT_SECONDS < 3
     shop.journal.away_for = 0
     shop.bv.settle(hint)  # the lease ran out: the provider is asked, and says it again
     assert shop.bv.payments()[0].token == TOKEN
@@ -193,7 +193,7 @@ def die_asking(shop: Shop, hint: Hint) -> None:
         def requery(self, order: Order) -> Any:
             raise Dying
 
-    parts = shop.bv._parts
+    parts = shop.bv._deps
     fatal = {key: Fatal(provider) for key, provider in parts.providers.items()}
     doomed = Billvend(replace(parts, providers=fatal))  # type: ignore[arg-type]
     doomed.settle(hint)

@@ -8,7 +8,7 @@ from billvend import BillvendError, Money, Payment, Status
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, NotFound, NotSent, Unknown
 from billvend.domain.words import Proof
-from billvend.usecases.parts import Limits
+from billvend.usecases.dependencies import Limits
 from tests.usecases.shop import TOKEN, Company, Shop, closing
 
 EMPTY = Misconfigured("the float is empty", "018")
@@ -37,7 +37,7 @@ def refused(shop: Shop) -> None:
 def look(shop: Shop, seconds: float = 61) -> None:
     """The sweeper comes round a minute later."""
     shop.clock.pause(seconds)
-    shop.bv.look_after()
+    shop.bv.refresh_account_status()
 
 
 # --- naira in doubt ---------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_a_company_that_breaks_when_asked_stops_nobody_else() -> None:
     second.float_ = naira(10)
     shop = Shop(Broken("acme"), second, limits=limited(float_="1000"))
     look(shop)
-    assert "backup" in str(shop.bv.health().checks["provider"].details["notSelling"])
+    assert "backup" in str(shop.bv.health().checks["provider"].details["suspended"])
     shop.pay()
     shop.close()
 
@@ -270,7 +270,7 @@ def test_nothing_is_reversed_on_not_found_where_too_many_are() -> None:
     shop = Shop(limits=limited(most_not_found=MOST))
     payments = lost(shop, MOST)
     for _ in range(60):  # the sweeper, for an hour
-        shop.bv.look_after()
+        shop.bv.refresh_account_status()
         shop.later(60)
     assert {shop.now(payment).status for payment in payments} <= {Status.IN_DOUBT, Status.IN_REVIEW}
     shop.close()
@@ -279,7 +279,7 @@ def test_nothing_is_reversed_on_not_found_where_too_many_are() -> None:
 def test_one_that_is_not_found_among_many_that_are_is_reversed(few: Shop) -> None:
     (payment,) = lost(few, 1)
     for _ in range(60):
-        few.bv.look_after()
+        few.bv.refresh_account_status()
         few.later(60)
     assert few.now(payment).proof is Proof.NOT_FOUND
     assert few.balance == (10_000, 0)
@@ -295,7 +295,7 @@ def test_the_look_back_after_midnight_is_expected_to_find_nothing() -> None:
     for payment in payments:
         shop.settled(payment)
     assert shop.company.times("requery") == MOST + 1
-    shop.bv.look_after()
+    shop.bv.refresh_account_status()
     shop.work()
     assert {shop.now(payment).status for payment in payments} == {Status.COMPLETED}
     shop.close()
@@ -336,7 +336,7 @@ def test_health_shows_it(shop: Shop) -> None:
     shop.settled(shop.pay())
     sick = shop.bv.health()
     assert sick.status == "degraded"
-    assert "the float is empty" in str(sick.checks["provider"].details["notSelling"])
+    assert "the float is empty" in str(sick.checks["provider"].details["suspended"])
     shop.company.float_ = naira(5_000)
     look(shop)
     well = shop.bv.health()
@@ -348,23 +348,23 @@ def test_health_names_the_accounts_that_payments_in_doubt_wait_for(shop: Shop) -
     old, new = shop.company, Company(account="key-2")
     payment = shop.in_doubt()
     shop.in_doubt()
-    assert "noLongerConfigured" not in shop.bv.health().checks["provider"].details
+    assert "unconfigured" not in shop.bv.health().checks["provider"].details
     shop.reopen(new)
     for _ in range(2):  # in doubt, and then in review
         sick = shop.bv.health()
         assert sick.status == "degraded"
         assert sick.checks["provider"].status == "down"
-        assert sick.checks["provider"].details["noLongerConfigured"] == ["acme account key-1"]
+        assert sick.checks["provider"].details["unconfigured"] == ["acme account key-1"]
         shop.later(60)
     assert shop.now(payment).status is Status.IN_REVIEW
     old.tells = Delivered(TOKEN)
     shop.reopen(new, old)
-    assert "noLongerConfigured" not in shop.bv.health().checks["provider"].details
+    assert "unconfigured" not in shop.bv.health().checks["provider"].details
     shop.later(86400)
     shop.reopen(new)  # nothing waits for the old account any more
     well = shop.bv.health()
     assert well.status == "ok"
-    assert "noLongerConfigured" not in well.checks["provider"].details
+    assert "unconfigured" not in well.checks["provider"].details
 
 
 def test_a_gone_account_from_which_nothing_is_awaited_is_nobody_s_business(shop: Shop) -> None:

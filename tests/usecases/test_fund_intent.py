@@ -21,8 +21,8 @@ from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress
 from billvend.domain.wallet import Funding
 from billvend.ports.books import Search
 from billvend.testing.fault_server import http_response
-from billvend.usecases.fund_intent import FundingIntent, FundingState
-from billvend.usecases.parts import Limits
+from billvend.usecases.dependencies import Limits
+from billvend.usecases.deposits import DepositResult, DepositStatus
 from tests.support.paystack import SECRET, Paystack, signature, spoken, standing_in
 from tests.usecases.shop import Shop, closing
 
@@ -48,15 +48,15 @@ def paystack(counter: tuple[Shop, Paystack]) -> Paystack:
     return counter[1]
 
 
-def started(shop: Shop, amount: Any = "500.50", **more: Any) -> FundingIntent:
-    return shop.bv.start_funding("ada", amount, **{"email": EMAIL, **more})
+def started(shop: Shop, amount: Any = "500.50", **more: Any) -> DepositResult:
+    return shop.bv.create_deposit("ada", amount, **{"email": EMAIL, **more})
 
 
 def credited(shop: Shop) -> int:
     """What came into ada's wallet from Paystack, in kobo; all of it is there, and the books agree."""
     found = [each for each in shop.bv.history("ada", limit=100) if isinstance(each, Funding)]
     kobo = sum(each.amount.amount_minor for each in found if each.source == "paystack")
-    assert shop.bv.balance("ada").balance.amount_minor == BEFORE * 100 + kobo
+    assert shop.bv.balance("ada").available.amount_minor == BEFORE * 100 + kobo
     assert shop.bv.audit().ok
     return kobo
 
@@ -75,21 +75,21 @@ def opened(url: object, reference: str = "of-another") -> bytes:
 def test_what_was_paid_is_credited_though_no_hook_comes(shop: Shop, paystack: Paystack) -> None:
     paid, unpaid = started(shop), started(shop, "70")
     paystack.pays(paid.reference)
-    since = shop.bv.ask_about_fundings()
+    since = shop.bv.poll_deposits()
     assert (credited(shop), paystack.verified) == (0, [])  # too early
     shop.later(10 * 60)
-    since = shop.bv.ask_about_fundings(since)
+    since = shop.bv.poll_deposits(since)
     assert (credited(shop), paystack.verified) == (50_050, [paid.reference, unpaid.reference])
-    since = shop.bv.ask_about_fundings(since)
+    since = shop.bv.poll_deposits(since)
     assert len(paystack.verified) == 2  # not at each look
     shop.later(20 * 60)
-    since = shop.bv.ask_about_fundings(since)
+    since = shop.bv.poll_deposits(since)
     assert paystack.verified[2:] == [unpaid.reference]
     shop.later(3 * 24 * 3600)
-    since = shop.bv.ask_about_fundings(since)
+    since = shop.bv.poll_deposits(since)
     assert paystack.verified[3:] == [unpaid.reference]  # the looks that were missed are made up for once
     shop.later(30 * 24 * 3600)
-    shop.bv.ask_about_fundings(since)
+    shop.bv.poll_deposits(since)
     assert len(paystack.verified) == 4
     assert credited(shop) == 50_050
 
@@ -97,13 +97,13 @@ def test_what_was_paid_is_credited_though_no_hook_comes(shop: Shop, paystack: Pa
 def test_a_look_that_failed_is_due_again(shop: Shop, paystack: Paystack) -> None:
     intent = started(shop)
     paystack.pays(intent.reference)
-    since = shop.bv.ask_about_fundings()
+    since = shop.bv.poll_deposits()
     shop.later(10 * 60)
     paystack.verify_says = b""
     with pytest.raises(Unavailable):
-        shop.bv.ask_about_fundings(since)
+        shop.bv.poll_deposits(since)
     paystack.verify_says = None
-    shop.bv.ask_about_fundings(since)
+    shop.bv.poll_deposits(since)
     assert credited(shop) == 50_050
 
 
@@ -125,7 +125,7 @@ def test_the_reference_is_on_the_books_before_paystack_hears_of_it(shop: Shop, p
     with pytest.raises(Unavailable, match="Nothing was charged"):
         started(shop)
     (announced,) = paystack.announced
-    assert shop.parts.intents.find(announced["reference"]) is not None
+    assert shop.parts.deposits.find(announced["reference"]) is not None
 
 
 def test_the_same_key_gets_the_same_address(shop: Shop, paystack: Paystack) -> None:
@@ -141,7 +141,7 @@ def test_without_a_key_or_with_another_user_s_it_is_another_funding(shop: Shop, 
         started(shop),
         started(shop),
         started(shop, key="order-1"),
-        shop.bv.start_funding("ben", 500, email=EMAIL, key="order-1"),
+        shop.bv.create_deposit("ben", 500, email=EMAIL, key="order-1"),
     ]
     assert len({intent.reference for intent in intents}) == len(paystack.announced) == 4
 
@@ -217,7 +217,7 @@ def test_a_start_that_fails_frees_its_key(
     "url", ["javascript:alert(1)", "ftp://x", "https://x\n", "http" * 600, 7, None, ["https://x.example"]]
 )
 def test_nobody_is_sent_to_what_is_no_address(shop: Shop, paystack: Paystack, url: object) -> None:
-    def start(url: object) -> FundingIntent:
+    def start(url: object) -> DepositResult:
         reference = f"bv-id-{int(shop.clock.new_id()[3:]) + 1:06}"  # of the next id
         paystack.initialise_says = opened(url, reference)
         return started(shop)
@@ -240,7 +240,7 @@ def test_what_a_process_that_died_left_is_started_anew(shop: Shop, paystack: Pay
     assert started(shop, key="order-1").reference == second.reference
     for intent in (first, second):  # and whichever is paid is credited
         paystack.pays(intent.reference)
-        assert shop.bv.settle_funding(intent.reference).state is FundingState.CREDITED
+        assert shop.bv.check_deposit(intent.reference).status is DepositStatus.CREDITED
     assert credited(shop) == 2 * 50_050
 
 
@@ -248,8 +248,8 @@ def test_without_a_gateway_it_says_what_is_missing() -> None:
     shop = Shop()
     for call in (
         lambda: started(shop),
-        lambda: shop.bv.settle_funding("x"),
-        lambda: shop.bv.gateway_hook(b"{}", None),
+        lambda: shop.bv.check_deposit("x"),
+        lambda: shop.bv.handle_gateway_webhook(b"{}", None),
     ):
         with pytest.raises(BadSetting, match="PAYSTACK_SECRET_KEY"):
             call()
@@ -270,7 +270,7 @@ def test_books_of_real_money_take_no_test_payments(shop: Shop, paystack: Paystac
 def test_what_was_paid_is_credited(shop: Shop, paystack: Paystack) -> None:
     intent = started(shop)
     paystack.pays(intent.reference)
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 50_050
     (funding,) = shop.bv.search(Search(reference=intent.reference))
     assert isinstance(funding, Funding)
@@ -281,9 +281,9 @@ def test_five_hooks_credit_once(shop: Shop, paystack: Paystack) -> None:
     intent = started(shop)
     paystack.pays(intent.reference)
     for number in range(5):
-        assert shop.bv.gateway_hook(*paystack.hook(intent.reference, id=number))
+        assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference, id=number))
     assert credited(shop) == 50_050
-    assert shop.bv.settle_funding(intent.reference).detail == "It had been credited."
+    assert shop.bv.check_deposit(intent.reference).detail == "It had been credited."
     shop.bv.fund("ada", "500.50", key=intent.reference, source="paystack")  # an operator who did it by hand
     assert credited(shop) == 50_050
 
@@ -292,7 +292,7 @@ def test_a_funding_credited_by_hand_is_not_credited_again(shop: Shop, paystack: 
     intent = started(shop)
     paystack.pays(intent.reference)
     shop.bv.fund("ada", "500.50", key=intent.reference, source="paystack")
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 50_050
 
 
@@ -300,8 +300,8 @@ def test_a_reference_that_was_taken_for_a_key_is_shown_to_a_person(shop: Shop, p
     intent = started(shop)
     paystack.pays(intent.reference)
     shop.bv.fund("ada", 1, key=intent.reference)
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
-    (shown,) = shop.bv.review().fundings
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
+    (shown,) = shop.bv.review().deposits_with_problems
     assert "was used as the key of another funding" in str(shown.problem)
 
 
@@ -312,7 +312,7 @@ def test_the_hook_may_come_before_the_answer(shop: Shop, paystack: Paystack) -> 
         started(shop)
     (reference,) = paystack.book
     paystack.pays(reference)
-    assert shop.bv.gateway_hook(*paystack.hook(reference))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(reference))
     assert credited(shop) == 50_050
 
 
@@ -339,7 +339,7 @@ def test_a_hook_that_is_not_signed_does_nothing(
     intent = started(shop)
     paystack.pays(intent.reference)
     body, _ = paystack.hook(intent.reference)
-    assert shop.bv.gateway_hook(*forge(body)) is False
+    assert shop.bv.handle_gateway_webhook(*forge(body)) is False
     assert (paystack.verified, credited(shop)) == ([], 0)
     assert SECRET not in caplog.text
 
@@ -351,7 +351,7 @@ def test_the_bytes_count_not_the_json(shop: Shop, paystack: Paystack) -> None:
     body = b'\n{ "data" : {"x": "\\u00e9\xc3\xa9", "reference":"no", "reference":"%s"}, "event":1}\n' % (
         intent.reference.encode()
     )
-    assert shop.bv.gateway_hook(body, signature(body))
+    assert shop.bv.handle_gateway_webhook(body, signature(body))
     assert credited(shop) == 50_050
 
 
@@ -372,7 +372,7 @@ def test_a_genuine_hook_that_says_nothing_of_ours_is_taken(
     shop: Shop, paystack: Paystack, body: bytes
 ) -> None:
     started(shop)
-    assert shop.bv.gateway_hook(body, signature(body))
+    assert shop.bv.handle_gateway_webhook(body, signature(body))
     assert (paystack.verified, credited(shop)) == ([], 0)
 
 
@@ -383,7 +383,7 @@ METADATA = [{"wallet": "w"}, '{"wallet": "w"}', "", 0, None, [], "no json {", {"
 def test_metadata_of_any_form_is_let_be(shop: Shop, paystack: Paystack, metadata: object) -> None:
     intent = started(shop)
     paystack.pays(intent.reference, metadata=metadata)
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference, metadata=metadata))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference, metadata=metadata))
     assert credited(shop) == 50_050
 
 
@@ -396,13 +396,13 @@ def test_metadata_of_any_form_is_let_be(shop: Shop, paystack: Paystack, metadata
 def test_a_hook_is_not_believed_and_may_be_right_later(shop: Shop, paystack: Paystack, status: str) -> None:
     intent = started(shop)
     paystack.book[intent.reference]["status"] = status
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference, status="success"))
-    settled = shop.bv.settle_funding(intent.reference)
-    assert (settled.state, settled.detail) == (FundingState.NOT_PAID, f"Paystack says: {status}")
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference, status="success"))
+    settled = shop.bv.check_deposit(intent.reference)
+    assert (settled.status, settled.detail) == (DepositStatus.NOT_PAID, f"Paystack says: {status}")
     assert credited(shop) == 0
     shop.clock.pause(100_000)
     paystack.pays(intent.reference)
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 50_050
 
 
@@ -412,7 +412,7 @@ def test_hooks_in_any_order_come_to_the_same(shop: Shop, paystack: Paystack) -> 
     failed = paystack.hook(intent.reference, "charge.failed", status="failed")
     paystack.pays(intent.reference)
     for hook in (paystack.hook(intent.reference), failed):
-        assert shop.bv.gateway_hook(*hook)
+        assert shop.bv.handle_gateway_webhook(*hook)
     assert credited(shop) == 50_050
 
 
@@ -442,46 +442,46 @@ def test_what_is_not_what_was_asked_for_is_not_credited_but_shown(
     intent = started(shop)
     paystack.pays(intent.reference, **paid)
     for _ in range(3):
-        assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
+        assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 0
-    (shown,) = shop.bv.review().fundings
+    (shown,) = shop.bv.review().deposits_with_problems
     assert words in str(shown.problem)
     assert str(shown.problem).endswith("NGN 500.50 was asked for; it was not credited")
     assert [record.levelname for record in caplog.records if "needs a person" in record.message] == ["ERROR"]
-    shop.bv.see_to_funding(intent.reference)
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
-    assert shop.bv.review().fundings == []  # it is the same one
+    shop.bv.acknowledge_deposit(intent.reference)
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
+    assert shop.bv.review().deposits_with_problems == []  # it is the same one
     with pytest.raises(NotInReview):
-        shop.bv.see_to_funding(intent.reference)
+        shop.bv.acknowledge_deposit(intent.reference)
 
 
 @pytest.mark.parametrize("amount", [50_050, "50050", 50_050.0], ids=repr)
 def test_the_same_sum_in_other_spellings_is_the_same(shop: Shop, paystack: Paystack, amount: object) -> None:
     intent = started(shop)
     paystack.pays(intent.reference, amount=amount)
-    assert shop.bv.settle_funding(intent.reference).state is FundingState.CREDITED
+    assert shop.bv.check_deposit(intent.reference).status is DepositStatus.CREDITED
     assert credited(shop) == 50_050
 
 
 def test_a_problem_that_went_away_is_not_shown_any_more(shop: Shop, paystack: Paystack) -> None:
     intent = started(shop)
     paystack.pays(intent.reference, amount=1)
-    shop.bv.settle_funding(intent.reference)
+    shop.bv.check_deposit(intent.reference)
     paystack.pays(intent.reference, amount=50_050)
-    assert shop.bv.settle_funding(intent.reference).state is FundingState.CREDITED
-    assert (shop.bv.review().fundings, credited(shop)) == ([], 50_050)
+    assert shop.bv.check_deposit(intent.reference).status is DepositStatus.CREDITED
+    assert (shop.bv.review().deposits_with_problems, credited(shop)) == ([], 50_050)
 
 
 def test_what_paystack_gave_back_after_it_was_credited_is_shown(shop: Shop, paystack: Paystack) -> None:
     intent = started(shop)
     paystack.pays(intent.reference)
-    shop.bv.settle_funding(intent.reference)
+    shop.bv.check_deposit(intent.reference)
     paystack.book[intent.reference]["status"] = "reversed"
     body = json.dumps(
         {"event": "refund.processed", "data": {"transaction_reference": intent.reference}}
     ).encode()
-    assert shop.bv.gateway_hook(body, signature(body))
-    (shown,) = shop.bv.review().fundings
+    assert shop.bv.handle_gateway_webhook(body, signature(body))
+    (shown,) = shop.bv.review().deposits_with_problems
     assert shown.problem == "Paystack gave the money back to the customer; it was credited"
     assert credited(shop) == 50_050
 
@@ -510,10 +510,10 @@ def test_while_it_can_not_be_asked_the_hook_is_to_come_again(
     paystack.pays(intent.reference)
     paystack.verify_says = says
     with pytest.raises(Unavailable, match="Nothing was credited"):
-        shop.bv.gateway_hook(*paystack.hook(intent.reference))
+        shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 0
     paystack.verify_says = None
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 50_050
     assert SECRET not in caplog.text
 
@@ -526,25 +526,25 @@ def test_with_the_books_away_the_hook_is_to_come_again(shop: Shop, paystack: Pay
         with shop.database.write_transaction() as connection:
             connection.exec_driver_sql(rename.format(table, "elsewhere"))
         with pytest.raises(BillvendError):
-            shop.bv.gateway_hook(*paystack.hook(intent.reference))
+            shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
         with shop.database.write_transaction() as connection:
             connection.exec_driver_sql(rename.format("elsewhere", table))
     assert credited(shop) == 0
-    assert shop.bv.gateway_hook(*paystack.hook(intent.reference))
+    assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 50_050
 
 
 def test_limits_are_for_what_is_asked_for_not_for_what_is_here(shop: Shop, paystack: Paystack) -> None:
     intent = started(shop)
     paystack.pays(intent.reference)
-    Billvend(replace(shop.parts, limits=Limits("1", "10"))).settle_funding(intent.reference)
+    Billvend(replace(shop.parts, limits=Limits("1", "10"))).check_deposit(intent.reference)
     assert credited(shop) == 50_050
 
 
 def test_a_funding_of_nobody_s(shop: Shop, paystack: Paystack) -> None:
     for reference in ("nobody-s", "", "a\0b", "\ud800", "x" * 10_000):
         with pytest.raises(NotFound):
-            shop.bv.settle_funding(reference)
+            shop.bv.check_deposit(reference)
     assert paystack.verified == []
 
 
@@ -552,8 +552,8 @@ def test_no_key_gets_into_the_log(shop: Shop, paystack: Paystack, caplog: pytest
     caplog.set_level(logging.DEBUG)
     intent = started(shop)
     paystack.pays(intent.reference)
-    shop.bv.gateway_hook(*paystack.hook(intent.reference))
-    shop.bv.gateway_hook(b"{}", "forged")
+    shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
+    shop.bv.handle_gateway_webhook(b"{}", "forged")
     assert "Wallet funded" in caplog.text
     assert SECRET not in caplog.text
     assert SECRET not in repr(shop.parts.gateway)

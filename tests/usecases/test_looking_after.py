@@ -13,12 +13,12 @@ from billvend.adapters.storage.queries import SqlQueries
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.breaker import Risk
-from billvend.usecases.breaker import LOOK_SECONDS, at_fault, close
-from billvend.usecases.parts import Limits, Verifying
+from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason, suspend
+from billvend.usecases.dependencies import Limits, MeterCheck
 from tests.usecases.shop import TOKEN, Company, Shop, closing
 
 EMPTY = Misconfigured("the float is empty", "018")
-THOUSAND = Limits("100", "1000000", in_doubt="1000")
+THOUSAND = Limits("100", "1000000", max_in_doubt_major="1000")
 PATIENCE_SECONDS = 20
 """How long a test waits for a thread of its own before it fails."""
 
@@ -54,7 +54,7 @@ class Counted(SqlQueries):
 @pytest.fixture(params=[False, True], ids=["meters unasked", "meters asked about"])
 def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
     """At most a thousand naira may be in doubt."""
-    yield from closing(Shop(Talking(), limits=THOUSAND, verification=Verifying(request.param)))
+    yield from closing(Shop(Talking(), limits=THOUSAND, verification=MeterCheck(request.param)))
 
 
 def refused(shop: Shop) -> str:
@@ -68,13 +68,13 @@ def refused(shop: Shop) -> str:
 
 def why_closed(shop: Shop) -> str:
     """Why nothing is sold, as health says it."""
-    return str(shop.bv.health().checks["provider"].details["notSelling"])
+    return str(shop.bv.health().checks["provider"].details["suspended"])
 
 
 def look(shop: Shop, seconds: float = 61) -> None:
     """A worker comes round a minute later."""
     shop.clock.pause(seconds)
-    shop.bv.look_after()
+    shop.bv.refresh_account_status()
 
 
 # --- without a worker -------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def look(shop: Shop, seconds: float = 61) -> None:
 def test_without_a_worker_too_much_in_doubt_stops_the_selling_all_the_same(shop: Shop) -> None:
     shop.pay()
     shop.in_doubt(1_100)
-    shop.clock.pause(LOOK_SECONDS)
+    shop.clock.pause(REFRESH_INTERVAL_SECONDS)
     assert "NGN 1,100.00 are in doubt there" in refused(shop)
 
 
@@ -91,18 +91,18 @@ def test_the_look_asks_the_books_and_no_provider(shop: Shop) -> None:
     shop.company.float_ = EMPTY
     for _ in range(10):
         shop.pay()
-        shop.clock.pause(LOOK_SECONDS)
+        shop.clock.pause(REFRESH_INTERVAL_SECONDS)
     assert shop.company.times("float") == 0
 
 
 def test_it_is_looked_at_now_and_then_and_not_for_every_payment(shop: Shop) -> None:
     books = Counted(shop)
     books.go_on.set()
-    shop.bv = Billvend(replace(shop.parts, books=books))
+    shop.bv = Billvend(replace(shop.parts, queries=books))
     for expected in (1, 2, 3):
         for _ in range(3):
             shop.pay()
-        shop.clock.pause(LOOK_SECONDS - 0.1)
+        shop.clock.pause(REFRESH_INTERVAL_SECONDS - 0.1)
         shop.pay()
         assert books.looks == expected
         shop.clock.pause(0.1)
@@ -110,7 +110,7 @@ def test_it_is_looked_at_now_and_then_and_not_for_every_payment(shop: Shop) -> N
 
 def test_of_many_at_once_one_looks_and_the_others_are_not_kept_waiting(shop: Shop) -> None:
     books = Counted(shop)
-    shop.bv = Billvend(replace(shop.parts, books=books))
+    shop.bv = Billvend(replace(shop.parts, queries=books))
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(shop.pay)
         assert books.looking.wait(PATIENCE_SECONDS)
@@ -130,7 +130,7 @@ def test_a_look_that_the_database_does_not_answer_refuses_the_payment_with_nothi
             raise BillvendError("The database is away.")
 
     whole = shop.bv
-    shop.bv = Billvend(replace(shop.parts, books=Away(shop.database)))
+    shop.bv = Billvend(replace(shop.parts, queries=Away(shop.database)))
     with pytest.raises(BillvendError, match="away"):
         shop.pay()
     shop.bv = whole
@@ -141,7 +141,7 @@ def test_while_one_buyer_waits_for_a_slow_provider_the_others_are_refused_at_onc
     """Embedded, a buyer asks himself whether the provider sells again. One at a time is enough."""
     company = Talking()
     shop = Shop(company)
-    close(shop.parts, "acme", "key-1", at_fault(EMPTY))
+    suspend(shop.parts, "acme", "key-1", configuration_fault_reason(EMPTY))
     shop.clock.pause(1)
     asked, answered = Event(), Event()
 
@@ -221,8 +221,8 @@ def test_a_fault_of_one_provider_that_is_heard_while_another_is_asked_stands() -
     shop.in_doubt(1_100)
     first = Talking("acme")
     shop.reopen(first, second)
-    first.while_asked = lambda: close(shop.parts, "backup", "key-1", at_fault(EMPTY))
-    shop.bv.look_after()
+    first.while_asked = lambda: suspend(shop.parts, "backup", "key-1", configuration_fault_reason(EMPTY))
+    shop.bv.refresh_account_status()
     assert second.times("float") == 1  # its answer was fresh, and it is not asked this time
     assert "the float is empty" in why_closed(shop)
     shop.close()
@@ -233,14 +233,14 @@ def test_a_fault_that_is_heard_while_a_buyer_looks_at_the_books_stands() -> None
         def risks(self, since: datetime) -> list[Risk]:
             found = super().risks(since)
             if heard:
-                close(shop.parts, "acme", "key-1", heard.pop())
+                suspend(shop.parts, "acme", "key-1", heard.pop())
             return found
 
     shop = Shop(limits=THOUSAND)
-    heard = [at_fault(EMPTY)]
+    heard = [configuration_fault_reason(EMPTY)]
     shop.in_doubt(1_100)
-    shop.clock.pause(LOOK_SECONDS)
+    shop.clock.pause(REFRESH_INTERVAL_SECONDS)
     shop.company.float_ = Unknown("no such call")
-    shop.bv = Billvend(replace(shop.parts, books=Meanwhile(shop.database)))
+    shop.bv = Billvend(replace(shop.parts, queries=Meanwhile(shop.database)))
     assert "the float is empty" in refused(shop)
     shop.close()

@@ -13,7 +13,7 @@ from billvend.domain.retries import GAPS_SECONDS, JITTER
 from billvend.ports.notifier import Delivery, Fate
 from billvend.ports.outbox import End, Message
 from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.notify import LEASE_SECONDS, MOST_A_PASS
+from billvend.usecases.notifications import DELIVERY_LEASE_SECONDS, MAX_MESSAGES_PER_CHANNEL
 from tests.usecases.shop import ANOTHER, SILENCE, TOKEN, Shop, closing
 
 DELIVERED = Delivery(Fate.DELIVERED, "https://shop.example", "HTTP 200", 200)
@@ -56,7 +56,7 @@ def mail() -> Outside:
 def shop(webhook: Outside, mail: Outside) -> Iterator[Shop]:
     """It tells both of them; that ada paid in is told already."""
     shop = Shop(notifiers={Channel.WEBHOOK: webhook, Channel.MAIL: mail})
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     webhook.told.clear()
     mail.told.clear()
     yield from closing(shop)
@@ -71,7 +71,7 @@ def sold(shop: Shop) -> Payment:
 
 def last(shop: Shop) -> tuple[str, End | None, int]:
     """Of the newest webhook: what it tells of, how it ended, and how often it was tried since it began."""
-    message = shop.bv.webhooks(limit=1)[0].message
+    message = shop.bv.notification_history(limit=1)[0].message
     return message.kind, message.ended, message.tries
 
 
@@ -80,12 +80,12 @@ def last(shop: Shop) -> tuple[str, End | None, int]:
 
 def test_a_sale_is_told_once_to_everybody(shop: Shop, webhook: Outside, mail: Outside) -> None:
     payment = sold(shop)
-    assert shop.bv.notify() == 2
-    assert shop.bv.notify() == 0
+    assert shop.bv.deliver_notifications() == 2
+    assert shop.bv.deliver_notifications() == 0
     assert webhook.kinds == mail.kinds == ["payment.completed"]
     data = json.loads(mail.told[0].data)
     assert (data["transactionId"], data["token"]) == (payment.transaction_id, payment.token)
-    (told, _) = shop.bv.webhooks()
+    (told, _) = shop.bv.notification_history()
     assert (told.message.ended, [one.detail for one in told.tries]) == (End.DELIVERED, ["HTTP 200"])
 
 
@@ -97,7 +97,7 @@ def test_what_goes_back_and_what_people_must_see_is_told(shop: Shop, webhook: Ou
     shop.bv.resolve(doubtful.transaction_id, operator="ngozi", reason="by phone", token=TOKEN)
     shop.company.tells = Delivered(ANOTHER)
     shop.bv.refresh(doubtful.transaction_id)
-    while shop.bv.notify():
+    while shop.bv.deliver_notifications():
         pass
     expected = ["payment.reversed", "payment.reversed", "payment.completed"]
     assert sorted(mail.kinds) == sorted(expected)  # several are told at once
@@ -154,7 +154,7 @@ def test_workers_are_told_of_news_and_of_nothing_else(shop: Shop) -> None:
 def test_a_hint_wakes_a_worker_up(shop: Shop, webhook: Outside) -> None:
     stop, came = threading.Event(), threading.Event()
     webhook.while_delivering = came.set
-    worker = threading.Thread(target=lambda: shop.bv.work(threads=1, stop=stop))
+    worker = threading.Thread(target=lambda: shop.bv.run_worker(threads=1, stop=stop))
     worker.start()
     try:
         for _ in range(100):  # it takes hints as soon as it listens
@@ -170,8 +170,8 @@ def test_a_hint_wakes_a_worker_up(shop: Shop, webhook: Outside) -> None:
 def test_where_nobody_is_to_be_told_nothing_is_done() -> None:
     shop = Shop()
     assert hints(shop, lambda: shop.bv.fund("ada", 100)) == 0
-    assert shop.bv.notify() == 0
-    assert shop.bv.webhooks(channel=None) == []
+    assert shop.bv.deliver_notifications() == 0
+    assert shop.bv.notification_history(channel=None) == []
     shop.close()
 
 
@@ -181,29 +181,29 @@ def test_where_nobody_is_to_be_told_nothing_is_done() -> None:
 def test_what_fails_is_tried_ten_times_in_four_days_and_then_given_up(shop: Shop, webhook: Outside) -> None:
     webhook.says = FAILED
     sold(shop)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     for gap in GAPS_SECONDS:
         assert last(shop)[1] is None
         shop.clock.pause(gap - 0.5)
-        assert shop.bv.notify() == 0, "not before its time"
+        assert shop.bv.deliver_notifications() == 0, "not before its time"
         shop.clock.pause(0.5 + gap * JITTER)
-        assert shop.bv.notify() == 1
+        assert shop.bv.deliver_notifications() == 1
     assert last(shop) == ("payment.completed", End.GAVE_UP, 10)
     shop.clock.pause(10**7)
-    assert shop.bv.notify() == 0
+    assert shop.bv.deliver_notifications() == 0
     assert len({(message.message_id, message.data, message.at) for message in webhook.told}) == 1
-    (told,) = shop.bv.webhooks(failed=True)
+    (told,) = shop.bv.notification_history(failed=True)
     assert [one.number for one in told.tries] == list(range(1, 11))
 
 
 def test_who_asks_for_patience_gets_it(shop: Shop, webhook: Outside) -> None:
     webhook.says = Delivery(Fate.FAILED, "https://shop.example", "HTTP 503", 503, retry_after_seconds=900.0)
     sold(shop)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     shop.clock.pause(899)
-    assert shop.bv.notify() == 0
+    assert shop.bv.deliver_notifications() == 0
     shop.clock.pause(1)
-    assert shop.bv.notify() == 1
+    assert shop.bv.deliver_notifications() == 1
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_who_asks_for_patience_gets_it(shop: Shop, webhook: Outside) -> None:
 def test_what_can_not_be_told_ends_at_once(shop: Shop, mail: Outside, fate: Fate, end: End) -> None:
     mail.says = Delivery(fate, "", "why")
     sold(shop)
-    shop.bv.notify()
-    (told, *_) = shop.bv.webhooks(channel="mail")
+    shop.bv.deliver_notifications()
+    (told, *_) = shop.bv.notification_history(channel="mail")
     assert (told.message.ended, [one.detail for one in told.tries]) == (end, ["why"])
 
 
@@ -225,10 +225,10 @@ def test_a_channel_that_breaks_is_tried_again_and_stops_no_other(
 
     webhook.while_delivering = breaks
     sold(shop)
-    assert shop.bv.notify() == 2
+    assert shop.bv.deliver_notifications() == 2
     assert mail.kinds == ["payment.completed"]
     assert last(shop) == ("payment.completed", None, 1)
-    assert shop.bv.webhooks()[0].tries[0].detail == "it could not be tried: KeyError"
+    assert shop.bv.notification_history()[0].tries[0].detail == "it could not be tried: KeyError"
     assert TOKEN not in caplog.text
 
 
@@ -246,11 +246,11 @@ def test_a_worker_that_dies_in_the_middle_leaves_it_to_the_next(
     sold(shop)
     webhook.while_delivering = dies
     with pytest.raises(SystemExit):
-        shop.bv.notify()
+        shop.bv.deliver_notifications()
     webhook.while_delivering = lambda: None
-    assert shop.bv.notify() == 0, "it is taken"
-    shop.clock.pause(LEASE_SECONDS)
-    assert shop.bv.notify() == 1
+    assert shop.bv.deliver_notifications() == 0, "it is taken"
+    shop.clock.pause(DELIVERY_LEASE_SECONDS)
+    assert shop.bv.deliver_notifications() == 1
     first, second = webhook.told
     assert (first.message_id, first.data) == (second.message_id, second.data)
     assert last(shop) == ("payment.completed", End.DELIVERED, 1)
@@ -259,23 +259,23 @@ def test_a_worker_that_dies_in_the_middle_leaves_it_to_the_next(
 
 def test_while_one_is_at_it_another_one_is_not(shop: Shop, webhook: Outside) -> None:
     others: list[int] = []
-    webhook.while_delivering = lambda: others.append(shop.bv.notify())
+    webhook.while_delivering = lambda: others.append(shop.bv.deliver_notifications())
     sold(shop)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     assert others == [0]
     assert len(webhook.told) == 1
 
 
 def test_a_pass_tries_so_many_of_each_channel_at_once(shop: Shop, webhook: Outside, mail: Outside) -> None:
     """Whoever has much to tell on one channel holds up no other; and a slow endpoint is not waited for one by one."""
-    together = threading.Barrier(MOST_A_PASS)
+    together = threading.Barrier(MAX_MESSAGES_PER_CHANNEL)
     webhook.while_delivering = lambda: together.wait(30)
-    for _ in range(2 * MOST_A_PASS):
+    for _ in range(2 * MAX_MESSAGES_PER_CHANNEL):
         sold(shop)
     for _ in range(2):
-        assert shop.bv.notify() == 2 * MOST_A_PASS
-    assert (len(webhook.told), len(mail.told)) == (2 * MOST_A_PASS, 2 * MOST_A_PASS)
-    assert shop.bv.notify() == 0
+        assert shop.bv.deliver_notifications() == 2 * MAX_MESSAGES_PER_CHANNEL
+    assert (len(webhook.told), len(mail.told)) == (2 * MAX_MESSAGES_PER_CHANNEL, 2 * MAX_MESSAGES_PER_CHANNEL)
+    assert shop.bv.deliver_notifications() == 0
 
 
 def test_with_the_database_away_afterwards_it_is_told_again_later(shop: Shop, webhook: Outside) -> None:
@@ -288,12 +288,12 @@ def test_with_the_database_away_afterwards_it_is_told_again_later(shop: Shop, we
     shop.reopen(shop.company)
     shop.bv.fund("ada", 100)
     with pytest.raises(Unavailable):
-        shop.bv.notify()
+        shop.bv.deliver_notifications()
     with shop.database.write_transaction() as connection:
         connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO delivery_attempts")
     webhook.while_delivering = lambda: None
-    shop.clock.pause(LEASE_SECONDS)
-    assert shop.bv.notify() == 1
+    shop.clock.pause(DELIVERY_LEASE_SECONDS)
+    assert shop.bv.deliver_notifications() == 1
     assert len(webhook.told) == 2
 
 
@@ -305,16 +305,16 @@ def test_an_endpoint_that_wants_no_more_is_left_alone_until_it_is_enabled(
 ) -> None:
     webhook.says = GONE
     sold(shop)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     (disabled,) = shop.bv.disabled_endpoints()
     assert (disabled.endpoint, disabled.because) == ("one", "HTTP 410")
     sold(shop)
     shop.clock.pause(10**6)
-    assert shop.bv.notify() == 1, "the mail"
+    assert shop.bv.deliver_notifications() == 1, "the mail"
     assert (len(webhook.told), len(mail.told)) == (1, 2)
     webhook.says = DELIVERED
     assert shop.bv.enable_webhooks() == 1
-    assert shop.bv.notify() == 2, "nothing was lost"
+    assert shop.bv.deliver_notifications() == 2, "nothing was lost"
     assert len({message.message_id for message in webhook.told}) == 2
     assert (shop.bv.enable_webhooks(), shop.bv.disabled_endpoints()) == (0, [])
 
@@ -322,11 +322,11 @@ def test_an_endpoint_that_wants_no_more_is_left_alone_until_it_is_enabled(
 def test_another_endpoint_gets_what_the_old_one_did_not_want(shop: Shop, webhook: Outside) -> None:
     webhook.says = GONE
     sold(shop)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     new = Outside(endpoint="two")
     shop.notifiers = {Channel.WEBHOOK: new}
     shop.reopen(shop.company)
-    assert shop.bv.notify() == 1
+    assert shop.bv.deliver_notifications() == 1
     assert new.kinds == ["payment.completed"]
 
 
@@ -335,10 +335,10 @@ def test_another_endpoint_gets_what_the_old_one_did_not_want(shop: Shop, webhook
 
 def test_what_was_delivered_can_be_told_again(shop: Shop, webhook: Outside, mail: Outside) -> None:
     sold(shop)
-    shop.bv.notify()
-    (told, *_) = shop.bv.webhooks()
+    shop.bv.deliver_notifications()
+    (told, *_) = shop.bv.notification_history()
     shop.clock.pause(10**7)
-    again = shop.bv.replay(told.message.message_id)
+    again = shop.bv.replay_notification(told.message.message_id)
     assert (again.message.ended, [one.number for one in again.tries]) == (End.DELIVERED, [1, 2])
     assert len({(message.message_id, message.data) for message in webhook.told}) == 1
     assert len(mail.told) == 1
@@ -346,45 +346,48 @@ def test_what_was_delivered_can_be_told_again(shop: Shop, webhook: Outside, mail
 
 def test_what_is_told_again_in_vain_has_all_its_tries(shop: Shop, webhook: Outside) -> None:
     sold(shop)
-    shop.bv.notify()
+    shop.bv.deliver_notifications()
     webhook.says = FAILED
-    again = shop.bv.replay(shop.bv.webhooks()[0].message.message_id)
+    again = shop.bv.replay_notification(shop.bv.notification_history()[0].message.message_id)
     assert (again.message.ended, again.message.tries) == (None, 1)
     shop.clock.pause(6)
-    assert shop.bv.notify() == 1
+    assert shop.bv.deliver_notifications() == 1
 
 
 def test_where_its_channel_is_not_set_up_it_waits_for_a_worker(shop: Shop, webhook: Outside) -> None:
     sold(shop)
-    shop.bv.notify()
-    name = shop.bv.webhooks()[0].message.message_id
+    shop.bv.deliver_notifications()
+    name = shop.bv.notification_history()[0].message.message_id
     shop.notifiers, configured = {}, shop.notifiers
     shop.reopen(shop.company)
-    assert shop.bv.replay(name).message.ended is None
-    assert shop.bv.notify() == 0
+    assert shop.bv.replay_notification(name).message.ended is None
+    assert shop.bv.deliver_notifications() == 0
     shop.notifiers = configured
     shop.reopen(shop.company)
-    assert shop.bv.notify() == 1
+    assert shop.bv.deliver_notifications() == 1
 
 
 def test_at_an_endpoint_that_is_disabled_it_waits(shop: Shop, webhook: Outside) -> None:
     webhook.says = GONE
     sold(shop)
-    shop.bv.notify()
-    assert shop.bv.replay(shop.bv.webhooks()[0].message.message_id).message.ended is None
+    shop.bv.deliver_notifications()
+    assert (
+        shop.bv.replay_notification(shop.bv.notification_history()[0].message.message_id).message.ended
+        is None
+    )
     assert len(webhook.told) == 1
 
 
 def test_what_there_is_not(shop: Shop) -> None:
     with pytest.raises(NotFound):
-        shop.bv.replay("msg_none")
+        shop.bv.replay_notification("msg_none")
     with pytest.raises(ValidationFailed):
-        shop.bv.webhooks(channel="pigeon")
-    assert shop.bv.webhooks(message_id="msg_none") == []
+        shop.bv.notification_history(channel="pigeon")
+    assert shop.bv.notification_history(message_id="msg_none") == []
 
 
 def test_silence_of_a_company_is_told_to_nobody(shop: Shop, webhook: Outside) -> None:
     shop.company.sells = SILENCE
     shop.settled(shop.pay())
-    assert shop.bv.notify() == 0
+    assert shop.bv.deliver_notifications() == 0
     assert webhook.told == []

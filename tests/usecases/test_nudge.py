@@ -128,7 +128,7 @@ def test_refresh_finds_a_completed_payment_taken_back(shop: Shop) -> None:
 def hint(shop: Shop, payment: str, by: str) -> None:
     found = shop.bv.payments()[0]
     assert found.transaction_id == payment
-    shop.hook(found) if by == "hook" else shop.bv.nudge(payment)
+    shop.hook(found) if by == "hook" else shop.bv.request_requery(payment)
 
 
 @pytest.mark.parametrize("by", ["hook", "customer"])
@@ -165,7 +165,7 @@ def scheduled_at(*, hinted: bool) -> list[float]:
     payment, began = shop.in_doubt(), shop.clock.at
     for _ in range(120):
         if hinted:
-            shop.bv.nudge(payment.transaction_id)
+            shop.bv.request_requery(payment.transaction_id)
         shop.later(10)
     asked = [
         (logged.at - began).total_seconds()
@@ -195,8 +195,8 @@ def test_a_forged_hook_changes_nothing_but_one_more_question(shop: Shop) -> None
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"acme/id-999999/1/2026-11-22"])
 def test_a_hook_about_nothing_of_ours_does_nothing(shop: Shop, body: bytes) -> None:
     shop.in_doubt()
-    assert shop.bv.hook("acme", body) == 0
-    assert shop.bv.hook("nobody", body) == 0
+    assert shop.bv.handle_provider_webhook("acme", body) == 0
+    assert shop.bv.handle_provider_webhook("nobody", body) == 0
     shop.work()
     assert requeries(shop) == 0
 
@@ -213,7 +213,7 @@ def test_hooks_can_not_hurry_a_reversal_on_not_found(shop: Shop) -> None:
 
 def test_a_hint_before_anything_was_sent_does_nothing(shop: Shop) -> None:
     payment = shop.pay()
-    shop.bv.nudge(payment.transaction_id)
+    shop.bv.request_requery(payment.transaction_id)
     shop.work()
     assert shop.company.asked == ["vend"]
 
@@ -223,7 +223,7 @@ def test_a_look_while_it_is_being_sent_asks_nothing_of_what_is_then_delivered() 
 
     class Looked(Company):
         def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
-            shop.bv.nudge(payment.transaction_id)
+            shop.bv.request_requery(payment.transaction_id)
             return super().vend(order, may_send)
 
     shop = Shop(Looked())
@@ -337,7 +337,9 @@ def test_a_hook_on_a_completed_payment_finds_it_taken_back(shop: Shop) -> None:
     assert shop.incidents(payment) == [("taken_back", 490)]
     assert shop.account("recovered") == 490
     assert shop.balance == (9_500, 0)
-    assert [found.transaction_id for found in shop.bv.review().with_incidents] == [payment.transaction_id]
+    assert [found.transaction_id for found in shop.bv.review().payments_with_incidents] == [
+        payment.transaction_id
+    ]
 
 
 def test_taken_back_is_an_incident_once_however_often_it_is_said(shop: Shop) -> None:

@@ -26,7 +26,7 @@ def complete(shop: Shop, payment: Payment, token: str | None = TOKEN) -> Payment
         operator="ngozi",
         reason="EKEDC read it to me",
         token=token,
-        verdict="delivered",
+        decision="delivered",
     )
 
 
@@ -36,7 +36,7 @@ def reverse(shop: Shop, payment: Payment) -> Payment:
 
 def see(shop: Shop, payment: Payment) -> Payment:
     return shop.bv.resolve(
-        payment.transaction_id, operator="ngozi", reason="talked to them", verdict=Verdict.SEEN
+        payment.transaction_id, operator="ngozi", reason="talked to them", decision=Verdict.SEEN
     )
 
 
@@ -53,14 +53,14 @@ def told(shop: Shop, payment: Payment, answer: Answer) -> Payment:
 
 def test_nothing_waits_at_first(shop: Shop) -> None:
     shop.in_doubt()
-    assert (shop.bv.review().payments, shop.bv.review().with_incidents) == ([], [])
+    assert (shop.bv.review().payments_in_review, shop.bv.review().payments_with_incidents) == ([], [])
 
 
 def test_review_lists_what_waits_with_its_evidence_the_oldest_first(shop: Shop) -> None:
     shop.company.tells = Pending("at work")
     first = shop.in_review(300)
     second = shop.in_review(400)
-    waiting = shop.bv.review().payments
+    waiting = shop.bv.review().payments_in_review
     assert [found.transaction_id for found in waiting] == [first.transaction_id, second.transaction_id]
     assert waiting[0].review_reason == "it has been in doubt for too long"
     answers = waiting[0].attempts[0].answers
@@ -80,7 +80,7 @@ def test_in_review_it_is_asked_about_daily_and_an_answer_wins(shop: Shop) -> Non
     shop.until_due(payment)
     shop.work()
     assert shop.now(payment).token == TOKEN
-    assert shop.bv.review().payments == []
+    assert shop.bv.review().payments_in_review == []
 
 
 def test_in_review_a_clear_no_gives_the_money_back(shop: Shop) -> None:
@@ -169,7 +169,7 @@ def test_what_is_not_in_doubt_is_not_to_be_decided(shop: Shop, state: str, verdi
     before = shop.now(payment)
     with pytest.raises(NotInReview) as refused:
         shop.bv.resolve(
-            payment.transaction_id, operator="ngozi", reason="by phone", verdict=verdict, token=ANOTHER
+            payment.transaction_id, operator="ngozi", reason="by phone", decision=verdict, token=ANOTHER
         )
     assert isinstance(refused.value, Conflict)  # exit status 5
     assert shop.now(payment) == before
@@ -278,14 +278,16 @@ def test_an_incident_waits_until_somebody_has_seen_it(shop: Shop) -> None:
     with pytest.raises(NotInReview):
         see(shop, payment)
     told(shop, payment, Delivered(ANOTHER))
-    assert [found.transaction_id for found in shop.bv.review().with_incidents] == [payment.transaction_id]
+    assert [found.transaction_id for found in shop.bv.review().payments_with_incidents] == [
+        payment.transaction_id
+    ]
     see(shop, payment)
-    assert shop.bv.review().with_incidents == []
+    assert shop.bv.review().payments_with_incidents == []
     assert shop.incidents(payment) == [("another_token", 0)]  # seen, not forgotten
     with pytest.raises(NotInReview):
         see(shop, payment)
     told(shop, payment, Delivered("33333333333333333333"))
-    (open_,) = shop.bv.review().with_incidents
+    (open_,) = shop.bv.review().payments_with_incidents
     assert len(open_.open_incidents) == 1
     assert OperatorDecided("ngozi", Verdict.SEEN, "talked to them") in shop.events(payment)
 
@@ -312,4 +314,4 @@ def test_a_payment_s_own_token_is_nobody_else_s(shop: Shop) -> None:
 def test_an_unknown_verdict_is_refused(shop: Shop) -> None:
     payment = shop.in_doubt()
     with pytest.raises(ValidationFailed):
-        shop.bv.resolve(payment.transaction_id, operator="ngozi", reason="by phone", verdict="maybe")
+        shop.bv.resolve(payment.transaction_id, operator="ngozi", reason="by phone", decision="maybe")

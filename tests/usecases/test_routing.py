@@ -17,7 +17,7 @@ from billvend.domain.outcome import (
     Pending,
 )
 from billvend.domain.words import Proof
-from billvend.usecases.parts import Limits
+from billvend.usecases.dependencies import Limits
 from tests.usecases.shop import SILENCE, TOKEN, Company, Shop, closing
 
 EMPTY = Misconfigured("the float is empty", "018")
@@ -101,9 +101,11 @@ def test_each_is_asked_about_what_was_sent_to_it_and_no_more(shop: Shop) -> None
 
 
 def test_while_the_first_is_closed_the_second_sells() -> None:
-    shop = Shop(Company("acme"), Company("backup"), limits=Limits("100", "1000000", in_doubt="1000"))
+    shop = Shop(
+        Company("acme"), Company("backup"), limits=Limits("100", "1000000", max_in_doubt_major="1000")
+    )
     shop.in_doubt(1_100)
-    shop.bv.look_after()
+    shop.bv.refresh_account_status()
     shop.company.sells = Delivered(TOKEN)
     payment = shop.settled(shop.pay())
     assert [attempt.provider for attempt in payment.attempts] == ["backup"]
@@ -113,7 +115,7 @@ def test_while_the_first_is_closed_the_second_sells() -> None:
         shop.pay()
     shop.company.tells = Delivered(TOKEN)
     shop.later(25)
-    shop.bv.look_after()
+    shop.bv.refresh_account_status()
     last = shop.settled(shop.pay())
     assert [attempt.provider for attempt in last.attempts] == ["acme"]
     shop.close()
@@ -135,7 +137,7 @@ def test_other_keys_while_payments_are_in_doubt_reverse_nothing(alone: Shop, say
     alone.reopen(changed)
     for _ in range(30):
         alone.later(7_200)
-    waiting = alone.bv.review().payments
+    waiting = alone.bv.review().payments_in_review
     assert [found.transaction_id for found in waiting] == [payment.transaction_id]
     assert "acme account key-1" in (waiting[0].review_reason or "")
     assert changed.asked == []
@@ -201,7 +203,7 @@ def test_a_look_back_without_an_answer_at_an_account_that_is_gone_sends_nothing_
     assert shop.balance == (9_500, 500)
     assert shop.now(payment).status is Status.IN_REVIEW
     assert "acme account key-1" in (shop.now(payment).review_reason or "")
-    assert shop.bv.health().checks["provider"].details["noLongerConfigured"] == ["acme account key-1"]
+    assert shop.bv.health().checks["provider"].details["unconfigured"] == ["acme account key-1"]
     shop.close()
 
 
@@ -214,7 +216,7 @@ def test_a_look_back_that_nobody_answers_is_shown_to_a_person() -> None:
     shop.clock.pause(3600)
     for _ in range(30):
         shop.later(300)
-    assert [found.transaction_id for found in shop.bv.review().payments] == [payment.transaction_id]
+    assert [found.transaction_id for found in shop.bv.review().payments_in_review] == [payment.transaction_id]
     assert "in doubt for too long" in (shop.now(payment).review_reason or "")
     assert {*acme.asked, *backup.asked} <= {"requery", "float"}
     assert shop.balance == (9_500, 500)

@@ -12,7 +12,7 @@ from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.domain.outcome import Declined
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import sweep as sweeping
-from billvend.usecases.sweep import Swept
+from billvend.usecases.sweep import SweepResult
 from tests.queue.consuming import PATIENCE_SECONDS, Inbox, consuming
 from tests.usecases.shop import Shop
 from tests.usecases.shop import closing as audited
@@ -23,7 +23,7 @@ MOST = 3
 
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setattr(sweeping, "MOST_WAITING", MOST)
+    monkeypatch.setattr(sweeping, "MAX_QUEUE_DEPTH", MOST)
     yield from audited(Shop())
 
 
@@ -43,11 +43,11 @@ def all_arrive(queue: HueyQueue) -> None:
 
 def test_a_queue_that_nobody_empties_gets_no_more_hints(shop: Shop, queue: HueyQueue) -> None:
     shop.pay_many(MOST - 1)
-    assert shop.bv.sweep() == Swept(MOST - 1, MOST - 1)
+    assert shop.bv.sweep() == SweepResult(MOST - 1, MOST - 1)
     waiting = queue.depth()[PAYMENTS]
     assert waiting >= MOST
     for _ in range(3):
-        assert shop.bv.sweep() == Swept(MOST - 1, 0)
+        assert shop.bv.sweep() == SweepResult(MOST - 1, 0)
     assert queue.depth()[PAYMENTS] == waiting
 
 
@@ -58,7 +58,7 @@ def test_what_was_held_back_is_pointed_out_once_the_queue_is_emptied(shop: Shop,
     inbox = Inbox()
     with consuming(queue, {PAYMENTS: inbox}):
         inbox.take(MOST)  # by workers that were killed then
-        assert shop.bv.sweep() == Swept(MOST, MOST)
+        assert shop.bv.sweep() == SweepResult(MOST, MOST)
         hints = set(inbox.take(MOST))
     assert hints == {Hint("ada", payment.transaction_id) for payment in payments}
     shop.work()
@@ -72,7 +72,7 @@ def test_a_full_queue_holds_up_no_other(shop: Shop, queue: HueyQueue) -> None:
     shop.pay_many(MOST)
     all_arrive(queue)
     before = queue.depth()
-    assert shop.bv.sweep() == Swept(MOST + 1, 1)
+    assert shop.bv.sweep() == SweepResult(MOST + 1, 1)
     assert queue.depth() == before | {REVERSALS: before[REVERSALS] + 1}
 
 
@@ -80,4 +80,4 @@ def test_a_queue_that_is_away_leaves_the_work_to_who_sweeps(shop: Shop) -> None:
     """One in memory takes nothing while this process does not consume."""
     payments = shop.pay_many(2)
     left = tuple(Hint("ada", payment.transaction_id) for payment in payments)
-    assert shop.bv.sweep() == Swept(2, 0, left)
+    assert shop.bv.sweep() == SweepResult(2, 0, left)

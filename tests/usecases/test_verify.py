@@ -29,11 +29,11 @@ from billvend.domain.errors import (
 from billvend.domain.outcome import Delivered
 from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
 from billvend.domain.words import Proof
-from billvend.usecases.memory import REMEMBERED_SECONDS
-from billvend.usecases.parts import Verifying
+from billvend.usecases.caches import METER_CACHE_SECONDS
+from billvend.usecases.dependencies import MeterCheck
 from tests.usecases.shop import METER, TOKEN, Company, Shop, closing
 
-ASKING = Verifying(is_on=True)
+ASKING = MeterCheck(is_enabled=True)
 OTHER_METER = "10987654321"
 DARK = CannotVerify("no answer in 5 s")
 REFUSALS: list[tuple[Verification, type[BillvendError]]] = [
@@ -145,7 +145,7 @@ def test_a_double_click_is_refused_before_the_funds_and_without_asking(shop: Sho
 def test_a_replay_asks_nobody_and_answers_as_before(shop: Shop, said: Verification) -> None:
     first = accept(shop, 500, key="order-1")
     shop.company.knows = said
-    shop.clock.pause(REMEMBERED_SECONDS + 1)
+    shop.clock.pause(METER_CACHE_SECONDS + 1)
     assert accept(shop, 500, key="order-1") == first
     assert shop.company.times("verify") == 1
     assert shop.balance == (9_500, 500)
@@ -294,7 +294,7 @@ def test_the_next_provider_is_asked_where_the_first_can_not_be() -> None:
 
 
 def test_where_that_is_allowed_a_payment_passes_unasked() -> None:
-    shop = Shop(verification=Verifying(is_on=True, unreachable_is_allowed=True))
+    shop = Shop(verification=MeterCheck(is_enabled=True, allows_unreachable=True))
     shop.company.knows = DARK
     payment = shop.pay(500)
     assert not payment.verified
@@ -306,7 +306,7 @@ def test_where_that_is_allowed_a_payment_passes_unasked() -> None:
 
 
 def test_turned_off_nobody_is_asked() -> None:
-    shop = Shop(verification=Verifying(is_on=False))
+    shop = Shop(verification=MeterCheck(is_enabled=False))
     shop.company.knows = REFUSALS[0][0]
     assert shop.settled(shop.pay(500)).status is Status.COMPLETED
     assert shop.settled(shop.pay_many()[0]).status is Status.COMPLETED
@@ -356,7 +356,7 @@ def test_in_bulk_the_meter_s_own_bounds_hold_too(shop: Shop, found: MeterFound, 
     assert ended.reversal.reason == reason
     assert shop.company.times("vend") == 0
     shop.company.knows = MeterFound("Ada Obi", minimum_minor=50_000, maximum_minor=50_000)
-    shop.clock.pause(REMEMBERED_SECONDS)
+    shop.clock.pause(METER_CACHE_SECONDS)
     (payment,) = shop.pay_many()
     shop.work()
     assert shop.now(payment).token == TOKEN
@@ -399,12 +399,12 @@ def test_in_bulk_it_is_sold_once_the_provider_can_be_asked_again(shop: Shop) -> 
 
 
 def test_a_meter_that_passed_unasked_is_asked_about_by_the_worker() -> None:
-    shop = Shop(verification=Verifying(is_on=True, unreachable_is_allowed=True))
+    shop = Shop(verification=MeterCheck(is_enabled=True, allows_unreachable=True))
     shop.company.knows = DARK
     payment = shop.pay(500)
     shop.company.knows = MeterRefused(MeterFault.METER_CANNOT_VEND, "it is blocked")
     shop.work()
     assert shop.now(payment).proof is Proof.DECLINED
     assert shop.company.times("vend") == 0
-    assert Money(1_000_000, "NGN") == shop.bv.balance("ada").balance
+    assert Money(1_000_000, "NGN") == shop.bv.balance("ada").available
     shop.close()

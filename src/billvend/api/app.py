@@ -8,9 +8,9 @@ from billvend.api import bills, docs, health, inbound_webhooks, transactions, wa
 from billvend.api.auth import Authenticator
 from billvend.api.headers import register_security_headers
 from billvend.api.routing import ApiRouter, register_app_error_handlers
+from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
-from billvend.library import Billvend
 
 
 def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> Flask:

@@ -13,10 +13,10 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from billvend.api.errors import Forbidden, RateLimited, Unauthenticated
+from billvend.app import Billvend
 from billvend.domain.access import ApiKey, Scope
 from billvend.domain.errors import Unavailable
 from billvend.domain.names import is_this_machine
-from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
 
@@ -89,7 +89,7 @@ class Authenticator:
                 return True
             now = time.monotonic()
             if now - self._checked_at >= NO_KEYS_CACHE_SECONDS:
-                self._has_keys, self._checked_at = self._bv.has_keys(), now
+                self._has_keys, self._checked_at = self._bv.has_api_keys(), now
         except Unavailable:
             if not allow_cached_keys or self._checked_at == float("-inf"):
                 raise
@@ -98,7 +98,7 @@ class Authenticator:
     def _authenticate(self, secret: str, *, allow_cached_keys: bool) -> ApiKey | None:
         digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
         try:
-            key = self._bv.key_of(secret)
+            key = self._bv.authenticate(secret)
         except Unavailable:
             if not allow_cached_keys or digest not in self._cached_keys:
                 raise

@@ -21,8 +21,8 @@ from billvend.api.routing import ApiRouter, add_log_context
 from billvend.api.schemas import BatchResponse, BillersResponse, MeterResponse, PayResponse
 from billvend.domain.access import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
-from billvend.usecases.pay import Bill, Paid
-from billvend.views import Document, biller_document, meter_document
+from billvend.presentation import JsonObject, biller_json, meter_json
+from billvend.usecases.pay import Bill, PaymentResult
 
 PAY_ERRORS = {
     HTTPStatus.PAYMENT_REQUIRED: "`insufficient_funds`: nothing was held.",
@@ -76,11 +76,11 @@ def add_routes(router: ApiRouter) -> None:
             entries = [_parse_entry(router, entry, key, index) for index, entry in enumerate(body.payments)]
             payments = iter(bv.pay_many([item for item in entries if isinstance(item, Bill)]))
             results = [next(payments) if isinstance(item, Bill) else item for item in entries]
-        replayed = sum(isinstance(item, Paid) and item.replayed for item in results)
+        replayed = sum(isinstance(item, PaymentResult) and item.replayed for item in results)
         rejections = [item for item in results if isinstance(item, BillvendError)]
         for rejection in rejections:
-            bv.count_refusal(public_code(rejection))
-        data: Document = {
+            bv.count_rejection(public_code(rejection))
+        data: JsonObject = {
             "accepted": len(results) - replayed - len(rejections),
             "replayed": replayed,
             "refused": len(rejections),
@@ -106,14 +106,14 @@ def add_routes(router: ApiRouter) -> None:
         Asks the provider. Sells nothing, and holds nothing.
         """
         details = bv.meter(body.meter_number, biller=body.provider, vend_type=body.vend_type)
-        data = meter_document(details, body.meter_number, body.provider, body.vend_type, bv.currency)
+        data = meter_json(details, body.meter_number, body.provider, body.vend_type, bv.currency)
         return success_response(data, "The meter is known.")
 
     @router.get("/billers", BillersResponse, scope=Scope.READ)
     def billers() -> Response:
         """Who can be paid."""
         return success_response(
-            {"items": [biller_document(biller) for biller in bv.billers()]}, "These can be paid."
+            {"items": [biller_json(biller) for biller in bv.billers()]}, "These can be paid."
         )
 
 
@@ -139,7 +139,7 @@ def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> 
     return _to_bill(body, own_key if own_key is not None or key is None else f"{key}/{index}")
 
 
-def _batch_result(result: Paid | BillvendError, now: datetime) -> Document:
+def _batch_result(result: PaymentResult | BillvendError, now: datetime) -> JsonObject:
     if isinstance(result, BillvendError):
         return {
             "status": status_of(result).value,

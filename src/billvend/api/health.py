@@ -8,7 +8,7 @@ from billvend.api.schemas import HealthResponse, LivenessResponse
 from billvend.domain.access import Scope
 from billvend.domain.errors import Unavailable
 from billvend.ports.measures import CONTENT_TYPE
-from billvend.views import health_document
+from billvend.presentation import health_json
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -22,7 +22,7 @@ def add_routes(router: ApiRouter) -> None:
         503, with `data` all the same, when the database is away; other parts that are away make it `degraded`.
         """
         report = bv.health()
-        data = health_document(report)
+        data = health_json(report)
         if report.status == "down":
             return error_response(
                 Unavailable("The database is away. Nothing can be accepted now."), data=data

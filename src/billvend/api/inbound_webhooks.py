@@ -30,7 +30,7 @@ def add_routes(router: ApiRouter) -> None:
         Signed over the raw body (`x-paystack-signature`). Nothing is credited before Paystack, asked, confirms it.
         """
         body = read_body(request)
-        if not bv.gateway_hook(body, request.headers.get("X-Paystack-Signature")):
+        if not bv.handle_gateway_webhook(body, request.headers.get("X-Paystack-Signature")):
             raise Unauthenticated("The signature does not fit the body. Nothing was done.")
         return success_response({"received": True}, "Received.")
 
@@ -45,6 +45,6 @@ def add_routes(router: ApiRouter) -> None:
 
         Unsigned, so a hint alone: what it is about is asked about soon.
         """
-        bv.hook("vtpass", read_body(request))
+        bv.handle_provider_webhook("vtpass", read_body(request))
         # VTpass repeats a hook that is not answered so.
         return success_response({"received": True}, "Received.", extra_members={"response": "success"})

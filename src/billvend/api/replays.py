@@ -5,7 +5,7 @@ from typing import Final
 
 from billvend.domain.payment import Payment
 from billvend.domain.words import Status
-from billvend.views import Document, message
+from billvend.presentation import JsonObject, customer_message
 
 REPLAY_RETENTION: Final = timedelta(days=30)
 """How long a repeat gets the very answer of the first request; then it gets the payment as it stands."""
@@ -18,7 +18,7 @@ def replay_headers(replayed: bool) -> dict[str, str]:
     return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
-def accepted_payment_json(payment: Payment, now: datetime) -> Document:
+def accepted_payment_json(payment: Payment, now: datetime) -> JsonObject:
     """A payment as it was accepted: the same for every repeat within `REPLAY_RETENTION`, whatever became of it meanwhile."""
     is_fresh = now - payment.accepted_at < REPLAY_RETENTION
     return {
@@ -29,5 +29,5 @@ def accepted_payment_json(payment: Payment, now: datetime) -> Document:
         "currency": payment.amount.currency,
         "meterNumber": payment.meter,
         "provider": payment.biller,
-        "message": ACCEPTED_MESSAGE if is_fresh else message(payment),
+        "message": ACCEPTED_MESSAGE if is_fresh else customer_message(payment),
     }

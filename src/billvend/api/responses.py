@@ -21,7 +21,7 @@ from billvend.domain.errors import (
     RequestInProgress,
     Unavailable,
 )
-from billvend.views import Document, when
+from billvend.presentation import JsonObject, iso_time
 
 INTERNAL_ERROR_MESSAGE = (
     "This should not have happened, and is in our log. Look at the transaction before you repeat the request."
@@ -29,12 +29,12 @@ INTERNAL_ERROR_MESSAGE = (
 
 
 def success_response(
-    data: Document,
+    data: JsonObject,
     message: str,
     status: HTTPStatus = HTTPStatus.OK,
     *,
     headers: Mapping[str, str] | None = None,
-    extra_members: Document | None = None,
+    extra_members: JsonObject | None = None,
 ) -> Response:
     """A result. `beside` stands next to the envelope's own names, for the one caller who looks there."""
     return _envelope(
@@ -42,7 +42,7 @@ def success_response(
     )
 
 
-def error_response(error: BillvendError, *, data: Document | None = None) -> Response:
+def error_response(error: BillvendError, *, data: JsonObject | None = None) -> Response:
     """A refusal or failure; one of ours is told by its code alone."""
     status = status_of(error)
     headers = dict(error.headers) if isinstance(error, RequestRejected) else {}
@@ -61,9 +61,9 @@ def public_code(error: BillvendError) -> str:
     return Unavailable.code if isinstance(error, BadSetting) else error.code
 
 
-def error_json(error: BillvendError) -> Document:
+def error_json(error: BillvendError) -> JsonObject:
     """The `error` object of an envelope, or of one entry of a batch."""
-    document: Document = {"code": public_code(error), "message": _public_message(error)}
+    document: JsonObject = {"code": public_code(error), "message": _public_message(error)}
     if error.fields:
         document["fields"] = error.fields
     if isinstance(error, OutcomeUnknown):
@@ -94,7 +94,7 @@ def http_error_response(code: str, message: str, status: HTTPStatus, headers: Ma
     return _envelope(document, status, headers)
 
 
-def _envelope(document: Document, status: HTTPStatus, headers: Mapping[str, str] | None) -> Response:
+def _envelope(document: JsonObject, status: HTTPStatus, headers: Mapping[str, str] | None) -> Response:
     # ASCII alone: whatever stands in a name can be written so, a lone surrogate too.
-    text = json.dumps({**document, "timestamp": when(datetime.now(UTC))})
+    text = json.dumps({**document, "timestamp": iso_time(datetime.now(UTC))})
     return Response(text + "\n", status, headers=dict(headers or {}), mimetype="application/json")

@@ -30,9 +30,9 @@ from billvend.api.parsing import parse_json_body, parse_query, validate
 from billvend.api.requests import BatchRequest
 from billvend.api.responses import INTERNAL_ERROR_MESSAGE, error_response, http_error_response, public_code
 from billvend.api.schemas import ErrorEnvelope, SuccessEnvelope
+from billvend.app import Billvend
 from billvend.domain.access import ApiKey, Scope
 from billvend.domain.errors import BillvendError, Unavailable
-from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.api")
 
@@ -259,7 +259,7 @@ def _register_error_handlers(target: Flask | APIBlueprint, bv: Billvend) -> None
 
     @target.errorhandler(BillvendError)
     def handle_billvend_error(error: BillvendError) -> Response:
-        bv.count_refusal(public_code(error))
+        bv.count_rejection(public_code(error))
         response = error_response(error)
         add_log_context(
             code=public_code(error),
@@ -274,14 +274,14 @@ def _register_error_handlers(target: Flask | APIBlueprint, bv: Billvend) -> None
         """What Flask refuses by itself: no such address, no such method."""
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         code = status.name.lower()
-        bv.count_refusal(code)
+        bv.count_rejection(code)
         allowed = {"Allow": ", ".join(sorted(getattr(error, "valid_methods", None) or ()))}
         headers = allowed if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
         return http_error_response(code, f"{status.phrase}. Nothing was done.", status, headers)
 
     @target.errorhandler(Exception)
     def handle_unexpected_error(error: Exception) -> Response:
-        bv.count_refusal(BillvendError.code)
+        bv.count_rejection(BillvendError.code)
         logger.error("A request failed", exc_info=error, extra={"context": _request_context()})
         return http_error_response(
             BillvendError.code, INTERNAL_ERROR_MESSAGE, HTTPStatus.INTERNAL_SERVER_ERROR, {}

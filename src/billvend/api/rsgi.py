@@ -41,7 +41,7 @@ class RsgiAdapter:
         max_body_bytes_by_path: Mapping[str, int] | None = None,
         body_timeout_seconds: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
-        """`threads` run the application. A body has `max_body_bytes` at most, unless `max_body_bytes_by_path` names its path."""
+        """`threads` run the application. A body has at most `max_body_bytes`, or what `max_body_bytes_by_path` says."""
         self._application = application
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="billvend-api")
         self._max_body_bytes = max_body_bytes

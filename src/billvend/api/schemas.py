@@ -148,7 +148,7 @@ class IncidentResponse(ResponseModel):
 
     kind: IncidentKind
     attempt: int
-    provider: str
+    aggregator: str
     amount: MoneyString
     detail: str
 

@@ -32,13 +32,13 @@ from billvend.api.app import create_app
 from billvend.api.parsing import MAX_BODY_BYTES
 from billvend.api.routing import MAX_BATCH_BYTES
 from billvend.api.rsgi import RsgiAdapter
+from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
 from billvend.domain.errors import BadSetting, Unavailable
 from billvend.domain.names import is_this_machine
-from billvend.garbage import keep_what_is_there, look_seldom
-from billvend.library import Billvend
-from billvend.logs import logging_to_stderr
+from billvend.gc_tuning import freeze_gc, relax_gc
+from billvend.logs import log_to_stderr
 
 logger = logging.getLogger("billvend.api")
 
@@ -105,7 +105,7 @@ def serve(
 
 def _keys_notice(bv: Billvend, host: str) -> str:
     """What the start says of keys. Raises `BadSetting` where there must be one first, `Unavailable`."""
-    if bv.has_keys():
+    if bv.has_api_keys():
         return ""
     if not bv.is_test_money_only():
         reason = "The API would open real money"
@@ -169,15 +169,15 @@ def _shared_metrics_folder() -> Iterator[None]:
 
 def application() -> RsgiAdapter:
     """The application in one of Granian's processes: its own settings, logs and billvend."""
-    look_seldom()
+    relax_gc()
     settings = load_settings(os.environ.get(_DATABASE_URL_VARIABLE))
     stack = ExitStack()
-    stack.enter_context(logging_to_stderr(settings.log_level, settings.log_format))
+    stack.enter_context(log_to_stderr(settings.log_level, settings.log_format))
     bv = stack.enter_context(_open_with_retry(settings))
     atexit.register(_close_and_exit, stack)
     threading.Thread(target=_exit_with_parent, name="billvend-parent", daemon=True).start()
     app = create_app(bv, settings)
-    keep_what_is_there()
+    freeze_gc()
     return RsgiAdapter(
         app,
         threads=THREADS,

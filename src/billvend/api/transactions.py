@@ -14,7 +14,7 @@ from billvend.domain.errors import Unreachable
 from billvend.domain.names import parse_user_id
 from billvend.domain.payment import Payment
 from billvend.ports.books import Search
-from billvend.views import Document, payment_document, transaction_document
+from billvend.presentation import JsonObject, payment_json, transaction_json
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -36,10 +36,10 @@ def add_routes(router: ApiRouter) -> None:
         add_log_context(transactionId=path.transaction_id)
         record = bv.transaction(path.transaction_id)
         if not isinstance(record, Payment):
-            return success_response(transaction_document(record), "The wallet was funded.")
+            return success_response(transaction_json(record), "The wallet was funded.")
         with suppress(Unreachable):  # a hint, and no more
-            bv.nudge(path.transaction_id)
-        data: Document = payment_document(record, bv.events(record), bv.next_look_at(record))
+            bv.request_requery(path.transaction_id)
+        data: JsonObject = payment_json(record, bv.events(record), bv.next_check_at(record))
         return success_response(data, str(data["message"]))
 
     @router.get(
@@ -66,9 +66,9 @@ def add_routes(router: ApiRouter) -> None:
             )
         )
         page = records[: query.limit]
-        data: Document = {
+        data: JsonObject = {
             "items": [
-                transaction_document(record, bv.next_look_at(record) if isinstance(record, Payment) else None)
+                transaction_json(record, bv.next_check_at(record) if isinstance(record, Payment) else None)
                 for record in page
             ],
             "nextCursor": page[-1].transaction_id if len(records) > query.limit else None,

@@ -12,7 +12,7 @@ from billvend.api.routing import ApiRouter, add_log_context, has_scope
 from billvend.api.schemas import BalanceResponse, DepositResponse, FundResponse
 from billvend.domain.access import Scope
 from billvend.ports.books import Search
-from billvend.views import Document, balance_document, funded_document, transaction_document
+from billvend.presentation import JsonObject, balance_json, funding_result_json, transaction_json
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -41,7 +41,7 @@ def add_routes(router: ApiRouter) -> None:
         with router.idempotency_lock("fund", body.user_id, key):
             result = bv.fund(body.user_id, body.amount, currency=body.currency, key=key)
         add_log_context(userId=result.user_id, transactionId=result.transaction_id)
-        data = funded_document(result)
+        data = funding_result_json(result)
         data.pop("replayed")
         message = f"Added {result.amount.display} to the wallet."
         return success_response(data, message, HTTPStatus.CREATED, headers=replay_headers(result.replayed))
@@ -61,7 +61,7 @@ def add_routes(router: ApiRouter) -> None:
         """
         key = parse_idempotency_key(request)
         with router.idempotency_lock("intent", body.user_id, key):
-            deposit = bv.start_funding(
+            deposit = bv.create_deposit(
                 body.user_id,
                 body.amount,
                 email=body.email,
@@ -70,7 +70,7 @@ def add_routes(router: ApiRouter) -> None:
                 email_may_get_tokens=has_scope(Scope.READ),
             )
         add_log_context(userId=body.user_id, reference=deposit.reference)
-        data: Document = {"reference": deposit.reference, "authorizationUrl": deposit.authorization_url}
+        data: JsonObject = {"reference": deposit.reference, "authorizationUrl": deposit.authorization_url}
         message = f"Send the payer to the address: {deposit.amount.display} will be added when it is paid."
         return success_response(data, message, HTTPStatus.CREATED, headers=replay_headers(deposit.replayed))
 
@@ -90,6 +90,6 @@ def add_routes(router: ApiRouter) -> None:
         """
         add_log_context(userId=path.user_id)
         wallet = bv.balance(path.user_id, currency=query.currency)
-        criteria = Search(user_id=path.user_id, currency=wallet.balance.currency, limit=RECENT_TRANSACTIONS)
-        recent = [transaction_document(transaction) for transaction in bv.search(criteria)]
-        return success_response(balance_document(wallet, recent), f"{wallet.balance.display} can be spent.")
+        criteria = Search(user_id=path.user_id, currency=wallet.available.currency, limit=RECENT_TRANSACTIONS)
+        recent = [transaction_json(transaction) for transaction in bv.search(criteria)]
+        return success_response(balance_json(wallet, recent), f"{wallet.available.display} can be spent.")

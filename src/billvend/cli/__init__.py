@@ -37,7 +37,7 @@ from billvend.cli import (
 from billvend.cli.exits import Exit, failure_of
 from billvend.cli.options import example
 from billvend.cli.output import fail
-from billvend.garbage import look_seldom
+from billvend.gc_tuning import relax_gc
 
 PROGRAM = "billvend"
 
@@ -82,7 +82,7 @@ def billvend(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (`sys.argv`, unless given) and return its exit status. Raises nothing."""
     if arguments is None:  # a process of our own
-        look_seldom()
+        relax_gc()
     argv = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in argv
     sys.stdout, sys.stderr = _safe_stream(sys.stdout), _safe_stream(sys.stderr)

@@ -30,10 +30,10 @@ def upgrade(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
     They come to the version that this billvend needs. Safe to run twice.
     """
-    from billvend.bootstrap import upgrade_tables
+    from billvend.bootstrap import upgrade_schema
 
     with settings_context(database_url) as settings:
-        old_version, new_version = upgrade_tables(settings)
+        old_version, new_version = upgrade_schema(settings)
     changed_text = (
         f"The tables are of version {new_version}; they were of version {old_version}."
         if old_version
@@ -51,10 +51,10 @@ def upgrade(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 @db.command(epilog=example("billvend db current"))
 def current(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """Show which version the tables are of."""
-    from billvend.bootstrap import table_versions
+    from billvend.bootstrap import schema_versions
 
     with settings_context(database_url) as settings:
-        version, needed_version = table_versions(settings)
+        version, needed_version = schema_versions(settings)
     if version == needed_version:
         line = Line(f"The tables are of version {version}, as they should be.", GOOD)
     else:
@@ -75,13 +75,13 @@ def seed(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     from billvend.bootstrap import open_billvend
     from billvend.cli.rendering import transactions_table
     from billvend.cli.seed import add_examples, require_non_production
-    from billvend.views import transaction_document
+    from billvend.presentation import transaction_json
 
     with settings_context(database_url) as settings:
         require_non_production(settings)
         with open_billvend(settings) as bv:
             examples = add_examples(bv)
-    document = {"items": [transaction_document(transaction) for transaction in examples]}
+    document = {"items": [transaction_json(transaction) for transaction in examples]}
     print_result(
         as_json,
         document,

@@ -42,11 +42,11 @@ def create(
 
     No scope includes another: to look at anything a key needs `read`.
     """
-    from billvend.views import key_document
+    from billvend.presentation import api_key_json
 
     with billvend_context(database_url) as bv:
-        created = bv.create_key(name, scope)
-    print_result(as_json, {**key_document(created.key), "secret": created.secret}, Line(created.secret))
+        created = bv.create_api_key(name, scope)
+    print_result(as_json, {**api_key_json(created.key), "secret": created.secret}, Line(created.secret))
     if not as_json:  # on stderr: KEY=$(billvend keys create ...) is to be the secret alone
         print_blocks(
             Line(
@@ -61,25 +61,25 @@ def create(
 @api_keys.command("list", epilog=example("billvend keys list"))
 def list_keys(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """List all keys, also revoked ones, and when they were used last."""
-    from billvend.views import key_document, when
+    from billvend.presentation import api_key_json, iso_time
 
     with billvend_context(database_url) as bv:
-        all_keys = bv.keys()
+        all_keys = bv.api_keys()
     rows = [
         (
             key.key_id,
             key.name,
             _scopes(key),
-            when(key.created_at) or "",
-            when(key.used_at) or "never",
-            when(key.revoked_at) or "",
+            iso_time(key.created_at) or "",
+            iso_time(key.used_at) or "never",
+            iso_time(key.revoked_at) or "",
         )
         for key in all_keys
     ]
     table = Table(("Id", "Name", "Scopes", "Made", "Last used", "Revoked"), rows)
     empty_line = Line("There are no keys: the API serves test money only, to this machine alone.", QUIET)
     print_result(
-        as_json, {"items": [key_document(key) for key in all_keys]}, table if all_keys else empty_line
+        as_json, {"items": [api_key_json(key) for key in all_keys]}, table if all_keys else empty_line
     )
     return Exit.DONE
 
@@ -91,12 +91,12 @@ def revoke(
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """Let a key open nothing any more, from the next request on."""
-    from billvend.views import key_document
+    from billvend.presentation import api_key_json
 
     with billvend_context(database_url) as bv:
-        revoked = bv.revoke_key(key)
+        revoked = bv.revoke_api_key(key)
     print_result(
-        as_json, key_document(revoked), Line(f"The key {revoked.name} opens nothing any more.", GOOD)
+        as_json, api_key_json(revoked), Line(f"The key {revoked.name} opens nothing any more.", GOOD)
     )
     return Exit.DONE
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from billvend.app import Billvend
 from billvend.cli.bill_csv import BillFile, BillRow, ResultFile
 from billvend.cli.exits import Exit
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, is_terminal, terminal
@@ -27,9 +28,8 @@ from billvend.domain.errors import (
     WalletNotFound,
 )
 from billvend.domain.money import Money
-from billvend.library import Billvend
-from billvend.usecases.pay import ACCEPTED_AT_ONCE, Paid
-from billvend.views import Document
+from billvend.presentation import JsonObject
+from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION, PaymentResult
 
 ACCEPTED, REPLAYED, REFUSED, OK, NOT_TRIED = "accepted", "replayed", "refused", "ok", "not_tried"
 MAX_SHOWN: Final = 10
@@ -90,7 +90,7 @@ class RowResult:
     """What came of a row."""
 
     result: str
-    paid: Paid | None = None
+    paid: PaymentResult | None = None
     error: BillvendError | None = None
 
 
@@ -119,7 +119,7 @@ class Batch:
         """Have each row done, and write down what came of it. Raises `Unavailable` where nothing could be begun."""
         row_iterator = bill_file.rows()
         with _progress_bar(self.action, total, self._interrupt) as advance:
-            while chunk := list(islice(row_iterator, ACCEPTED_AT_ONCE)):
+            while chunk := list(islice(row_iterator, MAX_BILLS_PER_TRANSACTION)):
                 bills = [self._parse_row(row) for row in chunk]
                 row_results = self._results(bills)
                 rows = list(zip(chunk, bills, row_results, strict=True))
@@ -135,10 +135,10 @@ class Batch:
                     raise self._stop_error
                 advance(len(chunk))
 
-    def report(self, path: Path) -> tuple[Exit, Document, list[Block]]:
+    def report(self, path: Path) -> tuple[Exit, JsonObject, list[Block]]:
         """How it ended."""
         counts = self._counts
-        document: Document = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
+        document: JsonObject = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
         document |= {"results": str(path), **self._unprocessed()}
         is_whole = counts.total() == counts[ACCEPTED] + counts[REPLAYED]
         summary = (
@@ -165,7 +165,7 @@ class Batch:
             return Exit.INTERRUPTED
         return Exit.DONE if is_whole else Exit.USAGE
 
-    def _unprocessed(self) -> Document:
+    def _unprocessed(self) -> JsonObject:
         names = {"unavailable": "unavailable", "outcome_unknown": "outcomeUnknown", NOT_TRIED: "notTried"}
         return {name: self._counts[result] for result, name in names.items() if self._counts[result]}
 
@@ -179,7 +179,7 @@ class Batch:
     def _parse_row(self, row: BillRow) -> Pay | BillvendError:
         """What the row asks for, with its key."""
         try:
-            bill = self._bv.read(row.bill())
+            bill = self._bv.build_command(row.bill())
         except BillvendError as error:
             return error
         if bill.key_is_given:
@@ -219,7 +219,7 @@ class DryRun(Batch):
         super().close()
         self._requested.close()
 
-    def report(self, path: Path) -> tuple[Exit, Document, list[Block]]:
+    def report(self, path: Path) -> tuple[Exit, JsonObject, list[Block]]:
         """What would be paid, from which wallets."""
         counts = self._counts
         total: Counter[str] = Counter()
@@ -229,12 +229,12 @@ class DryRun(Batch):
             total[currency] += minor
             requested = Money(minor, currency)
             try:
-                available = self._bv.balance(user_id, currency=currency).balance
+                available = self._bv.balance(user_id, currency=currency).available
             except WalletNotFound:
                 available = Money(0, currency)
             (funded_wallets if requested <= available else short_wallets).add((user_id, requested, available))
         sums = {currency: Money(minor, currency) for currency, minor in total.items()}
-        document: Document = {
+        document: JsonObject = {
             **{name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)},
             "results": str(path),
             "dryRun": True,
@@ -270,7 +270,7 @@ class DryRun(Batch):
         return self._exit_status(is_whole), document, blocks
 
     def _execute(self, bills: Sequence[Pay]) -> list[RowResult]:
-        pairs = zip(bills, self._bv.rehearse(bills), strict=True)
+        pairs = zip(bills, self._bv.preview(bills), strict=True)
         return [self._preview(bill, result) for bill, result in pairs]
 
     def _preview(self, bill: Pay, result: Result) -> RowResult:
@@ -296,7 +296,7 @@ class _FirstWallets:
             self.first.append(wallet)
 
 
-def _wallet_json(user_id: str, requested: Money, available: Money) -> Document:
+def _wallet_json(user_id: str, requested: Money, available: Money) -> JsonObject:
     return {
         "userId": user_id,
         "currency": requested.currency,
@@ -306,9 +306,9 @@ def _wallet_json(user_id: str, requested: Money, available: Money) -> Document:
     }
 
 
-def _row_result(result: Paid | BillvendError) -> RowResult:
+def _row_result(result: PaymentResult | BillvendError) -> RowResult:
     match result:
-        case Paid(replayed=replayed):
+        case PaymentResult(replayed=replayed):
             return RowResult(REPLAYED if replayed else ACCEPTED, paid=result)
         case Unreachable():
             return RowResult(result.code, error=result)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # each costs more time than `billvend --help` may take
+    from billvend.app import Billvend
     from billvend.config import Settings
-    from billvend.library import Billvend
 
 logger = logging.getLogger("billvend.cli")
 
@@ -22,11 +22,11 @@ def settings_context(
     `debug`: then it shows as well where it failed.
     """
     from billvend.config import load_settings
-    from billvend.logs import logging_to_stderr
+    from billvend.logs import log_to_stderr
 
     settings = load_settings(database_url, **overrides)
     is_verbose = as_service or settings.log_level == "debug"
-    with logging_to_stderr(settings.log_level if is_verbose else "error", settings.log_format):
+    with log_to_stderr(settings.log_level if is_verbose else "error", settings.log_format):
         try:
             yield settings
         except Exception:
@@ -41,5 +41,5 @@ def billvend_context(database_url: str | None) -> Iterator["Billvend"]:
     from billvend.ports.measures import NotMeasured
 
     # Nobody asks a command that ends what it counted.
-    with settings_context(database_url) as settings, open_billvend(settings, measures=NotMeasured()) as bv:
+    with settings_context(database_url) as settings, open_billvend(settings, metrics=NotMeasured()) as bv:
         yield bv

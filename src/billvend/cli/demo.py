@@ -15,9 +15,9 @@ from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Line, print_blocks, pri
 from billvend.domain.errors import BadSetting, InsufficientFunds, LikelyDuplicate
 
 if TYPE_CHECKING:
+    from billvend.app import Billvend
     from billvend.config import Settings
     from billvend.domain.payment import Payment
-    from billvend.library import Billvend
 
 commands = typer.Typer()
 
@@ -63,9 +63,9 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     Funded, delivered, declined and reversed, in doubt and confirmed, refused: and audited at the end. It needs neither
     server nor settings, and leaves nothing behind. With --database-url it plays on that database, which must be empty.
     """
-    from billvend.bootstrap import open_billvend, sandbox_sales
+    from billvend.bootstrap import count_sandbox_sales, open_billvend
     from billvend.domain.words import Status
-    from billvend.views import audit_document
+    from billvend.presentation import audit_json
 
     narrator = Narrator(prints=not as_json)
     with _setup(database_url) as settings:
@@ -78,7 +78,7 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
             narrator.write(f"Every event was replayed: {audit.events} events, {audit.transfers} transfers.")
             for difference in audit.differences:
                 narrator.write(difference, BAD)
-        sold_count = sandbox_sales(settings)
+        sold_count = count_sandbox_sales(settings)
     agrees = sold_count == completed_count
     narrator.write(
         f"The provider's own book, which billvend never reads: {sold_count} sold. Here: {completed_count} completed."
@@ -91,7 +91,7 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         document = {
             "ok": ok,
             "steps": [asdict(step) for step in narrator.steps],
-            "audit": audit_document(audit),
+            "audit": audit_json(audit),
             "sandbox": {"vended": sold_count, "completedHere": completed_count},
         }
         print_result(True, document)
@@ -101,16 +101,16 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 @contextmanager
 def _setup(database_url: str | None) -> "Iterator[Settings]":
     """Settings of our own for a database that is not there yet: whatever the user has set stays out of it."""
-    from billvend.bootstrap import upgrade_tables
+    from billvend.bootstrap import upgrade_schema
     from billvend.config import settings_from_values
-    from billvend.logs import logging_to_stderr
+    from billvend.logs import log_to_stderr
 
-    with TemporaryDirectory(prefix="billvend-demo-") as folder, logging_to_stderr("error"):
+    with TemporaryDirectory(prefix="billvend-demo-") as folder, log_to_stderr("error"):
         url = database_url or f"sqlite:///{Path(folder, 'demo.db')}"
         settings = settings_from_values(
             database_url=url, sandbox_book=Path(folder, "sandbox.db"), **FAST_SETTINGS
         )
-        upgrade_tables(settings)
+        upgrade_schema(settings)
         yield settings
 
 
@@ -178,23 +178,24 @@ def _pay(
     watch: "Callable[[Payment], None] | None" = None,
 ) -> "Payment":
     payment = bv.pay(USER, amount, meter=meter, biller=BILLER, key=key)
-    return bv.wait(payment.transaction_id, timeout=MAX_WAIT_SECONDS, watch=watch)
+    return bv.wait(payment.transaction_id, timeout=MAX_WAIT_SECONDS, on_poll=watch)
 
 
 def _write_payment(narrator: Narrator, payment: "Payment") -> None:
     from billvend.domain.words import Status
-    from billvend.views import grouped, message
+    from billvend.presentation import customer_message, group_digits
 
     style = {Status.COMPLETED: GOOD, Status.REVERSED: BAD}.get(payment.status, DOUBT)
     narrator.write(
-        f"{payment.amount.display} for meter {payment.meter}: {payment.status}. {message(payment)}", style
+        f"{payment.amount.display} for meter {payment.meter}: {payment.status}. {customer_message(payment)}",
+        style,
     )
     if payment.token:
-        narrator.write(f"Token {grouped(payment.token)}, {payment.units} kWh")
+        narrator.write(f"Token {group_digits(payment.token)}, {payment.units} kWh")
     if payment.proof:
         narrator.write(f"Proof: {payment.proof}")
 
 
 def _wallet_text(bv: "Billvend") -> str:
     wallet = bv.balance(USER)
-    return f"In the wallet: {wallet.balance.display}, reserved: {wallet.held.display}."
+    return f"In the wallet: {wallet.available.display}, reserved: {wallet.held.display}."

@@ -27,10 +27,10 @@ def create(
     Prints where the customer pays. The wallet is credited when Paystack says that it was paid.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.views import intent_document
+    from billvend.presentation import deposit_result_json
 
     with billvend_context(database_url) as bv, defer_sigint():
-        deposit = bv.start_funding(user, amount, email=email, currency=currency, key=key)
+        deposit = bv.create_deposit(user, amount, email=email, currency=currency, key=key)
     created_line = Line(
         f"{deposit.amount.display} can be paid for the wallet of {deposit.user_id}, here:", GOOD
     )
@@ -39,7 +39,7 @@ def create(
     )
     print_result(
         as_json,
-        {**intent_document(deposit), "replayed": deposit.replayed},
+        {**deposit_result_json(deposit), "replayed": deposit.replayed},
         repeated_line if deposit.replayed else created_line,
         Line(deposit.authorization_url),
         Line(f"What became of it: billvend fund-check {deposit.reference}", QUIET),
@@ -63,18 +63,18 @@ def check(
     Exits 0 when it is credited, 7 while it is not paid, and 8 when what was paid is not what was asked for.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.usecases.fund_intent import FundingState
-    from billvend.views import settled_document
+    from billvend.presentation import deposit_check_json
+    from billvend.usecases.deposits import DepositStatus
 
     with billvend_context(database_url) as bv, defer_sigint():
-        result = bv.see_to_funding(reference) if acknowledge else bv.settle_funding(reference)
+        result = bv.acknowledge_deposit(reference) if acknowledge else bv.check_deposit(reference)
     if acknowledge:
-        print_result(as_json, settled_document(result), Line("It need not be shown any more.", GOOD))
+        print_result(as_json, deposit_check_json(result), Line("It need not be shown any more.", GOOD))
         return Exit.DONE
     status, style = {
-        FundingState.CREDITED: (Exit.DONE, GOOD),
-        FundingState.NOT_PAID: (Exit.UNFINISHED, DOUBT),
-        FundingState.PROBLEM: (Exit.DIFFERENCE, BAD),
-    }[result.state]
-    print_result(as_json, settled_document(result), Line(result.detail, style))
+        DepositStatus.CREDITED: (Exit.DONE, GOOD),
+        DepositStatus.NOT_PAID: (Exit.UNFINISHED, DOUBT),
+        DepositStatus.PROBLEM: (Exit.DIFFERENCE, BAD),
+    }[result.status]
+    print_result(as_json, deposit_check_json(result), Line(result.detail, style))
     return status

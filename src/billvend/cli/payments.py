@@ -40,7 +40,7 @@ def fund(
     Opens the wallet if it is new.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.views import funded_document
+    from billvend.presentation import funding_result_json
 
     with billvend_context(database_url) as bv, defer_sigint():
         result = bv.fund(user, amount, currency=currency, key=key, source=source)
@@ -51,7 +51,7 @@ def fund(
         f"This key was used for it before, and nothing was added now. It held {result.balance.display} then."
     )
     line = Line(repeated_text, QUIET) if result.replayed else Line(added_text, GOOD)
-    print_result(as_json, funded_document(result), line, Line(f"Transaction {result.transaction_id}"))
+    print_result(as_json, funding_result_json(result), line, Line(f"Transaction {result.transaction_id}"))
     return Exit.DONE
 
 
@@ -90,8 +90,8 @@ def pay(
     """
     from billvend.cli.progress import WaitResult, after_acceptance, defer_sigint, wait_with_progress
     from billvend.cli.rendering import render_payment_summary
+    from billvend.presentation import payment_json
     from billvend.usecases.pay import Bill
-    from billvend.views import payment_document
 
     bill = Bill(user, amount, meter, biller, vend_type, phone, key, allow_duplicate)
     with billvend_context(database_url) as bv, defer_sigint() as interrupt:
@@ -103,15 +103,15 @@ def pay(
             if not no_wait:
                 wait_result = wait_with_progress(bv, result.payment, wait, interrupt, quiet=as_json)
             payment = wait_result.payment
-            next_look_at = bv.next_look_at(payment)
-            document = payment_document(payment, bv.events(payment), next_look_at)
+            next_check_at = bv.next_check_at(payment)
+            document = payment_json(payment, bv.events(payment), next_check_at)
             show_text = f"Look at it with: billvend show {payment.transaction_id}"
             blocks: list[Block]
             if wait_result.was_interrupted:
                 blocks = [Line(f"The payment goes on, with its money reserved. {show_text}")]
             else:
                 blocks = [
-                    *render_payment_summary(payment, next_look_at),
+                    *render_payment_summary(payment, next_check_at),
                     *([] if payment.has_ended else [Line(show_text, QUIET)]),
                 ]
             if result.meter is not None and not wait_result.was_interrupted:
@@ -125,10 +125,10 @@ def pay(
 def cancel(transaction: Transaction, as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """Give the money back, while nothing was sent."""
     from billvend.cli.rendering import render_payment_summary
-    from billvend.views import payment_document
+    from billvend.presentation import payment_json
 
     with billvend_context(database_url) as bv:
         payment = bv.cancel(transaction)
-        document = payment_document(payment, bv.events(payment))
+        document = payment_json(payment, bv.events(payment))
     print_result(as_json, document, *render_payment_summary(payment, None))
     return Exit.DONE

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from billvend.cli.exits import FollowFailed
 from billvend.cli.output import Line, is_terminal, print_blocks, sanitize, terminal
-from billvend.views import at_words, message
+from billvend.presentation import customer_message, describe_time
 
 if TYPE_CHECKING:
+    from billvend.app import Billvend
     from billvend.domain.payment import Payment
-    from billvend.library import Billvend
 
 BACKLOG_REFRESH_SECONDS = 5
 """How often it is counted who else waits."""
@@ -84,7 +84,7 @@ def wait_with_progress(
     try:
         with reporter.live_display():
             return WaitResult(
-                bv.wait(payment.transaction_id, timeout=timeout_seconds, watch=reporter),
+                bv.wait(payment.transaction_id, timeout=timeout_seconds, on_poll=reporter),
                 was_interrupted=False,
             )
     except (_Interrupted, KeyboardInterrupt):
@@ -127,12 +127,12 @@ class _ProgressReporter:
             raise _Interrupted
 
     def _report(self, payment: "Payment") -> None:
-        next_look_at = self._bv.next_look_at(payment)
+        next_check_at = self._bv.next_check_at(payment)
         now = datetime.now(UTC)
-        is_due = next_look_at is not None and next_look_at <= now
-        sentences = [message(payment)]
-        if next_look_at is not None and not is_due:
-            sentences.append(f"Next check {at_words(next_look_at, now)}.")
+        is_due = next_check_at is not None and next_check_at <= now
+        sentences = [customer_message(payment)]
+        if next_check_at is not None and not is_due:
+            sentences.append(f"Next check {describe_time(next_check_at, now)}.")
         if other_count := self._count_other_due_payments(now, ours_is_due=is_due):
             sentences.append(
                 f"{other_count} other payment{'s wait' if other_count > 1 else ' waits'} for a worker."

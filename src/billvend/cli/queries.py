@@ -13,10 +13,10 @@ from billvend.cli.output import GOOD, QUIET, KeyValues, Line, Table, print_resul
 from billvend.domain.words import Status
 
 if TYPE_CHECKING:
-    from billvend.library import Billvend
+    from billvend.app import Billvend
     from billvend.ports.books import Search
     from billvend.ports.books import Transaction as TransactionRecord
-    from billvend.views import Document
+    from billvend.presentation import JsonObject
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -57,17 +57,17 @@ def balance(
     What can be spent, what is reserved for payments under way, and what happened last.
     """
     from billvend.cli.rendering import transactions_table
-    from billvend.views import balance_document
+    from billvend.presentation import balance_json
 
     with billvend_context(database_url) as bv:
         wallet = bv.balance(user, currency=currency)
         recent = [
             t
             for t in bv.history(user, limit=RECENT_TRANSACTIONS)
-            if t.amount.currency == wallet.balance.currency
+            if t.amount.currency == wallet.available.currency
         ]
-        document = balance_document(wallet, _transactions_json(bv, recent))
-    amounts = KeyValues([("To spend", wallet.balance.display), ("Reserved", wallet.held.display)])
+        document = balance_json(wallet, _transactions_json(bv, recent))
+    amounts = KeyValues([("To spend", wallet.available.display), ("Reserved", wallet.held.display)])
     print_result(
         as_json, document, Line(f"The wallet of {wallet.user_id}", GOOD), amounts, transactions_table(recent)
     )
@@ -156,16 +156,16 @@ def show_transaction(
     """
     from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.wallet import Funding
-    from billvend.views import funding_document, payment_document
+    from billvend.presentation import funding_json, payment_json
 
     with billvend_context(database_url) as bv:
         record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
         if isinstance(record, Funding):
-            print_result(as_json, funding_document(record), *render_funding(record))
+            print_result(as_json, funding_json(record), *render_funding(record))
             return Exit.DONE
-        events, next_look_at = bv.events(record), bv.next_look_at(record)
+        events, next_check_at = bv.events(record), bv.next_check_at(record)
     print_result(
-        as_json, payment_document(record, events, next_look_at), *render_payment(record, events, next_look_at)
+        as_json, payment_json(record, events, next_check_at), *render_payment(record, events, next_check_at)
     )
     return Exit.DONE
 
@@ -184,11 +184,11 @@ def show_meter(
 
     And the smallest amount that it takes. Nothing is sold.
     """
-    from billvend.views import meter_document
+    from billvend.presentation import meter_json
 
     with billvend_context(database_url) as bv:
         details = bv.meter(number, biller=biller, vend_type=vend_type)
-        document = meter_document(details, number, biller, vend_type, bv.currency)
+        document = meter_json(details, number, biller, vend_type, bv.currency)
     minimum = document["minimumAmount"]
     facts = [
         ("Customer", details.customer_name),
@@ -204,12 +204,12 @@ def show_meter(
 @commands.command(epilog=example("billvend billers"))
 def billers(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """List the electricity companies that can be paid."""
-    from billvend.views import biller_document
+    from billvend.presentation import biller_json
 
     with billvend_context(database_url) as bv:
         all_billers = bv.billers()
     rows = [(biller.code, biller.name, ", ".join(biller.vend_types)) for biller in all_billers]
-    document = {"items": [biller_document(biller) for biller in all_billers]}
+    document = {"items": [biller_json(biller) for biller in all_billers]}
     print_result(as_json, document, Table(("Code", "Name", "Sells"), rows))
     return Exit.DONE
 
@@ -231,10 +231,10 @@ def _print_transactions(criteria: "Search", as_json: bool, database_url: str | N
     return Exit.DONE
 
 
-def _transactions_json(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[Document]":
+def _transactions_json(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[JsonObject]":
     from billvend.domain.payment import Payment
-    from billvend.views import transaction_document
+    from billvend.presentation import transaction_json
 
     return [
-        transaction_document(t, bv.next_look_at(t) if isinstance(t, Payment) else None) for t in transactions
+        transaction_json(t, bv.next_check_at(t) if isinstance(t, Payment) else None) for t in transactions
     ]

@@ -10,7 +10,13 @@ from billvend.domain.payment import Payment, Requery, Send
 from billvend.domain.wallet import Funding
 from billvend.domain.words import Status
 from billvend.ports.books import LoggedEvent, Transaction
-from billvend.views import answer_words, at_words, event_words, message, tokens_to_type
+from billvend.presentation import (
+    customer_message,
+    describe_answer,
+    describe_event,
+    describe_time,
+    token_lines,
+)
 
 RECEIPT_LABELS: Final = {
     "receiptNumber": "Receipt",
@@ -69,18 +75,18 @@ def _status_text(status: Status) -> str:
     return status.value.replace("_", " ")
 
 
-def render_payment_summary(payment: Payment, next_look_at: datetime | None) -> Iterator[Block]:
+def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> Iterator[Block]:
     """How a payment ended, or why it has not."""
     purchase = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
     heads = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Not bought"}
     head = heads.get(payment.status, f"Not ended yet ({_status_text(payment.status)})")
     yield Line(f"{head}: {purchase}.", _STYLES.get(payment.status, DOUBT))
-    yield Line(message(payment))
+    yield Line(customer_message(payment))
     yield KeyValues(
         [
             *_receipt(payment),
             *_reversal(payment),
-            *_next_check(next_look_at),
+            *_next_check(next_check_at),
             ("Transaction", payment.transaction_id),
         ]
     )
@@ -100,10 +106,10 @@ def render_funding(funding: Funding) -> Iterator[Block]:
 
 
 def render_payment(
-    payment: Payment, events: Sequence[LoggedEvent], next_look_at: datetime | None
+    payment: Payment, events: Sequence[LoggedEvent], next_check_at: datetime | None
 ) -> Iterator[Block]:
     """All about a payment: how it stands, what was asked of whom, what happened, and what proves it."""
-    yield from render_payment_summary(payment, next_look_at)
+    yield from render_payment_summary(payment, next_check_at)
     yield KeyValues(
         [
             ("User", payment.user_id),
@@ -116,7 +122,7 @@ def render_payment(
         yield Line(f"Incident {incident.kind}, attempt {incident.attempt}: {incident.detail}", BAD)
     if payment.attempts:
         yield calls_table(payment)
-    event_rows = [(str(e.seq), format_time(e.at), event_words(load(e.kind, e.data))) for e in events]
+    event_rows = [(str(e.seq), format_time(e.at), describe_event(load(e.kind, e.data))) for e in events]
     yield Table(("#", "When (UTC)", "Event"), event_rows)
 
 
@@ -133,14 +139,14 @@ def _call_rows(payment: Payment) -> Iterator[list[str]]:
             answer = (
                 "lost: it may have been sold"
                 if isinstance(call, Send) and call.lost
-                else answer_words(call.answer)
+                else describe_answer(call.answer)
             )
             number = f"{attempt.number}, {name} {call.number}"
             yield [number, attempt.provider, attempt.reference, format_time(call.started_at), answer]
 
 
 def _receipt(payment: Payment) -> Iterator[tuple[str, str]]:
-    yield from tokens_to_type(payment)
+    yield from token_lines(payment)
     if payment.units:
         yield "Units", f"{payment.units} kWh"
     if payment.completed:
@@ -161,4 +167,4 @@ def _reversal(payment: Payment) -> Iterator[tuple[str, str]]:
 
 def _next_check(at: datetime | None) -> Iterator[tuple[str, str]]:
     if at is not None:
-        yield "Next check", at_words(at, datetime.now(UTC))
+        yield "Next check", describe_time(at, datetime.now(UTC))

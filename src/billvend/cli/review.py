@@ -23,20 +23,20 @@ def review(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     Payments that the provider gives no clear answer about, with all that it said of them, and incidents: what turned up
     after a payment's end. The money of the former stays reserved, and the provider goes on being asked.
     """
-    from billvend.views import review_document
+    from billvend.presentation import review_json
 
     with billvend_context(database_url) as bv:
         review_list = bv.review()
     blocks: list[Block] = []
-    for payment in review_list.payments:
+    for payment in review_list.payments_in_review:
         blocks += _render_review(payment)
-    for payment in review_list.with_incidents:
+    for payment in review_list.payments_with_incidents:
         blocks += _render_incidents(payment)
-    for deposit in review_list.fundings:
+    for deposit in review_list.deposits_with_problems:
         blocks += _render_deposit_problem(deposit)
     if not blocks:
         blocks = [Line("Nothing waits for a person.", GOOD)]
-    print_result(as_json, review_document(review_list), *blocks)
+    print_result(as_json, review_json(review_list), *blocks)
     return Exit.DONE
 
 
@@ -78,7 +78,7 @@ def resolve(
     from billvend.cli.rendering import render_payment_summary
     from billvend.domain.errors import ValidationFailed
     from billvend.domain.words import Verdict
-    from billvend.views import payment_document
+    from billvend.presentation import payment_json
 
     decisions = [Verdict.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [Verdict.REVERSE] * reverse + [Verdict.SEEN] * acknowledge
@@ -94,13 +94,13 @@ def resolve(
             operator=operator or getuser(),
             reason=reason or "the operator gave the token",
             token=delivered,
-            verdict=decisions[0],
+            decision=decisions[0],
         )
-        events, next_look_at = bv.events(payment), bv.next_look_at(payment)
+        events, next_check_at = bv.events(payment), bv.next_check_at(payment)
     print_result(
         as_json,
-        payment_document(payment, events, next_look_at),
-        *render_payment_summary(payment, next_look_at),
+        payment_json(payment, events, next_check_at),
+        *render_payment_summary(payment, next_check_at),
     )
     return Exit.DONE
 

@@ -8,9 +8,9 @@ from billvend.domain.errors import BadSetting
 from billvend.domain.words import Status
 
 if TYPE_CHECKING:
+    from billvend.app import Billvend
     from billvend.config import Settings
     from billvend.domain.payment import Payment
-    from billvend.library import Billvend
     from billvend.ports.books import Transaction
 
 WALLETS: Final = {"ada": "20000", "bola": "5000", "chidi": "1500"}
@@ -53,7 +53,7 @@ def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
         ids.append(payment.transaction_id)
         if bill is not UNPROCESSED_BILL:
             with suppress(_StopWaiting):
-                bv.wait(payment.transaction_id, timeout=MAX_WAIT_SECONDS, watch=_stop_in_doubt)
+                bv.wait(payment.transaction_id, timeout=MAX_WAIT_SECONDS, on_poll=_stop_in_doubt)
     return [bv.transaction(transaction_id) for transaction_id in reversed(ids)]
 
 

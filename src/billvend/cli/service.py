@@ -114,19 +114,19 @@ def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
     Exits 8 where something differs.
     """
-    from billvend.views import audit_document
+    from billvend.presentation import audit_json
 
     with billvend_context(database_url) as bv:
         report = bv.audit()
     totals = f"{report.events} events, {report.wallets} wallets, {report.payments} payments, {report.transfers} transfers"
     if report.ok:
-        print_result(as_json, audit_document(report), Line(f"All agrees: {totals}.", GOOD))
+        print_result(as_json, audit_json(report), Line(f"All agrees: {totals}.", GOOD))
         return Exit.DONE
-    total = len(report.differences) + report.more
+    total = len(report.differences) + report.unlisted_differences
     differences = [Line(difference) for difference in report.differences]
-    more = [Line(f"... and {report.more} more")] if report.more else []
+    more = [Line(f"... and {report.unlisted_differences} more")] if report.unlisted_differences else []
     head = Line(f"{total} differences in {totals}:", BAD)
-    print_result(as_json, audit_document(report), head, *differences, *more)
+    print_result(as_json, audit_json(report), head, *differences, *more)
     return Exit.DIFFERENCE
 
 
@@ -136,7 +136,7 @@ def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
     Shows what waits, too. Exits 9 when the database is away.
     """
-    from billvend.views import health_document
+    from billvend.presentation import health_json
 
     with billvend_context(database_url) as bv:
         report = bv.health()
@@ -151,7 +151,7 @@ def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     ]
     print_result(
         as_json,
-        health_document(report),
+        health_json(report),
         Line(report.status, style),
         Table(("Part", "Status", "Took", ""), rows),
     )

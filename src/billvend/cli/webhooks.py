@@ -34,14 +34,14 @@ def list_notifications(
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """List messages with what became of them, the newest first."""
-    from billvend.views import endpoint_document, message_document
+    from billvend.presentation import endpoint_json, notification_json
 
     with billvend_context(database_url) as bv:
-        histories = bv.webhooks(limit=limit, channel=channel, failed=failed)
+        histories = bv.notification_history(limit=limit, channel=channel, failed=failed)
         endpoints = bv.disabled_endpoints()
     document = {
-        "items": [message_document(history) for history in histories],
-        "disabledEndpoints": [endpoint_document(endpoint) for endpoint in endpoints],
+        "items": [notification_json(history) for history in histories],
+        "disabledEndpoints": [endpoint_json(endpoint) for endpoint in endpoints],
     }
     rows = [_notification_row(history) for history in histories]
     table = Table(("Message", "Type", "Transaction", "Status", "Tries", "Last answer", "Next try"), rows)
@@ -65,11 +65,11 @@ def replay(
 
     It has the id that it had: who got it before can see that. Where its channel is not set up here, a worker sends it.
     """
-    from billvend.views import message_document
+    from billvend.presentation import notification_json
 
     with billvend_context(database_url) as bv:
-        history = bv.replay(message)
-    print_result(as_json, message_document(history), *_render_replay(history))
+        history = bv.replay_notification(message)
+    print_result(as_json, notification_json(history), *_render_replay(history))
     return Exit.DONE
 
 
@@ -85,17 +85,17 @@ def enable(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 
 def _notification_row(history: "Told") -> tuple[str, ...]:
-    from billvend.views import message_status, when
+    from billvend.presentation import iso_time, notification_status
 
     message, last = history.message, history.tries[-1] if history.tries else None
     return (
         message.message_id,
         message.kind,
         message.transaction_id,
-        message_status(message).replace("_", " "),
+        notification_status(message).replace("_", " "),
         str(len(history.tries)),
         last.detail if last else "",
-        when(message.next_at) or "",
+        iso_time(message.next_at) or "",
     )
 
 
@@ -111,7 +111,7 @@ def _render_replay(history: "Told") -> list[Block]:
 
 
 def _render_endpoint(endpoint: "DisabledEndpoint") -> Block:
-    from billvend.views import when
+    from billvend.presentation import iso_time
 
-    state = f"{endpoint.target} is disabled since {when(endpoint.disabled_at)} ({endpoint.because})"
+    state = f"{endpoint.target} is disabled since {iso_time(endpoint.disabled_at)} ({endpoint.because})"
     return Line(f"{state}: what is for it waits. See: billvend webhooks enable", DOUBT)

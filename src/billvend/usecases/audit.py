@@ -24,15 +24,15 @@ from billvend.domain.payment import Payment
 from billvend.domain.transfers import IN_FLIGHT, transfers
 from billvend.domain.wallet import Wallet
 from billvend.ports.books import LoggedStream, LoggedTransfer
-from billvend.usecases.parts import Parts
+from billvend.usecases.dependencies import Dependencies
 
-OF_WALLETS = (WalletFunded, WalletHeld, WalletReleased)
-MOST_DIFFERENCES = 100
+WALLET_EVENTS = (WalletFunded, WalletHeld, WalletReleased)
+MAX_DIFFERENCES = 100
 """How many are told; the count goes on."""
 
 
 @dataclass(slots=True)
-class Audit:
+class AuditReport:
     """What an audit counted and found."""
 
     events: int = 0
@@ -40,7 +40,7 @@ class Audit:
     payments: int = 0
     transfers: int = 0
     differences: list[str] = field(default_factory=list)
-    more: int = 0
+    unlisted_differences: int = 0
     """Differences beyond those that are listed."""
 
     @property
@@ -48,71 +48,73 @@ class Audit:
         """Whether everything agrees."""
         return not self.differences
 
-    def complain(self, key: StreamKey, what: str) -> None:
+    def add_difference(self, key: StreamKey, description: str) -> None:
         """Note a difference."""
-        if len(self.differences) < MOST_DIFFERENCES:
-            self.differences.append(f"{key.user_id} {key.stream}: {what}")
+        if len(self.differences) < MAX_DIFFERENCES:
+            self.differences.append(f"{key.user_id} {key.stream}: {description}")
         else:
-            self.more += 1
+            self.unlisted_differences += 1
 
 
-def audit(parts: Parts) -> Audit:
+def audit(deps: Dependencies) -> AuditReport:
     """Read all of the books once, in one consistent state and constant memory. Raises `Unavailable`."""
-    result = Audit()
-    held = _Held(result)
-    for stream in parts.books.streams():
-        held.turn_to(stream.key.user_id)
-        _audit_stream(result, held, stream)
-    held.turn_to("")
-    return result
+    report = AuditReport()
+    in_flight = _InFlightCheck(report)
+    for stream in deps.queries.streams():
+        in_flight.start_user(stream.key.user_id)
+        _audit_stream(report, in_flight, stream)
+    in_flight.start_user("")
+    return report
 
 
-class _Held:
+class _InFlightCheck:
     """What the transfers of one user leave in flight, against what this user's payments that have not ended are for.
 
     A payment that is missing with all its rows leaves no other trace. The streams of a user come one after the other.
     """
 
-    def __init__(self, result: Audit) -> None:
-        self._result = result
+    def __init__(self, report: AuditReport) -> None:
+        self._report = report
         self._user_id = ""
-        self._open_minor: Counter[str] = Counter()
+        self._unexplained_minor: Counter[str] = Counter()
 
-    def turn_to(self, user_id: str) -> None:
+    def start_user(self, user_id: str) -> None:
         """From here on the streams are of this user."""
         if user_id == self._user_id:
             return
-        for currency, minor in self._open_minor.items():
+        for currency, minor in self._unexplained_minor.items():
             if minor:
                 key = StreamKey(self._user_id, f"{IN_FLIGHT}:{currency}")
-                self._result.complain(key, f"{minor} minor units more are held than open payments are for")
+                self._report.add_difference(
+                    key, f"{minor} minor units more are held than open payments are for"
+                )
         self._user_id = user_id
-        self._open_minor.clear()
+        self._unexplained_minor.clear()
 
-    def move(self, transfer: LoggedTransfer) -> None:
+    def add_transfer(self, transfer: LoggedTransfer) -> None:
         """Count what a transfer puts in flight, or takes from there."""
         into, out_of = transfer.target == IN_FLIGHT, transfer.source == IN_FLIGHT
-        self._open_minor[transfer.currency] += transfer.amount_minor * (into - out_of)
+        self._unexplained_minor[transfer.currency] += transfer.amount_minor * (into - out_of)
 
-    def explain(self, payment: Payment) -> None:
+    def subtract_payment(self, payment: Payment) -> None:
         """Count what a payment has a right to hold."""
         if not payment.has_ended:
-            self._open_minor[payment.amount.currency] -= payment.amount.amount_minor
+            self._unexplained_minor[payment.amount.currency] -= payment.amount.amount_minor
 
 
-def _audit_stream(result: Audit, held: _Held, stream: LoggedStream) -> None:
+def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: LoggedStream) -> None:
     is_wallet = stream.key.stream.startswith("wallet:")
     state: Wallet | Payment | None = None
     head = Head()
-    booked = iter(stream.transfers)
+    stored_transfers = iter(stream.transfers)
     try:
         if is_wallet:
             state = wallets.empty(stream.key.user_id, stream.key.stream.removeprefix("wallet:"))
         for logged in stream.events:
-            result.events += 1
+            report.events += 1
             if logged.seq != head.seq + 1 or logged.prev_hash != head.hash:
-                result.complain(stream.key, f"event {logged.seq} does not follow event {head.seq}")
-            link = chained(
+                report.add_difference(stream.key, f"event {logged.seq} does not follow event {head.seq}")
+            expected_hash = chained(
                 logged.prev_hash,
                 logged.key,
                 logged.seq,
@@ -121,38 +123,40 @@ def _audit_stream(result: Audit, held: _Held, stream: LoggedStream) -> None:
                 logged.command_key,
                 logged.data,
             )
-            if link != logged.hash:
-                result.complain(stream.key, f"event {logged.seq} was changed: its hash does not fit")
+            if expected_hash != logged.hash:
+                report.add_difference(stream.key, f"event {logged.seq} was changed: its hash does not fit")
             event = load(logged.kind, logged.data)
-            state = _after(state, stream, event, logged.at)
+            state = _evolve(state, stream, event, logged.at)
             head = Head(logged.seq, logged.hash)
             for leg, transfer in enumerate(transfers(event)):
-                about = event.transaction_id if isinstance(event, OF_WALLETS) else stream.key.stream
-                should = LoggedTransfer(
-                    logged.seq, leg, about, transfer.source, transfer.target, transfer.amount_minor,
+                transaction_id = (
+                    event.transaction_id if isinstance(event, WALLET_EVENTS) else stream.key.stream
+                )
+                expected = LoggedTransfer(
+                    logged.seq, leg, transaction_id, transfer.source, transfer.target, transfer.amount_minor,
                     _currency(state), logged.at,
                 )  # fmt: skip
-                stands = next(booked, None)
-                result.transfers += 1
-                held.move(should)
-                if stands != should:
-                    result.complain(stream.key, f"transfer {stands} where the events say {should}")
-        for row in booked:
-            result.complain(stream.key, f"transfer {row.seq}.{row.leg} that no event makes")
+                stored = next(stored_transfers, None)
+                report.transfers += 1
+                in_flight.add_transfer(expected)
+                if stored != expected:
+                    report.add_difference(stream.key, f"transfer {stored} where the events say {expected}")
+        for row in stored_transfers:
+            report.add_difference(stream.key, f"transfer {row.seq}.{row.leg} that no event makes")
     except Unreachable:
         raise
     except Exception as error:  # noqa: BLE001  whatever was done to an event, the audit goes on
-        result.complain(stream.key, f"its events can't be replayed: {error}")
+        report.add_difference(stream.key, f"its events can't be replayed: {error}")
         return
-    result.wallets += is_wallet and head.seq > 0
-    result.payments += not is_wallet and head.seq > 0
+    report.wallets += is_wallet and head.seq > 0
+    report.payments += not is_wallet and head.seq > 0
     if isinstance(state, Payment):
-        held.explain(state)
+        in_flight.subtract_payment(state)
     for difference in stream.differences(state, head):
-        result.complain(stream.key, difference)
+        report.add_difference(stream.key, difference)
 
 
-def _after(
+def _evolve(
     state: Wallet | Payment | None, stream: LoggedStream, event: Event, at: datetime
 ) -> Wallet | Payment:
     if isinstance(state, Wallet):

@@ -5,21 +5,21 @@ from billvend.domain.errors import TransactionNotFound
 from billvend.domain.names import parse_transaction_id
 from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
-from billvend.usecases.note import note_payment
-from billvend.usecases.notify import tell_workers_of
-from billvend.usecases.parts import Parts, carry_out
+from billvend.usecases.activity_log import log_payment
+from billvend.usecases.dependencies import Dependencies, execute_command
+from billvend.usecases.notifications import enqueue_payment_notification_hint
 
 
-def cancel(parts: Parts, transaction_id: str) -> Payment:
+def cancel(deps: Dependencies, transaction_id: str) -> Payment:
     """Release a payment of which nothing was sent, with proof `not_sent`.
 
     Raises `TransactionNotFound`; `AlreadySent` once a request may have reached the provider; `Unavailable`.
     """
-    found = parts.books.transaction(parse_transaction_id(transaction_id))
-    if not isinstance(found, Payment):
+    payment = deps.queries.transaction(parse_transaction_id(transaction_id))
+    if not isinstance(payment, Payment):
         raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
-    command = Cancel(found.user_id, parts.clock.new_id(), found.transaction_id, parts.clock.now())
-    cancelled = carry_out(parts, command).payment or found
-    note_payment(parts, cancelled, command.at)
-    tell_workers_of(parts, cancelled, command.at)
+    command = Cancel(payment.user_id, deps.clock.new_id(), payment.transaction_id, deps.clock.now())
+    cancelled = execute_command(deps, command).payment or payment
+    log_payment(deps, cancelled, command.at)
+    enqueue_payment_notification_hint(deps, cancelled, command.at)
     return cancelled

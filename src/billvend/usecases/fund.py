@@ -7,13 +7,13 @@ from billvend.domain.commands import Fund
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.money import AmountLike, Money, parse_amount
 from billvend.domain.names import parse_key, parse_user_id
-from billvend.usecases.note import note_funding
-from billvend.usecases.notify import tell_workers
-from billvend.usecases.parts import Parts, carry_out
+from billvend.usecases.activity_log import log_funding
+from billvend.usecases.dependencies import Dependencies, execute_command
+from billvend.usecases.notifications import enqueue_notification_hint
 
 
 @dataclass(frozen=True, slots=True)
-class Funded:
+class FundingResult:
     """A wallet after money came in."""
 
     transaction_id: str
@@ -26,8 +26,14 @@ class Funded:
 
 
 def fund(
-    parts: Parts, user_id: str, amount: AmountLike, *, currency: str | None, key: str | None, source: str
-) -> Funded:
+    deps: Dependencies,
+    user_id: str,
+    amount: AmountLike,
+    *,
+    currency: str | None,
+    key: str | None,
+    source: str,
+) -> FundingResult:
     """Add money; opens the wallet if it is new.
 
     Raises `InvalidInput`; `IdempotencyMismatch` when the key was used for something else; `Unavailable`,
@@ -38,27 +44,29 @@ def fund(
             "The source is not accepted: it must be 1 to 32 letters, digits or hyphens.",
             fields={"source": "must be 1 to 32 letters, digits or hyphens"},
         )
-    money = read_funding(parts, amount, currency)
+    money = parse_funding_amount(deps, amount, currency)
     user_id = parse_user_id(user_id)
-    return credit(parts, user_id, money, source, None if key is None else parse_key(key))
+    return credit(deps, user_id, money, source, None if key is None else parse_key(key))
 
 
-def read_funding(parts: Parts, amount: AmountLike, currency: str | None) -> Money:
+def parse_funding_amount(deps: Dependencies, amount: AmountLike, currency: str | None) -> Money:
     """The sum that somebody asks to add. Raises `InvalidAmount`, `UnsupportedCurrency`."""
     if currency is None:
-        currency = amount.currency if isinstance(amount, Money) else parts.default_currency
-    return parse_amount(amount, currency, maximum=parts.limits.most(currency))
+        currency = amount.currency if isinstance(amount, Money) else deps.default_currency
+    return parse_amount(amount, currency, maximum=deps.limits.max_amount(currency))
 
 
-def credit(parts: Parts, user_id: str, money: Money, source: str, reference: str | None) -> Funded:
+def credit(
+    deps: Dependencies, user_id: str, money: Money, source: str, reference: str | None
+) -> FundingResult:
     """Add money that came in, once for ever for each reference at the source. Raises as `fund` does."""
-    transaction_id = parts.clock.new_id()
+    transaction_id = deps.clock.new_id()
     reference = transaction_id if reference is None else reference
-    done = carry_out(
-        parts, Fund(user_id, reference, transaction_id, parts.clock.now(), money, source, reference)
+    result = execute_command(
+        deps, Fund(user_id, reference, transaction_id, deps.clock.now(), money, source, reference)
     )
-    if not done.replayed:
-        note_funding(parts, user_id, transaction_id, money, source)
-        tell_workers(parts, user_id, transaction_id)
-    balance = Money(done.reply.balance_minor or 0, money.currency)
-    return Funded(done.reply.transaction_id, user_id, money, balance, done.replayed)
+    if not result.replayed:
+        log_funding(deps, user_id, transaction_id, money, source)
+        enqueue_notification_hint(deps, user_id, transaction_id)
+    balance = Money(result.reply.balance_minor or 0, money.currency)
+    return FundingResult(result.reply.transaction_id, user_id, money, balance, result.replayed)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
 from billvend.ports.breaker import by_account
-from billvend.usecases.parts import Parts
+from billvend.usecases.dependencies import Dependencies
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """One part."""
 
     status: str
@@ -26,93 +26,95 @@ class Health:
 
     status: str
     """`ok`; `degraded` while payments are accepted although a part is away or work is late; `down` without books."""
-    checks: Mapping[str, Check]
+    checks: Mapping[str, HealthCheck]
 
 
-LATE_SECONDS = 300
+LATE_AFTER_SECONDS = 300
 """A payment that is due for longer than this has no worker to look at it."""
 
 
-def health(parts: Parts) -> Health:
+def health(deps: Dependencies) -> Health:
     """Ask every part how it is. Raises nothing: what is away is said to be."""
-    database = _check(parts, lambda: _database(parts))
-    is_away = database.status == "down"
+    database = _run_check(deps, lambda: _check_database(deps))
+    is_database_down = database.status == "down"
     checks = {
         "database": database,
-        "queue": _check(parts, lambda: _queue(parts), {"backend": parts.queue.backend}),
-        "provider": _check(parts, lambda: _providers(parts, knows=not is_away)),
+        "queue": _run_check(deps, lambda: _check_queue(deps), {"backend": deps.queue.backend}),
+        "provider": _run_check(deps, lambda: _check_providers(deps, can_read_database=not is_database_down)),
         # Who just heard that the books are away need not wait for them again.
-        "backlog": database if is_away else _check(parts, lambda: _backlog(parts)),
+        "backlog": database if is_database_down else _run_check(deps, lambda: _check_backlog(deps)),
     }
-    if is_away:
+    if is_database_down:
         return Health("down", checks)
-    fine = all(check.status in ("up", "ok", "configured") for check in checks.values())
-    return Health("ok" if fine else "degraded", checks)
+    is_healthy = all(check.status in ("up", "ok", "configured") for check in checks.values())
+    return Health("ok" if is_healthy else "degraded", checks)
 
 
-Found = tuple[str, Mapping[str, object]]
+ProbeResult = tuple[str, Mapping[str, object]]
 
 
-def _check(parts: Parts, ask: Callable[[], Found], known: Mapping[str, object] | None = None) -> Check:
+def _run_check(
+    deps: Dependencies, probe: Callable[[], ProbeResult], static_details: Mapping[str, object] | None = None
+) -> HealthCheck:
     """A part that is asked now, and how long it took; `known` is told of one that is away, too."""
-    began = parts.clock.elapsed_seconds()
+    started_at_seconds = deps.clock.elapsed_seconds()
     try:
-        status, details = ask()
+        status, details = probe()
     except BillvendError as error:
-        status, details = "down", {**(known or {}), "error": error.message}
-    return Check(status, round((parts.clock.elapsed_seconds() - began) * 1000, 1), details)
+        status, details = "down", {**(static_details or {}), "error": error.message}
+    return HealthCheck(status, round((deps.clock.elapsed_seconds() - started_at_seconds) * 1000, 1), details)
 
 
-def _database(parts: Parts) -> Found:
-    parts.keys.is_empty()  # the smallest question
+def _check_database(deps: Dependencies) -> ProbeResult:
+    deps.api_keys.is_empty()  # the smallest question
     return "up", {}
 
 
-def _queue(parts: Parts) -> Found:
-    depth = {str(queue): hints for queue, hints in parts.queue.depth().items()}
-    return "up", {"backend": parts.queue.backend, "depth": depth}
+def _check_queue(deps: Dependencies) -> ProbeResult:
+    depth = {str(queue): hints for queue, hints in deps.queue.depth().items()}
+    return "up", {"backend": deps.queue.backend, "depth": depth}
 
 
-def _providers(parts: Parts, *, knows: bool) -> Found:
+def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeResult:
     """The accounts as they were when they were last looked after: nobody is asked here. `knows`: the books can be read."""
     details: dict[str, object] = {
-        "providers": [f"{route.provider} ({route.mode})" for route in parts.policy.routes]
+        "providers": [f"{account.provider} ({account.mode})" for account in deps.policy.routes]
     }
-    states = by_account(parts.breaker.states()) if knows else {}
-    closed = {
-        route.provider: state.closed_because
-        for route in parts.policy.routes
-        if (state := states.get((route.provider, route.account))) and state.closed_because
+    states = by_account(deps.account_status.states()) if can_read_database else {}
+    suspended = {
+        account.provider: state.closed_because
+        for account in deps.policy.routes
+        if (state := states.get((account.provider, account.account))) and state.closed_because
     }
     floats = {
-        route.provider: str(Money(state.float_minor, route.currency))
-        for route in parts.policy.routes
-        if (state := states.get((route.provider, route.account))) and state.float_minor is not None
+        account.provider: str(Money(state.float_minor, account.currency))
+        for account in deps.policy.routes
+        if (state := states.get((account.provider, account.account))) and state.float_minor is not None
     }
-    gone = _unconfigured(parts) if knows else []
+    unconfigured = _unconfigured_accounts(deps) if can_read_database else []
     details |= {"float": floats} if floats else {}
-    details |= {"notSelling": closed} if closed else {}
-    details |= {"noLongerConfigured": gone} if gone else {}
-    return "down" if closed or gone else "configured", details
+    details |= {"suspended": suspended} if suspended else {}
+    details |= {"unconfigured": unconfigured} if unconfigured else {}
+    return "down" if suspended or unconfigured else "configured", details
 
 
-def _unconfigured(parts: Parts) -> list[str]:
+def _unconfigured_accounts(deps: Dependencies) -> list[str]:
     """Accounts that hold payments in doubt, and that nobody can ask any more: they need to be configured again."""
     return sorted(
         f"{risk.provider} account {risk.account}"
-        for risk in parts.books.risks(parts.clock.now())
-        if risk.in_doubt_minor and (risk.provider, risk.account) not in parts.providers
+        for risk in deps.queries.risks(deps.clock.now())
+        if risk.in_doubt_minor and (risk.provider, risk.account) not in deps.providers
     )
 
 
-def _backlog(parts: Parts) -> Found:
-    now = parts.clock.now()
-    backlog = parts.books.backlog(now)
-    oldest = backlog.oldest_due_at
-    waits_seconds = (now - oldest).total_seconds() if oldest else 0.0
-    return "late" if waits_seconds > LATE_SECONDS else "ok", {
+def _check_backlog(deps: Dependencies) -> ProbeResult:
+    now = deps.clock.now()
+    backlog = deps.queries.backlog(now)
+    oldest_due_at = backlog.oldest_due_at
+    overdue_seconds = (now - oldest_due_at).total_seconds() if oldest_due_at else 0.0
+    return "late" if overdue_seconds > LATE_AFTER_SECONDS else "ok", {
         "due": backlog.due,
-        "oldestDueAt": oldest,
+        "oldestDueAt": oldest_due_at,
         "payments": {str(status): count for status, count in backlog.payments.items()},
         "money": {f"{status} {money.currency}": str(money) for (status, _), money in backlog.amounts.items()},
     }

@@ -10,60 +10,62 @@ from billvend.domain.words import Status
 from billvend.ports.breaker import by_account
 from billvend.ports.measures import Account, Standing, Waiting
 from billvend.ports.queue import QueueName
-from billvend.usecases.parts import Parts
+from billvend.usecases.dependencies import Dependencies
 
 
-def metrics(parts: Parts) -> str:
+def metrics(deps: Dependencies) -> str:
     """The text. Raises nothing for a part that is away: that is one of the figures."""
-    return parts.measures.exposition(_standing(parts))
+    return deps.metrics.exposition(_current_gauges(deps))
 
 
-def _standing(parts: Parts) -> Standing:
+def _current_gauges(deps: Dependencies) -> Standing:
     try:
-        waiting, accounts = _read(parts)
+        totals, accounts = _read_ledger(deps)
     except BillvendError:
-        return Standing(None, (), _depth(parts))
-    return Standing(waiting, accounts, _depth(parts))
+        return Standing(None, (), _queue_depth(deps))
+    return Standing(totals, accounts, _queue_depth(deps))
 
 
-def _read(parts: Parts) -> tuple[Waiting, list[Account]]:
-    now = parts.clock.now()
-    backlog, disabled = parts.books.backlog(now), parts.outbox.disabled()
-    risks = {(risk.provider, risk.account): risk for risk in parts.books.risks(now)}
-    states = by_account(parts.breaker.states())
-    open_ = [status for status in Status if status not in ENDED]
-    currencies = {parts.default_currency, *(currency for _, currency in backlog.amounts)}
-    nothing = {(status, currency): Money(0, currency) for status in open_ for currency in sorted(currencies)}
-    oldest = backlog.oldest_due_at
-    waiting = Waiting(
-        payments=dict.fromkeys(open_, 0) | dict(backlog.payments),
-        amounts=nothing | dict(backlog.amounts),
+def _read_ledger(deps: Dependencies) -> tuple[Waiting, list[Account]]:
+    now = deps.clock.now()
+    backlog, disabled = deps.queries.backlog(now), deps.outbox.disabled()
+    risks = {(risk.provider, risk.account): risk for risk in deps.queries.risks(now)}
+    states = by_account(deps.account_status.states())
+    open_statuses = [status for status in Status if status not in ENDED]
+    currencies = {deps.default_currency, *(currency for _, currency in backlog.amounts)}
+    zero_amounts = {
+        (status, currency): Money(0, currency) for status in open_statuses for currency in sorted(currencies)
+    }
+    oldest_due_at = backlog.oldest_due_at
+    totals = Waiting(
+        payments=dict.fromkeys(open_statuses, 0) | dict(backlog.payments),
+        amounts=zero_amounts | dict(backlog.amounts),
         due=backlog.due,
-        oldest_due_seconds=(now - oldest).total_seconds() if oldest else 0.0,
+        oldest_due_seconds=(now - oldest_due_at).total_seconds() if oldest_due_at else 0.0,
         open_incidents=backlog.open_incidents,
         disabled_endpoints=len(disabled),
         unconfigured=sum(
-            1 for key, risk in risks.items() if risk.in_doubt_minor and key not in parts.providers
+            1 for key, risk in risks.items() if risk.in_doubt_minor and key not in deps.providers
         ),
     )
     accounts = []
-    for route in parts.policy.routes:
-        key = (route.provider, route.account)
+    for account in deps.policy.routes:
+        key = (account.provider, account.account)
         state, risk = states.get(key), risks.get(key)
-        known = None if state is None else state.float_minor
+        float_minor = None if state is None else state.float_minor
         accounts.append(
             Account(
-                provider=route.provider,
+                provider=account.provider,
                 sells=state is None or state.closed_because is None,
-                in_doubt=Money(risk.in_doubt_minor if risk else 0, route.currency),
-                float_=None if known is None else Money(known, route.currency),
+                in_doubt=Money(risk.in_doubt_minor if risk else 0, account.currency),
+                float_=None if float_minor is None else Money(float_minor, account.currency),
             )
         )
-    return waiting, accounts
+    return totals, accounts
 
 
-def _depth(parts: Parts) -> dict[QueueName, int] | None:
+def _queue_depth(deps: Dependencies) -> dict[QueueName, int] | None:
     try:
-        return parts.queue.depth()
+        return deps.queue.depth()
     except BillvendError:
         return None

@@ -8,64 +8,64 @@ from billvend.domain.names import parse_transaction_id
 from billvend.domain.payment import Payment
 from billvend.domain.quote import quoted
 from billvend.domain.words import Verdict
-from billvend.usecases.breaker import policy_now
-from billvend.usecases.note import note_payment
-from billvend.usecases.notify import tell_workers_of
-from billvend.usecases.parts import Parts, carry_out
+from billvend.usecases.account_status import current_policy
+from billvend.usecases.activity_log import log_payment
+from billvend.usecases.dependencies import Dependencies, execute_command
+from billvend.usecases.notifications import enqueue_payment_notification_hint
 
-LONGEST_TEXT = 500
-_TOKEN = re.compile("[0-9]{20}")
+MAX_TEXT_CHARACTERS = 500
+_TOKEN_PATTERN = re.compile("[0-9]{20}")
 
 
 def resolve(
-    parts: Parts, transaction_id: str, verdict: str, *, operator: str, reason: str, token: str | None
+    deps: Dependencies, transaction_id: str, decision: str, *, operator: str, reason: str, token: str | None
 ) -> Payment:
     """Complete a payment with a token, reverse it, or note that its incidents were dealt with.
 
     Raises `TransactionNotFound`; `NotInReview`; `ValidationFailed` for a token that is not 20 digits, or no reason or
     name; `Unavailable`.
     """
-    found = parts.books.transaction(parse_transaction_id(transaction_id))
-    if not isinstance(found, Payment):
+    payment = deps.queries.transaction(parse_transaction_id(transaction_id))
+    if not isinstance(payment, Payment):
         raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
     command = Resolve(
-        found.user_id,
-        parts.clock.new_id(),
-        found.transaction_id,
-        parts.clock.now(),
-        policy_now(parts),
-        _text(operator, "operator", "name of whoever decides"),
-        _verdict(verdict),
-        _text(reason, "reason", "reason"),
-        _token(token),
+        payment.user_id,
+        deps.clock.new_id(),
+        payment.transaction_id,
+        deps.clock.now(),
+        current_policy(deps),
+        _parse_text(operator, "operator", "name of whoever decides"),
+        _parse_decision(decision),
+        _parse_text(reason, "reason", "reason"),
+        _parse_token(token),
     )
-    resolved = carry_out(parts, command).payment or found
-    note_payment(parts, resolved, command.at)
-    tell_workers_of(parts, resolved, command.at)
+    resolved = execute_command(deps, command).payment or payment
+    log_payment(deps, resolved, command.at)
+    enqueue_payment_notification_hint(deps, resolved, command.at)
     return resolved
 
 
-def _verdict(value: str) -> Verdict:
+def _parse_decision(value: str) -> Verdict:
     if value in list(Verdict):
         return Verdict(value)
     reason = f"must be one of {', '.join(Verdict)}"
     raise ValidationFailed(f"The verdict is not accepted: it {reason}.", fields={"verdict": reason})
 
 
-def _text(value: object, field: str, name: str) -> str:
+def _parse_text(value: object, field: str, name: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    if not text or len(text) > LONGEST_TEXT or not text.isprintable():
-        reason = f"must be 1 to {LONGEST_TEXT} printable characters"
+    if not text or len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
+        reason = f"must be 1 to {MAX_TEXT_CHARACTERS} printable characters"
         raise ValidationFailed(f"The {name} is not accepted: it {reason}.", fields={field: reason})
     return text
 
 
-def _token(value: object) -> str | None:
+def _parse_token(value: object) -> str | None:
     """A token as a person types it, with blanks or hyphens between its groups."""
     if value is None:
         return None
     digits = value.replace(" ", "").replace("-", "") if isinstance(value, str) else ""
-    if not _TOKEN.fullmatch(digits) or int(digits) >= 2**66:
+    if not _TOKEN_PATTERN.fullmatch(digits) or int(digits) >= 2**66:
         reason = "must be 20 digits, as printed on the receipt"
         raise ValidationFailed(
             f"The token is not accepted: it {reason}. Nothing was changed.", fields={"token": reason}

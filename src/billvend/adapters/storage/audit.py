@@ -166,11 +166,11 @@ class _GroupedRows:
     """One reading, cut into groups of one stream each, taken in rising order of streams."""
 
     def __init__(
-        self, table: str, columns: Sequence[str], found: Iterable[Any], key_of: Callable[[Any], RowKey]
+        self, table: str, columns: Sequence[str], found: Iterable[Any], authenticate: Callable[[Any], RowKey]
     ) -> None:
         self._table = table
         self._columns = columns
-        self._groups = groupby(found, key=key_of)
+        self._groups = groupby(found, key=authenticate)
         self._next: tuple[RowKey, Iterator[Any]] | None = next(self._groups, None)
         self._orphans: list[RowKey] = []
 

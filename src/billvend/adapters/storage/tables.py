@@ -390,7 +390,8 @@ outbox_messages = Table(
         name="message_of_event",
     ),
     CheckConstraint(
-        "final_status IS NULL OR final_status IN ('delivered', 'gave_up', 'skipped')", name="message_status"
+        "final_status IS NULL OR final_status IN ('delivered', 'gave_up', 'skipped')",
+        name="notification_status",
     ),
     CheckConstraint("(final_status IS NULL) = (next_attempt_at IS NOT NULL)", name="message_is_due_or_ended"),
 )

@@ -24,59 +24,61 @@ from billvend.ports.notifier import Notifier
 from billvend.ports.outbox import Outbox
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
-from billvend.usecases.memory import Accounts, KeyUses, Meters
+from billvend.usecases.caches import AccountStatusCache, ApiKeyUseTimes, MeterCache
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much may be paid or funded at once, both inclusive, in major units of any currency."""
 
-    smallest_payment: str
-    largest: str
-    in_doubt: str = "0"
+    min_payment_major: str
+    max_amount_major: str
+    max_in_doubt_major: str = "0"
     """Beyond this sum in doubt at a provider nothing more is sold there; 0: no such limit, as with the next two."""
-    float_: str = "0"
+    min_float_major: str = "0"
     """Below this float of ours nothing is sold there."""
-    most_not_found: int = 0
+    max_not_found: int = 0
     """From so many attempts on that were not found within ten minutes, if they are over half, nothing is sold there."""
 
-    def least(self, currency: str) -> Money:
+    def min_payment(self, currency: str) -> Money:
         """The smallest payment."""
-        return _limit(self.smallest_payment, currency)
+        return _parse_limit(self.min_payment_major, currency)
 
-    def most(self, currency: str) -> Money:
+    def max_amount(self, currency: str) -> Money:
         """The largest payment, and the largest funding."""
-        return _limit(self.largest, currency)
+        return _parse_limit(self.max_amount_major, currency)
 
-    def most_in_doubt(self, currency: str) -> Money | None:
+    def max_in_doubt(self, currency: str) -> Money | None:
         """The most that may be in doubt at a provider; None for no limit."""
-        return None if Decimal(self.in_doubt) == 0 else _limit(self.in_doubt, currency)
+        return (
+            None if Decimal(self.max_in_doubt_major) == 0 else _parse_limit(self.max_in_doubt_major, currency)
+        )
 
-    def least_float(self, currency: str) -> Money | None:
+    def min_float(self, currency: str) -> Money | None:
         """The least float that we must have there; None for no limit."""
-        return None if Decimal(self.float_) == 0 else _limit(self.float_, currency)
+        return None if Decimal(self.min_float_major) == 0 else _parse_limit(self.min_float_major, currency)
 
 
 @cache  # every payment asks, and there are a handful
-def _limit(amount: str, currency: str) -> Money:
+def _parse_limit(amount: str, currency: str) -> Money:
     return parse_amount(amount, currency)
 
 
 @dataclass(frozen=True, slots=True)
-class Verifying:
+class MeterCheck:
     """Whether providers are asked about a meter before money is held."""
 
-    is_on: bool = False
-    unreachable_is_allowed: bool = False
+    is_enabled: bool = False
+    allows_unreachable: bool = False
     """True lets a payment pass whose meter nobody could be asked about."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """One wired billvend. Safe to share between threads."""
 
     journal: Journal
-    books: Books
+    queries: Books
     queue: Queue
     providers: Mapping[tuple[str, str], Provider]
     """By (provider, account), in order of preference."""
@@ -87,28 +89,28 @@ class Parts:
     mode: Mode
     sweep_quiet_seconds: float
     """How long a sweep leaves a payment alone that was pointed out before."""
-    breaker: Breaker
-    keys: Keys
-    intents: Intents
+    account_status: Breaker
+    api_keys: Keys
+    deposits: Intents
     outbox: Outbox
-    verification: Verifying = Verifying()
-    meters: Meters = field(default_factory=Meters)
-    accounts: Accounts = field(default_factory=Accounts)
+    meter_check: MeterCheck = MeterCheck()
+    meter_cache: MeterCache = field(default_factory=MeterCache)
+    account_status_cache: AccountStatusCache = field(default_factory=AccountStatusCache)
     gateway: Gateway | None = None
     """Where customers pay in; None where none is configured."""
-    key_uses: KeyUses = field(default_factory=KeyUses)
+    api_key_use_times: ApiKeyUseTimes = field(default_factory=ApiKeyUseTimes)
     notifiers: Mapping[Channel, Notifier] = field(default_factory=dict)
     """The ways to the outside that are set up; the journal writes messages for these."""
-    measures: Measures = field(default_factory=NotMeasured)
+    metrics: Measures = field(default_factory=NotMeasured)
     """Where what happens is counted."""
 
 
-def carry_out(parts: Parts, command: Command) -> Done:
+def execute_command(deps: Dependencies, command: Command) -> Done:
     """Have one command done; raises its refusal."""
-    return outcome_of(parts.journal.execute([command]))
+    return single_result(deps.journal.execute([command]))
 
 
-def outcome_of(results: Sequence[Result]) -> Done:
+def single_result(results: Sequence[Result]) -> Done:
     """The one result, raised if it is a refusal."""
     (result,) = results
     if isinstance(result, BillvendError):

@@ -15,20 +15,20 @@ from billvend.domain.access import ApiKey, parse_key_name, parse_scopes
 from billvend.domain.errors import BillvendError, Conflict, NotFound
 from billvend.domain.quote import quoted
 from billvend.ports.keys import KeptKey
-from billvend.usecases.parts import Parts
+from billvend.usecases.dependencies import Dependencies
 
-NOTE_USE_SECONDS = 60.0
+RECORD_USE_INTERVAL_SECONDS = 60.0
 """A process writes the last use of a key down at most so often."""
 
-_FORM = re.compile(r"bv_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
-_NOBODY_S_DIGEST = "0" * 64
+_SECRET_PATTERN = re.compile(r"bv_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_DUMMY_DIGEST = "0" * 64
 """No secret has it that anybody could find."""
 
-logger = logging.getLogger("billvend.keys")
+logger = logging.getLogger("billvend.api_keys")
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
+class NewApiKey:
     """A key that was just made, with the secret that nobody will see again."""
 
     key: ApiKey
@@ -36,15 +36,15 @@ class NewKey:
     """What is sent as `Authorization: Bearer bv_...`."""
 
 
-def create(parts: Parts, name: str, scopes: Iterable[str]) -> NewKey:
+def create(deps: Dependencies, name: str, scopes: Iterable[str]) -> NewApiKey:
     """Make a key. Raises `ValidationFailed`; `Conflict` where a key in force has this name; `Unavailable`."""
-    name, wanted = parse_key_name(name), parse_scopes(scopes)
-    drawn = parts.keys.draw()
+    name, parsed_scopes = parse_key_name(name), parse_scopes(scopes)
+    random_text = deps.api_keys.draw()
     # The id comes of the same draw, by a hash that leads nowhere: 48 bits of it say nothing about the other 256.
-    key_id = hashlib.sha256(f"id of {drawn}".encode()).hexdigest()[:12]
-    secret = f"bv_{key_id}_{drawn}"
-    key = ApiKey(key_id, name, wanted, created_at=parts.clock.now())
-    if not parts.keys.keep(KeptKey(key, _digest(secret))):
+    key_id = hashlib.sha256(f"id of {random_text}".encode()).hexdigest()[:12]
+    secret = f"bv_{key_id}_{random_text}"
+    key = ApiKey(key_id, name, parsed_scopes, created_at=deps.clock.now())
+    if not deps.api_keys.keep(KeptKey(key, _digest(secret))):
         raise Conflict(
             f"There is a key called {quoted(name)} already. None was made: choose another name, or revoke that one.",
             fields={"name": "is in use"},
@@ -52,49 +52,51 @@ def create(parts: Parts, name: str, scopes: Iterable[str]) -> NewKey:
     logger.info(
         "API key made", extra={"context": {"keyId": key_id, "name": name, "scopes": sorted(key.scopes)}}
     )
-    return NewKey(key, secret)
+    return NewApiKey(key, secret)
 
 
-def revoke(parts: Parts, key: str) -> ApiKey:
+def revoke(deps: Dependencies, key: str) -> ApiKey:
     """Let a key open nothing any more, by its id, or by its name while it is in force; from the next request on.
 
     An id may be given twice: the second time changes nothing. Raises `NotFound`, `Unavailable`.
     """
-    known = parts.keys.all()
-    found = next((each for each in known if each.key_id == key), None) or next(
-        (each for each in known if each.name == key and each.revoked_at is None), None
+    api_keys = deps.api_keys.all()
+    api_key = next((each for each in api_keys if each.key_id == key), None) or next(
+        (each for each in api_keys if each.name == key and each.revoked_at is None), None
     )
-    if found is None:
+    if api_key is None:
         raise NotFound(f"There is no key in force with the id or name {quoted(key)}. See: billvend keys list")
-    if found.revoked_at is not None:
-        return found
-    at = parts.clock.now()
-    parts.keys.revoke(found.key_id, at)
-    logger.info("API key revoked", extra={"context": {"keyId": found.key_id, "name": found.name}})
-    return replace(found, revoked_at=at)
+    if api_key.revoked_at is not None:
+        return api_key
+    at = deps.clock.now()
+    deps.api_keys.revoke(api_key.key_id, at)
+    logger.info("API key revoked", extra={"context": {"keyId": api_key.key_id, "name": api_key.name}})
+    return replace(api_key, revoked_at=at)
 
 
-def key_of(parts: Parts, secret: str) -> ApiKey | None:
+def authenticate(deps: Dependencies, secret: str) -> ApiKey | None:
     """The key in force that has this secret; None where there is none. Raises `Unavailable`.
 
     The database is asked each time, so that a key that was revoked a moment ago lets nobody in. How long it takes
     tells nothing about how much of a secret was right.
     """
-    form = _FORM.fullmatch(secret)
-    kept = parts.keys.find(form[1]) if form else None
-    fits = hmac.compare_digest(kept.digest if kept else _NOBODY_S_DIGEST, _digest(secret))
-    if kept is None or not fits or kept.key.revoked_at is not None:
+    match = _SECRET_PATTERN.fullmatch(secret)
+    stored = deps.api_keys.find(match[1]) if match else None
+    is_match = hmac.compare_digest(stored.digest if stored else _DUMMY_DIGEST, _digest(secret))
+    if stored is None or not is_match or stored.key.revoked_at is not None:
         return None
-    _note_use(parts, kept.key)
-    return kept.key
+    _record_use(deps, stored.key)
+    return stored.key
 
 
-def _note_use(parts: Parts, key: ApiKey) -> None:
+def _record_use(deps: Dependencies, key: ApiKey) -> None:
     """Write down that a key was used. Whatever goes wrong with that is nobody's trouble."""
-    if not parts.key_uses.is_due(key.key_id, parts.clock.elapsed_seconds(), NOTE_USE_SECONDS):
+    if not deps.api_key_use_times.mark_if_due(
+        key.key_id, deps.clock.elapsed_seconds(), RECORD_USE_INTERVAL_SECONDS
+    ):
         return
     try:
-        parts.keys.note_use(key.key_id, parts.clock.now())
+        deps.api_keys.note_use(key.key_id, deps.clock.now())
     except BillvendError:
         logger.debug("The last use of a key could not be written down")
 

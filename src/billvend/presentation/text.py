@@ -40,7 +40,9 @@ KEY_CHANGE_TOKENS: Final = {"kct1": "Key change token 1", "kct2": "Key change to
 """What a receipt may hold for a meter whose key is changing: typed in before the token, in this order."""
 
 
-def message(payment: Payment, next_look_at: datetime | None = None, *, now: datetime | None = None) -> str:
+def customer_message(
+    payment: Payment, next_check_at: datetime | None = None, *, now: datetime | None = None
+) -> str:
     """One or two sentences to the customer: what is happening, and where the money is. Never holds a token."""
     match payment.status:
         case Status.PENDING:
@@ -48,10 +50,10 @@ def message(payment: Payment, next_look_at: datetime | None = None, *, now: date
         case Status.PROCESSING:
             return "We are buying your electricity. Your money is reserved."
         case Status.IN_DOUBT:
-            said = "We are confirming with your electricity company. Your money is reserved."
-            if next_look_at is None or next_look_at <= (now or datetime.now(UTC)):
-                return said
-            return f"{said} Next check {next_look_at.astimezone(UTC):%H:%M} UTC."
+            sentence = "We are confirming with your electricity company. Your money is reserved."
+            if next_check_at is None or next_check_at <= (now or datetime.now(UTC)):
+                return sentence
+            return f"{sentence} Next check {next_check_at.astimezone(UTC):%H:%M} UTC."
         case Status.IN_REVIEW:
             return "Your electricity company has not confirmed it, so a person is looking. Your money is reserved."
         case Status.COMPLETED if payment.vend_type is VendType.POSTPAID:
@@ -66,37 +68,37 @@ def message(payment: Payment, next_look_at: datetime | None = None, *, now: date
             return "No electricity was bought. Your money is back."
 
 
-def at_words(at: datetime, now: datetime) -> str:
+def describe_time(at: datetime, now: datetime) -> str:
     """A moment to come: `at 14:05:20 UTC (in 18 s)`, or `now`."""
-    left = at - now
-    if left <= timedelta(0):
+    remaining = at - now
+    if remaining <= timedelta(0):
         return "now"
     at = at.astimezone(UTC)
-    far = f" on {at:%d %B}" if left >= timedelta(days=1) else ""
-    near = f" (in {left.total_seconds():.0f} s)" if left < timedelta(minutes=10) else ""
-    return f"at {at:%H:%M:%S} UTC{far}{near}"
+    date = f" on {at:%d %B}" if remaining >= timedelta(days=1) else ""
+    countdown = f" (in {remaining.total_seconds():.0f} s)" if remaining < timedelta(minutes=10) else ""
+    return f"at {at:%H:%M:%S} UTC{date}{countdown}"
 
 
-def grouped(token: str) -> str:
+def group_digits(token: str) -> str:
     """A token as it is printed on receipts: five groups of four digits. What is not 20 digits stays as it is."""
     if len(token) != 20 or not token.isdigit():
         return token
     return "-".join(token[start : start + 4] for start in range(0, 20, 4))
 
 
-def tokens_to_type(payment: Payment) -> Iterator[tuple[str, str]]:
+def token_lines(payment: Payment) -> Iterator[tuple[str, str]]:
     """What the customer types into the meter, in order, each with its name."""
     if payment.completed is None:
         return
     receipt = {name.lower(): value for name, value in payment.completed.receipt.items()}
     for name, label in KEY_CHANGE_TOKENS.items():
         if receipt.get(name):
-            yield label, grouped(receipt[name])
+            yield label, group_digits(receipt[name])
     if payment.completed.token:
-        yield "Token", grouped(payment.completed.token)
+        yield "Token", group_digits(payment.completed.token)
 
 
-def answer_words(answer: Answer | None) -> str:
+def describe_answer(answer: Answer | None) -> str:
     """What the provider said, and what it proves."""
     match answer:
         case None:
@@ -107,19 +109,19 @@ def answer_words(answer: Answer | None) -> str:
             return f"sold and then taken back: {reason}"
         case Declined(reason):
             return f"declined: {reason}"
-        case NotSent(why):
-            return f"never left us: {why}"
-        case Deferred(why) | Misconfigured(why):
-            return f"not carried out: {why}"
-        case Unknown(why):
-            return f"unknown, it may have been sold: {why}"
-        case Pending(why):
-            return f"still at it: {why}"
-        case NotFound(why):
-            return f"not found: {why}"
+        case NotSent(reason):
+            return f"never left us: {reason}"
+        case Deferred(reason) | Misconfigured(reason):
+            return f"not carried out: {reason}"
+        case Unknown(reason):
+            return f"unknown, it may have been sold: {reason}"
+        case Pending(reason):
+            return f"still at it: {reason}"
+        case NotFound(reason):
+            return f"not found: {reason}"
 
 
-def event_words(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """What happened to a payment, in a line. Never holds a token."""
     match event:
         case PaymentAccepted():
@@ -129,13 +131,13 @@ def event_words(event: Event) -> str:
                 f"sent to {event.provider}, attempt {event.attempt}.{event.send}, reference {event.reference}"
             )
         case SendAnswered():
-            return f"answer to {event.attempt}.{event.send}: {answer_words(event.answer)}"
+            return f"answer to {event.attempt}.{event.send}: {describe_answer(event.answer)}"
         case SendLost():
             return f"no worker reported on {event.attempt}.{event.send}: it may have been sold"
         case RequeryStarted():
-            return f"asked what became of attempt {event.attempt}, for the {_th(event.requery)} time"
+            return f"asked what became of attempt {event.attempt}, for the {_ordinal(event.requery)} time"
         case RequeryAnswered():
-            return f"answer about attempt {event.attempt}: {answer_words(event.answer)}"
+            return f"answer about attempt {event.attempt}: {describe_answer(event.answer)}"
         case ReviewAsked():
             return f"a person is to look: {event.reason}"
         case AttemptRecalled():
@@ -158,5 +160,5 @@ def event_words(event: Event) -> str:
             return type(event).__name__
 
 
-def _th(number: int) -> str:
+def _ordinal(number: int) -> str:
     return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

@@ -8,59 +8,59 @@ from billvend.domain.verification import MeterFound
 from billvend.domain.words import VendType
 from billvend.ports.breaker import AccountState
 
-REMEMBERED_SECONDS = 600
+METER_CACHE_SECONDS = 600
 """How long a meter that was found is not asked about again."""
-MOST_REMEMBERED = 10_000
+MAX_CACHED_METERS = 10_000
 
 MeterKey = tuple[str, str, str, VendType]
 
 
 @dataclass(slots=True)
-class Meters:
+class MeterCache:
     """The meters that were found lately, in this process."""
 
-    found: OrderedDict[MeterKey, tuple[float, MeterFound]] = field(default_factory=OrderedDict)
+    entries: OrderedDict[MeterKey, tuple[float, MeterFound]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def recall(self, key: MeterKey, now_seconds: float) -> MeterFound | None:
+    def get(self, key: MeterKey, now_seconds: float) -> MeterFound | None:
         """What was found, if it was lately."""
         with self.lock:
-            at_seconds, known = self.found.get(key) or (float("-inf"), None)
-            return known if now_seconds - at_seconds < REMEMBERED_SECONDS else None
+            cached_at_seconds, meter = self.entries.get(key) or (float("-inf"), None)
+            return meter if now_seconds - cached_at_seconds < METER_CACHE_SECONDS else None
 
-    def keep(self, key: MeterKey, now_seconds: float, known: MeterFound) -> None:
+    def put(self, key: MeterKey, now_seconds: float, meter: MeterFound) -> None:
         """Remember; what was remembered first is forgotten first."""
         with self.lock:
-            self.found[key] = (now_seconds, known)
-            self.found.move_to_end(key)
-            while len(self.found) > MOST_REMEMBERED:
-                self.found.popitem(last=False)
+            self.entries[key] = (now_seconds, meter)
+            self.entries.move_to_end(key)
+            while len(self.entries) > MAX_CACHED_METERS:
+                self.entries.popitem(last=False)
 
 
 @dataclass(slots=True)
-class KeyUses:
+class ApiKeyUseTimes:
     """When this process last wrote down that an API key was used, by the key's id."""
 
-    noted_at_seconds: dict[str, float] = field(default_factory=dict)
+    recorded_at_seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def is_due(self, key_id: str, now_seconds: float, gap_seconds: float) -> bool:
+    def mark_if_due(self, key_id: str, now_seconds: float, interval_seconds: float) -> bool:
         """Whether it is time to do so again; who is told so does it, and nobody else meanwhile."""
         with self.lock:
-            due = now_seconds - self.noted_at_seconds.get(key_id, float("-inf")) >= gap_seconds
-            if due:
-                self.noted_at_seconds[key_id] = now_seconds
-            return due
+            is_due = now_seconds - self.recorded_at_seconds.get(key_id, float("-inf")) >= interval_seconds
+            if is_due:
+                self.recorded_at_seconds[key_id] = now_seconds
+            return is_due
 
 
 @dataclass(slots=True)
-class Accounts:
+class AccountStatusCache:
     """How the provider accounts were when they were looked at last."""
 
     read_at_seconds: float = float("-inf")
-    looked_after_at_seconds: float = float("-inf")
+    refreshed_at_seconds: float = float("-inf")
     """When this process last held them against the books."""
     states: dict[tuple[str, str], AccountState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    asking: threading.Lock = field(default_factory=threading.Lock)
+    float_poll_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a provider is asked about our float."""

@@ -10,42 +10,42 @@ from datetime import datetime
 from billvend.domain.money import Money
 from billvend.domain.payment import Payment
 from billvend.domain.words import Status
-from billvend.usecases.parts import Parts
+from billvend.usecases.dependencies import Dependencies
 
 logger = logging.getLogger("billvend.payments")
 
-_ENDS = {Status.COMPLETED: "Bill payment completed", Status.REVERSED: "Bill payment reversed"}
+_END_MESSAGES = {Status.COMPLETED: "Bill payment completed", Status.REVERSED: "Bill payment reversed"}
 
 
-def note_funding(parts: Parts, user_id: str, transaction_id: str, amount: Money, source: str) -> None:
+def log_funding(deps: Dependencies, user_id: str, transaction_id: str, amount: Money, source: str) -> None:
     """Money came in."""
     context = {"userId": user_id, "transactionId": transaction_id, "amount": str(amount), "source": source}
     logger.info("Wallet funded", extra={"context": context})
-    parts.measures.funded(source, amount)
+    deps.metrics.funded(source, amount)
 
 
-def note_payment(parts: Parts, payment: Payment, at: datetime) -> None:
+def log_payment(deps: Dependencies, payment: Payment, at: datetime) -> None:
     """What the command of that moment made of a payment; nothing, where it changed nothing worth a line."""
     if payment.updated_at != at:
         return
     if payment.has_ended and payment.ended_at == at:
-        _note(logging.INFO, _ENDS[payment.status], payment)
-        parts.measures.ended(payment)
+        _log(logging.INFO, _END_MESSAGES[payment.status], payment)
+        deps.metrics.ended(payment)
     elif payment.has_ended and payment.incidents:
-        _note(logging.ERROR, "Bill payment incident", payment, incident=payment.incidents[-1].kind.value)
+        _log(logging.ERROR, "Bill payment incident", payment, incident=payment.incidents[-1].kind.value)
     elif payment.accepted_at == at and payment.status is Status.PENDING:
-        _note(logging.INFO, "Bill payment accepted", payment)
-        parts.measures.accepted(payment)
+        _log(logging.INFO, "Bill payment accepted", payment)
+        deps.metrics.accepted(payment)
     elif payment.status is Status.IN_REVIEW:
-        _note(logging.WARNING, "Bill payment in review", payment, reason=payment.review_reason or "")
+        _log(logging.WARNING, "Bill payment in review", payment, reason=payment.review_reason or "")
     elif payment.in_doubt_since == at:
-        _note(logging.INFO, "Bill payment in doubt", payment)
-        parts.measures.doubted(payment)
+        _log(logging.INFO, "Bill payment in doubt", payment)
+        deps.metrics.doubted(payment)
     else:
-        _note(logging.DEBUG, f"Bill payment {payment.status}", payment)
+        _log(logging.DEBUG, f"Bill payment {payment.status}", payment)
 
 
-def _note(level: int, message: str, payment: Payment, **more: str) -> None:
+def _log(level: int, message: str, payment: Payment, **details: str) -> None:
     if logger.isEnabledFor(level):
         context = {
             "userId": payment.user_id,
@@ -53,6 +53,6 @@ def _note(level: int, message: str, payment: Payment, **more: str) -> None:
             "amount": str(payment.amount),
             "provider": payment.biller,
             **({"proof": payment.proof.value} if payment.proof else {}),
-            **more,
+            **details,
         }
         logger.log(level, message, extra={"context": context})

@@ -19,58 +19,60 @@ from billvend.domain.words import Status
 from billvend.ports.notifier import Delivery, Fate, Notifier
 from billvend.ports.outbox import DisabledEndpoint, End, Message, Told, Try
 from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.parts import Parts
+from billvend.usecases.dependencies import Dependencies
 
-MOST_A_PASS = 16
+MAX_MESSAGES_PER_CHANNEL = 16
 """Messages of a channel that are tried at the same time. One that is slow holds up a pass of all channels, no longer than
 a try may take; and one channel that has much to tell does not crowd out another."""
-LEASE_SECONDS = 60.0
+DELIVERY_LEASE_SECONDS = 60.0
 """Longer than any try may take."""
 
-_ENDS = {Fate.DELIVERED: End.DELIVERED, Fate.REFUSED: End.GAVE_UP, Fate.NOBODY: End.SKIPPED}
+_END_OF_OUTCOME = {Fate.DELIVERED: End.DELIVERED, Fate.REFUSED: End.GAVE_UP, Fate.NOBODY: End.SKIPPED}
 
 logger = logging.getLogger("billvend.notifications")
 
 
-def notify(parts: Parts) -> int:
+def deliver_due(deps: Dependencies) -> int:
     """Try up to 16 messages of each channel that are due, all at once; returns how many. Raises `Unavailable`.
 
     What is for an endpoint that was disabled waits until it is enabled again.
     """
-    if not parts.notifiers:
+    if not deps.notifiers:
         return 0
-    closed, now = _closed(parts), parts.clock.now()
+    disabled, now = _disabled_endpoints(deps), deps.clock.now()
     messages = [
         message
-        for channel, notifier in parts.notifiers.items()
-        if notifier.endpoint not in closed
-        for message in parts.outbox.take(channel, now, limit=MOST_A_PASS, lease_seconds=LEASE_SECONDS)
+        for channel, notifier in deps.notifiers.items()
+        if notifier.endpoint not in disabled
+        for message in deps.outbox.take(
+            channel, now, limit=MAX_MESSAGES_PER_CHANNEL, lease_seconds=DELIVERY_LEASE_SECONDS
+        )
     ]
     if messages:
-        with ThreadPoolExecutor(len(messages), "billvend-notify") as pool:
-            tries = [
-                pool.submit(_try, parts, parts.notifiers[message.channel], message) for message in messages
+        with ThreadPoolExecutor(len(messages), "billvend-notification-delivery") as pool:
+            deliveries = [
+                pool.submit(_deliver, deps, deps.notifiers[message.channel], message) for message in messages
             ]
-        for tried in tries:
-            tried.result()  # if the database is away by now, that is raised when all have come back
+        for delivery in deliveries:
+            delivery.result()  # if the database is away by now, that is raised when all have come back
     return len(messages)
 
 
-def tell_workers(parts: Parts, user_id: str, transaction_id: str) -> None:
+def enqueue_notification_hint(deps: Dependencies, user_id: str, transaction_id: str) -> None:
     """There is news of a transaction for the outside."""
-    if parts.notifiers:
-        parts.queue.tell(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
+    if deps.notifiers:
+        deps.queue.tell(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
 
 
-def tell_workers_of(parts: Parts, payment: Payment, at: datetime) -> None:
+def enqueue_payment_notification_hint(deps: Dependencies, payment: Payment, at: datetime) -> None:
     """There is news of a payment, if the command of that moment brought any."""
     is_news = payment.has_ended or payment.status is Status.IN_REVIEW
     if is_news and payment.updated_at == at:
-        tell_workers(parts, payment.user_id, payment.transaction_id)
+        enqueue_notification_hint(deps, payment.user_id, payment.transaction_id)
 
 
-def told(
-    parts: Parts,
+def history(
+    deps: Dependencies,
     *,
     limit: int,
     channel: str | None = None,
@@ -78,28 +80,30 @@ def told(
     message_id: str | None = None,
 ) -> Sequence[Told]:
     """What is or was to be told, with every try, the newest first. Raises `ValidationFailed`, `Unavailable`."""
-    return parts.outbox.told(limit=limit, channel=_channel(channel), failed=failed, message_id=message_id)
+    return deps.outbox.told(
+        limit=limit, channel=_parse_channel(channel), failed=failed, message_id=message_id
+    )
 
 
-def replay(parts: Parts, message_id: str) -> Told:
+def replay(deps: Dependencies, message_id: str) -> Told:
     """Tell it again, under the same id: now, where its channel is set up here, else as soon as a worker sees it.
 
     Raises `NotFound`, `Unavailable`.
     """
-    now = parts.clock.now()
-    if not parts.outbox.replay(message_id, now):
+    now = deps.clock.now()
+    if not deps.outbox.replay(message_id, now):
         raise NotFound(f"There is no message {quoted(message_id)}. See: billvend webhooks list")
-    found = _found(parts, message_id)
-    notifier = parts.notifiers.get(found.message.channel)
-    if notifier is None or notifier.endpoint in _closed(parts):
-        return found
-    message = parts.outbox.take_one(message_id, now, lease_seconds=LEASE_SECONDS)
+    history = _load_history(deps, message_id)
+    notifier = deps.notifiers.get(history.message.channel)
+    if notifier is None or notifier.endpoint in _disabled_endpoints(deps):
+        return history
+    message = deps.outbox.take_one(message_id, now, lease_seconds=DELIVERY_LEASE_SECONDS)
     if message is not None:  # else a worker was quicker
-        _try(parts, notifier, message)
-    return _found(parts, message_id)
+        _deliver(deps, notifier, message)
+    return _load_history(deps, message_id)
 
 
-def set_email(parts: Parts, user_id: str, email: str) -> None:
+def set_email(deps: Dependencies, user_id: str, email: str) -> None:
     """Set where mail about a user's wallets goes, tokens included, in place of what was set before.
 
     Raises `ValidationFailed`, also for a user whose id is an e-mail address, because mail goes there; `Unavailable`.
@@ -108,63 +112,65 @@ def set_email(parts: Parts, user_id: str, email: str) -> None:
     if is_email(user_id):
         reason = "is an e-mail address, and mail goes there"
         raise ValidationFailed(f"The user id {reason}. Nothing was done.", fields={"userId": reason})
-    parts.outbox.set_email(user_id, email, parts.clock.now())
+    deps.outbox.set_email(user_id, email, deps.clock.now())
     logger.info("E-mail address of a wallet set", extra={"context": {"userId": user_id}})
 
 
-def _found(parts: Parts, message_id: str) -> Told:
-    (found,) = parts.outbox.told(limit=1, message_id=message_id)
-    return found
+def _load_history(deps: Dependencies, message_id: str) -> Told:
+    (history,) = deps.outbox.told(limit=1, message_id=message_id)
+    return history
 
 
-def _closed(parts: Parts) -> set[str | None]:
+def _disabled_endpoints(deps: Dependencies) -> set[str | None]:
     """The endpoints to which nothing is sent."""
-    return {disabled.endpoint for disabled in parts.outbox.disabled()}
+    return {disabled.endpoint for disabled in deps.outbox.disabled()}
 
 
-def _channel(name: str | None) -> Channel | None:
+def _parse_channel(name: str | None) -> Channel | None:
     if name is None or name in list(Channel):
         return None if name is None else Channel(name)
     reason = f"must be one of {', '.join(Channel)}"
     raise ValidationFailed(f"The channel is not accepted: it {reason}.", fields={"channel": reason})
 
 
-def _try(parts: Parts, notifier: Notifier, message: Message) -> None:
-    began = parts.clock.elapsed_seconds()
+def _deliver(deps: Dependencies, notifier: Notifier, message: Message) -> None:
+    started_at_seconds = deps.clock.elapsed_seconds()
     try:
         delivery = notifier.deliver(message)
     except Exception as error:  # noqa: BLE001  a bug of an adapter, or no database to find an address in
         delivery = Delivery(Fate.FAILED, "", f"it could not be tried: {type(error).__name__}")
-    at = parts.clock.now()
-    latency_ms = round((parts.clock.elapsed_seconds() - began) * 1000)
-    tried = Try(at, delivery.target, delivery.http_status, latency_ms, delivery.detail)
+    at = deps.clock.now()
+    latency_ms = round((deps.clock.elapsed_seconds() - started_at_seconds) * 1000)
+    attempt = Try(at, delivery.target, delivery.http_status, latency_ms, delivery.detail)
     if delivery.fate is Fate.GONE and notifier.endpoint is not None:
-        parts.outbox.disable(DisabledEndpoint(notifier.endpoint, delivery.target, at, delivery.detail))
-    next_at, ended = _then(message, delivery, at)
-    parts.outbox.report(message, tried, next_at=next_at, ended=ended)
-    _note(message, delivery, ended)
-    parts.measures.delivered(message.channel, delivery.fate, given_up=ended is End.GAVE_UP)
+        deps.outbox.disable(DisabledEndpoint(notifier.endpoint, delivery.target, at, delivery.detail))
+    next_at, ended = _schedule_or_end(message, delivery, at)
+    deps.outbox.report(message, attempt, next_at=next_at, ended=ended)
+    _log(message, delivery, ended)
+    deps.metrics.delivered(message.channel, delivery.fate, given_up=ended is End.GAVE_UP)
 
 
-def _then(message: Message, delivery: Delivery, at: datetime) -> tuple[datetime | None, End | None]:
+def _schedule_or_end(
+    message: Message, delivery: Delivery, at: datetime
+) -> tuple[datetime | None, End | None]:
     """When it is due again, or how it ended."""
-    if delivery.fate in _ENDS:
-        return None, _ENDS[delivery.fate]
+    if delivery.fate in _END_OF_OUTCOME:
+        return None, _END_OF_OUTCOME[delivery.fate]
     if delivery.fate is Fate.GONE:
         return at, None  # it goes out first when the endpoint is enabled
     next_at = next_try_at(message.message_id, message.tries + 1, at, delivery.retry_after_seconds)
     return next_at, End.GAVE_UP if next_at is None else None
 
 
-def _note(message: Message, delivery: Delivery, ended: End | None) -> None:
-    level, line = logging.DEBUG, f"Message {delivery.fate}"
+def _log(message: Message, delivery: Delivery, ended: End | None) -> None:
+    level, text = logging.DEBUG, f"Message {delivery.fate}"
     if delivery.fate is Fate.GONE:
-        level, line = (
+        level, text = (
             logging.ERROR,
             "The endpoint of webhooks wants no more: disabled until it is enabled again",
         )
     elif ended is End.GAVE_UP:
-        level, line = logging.WARNING, "A message is given up"
+        level, text = logging.WARNING, "A message is given up"
     if logger.isEnabledFor(level):
         context = {
             "messageId": message.message_id,
@@ -174,4 +180,4 @@ def _note(message: Message, delivery: Delivery, ended: End | None) -> None:
             "channel": message.channel.value,
             "detail": delivery.detail,
         }
-        logger.log(level, line, extra={"context": context})
+        logger.log(level, text, extra={"context": context})

@@ -1,0 +1,360 @@
+"""Domain values as JSON documents, in the shapes of the public interface."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from billvend.domain.abilities import Biller
+from billvend.domain.access import ApiKey
+from billvend.domain.events import IncidentRaised, load
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
+from billvend.domain.payment import Attempt, Payment, Requery, Send
+from billvend.domain.verification import MeterFound
+from billvend.domain.wallet import Funding
+from billvend.domain.words import Status
+from billvend.ports.books import LoggedEvent, Transaction
+from billvend.ports.intents import Intent
+from billvend.ports.outbox import DisabledEndpoint, Message, Told
+from billvend.presentation.text import customer_message, describe_answer, describe_event
+from billvend.usecases.audit import AuditReport
+from billvend.usecases.deposits import DepositCheck, DepositResult
+from billvend.usecases.fund import FundingResult
+from billvend.usecases.health import Health
+from billvend.usecases.queries import Balance
+from billvend.usecases.review import ReviewList
+
+JsonObject: TypeAlias = dict[str, object]
+"""A JSON object."""
+
+
+def iso_time(at: datetime | None) -> str | None:
+    """A moment as RFC 3339 in UTC, to the millisecond: `2026-11-22T12:00:00.000Z`."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+def transaction_json(transaction: Transaction, next_check_at: datetime | None = None) -> JsonObject:
+    """A funding or payment as it stands in lists: without attempts and events."""
+    if isinstance(transaction, Payment):
+        return _payment_fields(transaction, next_check_at)
+    return funding_json(transaction)
+
+
+def funding_json(funding: Funding) -> JsonObject:
+    """Money that came in."""
+    return {
+        "transactionId": funding.transaction_id,
+        "type": "funding",
+        "status": Status.COMPLETED.value,
+        **_amount_fields(funding.amount),
+        "userId": funding.user_id,
+        "createdAt": iso_time(funding.at),
+        "updatedAt": iso_time(funding.at),
+        "source": funding.source,
+        "reference": funding.reference,
+    }
+
+
+def payment_json(
+    payment: Payment, events: Sequence[LoggedEvent], next_check_at: datetime | None = None
+) -> JsonObject:
+    """All that is known of a payment."""
+    return {
+        **_payment_fields(payment, next_check_at),
+        "attempts": [_attempt_json(attempt) for attempt in payment.attempts],
+        "events": [_event_json(event) for event in events],
+    }
+
+
+def _payment_fields(payment: Payment, next_check_at: datetime | None) -> JsonObject:
+    completed, reversal = payment.completed, payment.reversal
+    return {
+        "transactionId": payment.transaction_id,
+        "type": "payment",
+        "status": payment.status.value,
+        **_amount_fields(payment.amount),
+        "userId": payment.user_id,
+        "createdAt": iso_time(payment.accepted_at),
+        "updatedAt": iso_time(payment.updated_at),
+        "meterNumber": payment.meter,
+        "provider": payment.biller,
+        "vendType": payment.vend_type.value,
+        "token": payment.token,
+        "units": payment.units,
+        "receipt": dict(completed.receipt) if completed else None,
+        "reversal": reversal
+        and {"proof": reversal.proof.value, "reason": reversal.reason, "at": iso_time(payment.ended_at)},
+        "incidents": [_incident_json(incident, payment) for incident in payment.incidents],
+        "nextCheckAt": iso_time(next_check_at),
+        "message": customer_message(payment, next_check_at),
+    }
+
+
+def _incident_json(incident: IncidentRaised, payment: Payment) -> JsonObject:
+    return {
+        "kind": incident.kind.value,
+        "attempt": incident.attempt,
+        "aggregator": incident.provider,
+        "amount": str(Money(incident.amount_minor, payment.amount.currency)),
+        "detail": incident.detail,
+    }
+
+
+def _amount_fields(amount: Money) -> JsonObject:
+    return {"amount": str(amount), "currency": amount.currency}
+
+
+def _attempt_json(attempt: Attempt) -> JsonObject:
+    """Here `provider` is whom we buy from, as the attempt itself has it: the biller is the payment's."""
+    return {
+        "number": attempt.number,
+        "reference": attempt.reference,
+        "aggregator": attempt.provider,
+        "account": attempt.account,
+        "startedAt": iso_time(attempt.started_at),
+        "validUntil": iso_time(attempt.valid_until),
+        "sends": [{**_call_json(send), "lost": send.lost} for send in attempt.sends],
+        "requeries": [_call_json(requery) for requery in attempt.requeries],
+    }
+
+
+def _call_json(call: Send | Requery) -> JsonObject:
+    return {
+        "number": call.number,
+        "startedAt": iso_time(call.started_at),
+        "answeredAt": iso_time(call.answered_at),
+        "answer": None if call.answer is None else _answer_json(call.answer),
+    }
+
+
+def _answer_json(answer: Answer) -> JsonObject:
+    outcome: JsonObject = {"outcome": _snake_case(type(answer).__name__), "text": describe_answer(answer)}
+    match answer:
+        case Delivered():
+            outcome |= {"token": answer.token, "units": answer.units}
+            outcome |= {"providerReference": answer.provider_reference}
+        case Declined() | Misconfigured():
+            outcome |= {"code": answer.code}
+        case Deferred():
+            outcome |= {"retryAfterSeconds": answer.retry_after_seconds}
+    return outcome
+
+
+def _event_json(event: LoggedEvent) -> JsonObject:
+    return {
+        "seq": event.seq,
+        "type": _snake_case(event.kind),
+        "at": iso_time(event.at),
+        "text": describe_event(load(event.kind, event.data)),
+        "hash": event.hash,
+    }
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def funding_result_json(result: FundingResult) -> JsonObject:
+    """A wallet after money came in."""
+    return {
+        "transactionId": result.transaction_id,
+        "userId": result.user_id,
+        **_amount_fields(result.amount),
+        "balance": str(result.balance),
+        "replayed": result.replayed,
+    }
+
+
+def deposit_result_json(deposit: DepositResult) -> JsonObject:
+    """A funding that the gateway waits for."""
+    return {"reference": deposit.reference, "authorizationUrl": deposit.authorization_url}
+
+
+def deposit_check_json(check: DepositCheck) -> JsonObject:
+    """What became of an announced funding."""
+    return {
+        "reference": check.deposit.reference,
+        "userId": check.deposit.user_id,
+        **_amount_fields(check.deposit.amount),
+        "status": check.status.value,
+        "transactionId": check.transaction_id,
+        "detail": check.detail,
+        "acknowledgedAt": iso_time(check.deposit.seen_at),
+    }
+
+
+def api_key_json(api_key: ApiKey) -> JsonObject:
+    """A key of the API; its secret is known to nobody."""
+    return {
+        "keyId": api_key.key_id,
+        "name": api_key.name,
+        "scopes": sorted(api_key.scopes),
+        "createdAt": iso_time(api_key.created_at),
+        "lastUsedAt": iso_time(api_key.used_at),
+        "revokedAt": iso_time(api_key.revoked_at),
+    }
+
+
+def balance_json(balance: Balance, recent: Sequence[JsonObject]) -> JsonObject:
+    """What can be spent, what is held, and what happened lately."""
+    return {
+        "userId": balance.user_id,
+        "currency": balance.available.currency,
+        "balance": str(balance.available),
+        "held": str(balance.held),
+        "recentTransactions": list(recent),
+    }
+
+
+def meter_json(details: MeterFound, meter: str, biller: str, vend_type: str, currency: str) -> JsonObject:
+    """Whose meter it is, and what it takes at least and at most."""
+
+    def amount(minor: int | None) -> str | None:
+        return None if minor is None else str(Money(minor, currency))
+
+    return {
+        "meterNumber": meter,
+        "provider": biller,
+        "vendType": vend_type.lower(),
+        "customerName": details.customer_name,
+        "address": details.address,
+        "minimumAmount": amount(details.minimum_minor),
+        "maximumAmount": amount(details.maximum_minor),
+        "currency": currency,
+    }
+
+
+def review_json(review_list: ReviewList) -> JsonObject:
+    """What waits for a person."""
+    return {
+        "items": [
+            {
+                "transactionId": payment.transaction_id,
+                "userId": payment.user_id,
+                "reason": payment.review_reason,
+                "since": iso_time(payment.in_doubt_since),
+                "evidence": [_attempt_json(attempt) for attempt in payment.attempts],
+                **_amount_fields(payment.amount),
+                "meterNumber": payment.meter,
+                "provider": payment.biller,
+            }
+            for payment in review_list.payments_in_review
+        ],
+        "incidents": [
+            {
+                "transactionId": payment.transaction_id,
+                "userId": payment.user_id,
+                "status": payment.status.value,
+                **_incident_json(incident, payment),
+            }
+            for payment in review_list.payments_with_incidents
+            for incident in payment.open_incidents
+        ]
+        + [_deposit_problem_json(deposit) for deposit in review_list.deposits_with_problems],
+    }
+
+
+def _deposit_problem_json(deposit: Intent) -> JsonObject:
+    """An incident that belongs to no payment: money from outside that is not what was announced."""
+    return {
+        "transactionId": None,
+        "userId": deposit.user_id,
+        "status": None,
+        "kind": "deposit_problem",
+        "attempt": None,
+        "aggregator": deposit.source,
+        "amount": str(deposit.amount),
+        "detail": deposit.problem,
+        "reference": deposit.reference,
+    }
+
+
+def biller_json(biller: Biller) -> JsonObject:
+    """An electricity company."""
+    return {
+        "code": biller.code,
+        "name": biller.name,
+        "vendTypes": [vend_type.value for vend_type in biller.vend_types],
+    }
+
+
+def notification_json(notification: Told) -> JsonObject:
+    """What is or was told to the outside, without its content: a token may be in that."""
+    message = notification.message
+    return {
+        "messageId": message.message_id,
+        "type": message.kind,
+        "channel": message.channel.value,
+        "status": notification_status(message),
+        "transactionId": message.transaction_id,
+        "userId": message.user_id,
+        "at": iso_time(message.at),
+        "nextTryAt": iso_time(message.next_at),
+        "endedAt": iso_time(message.ended_at),
+        "deliveries": [
+            {
+                "number": attempt.number,
+                "at": iso_time(attempt.at),
+                "target": attempt.target,
+                "httpStatus": attempt.http_status,
+                "latencyMs": attempt.latency_ms,
+                "detail": attempt.detail,
+            }
+            for attempt in notification.tries
+        ],
+    }
+
+
+def notification_status(message: Message) -> str:
+    """`waiting` for its first or next try, `trying`, or how it ended: `delivered`, `gave_up`, `skipped`."""
+    if message.ended is not None:
+        return message.ended.value
+    return "waiting" if message.lease_until is None else "trying"
+
+
+def endpoint_json(endpoint: DisabledEndpoint) -> JsonObject:
+    """Where webhooks don't go any more."""
+    return {
+        "target": endpoint.target,
+        "disabledAt": iso_time(endpoint.disabled_at),
+        "reason": endpoint.because,
+    }
+
+
+def audit_json(audit: AuditReport) -> JsonObject:
+    """What an audit counted and found."""
+    return {
+        "ok": audit.ok,
+        "events": audit.events,
+        "wallets": audit.wallets,
+        "payments": audit.payments,
+        "transfers": audit.transfers,
+        "differences": list(audit.differences),
+        "more": audit.unlisted_differences,
+    }
+
+
+def health_json(health: Health) -> JsonObject:
+    """How each part is. Latencies are milliseconds."""
+    return {
+        "status": health.status,
+        "checks": {
+            name: {"status": check.status, "latencyMs": check.latency_ms, **_json_values(check.details)}
+            for name, check in health.checks.items()
+        },
+    }
+
+
+def _json_values(details: Mapping[str, object]) -> JsonObject:
+    return {
+        name: iso_time(value) if isinstance(value, datetime) else value for name, value in details.items()
+    }

@@ -1,0 +1,40 @@
+"""Nudge: somebody hints that a provider has news, and the next requery comes forward."""
+
+from billvend.domain.commands import Nudge
+from billvend.domain.payment import Payment
+from billvend.ports.books import Search
+from billvend.ports.queue import Hint
+from billvend.usecases.account_status import current_policy
+from billvend.usecases.dependencies import Dependencies, execute_command
+from billvend.usecases.settle import enqueue_followup_hint
+
+MAX_PAYMENTS_PER_REFERENCE = 10
+
+
+def request_requery(deps: Dependencies, payment: Payment, source: str, reference: str | None = None) -> Hint:
+    """Bring the next requery of a payment forward; see `billvend.domain.commands.Nudge`. Raises `Unavailable`."""
+    user_id, transaction_id = payment.user_id, payment.transaction_id
+    command = Nudge(
+        user_id,
+        deps.clock.new_id(),
+        transaction_id,
+        deps.clock.now(),
+        current_policy(deps),
+        source,
+        reference,
+    )
+    hint = Hint(user_id, transaction_id)
+    enqueue_followup_hint(deps, hint, execute_command(deps, command).reply)
+    return hint
+
+
+def request_requery_by_reference(deps: Dependencies, reference: str, source: str) -> list[Hint]:
+    """The same for whichever payment sent this reference; empty where none did. Raises `Unavailable`."""
+    transactions = deps.queries.search(
+        Search(kind="payment", reference=reference, limit=MAX_PAYMENTS_PER_REFERENCE)
+    )
+    return [
+        request_requery(deps, payment, source, reference)
+        for payment in transactions
+        if isinstance(payment, Payment)
+    ]
