@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from billvend.bootstrap import open_database, upgrade_schema
 from billvend.config import Settings
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from billvend.app import Billvend
@@ -26,7 +26,7 @@ FUNDING_THREADS = 32
 def empty_database(server_url: str, folder: Path) -> Iterator[str]:
     """A database of our own on the server of that URL, or in the folder for SQLite; gives its URL, and drops it at the end.
 
-    Raises `BadSetting` where the server does not let us make one, `Unavailable`.
+    Raises `ConfigurationError` where the server does not let us make one, `Unavailable`.
     """
     name = f"billvend_bench_{uuid.uuid4().hex[:12]}"
     if server_url.startswith("sqlite"):
@@ -49,7 +49,7 @@ def _execute(url: str, statement: str) -> None:
             connection.exec_driver_sql(statement)
     except sa.exc.DBAPIError as error:
         detail = str(error.orig).strip().splitlines()[0]
-        raise BadSetting(
+        raise ConfigurationError(
             f"A database to measure in can't be made or dropped on that server ({detail}). The books were not touched: name "
             "one where the role may create databases."
         ) from None

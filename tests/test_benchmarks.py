@@ -12,7 +12,7 @@ from benchmarks.databases import empty_database
 from benchmarks.report import machine_line, results_table
 from benchmarks.results import TARGETS, BenchmarkResult, Target, median_results, to_document
 from benchmarks.rounds import measurements, run_round
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 from tests.support import servers
 
 
@@ -102,7 +102,7 @@ def test_who_may_make_no_database_is_told_so(own_postgres: servers.PostgresServe
     with engine(own_postgres.url).begin() as connection:
         connection.exec_driver_sql("CREATE ROLE clerk LOGIN")
     with (
-        pytest.raises(BadSetting, match="The books were not touched"),
+        pytest.raises(ConfigurationError, match="The books were not touched"),
         empty_database(own_postgres.url.replace("billvend@", "clerk@"), tmp_path),
     ):
         raise AssertionError("it was made")

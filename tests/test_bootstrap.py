@@ -11,8 +11,8 @@ from billvend import Bill, open_billvend
 from billvend.adapters.providers.sandbox.provider import SandboxProvider, open_sandbox
 from billvend.adapters.storage.database import Database
 from billvend.config import PLUGIN_GROUP, Settings, load_settings
-from billvend.domain.errors import BadSetting, ValidationFailed
-from billvend.ports.plug_in import ProviderSetup
+from billvend.domain.errors import ConfigurationError, ValidationFailed
+from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.usecases.pay import PaymentResult
 
@@ -38,7 +38,7 @@ def open_acme(setup: ProviderSetup) -> Provider:
     if setup.api_url == "https://broken.example":
         raise KeyError("no such thing")
     if setup.secret_key is None:
-        raise BadSetting("ACME_SECRET_KEY must be given.")
+        raise ConfigurationError("ACME_SECRET_KEY must be given.")
     return open_sandbox("acme.db", setup)
 
 
@@ -81,9 +81,9 @@ def test_a_plug_in_gets_all_that_was_set() -> None:
 
 
 def test_a_plug_in_that_can_not_be_opened_stops_the_start_and_is_named() -> None:
-    with pytest.raises(BadSetting, match=r"plug-in 'acme' can't be opened \(KeyError"):
+    with pytest.raises(ConfigurationError, match=r"plug-in 'acme' can't be opened \(KeyError"):
         open_billvend(settings("acme", "https://broken.example"))
-    with pytest.raises(BadSetting, match=r"^ACME_SECRET_KEY must be given\.$"):
+    with pytest.raises(ConfigurationError, match=r"^ACME_SECRET_KEY must be given\.$"):
         open_billvend(settings("acme", bill_provider_secret_key=None))
 
 
@@ -125,6 +125,6 @@ def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch)
 
     for opened in (SandboxProvider, Database):
         monkeypatch.setattr(opened, "close", noted(opened))
-    with pytest.raises(BadSetting, match="is for live money"):
+    with pytest.raises(ConfigurationError, match="is for live money"):
         open_billvend(settings("acme", paystack_secret_key="sk_live_hunter2"))
     assert closed == [SandboxProvider, Database]

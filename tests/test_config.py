@@ -22,7 +22,7 @@ from billvend.config import (
 )
 from billvend.config import provider_settings as accounts_module
 from billvend.config.redaction import redact_url
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 SECRET = "s3cr3t-Zq9"
@@ -63,7 +63,7 @@ def where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Where:
 
 def refusal(**overrides: Any) -> str:
     """The line with which these settings are refused."""
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load_settings(**overrides)
     line = str(caught.value)
     assert line == caught.value.message
@@ -524,7 +524,7 @@ def test_amounts_are_never_floats(where: Where) -> None:
 
 def test_every_wrong_setting_is_in_the_fields(where: Where) -> None:
     where.environment(PORT="x", LOG_LEVEL="loud", WEBHOOK_URL=SECRET)
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert set(caught.value.fields) == {"PORT", "LOG_LEVEL", "WEBHOOK_URL"}
     assert caught.value.__cause__ is None

@@ -17,36 +17,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from billvend.app import Billvend
     from billvend.bootstrap import open_billvend
+    from billvend.domain.enums import Proof, Status, VendType
     from billvend.domain.errors import (
         AlreadySent,
-        BadSetting,
         BillvendError,
+        ConfigurationError,
         Conflict,
+        DependencyError,
         IdempotencyMismatch,
         InsufficientFunds,
         InvalidAmount,
         InvalidInput,
         InvalidMeter,
         LikelyDuplicate,
-        NotFound,
         OutcomeUnknown,
-        Refusal,
+        Rejected,
+        ResourceNotFound,
         TransactionNotFound,
         Unavailable,
         UnknownBiller,
-        Unreachable,
         UnsupportedCurrency,
         ValidationFailed,
         WalletNotFound,
     )
     from billvend.domain.money import Money
-    from billvend.domain.payment import Payment
-    from billvend.domain.words import Proof, Status, VendType
+    from billvend.domain.payment.state import Payment
     from billvend.usecases.pay import Bill
 
 __all__ = [
     "AlreadySent",
-    "BadSetting",
+    "ConfigurationError",
     "Bill",
     "Billvend",
     "BillvendError",
@@ -58,16 +58,16 @@ __all__ = [
     "InvalidMeter",
     "LikelyDuplicate",
     "Money",
-    "NotFound",
+    "ResourceNotFound",
     "OutcomeUnknown",
     "Payment",
     "Proof",
-    "Refusal",
+    "Rejected",
     "Status",
     "TransactionNotFound",
     "Unavailable",
     "UnknownBiller",
-    "Unreachable",
+    "DependencyError",
     "UnsupportedCurrency",
     "ValidationFailed",
     "VendType",
@@ -78,8 +78,8 @@ __all__ = [
 _MODULES = (
     "domain.errors",
     "domain.money",
-    "domain.words",
-    "domain.payment",
+    "domain.enums",
+    "domain.payment.state",
     "app",
     "usecases.pay",
     "bootstrap",

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 
-from billvend.domain.abilities import Biller, Mode
-from billvend.domain.access import ApiKey
-from billvend.domain.commands import Pay
-from billvend.domain.decide import Result
-from billvend.domain.decisions import OPERATOR
-from billvend.domain.errors import BadSetting, BillvendError
+from billvend.domain.api_keys import ApiKey
+from billvend.domain.decisions.commands import Pay
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.decisions.handlers import OPERATOR
+from billvend.domain.enums import OperatorDecision, Status
+from billvend.domain.errors import BillvendError, ConfigurationError
+from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike
-from billvend.domain.payment import Payment
-from billvend.domain.verification import MeterFound
-from billvend.domain.words import Status, Verdict
-from billvend.ports.books import Backlog, LoggedEvent, Search, Transaction
-from billvend.ports.outbox import DisabledEndpoint, Told
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import Biller, Mode
+from billvend.ports.outbox import DisabledEndpoint, MessageHistory
+from billvend.ports.queries import Backlog, RawEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import api_keys, deposits, notifications, queries
 from billvend.usecases.account_status import refresh_account_status
@@ -83,7 +83,7 @@ class Billvend:
         `email_may_get_tokens=False` for a caller who may not read tokens: `email` gets the receipt of this deposit alone.
 
         With a `key`, the same request gets the same address each time. Raises `InvalidInput` and its kinds,
-        `IdempotencyMismatch`, `Unavailable`; `BadSetting` where no gateway is set up.
+        `IdempotencyMismatch`, `Unavailable`; `ConfigurationError` where no gateway is set up.
         """
         return deposits.create(
             self._deps,
@@ -98,26 +98,26 @@ class Billvend:
     def check_deposit(self, reference: str) -> DepositCheck:
         """Ask the gateway what became of an announced funding, and credit it if it was paid, once for ever.
 
-        Raises `NotFound`, `Unavailable`, `OutcomeUnknown`; `BadSetting` where no gateway is set up.
+        Raises `ResourceNotFound`, `Unavailable`, `OutcomeUnknown`; `ConfigurationError` where no gateway is set up.
         """
         return deposits.check(self._deps, reference)
 
     def poll_deposits(self, since: datetime | None = None) -> datetime:
         """Ask about the announced fundings of which nothing was heard; how late a worker does so, `docs/api.md` says.
 
-        Returns what `since` is next time. Raises `Unavailable`, `OutcomeUnknown`, `BadSetting`: then ask again.
+        Returns what `since` is next time. Raises `Unavailable`, `OutcomeUnknown`, `ConfigurationError`: then ask again.
         """
         return deposits.poll_unpaid(self._deps, since)
 
     def handle_gateway_webhook(self, body: bytes, signature: str | None) -> bool:
         """Take a hook of the gateway as a reason to ask it; `body` is what came, to the byte. False: it is not genuine.
 
-        Raises nothing for what it says; `Unavailable`, `OutcomeUnknown` or `BadSetting` where it should come again later.
+        Raises nothing for what it says; `Unavailable`, `OutcomeUnknown` or `ConfigurationError` where it should come again.
         """
         return deposits.handle_webhook(self._deps, body, signature)
 
     def acknowledge_deposit(self, reference: str) -> DepositCheck:
-        """Somebody has seen to the problem of an announced funding. Raises `NotFound`, `NotInReview`."""
+        """Somebody has seen to the problem of an announced funding. Raises `ResourceNotFound`, `NotInReview`."""
         return deposits.acknowledge(self._deps, reference)
 
     def pay(
@@ -161,9 +161,9 @@ class Billvend:
         """What a bill asks of the books; nobody is asked, and nothing is done. Raises `InvalidInput` and its kinds."""
         return build_command(self._deps, bill)
 
-    def preview(self, bills: Sequence[Pay]) -> list[Result]:
+    def preview(self, bills: Sequence[Pay]) -> list[CommandOutcome]:
         """What `pay_many` would make of bills that were `read`, on the books as they stand. Nothing is done."""
-        return self._deps.journal.rehearse(bills)
+        return self._deps.journal.dry_run(bills)
 
     def cancel(self, transaction_id: str) -> Payment:
         """Give the money back while nothing was sent. Raises `TransactionNotFound`, `AlreadySent`."""
@@ -209,9 +209,9 @@ class Billvend:
         Returns how many payments that is. Raises nothing for what the body says, and nothing for unknown providers.
         """
         accounts = [account for (name, _), account in self._deps.providers.items() if name == provider]
-        references = {reference for account in accounts for reference in account.references_in(body)}
+        references = {reference for account in accounts for reference in account.parse_references(body)}
         return sum(
-            len(request_requery_by_reference(self._deps, reference, "hook")) for reference in references
+            len(request_requery_by_reference(self._deps, reference, "webhook")) for reference in references
         )
 
     def refresh_account_status(self) -> None:
@@ -258,15 +258,15 @@ class Billvend:
         operator: str,
         reason: str,
         token: str | None = None,
-        decision: Verdict | str | None = None,
+        decision: OperatorDecision | str | None = None,
     ) -> Payment:
         """Decide about a payment in doubt or in review: with a `token` it is completed, without one reversed.
 
-        `verdict` says it expressly: `delivered` (a postpaid payment has no token), `reverse`, or `seen` for incidents
+        `verdict` says it expressly: `delivered` (a postpaid payment has no token), `reverse`, or `acknowledged` for incidents
         that have been dealt with. Who decided, and why, stands in the events for ever. Raises `TransactionNotFound`,
         `NotInReview`, `ValidationFailed`.
         """
-        operator_decision = decision or (Verdict.DELIVERED if token else Verdict.REVERSE)
+        operator_decision = decision or (OperatorDecision.DELIVERED if token else OperatorDecision.REVERSE)
         return resolve(
             self._deps, transaction_id, str(operator_decision), operator=operator, reason=reason, token=token
         )
@@ -280,7 +280,7 @@ class Billvend:
         channel: str | None = "webhook",
         failed: bool = False,
         message_id: str | None = None,
-    ) -> Sequence[Told]:
+    ) -> Sequence[MessageHistory]:
         """What is or was to be told, with every try, the newest first; `channel` may be `mail`, `console` or None for all.
 
         `failed`: only what was tried in vain and not delivered since. Raises `ValidationFailed`.
@@ -289,8 +289,8 @@ class Billvend:
             self._deps, limit=limit, channel=channel, failed=failed, message_id=message_id
         )
 
-    def replay_notification(self, message_id: str) -> Told:
-        """Tell something again, under the same id: here and now, where its channel is set up. Raises `NotFound`."""
+    def replay_notification(self, message_id: str) -> MessageHistory:
+        """Tell something again, under the same id: here and now, where its channel is set up. Raises `ResourceNotFound`."""
         return notifications.replay(self._deps, message_id)
 
     def set_email(self, user_id: str, email: str) -> None:
@@ -319,7 +319,7 @@ class Billvend:
         return self._deps.api_keys.all()
 
     def revoke_api_key(self, key: str) -> ApiKey:
-        """From now on a key, given by id or name, opens nothing. Raises `NotFound`."""
+        """From now on a key, given by id or name, opens nothing. Raises `ResourceNotFound`."""
         return api_keys.revoke(self._deps, key)
 
     def authenticate(self, secret: str) -> ApiKey | None:
@@ -344,7 +344,7 @@ class Billvend:
         """A payment or funding by its id. Raises `TransactionNotFound`."""
         return queries.transaction(self._deps, transaction_id)
 
-    def events(self, payment: Payment) -> list[LoggedEvent]:
+    def events(self, payment: Payment) -> list[RawEvent]:
         """What happened to a payment, in order."""
         return queries.events(self._deps, payment)
 
@@ -382,7 +382,7 @@ class Billvend:
     def billers(self) -> Sequence[Biller]:
         """The electricity companies that the configured providers sell for."""
         billers_by_code = {
-            biller.code: biller for account in self._deps.policy.routes for biller in account.billers
+            biller.code: biller for account in self._deps.policy.accounts for biller in account.billers
         }
         return sorted(billers_by_code.values(), key=lambda biller: biller.code)
 
@@ -400,16 +400,18 @@ class Billvend:
 
     def count_rejection(self, code: str) -> None:
         """For doors: a request was turned away with this stable code. It is counted in the metrics, and nothing else."""
-        self._deps.metrics.refused(code)
+        self._deps.metrics.rejected(code)
 
     def backlog(self) -> Backlog:
         """What is still to be done, and how many payments wait for a worker now."""
         return self._deps.queries.backlog(self._deps.clock.now())
 
     def require_test_money(self) -> None:
-        """Refuse, with `BadSetting`, books or providers of real money. From now on these books take none."""
+        """Refuse, with `ConfigurationError`, books or providers of real money. From now on these books take none."""
         if self._deps.mode is not Mode.TEST:
-            raise BadSetting("The configured provider sells for real money: this is for test money alone.")
+            raise ConfigurationError(
+                "The configured provider sells for real money: this is for test money alone."
+            )
         check_mode(self._deps)
 
     def is_test_money_only(self) -> bool:

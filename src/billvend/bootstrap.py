@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from billvend.app import Billvend
-from billvend.domain.abilities import Abilities, Mode
-from billvend.domain.announcements import Channel
-from billvend.domain.errors import BadSetting
-from billvend.domain.policy import Policy
+from billvend.domain.errors import ConfigurationError
+from billvend.domain.notifications import Channel
+from billvend.domain.policy.accounts import Mode, ProviderAccount
+from billvend.domain.policy.policy import Policy
 from billvend.ports.clock import Clock
 from billvend.ports.gateway import Gateway
-from billvend.ports.measures import Measures
 from billvend.ports.notifier import Notifier
-from billvend.ports.plug_in import ProviderPlugIn, ProviderSetup
+from billvend.ports.plugin import ProviderPlugin, ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
+from billvend.ports.telemetry import Metrics
 from billvend.usecases.dependencies import Dependencies, Limits, MeterCheck
 
 if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billvend --help` may
@@ -28,14 +28,14 @@ if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billven
 
 
 def open_billvend(
-    database: "str | Settings | None" = None, *, clock: Clock | None = None, metrics: Measures | None = None
+    database: "str | Settings | None" = None, *, clock: Clock | None = None, metrics: Metrics | None = None
 ) -> Billvend:
     """A billvend over a database URL (`sqlite:///shop.db`, `postgresql://...`) or `Settings`.
 
     What is not given comes from the environment and `.env`; with nothing at all it is embedded: SQLite beside you, and
     a sandbox that sells nothing real. The tables of a SQLite file are made by themselves; PostgreSQL's by
     `billvend db upgrade`. What happens is counted for Prometheus, unless `measures` does something else with it.
-    Raises `BadSetting`, `Unavailable`. Close it, or use it in a `with`.
+    Raises `ConfigurationError`, `Unavailable`. Close it, or use it in a `with`.
     """
     from billvend.config import Settings, load_settings
 
@@ -46,7 +46,7 @@ def open_billvend(
     return bv
 
 
-def _assemble(settings: "Settings", clock: Clock, metrics: Measures, resources: ExitStack) -> Billvend:
+def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: ExitStack) -> Billvend:
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
@@ -64,7 +64,7 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Measures, resources: 
         resources.enter_context(closing(_open_provider(account, settings, clock)))
         for account in settings.providers
     ]
-    accounts = tuple(provider.abilities for provider in providers)
+    accounts = tuple(provider.account for provider in providers)
     mode = _common_mode(accounts)
     notifiers = _open_notifiers(settings, database, clock)
     for notifier in notifiers.values():
@@ -75,7 +75,7 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Measures, resources: 
             queries=SqlQueries(database),
             queue=_open_queue(settings),
             providers={
-                (provider.abilities.provider, provider.abilities.account): provider for provider in providers
+                (provider.account.provider, provider.account.account_id): provider for provider in providers
             },
             clock=clock,
             policy=_build_policy(settings, accounts),
@@ -96,7 +96,7 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Measures, resources: 
 
 
 def open_database(settings: "Settings") -> "Database":
-    """The configured database, whether it has tables yet or not. Raises `BadSetting`."""
+    """The configured database, whether it has tables yet or not. Raises `ConfigurationError`."""
     from billvend.adapters.storage.database import Database
 
     return Database(settings.database_url.get_secret_value())
@@ -105,7 +105,7 @@ def open_database(settings: "Settings") -> "Database":
 def schema_versions(settings: "Settings") -> tuple[str | None, str]:
     """The version of the database's tables, None where it has none, and the one that this billvend needs.
 
-    Raises `BadSetting`, `Unavailable`.
+    Raises `ConfigurationError`, `Unavailable`.
     """
     from billvend.adapters.storage.schema_version import HEAD, current_version
 
@@ -116,7 +116,7 @@ def schema_versions(settings: "Settings") -> tuple[str | None, str]:
 def upgrade_schema(settings: "Settings") -> tuple[str | None, str]:
     """Make or change the tables; returns the version that was there, None for none, and the one that is.
 
-    Safe to run twice, and from two machines at once. Raises `BadSetting`, `Unavailable`.
+    Safe to run twice, and from two machines at once. Raises `ConfigurationError`, `Unavailable`.
     """
     from billvend.adapters.storage.schema_version import HEAD, upgrade
 
@@ -143,9 +143,9 @@ def _build_limits(settings: "Settings") -> Limits:
     )
 
 
-def _build_policy(settings: "Settings", accounts: tuple[Abilities, ...]) -> Policy:
+def _build_policy(settings: "Settings", accounts: tuple[ProviderAccount, ...]) -> Policy:
     return Policy(
-        routes=accounts,
+        accounts=accounts,
         requery_schedule_seconds=settings.requery_schedule,
         not_found_spacing_seconds=settings.not_found_spacing,
         review_after_seconds=settings.review_after,
@@ -156,7 +156,7 @@ def _build_policy(settings: "Settings", accounts: tuple[Abilities, ...]) -> Poli
 
 
 def _open_provider(account: "ProviderSettings", settings: "Settings", clock: Clock) -> Provider:
-    """One configured account, opened. Raises `BadSetting`."""
+    """One configured account, opened. Raises `ConfigurationError`."""
 
     def reveal(secret: "SecretStr | None") -> str | None:
         return None if secret is None else secret.get_secret_value()
@@ -174,12 +174,12 @@ def _open_provider(account: "ProviderSettings", settings: "Settings", clock: Clo
             max_processing_seconds=ceil(settings.bill_provider_max_processing),
             currency=settings.default_currency,
             now=clock.now,
-            pause=clock.pause,
+            sleep=clock.sleep,
         )
     )
 
 
-def _provider_factory(name: str, settings: "Settings") -> ProviderPlugIn:
+def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
     """What opens an account of this provider: ours are opened as plug-ins are."""
     match name:
         case "sandbox":
@@ -199,7 +199,7 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugIn:
 
 
 def _open_plugin(setup: ProviderSetup) -> Provider:
-    """A provider that an installed package brings. Raises `BadSetting` where it can't be opened."""
+    """A provider that an installed package brings. Raises `ConfigurationError` where it can't be opened."""
     from importlib.metadata import entry_points
 
     from billvend.config.provider_settings import PLUGIN_GROUP
@@ -207,17 +207,17 @@ def _open_plugin(setup: ProviderSetup) -> Provider:
     (entry_point,) = entry_points(group=PLUGIN_GROUP, name=setup.name)
     try:
         provider: Provider = entry_point.load()(setup)
-    except BadSetting:
+    except ConfigurationError:
         raise
     except Exception as error:
-        raise BadSetting(
+        raise ConfigurationError(
             f"BILL_PROVIDER: the plug-in {setup.name!a} can't be opened ({type(error).__name__}: {error})."
         ) from error
     return provider
 
 
 def _open_gateway(settings: "Settings", mode: Mode) -> Gateway | None:
-    """Where customers pay in; None without a key. Raises `BadSetting` where its money is not of the providers' kind."""
+    """Where customers pay in; None without a key. Raises `ConfigurationError` where its money is of another kind."""
     if settings.paystack_secret_key is None:
         return None
     from billvend.adapters.gateways.paystack import API_URL, PaystackGateway
@@ -227,7 +227,7 @@ def _open_gateway(settings: "Settings", mode: Mode) -> Gateway | None:
         api_url=settings.paystack_api_url or API_URL,
     )
     if gateway.mode is not mode:
-        raise BadSetting(
+        raise ConfigurationError(
             f"PAYSTACK_SECRET_KEY is for {gateway.mode} money, and the configured provider is for {mode} money: "
             "one would pay for the other."
         )
@@ -284,14 +284,16 @@ def _open_local_queue(database_path: Path | None) -> Queue:
     return memory_queue()
 
 
-def _common_mode(accounts: tuple[Abilities, ...]) -> Mode:
+def _common_mode(accounts: tuple[ProviderAccount, ...]) -> Mode:
     modes = {account.mode for account in accounts}
     if len(modes) != 1:
-        raise BadSetting("BILL_PROVIDERS mixes test and live accounts: the books take only one of the two.")
+        raise ConfigurationError(
+            "BILL_PROVIDERS mixes test and live accounts: the books take only one of the two."
+        )
     return modes.pop()
 
 
-def _default_metrics() -> Measures:
+def _default_metrics() -> Metrics:
     from billvend.adapters.metrics.prometheus import prometheus_metrics
 
     return prometheus_metrics()

@@ -16,7 +16,7 @@ from billvend.api import blueprint
 from billvend.api.errors import ERROR_STATUS, status_of
 from billvend.config import Settings
 from billvend.domain import errors
-from billvend.domain.verification import MeterFound, Verification
+from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
 from tests.api.client import BILL, Client, application, code_of, data_of
 
 
@@ -127,7 +127,7 @@ def test_a_repeat_waits_for_the_first_and_not_for_ever(
     asked, may_go_on = threading.Event(), threading.Event()
     (provider,) = bv._deps.providers.values()
 
-    def slowly(*_: object) -> Verification:
+    def slowly(*_: object) -> MeterLookupResult:
         asked.set()
         assert may_go_on.wait(20)
         return MeterFound("Ada Obi")
@@ -273,7 +273,7 @@ def test_every_error_has_a_status() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.BillvendError)
     ]
     bugs = {kind.__name__ for kind in kinds if _status(kind) == 500}
-    assert bugs == {"BillvendError", "IllegalMove", "Refusal"}
+    assert bugs == {"BillvendError", "InvalidTransition", "Rejected"}
     assert ERROR_STATUS[-1][0] is errors.BillvendError
 
 

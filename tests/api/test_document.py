@@ -12,7 +12,7 @@ import pytest
 import billvend
 from billvend import open_billvend
 from billvend.config import Settings
-from billvend.domain.access import Scope
+from billvend.domain.api_keys import Scope
 from tests.api.client import Client
 from tests.api.server import serving
 from tests.support.paystack import SECRET, standing_in

@@ -11,8 +11,8 @@ import pytest
 
 from billvend import Billvend, open_billvend
 from billvend.config import Settings
-from billvend.domain.abilities import Mode
-from billvend.domain.access import Scope
+from billvend.domain.api_keys import Scope
+from billvend.domain.policy.accounts import Mode
 from tests.api.client import BILL, Client, application, code_of, data_of
 
 CALLS = [

@@ -10,7 +10,7 @@ from billvend import Billvend, open_billvend
 from billvend.api.server import find_free_port
 from billvend.bootstrap import upgrade_schema
 from billvend.config import Settings
-from billvend.domain.access import Scope
+from billvend.domain.api_keys import Scope
 from tests.api.client import BILL
 from tests.api.server import Serving, serving
 from tests.support import servers
@@ -78,7 +78,7 @@ def test_no_secret_is_logged_or_told(
 def _was_tried(bv: Billvend) -> bool:
     """Whether the provider was called in vain, and so were those who wanted to be told."""
     payment = bv.payments()[0]
-    return bool(payment.attempts) and any(told.tries for told in bv.notification_history(channel=None))
+    return bool(payment.attempts) and any(told.attempts for told in bv.notification_history(channel=None))
 
 
 def _asked(served: Serving, key: str) -> list[str]:

@@ -23,8 +23,8 @@ from billvend.api.server import find_free_port, reserve_port
 from billvend.bootstrap import upgrade_schema
 from billvend.cli import main
 from billvend.config import Settings
-from billvend.domain.access import Scope
-from billvend.domain.errors import BadSetting
+from billvend.domain.api_keys import Scope
+from billvend.domain.errors import ConfigurationError
 from tests.api.client import BILL
 from tests.api.server import Serving, children, forwarded, serving
 from tests.support import servers
@@ -365,7 +365,7 @@ def test_a_port_that_is_taken() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(BadSetting, match=f"PORT={port} is taken"):
+        with pytest.raises(ConfigurationError, match=f"PORT={port} is taken"):
             find_free_port("127.0.0.1", port)
     assert find_free_port("127.0.0.1", port) == port
 
@@ -373,7 +373,10 @@ def test_a_port_that_is_taken() -> None:
 def test_a_port_is_kept_from_others_before_anybody_listens() -> None:
     """Granian may open it, as often as it likes; a second server may not."""
     with reserve_port("127.0.0.1", 0) as port:
-        with pytest.raises(BadSetting, match=f"PORT={port} is taken"), reserve_port("127.0.0.1", port):
+        with (
+            pytest.raises(ConfigurationError, match=f"PORT={port} is taken"),
+            reserve_port("127.0.0.1", port),
+        ):
             pass
         with socket.socket() as one, socket.socket() as other:
             for granian in (one, other):  # it sets this, too
@@ -385,5 +388,5 @@ def test_a_port_is_kept_from_others_before_anybody_listens() -> None:
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.9"])
 def test_an_address_that_is_not_ours(host: str) -> None:
-    with pytest.raises(BadSetting, match=f"HOST={host}"):
+    with pytest.raises(ConfigurationError, match=f"HOST={host}"):
         find_free_port(host, 0)

@@ -11,8 +11,8 @@ import pytest
 
 from billvend.cli.exits import Exit, Failure, FollowFailed, exit_of, failure_of
 from billvend.domain import errors
+from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
-from billvend.domain.words import Status
 from tests.cli.console import PROGRAM, Console, environment, run
 
 NOWHERE = "postgresql://billvend:hunter2@127.0.0.1:1/nowhere"
@@ -25,14 +25,14 @@ def all_errors(kind: type[BillvendError] = BillvendError) -> Iterator[type[Billv
 
 
 EXPECTED = {
-    "BillvendError": 1, "IllegalMove": 1, "Refusal": 1,
-    "InvalidInput": 2, "ValidationFailed": 2, "InvalidAmount": 2, "NotAnAmount": 2, "UnsupportedCurrency": 2,
-    "InvalidMeter": 2, "UnknownBiller": 2, "BadSetting": 2,
+    "BillvendError": 1, "InvalidTransition": 1, "Rejected": 1,
+    "InvalidInput": 2, "ValidationFailed": 2, "InvalidAmount": 2, "InvalidAmountType": 2, "UnsupportedCurrency": 2,
+    "InvalidMeter": 2, "UnknownBiller": 2, "ConfigurationError": 2,
     "MeterNotFound": 2, "MeterCannotVend": 2, "WrongMeterType": 2, "BelowMinimum": 2,
-    "NotFound": 3, "WalletNotFound": 3, "TransactionNotFound": 3,
+    "ResourceNotFound": 3, "WalletNotFound": 3, "TransactionNotFound": 3,
     "InsufficientFunds": 4,
     "Conflict": 5, "IdempotencyMismatch": 5, "RequestInProgress": 5, "LikelyDuplicate": 5, "AlreadySent": 5, "NotInReview": 5,
-    "Unreachable": 9, "Unavailable": 9, "OutcomeUnknown": 9, "ProviderUnavailable": 9,
+    "DependencyError": 9, "Unavailable": 9, "OutcomeUnknown": 9, "ProviderUnavailable": 9,
 }  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_an_outcome_that_nobody_knows_says_what_to_repeat(capsys: pytest.Capture
     ("cause", "status", "code"),
     [
         (Unavailable("The database does not answer (gone). Nothing was done: try again."), 9, "unavailable"),
-        (errors.BadSetting("These books are for live money. Nothing was sent."), 1, "bad_setting"),
+        (errors.ConfigurationError("These books are for live money. Nothing was sent."), 1, "bad_setting"),
         (ValueError("odd"), 1, "internal"),
     ],
 )

@@ -85,7 +85,7 @@ class Impatience(SystemClock):
     def __init__(self, times: int) -> None:
         self._times = times
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         for _ in range(self._times):
             signal.raise_signal(signal.SIGINT)
 

@@ -19,10 +19,10 @@ from billvend import Payment, Status, open_billvend
 from billvend.app import Billvend
 from billvend.cli.bill_batch import DiskCounter, batch_key, bill_digest
 from billvend.cli.bill_csv import open_result_file
-from billvend.domain.commands import Pay
+from billvend.domain.decisions.commands import Pay
+from billvend.domain.enums import VendType
 from billvend.domain.errors import OutcomeUnknown, Unavailable
 from billvend.domain.money import Money
-from billvend.domain.words import VendType
 from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION
 from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment, run
 from tests.cli.test_following import funded_on

@@ -10,7 +10,8 @@ import pytest
 from billvend.cli.output import KeyValues, Table
 from billvend.cli.rendering import render_payment, render_payment_summary
 from billvend.domain import outcome as answers
-from billvend.domain.events import (
+from billvend.domain.enums import IncidentKind, Proof, Status, VendType
+from billvend.domain.journal.events import (
     EVENT_TYPES,
     Event,
     IncidentRaised,
@@ -19,8 +20,7 @@ from billvend.domain.events import (
     ReversalDecided,
 )
 from billvend.domain.money import Money
-from billvend.domain.payment import Attempt, Payment, Requery, Send
-from billvend.domain.words import IncidentKind, Proof, Status, VendType
+from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 from billvend.presentation import (
     customer_message,
     describe_answer,
@@ -48,7 +48,7 @@ def payment(
         case Status.COMPLETED:
             token = TOKEN if vend_type is VendType.PREPAID else None
             sold = PaymentCompleted(1, "sandbox", 50_000, 49_250, token, "2.22", {"receiptNumber": "R1"})
-            return replace(stands, completed=sold, ended_at=AT)
+            return replace(stands, completion=sold, ended_at=AT)
         case Status.REVERSING:
             return replace(stands, reversal=ReversalDecided(proof, "no such meter", 1))
         case Status.REVERSED:
@@ -101,7 +101,7 @@ def test_tokens_in_the_order_in_which_they_are_typed() -> None:
     sold = PaymentCompleted(
         1, "vtpass", 50_000, None, TOKEN, "2.22", {"Kct2": "2" * 20, "kct1": "1" * 20, "tax": "1"}
     )
-    assert list(token_lines(replace(PAYMENT, status=Status.COMPLETED, completed=sold))) == [
+    assert list(token_lines(replace(PAYMENT, status=Status.COMPLETED, completion=sold))) == [
         ("Key change token 1", "1111-1111-1111-1111-1111"),
         ("Key change token 2", "2222-2222-2222-2222-2222"),
         ("Token", "1234-5678-9012-3456-7890"),
@@ -109,7 +109,7 @@ def test_tokens_in_the_order_in_which_they_are_typed() -> None:
     assert list(token_lines(PAYMENT)) == []
     facts = next(
         block
-        for block in render_payment_summary(replace(PAYMENT, completed=sold), None)
+        for block in render_payment_summary(replace(PAYMENT, completion=sold), None)
         if isinstance(block, KeyValues)
     )
     assert [name for name, _ in facts.rows][:4] == [
@@ -143,7 +143,7 @@ def all_answers() -> Sequence[answers.Answer]:
     return [
         answers.Delivered(TOKEN, "2.22", provider_reference="P1"),
         answers.Declined("no", "016"),
-        answers.Declined("no", taken_back=True),
+        answers.Declined("no", provider_reversed=True),
         answers.NotSent("refused"),
         answers.Deferred("later", 30),
         answers.Misconfigured("float", "low"),
@@ -180,7 +180,7 @@ def test_every_event_has_words() -> None:
 
 
 def test_incidents_and_lost_sends_are_shown() -> None:
-    lost = Attempt(1, "REF", "sandbox", "account", AT, AT, (Send(1, AT, AT, AT, AT, lost=True),))
+    lost = Attempt(1, "REF", "sandbox", "account", AT, AT, (Send(1, AT, AT, AT, AT, lease_expired=True),))
     incident = IncidentRaised(
         IncidentKind.DELIVERED_AFTER_REVERSAL, 1, "sandbox", 49_250, f"token {TOKEN} arrived"
     )

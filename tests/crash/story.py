@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from billvend import Billvend, BillvendError, Status, open_billvend
 from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.config import load_settings
-from billvend.domain.abilities import Abilities, Mode
-from billvend.domain.commands import Command
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Command
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.outcome import Answer
-from billvend.ports.journal import Due, Journal
+from billvend.domain.policy.accounts import Mode, ProviderAccount
+from billvend.ports.journal import DuePayment, Journal
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint, QueueName
 
@@ -88,7 +88,7 @@ class KeptClock:
         """Goes with `now`."""
         return self._seconds
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Nobody waits: time passes, and a little more of it, so that few looks are needed."""
         with self._lock:
             self._seconds += max(seconds, 3.0)
@@ -138,23 +138,25 @@ class MarkedJournal:
         self._points(f"{name}: after commit")
         return done
 
-    def execute(self, commands: Sequence[Command]) -> list[Result]:
+    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         (name,) = {type(command).__name__.lower() for command in commands}
-        results: list[Result] = self._marked(name, lambda: self._real.execute(commands))
+        results: list[CommandOutcome] = self._marked(name, lambda: self._real.execute(commands))
         return results
 
-    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
-        return self._real.rehearse(commands)
+    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
+        return self._real.dry_run(commands)
 
-    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
-        due: list[Due] = self._marked("sweep", lambda: self._real.take_due(now, limit, quiet_seconds))
+    def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
+        due: list[DuePayment] = self._marked(
+            "sweep", lambda: self._real.take_due_payments(now, limit, hint_interval_seconds)
+        )
         return due
 
-    def put_back(self, due: Sequence[Due]) -> None:
-        self._marked("sweep", lambda: self._real.put_back(due))
+    def release_due(self, due: Sequence[DuePayment]) -> None:
+        self._marked("sweep", lambda: self._real.release_due(due))
 
-    def stamp(self, mode: Mode) -> Mode:
-        return self._real.stamp(mode)
+    def bind_environment(self, mode: Mode) -> Mode:
+        return self._real.bind_environment(mode)
 
     def mode(self) -> Mode | None:
         return self._real.mode()
@@ -171,8 +173,8 @@ class MarkedProvider:
         self._points = points
 
     @property
-    def abilities(self) -> Abilities:
-        return self._real.abilities
+    def account(self) -> ProviderAccount:
+        return self._real.account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         self._points("vend: before the call")
@@ -203,7 +205,7 @@ class MarkedQueue:
         self._points(f"enqueue {queue}: after")
         return count
 
-    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         self.enqueue(queue, hints)
 
     def __getattr__(self, name: str) -> Any:
@@ -283,7 +285,7 @@ def pick_up(world: World) -> None:
             for _ in range(400):
                 if not bv.payments(*OPEN):
                     break
-                clock.pause(40)
+                clock.sleep(40)
                 bv.refresh_account_status()
                 bv.sweep()
                 stop.wait(0.02)  # the workers' turn

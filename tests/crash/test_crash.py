@@ -117,7 +117,7 @@ def test_whatever_is_killed_wherever_the_books_and_the_provider_agree_in_the_end
 EXPECTED_POINTS = {
     *(
         f"{name}: {when} commit"
-        for name in ("fund", "pay", "cancel", "claim", "report")
+        for name in ("fund", "pay", "cancel", "claim", "record_answer")
         for when in ("before", "after")
     ),
     "sweep: before commit",

@@ -10,48 +10,48 @@ from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from billvend.domain import payment as payments
-from billvend.domain import wallet as wallets
-from billvend.domain.abilities import Abilities, Biller, Mode
-from billvend.domain.commands import (
+from billvend.domain.decisions.commands import (
     Cancel,
     Claim,
     Command,
     CommandKey,
     Fund,
-    Nudge,
     Pay,
-    Report,
+    RecordAnswer,
+    RequestRequery,
     Resolve,
 )
-from billvend.domain.decide import (
-    Changes,
-    Head,
-    Likeness,
-    Remembered,
-    Result,
+from billvend.domain.decisions.decider import (
+    CommandOutcome,
+    DuplicateFingerprint,
     Snapshot,
+    StoredResult,
+    StreamHead,
+    WriteSet,
     decide,
-    likeness_of,
+    duplicate_fingerprint,
 )
-from billvend.domain.decisions import wallet_needed
-from billvend.domain.events import (
+from billvend.domain.decisions.handlers import needs_wallet
+from billvend.domain.enums import Status
+from billvend.domain.journal.events import (
     NO_HASH,
     PaymentAccepted,
     PaymentCompleted,
     PaymentReversed,
-    Recorded,
+    StoredEvent,
     StreamKey,
     WalletFunded,
     WalletHeld,
     WalletReleased,
-    chained,
-    load,
+    event_hash,
+    load_event,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.transfers import IN_FLIGHT, WALLET, transfers
-from billvend.domain.wallet import Wallet, wallet_stream
-from billvend.domain.words import Status
+from billvend.domain.ledger import wallet as wallets
+from billvend.domain.ledger.transfers import IN_FLIGHT, WALLET, transfers
+from billvend.domain.ledger.wallet import Wallet, wallet_stream
+from billvend.domain.payment import state as payments
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WALLET_EVENTS = (WalletFunded, WalletHeld, WalletReleased)
@@ -72,15 +72,15 @@ def provider(
     reports_not_found: bool = True,
     max_processing_seconds: int = 600,
     whole_units_only: bool = False,
-) -> Abilities:
+) -> ProviderAccount:
     """A provider account whose references can be read: `acme/<seed>/1/2026-11-22`."""
 
     def reference(seed: str, attempt: int, day: date) -> str:
         return f"{name}/{seed}/{attempt}/{day}"
 
-    return Abilities(
+    return ProviderAccount(
         provider=name,
-        account=account,
+        account_id=account,
         mode=Mode.TEST,
         billers=tuple(Biller(code, code) for code in billers),
         currency=currency,
@@ -97,11 +97,11 @@ class Books:
     """All that was ever written."""
 
     def __init__(self) -> None:
-        self.wallets: dict[StreamKey, tuple[Wallet, Head]] = {}
-        self.payments: dict[StreamKey, tuple[Payment, Head]] = {}
-        self.remembered: dict[CommandKey, Remembered] = {}
+        self.wallets: dict[StreamKey, tuple[Wallet, StreamHead]] = {}
+        self.payments: dict[StreamKey, tuple[Payment, StreamHead]] = {}
+        self.remembered: dict[CommandKey, StoredResult] = {}
         self.next_at: dict[StreamKey, datetime | None] = {}
-        self.streams: dict[StreamKey, tuple[Recorded, ...]] = {}
+        self.streams: dict[StreamKey, tuple[StoredEvent, ...]] = {}
         self.token_owners: dict[str, StreamKey] = {}
         """Whose tokens are known to be whose: those that came here, and as a story says."""
         self.accounts: Counter[tuple[str, str, str]] = Counter()
@@ -114,7 +114,7 @@ class Books:
             setattr(other, name, copy(kept))
         return other
 
-    def execute(self, *commands: Command, lock_all_wallets: bool = False) -> list[Result]:
+    def execute(self, *commands: Command, lock_all_wallets: bool = False) -> list[CommandOutcome]:
         """Carry out a list of commands in one transaction."""
         before = self.copy()
         snapshot = self.snapshot(commands)
@@ -127,7 +127,7 @@ class Books:
 
     def snapshot(self, commands: Sequence[Command]) -> Snapshot:
         """What a journal would read for these commands."""
-        named = [c for c in commands if isinstance(c, (Cancel, Claim, Nudge, Report, Resolve))]
+        named = [c for c in commands if isinstance(c, (Cancel, Claim, RequestRequery, RecordAnswer, Resolve))]
         found = {
             key: self.payments[key]
             for command in named
@@ -136,14 +136,19 @@ class Books:
         wanted = {wallet_stream(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
         for command in named:
             known = found.get(StreamKey(command.user_id, command.transaction_id))
-            if known is not None and wallet_needed(known[0], command):
+            if known is not None and needs_wallet(known[0], command):
                 wanted.add(wallet_stream(command.user_id, known[0].amount.currency))
         return Snapshot(
             wallets={key: self.wallets[key] for key in wanted if key in self.wallets},
             payments=found,
-            remembered=self.remembered,
+            stored_results=self.remembered,
             token_owners=self.token_owners,
-            recent={likeness_of(c): at for c in commands if isinstance(c, Pay) if (at := self._paid_at(c))},
+            recent_by_fingerprint={
+                duplicate_fingerprint(c): at
+                for c in commands
+                if isinstance(c, Pay)
+                if (at := self._paid_at(c))
+            },
         )
 
     def payment(self, user_id: str, transaction_id: str) -> Payment:
@@ -164,8 +169,8 @@ class Books:
             payment.accepted_at
             for payment, _ in self.payments.values()
             if payment.status is not Status.REVERSED
-            and likeness_of(command)
-            == Likeness(
+            and duplicate_fingerprint(command)
+            == DuplicateFingerprint(
                 payment.user_id,
                 payment.meter,
                 payment.biller,
@@ -175,24 +180,24 @@ class Books:
         ]
         return max(alike, default=None)
 
-    def _apply(self, changes: Changes) -> None:
+    def _apply(self, changes: WriteSet) -> None:
         self.wallets |= changes.wallets
         self.payments |= changes.payments
         self.next_at |= changes.next_at
-        for key, (command, reply) in changes.done.items():
+        for key, (command, reply) in changes.results.items():
             assert key not in self.remembered, "a command was done twice"
-            self.remembered[key] = Remembered(command.request_hash, reply)
+            self.remembered[key] = StoredResult(command.request_hash, reply)
         for payment, _ in changes.payments.values():
             if payment.token is not None:
-                self.token_owners.setdefault(payment.token, payment.stream)
-        for recorded in changes.events:
-            self.streams[recorded.key] = (*self.streams.get(recorded.key, ()), recorded)
-            for moved in transfers(recorded.event):
+                self.token_owners.setdefault(payment.token, payment.stream_key)
+        for stored in changes.events:
+            self.streams[stored.key] = (*self.streams.get(stored.key, ()), stored)
+            for moved in transfers(stored.event):
                 assert moved.amount_minor > 0
                 assert moved.source != moved.target
-                currency = _currency(self, recorded.key)
-                self.accounts[recorded.key.user_id, moved.source, currency] -= moved.amount_minor
-                self.accounts[recorded.key.user_id, moved.target, currency] += moved.amount_minor
+                currency = _currency(self, stored.key)
+                self.accounts[stored.key.user_id, moved.source, currency] -= moved.amount_minor
+                self.accounts[stored.key.user_id, moved.target, currency] += moved.amount_minor
 
 
 def _currency(books: Books, key: StreamKey) -> str:
@@ -201,9 +206,9 @@ def _currency(books: Books, key: StreamKey) -> str:
     return books.wallets[key][0].balance.currency
 
 
-def _check(before: Books, books: Books, changes: Changes) -> None:
+def _check(before: Books, books: Books, changes: WriteSet) -> None:
     """What must be true whatever was done: events chained, rows folded from them, money neither made nor lost."""
-    for key in {recorded.key for recorded in changes.events}:
+    for key in {stored.key for stored in changes.events}:
         _check_stream(before, books, key)
     for key, (wallet, _) in books.wallets.items():
         balance = wallet.balance.amount_minor
@@ -223,29 +228,29 @@ def _check_stream(before: Books, books: Books, key: StreamKey) -> None:
     known = len(before.streams.get(key, ()))
     assert stream[:known] == before.streams.get(key, ()), "history was rewritten"
     previous = stream[known - 1].hash if known else NO_HASH
-    wallet = before.wallets.get(key, (None,))[0] or wallets.empty(
+    wallet = before.wallets.get(key, (None,))[0] or wallets.new_wallet(
         key.user_id, key.stream.partition(":")[2] or "NGN"
     )
     payment = before.payments.get(key, (None,))[0]
-    for number, recorded in enumerate(stream[known:], known + 1):
-        kind = type(recorded.event).__name__
-        assert (recorded.key, recorded.seq, recorded.prev_hash) == (key, number, previous)
-        assert recorded.hash == chained(
-            previous, key, number, recorded.at, kind, recorded.command_key, recorded.data
+    for number, stored in enumerate(stream[known:], known + 1):
+        kind = type(stored.event).__name__
+        assert (stored.key, stored.seq, stored.prev_hash) == (key, number, previous)
+        assert stored.hash == event_hash(
+            previous, key, number, stored.at, kind, stored.command_key, stored.data
         )
-        event = load(kind, recorded.data)
-        assert event == recorded.event
+        event = load_event(kind, stored.data)
+        assert event == stored.event
         if isinstance(event, WALLET_EVENTS):
             wallet = wallets.evolve(wallet, event)
         else:
-            payment = payments.evolve(payment, key, event, recorded.at)
-        previous = recorded.hash
+            payment = payments.evolve(payment, key, event, stored.at)
+        previous = stored.hash
     rows = books.payments if key in books.payments else books.wallets
     row, head = rows[key]
     assert row == (payment if key in books.payments else wallet), "the row is not the fold of its events"
-    assert head == Head(len(stream), previous)
+    assert head == StreamHead(len(stream), previous)
     if key in books.payments:
-        _check_resolution([recorded.event for recorded in stream])
+        _check_resolution([stored.event for stored in stream])
 
 
 def _check_resolution(events: Sequence[object]) -> None:

@@ -6,7 +6,7 @@ A line says what happens and, behind an arrow, all that must come of it:
     pay ada 300 [as bill] [key K] [again] [meter M] [postpaid] [in USD]
     claim [bill] [early]                    a worker asks for what is due; early: after an operator asked for it
     hook [bill]                             somebody who says to be the provider hints at news
-    resolve delivered 1234, resolve reversed, resolve seen        a person decides
+    resolve delivered 1234, resolve reversed, resolve acknowledged    a person decides
     owner 1234                              from here on the token 1234 belongs to a payment of somebody else
     send 1 says delivered 1234 cost 290     a worker reports; also `requery 2 says`, `attempt 2 send 1 says`
     next 5 requeries say not found          as often: wait until due, claim, report
@@ -29,22 +29,22 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from billvend.domain.abilities import Abilities
-from billvend.domain.commands import (
+from billvend.domain.decisions.commands import (
     Cancel,
     Claim,
     Command,
-    Done,
+    CommandResult,
+    Executed,
     Fund,
-    Nudge,
     Pay,
-    Reply,
-    Report,
+    ProviderCall,
+    RecordAnswer,
+    RequestRequery,
     Resolve,
-    Work,
 )
-from billvend.domain.decide import Result
-from billvend.domain.events import StreamKey
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.enums import OperatorDecision, Status, VendType
+from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -57,10 +57,10 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.policy import Policy
-from billvend.domain.schedule import JITTER
-from billvend.domain.words import Status, VendType, Verdict
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.policy.policy import Policy
+from billvend.domain.policy.timing import JITTER
 from tests.domain.books import NOON, Books, provider, seconds
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -107,7 +107,7 @@ class Stage:
     def __init__(self) -> None:
         self.books = Books()
         self.now = NOON
-        self.routes: dict[str, Abilities] = {"acme": provider("acme")}
+        self.routes: dict[str, ProviderAccount] = {"acme": provider("acme")}
         self.owners: dict[str, str] = {}
         self.about = ""
         """The payment that is spoken of."""
@@ -187,8 +187,8 @@ class Stage:
                 allow_duplicate=bool(again),
             )
         )
-        if isinstance(happened.result, Done):
-            self.about = happened.result.reply.transaction_id
+        if isinstance(happened.result, Executed):
+            self.about = happened.result.result.transaction_id
             self.owners[self.about] = user
         return self._seen(happened)
 
@@ -206,11 +206,11 @@ class Stage:
 
     def _hook(self, name: str) -> "Happened":
         self._speak_of(name)
-        return self._nudge("hook")
+        return self._nudge("webhook")
 
     def _nudge(self, source: str) -> "Happened":
         user = self.owners[self.about]
-        return self._do(Nudge(user, self._new_key(), self.about, self.now, self.policy, source))
+        return self._do(RequestRequery(user, self._new_key(), self.about, self.now, self.policy, source))
 
     def _resolve(self, words: str) -> "Happened":
         verdict, _, token = words.partition(" ")
@@ -219,7 +219,7 @@ class Stage:
         return self._do(
             Resolve(
                 user, self._new_key(), self.about, self.now, self.policy,
-                "ngozi", Verdict(verdict), "the company was called", token or None,
+                "ngozi", OperatorDecision(verdict), "the company was called", token or None,
             )
         )  # fmt: skip
 
@@ -234,7 +234,7 @@ class Stage:
         answer = _answer(found[4].replace(f"/{self.about}/", f"/{payment.reference_seed}/"))
         user, is_requery = payment.user_id, found[2] == "requery"
         return self._do(
-            Report(
+            RecordAnswer(
                 user, self._new_key(), self.about, self.now, self.policy,
                 attempt, int(found[3]), is_requery, answer,
             )
@@ -248,7 +248,7 @@ class Stage:
             claimed = self._claim("")
             assert claimed.work is not None, f"nothing was due: {claimed}"
             assert claimed.work.is_requery, f"not a requery: {claimed}"
-            happened = self._says(f"requery {claimed.work.call} says {found[2]}")
+            happened = self._says(f"requery {claimed.work.call_number} says {found[2]}")
             assert not left or not happened.incidents, f"an incident came early: {happened}"
         assert happened is not None
         return happened
@@ -277,7 +277,7 @@ class Stage:
                 case ["no", "word", "for", "not", "found"]:
                     made = replace(made, reports_not_found=False)
                 case ["account", account]:
-                    made = replace(made, account=account)
+                    made = replace(made, account_id=account)
                 case ["its", "clock", ahead, "ahead"]:
                     made = replace(made, utc_offset=_span(ahead))
                 case ["processing", longest]:
@@ -325,7 +325,7 @@ class Stage:
 
     def _due(self) -> datetime | None:
         """When the payment that is spoken of is due: as the last reply said, else as the books say."""
-        return self.books.next_at[self.payment.stream] if self.payment else None
+        return self.books.next_at[self.payment.stream_key] if self.payment else None
 
     def _speak_of(self, name: str) -> None:
         self.about = name or self.about
@@ -339,7 +339,7 @@ class Stage:
 class Happened:
     """What came of a line, to be held against what the story says."""
 
-    result: Result | None
+    result: CommandOutcome | None
     payment: Payment | None = None
     before: Payment | None = None
     now: datetime = NOON
@@ -347,12 +347,12 @@ class Happened:
     after: timedelta | None = None
 
     @property
-    def reply(self) -> Reply | None:
-        return self.result.reply if isinstance(self.result, Done) else None
+    def reply(self) -> CommandResult | None:
+        return self.result.result if isinstance(self.result, Executed) else None
 
     @property
-    def work(self) -> Work | None:
-        return self.reply.work if self.reply else None
+    def work(self) -> ProviderCall | None:
+        return self.reply.provider_call if self.reply else None
 
     @property
     def incidents(self) -> list[str]:
@@ -373,7 +373,7 @@ class Happened:
         before = self.before.status if self.before else None
         refused = isinstance(self.result, Exception)
         assert refused == any(phrase.startswith("refused") for phrase in phrases), repr(self.result)
-        replayed = isinstance(self.result, Done) and self.result.replayed
+        replayed = isinstance(self.result, Executed) and self.result.replayed
         assert replayed == ("replayed" in phrases), "replayed" if replayed else "done anew"
         if self.payment:
             wanted = statuses[0] if statuses else before
@@ -396,7 +396,9 @@ class Happened:
                 self._check(" ".join(call))
             case ["send" | "requery" as kind, number, *rest]:
                 assert work is not None
-                assert ("requery" if work.is_requery else "send", work.call) == (kind, int(number)), str(work)
+                assert ("requery" if work.is_requery else "send", work.call_number) == (kind, int(number)), (
+                    str(work)
+                )
                 assert [work.provider] == (rest[1:] or [work.provider]), str(work)
             case ["within", span]:
                 assert work is not None
@@ -449,7 +451,7 @@ def _answer(words: str) -> Answer:
         case ["failed"]:
             return Declined("the transaction failed", about_transaction=True)
         case ["taken", "back"]:
-            return Declined("reversed to the wallet", about_transaction=True, taken_back=True)
+            return Declined("reversed to the wallet", about_transaction=True, provider_reversed=True)
         case ["not", "sent"]:
             return NotSent("connection refused")
         case ["deferred", *span]:
@@ -459,7 +461,7 @@ def _answer(words: str) -> Answer:
         case ["unknown"]:
             return Unknown("no answer")
         case ["duplicate"]:
-            return Unknown("the reference exists", acknowledged=True)
+            return Unknown("the reference exists", known_to_provider=True)
         case ["pending", *span]:
             return Pending("at work", _whole_seconds(span))
         case ["not", "found"]:

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from billvend.domain.abilities import Biller
+from billvend.domain.enums import VendType
 from billvend.domain.money import Money
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import Biller
 from tests.domain.books import provider
 
 LAGOS = provider(utc_offset=timedelta(hours=1), reference_lasts_a_day=True)
@@ -43,12 +43,12 @@ def test_it_sells_what_it_says_it_sells() -> None:
     route = replace(
         provider(), billers=(Biller("EKEDC", "Eko"), Biller("IKEDC", "Ikeja", (VendType.PREPAID,)))
     )
-    assert route.sells("EKEDC", VendType.PREPAID)
-    assert route.sells("EKEDC", VendType.POSTPAID)
-    assert route.sells("IKEDC", VendType.PREPAID)
-    assert not route.sells("IKEDC", VendType.POSTPAID)
-    assert not route.sells("AEDC", VendType.PREPAID)
-    assert not route.sells("ekedc", VendType.PREPAID)
+    assert route.supports("EKEDC", VendType.PREPAID)
+    assert route.supports("EKEDC", VendType.POSTPAID)
+    assert route.supports("IKEDC", VendType.PREPAID)
+    assert not route.supports("IKEDC", VendType.POSTPAID)
+    assert not route.supports("AEDC", VendType.PREPAID)
+    assert not route.supports("ekedc", VendType.PREPAID)
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_it_sells_what_it_says_it_sells() -> None:
 def test_it_takes_its_own_currency_and_whole_units_where_it_must(
     minor: int, currency: str, any_amount: bool, whole_units: bool
 ) -> None:
-    assert provider().takes(Money(minor, currency)) is any_amount
-    assert provider(whole_units_only=True).takes(Money(minor, currency)) is whole_units
+    assert provider().accepts_amount(Money(minor, currency)) is any_amount
+    assert provider(whole_units_only=True).accepts_amount(Money(minor, currency)) is whole_units

@@ -11,21 +11,28 @@ import pytest
 from hypothesis import given
 
 from billvend import Money, Status, VendType
-from billvend.domain.announcements import Announcement, Channel, Kind, announce, body_of, message_id
-from billvend.domain.events import (
+from billvend.domain.enums import IncidentKind, Proof
+from billvend.domain.journal.events import (
     EVENT_TYPES,
     Event,
     IncidentRaised,
     PaymentCompleted,
     PaymentReversed,
-    Recorded,
-    ReviewAsked,
+    ReviewRequested,
+    StoredEvent,
     StreamKey,
     WalletFunded,
-    record,
+    chain_event,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.words import IncidentKind, Proof
+from billvend.domain.notifications import (
+    Channel,
+    Notification,
+    NotificationKind,
+    message_id,
+    notification_for,
+    webhook_body,
+)
+from billvend.domain.payment.state import Payment
 from tests.domain.values import values
 
 AT = datetime(2026, 11, 22, 12, 0, 0, 5_000, tzinfo=UTC)
@@ -46,10 +53,10 @@ BILL = {
     "createdAt": "2026-11-22T12:00:00.005000Z",
 }
 COMPLETED = PaymentCompleted(1, "acme", 50_000, None, TOKEN, "12.5", {"kct1": "1", "tax": "2.00"})
-TOLD: list[tuple[Event, Kind, dict[str, Any]]] = [
+TOLD: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
     (
         COMPLETED,
-        Kind.PAYMENT_COMPLETED,
+        NotificationKind.PAYMENT_COMPLETED,
         BILL
         | {
             "status": "completed",
@@ -61,7 +68,7 @@ TOLD: list[tuple[Event, Kind, dict[str, Any]]] = [
     ),
     (
         replace(COMPLETED, token=None, units=None, receipt={}),
-        Kind.PAYMENT_COMPLETED,
+        NotificationKind.PAYMENT_COMPLETED,
         BILL
         | {
             "status": "completed",
@@ -73,7 +80,7 @@ TOLD: list[tuple[Event, Kind, dict[str, Any]]] = [
     ),
     (
         PaymentReversed(Proof.DECLINED, "no such meter", 50_000),
-        Kind.PAYMENT_REVERSED,
+        NotificationKind.PAYMENT_REVERSED,
         BILL
         | {
             "status": "reversed",
@@ -85,13 +92,13 @@ TOLD: list[tuple[Event, Kind, dict[str, Any]]] = [
         },
     ),
     (
-        ReviewAsked("it has been in doubt for too long"),
-        Kind.PAYMENT_IN_REVIEW,
+        ReviewRequested("it has been in doubt for too long"),
+        NotificationKind.PAYMENT_IN_REVIEW,
         BILL | {"status": "in_review", "reason": "it has been in doubt for too long"},
     ),
     (
         IncidentRaised(IncidentKind.TAKEN_BACK, 1, "acme", 49_250, "the provider says now: reversed"),
-        Kind.PAYMENT_INCIDENT,
+        NotificationKind.PAYMENT_INCIDENT,
         BILL
         | {
             "status": "completed",
@@ -108,29 +115,29 @@ TOLD: list[tuple[Event, Kind, dict[str, Any]]] = [
 SILENT = sorted(set(EVENT_TYPES) - {type(event).__name__ for event, _, _ in TOLD} - {WalletFunded.__name__})
 
 
-def recorded(event: Event, *, stream: str = "T1", seq: int = 3, user: str = "ada") -> Recorded:
-    return record(StreamKey(user, stream), seq, AT, event, "key", "before")
+def stored(event: Event, *, stream: str = "T1", seq: int = 3, user: str = "ada") -> StoredEvent:
+    return chain_event(StreamKey(user, stream), seq, AT, event, "key", "before")
 
 
-def told(event: Event, payment: Payment = PAYMENT, *, stream: str = "T1") -> Announcement:
-    announcement = announce(recorded(event, stream=stream), payment)
-    assert announcement is not None
-    return announcement
+def told(event: Event, payment: Payment = PAYMENT, *, stream: str = "T1") -> Notification:
+    notification = notification_for(stored(event, stream=stream), payment)
+    assert notification is not None
+    return notification
 
 
 @pytest.mark.parametrize(("event", "kind", "document"), TOLD)
-def test_what_is_told_of_a_payment(event: Event, kind: Kind, document: dict[str, Any]) -> None:
-    announcement = told(event)
-    assert (announcement.kind, announcement.transaction_id) == (kind, "T1")
-    assert json.loads(announcement.data) == document
+def test_what_is_told_of_a_payment(event: Event, kind: NotificationKind, document: dict[str, Any]) -> None:
+    notification = told(event)
+    assert (notification.kind, notification.transaction_id) == (kind, "T1")
+    assert json.loads(notification.data) == document
 
 
 def test_what_is_told_of_money_that_came_in() -> None:
     funded = WalletFunded("F1", 100_050, "paystack", "ref-7")
-    announcement = announce(recorded(funded, stream="wallet:NGN"), None)
-    assert announcement is not None
-    assert (announcement.kind, announcement.transaction_id) == (Kind.WALLET_FUNDED, "F1")
-    assert json.loads(announcement.data) == {
+    notification = notification_for(stored(funded, stream="wallet:NGN"), None)
+    assert notification is not None
+    assert (notification.kind, notification.transaction_id) == (NotificationKind.WALLET_FUNDED, "F1")
+    assert json.loads(notification.data) == {
         "transactionId": "F1",
         "type": "funding",
         "status": "completed",
@@ -147,18 +154,18 @@ def test_what_is_told_of_money_that_came_in() -> None:
 def test_nothing_is_told_of_the_rest(name: str) -> None:
     @given(values(EVENT_TYPES[name]))
     def silent(event: Event) -> None:
-        assert announce(recorded(event), PAYMENT) is None
+        assert notification_for(stored(event), PAYMENT) is None
 
     silent()
 
 
 @pytest.mark.parametrize(("event", "_kind", "_document"), TOLD)
 def test_what_became_of_the_payment_later_changes_nothing(
-    event: Event, _kind: Kind, _document: object
+    event: Event, _kind: NotificationKind, _document: object
 ) -> None:
     """In one transaction several events are written, and the payment is at hand only as the last one left it."""
     later = replace(
-        PAYMENT, updated_at=AT.replace(day=23), in_doubt_since=AT, review_reason="why", completed=COMPLETED
+        PAYMENT, updated_at=AT.replace(day=23), in_doubt_since=AT, review_reason="why", completion=COMPLETED
     )
     assert told(event, later) == told(event)
 
@@ -174,22 +181,22 @@ def test_what_a_provider_wrote_is_json_for_everybody(text: str) -> None:
 
 
 def test_a_name_of_a_message_is_of_one_event_and_one_channel() -> None:
-    here = recorded(COMPLETED)
+    here = stored(COMPLETED)
     others = [
-        recorded(COMPLETED, seq=4),
-        recorded(COMPLETED, stream="T2"),
-        recorded(COMPLETED, user="ben"),
-        recorded(replace(COMPLETED, units="12.6")),  # at the same place, in books that were restored
+        stored(COMPLETED, seq=4),
+        stored(COMPLETED, stream="T2"),
+        stored(COMPLETED, user="ben"),
+        stored(replace(COMPLETED, units="12.6")),  # at the same place, in books that were restored
     ]
     names = [message_id(one, channel) for one in (here, *others) for channel in Channel]
     assert len(set(names)) == len(names)
-    assert message_id(recorded(COMPLETED), Channel.WEBHOOK) == message_id(here, Channel.WEBHOOK)
+    assert message_id(stored(COMPLETED), Channel.WEBHOOK) == message_id(here, Channel.WEBHOOK)
     assert names[0].startswith("msg_")
     assert "." not in names[0]  # which is what a signature puts behind it
 
 
 def test_a_body() -> None:
-    body = body_of(Kind.PAYMENT_COMPLETED, AT, told(COMPLETED).data)
+    body = webhook_body(NotificationKind.PAYMENT_COMPLETED, AT, told(COMPLETED).data)
     assert json.loads(body) == {
         "type": "payment.completed",
         "timestamp": "2026-11-22T12:00:00.005000Z",
@@ -200,18 +207,22 @@ def test_a_body() -> None:
 def test_the_examples_of_the_documentation_are_of_this_shape() -> None:
     page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
     shown = [json.loads(example) for example in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
-    funded = announce(recorded(WalletFunded("F1", 1, "manual", "r"), stream="wallet:NGN"), None)
+    funded = notification_for(stored(WalletFunded("F1", 1, "manual", "r"), stream="wallet:NGN"), None)
     assert funded is not None
     real = {funded.kind: set(json.loads(funded.data))} | {kind: set(document) for _, kind, document in TOLD}
-    assert [example["type"] for example in shown] == list(Kind)
+    assert [example["type"] for example in shown] == list(NotificationKind)
     for example in shown:
         assert set(example) == {"type", "timestamp", "data"}
         assert set(example["data"]) == real[example["type"]]
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_who_is_told_what(kind: Kind) -> None:
-    is_for_customers = kind in (Kind.WALLET_FUNDED, Kind.PAYMENT_COMPLETED, Kind.PAYMENT_REVERSED)
-    assert {channel for channel in Channel if channel.takes(kind)} == (
+@pytest.mark.parametrize("kind", NotificationKind)
+def test_who_is_told_what(kind: NotificationKind) -> None:
+    is_for_customers = kind in (
+        NotificationKind.WALLET_FUNDED,
+        NotificationKind.PAYMENT_COMPLETED,
+        NotificationKind.PAYMENT_REVERSED,
+    )
+    assert {channel for channel in Channel if channel.accepts(kind)} == (
         set(Channel) if is_for_customers else {Channel.WEBHOOK}
     )

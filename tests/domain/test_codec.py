@@ -10,37 +10,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billvend.domain.codec import dumps, instant, loads
-from billvend.domain.commands import Reply, Work
-from billvend.domain.events import EVENT_TYPES, Event, SendAnswered, load
+from billvend.domain.decisions.commands import CommandResult, ProviderCall
+from billvend.domain.enums import Proof, Status
+from billvend.domain.journal.codec import dumps, format_timestamp, loads
+from billvend.domain.journal.events import EVENT_TYPES, Event, SendAnswered, load_event
 from billvend.domain.outcome import Answer, Declined, Delivered, Unknown
-from billvend.domain.words import Proof, Status
 from tests.domain.books import NOON, seconds
 from tests.domain.values import values
 
 GOLDEN: list[tuple[object, str]] = [
     (
-        Reply("t1", Status.REVERSED, 100000, None, Proof.NOT_FOUND),
-        '{"balance_minor":100000,"is":"Reply","proof":"not_found","status":"reversed","transaction_id":"t1"}',
+        CommandResult("t1", Status.REVERSED, 100000, None, Proof.NOT_FOUND),
+        '{"balance_minor":100000,"is":"CommandResult","proof":"not_found","status":"reversed","transaction_id":"t1"}',
     ),
     (
-        Reply(
+        CommandResult(
             "t1",
             Status.PROCESSING,
             next_at=NOON,
-            work=Work(1, 2, False, "ref-1", "acme", "key-1", NOON + seconds(29.5)),
+            provider_call=ProviderCall(1, 2, False, "ref-1", "acme", "key-1", NOON + seconds(29.5)),
         ),
         (
-            '{"is":"Reply","next_at":"2026-11-22T12:00:00.000000Z","status":"processing","transaction_id":"t1",'
-            '"work":{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
-            '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z","verify":false}}'
+            '{"is":"CommandResult","next_at":"2026-11-22T12:00:00.000000Z",'
+            '"provider_call":{"account_id":"key-1","attempt":1,"call_number":2,"is":"ProviderCall","is_requery":false,"provider":"acme",'
+            '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z","verify_meter":false},"status":"processing","transaction_id":"t1"}'
         ),
     ),
     (
         SendAnswered(1, 1, Declined("déjà vu \u2028 \U0001f4a1", "016", about_transaction=True)),
         (
             '{"answer":{"about_transaction":true,"code":"016","is":"Declined",'
-            '"reason":"d\\u00e9j\\u00e0 vu \\u2028 \\ud83d\\udca1","taken_back":false},'
+            '"provider_reversed":false,"reason":"d\\u00e9j\\u00e0 vu \\u2028 \\ud83d\\udca1"},'
             '"attempt":1,"is":"SendAnswered","send":1}'
         ),
     ),
@@ -59,10 +59,10 @@ def test_the_text_of_a_value_never_changes(value: object, text: str) -> None:
 
 def test_what_was_written_before_a_field_was_added_is_still_read() -> None:
     old = (
-        '{"account":"key-1","attempt":1,"call":2,"is":"Work","is_requery":false,"provider":"acme",'
+        '{"account_id":"key-1","attempt":1,"call_number":2,"is":"ProviderCall","is_requery":false,"provider":"acme",'
         '"reference":"ref-1"}'
     )
-    assert loads(Work, old) == Work(1, 2, False, "ref-1", "acme", "key-1")
+    assert loads(ProviderCall, old) == ProviderCall(1, 2, False, "ref-1", "acme", "key-1")
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_what_was_written_before_a_field_was_added_is_still_read() -> None:
     ],
 )
 def test_a_moment_is_written_in_utc(at: datetime, text: str) -> None:
-    assert instant(at) == text
+    assert format_timestamp(at) == text
 
 
 @given(first=values(datetime), second=values(datetime))
 def test_moments_sort_as_text(first: datetime, second: datetime) -> None:
-    assert (first < second) == (instant(first) < instant(second))
+    assert (first < second) == (format_timestamp(first) < format_timestamp(second))
 
 
 def test_a_row_of_plain_values_is_canonical_too() -> None:
@@ -90,7 +90,7 @@ def test_a_row_of_plain_values_is_canonical_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [*EVENT_TYPES.values(), Reply, Work, *Answer.__args__], ids=lambda k: k.__name__
+    "kind", [*EVENT_TYPES.values(), CommandResult, ProviderCall, *Answer.__args__], ids=lambda k: k.__name__
 )
 @settings(max_examples=20)
 @given(data=st.data())
@@ -113,9 +113,11 @@ def test_different_events_have_different_texts(events: tuple[Event, Event]) -> N
 
 def test_every_event_has_a_type_to_be_read_back_by() -> None:
     assert set(EVENT_TYPES.values()) == set(Event.__args__)
-    assert load("SendAnswered", dumps(SendAnswered(1, 2, Unknown("?")))) == SendAnswered(1, 2, Unknown("?"))
+    assert load_event("SendAnswered", dumps(SendAnswered(1, 2, Unknown("?")))) == SendAnswered(
+        1, 2, Unknown("?")
+    )
     with pytest.raises(KeyError):
-        load("Payment", "{}")
+        load_event("Payment", "{}")
 
 
 @dataclass(frozen=True)
@@ -141,4 +143,4 @@ def test_a_field_that_is_added_later_changes_no_old_text() -> None:
 @pytest.mark.parametrize("value", [Decimal("0.10"), {1, 2}, b"bytes", object(), date(2026, 11, 22)])
 def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="no canonical form"):
-        dumps(replace(Unknown("?"), why=value))
+        dumps(replace(Unknown("?"), reason=value))

@@ -7,35 +7,35 @@ from datetime import datetime
 
 import pytest
 
-from billvend.domain.commands import (
+from billvend.domain.decisions.commands import (
     Cancel,
     Claim,
     Command,
     CommandKey,
-    Done,
+    Executed,
     Fund,
     Pay,
-    Report,
-    Work,
+    ProviderCall,
+    RecordAnswer,
     command_key,
 )
-from billvend.domain.decide import Changes, Result, Snapshot, decide
-from billvend.domain.decisions import wallet_needed
+from billvend.domain.decisions.decider import CommandOutcome, Snapshot, WriteSet, decide
+from billvend.domain.decisions.handlers import needs_wallet
+from billvend.domain.enums import Proof, Status, VendType
 from billvend.domain.errors import (
     AlreadySent,
     BillvendError,
     IdempotencyMismatch,
-    IllegalMove,
     InsufficientFunds,
+    InvalidTransition,
     LikelyDuplicate,
     TransactionNotFound,
     WalletNotFound,
 )
-from billvend.domain.events import PaymentAccepted, StreamKey
+from billvend.domain.journal.events import PaymentAccepted, StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, NotSent, Unknown
-from billvend.domain.policy import Policy
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.policy.policy import Policy
 from tests.domain.books import NOON, Books, provider, seconds
 
 POLICY = Policy((provider(),))
@@ -69,8 +69,8 @@ def report(
     attempt: int = 1,
     call: int = 1,
     is_requery: bool = False,
-) -> Report:
-    return Report(user, key, name, NOON, POLICY, attempt, call, is_requery, answer)
+) -> RecordAnswer:
+    return RecordAnswer(user, key, name, NOON, POLICY, attempt, call, is_requery, answer)
 
 
 def books_with(*commands: Command) -> Books:
@@ -80,12 +80,12 @@ def books_with(*commands: Command) -> Books:
     return books
 
 
-def done(result: Result) -> Done:
-    assert isinstance(result, Done), repr(result)
+def done(result: CommandOutcome) -> Executed:
+    assert isinstance(result, Executed), repr(result)
     return result
 
 
-def kinds(results: Sequence[Result]) -> list[type]:
+def kinds(results: Sequence[CommandOutcome]) -> list[type]:
     return [type(result) for result in results]
 
 
@@ -108,7 +108,7 @@ def test_each_command_of_a_list_sees_what_the_ones_before_it_did() -> None:
 def test_two_payments_that_only_one_can_have() -> None:
     books = books_with(fund(50000))
     found = books.execute(pay("first", key="a"), pay("second", key="b"), pay("third", 20000, key="c"))
-    assert kinds(found) == [Done, InsufficientFunds, Done]
+    assert kinds(found) == [Executed, InsufficientFunds, Executed]
     assert books.balance("ada") == 0
 
 
@@ -121,13 +121,13 @@ def test_a_refused_command_leaves_no_trace_and_disturbs_nobody() -> None:
     assert kinds(found) == [InsufficientFunds, TransactionNotFound, WalletNotFound, IdempotencyMismatch]
     assert vars(books) == vars(before)
     found = books.execute(pay("dear", 10**9), pay(), cancel("nowhere"), claim())
-    assert kinds(found) == [InsufficientFunds, Done, TransactionNotFound, Done]
+    assert kinds(found) == [InsufficientFunds, Executed, TransactionNotFound, Executed]
 
 
 def test_a_bug_in_one_command_disturbs_nobody() -> None:
     books = books_with(fund(), pay(), claim())
     found = books.execute(report(NotSent("late"), call=7), fund(500, key="till-2"))
-    assert kinds(found) == [IllegalMove, Done]
+    assert kinds(found) == [InvalidTransition, Executed]
     assert books.balance("ada") == 70500
 
 
@@ -137,7 +137,7 @@ def test_the_same_key_twice_in_one_list_is_done_once() -> None:
         pay(key="order-1"), pay("second", key="order-1"), pay("third", 100, key="order-1")
     )
     assert not done(first).replayed
-    assert (done(again).replayed, done(again).reply) == (True, done(first).reply)
+    assert (done(again).replayed, done(again).result) == (True, done(first).result)
     assert isinstance(other, IdempotencyMismatch)
     assert books.balance("ada") == 70000
 
@@ -145,18 +145,18 @@ def test_the_same_key_twice_in_one_list_is_done_once() -> None:
 def test_a_double_click_is_seen_within_one_list() -> None:
     books = books_with(fund())
     found = books.execute(pay("first"), pay("second"), pay("other", 20000))
-    assert kinds(found) == [Done, LikelyDuplicate, Done]
+    assert kinds(found) == [Executed, LikelyDuplicate, Executed]
 
 
 def test_money_is_not_given_back_without_the_wallet_under_lock() -> None:
     """A journal locks the wallet for a claim on what it read as `reversing`; here it becomes so only in the list."""
     books = books_with(fund(), pay(), claim())
     told, claimed = books.execute(report(Declined("no")), claim(key="claim-2"))
-    assert done(told).reply.status is Status.REVERSING
-    assert done(claimed).reply.status is Status.REVERSING
-    assert done(claimed).reply.next_at == NOON
+    assert done(told).result.status is Status.REVERSING
+    assert done(claimed).result.status is Status.REVERSING
+    assert done(claimed).result.next_at == NOON
     assert books.balance("ada") == 70000
-    released = done(books.execute(claim(key="claim-3"))[0]).reply
+    released = done(books.execute(claim(key="claim-3"))[0]).result
     assert (released.status, released.balance_minor) == (Status.REVERSED, 100000)
 
 
@@ -164,10 +164,10 @@ def test_only_what_may_give_money_back_needs_the_wallet() -> None:
     books = books_with(fund(), pay())
     pending = books.payment("ada", "bill")
     reversing = replace(pending, status=Status.REVERSING)
-    assert wallet_needed(pending, cancel())
-    assert wallet_needed(reversing, claim())
-    assert not wallet_needed(pending, claim())
-    assert not wallet_needed(reversing, report(NotSent("late")))
+    assert needs_wallet(pending, cancel())
+    assert needs_wallet(reversing, claim())
+    assert not needs_wallet(pending, claim())
+    assert not needs_wallet(reversing, report(NotSent("late")))
 
 
 # --- what is not there ------------------------------------------------------------------------------------------------
@@ -191,8 +191,8 @@ def test_a_report_on_a_call_that_was_never_made(number: int, field: str, is_requ
     )
     before = books.copy()
     late = report(Delivered("1234"), key="late", is_requery=is_requery)
-    command = replace(late, attempt=number) if field == "attempt" else replace(late, call=number)
-    assert kinds(books.execute(command)) == [IllegalMove]
+    command = replace(late, attempt=number) if field == "attempt" else replace(late, call_number=number)
+    assert kinds(books.execute(command)) == [InvalidTransition]
     assert vars(books) == vars(before)
 
 
@@ -201,7 +201,7 @@ def test_money_can_not_go_back_to_a_wallet_that_is_not_there() -> None:
     known = books.payments[StreamKey("ada", "bill")]
     changes, results = decide(Snapshot(payments={StreamKey("ada", "bill"): known}), [cancel()])
     assert kinds(results) == [WalletNotFound]
-    assert changes == Changes()
+    assert changes == WriteSet()
 
 
 # --- keys and replies -------------------------------------------------------------------------------------------------
@@ -211,10 +211,10 @@ def test_a_claim_that_is_repeated_gets_the_same_work_and_starts_nothing() -> Non
     books = books_with(fund(), pay())
     first = done(books.execute(claim())[0])
     again = done(books.execute(claim(at=NOON + seconds(5)))[0])
-    assert (again.replayed, again.reply) == (True, first.reply)
+    assert (again.replayed, again.result) == (True, first.result)
     seed = books.payment("ada", "bill").reference_seed
-    assert first.reply.work == Work(
-        1, 1, False, f"acme/{seed}/1/2026-11-22", "acme", "key-1", NOON + seconds(29), verify=True
+    assert first.result.provider_call == ProviderCall(
+        1, 1, False, f"acme/{seed}/1/2026-11-22", "acme", "key-1", NOON + seconds(29), verify_meter=True
     )
     assert len(books.payment("ada", "bill").attempt(1).sends) == 1
 
@@ -222,21 +222,25 @@ def test_a_claim_that_is_repeated_gets_the_same_work_and_starts_nothing() -> Non
 def test_another_claimant_gets_nothing_while_the_lease_runs() -> None:
     books = books_with(fund(), pay(), claim())
     other = done(books.execute(claim(key="claim-2"))[0])
-    assert (other.replayed, other.reply.work, other.reply.next_at) == (False, None, NOON + seconds(60))
+    assert (other.replayed, other.result.provider_call, other.result.next_at) == (
+        False,
+        None,
+        NOON + seconds(60),
+    )
 
 
 def test_what_changed_nothing_is_not_remembered() -> None:
     books = books_with(fund(), pay(), claim())
     changes, results = decide(books.snapshot([claim(key="claim-2")]), [claim(key="claim-2")])
-    assert kinds(results) == [Done]
+    assert kinds(results) == [Executed]
     waits = {StreamKey("ada", "bill"): NOON + seconds(60)}
-    assert changes == Changes(next_at=dict(waits)), "nothing but when to look again"
+    assert changes == WriteSet(next_at=dict(waits)), "nothing but when to look again"
 
 
 def test_a_lease_no_longer_than_the_call_leaves_no_time_to_dawdle() -> None:
     short = replace(POLICY, lease_seconds=20, timeout_seconds=30)
     books = books_with(fund(), pay())
-    work = done(books.execute(replace(claim(), policy=short))[0]).reply.work
+    work = done(books.execute(replace(claim(), policy=short))[0]).result.provider_call
     assert work is not None
     assert work.send_before == NOON
     send = books.payment("ada", "bill").attempt(1).send(1)
@@ -247,11 +251,11 @@ def test_a_lease_no_longer_than_the_call_leaves_no_time_to_dawdle() -> None:
 
 def test_the_reply_says_how_things_stand() -> None:
     books = Books()
-    assert done(books.execute(fund())[0]).reply.balance_minor == 100000
+    assert done(books.execute(fund())[0]).result.balance_minor == 100000
     accepted = done(books.execute(pay())[0])
-    assert (accepted.reply.balance_minor, accepted.reply.next_at) == (70000, NOON)
+    assert (accepted.result.balance_minor, accepted.result.next_at) == (70000, NOON)
     assert accepted.payment == books.payment("ada", "bill")
-    cancelled = done(books.execute(cancel())[0]).reply
+    cancelled = done(books.execute(cancel())[0]).result
     assert (cancelled.status, cancelled.balance_minor) == (Status.REVERSED, 100000)
     assert (cancelled.next_at, cancelled.proof) == (None, Proof.NOT_SENT)
 
@@ -278,13 +282,13 @@ def test_only_a_key_that_the_caller_gave_is_kept_with_the_payment(key: str | Non
             {"user_id": "bob", "key": "k", "transaction_id": "t", "at": NOON, "allow_duplicate": True},
             {"meter": "12345678902", "biller": "IKEDC", "vend_type": VendType.POSTPAID, "phone": "0800"},
         ),
-        (pay(), {"key_is_given": True}, {"amount": Money(30001, "NGN")}),
+        (pay(), {"has_caller_key": True}, {"amount": Money(30001, "NGN")}),
         (cancel(), {"user_id": "bob", "key": "k", "at": NOON + seconds(1)}, {"transaction_id": "t"}),
         (claim(), {"policy": Policy(())}, {"transaction_id": "t"}),
         (
             report(NotSent("a")),
             {"policy": Policy(()), "answer": NotSent("b")},
-            {"transaction_id": "t", "attempt": 2, "call": 2, "is_requery": True},
+            {"transaction_id": "t", "attempt": 2, "call_number": 2, "is_requery": True},
         ),
     ],
 )
@@ -302,7 +306,7 @@ def test_a_command_is_known_by_its_user_its_operation_and_its_key() -> None:
     assert [command_key(command) for command in commands] == [
         CommandKey("ada", operation, "k") for operation in ("fund", "pay", "cancel", "claim")
     ]
-    assert command_key(report(NotSent("a"), key="k")) == CommandKey("ada", "report", "k")
+    assert command_key(report(NotSent("a"), key="k")) == CommandKey("ada", "record_answer", "k")
 
 
 @pytest.mark.parametrize(

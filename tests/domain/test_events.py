@@ -7,36 +7,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billvend.domain.events import (
+from billvend.domain.enums import IncidentKind, OperatorDecision, Proof, VendType
+from billvend.domain.journal.events import (
     EVENT_TYPES,
     NO_HASH,
-    AttemptRecalled,
-    CostLearnt,
+    CostRecorded,
     Event,
     IncidentRaised,
-    Nudged,
     OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentReversed,
-    Recorded,
+    PriorAttemptRegistered,
     RequeryAnswered,
+    RequeryRequested,
     RequeryStarted,
     ReversalDecided,
-    ReviewAsked,
+    ReviewRequested,
     SendAnswered,
-    SendLost,
+    SendLeaseExpired,
     SendStarted,
+    StoredEvent,
     StreamKey,
     WalletFunded,
     WalletHeld,
     WalletReleased,
-    chained,
-    load,
-    record,
+    chain_event,
+    event_hash,
+    load_event,
 )
 from billvend.domain.outcome import Deferred, NotFound
-from billvend.domain.words import IncidentKind, Proof, VendType, Verdict
 from tests.domain.books import NOON, seconds
 from tests.domain.values import values
 
@@ -74,106 +74,110 @@ GOLDEN: Sequence[tuple[Event, str, str]] = [
             1, 1, "ref-1", "acme", "key-1", NOON + seconds(60), NOON + seconds(29), NOON + seconds(59), None
         ),
         (
-            '{"account":"key-1","answer_by":"2026-11-22T12:00:59.000000Z","attempt":1,"is":"SendStarted","lease_until":"2026-11-22T12:01:00.000000Z","provider":"acme","reference":"ref-1","send":1,"send_before":"2026-11-22T12:00:29.000000Z"}'
+            '{"account_id":"key-1","answer_by":"2026-11-22T12:00:59.000000Z","attempt":1,"is":"SendStarted","lease_until":"2026-11-22T12:01:00.000000Z","provider":"acme","reference":"ref-1","send":1,"send_before":"2026-11-22T12:00:29.000000Z"}'
         ),
-        "89750c9a6fe970194f50b82c20a8f3b8325accc2f6576f47643a947faf0199e1",
+        "cd2d36a67af92b7446c33aef01711e40b88dea5e2a1cbd26227e4b5ad43a6e22",
     ),
     (
         SendAnswered(1, 1, Deferred("likely duplicate", 30)),
         (
-            '{"answer":{"is":"Deferred","retry_after_seconds":30,"why":"likely duplicate"},"attempt":1,"is":"SendAnswered","send":1}'  # noqa: E501
+            '{"answer":{"is":"Deferred","reason":"likely duplicate","retry_after_seconds":30},"attempt":1,"is":"SendAnswered","send":1}'  # noqa: E501
         ),
-        "ce80b9ddad246226413f3e9af02edf2d4933a9d0ba7e32dbb73204cb528bc009",
+        "7bd64fbd1cfaf1243f1d5581b39f1d4ccd325b04a96f19caf1899e503ee4637a",
     ),
     (
-        SendLost(1, 2),
-        ('{"attempt":1,"is":"SendLost","send":2}'),
-        "b0e07b587f26f9abc9f3563ffd486afc4a126053c1c12687b8da10c5787b54d7",
+        SendLeaseExpired(1, 2),
+        ('{"attempt":1,"is":"SendLeaseExpired","send":2}'),
+        "ebd6d7006573de1055fd15edaf40e29146531d49a404484e538c500a05b4433e",
     ),
     (
         RequeryStarted(1, 1, NOON + seconds(60), 20.5),
         (
-            '{"attempt":1,"is":"RequeryStarted","lease_until":"2026-11-22T12:01:00.000000Z","nudged":false,"requery":1,"scheduled_seconds":20.5}'
+            '{"attempt":1,"is":"RequeryStarted","lease_until":"2026-11-22T12:01:00.000000Z","on_request":false,"requery":1,"scheduled_seconds":20.5}'
         ),
-        "f1fd3c264175193bb5ffed1e5e20c4495ce2c70032480e2033d9c2cab235ec8d",
+        "ed70581446aef7732d45bf8092f08a20860d6d775bd01f6086221fd3472c60c0",
     ),
     (
         RequeryAnswered(1, 1, NotFound("no such reference"), 0.0),
         (
-            '{"answer":{"is":"NotFound","why":"no such reference"},"attempt":1,"credited_seconds":0.0,"is":"RequeryAnswered","requery":1}'  # noqa: E501
+            '{"answer":{"is":"NotFound","reason":"no such reference"},"attempt":1,"credited_seconds":0.0,"is":"RequeryAnswered","requery":1}'  # noqa: E501
         ),
-        "4bf3879073e2a2b4a791101e2add25768caef68a758afdd41c79981c018b2c10",
+        "c14d152a279f6c851b7c03727f8d555fbb868788f75b7f99f5c55dee122fae4f",
     ),
     (
-        ReviewAsked("it has been in doubt for too long"),
-        ('{"is":"ReviewAsked","reason":"it has been in doubt for too long"}'),
-        "192b33c894759c36237b2b3d72b21a61bc54bfa75d3e955e940e56a6f9773b99",
+        ReviewRequested("it has been in doubt for too long"),
+        ('{"is":"ReviewRequested","reason":"it has been in doubt for too long"}'),
+        "9b9b36c36d3ec0d8cc5954c0a5cf22373f554c1d7183c1abb63eea6dfd018a27",
     ),
     (
         PaymentCompleted(1, "acme", 30000, None, "1234", "4.5", {"tax": "20.93", "receiptNumber": "R1"}),
         (
             '{"amount_minor":30000,"attempt":1,"is":"PaymentCompleted","provider":"acme","receipt":{"receiptNumber":"R1","tax":"20.93"},"token":"1234","units":"4.5"}'
         ),
-        "c0a50d64dc72106c244d7e8fe26e46d7fda9da2f0ceaed1c2b2606f08e15720f",
+        "46bdab756a36716c47568368f9ea61b9d0a1684fac486893bdcdc51b05b634d4",
     ),
     (
         ReversalDecided(Proof.NOT_SENT, "cancelled", None),
         ('{"is":"ReversalDecided","proof":"not_sent","reason":"cancelled"}'),
-        "33532d075a06d1d0f80c59d757dd371116b3ed4449516fff845d4ec1031c4957",
+        "620c292f4ad83c1545923adbb16a408c2ea8a5c557372e9b5e09c3d12c354bc2",
     ),
     (
         PaymentReversed(Proof.NOT_SENT, "cancelled", 30000),
         ('{"amount_minor":30000,"is":"PaymentReversed","proof":"not_sent","reason":"cancelled"}'),
-        "dacdb23b8c8ff9090dd20813b85e99cee3bf9b90f12fdbb9f99ba2f929a71b11",
+        "fe1634a60f32c0efaa3e0fcba0bf1d082464462b6d27622a8efd776d15a2416a",
     ),
     (
         IncidentRaised(IncidentKind.TAKEN_BACK, 1, "acme", 29000, "reversed to the wallet"),
         (
             '{"amount_minor":29000,"attempt":1,"detail":"reversed to the wallet","is":"IncidentRaised","kind":"taken_back","provider":"acme"}'  # noqa: E501
         ),
-        "3812b194ff921ea2b45050ccc629f435957395227656ec406c526c8fbd4e19dd",
+        "b94b6ad5713382d3b4d2548338e9190937bef6c3726bda5cb5892358b8cbc690",
     ),
     (
-        AttemptRecalled(2, "ref-0", "acme", "key-1", None),
-        ('{"account":"key-1","attempt":2,"is":"AttemptRecalled","provider":"acme","reference":"ref-0"}'),
-        "d9a944766607f3bf474d7c0079f3d1b165523f403919798a70cc62b0b48da2f3",
-    ),
-    (
-        Nudged("hook", NOON, 1, 2),
+        PriorAttemptRegistered(2, "ref-0", "acme", "key-1", None),
         (
-            '{"after_requery":2,"ask_at":"2026-11-22T12:00:00.000000Z","attempt":1,"is":"Nudged","source":"hook"}'
+            '{"account_id":"key-1","attempt":2,"is":"PriorAttemptRegistered","provider":"acme","reference":"ref-0"}'
         ),
-        "4ecaad0813b23210bdd3e30d96a8cb3172635cfa933ed124782af255fc465e71",
+        "6f1652356d72cf316f3fe96e25379d76e180778dc490eaf254f2afad9d4f56fc",
     ),
     (
-        CostLearnt(1, "acme", 30000, 29000),
-        ('{"amount_minor":30000,"attempt":1,"cost_minor":29000,"is":"CostLearnt","provider":"acme"}'),
-        "0e0ed6246810f04dfa5ce90b381b0841f87495412fd0f4087b90b61916734943",
+        RequeryRequested("webhook", NOON, 1, 2),
+        (
+            '{"after_requery":2,"attempt":1,"is":"RequeryRequested","not_before":"2026-11-22T12:00:00.000000Z","source":"webhook"}'
+        ),
+        "8ea44dee8aab1a07da7cbcb81097cf4ad7ee5c8cd448a18c7bf8b48b48d5e672",
     ),
     (
-        OperatorDecided("ngozi", Verdict.REVERSE, "the company was called"),
-        ('{"is":"OperatorDecided","operator":"ngozi","reason":"the company was called","verdict":"reverse"}'),
-        "753a58ee6177d8b466567a83a442eca4c41d0af4c7bad3abedf525068643d198",
+        CostRecorded(1, "acme", 30000, 29000),
+        ('{"amount_minor":30000,"attempt":1,"cost_minor":29000,"is":"CostRecorded","provider":"acme"}'),
+        "c2d4fd69e3b9a8d33cfe8e2b895f9d27433b3ecfbf9b5531df94518bd80e1d36",
+    ),
+    (
+        OperatorDecided("ngozi", OperatorDecision.REVERSE, "the company was called"),
+        (
+            '{"decision":"reverse","is":"OperatorDecided","operator":"ngozi","reason":"the company was called"}'
+        ),
+        "3cbef974db0ecb34400a1910c687c4ea5047080138a0d9a37a88746951187a14",
     ),
 ]
 
 
-def chain(events: Sequence[Event]) -> list[Recorded]:
+def chain(events: Sequence[Event]) -> list[StoredEvent]:
     """The events, recorded one behind the other, a second apart."""
-    made: list[Recorded] = []
+    made: list[StoredEvent] = []
     for number, event in enumerate(events, 1):
         previous = made[-1].hash if made else NO_HASH
-        made.append(record(KEY, number, NOON + seconds(number), event, f"command-{number}", previous))
+        made.append(chain_event(KEY, number, NOON + seconds(number), event, f"command-{number}", previous))
     return made
 
 
-def is_whole(stream: Sequence[Recorded]) -> bool:
+def is_whole(stream: Sequence[StoredEvent]) -> bool:
     """Whether an auditor would believe a stream."""
     previous = NO_HASH
     for number, row in enumerate(stream, 1):
         kind = type(row.event).__name__
-        link = chained(previous, row.key, row.seq, row.at, kind, row.command_key, row.data)
-        if (row.seq, row.prev_hash, row.hash) != (number, previous, link) or load(
+        link = event_hash(previous, row.key, row.seq, row.at, kind, row.command_key, row.data)
+        if (row.seq, row.prev_hash, row.hash) != (number, previous, link) or load_event(
             kind, row.data
         ) != row.event:
             return False
@@ -194,12 +198,12 @@ def test_texts_and_hashes_are_as_they_were_written_down() -> None:
     ("event", "text"), [row[:2] for row in GOLDEN], ids=[type(row[0]).__name__ for row in GOLDEN]
 )
 def test_an_event_is_read_back_from_its_text(event: Event, text: str) -> None:
-    assert load(type(event).__name__, text) == event
+    assert load_event(type(event).__name__, text) == event
 
 
 def test_a_hash_covers_everything_that_a_row_says() -> None:
-    row = chain([SendLost(1, 1)])[0]
-    said = ("", row.key, row.seq, row.at, "SendLost", row.command_key, row.data)
+    row = chain([SendLeaseExpired(1, 1)])[0]
+    said = ("", row.key, row.seq, row.at, "SendLeaseExpired", row.command_key, row.data)
     others = [
         ("0" * 64, *said[1:]),
         (said[0], StreamKey("bob", "bill"), *said[2:]),
@@ -211,7 +215,7 @@ def test_a_hash_covers_everything_that_a_row_says() -> None:
         (*said[:5], "command-2", said[6]),
         (*said[:6], said[6] + " "),
     ]
-    assert len({chained(*other) for other in [said, *others]}) == 1 + len(others)
+    assert len({event_hash(*other) for other in [said, *others]}) == 1 + len(others)
 
 
 @settings(max_examples=50)
@@ -230,7 +234,7 @@ def test_any_change_breaks_the_chain(data: st.DataObject, events: Sequence[Event
                 row._replace(seq=row.seq + 1),
                 row._replace(at=row.at + seconds(1)),
                 row._replace(event=other),
-                row._replace(event=other, data=record(KEY, 1, NOON, other, "", NO_HASH).data),
+                row._replace(event=other, data=chain_event(KEY, 1, NOON, other, "", NO_HASH).data),
                 row._replace(command_key="another"),
                 row._replace(data=row.data.replace('"', " ", 1)),
                 row._replace(prev_hash="0" * 64),
@@ -254,6 +258,6 @@ def test_a_missing_doubled_or_moved_event_breaks_the_chain(
 
 
 def test_an_envelope_has_no_field_that_the_hash_leaves_out() -> None:
-    assert list(Recorded._fields) == [
+    assert list(StoredEvent._fields) == [
         *("key", "seq", "at", "event", "command_key", "data", "prev_hash", "hash")
     ]

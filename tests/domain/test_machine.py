@@ -26,11 +26,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billvend.domain.abilities import Abilities
-from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Nudge, Pay, Report, Work
+from billvend.domain.decisions.commands import (
+    Cancel,
+    Claim,
+    Command,
+    Executed,
+    Fund,
+    Pay,
+    ProviderCall,
+    RecordAnswer,
+    RequestRequery,
+)
+from billvend.domain.enums import Proof, Status, VendType
 from billvend.domain.errors import AlreadySent, InsufficientFunds, LikelyDuplicate, WalletNotFound
-from billvend.domain.events import StreamKey
-from billvend.domain.evidence import standing
+from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -43,9 +52,10 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.policy import Policy
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.policy.evidence import evidence_of
+from billvend.domain.policy.policy import Policy
 from tests.domain.books import NOON, Books, provider, seconds
 
 Given = TypeVar("Given")
@@ -78,7 +88,7 @@ ANSWERS: Sequence[tuple[Answer, Meaning]] = (
     (Delivered("1111", cost_minor=990), Meaning.DELIVERED),
     (Delivered("2222", cost_minor=1010, meter=METER), Meaning.DELIVERED),
     (Declined("failed", about_transaction=True), Meaning.FAILED),
-    (Declined("reversed", about_transaction=True, taken_back=True), Meaning.TAKEN_BACK),
+    (Declined("reversed", about_transaction=True, provider_reversed=True), Meaning.TAKEN_BACK),
     (Declined("refused"), Meaning.DECLINED),
     (NotSent("refused connection"), Meaning.NOT_SENT),
     (Deferred("again"), Meaning.DEFERRED),
@@ -87,7 +97,7 @@ ANSWERS: Sequence[tuple[Answer, Meaning]] = (
     (NotFound("no such reference"), Meaning.NOT_FOUND),
     (Pending("at work"), Meaning.KNOWN),
     (Pending("at work", 120), Meaning.KNOWN),
-    (Unknown("exists", acknowledged=True), Meaning.KNOWN),
+    (Unknown("exists", known_to_provider=True), Meaning.KNOWN),
     (Delivered("1111", meter="99999999999"), Meaning.KNOWN),
     (Delivered("1111", amount_minor=1), Meaning.KNOWN),
     (Delivered(None), Meaning.KNOWN),
@@ -108,15 +118,15 @@ UNEXECUTED = {Meaning.NOT_SENT, Meaning.DEFERRED, Meaning.MISCONFIGURED}
 REFUSED = UNEXECUTED | {Meaning.DECLINED, Meaning.FAILED}
 NOTHING_DONE = [(answer, meaning) for answer, meaning in ANSWERS if meaning in REFUSED]
 
-PROVEN = {"TAKEN_BACK", "DECLINED", "NOT_SENT", "NOT_EXECUTED"}
+PROVEN = {"PROVIDER_REVERSED", "DECLINED", "NOT_SENT", "NOT_EXECUTED"}
 POSSIBLE = {
     Status.PENDING: {"NONE"},
-    Status.PROCESSING: {"UNDER_WAY", "DECLINED", "NOT_SENT", "NOT_EXECUTED"},
-    Status.IN_DOUBT: {"UNDER_WAY", "IN_DOUBT", "NOT_SENT", "NOT_EXECUTED", "DECLINED"},
-    Status.IN_REVIEW: {"UNDER_WAY", "IN_DOUBT", "NOT_SENT", "NOT_EXECUTED", "DECLINED"},
-    Status.REVERSING: {"NONE", "UNDER_WAY", "IN_DOUBT", *PROVEN},
-    Status.COMPLETED: {"UNDER_WAY", "IN_DOUBT", "DELIVERED", *PROVEN},
-    Status.REVERSED: {"NONE", "UNDER_WAY", "IN_DOUBT", "DELIVERED", *PROVEN},
+    Status.PROCESSING: {"CALL_IN_FLIGHT", "DECLINED", "NOT_SENT", "NOT_EXECUTED"},
+    Status.IN_DOUBT: {"CALL_IN_FLIGHT", "IN_DOUBT", "NOT_SENT", "NOT_EXECUTED", "DECLINED"},
+    Status.IN_REVIEW: {"CALL_IN_FLIGHT", "IN_DOUBT", "NOT_SENT", "NOT_EXECUTED", "DECLINED"},
+    Status.REVERSING: {"NONE", "CALL_IN_FLIGHT", "IN_DOUBT", *PROVEN},
+    Status.COMPLETED: {"CALL_IN_FLIGHT", "IN_DOUBT", "DELIVERED", *PROVEN},
+    Status.REVERSED: {"NONE", "CALL_IN_FLIGHT", "IN_DOUBT", "DELIVERED", *PROVEN},
 }
 """Where the latest attempt may stand in each status: what the policy's table calls impossible is seen never to be."""
 
@@ -126,13 +136,13 @@ class Call:
     """A call that a worker got leave for, and what it brought back, in the order of the reports."""
 
     key: StreamKey
-    work: Work
+    work: ProviderCall
     began_at: datetime
     said: list[tuple[datetime, Meaning]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         kind = "requery" if self.work.is_requery else "send"
-        return f"<{kind} {self.work.attempt}.{self.work.call} of {self.key.stream}>"
+        return f"<{kind} {self.work.attempt}.{self.work.call_number} of {self.key.stream}>"
 
     @property
     def meaning(self) -> Meaning | None:
@@ -187,7 +197,7 @@ class Histories(RuleBasedStateMachine):
         if isinstance(result, LikelyDuplicate):
             assert not keyed
             return multiple()
-        assert isinstance(result, Done)
+        assert isinstance(result, Executed)
         assert self.books.balance(user) == balance - amount
         return StreamKey(user, command.transaction_id)
 
@@ -195,7 +205,7 @@ class Histories(RuleBasedStateMachine):
     def cancel(self, key: StreamKey) -> None:
         before = self.payment(key)
         result = self.books.execute(Cancel(key.user_id, self.new("cancel"), key.stream, self.now))[0]
-        assert isinstance(result, AlreadySent if before.status is not Status.PENDING else Done)
+        assert isinstance(result, AlreadySent if before.status is not Status.PENDING else Executed)
         if before.status is Status.PENDING:
             self.nobody_is_forgotten_and_an_end_is_an_end()
             assert not self.calls_of(key)
@@ -207,12 +217,12 @@ class Histories(RuleBasedStateMachine):
     def claim(self, key: StreamKey, early: bool) -> Made[Call]:
         if early:
             self.do(self._nudge(key, "operator"))
-        work = self.do(self._claim(key)).reply.work
+        work = self.do(self._claim(key)).result.provider_call
         return self.given(key, work)
 
     @rule(key=payments)
     def hook(self, key: StreamKey) -> None:
-        self.do(self._nudge(key, "hook"))
+        self.do(self._nudge(key, "webhook"))
 
     @rule(target=calls, key=payments)
     def claim_when_due(self, key: StreamKey) -> Made[Call]:
@@ -302,7 +312,7 @@ class Histories(RuleBasedStateMachine):
         for key, (payment, _) in self.books.payments.items():
             if not payment.has_ended:
                 assert self.books.next_at[key] is not None
-            if payment.status is Status.COMPLETED and payment.nudge is None:
+            if payment.status is Status.COMPLETED and payment.requery_request is None:
                 assert self.books.next_at[key] is None
             if key in self.ended:
                 assert payment.status is self.ended[key]
@@ -315,33 +325,33 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def attempts_stand_where_the_table_says_they_can(self) -> None:
         for payment, _ in self.books.payments.values():
-            stands = standing(payment.attempts[-1], self.now).name if payment.attempts else "NONE"
+            stands = evidence_of(payment.attempts[-1], self.now).name if payment.attempts else "NONE"
             assert stands in POSSIBLE[payment.status], (payment.status, stands)
 
     # --- the notebook -------------------------------------------------------------------------------------------------
 
-    def given(self, key: StreamKey, work: Work | None) -> Made[Call]:
+    def given(self, key: StreamKey, work: ProviderCall | None) -> Made[Call]:
         """A worker got leave to make a call, or did not."""
         if work is None:
             return multiple()
         payment, before = self.payment(key), self.calls_of(key)
-        route = ACCOUNTS[work.provider, work.account]
+        route = ACCOUNTS[work.provider, work.account_id]
         assert route in self.configured
         ours = [call.work for call in before if call.work.attempt == work.attempt]
         if not payment.attempt(work.attempt).sends:
             self.check_a_recall(payment, work, route)
         elif work.is_requery:
-            assert {(w.reference, w.provider, w.account) for w in ours} == {
-                (work.reference, work.provider, work.account)
+            assert {(w.reference, w.provider, w.account_id) for w in ours} == {
+                (work.reference, work.provider, work.account_id)
             }
-            assert work.call == 1 + sum(w.is_requery for w in ours)
+            assert work.call_number == 1 + sum(w.is_requery for w in ours)
         else:
             self.check_a_send(payment, work, before, route)
         call = Call(key, work, self.now)
         self.calls_made.append(call)
         return call
 
-    def check_a_recall(self, payment: Payment, work: Work, route: Abilities) -> None:
+    def check_a_recall(self, payment: Payment, work: ProviderCall, route: ProviderAccount) -> None:
         """Asked about before anything is sent: the reference that lost books would have sent on an earlier day."""
         assert work.is_requery
         assert route.reference_lasts_a_day
@@ -349,13 +359,13 @@ class Histories(RuleBasedStateMachine):
         number = 1 + self.made_before(payment, work.attempt)
         days = [route.day(attempt.started_at - seconds(DAY * back)) for back in range(1, 40)]
         assert work.reference in {route.make_reference(payment.reference_seed, number, day) for day in days}
-        assert work.call == len(attempt.requeries)
+        assert work.call_number == len(attempt.requeries)
 
     def made_before(self, payment: Payment, attempt: int) -> int:
         """How many attempts before that one took a reference: they were sent, or the provider knew of what was recalled."""
         shown = {
             call.work.attempt
-            for call in self.calls_of(payment.stream)
+            for call in self.calls_of(payment.stream_key)
             if call.meaning in {Meaning.KNOWN, Meaning.DELIVERED, Meaning.FAILED, Meaning.TAKEN_BACK}
         }
         return sum(1 for known in payment.attempts[: attempt - 1] if known.sends or known.number in shown)
@@ -363,7 +373,9 @@ class Histories(RuleBasedStateMachine):
     def is_recall(self, call: Call) -> bool:
         return not self.payment(call.key).attempt(call.work.attempt).sends
 
-    def check_a_send(self, payment: Payment, work: Work, before: Sequence[Call], route: Abilities) -> None:
+    def check_a_send(
+        self, payment: Payment, work: ProviderCall, before: Sequence[Call], route: ProviderAccount
+    ) -> None:
         """Nothing is sent unless nothing that was sent before can have been carried out."""
         assert payment.status is Status.PROCESSING
         for attempt in payment.attempts:
@@ -376,7 +388,7 @@ class Histories(RuleBasedStateMachine):
         for call in before:
             assert call.meaning in REFUSED, f"{call} may have been carried out"
         earlier = [call for call in before if call.work.attempt == work.attempt]
-        assert work.call == 1 + len(earlier) <= 4
+        assert work.call_number == 1 + len(earlier) <= 4
         attempt = payment.attempts[-1]
         assert attempt.number == work.attempt
         number = 1 + self.made_before(payment, attempt.number)
@@ -406,7 +418,7 @@ class Histories(RuleBasedStateMachine):
 
     def check_the_end(self, payment: Payment) -> None:
         """The money was spent because it was delivered, or went back because it was proven that nothing was."""
-        calls = self.calls_of(payment.stream)
+        calls = self.calls_of(payment.stream_key)
         meanings = {call.meaning for call in calls}
         if payment.status is Status.COMPLETED:
             assert Meaning.DELIVERED in meanings
@@ -466,10 +478,10 @@ class Histories(RuleBasedStateMachine):
     def payment(self, key: StreamKey) -> Payment:
         return self.books.payment(key.user_id, key.stream)
 
-    def do(self, command: Command) -> Done:
+    def do(self, command: Command) -> Executed:
         [result] = self.books.execute(command)
-        assert isinstance(result, Done), repr(result)
-        if not isinstance(command, Report):
+        assert isinstance(result, Executed), repr(result)
+        if not isinstance(command, RecordAnswer):
             self.nobody_is_forgotten_and_an_end_is_an_end()
         return result
 
@@ -495,14 +507,14 @@ class Histories(RuleBasedStateMachine):
     def _claim(self, key: StreamKey) -> Claim:
         return Claim(key.user_id, self.new("claim"), key.stream, self.now, self.policy)
 
-    def _nudge(self, key: StreamKey, source: str) -> Nudge:
-        return Nudge(key.user_id, self.new("nudge"), key.stream, self.now, self.policy, source)
+    def _nudge(self, key: StreamKey, source: str) -> RequestRequery:
+        return RequestRequery(key.user_id, self.new("nudge"), key.stream, self.now, self.policy, source)
 
-    def _report(self, call: Call, answer: Answer) -> Report:
+    def _report(self, call: Call, answer: Answer) -> RecordAnswer:
         key, work = call.key, call.work
-        return Report(
+        return RecordAnswer(
             key.user_id, self.new("report"), key.stream, self.now, self.policy,
-            work.attempt, work.call, work.is_requery, answer,
+            work.attempt, work.call_number, work.is_requery, answer,
         )  # fmt: skip
 
     # --- the end ------------------------------------------------------------------------------------------------------
@@ -515,8 +527,8 @@ class Histories(RuleBasedStateMachine):
             for _ in range(10):
                 if self.payment(key).has_ended:
                     break
-                reply = self.do(self._claim(key)).reply
-                call = self.given(key, reply.work)
+                reply = self.do(self._claim(key)).result
+                call = self.given(key, reply.provider_call)
                 if isinstance(call, Call):
                     self.report(call, clear)
                 elif reply.next_at is not None:

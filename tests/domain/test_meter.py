@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billvend.domain.enums import VendType
 from billvend.domain.errors import InvalidMeter, ValidationFailed
 from billvend.domain.meter import parse_meter, parse_vend_type
-from billvend.domain.words import VendType
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billvend.domain.errors import ValidationFailed
-from billvend.domain.names import LONGEST_KEY, LONGEST_USER_ID, parse_key, parse_phone, parse_user_id
+from billvend.domain.ids import (
+    MAX_KEY_CHARACTERS,
+    MAX_USER_ID_CHARACTERS,
+    parse_key,
+    parse_phone,
+    parse_user_id,
+)
 
 PARSERS: dict[str, tuple[Callable[[object], str | None], int]] = {
-    "userId": (parse_user_id, LONGEST_USER_ID),
-    "idempotencyKey": (parse_key, LONGEST_KEY),
+    "userId": (parse_user_id, MAX_USER_ID_CHARACTERS),
+    "idempotencyKey": (parse_key, MAX_KEY_CHARACTERS),
     "phone": (parse_phone, 16),
 }
 

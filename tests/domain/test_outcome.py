@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.domain.codec import dumps, loads
-from billvend.domain.money import LARGEST_MINOR
+from billvend.domain.journal.codec import dumps, loads
+from billvend.domain.money import MAX_AMOUNT_MINOR
 from billvend.domain.outcome import (
     Answer,
     Declined,
@@ -20,17 +20,17 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
     Unknown,
-    checked,
-    sound,
+    normalise,
+    verify_echo,
 )
 from tests.domain.values import values
 
 TOKEN = "12345678901234567890"
 
 
-def ours(answer: Answer, *, token_needed: bool = True) -> Answer:
-    return checked(
-        answer, reference="ref-1", meter="12345678901", amount_minor=30000, token_needed=token_needed
+def ours(answer: Answer, *, needs_token: bool = True) -> Answer:
+    return verify_echo(
+        answer, reference="ref-1", meter="12345678901", amount_minor=30000, needs_token=needs_token
     )
 
 
@@ -38,19 +38,19 @@ def ours(answer: Answer, *, token_needed: bool = True) -> Answer:
     "answer",
     [
         Declined("no"),
-        Declined("reversed", "040", about_transaction=True, taken_back=True),
+        Declined("reversed", "040", about_transaction=True, provider_reversed=True),
         NotSent("refused"),
         Deferred("again", 30),
         Misconfigured("float"),
         Unknown("?"),
-        Unknown("?", acknowledged=True),
+        Unknown("?", known_to_provider=True),
         Pending("at work", 120),
         NotFound("no such reference"),
     ],
 )
-@pytest.mark.parametrize("token_needed", [True, False])
-def test_what_is_no_delivery_is_taken_as_it_was_said(answer: Answer, token_needed: bool) -> None:
-    assert ours(answer, token_needed=token_needed) is answer
+@pytest.mark.parametrize("needs_token", [True, False])
+def test_what_is_no_delivery_is_taken_as_it_was_said(answer: Answer, needs_token: bool) -> None:
+    assert ours(answer, needs_token=needs_token) is answer
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_what_is_no_delivery_is_taken_as_it_was_said(answer: Answer, token_neede
         Delivered(TOKEN, "4.5", 29000, {"tax": "20.93"}, "17", "ref-1", "12345678901", 30000),
     ],
 )
-@pytest.mark.parametrize("token_needed", [True, False])
-def test_a_delivery_that_echoes_ours_or_nothing_is_believed(answer: Delivered, token_needed: bool) -> None:
-    assert ours(answer, token_needed=token_needed) == answer
+@pytest.mark.parametrize("needs_token", [True, False])
+def test_a_delivery_that_echoes_ours_or_nothing_is_believed(answer: Delivered, needs_token: bool) -> None:
+    assert ours(answer, needs_token=needs_token) == answer
 
 
 @pytest.mark.parametrize(
@@ -88,21 +88,21 @@ def test_a_delivery_that_is_not_provably_ours_is_unknown(
 ) -> None:
     found = ours(answer)
     assert isinstance(found, Unknown)
-    assert why in found.why
-    assert found.acknowledged is acknowledged
+    assert why in found.reason
+    assert found.known_to_provider is acknowledged
 
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_postpaid_needs_no_token(token: str | None) -> None:
-    assert ours(Delivered(token), token_needed=False) == Delivered(None)
+    assert ours(Delivered(token), needs_token=False) == Delivered(None)
 
 
-@pytest.mark.parametrize("cost", [-1, LARGEST_MINOR + 1, 10**40])
+@pytest.mark.parametrize("cost", [-1, MAX_AMOUNT_MINOR + 1, 10**40])
 def test_a_cost_that_no_sale_can_have_is_not_known(cost: int) -> None:
     assert ours(Delivered(TOKEN, "4.5", cost)) == Delivered(TOKEN, "4.5", None)
 
 
-@pytest.mark.parametrize("cost", [None, 0, 29000, 30001, LARGEST_MINOR])
+@pytest.mark.parametrize("cost", [None, 0, 29000, 30001, MAX_AMOUNT_MINOR])
 def test_any_other_cost_is_taken(cost: int | None) -> None:
     assert ours(Delivered(TOKEN, cost_minor=cost)) == Delivered(TOKEN, cost_minor=cost)
 
@@ -116,21 +116,19 @@ def test_any_other_cost_is_taken(cost: int | None) -> None:
         meter=st.sampled_from([None, "12345678901", "12345678902"]),
         amount_minor=st.sampled_from([None, 30000, 3000000]),
     ),
-    token_needed=st.booleans(),
+    needs_token=st.booleans(),
 )
-def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(
-    answer: Delivered, token_needed: bool
-) -> None:
-    found = ours(answer, token_needed=token_needed)
+def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(answer: Delivered, needs_token: bool) -> None:
+    found = ours(answer, needs_token=needs_token)
     trusted = (
         answer.reference in (None, "ref-1")
         and answer.meter in (None, "12345678901")
         and answer.amount_minor in (None, 30000)
-        and (bool(answer.token) or not token_needed)
+        and (bool(answer.token) or not needs_token)
     )
     assert isinstance(found, Delivered if trusted else Unknown)
     if isinstance(found, Delivered):
-        assert found.cost_minor is None or 0 <= found.cost_minor <= LARGEST_MINOR
+        assert found.cost_minor is None or 0 <= found.cost_minor <= MAX_AMOUNT_MINOR
         assert replace(found, cost_minor=None, token="") == replace(answer, cost_minor=None, token="")
 
 
@@ -146,18 +144,18 @@ class Garbled:
 
 @given(values(Answer))
 def test_an_answer_of_its_kind_is_passed_on_as_it_is(answer: Answer) -> None:
-    assert sound(answer) == answer
+    assert normalise(answer) == answer
 
 
 @pytest.mark.parametrize("given_", [None, "delivered", 200, {"token": TOKEN}, Delivered, Garbled()])
 def test_what_is_no_answer_is_unknown(given_: object) -> None:
-    found = sound(given_)
+    found = normalise(given_)
     assert isinstance(found, Unknown)
-    assert not found.acknowledged
+    assert not found.known_to_provider
 
 
 def garbled(answer: Answer, **fields_: Any) -> Answer:
-    return sound(replace(answer, **fields_))
+    return normalise(replace(answer, **fields_))
 
 
 @pytest.mark.parametrize(
@@ -171,13 +169,13 @@ def garbled(answer: Answer, **fields_: Any) -> Answer:
         (garbled(Delivered(TOKEN), receipt={"tax": 1.5, 7: None}), Delivered(TOKEN, receipt={"tax": "1.5", "7": "None"})),
         (garbled(Delivered(TOKEN), provider_reference=17, reference=1), Delivered(TOKEN, None, None, {}, "17", "1")),
         (garbled(Delivered(TOKEN), meter=12345678901), Delivered(TOKEN, meter="12345678901")),
-        (garbled(Declined("no"), code=16, about_transaction="yes", taken_back=1), Declined("no", "16")),
-        (garbled(NotSent("a"), why=Garbled()), NotSent("garbled")),
-        (garbled(NotFound("a"), why=None), NotFound("None")),
+        (garbled(Declined("no"), code=16, about_transaction="yes", provider_reversed=1), Declined("no", "16")),
+        (garbled(NotSent("a"), reason=Garbled()), NotSent("garbled")),
+        (garbled(NotFound("a"), reason=None), NotFound("None")),
         (garbled(Deferred("a"), retry_after_seconds="30"), Deferred("a")),
         (garbled(Pending("a"), retry_after_seconds=30.5), Pending("a")),
         (garbled(Misconfigured("a"), code=18), Misconfigured("a", "18")),
-        (garbled(Unknown("a"), acknowledged="yes"), Unknown("a")),
+        (garbled(Unknown("a"), known_to_provider="yes"), Unknown("a")),
     ],
 )  # fmt: skip
 def test_what_is_not_of_its_kind_is_made_so_or_left_out(found: Answer, wanted: Answer) -> None:
@@ -186,6 +184,6 @@ def test_what_is_not_of_its_kind_is_made_so_or_left_out(found: Answer, wanted: A
 
 @pytest.mark.parametrize("kind", Answer.__args__, ids=lambda kind: kind.__name__)
 def test_whatever_an_adapter_gives_can_be_kept_on_the_books(kind: type) -> None:
-    answer = sound(kind(**{field.name: Garbled() for field in fields(kind)}))
+    answer = normalise(kind(**{field.name: Garbled() for field in fields(kind)}))
     assert isinstance(answer, kind)
     assert loads(kind, dumps(answer)) == answer

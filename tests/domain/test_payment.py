@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from billvend.domain.errors import IllegalMove
-from billvend.domain.events import (
+from billvend.domain.enums import IncidentKind, Proof, Status, VendType
+from billvend.domain.errors import InvalidTransition
+from billvend.domain.journal.events import (
     IncidentRaised,
     PaymentAccepted,
     PaymentCompleted,
@@ -15,16 +16,15 @@ from billvend.domain.events import (
     RequeryAnswered,
     RequeryStarted,
     ReversalDecided,
-    ReviewAsked,
+    ReviewRequested,
     SendAnswered,
-    SendLost,
+    SendLeaseExpired,
     SendStarted,
     StreamKey,
 )
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, NotSent, Unknown
-from billvend.domain.payment import ENDED, MOVES, Payment, evolve
-from billvend.domain.words import IncidentKind, Proof, Status, VendType
+from billvend.domain.payment.state import TERMINAL_STATUSES, TRANSITIONS, Payment, evolve
 from tests.domain.books import NOON, seconds
 
 KEY = StreamKey("ada", "bill")
@@ -55,7 +55,7 @@ HISTORIES: Mapping[Status, Sequence[PaymentEvent]] = {
     Status.PENDING: (ACCEPTED,),
     Status.PROCESSING: SENT,
     Status.IN_DOUBT: DOUBTED,
-    Status.IN_REVIEW: (*DOUBTED, ReviewAsked("too long")),
+    Status.IN_REVIEW: (*DOUBTED, ReviewRequested("too long")),
     Status.COMPLETED: (*SENT, DELIVERED),
     Status.REVERSING: (*DOUBTED, DECIDED),
     Status.REVERSED: (*DOUBTED, DECIDED, REVERSED),
@@ -63,8 +63,8 @@ HISTORIES: Mapping[Status, Sequence[PaymentEvent]] = {
 MOVING: Mapping[Status, PaymentEvent] = {
     Status.PENDING: ACCEPTED,
     Status.PROCESSING: started(2),
-    Status.IN_DOUBT: SendLost(1, 1),
-    Status.IN_REVIEW: ReviewAsked("a person should look"),
+    Status.IN_DOUBT: SendLeaseExpired(1, 1),
+    Status.IN_REVIEW: ReviewRequested("a person should look"),
     Status.COMPLETED: DELIVERED,
     Status.REVERSING: DECIDED,
     Status.REVERSED: REVERSED,
@@ -97,9 +97,9 @@ def test_every_move_is_made_or_refused_as_the_table_says(here: Status, there: St
     payment = folded(HISTORIES[here])
     assert payment.status is here
     event = started(1) if here is Status.PENDING and there is Status.PROCESSING else MOVING[there]
-    assert (there in MOVES[here]) == (word == "+")
+    assert (there in TRANSITIONS[here]) == (word == "+")
     if word == ".":
-        with pytest.raises(IllegalMove, match="bill"):
+        with pytest.raises(InvalidTransition, match="bill"):
             evolve(payment, KEY, event, NOON)
     else:
         moved = evolve(payment, KEY, event, NOON)
@@ -107,9 +107,9 @@ def test_every_move_is_made_or_refused_as_the_table_says(here: Status, there: St
 
 
 def test_ended_is_what_has_no_way_out() -> None:
-    assert {status for status in Status if not MOVES[status]} == ENDED
+    assert {status for status in Status if not TRANSITIONS[status]} == TERMINAL_STATUSES
     assert [folded(HISTORIES[status]).has_ended for status in Status] == [
-        status in ENDED for status in Status
+        status in TERMINAL_STATUSES for status in Status
     ]
 
 
@@ -119,13 +119,13 @@ def test_ended_is_what_has_no_way_out() -> None:
         started(2),
         started(1, attempt=2),
         SendAnswered(1, 1, NotSent("refused")),
-        SendLost(1, 1),
+        SendLeaseExpired(1, 1),
         RequeryStarted(1, 1, NOON, 20.0),
         RequeryAnswered(1, 1, NotFound("unknown"), 20.0),
     ],
 )
 def test_what_is_about_an_attempt_that_was_never_made_is_refused(event: PaymentEvent) -> None:
-    with pytest.raises(IllegalMove, match="bill"):
+    with pytest.raises(InvalidTransition, match="bill"):
         evolve(folded([ACCEPTED]), KEY, event, NOON)
 
 
@@ -133,7 +133,7 @@ def test_what_is_about_an_attempt_that_was_never_made_is_refused(event: PaymentE
     "event",
     [
         *(SendAnswered(1, number, NotSent("refused")) for number in (-1, 0, 2)),
-        *(SendLost(1, number) for number in (-1, 0, 2)),
+        *(SendLeaseExpired(1, number) for number in (-1, 0, 2)),
         *(RequeryAnswered(1, number, NotFound("unknown"), 0.0) for number in (-1, 0, 1)),
         *(RequeryStarted(1, number, NOON, 20.0) for number in (-1, 0, 2)),
         *(SendAnswered(attempt, 1, NotSent("refused")) for attempt in (-1, 0, 2)),
@@ -144,36 +144,36 @@ def test_what_is_about_an_attempt_that_was_never_made_is_refused(event: PaymentE
     ids=str,
 )
 def test_numbers_that_skip_or_repeat_are_refused(event: PaymentEvent) -> None:
-    with pytest.raises(IllegalMove):
+    with pytest.raises(InvalidTransition):
         evolve(folded(SENT), KEY, event, NOON)
 
 
 @pytest.mark.parametrize("event", [event for event in MOVING.values() if event is not ACCEPTED], ids=str)
 def test_nothing_happens_to_a_payment_that_was_never_accepted(event: PaymentEvent) -> None:
-    with pytest.raises(IllegalMove, match="never accepted"):
+    with pytest.raises(InvalidTransition, match="never accepted"):
         evolve(None, KEY, event, NOON)
 
 
 def test_a_payment_says_what_its_events_said() -> None:
     payment = folded([*SENT, DELIVERED])
-    assert payment.stream == KEY
+    assert payment.stream_key == KEY
     assert payment.amount == Money(30000, "NGN")
     assert (payment.token, payment.units, payment.proof) == ("1234", "4.5", None)
     assert (payment.accepted_at, payment.updated_at, payment.ended_at) == (NOON, *[NOON + seconds(2)] * 2)
     reversed_ = folded(HISTORIES[Status.REVERSED])
     assert (reversed_.token, reversed_.units, reversed_.proof) == (None, None, Proof.NOT_FOUND)
     assert reversed_.ended_at == NOON + seconds(4)
-    assert folded([ACCEPTED]).token_needed
+    assert folded([ACCEPTED]).needs_token
 
 
 def test_doubt_begins_with_the_answer_that_raised_it() -> None:
     assert folded(HISTORIES[Status.IN_REVIEW]).in_doubt_since == NOON + seconds(2)
-    assert folded([*SENT, SendLost(1, 1)]).in_doubt_since == NOON + seconds(2)
-    assert folded([*DOUBTED, SendLost(1, 1)]).in_doubt_since == NOON + seconds(2)
+    assert folded([*SENT, SendLeaseExpired(1, 1)]).in_doubt_since == NOON + seconds(2)
+    assert folded([*DOUBTED, SendLeaseExpired(1, 1)]).in_doubt_since == NOON + seconds(2)
 
 
 def test_a_review_takes_the_reversal_off_the_table_and_a_delivery_does_too() -> None:
-    reviewed = folded([*HISTORIES[Status.REVERSING], ReviewAsked("it may be there after all")])
+    reviewed = folded([*HISTORIES[Status.REVERSING], ReviewRequested("it may be there after all")])
     assert (reviewed.proof, reviewed.review_reason) == (None, "it may be there after all")
     assert folded([*HISTORIES[Status.REVERSING], DELIVERED]).proof is None
 
@@ -186,7 +186,7 @@ def test_calls_keep_their_answers_in_the_order_in_which_they_were_made() -> None
         RequeryAnswered(1, 1, lost, 0.0),
         SendAnswered(1, 1, declined),
     )
-    attempt = folded([*SENT, SendLost(1, 1), *asked, *answers]).attempt(1)
+    attempt = folded([*SENT, SendLeaseExpired(1, 1), *asked, *answers]).attempt(1)
     expected: tuple[Answer, ...] = (declined, lost, delivered)
     assert attempt.answers == expected
     assert [requery.credited_seconds for requery in attempt.requeries] == [0.0, 60.0]
@@ -194,9 +194,11 @@ def test_calls_keep_their_answers_in_the_order_in_which_they_were_made() -> None
 
 
 def test_a_lost_send_is_in_doubt_until_its_worker_turns_up() -> None:
-    lost = folded([*SENT, SendLost(1, 1)]).attempt(1).send(1)
+    lost = folded([*SENT, SendLeaseExpired(1, 1)]).attempt(1).send(1)
     assert (lost.is_open, lost.is_ambiguous) == (False, True)
-    found = folded([*SENT, SendLost(1, 1), SendAnswered(1, 1, NotSent("too late"))]).attempt(1).send(1)
+    found = (
+        folded([*SENT, SendLeaseExpired(1, 1), SendAnswered(1, 1, NotSent("too late"))]).attempt(1).send(1)
+    )
     assert (found.is_open, found.is_ambiguous) == (False, False)
 
 

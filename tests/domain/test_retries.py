@@ -4,22 +4,30 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billvend.domain.retries import GAPS_SECONDS, JITTER, LONGEST_SECONDS, MOST_TRIES, next_try_at
+from billvend.domain.delivery_retry import (
+    GAPS_SECONDS,
+    JITTER,
+    MAX_ATTEMPTS,
+    MAX_REQUESTED_SECONDS,
+    next_attempt_at,
+)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NAMES = [f"msg_{number}" for number in range(200)]
 
 
 def gap_seconds(tries: int, wanted_seconds: float | None = None, name: str = "msg_1") -> float:
-    at = next_try_at(name, tries, NOW, wanted_seconds)
+    at = next_attempt_at(name, tries, NOW, wanted_seconds)
     assert at is not None
     return (at - NOW).total_seconds()
 
 
 def test_there_are_ten_tries_and_no_more() -> None:
-    assert MOST_TRIES == 10
-    assert [next_try_at("msg_1", tries, NOW) is None for tries in range(1, 13)] == [False] * 9 + [True] * 3
-    assert next_try_at("msg_1", 10, NOW, 5.0) is None, (
+    assert MAX_ATTEMPTS == 10
+    assert [next_attempt_at("msg_1", tries, NOW) is None for tries in range(1, 13)] == [False] * 9 + [
+        True
+    ] * 3
+    assert next_attempt_at("msg_1", 10, NOW, 5.0) is None, (
         "not even when the other side would like to have one more"
     )
 
@@ -44,8 +52,8 @@ def test_the_gaps_grow_and_are_not_the_same_for_all(tries: int, seconds: int) ->
         (-100.0, 5, 5.5),
         (1.0, 5, 5.5),
         (60.0, 60, 60),
-        (10.0**9, LONGEST_SECONDS, LONGEST_SECONDS),
-        (float("inf"), LONGEST_SECONDS, LONGEST_SECONDS),
+        (10.0**9, MAX_REQUESTED_SECONDS, MAX_REQUESTED_SECONDS),
+        (float("inf"), MAX_REQUESTED_SECONDS, MAX_REQUESTED_SECONDS),
     ],
 )
 def test_patience_that_is_asked_for_lengthens_and_never_shortens(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from billvend.domain.events import PaymentReversed, ReversalDecided
-from billvend.domain.evidence import credit_seconds, is_proven_absent, standing
+from billvend.domain.enums import Proof, Status, VendType
+from billvend.domain.journal.events import PaymentReversed, ReversalDecided
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -23,24 +23,24 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Attempt, Payment, Requery, Send
-from billvend.domain.policy import Policy
-from billvend.domain.reversal import (
-    AskAgain,
+from billvend.domain.payment.state import Attempt, Payment, Requery, Send
+from billvend.domain.policy.evidence import evidence_of, is_proven_absent, observed_seconds
+from billvend.domain.policy.policy import Policy
+from billvend.domain.policy.rules import (
+    CheckPriorReference,
     Complete,
-    Recall,
-    Rest,
+    NoAction,
+    RetrySend,
     Reverse,
     Review,
-    SendAgain,
-    SendNew,
+    StartAttempt,
+    StartRequery,
     Step,
     Wait,
     due_at,
     next_step,
 )
-from billvend.domain.schedule import scheduled_gap_seconds
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.policy.timing import scheduled_gap_seconds
 from tests.domain.books import NOON, provider, seconds
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -66,12 +66,12 @@ NOW = NOON
 #   vanished        the provider knew it, and now does not find it
 #   contradicted    late, a worker says that it never sent; but the provider knows the reference
 #
-# route: is the account that it was sent to configured (with no attempt: is any first provider)?
+# account: is the account that it was sent to configured (with no attempt: is any first provider)?
 # other: is there another provider that may be asked?   tries: is there one left?   valid: may the reference still be
 # sent when the next try is due?   age: has the limit passed (never sent: a day; in doubt: two hours)?
 # - matches anything; a step of `impossible` is one that no history leads to.
 TABLE = """
-status              evidence       route  other  tries  valid  age    step
+status              evidence       account  other  tries  valid  age    step
 
 pending             nothing        here   -      -      -      young  send acme
 pending             nothing        gone   other  -      -      young  send backup
@@ -258,7 +258,7 @@ EVIDENCE: Mapping[str, tuple[Answer | None, Sequence[Asked]]] = {
     "sending": (None, ()),
     "asking": (Unknown("?"), (Asked(20, None),)),
     "delivered": (Unknown("?"), (Asked(20, Delivered("1234")),)),
-    "taken-back": (Declined("reversed", about_transaction=True, taken_back=True), ()),
+    "taken-back": (Declined("reversed", about_transaction=True, provider_reversed=True), ()),
     "failed": (Unknown("?"), (Asked(20, Declined("failed", about_transaction=True)),)),
     "declined": (Declined("refused"), ()),
     "not-sent": (NotSent("refused"), ()),
@@ -308,7 +308,7 @@ def attempt_of(evidence: str, *, tries: str = "left", valid: str = "valid") -> A
         number=1,
         reference="ref-1",
         provider="acme",
-        account="key-1",
+        account_id="key-1",
         started_at=NOW - seconds(10),
         valid_until=NOW + seconds(6 if valid == "valid" else 5),  # a first resend is due five seconds on
         sends=sends(answer, 4 if retried else 1, NOW),
@@ -367,13 +367,13 @@ def told(step: Step, payment: Payment) -> str:
         case Reverse(proof):
             decided = payment.status is Status.REVERSING and not payment.attempts
             return "reverse as decided" if decided and proof is payment.proof else f"reverse {proof}"
-        case SendNew(route):
-            return f"send {route.provider}"
-        case Recall(_, day):
+        case StartAttempt(account):
+            return f"send {account.provider}"
+        case CheckPriorReference(_, day):
             return f"recall {day}"
-        case SendAgain():
+        case RetrySend():
             return "send again"
-        case AskAgain():
+        case StartRequery():
             return "watch" if payment.status is Status.REVERSED else "ask"
         case Review():
             return "review"
@@ -385,7 +385,7 @@ def told(step: Step, payment: Payment) -> str:
         case Wait(until):
             limit = payment.accepted_at + seconds(DAY)
             return "wait for the limit" if until == limit else f"wait {until}"
-        case Rest():
+        case NoAction():
             return "rest"
 
 
@@ -417,7 +417,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reversal-policy.md"
 HEAD = """# The reversal policy
 
 What billvend does next with a payment, for everything that can be known of it. One pure function decides
-(`next_step` in `src/billvend/domain/reversal.py`); this table is printed from it, row by row, and a test holds it
+(`next_step` in `src/billvend/domain/policy/rules.py`); this table is printed from it, row by row, and a test holds it
 against answers that were written down by hand for each of its cells. Print it again with
 `python -m tests.domain.test_reversal`.
 
@@ -492,7 +492,7 @@ def test_the_gaps_before_a_request_is_sent_again(answered: Sequence[Answer], gap
     payment = payments_of(("processing", "not-sent", "here", "none", "left", "valid", "young"))[0]
     payment = replace(payment, attempts=(attempt,))
     step = next_step(payment, Policy((provider(),)), NOW)
-    assert step == SendAgain(attempt, NOW + seconds(gap_seconds))
+    assert step == RetrySend(attempt, NOW + seconds(gap_seconds))
 
 
 SCHEDULE = (20, 60, 120, 300, 600, 1200, 2400, 3600, 3600, 3600)
@@ -550,13 +550,13 @@ def test_the_gap_counts_from_the_last_answer_or_from_the_start_of_a_call_that_wa
         requery = requery if answered_at else replace(requery, answer=None)
         payment = replace(in_doubt(), attempts=(replace(attempt, requeries=(requery,)),))
         step = next_step(payment, policy, NOW)
-        assert isinstance(step, AskAgain)
+        assert isinstance(step, StartRequery)
         assert seconds(100) <= step.at - mark <= seconds(110)
 
 
 @pytest.mark.parametrize(
     ("since_seconds", "step"),
-    [(0, AskAgain), (7200 - 66, AskAgain), (7200 - 59, Review), (7200, Review), (9000, Review)],
+    [(0, StartRequery), (7200 - 66, StartRequery), (7200 - 59, Review), (7200, Review), (9000, Review)],
 )
 def test_a_person_is_asked_when_two_hours_pass_before_the_next_requery(
     since_seconds: float, step: type[Step]
@@ -571,19 +571,19 @@ def test_a_person_is_asked_when_two_hours_pass_before_the_next_requery(
 def test_after_a_long_silence_of_ours_it_is_asked_once_more_before_a_person_is() -> None:
     payment = in_doubt(Asked(20, Unknown("?")))
     found = next_step(payment, Policy((provider(),)), NOW + seconds(9000))
-    assert isinstance(found, AskAgain)
+    assert isinstance(found, StartRequery)
 
 
 def test_in_review_it_is_asked_daily_from_the_last_requery() -> None:
     payment = replace(in_doubt(Asked(20, Unknown("?")), since_seconds=9000), status=Status.IN_REVIEW)
     step = next_step(payment, Policy((provider(),)), NOW)
-    assert step == AskAgain(payment.attempts[0], NOW + seconds(DAY))
+    assert step == StartRequery(payment.attempts[0], NOW + seconds(DAY))
 
 
 def test_in_review_without_any_requery_it_is_asked_on_schedule() -> None:
     payment = replace(in_doubt(), status=Status.IN_REVIEW)
     step = next_step(payment, Policy((provider(),)), NOW)
-    assert isinstance(step, AskAgain)
+    assert isinstance(step, StartRequery)
     assert step.at <= NOW + seconds(22)
 
 
@@ -617,18 +617,18 @@ def test_the_watch_looks_after_an_hour_six_hours_a_day_and_three_days(
     )
     step = next_step(payment, Policy((provider(),)), NOW)
     after = NOW + seconds(next_after) if next_after else None
-    assert step == (AskAgain(payment.attempts[0], after) if after else Rest())
+    assert step == (StartRequery(payment.attempts[0], after) if after else NoAction())
 
 
 def test_when_a_step_is_due() -> None:
     attempt, later = attempt_of("silent"), NOW + seconds(9)
     assert due_at(Complete(attempt, Delivered("1")), NOW) == NOW
     assert due_at(Reverse(Proof.DECLINED, "no", attempt), NOW) == NOW
-    for step in (SendNew(provider(), later), SendAgain(attempt, later), AskAgain(attempt, later)):
+    for step in (StartAttempt(provider(), later), RetrySend(attempt, later), StartRequery(attempt, later)):
         assert due_at(step, NOW) == later
     assert due_at(Review("why", later), NOW) == later
     assert due_at(Wait(later), NOW) == later
-    assert due_at(Rest(), NOW) is None
+    assert due_at(NoAction(), NOW) is None
 
 
 # --- what proves an attempt -------------------------------------------------------------------------------------------
@@ -673,7 +673,7 @@ UNKNOWN, LOST = Unknown("?"), None
         ([(600, NOT_FOUND), (60, NOT_FOUND), (60, LOST)], True),
         ([(600, LOST), (60, NOT_FOUND), (60, NOT_FOUND)], False),
         ([(20, Pending("at work")), (600, NOT_FOUND), (60, NOT_FOUND)], False),
-        ([(20, Unknown("exists", acknowledged=True)), (600, NOT_FOUND), (60, NOT_FOUND)], False),
+        ([(20, Unknown("exists", known_to_provider=True)), (600, NOT_FOUND), (60, NOT_FOUND)], False),
     ],
 )
 def test_not_found_is_believed_only_often_late_and_far_apart_enough(
@@ -687,7 +687,7 @@ def test_not_found_is_believed_only_often_late_and_far_apart_enough(
 
 
 def test_a_send_that_was_told_that_the_reference_exists_can_not_be_absent() -> None:
-    known = in_doubt(*ABSENT, answer=Unknown("exists", acknowledged=True)).attempts[0]
+    known = in_doubt(*ABSENT, answer=Unknown("exists", known_to_provider=True)).attempts[0]
     assert not is_proven_absent(known, provider(), Policy(()).not_found_spacing_seconds)
 
 
@@ -729,7 +729,7 @@ def test_a_gap_counts_as_far_as_it_was_scheduled_and_seen(
     attempt = in_doubt().attempts[0]
     now = attempt.sends[0].started_at + seconds(after_send)
     requery = Requery(1, now, now + seconds(60), scheduled)
-    assert credit_seconds(replace(attempt, requeries=(requery,)), requery, now) == credit
+    assert observed_seconds(replace(attempt, requeries=(requery,)), requery, now) == credit
 
 
 def test_a_gap_counts_from_the_last_answer() -> None:
@@ -738,18 +738,20 @@ def test_a_gap_counts_from_the_last_answer() -> None:
     lost = attempt.requeries[1]
     later = max(NOW, attempt.sends[0].answer_by) + seconds(1)
     sent_before = replace(attempt, sends=sends(UNKNOWN, 1, NOW - seconds(2000)))
-    assert credit_seconds(sent_before, lost, NOW) == 300
-    assert credit_seconds(sent_before, lost, NOW - seconds(100)) == 200
-    assert credit_seconds(attempt, lost, later) == 1
+    assert observed_seconds(sent_before, lost, NOW) == 300
+    assert observed_seconds(sent_before, lost, NOW - seconds(100)) == 200
+    assert observed_seconds(attempt, lost, later) == 1
 
 
 def test_where_an_attempt_stands_while_a_call_is_open() -> None:
     sending = attempt_of("sending")
-    assert standing(sending, NOW).name == "UNDER_WAY"
-    assert standing(sending, NOW + seconds(3600)).name == "UNDER_WAY"  # until somebody notes that it was lost
+    assert evidence_of(sending, NOW).name == "CALL_IN_FLIGHT"
+    assert (
+        evidence_of(sending, NOW + seconds(3600)).name == "CALL_IN_FLIGHT"
+    )  # until somebody notes that it was lost
     asking = attempt_of("asking")
-    assert standing(asking, NOW + seconds(59)).name == "UNDER_WAY"
-    assert standing(asking, NOW + seconds(60)).name == "IN_DOUBT"
+    assert evidence_of(asking, NOW + seconds(59)).name == "CALL_IN_FLIGHT"
+    assert evidence_of(asking, NOW + seconds(60)).name == "IN_DOUBT"
 
 
 CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
@@ -768,10 +770,10 @@ CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
     ([Unknown("a"), Deferred("b")], "IN_DOUBT"),
     ([Unknown("a"), Declined("b")], "IN_DOUBT"),
     ([Unknown("a"), Declined("b", about_transaction=True)], "DECLINED"),
-    ([Unknown("a"), Declined("b", about_transaction=True, taken_back=True)], "TAKEN_BACK"),
+    ([Unknown("a"), Declined("b", about_transaction=True, provider_reversed=True)], "PROVIDER_REVERSED"),
     ([Unknown("a"), Delivered("1234")], "DELIVERED"),
     ([Declined("a", about_transaction=True), Delivered("1234")], "DELIVERED"),
-    ([Delivered("1234"), Declined("a", about_transaction=True, taken_back=True)], "DELIVERED"),
+    ([Delivered("1234"), Declined("a", about_transaction=True, provider_reversed=True)], "DELIVERED"),
 ]
 
 
@@ -779,13 +781,13 @@ CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
 def test_an_answer_to_a_send_speaks_for_that_send_only(answers: Sequence[Answer], conclusion: str) -> None:
     made = tuple(replace(sends(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answers, 1))
     attempt = replace(attempt_of("silent"), sends=made)
-    assert standing(attempt, NOW).name == conclusion
+    assert evidence_of(attempt, NOW).name == conclusion
 
 
 def test_a_requery_says_nothing_about_the_sends() -> None:
     for answer in (NotSent("refused"), Deferred("again"), Misconfigured("key"), Declined("your question")):
         attempt = in_doubt(Asked(20, answer)).attempts[0]
-        assert standing(attempt, NOW).name == "IN_DOUBT"
+        assert evidence_of(attempt, NOW).name == "IN_DOUBT"
 
 
 def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
@@ -803,7 +805,7 @@ def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "route",
+    "account",
     [
         provider("acme", account="key-2"),
         provider("backup", billers=["IKEDC"]),
@@ -812,17 +814,17 @@ def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
     ],
     ids=["another account of one that was tried", "another biller", "another currency", "whole naira only"],
 )
-def test_a_provider_that_can_not_take_it_is_no_other_provider(route: object) -> None:
+def test_a_provider_that_can_not_take_it_is_no_other_provider(account: object) -> None:
     payment = replace(in_doubt(), amount=Money(30050, "NGN"))
-    assert Policy((route,)).untried(payment) is None  # type: ignore[arg-type]
+    assert Policy((account,)).next_account(payment) is None  # type: ignore[arg-type]
 
 
 def test_providers_are_tried_in_the_order_of_the_settings() -> None:
     first, second, third = (provider(name) for name in ("acme", "backup", "third"))
     payment = in_doubt()
-    assert Policy((third, second, first)).untried(payment) is third
-    assert Policy((first, second, third)).untried(payment) is second
-    assert Policy((first, second)).untried(replace(payment, attempts=())) is first
+    assert Policy((third, second, first)).next_account(payment) is third
+    assert Policy((first, second, third)).next_account(payment) is second
+    assert Policy((first, second)).next_account(replace(payment, attempts=())) is first
 
 
 RECALLED: Sequence[tuple[Answer | None, bool]] = [
@@ -833,10 +835,10 @@ RECALLED: Sequence[tuple[Answer | None, bool]] = [
     (Deferred("too early"), False),
     (Misconfigured("key"), False),
     (Declined("your question"), False),
-    (Unknown("exists", acknowledged=True), True),
+    (Unknown("exists", known_to_provider=True), True),
     (Pending("at work"), True),
     (Declined("failed", about_transaction=True), True),
-    (Declined("reversed", about_transaction=True, taken_back=True), True),
+    (Declined("reversed", about_transaction=True, provider_reversed=True), True),
     (Delivered("1234"), True),
 ]
 
@@ -848,17 +850,17 @@ def test_what_was_only_recalled_counts_as_tried_where_the_provider_knows_it(
     acme, backup = provider("acme"), provider("backup")
     recalled = replace(attempt_of("silent"), sends=(), requeries=asked([Asked(20, answer)], NOW))
     payment = replace(in_doubt(), attempts=(recalled,))
-    assert recalled.was_made is made
+    assert recalled.was_sent is made
     assert payment.reference_number == (2 if made else 1)
-    assert Policy((acme,)).untried(payment) is (None if made else acme)
-    assert Policy((acme, backup)).untried(payment) is (backup if made else acme)
+    assert Policy((acme,)).next_account(payment) is (None if made else acme)
+    assert Policy((acme, backup)).next_account(payment) is (backup if made else acme)
 
 
 def test_what_was_known_once_counts_as_tried_whatever_is_said_later() -> None:
     asked_twice = asked([Asked(20, Pending("at work")), Asked(600, NOT_FOUND)], NOW)
     recalled = replace(attempt_of("silent"), sends=(), requeries=asked_twice)
-    assert recalled.was_made
-    assert Policy((provider(),)).untried(replace(in_doubt(), attempts=(recalled,))) is None
+    assert recalled.was_sent
+    assert Policy((provider(),)).next_account(replace(in_doubt(), attempts=(recalled,))) is None
 
 
 def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
@@ -868,8 +870,8 @@ def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
         provider("acme", account="key-2"),
         provider("backup", account="key-1"),
     )
-    assert Policy((backup, key_2, ours)).route(attempt) is ours
-    assert Policy((backup, key_2)).route(attempt) is None
+    assert Policy((backup, key_2, ours)).account_of(attempt) is ours
+    assert Policy((backup, key_2)).account_of(attempt) is None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.domain.events import (
+from billvend.domain.enums import IncidentKind, Proof, VendType
+from billvend.domain.journal.events import (
     Event,
     IncidentRaised,
     PaymentAccepted,
@@ -16,18 +17,17 @@ from billvend.domain.events import (
     RequeryAnswered,
     RequeryStarted,
     ReversalDecided,
-    ReviewAsked,
+    ReviewRequested,
     SendAnswered,
-    SendLost,
+    SendLeaseExpired,
     SendStarted,
     WalletFunded,
     WalletHeld,
     WalletReleased,
 )
-from billvend.domain.money import LARGEST_MINOR
+from billvend.domain.ledger.transfers import Transfer, transfers
+from billvend.domain.money import MAX_AMOUNT_MINOR
 from billvend.domain.outcome import NotFound, Unknown
-from billvend.domain.transfers import Transfer, transfers
-from billvend.domain.words import IncidentKind, Proof, VendType
 from tests.domain.books import NOON
 
 Row = tuple[str, str, int]
@@ -73,10 +73,10 @@ def test_each_row_of_the_table(event: Event, rows: Sequence[Row]) -> None:
         PaymentAccepted(300, "NGN", "12345678901", "EKEDC", VendType.PREPAID, None, None),
         SendStarted(1, 1, "ref-1", "acme", "key-1", NOON, NOON, NOON, None),
         SendAnswered(1, 1, Unknown("?")),
-        SendLost(1, 1),
+        SendLeaseExpired(1, 1),
         RequeryStarted(1, 1, NOON, 20.0),
         RequeryAnswered(1, 1, NotFound("no"), 20.0),
-        ReviewAsked("too long"),
+        ReviewRequested("too long"),
         ReversalDecided(Proof.DECLINED, "no", 1),
         PaymentReversed(Proof.DECLINED, "no", 300),
         *(incident(kind, 0) for kind in IncidentKind),
@@ -86,7 +86,7 @@ def test_nothing_else_moves_money(event: Event) -> None:
     assert list(transfers(event)) == []
 
 
-@given(face=st.integers(1, LARGEST_MINOR), cost=st.none() | st.integers(0, LARGEST_MINOR))
+@given(face=st.integers(1, MAX_AMOUNT_MINOR), cost=st.none() | st.integers(0, MAX_AMOUNT_MINOR))
 def test_a_capture_takes_exactly_the_hold_and_pays_exactly_the_cost(face: int, cost: int | None) -> None:
     made = list(transfers(captured(face, cost)))
     accounts: Counter[str] = Counter()

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.domain.errors import IllegalMove, InsufficientFunds
-from billvend.domain.events import StreamKey, WalletEvent, WalletFunded, WalletHeld, WalletReleased
-from billvend.domain.money import Money, UnlikeCurrencies
-from billvend.domain.wallet import Wallet, empty, evolve, hold, wallet_stream
+from billvend.domain.errors import InsufficientFunds, InvalidTransition
+from billvend.domain.journal.events import StreamKey, WalletEvent, WalletFunded, WalletHeld, WalletReleased
+from billvend.domain.ledger.wallet import Wallet, evolve, hold, new_wallet, wallet_stream
+from billvend.domain.money import CurrencyMismatch, Money
 
 
 def naira(kobo: int) -> Money:
@@ -21,8 +21,10 @@ def wallet_of(kobo: int) -> Wallet:
 
 
 def test_a_new_wallet_is_empty_and_stands_in_its_own_stream() -> None:
-    assert empty("ada", "NGN") == wallet_of(0)
-    assert empty("ada", "NGN").key == wallet_stream("ada", "NGN") == StreamKey("ada", "wallet:NGN")
+    assert new_wallet("ada", "NGN") == wallet_of(0)
+    assert (
+        new_wallet("ada", "NGN").stream_key == wallet_stream("ada", "NGN") == StreamKey("ada", "wallet:NGN")
+    )
     assert wallet_stream("ada", "KES") != wallet_stream("ada", "NGN") != wallet_stream("bob", "NGN")
 
 
@@ -40,7 +42,7 @@ def test_what_each_event_does_to_the_balance(event: WalletEvent, balance: int) -
 
 
 def test_a_wallet_never_falls_below_zero() -> None:
-    with pytest.raises(IllegalMove, match="ada"):
+    with pytest.raises(InvalidTransition, match="ada"):
         evolve(wallet_of(1000), WalletHeld("t1", 1001))
 
 
@@ -48,7 +50,7 @@ def test_a_hold_takes_up_to_all_there_is() -> None:
     assert hold(wallet_of(1000), "t1", naira(1000)) == WalletHeld("t1", 1000)
     with pytest.raises(InsufficientFunds, match=r"NGN 10\.00, .* NGN 10\.01\. Nothing was held\."):
         hold(wallet_of(1000), "t1", naira(1001))
-    with pytest.raises(UnlikeCurrencies):
+    with pytest.raises(CurrencyMismatch):
         hold(wallet_of(1000), "t1", Money(1, "KES"))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from billvend.adapters.storage.rows import event_row
 from billvend.cli import main
-from billvend.domain.events import Recorded
-from billvend.ports.books import LoggedEvent
+from billvend.domain.journal.events import StoredEvent
+from billvend.ports.queries import RawEvent
 from billvend.presentation import payment_json, review_json
 from billvend.usecases.review import ReviewList
 from tests.domain.books import Books
@@ -101,8 +101,8 @@ def views() -> str:
     )
 
 
-def _logged(recorded: Recorded) -> LoggedEvent:
+def _logged(recorded: StoredEvent) -> RawEvent:
     """As it is read back; without its hash, which is in another file."""
     kind = event_row(recorded)["type"]
     key, seq, at, _, command_key, data, prev_hash, _ = recorded
-    return LoggedEvent(key, seq, kind, at, command_key, data, prev_hash, "-")
+    return RawEvent(key, seq, kind, at, command_key, data, prev_hash, "-")

@@ -23,13 +23,13 @@ from billvend.api.errors import status_of
 from billvend.cli import app, main
 from billvend.cli.exits import ERROR_EXIT, Exit
 from billvend.config import SETTING_NAMES, Settings
-from billvend.domain import codec
-from billvend.domain.announcements import Channel
 from billvend.domain.errors import BillvendError
-from billvend.domain.events import PaymentCompleted, Recorded
-from billvend.domain.payment import Payment
-from billvend.domain.reversal import next_step
-from billvend.ports.outbox import Message, Told, Try
+from billvend.domain.journal import codec
+from billvend.domain.journal.events import PaymentCompleted, StoredEvent
+from billvend.domain.notifications import Channel
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.rules import next_step
+from billvend.ports.outbox import DeliveryAttempt, Message, MessageHistory
 from billvend.presentation import notification_json
 from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
 from tests.domain import test_codec, test_events
@@ -155,7 +155,7 @@ def events() -> str:
             yield f"== {name}"
             yield from (_event(recorded) for stream in books.streams.values() for recorded in stream)
             for (user, operation, key), done in books.remembered.items():
-                yield f"command {user}/{operation}/{key} {codec.dumps(done.reply)} {done.request_hash[:16]}"
+                yield f"command {user}/{operation}/{key} {codec.dumps(done.result)} {done.request_hash[:16]}"
             yield ""
         yield "== One of each"
         yield from map(_event, test_events.chain([event for event, *_ in test_events.GOLDEN]))
@@ -164,7 +164,7 @@ def events() -> str:
     return _lines(lines())
 
 
-def _event(recorded: Recorded) -> str:
+def _event(recorded: StoredEvent) -> str:
     row = event_row(recorded)
     return f"{row['user_id']}/{row['stream']} {row['seq']} {row['type']} {row['data']} {row['hash'][:16]}"
 
@@ -189,7 +189,9 @@ def notifications() -> str:
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
     shown = notification_json(
-        Told(next(iter(_messages())), (Try(NOON, "https://shop.example", 200, 7, "HTTP 200", 1),))
+        MessageHistory(
+            next(iter(_messages())), (DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1),)
+        )
     )
     return "---\n".join((*webhooks, *mails, json.dumps(shown) + "\n"))
 
@@ -210,7 +212,7 @@ def _messages() -> Iterable[Message]:
     return found.values()
 
 
-def _happened() -> Iterator[tuple[Recorded, Payment | None]]:
+def _happened() -> Iterator[tuple[StoredEvent, Payment | None]]:
     """Every event of the lives; and a sale with all that a provider may say of it."""
     for name, books in lives():
         for key, stream in books.streams.items():

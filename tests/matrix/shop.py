@@ -41,7 +41,7 @@ class Clock:
     def elapsed_seconds(self) -> float:
         return self.at.timestamp()
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 
     def new_id(self) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from billvend import Bill, BillvendError, Payment, Status, open_billvend
+from billvend.domain.enums import IncidentKind, Proof
 from billvend.domain.errors import NotInReview
-from billvend.domain.words import IncidentKind, Proof
 from billvend.ports.queue import Hint
 from tests.cli.test_worker import worker
 from tests.matrix import street
@@ -175,7 +175,7 @@ def test_an_operator_resolves_while_a_requery_is_under_way(
     assert entry is not None
     if decision.get("token") == "as sold":
         decision = {"token": entry.token}
-    shop.clock.pause(60)
+    shop.clock.sleep(60)
     with another_worker(shop, hint, ASK, Held(with_answer=True)):
         decided = shop.bv.resolve(hint.transaction_id, operator="ngozi", reason="asked by phone", **decision)
         assert decided.status is end

@@ -20,15 +20,15 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from billvend import BadSetting, Billvend, Unavailable, open_billvend
+from billvend import Billvend, ConfigurationError, Unavailable, open_billvend
 from billvend.adapters.metrics.metrics_server import serve_metrics
 from billvend.adapters.metrics.prometheus import PrometheusMetrics
 from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.config import Settings
-from billvend.domain.announcements import Channel
+from billvend.domain.enums import Status
+from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
-from billvend.domain.words import Status
-from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 from billvend.ports.queue import Hint, QueueName
 from tests.api.client import BILL, Client, application, code_of
@@ -46,9 +46,9 @@ class Outside:
     endpoint = "one"
 
     def __init__(self) -> None:
-        self.says = Delivery(Fate.DELIVERED, "https://shop.example", "HTTP 200", 200)
+        self.says = DeliveryResult(DeliveryOutcome.DELIVERED, "https://shop.example", "HTTP 200", 200)
 
-    def deliver(self, _message: Message) -> Delivery:
+    def deliver(self, _message: Message) -> DeliveryResult:
         return self.says
 
     def close(self) -> None: ...
@@ -66,7 +66,7 @@ class Full:
         self.hints[queue] += len(hints)
         return len(hints)
 
-    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         self.enqueue(queue, hints)
 
     def depth(self) -> dict[QueueName, int]:
@@ -127,21 +127,21 @@ def tell_the_story(shop: Watched) -> None:
     shop.settled(shop.pay(500))
     shop.company.sells = Declined("no such meter")
     shop.pay(700)
-    shop.clock.pause(5)
+    shop.clock.sleep(5)
     shop.work()
     doubtful = shop.in_doubt(800)
-    shop.clock.pause(60)
+    shop.clock.sleep(60)
     shop.company.tells = Delivered(ANOTHER)
     shop.work()
     assert shop.now(doubtful).status is Status.COMPLETED
     shop.company.sells, shop.company.tells = SILENCE, SILENCE
     shop.in_doubt(900)
     shop.pay(100)
-    shop.clock.pause(7)
+    shop.clock.sleep(7)
     shop.bv.refresh_account_status()
     shop.bv.sweep()
     shop.bv.deliver_notifications()
-    shop.webhook.says = Delivery(Fate.FAILED, "https://shop.example", "HTTP 500", 500)
+    shop.webhook.says = DeliveryResult(DeliveryOutcome.FAILED, "https://shop.example", "HTTP 500", 500)
     shop.bv.fund("ada", 1)
     shop.bv.deliver_notifications()
     client = shop.client
@@ -179,8 +179,8 @@ TOLD = [
     ("sweeps_total", {}, 1),
     ("sweep_found_total", {}, 1),
     ("sweep_enqueued_total", {}, 1),
-    ("notifications_total", {"channel": "webhook", "fate": "delivered"}, 5),
-    ("notifications_total", {"channel": "webhook", "fate": "failed"}, 1),
+    ("notifications_total", {"channel": "webhook", "outcome": "delivered"}, 5),
+    ("notifications_total", {"channel": "webhook", "outcome": "failed"}, 1),
     ("notifications_given_up_total", {"channel": "webhook"}, 0),
     ("up", {"part": "database"}, 1),
     ("up", {"part": "queue"}, 1),
@@ -226,24 +226,24 @@ def test_no_label_names_a_user_a_meter_or_a_transaction(shop: Watched) -> None:
 
 def test_what_needs_a_person_is_shown(shop: Watched) -> None:
     payment = shop.settled(shop.pay(500))
-    shop.company.tells = Declined("reversed", about_transaction=True, taken_back=True)
+    shop.company.tells = Declined("reversed", about_transaction=True, provider_reversed=True)
     shop.bv.refresh(payment.transaction_id)
     assert shop.incidents(payment)
     assert shop.value("incidents_open") == 1
-    shop.bv.resolve(payment.transaction_id, operator="eve", reason="spoke to them", decision="seen")
+    shop.bv.resolve(payment.transaction_id, operator="eve", reason="spoke to them", decision="acknowledged")
     assert shop.value("incidents_open") == 0
 
 
 def test_what_is_given_up_and_who_wants_no_more(shop: Watched) -> None:
-    shop.webhook.says = Delivery(Fate.REFUSED, "https://shop.example", "HTTP 400", 400)
+    shop.webhook.says = DeliveryResult(DeliveryOutcome.REJECTED, "https://shop.example", "HTTP 400", 400)
     shop.bv.fund("ada", 1)
     shop.bv.deliver_notifications()
     assert shop.value("notifications_given_up_total", channel="webhook") == 1
-    shop.webhook.says = Delivery(Fate.GONE, "https://shop.example", "HTTP 410", 410)
+    shop.webhook.says = DeliveryResult(DeliveryOutcome.GONE, "https://shop.example", "HTTP 410", 410)
     shop.bv.fund("ada", 1)
     shop.bv.deliver_notifications()
     assert shop.value("webhook_endpoints_disabled") == 1
-    assert shop.value("notifications_total", channel="webhook", fate="gone") == 1
+    assert shop.value("notifications_total", channel="webhook", outcome="gone") == 1
 
 
 def test_a_provider_that_does_not_sell_and_one_that_is_gone(shop: Watched) -> None:
@@ -321,7 +321,7 @@ def test_a_refusal_is_counted_under_the_code_that_is_told(
     shop: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrongly_set(_bv: Billvend) -> NoReturn:
-        raise BadSetting("DATABASE_URL is wrong.")
+        raise ConfigurationError("DATABASE_URL is wrong.")
 
     monkeypatch.setattr(Billvend, "billers", wrongly_set)
     for ask, path in ((shop.client.get, "/billers"), (shop.client.get, "/nowhere")):
@@ -515,7 +515,7 @@ def test_metrics_are_told_on_loopback_as_long_as_asked() -> None:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert asked(port, "/").status_code == 404
         taken = f"METRICS_PORT: nothing can listen on 127.0.0.1:{port}"
-        with pytest.raises(BadSetting, match=taken), serve_metrics(str, port):
+        with pytest.raises(ConfigurationError, match=taken), serve_metrics(str, port):
             pass
     with pytest.raises(httpx.ConnectError):
         asked(port)

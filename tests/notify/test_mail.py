@@ -17,8 +17,8 @@ import trustme
 
 from billvend import Unavailable
 from billvend.adapters.notify.email import EmailNotifier
-from billvend.domain.announcements import Channel, Kind
-from billvend.ports.notifier import Delivery, Fate
+from billvend.domain.notifications import Channel, NotificationKind
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 from tests.notify.mailbox import LOOPBACK, PASSWORD, Mailbox, mailbox
 from tests.provider.sockets import certificate, closed_port, server_context, silent_port
@@ -40,7 +40,9 @@ BILL = {
 SOLD = BILL | {"token": TOKEN, "units": "12.5", "receipt": {"tax": "34.88", "units": "12.5"}}
 
 
-def message(kind: Kind = Kind.PAYMENT_COMPLETED, user: str = ADA, **data: object) -> Message:
+def message(
+    kind: NotificationKind = NotificationKind.PAYMENT_COMPLETED, user: str = ADA, **data: object
+) -> Message:
     said = json.dumps(SOLD | {"reversal": {"proof": "declined", "reason": "no such meter"}} | data)
     return Message("msg_5f0c", user, Channel.MAIL, "T1", kind, said, AT)
 
@@ -52,14 +54,14 @@ def nobody(_user_id: str, _transaction_id: str) -> None:
 def notifier(
     port: int, *, scheme: str = "smtp", login: str = "", host: str = LOOPBACK, **how: Any
 ) -> EmailNotifier:
-    made: dict[str, Any] = {"sender": "shop@example.com", "address_of": nobody, "timeout_seconds": 10.0} | how
+    made: dict[str, Any] = {"sender": "shop@example.com", "email_of": nobody, "timeout_seconds": 10.0} | how
     return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", **made)
 
 
 def sent(box: Mailbox, told: Message, **how: Any) -> str:
     """The text that arrived."""
     said = notifier(box.port, **how).deliver(told)
-    assert said.fate is Fate.DELIVERED, said
+    assert said.outcome is DeliveryOutcome.DELIVERED, said
     return "\n".join(str(box.letters[-1].get_content()).splitlines())
 
 
@@ -123,14 +125,16 @@ def test_postpaid_has_no_token(box: Mailbox) -> None:
     [("declined", True), ("not_found", False), ("operator", False), ("not_sent", False)],
 )
 def test_a_reversal_says_that_the_money_is_back(box: Mailbox, proof: str, has_reason: bool) -> None:
-    text = sent(box, message(Kind.PAYMENT_REVERSED, reversal={"proof": proof, "reason": "no such meter"}))
+    text = sent(
+        box, message(NotificationKind.PAYMENT_REVERSED, reversal={"proof": proof, "reason": "no such meter"})
+    )
     assert "your money is back" in text
     assert ("no such meter" in text) is has_reason, "what operators write is not for customers"
     assert box.letters[0]["Subject"] == "Your money is back: NGN 1,500.00"
 
 
 def test_money_that_came_in(box: Mailbox) -> None:
-    assert "NGN 1,500.00 came into your wallet" in sent(box, message(Kind.WALLET_FUNDED))
+    assert "NGN 1,500.00 came into your wallet" in sent(box, message(NotificationKind.WALLET_FUNDED))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_whatever_a_provider_writes_stays_in_its_line(box: Mailbox, text: str) -
     ],
 )
 def test_to_whom(box: Mailbox, user: str, given: str | None, to: str) -> None:
-    sent(box, message(user=user), address_of=lambda *asked: given if asked == (user, "T1") else None)
+    sent(box, message(user=user), email_of=lambda *asked: given if asked == (user, "T1") else None)
     assert box.envelopes == [("shop@example.com", [to])]
 
 
@@ -171,8 +175,10 @@ def test_to_whom(box: Mailbox, user: str, given: str | None, to: str) -> None:
 )  # fmt: skip
 def test_to_nobody_whose_address_is_none(box: Mailbox, given: str | None) -> None:
     for user, found in (("user123", given), (given or "user123", None)):
-        said = notifier(box.port, address_of=lambda *_, found=found: found).deliver(message(user=user))
-        assert said == Delivery(Fate.NOBODY, "", "no mail address of this user is known")
+        said = notifier(box.port, email_of=lambda *_, found=found: found).deliver(message(user=user))
+        assert said == DeliveryResult(
+            DeliveryOutcome.NO_RECIPIENT, "", "no mail address of this user is known"
+        )
     assert box.letters == []
 
 
@@ -181,35 +187,37 @@ def test_without_the_database_nobody_knows_the_address(box: Mailbox) -> None:
         raise Unavailable("The database does not answer.")
 
     with pytest.raises(Unavailable):  # which counts as a try in vain
-        notifier(box.port, address_of=away).deliver(message(user="user123"))
+        notifier(box.port, email_of=away).deliver(message(user="user123"))
 
 
 # --- what the server says ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("recipient", "letter", "fate", "detail"),
+    ("recipient", "letter", "outcome", "detail"),
     [
-        ("550 5.1.1 nobody here", "250 OK", Fate.REFUSED, "SMTP 550 5.1.1 nobody here"),
-        ("450 4.2.0 greylisted", "250 OK", Fate.FAILED, "SMTP 450 4.2.0 greylisted"),
-        ("250 OK", f"554 spam: {TOKEN}", Fate.REFUSED, "SMTP 554 about the letter"),
-        ("250 OK", "451 later", Fate.FAILED, "SMTP 451 about the letter"),
+        ("550 5.1.1 nobody here", "250 OK", DeliveryOutcome.REJECTED, "SMTP 550 5.1.1 nobody here"),
+        ("450 4.2.0 greylisted", "250 OK", DeliveryOutcome.FAILED, "SMTP 450 4.2.0 greylisted"),
+        ("250 OK", f"554 spam: {TOKEN}", DeliveryOutcome.REJECTED, "SMTP 554 about the letter"),
+        ("250 OK", "451 later", DeliveryOutcome.FAILED, "SMTP 451 about the letter"),
     ],
 )
-def test_what_the_server_says(box: Mailbox, recipient: str, letter: str, fate: Fate, detail: str) -> None:
+def test_what_the_server_says(
+    box: Mailbox, recipient: str, letter: str, outcome: DeliveryOutcome, detail: str
+) -> None:
     box.says_of_recipient, box.says_of_letter = recipient, letter
-    assert notifier(box.port).deliver(message()) == Delivery(fate, ADA, detail)
+    assert notifier(box.port).deliver(message()) == DeliveryResult(outcome, ADA, detail)
     assert box.letters == []
 
 
 def test_nobody_there() -> None:
     said = notifier(closed_port()).deliver(message())
-    assert (said.fate, said.target) == (Fate.FAILED, ADA)
+    assert (said.outcome, said.target) == (DeliveryOutcome.FAILED, ADA)
     assert "refused" in said.detail
 
 
 def test_a_name_that_is_none() -> None:
-    assert notifier(25, host="nobody.invalid").deliver(message()).fate is Fate.FAILED
+    assert notifier(25, host="nobody.invalid").deliver(message()).outcome is DeliveryOutcome.FAILED
 
 
 @contextmanager
@@ -245,13 +253,13 @@ def test_a_server_that_keeps_silent_or_drips_is_left_in_time() -> None:
         with port as number:
             said = notifier(number, timeout_seconds=SHORT_SECONDS).deliver(message())
             assert time.monotonic() - began < SHORT_SECONDS + SLACK_SECONDS
-        assert said.fate is Fate.FAILED
+        assert said.outcome is DeliveryOutcome.FAILED
 
 
 @pytest.mark.parametrize("greeting", [b"554 go away\r\n", b"nonsense\r\n", b"\xff" * 20_000 + b"\r\n", b""])
 def test_a_server_that_is_none(greeting: bytes) -> None:
     with talking(lambda connection: connection.sendall(greeting)) as port:
-        assert notifier(port).deliver(message()).fate is Fate.FAILED
+        assert notifier(port).deliver(message()).outcome is DeliveryOutcome.FAILED
 
 
 # --- TLS, and passwords -----------------------------------------------------------------------------------------------
@@ -264,7 +272,9 @@ LOGIN = f"shop:{quote(PASSWORD, safe='')}@"
 def test_tls_from_the_start(tmp_path: Path) -> None:
     pem = certificate(tmp_path)
     with mailbox(tls=server_context(pem)) as box:
-        assert notifier(box.port, scheme="smtps").deliver(message()).fate is Fate.FAILED, "nobody trusts it"
+        assert notifier(box.port, scheme="smtps").deliver(message()).outcome is DeliveryOutcome.FAILED, (
+            "nobody trusts it"
+        )
         sent(box, message(), scheme="smtps", trusted_certificates=pem)
         assert len(box.letters) == 1
 
@@ -274,9 +284,9 @@ def test_a_login(tmp_path: Path) -> None:
     with mailbox(wants_login=True) as box:
         sent(box, message(), login=LOGIN)
         assert box.logins == [(b"shop", PASSWORD.encode())]
-        assert notifier(box.port).deliver(message()).fate is Fate.FAILED
+        assert notifier(box.port).deliver(message()).outcome is DeliveryOutcome.FAILED
         said = notifier(box.port, login="shop:wrong@").deliver(message())
-        assert said.fate is Fate.FAILED, "our set-up is at fault, and may be mended"
+        assert said.outcome is DeliveryOutcome.FAILED, "our set-up is at fault, and may be mended"
         assert "535" in said.detail
         assert "wrong" not in said.detail
         assert len(box.letters) == 1
@@ -298,7 +308,7 @@ def elsewhere(box: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_password_never_goes_over_the_network_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     with mailbox(wants_login=True) as box, elsewhere(box, monkeypatch) as host:
         said = notifier(box.port, host=host, login=LOGIN).deliver(message())
-        assert said.fate is Fate.FAILED
+        assert said.outcome is DeliveryOutcome.FAILED
         assert "no TLS" in said.detail
         assert box.logins == []
 
@@ -309,7 +319,7 @@ def test_tls_is_used_where_it_is_offered_and_verified_by_name(
     pem = certificate(tmp_path)  # for 127.0.0.1
     with mailbox(starttls=server_context(pem)) as box, elsewhere(box, monkeypatch) as host:
         said = notifier(box.port, host=host, trusted_certificates=pem).deliver(message())
-        assert said.fate is Fate.FAILED, "it is the certificate of another name"
+        assert said.outcome is DeliveryOutcome.FAILED, "it is the certificate of another name"
         assert "certificate" in said.detail.lower()
         sent(box, message(), trusted_certificates=pem)  # this machine's own: no TLS
         assert len(box.letters) == 1

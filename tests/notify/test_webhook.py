@@ -15,8 +15,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from billvend.adapters.notify.public_ip import allow_any, is_public
 from billvend.adapters.notify.webhook import WebhookNotifier
-from billvend.domain.announcements import Channel, Kind
-from billvend.ports.notifier import Delivery, Fate
+from billvend.domain.notifications import Channel, NotificationKind
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 from billvend.testing.fault_server import (
     LOOPBACK,
@@ -34,7 +34,7 @@ OTHER = "whsec_bm9ib2R5IGdhdmUgdGhpcyBvbmUgdG8gdXMh"
 TOKEN = "12345678901234567890"
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MESSAGE = Message(
-    "msg_5f0c", "ada", Channel.WEBHOOK, "T1", Kind.PAYMENT_COMPLETED,
+    "msg_5f0c", "ada", Channel.WEBHOOK, "T1", NotificationKind.PAYMENT_COMPLETED,
     '{"transactionId":"T1","token":"12345678901234567890","reason":"\\u20a6"}', AT,
 )  # fmt: skip
 OK = http_response(b"{}")
@@ -53,12 +53,12 @@ def notifier(url: str, *secrets: str, **how: Any) -> Iterator[WebhookNotifier]:
         yield one
 
 
-def deliver(url: str, *secrets: str, **how: Any) -> Delivery:
+def deliver(url: str, *secrets: str, **how: Any) -> DeliveryResult:
     with notifier(url, *secrets, **how) as one:
         return one.deliver(MESSAGE)
 
 
-def answered(answer: bytes) -> Delivery:
+def answered(answer: bytes) -> DeliveryResult:
     with FaultServer(send_and_keep_open(answer)) as fault_server:
         return deliver(fault_server.url)
 
@@ -76,8 +76,8 @@ def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
 
 def test_a_webhook_can_be_verified_with_the_library_of_the_standard() -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
-        assert deliver(f"{fault_server.url}/hooks/billvend?key=k") == Delivery(
-            Fate.DELIVERED, fault_server.url, "HTTP 200, application/json", 200
+        assert deliver(f"{fault_server.url}/hooks/billvend?key=k") == DeliveryResult(
+            DeliveryOutcome.DELIVERED, fault_server.url, "HTTP 200, application/json", 200
         )
         (request,) = fault_server.requests
     first, headers, body = parts(request)
@@ -113,7 +113,7 @@ def test_a_second_try_differs_in_its_time_and_signature_alone() -> None:
         notifier(fault_server.url, now=lambda: next(times)) as one,
     ):
         for _ in range(2):
-            assert one.deliver(MESSAGE).fate is Fate.FAILED
+            assert one.deliver(MESSAGE).outcome is DeliveryOutcome.FAILED
         requests = [parts(request) for request in fault_server.requests]
         assert fault_server.connections == 2
     (first, headers, body), (again, other_headers, other_body) = requests
@@ -143,26 +143,26 @@ def test_an_endpoint_is_named_by_its_url_and_gives_nothing_of_it_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "fate"),
+    ("status", "outcome"),
     [
-        *((f"{number} Fine", Fate.DELIVERED) for number in (200, 201, 202, 204, 299)),
+        *((f"{number} Fine", DeliveryOutcome.DELIVERED) for number in (200, 201, 202, 204, 299)),
         *(
-            (f"{number} No", Fate.FAILED)
+            (f"{number} No", DeliveryOutcome.FAILED)
             for number in (301, 302, 304, 307, 400, 401, 404, 409, 429, 500, 503)
         ),
-        ("410 Gone", Fate.GONE),
+        ("410 Gone", DeliveryOutcome.GONE),
     ],
 )
-def test_what_an_answer_means(status: str, fate: Fate) -> None:
+def test_what_an_answer_means(status: str, outcome: DeliveryOutcome) -> None:
     said = answered(http_response(b"", status=status))
-    assert (said.fate, said.http_status) == (fate, int(status[:3]))
+    assert (said.outcome, said.http_status) == (outcome, int(status[:3]))
 
 
 def test_a_redirect_is_not_followed() -> None:
     with FaultServer(send_and_keep_open(OK)) as elsewhere:
         for status in ("301 M", "302 F", "307 T", "308 P"):
             said = answered(http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/",)))
-            assert said.fate is Fate.FAILED
+            assert said.outcome is DeliveryOutcome.FAILED
             assert "not followed" in said.detail
         assert elsewhere.connections == 0
 
@@ -188,7 +188,7 @@ def test_who_asks_for_patience_gets_it(status: str, retry_after: str, seconds: f
     )
     with FaultServer(send_and_keep_open(answer)) as fault_server:
         said = deliver(fault_server.url, now=lambda: NOW)
-    assert (said.fate, said.retry_after_seconds) == (Fate.FAILED, seconds)
+    assert (said.outcome, said.retry_after_seconds) == (DeliveryOutcome.FAILED, seconds)
 
 
 def huge(talk: Connection) -> None:
@@ -219,13 +219,13 @@ def test_whatever_the_other_side_does_is_a_failure_in_time(behave: Handler) -> N
     with FaultServer(behave) as fault_server:
         said = deliver(fault_server.url, timeout_seconds=SHORT_SECONDS)
         assert len(fault_server.requests) == 1
-    assert (said.fate, said.http_status) == (Fate.FAILED, None)
+    assert (said.outcome, said.http_status) == (DeliveryOutcome.FAILED, None)
     assert time.monotonic() - began < SHORT_SECONDS + SLACK_SECONDS
 
 
 def test_nobody_there() -> None:
     said = deliver(f"http://{LOOPBACK}:{closed_port()}/")
-    assert said.fate is Fate.FAILED
+    assert said.outcome is DeliveryOutcome.FAILED
     assert "refused" in said.detail
 
 
@@ -251,7 +251,7 @@ def test_private_addresses_are_not_connected_to_however_they_are_written(host: s
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         said = deliver(f"http://{host}:{fault_server.port}/", may_connect=is_public)
         assert not fault_server.has_connection(0.05)
-    assert said.fate is Fate.FAILED
+    assert said.outcome is DeliveryOutcome.FAILED
     assert "may be connected to" in said.detail
 
 
@@ -261,8 +261,10 @@ def test_nor_are_names_that_lead_there(addresses: tuple[str, ...]) -> None:
         url = f"http://shop.example:{fault_server.port}/"
         said = deliver(url, may_connect=is_public, resolve_host=named(*addresses))
         assert not fault_server.has_connection(0.05)
-        assert deliver(url, resolve_host=named(*addresses)).fate is Fate.DELIVERED, "unless that is allowed"
-    assert said.fate is Fate.FAILED
+        assert deliver(url, resolve_host=named(*addresses)).outcome is DeliveryOutcome.DELIVERED, (
+            "unless that is allowed"
+        )
+    assert said.outcome is DeliveryOutcome.FAILED
     assert "may be connected to" in said.detail
 
 
@@ -274,9 +276,13 @@ def test_of_several_addresses_only_those_are_tried_that_may_be() -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         url = f"http://shop.example:{fault_server.port}/"
         either = named("127.0.0.2", LOOPBACK)
-        assert deliver(url, may_connect=only("127.0.0.2"), resolve_host=either).fate is Fate.FAILED
+        assert (
+            deliver(url, may_connect=only("127.0.0.2"), resolve_host=either).outcome is DeliveryOutcome.FAILED
+        )
         assert not fault_server.has_connection(0.05)
-        assert deliver(url, may_connect=only(LOOPBACK), resolve_host=either).fate is Fate.DELIVERED
+        assert (
+            deliver(url, may_connect=only(LOOPBACK), resolve_host=either).outcome is DeliveryOutcome.DELIVERED
+        )
 
 
 def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
@@ -293,7 +299,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
         with notifier(url, may_connect=only("127.0.0.2"), resolve_host=rebound) as one:
             said = [one.deliver(MESSAGE) for _ in range(4)]
         assert not inside.has_connection(0.05)
-    assert {delivery.fate for delivery in said} == {Fate.FAILED}
+    assert {delivery.outcome for delivery in said} == {DeliveryOutcome.FAILED}
     assert ["refused" in delivery.detail for delivery in said] == [True, False] * 2, (
         "who was checked is who is called"
     )
@@ -308,8 +314,8 @@ def test_a_look_up_that_hangs_is_bounded() -> None:
         return (LOOPBACK,)
 
     assert (
-        deliver("http://slow.example", timeout_seconds=SHORT_SECONDS, resolve_host=hanging).fate
-        is Fate.FAILED
+        deliver("http://slow.example", timeout_seconds=SHORT_SECONDS, resolve_host=hanging).outcome
+        is DeliveryOutcome.FAILED
     )
     over.set()
 
@@ -318,11 +324,11 @@ def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
     pem = certificate(tmp_path)  # for 127.0.0.1
     with FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server:
         trusting = {"trusted_certificates": pem}
-        assert deliver(fault_server.url).fate is Fate.FAILED, "nobody who is trusted signed it"
-        assert deliver(fault_server.url, **trusting).fate is Fate.DELIVERED
+        assert deliver(fault_server.url).outcome is DeliveryOutcome.FAILED, "nobody who is trusted signed it"
+        assert deliver(fault_server.url, **trusting).outcome is DeliveryOutcome.DELIVERED
         name = f"https://shop.example:{fault_server.port}"
         said = deliver(name, resolve_host=named(LOOPBACK), **trusting)
-        assert said.fate is Fate.FAILED, "the name counts, not the address that it leads to"
+        assert said.outcome is DeliveryOutcome.FAILED, "the name counts, not the address that it leads to"
         assert len(fault_server.requests) == 1
 
 
@@ -332,5 +338,5 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
         said = deliver("http://10.1.2.3/", may_connect=is_public)
-        assert said.fate is Fate.FAILED
+        assert said.outcome is DeliveryOutcome.FAILED
         assert proxy.connections == 0

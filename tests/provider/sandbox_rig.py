@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from billvend.adapters.providers.sandbox.provider import SandboxProvider
+from billvend.domain.enums import VendType
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
-from billvend.domain.words import VendType
 from billvend.ports.provider import Order, Provider
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -1,5 +1,5 @@
 from billvend.adapters.providers.billers import BILLER_BY_CODE, BILLERS
-from billvend.domain.words import VendType
+from billvend.domain.enums import VendType
 
 
 def test_the_twelve_electricity_companies_of_nigeria_are_there_once_each() -> None:

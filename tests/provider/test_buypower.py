@@ -22,8 +22,9 @@ from billvend.adapters.providers.buypower.response_parser import (
     parse_wait_seconds,
 )
 from billvend.adapters.providers.http_client import Response
-from billvend.domain.abilities import Mode
-from billvend.domain.errors import BadSetting
+from billvend.domain.enums import VendType
+from billvend.domain.errors import ConfigurationError
+from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -36,8 +37,7 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
 from tests.provider.buypower_answers import (
     IN_PROGRESS,
@@ -106,12 +106,12 @@ SOLD = Delivered(
     amount_minor=500_00,
 )
 LOW_WALLET = "Insufficient wallet balance"
-NO_TOKEN = Unknown("delivered, but without a token", acknowledged=True)
+NO_TOKEN = Unknown("delivered, but without a token", known_to_provider=True)
 ANOTHERS = Unknown("the answer is for another reference")
 
 
 def known(why: str) -> Unknown:
-    return Unknown(why, acknowledged=True)
+    return Unknown(why, known_to_provider=True)
 
 
 VENDS: list[tuple[int, object, Answer]] = [
@@ -318,8 +318,8 @@ def test_what_is_not_json_says_nothing(
     replying(respx_mock, status, content, {"Content-Type": kind})
     expected = Unknown(f"the answer is not JSON (HTTP {status}, {kind})")
     assert vend(buypower) == buypower.requery(ORDER) == expected
-    assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), CannotVerify)
-    assert buypower.ask_float() == expected
+    assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), MeterLookupFailed)
+    assert buypower.fetch_float() == expected
     assert buypower.discos() == {}
 
 
@@ -485,7 +485,7 @@ def test_an_order_is_put_into_buypowers_words(
 def test_every_biller_has_a_name_there_of_its_own(respx_mock: respx.MockRouter) -> None:
     route = replying(respx_mock, 200, meter())
     provider = made()
-    for biller in provider.abilities.billers:
+    for biller in provider.account.billers:
         provider.verify(METER, biller.code, VendType.PREPAID)
     asked = [call.request.url.params["disco"] for call in route.calls]
     assert asked == [
@@ -498,7 +498,7 @@ def test_a_requery_and_a_check_are_sent_so(buypower: BuypowerProvider, respx_moc
     buypower.requery(ORDER)
     buypower.requery(replace(ORDER, reference="a/../b?c"))
     buypower.verify(METER, "PHED", VendType.POSTPAID)
-    buypower.ask_float()
+    buypower.fetch_float()
     buypower.discos()
     assert [f"{call.request.method} {call.request.url}" for call in route.calls] == [
         f"GET {URL}/transaction/{REFERENCE}",
@@ -518,7 +518,7 @@ def test_what_can_not_be_asked_is_not_sent(buypower: BuypowerProvider, respx_moc
     assert isinstance(vend(buypower, replace(ORDER, biller="NEPA")), NotSent)
     assert isinstance(vend(buypower, replace(ORDER, amount=Money(500_00, "GHS"))), NotSent)
     assert isinstance(buypower.vend(ORDER, may_send=lambda: False), NotSent)
-    assert isinstance(buypower.verify(METER, "NEPA", VendType.PREPAID), CannotVerify)
+    assert isinstance(buypower.verify(METER, "NEPA", VendType.PREPAID), MeterLookupFailed)
     assert not route.called
 
 
@@ -535,8 +535,8 @@ def test_a_call_that_fails_is_told_as_the_wire_tells_it(
 ) -> None:
     respx_mock.route().mock(side_effect=error)
     assert type(vend(buypower)) is type(buypower.requery(ORDER)) is kind
-    assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), CannotVerify)
-    assert isinstance(buypower.ask_float(), Unknown)
+    assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), MeterLookupFailed)
+    assert isinstance(buypower.fetch_float(), Unknown)
     assert buypower.discos() == {}
 
 
@@ -554,31 +554,31 @@ CHECKS: list[tuple[int, object, object]] = [
     (200, meter(minVendAmount=0, maxVendAmount="0"), replace(FOUND, minimum_minor=None, maximum_minor=None)),
     (200, meter(minVendAmount="N/A", maxVendAmount=-1), replace(FOUND, minimum_minor=None, maximum_minor=None)),
     (200, meter(address=None), replace(FOUND, address="")),
-    (200, meter(vendType="POSTPAID"), MeterRefused(NO_TYPE, "the meter is postpaid")),
-    (200, meter(meterNo="99999999999"), CannotVerify("the answer is for another meter")),
-    (200, meter(name=""), CannotVerify("HTTP 200/100")),
-    (200, meter(error=True), CannotVerify("HTTP 200/100")),
-    (200, meter(responseCode=101), CannotVerify("HTTP 200/101")),
-    (202, meter(), CannotVerify("HTTP 202/100")),
-    (200, said(101, "Invalid meter number"), MeterRefused(NO_METER, "Invalid meter number")),
-    (400, said(400, "Meter number not found"), MeterRefused(NO_METER, "Meter number not found")),
-    (404, said(20, "No such meter"), MeterRefused(NO_METER, "No such meter")),
-    (422, said(422, "The meter number is invalid"), MeterRefused(NO_METER, "The meter number is invalid")),
-    (400, said(400, "Invalid meter type"), MeterRefused(NO_TYPE, "Invalid meter type")),
-    (400, said(400, "No customer record found"), MeterRefused(NO_METER, "No customer record found")),
-    (400, said(400, "This is not a prepaid meter"), MeterRefused(NO_TYPE, "This is not a prepaid meter")),
-    (501, said(501, "Meter is being migrated"), MeterRefused(NO_VEND, "Meter is being migrated")),
-    (400, said(400, "Meter not yet activated"), MeterRefused(NO_VEND, "Meter not yet activated")),
-    (501, said(501, "Meter needs maintenance"), MeterRefused(NO_VEND, "Meter needs maintenance")),
-    (400, said(400, "Meter activated"), CannotVerify("Meter activated (HTTP 400/400)")),
-    (400, said(400, "disco required"), CannotVerify("disco required (HTTP 400/400)")),
-    (400, said(400, "No meter check: EKO is down"), CannotVerify("No meter check: EKO is down (HTTP 400/400)")),
-    (404, said(404, "Not found"), CannotVerify("Not found (HTTP 404/404)")),
-    (401, said(401, "Unknown customer"), CannotVerify("Unknown customer (HTTP 401/401)")),
-    (429, said(429, "Invalid meter number"), CannotVerify("Invalid meter number (HTTP 429/429)")),
-    (500, said(500, "Invalid meter number"), CannotVerify("Invalid meter number (HTTP 500/500)")),
-    (503, said(503, "Service unavailable"), CannotVerify("Service unavailable (HTTP 503/503)")),
-    (200, {}, CannotVerify("HTTP 200")),
+    (200, meter(vendType="POSTPAID"), MeterRejected(NO_TYPE, "the meter is postpaid")),
+    (200, meter(meterNo="99999999999"), MeterLookupFailed("the answer is for another meter")),
+    (200, meter(name=""), MeterLookupFailed("HTTP 200/100")),
+    (200, meter(error=True), MeterLookupFailed("HTTP 200/100")),
+    (200, meter(responseCode=101), MeterLookupFailed("HTTP 200/101")),
+    (202, meter(), MeterLookupFailed("HTTP 202/100")),
+    (200, said(101, "Invalid meter number"), MeterRejected(NO_METER, "Invalid meter number")),
+    (400, said(400, "Meter number not found"), MeterRejected(NO_METER, "Meter number not found")),
+    (404, said(20, "No such meter"), MeterRejected(NO_METER, "No such meter")),
+    (422, said(422, "The meter number is invalid"), MeterRejected(NO_METER, "The meter number is invalid")),
+    (400, said(400, "Invalid meter type"), MeterRejected(NO_TYPE, "Invalid meter type")),
+    (400, said(400, "No customer record found"), MeterRejected(NO_METER, "No customer record found")),
+    (400, said(400, "This is not a prepaid meter"), MeterRejected(NO_TYPE, "This is not a prepaid meter")),
+    (501, said(501, "Meter is being migrated"), MeterRejected(NO_VEND, "Meter is being migrated")),
+    (400, said(400, "Meter not yet activated"), MeterRejected(NO_VEND, "Meter not yet activated")),
+    (501, said(501, "Meter needs maintenance"), MeterRejected(NO_VEND, "Meter needs maintenance")),
+    (400, said(400, "Meter activated"), MeterLookupFailed("Meter activated (HTTP 400/400)")),
+    (400, said(400, "disco required"), MeterLookupFailed("disco required (HTTP 400/400)")),
+    (400, said(400, "No meter check: EKO is down"), MeterLookupFailed("No meter check: EKO is down (HTTP 400/400)")),
+    (404, said(404, "Not found"), MeterLookupFailed("Not found (HTTP 404/404)")),
+    (401, said(401, "Unknown customer"), MeterLookupFailed("Unknown customer (HTTP 401/401)")),
+    (429, said(429, "Invalid meter number"), MeterLookupFailed("Invalid meter number (HTTP 429/429)")),
+    (500, said(500, "Invalid meter number"), MeterLookupFailed("Invalid meter number (HTTP 500/500)")),
+    (503, said(503, "Service unavailable"), MeterLookupFailed("Service unavailable (HTTP 503/503)")),
+    (200, {}, MeterLookupFailed("HTTP 200")),
 ]  # fmt: skip
 
 
@@ -610,7 +610,7 @@ def test_the_float_is_asked_for(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: object
 ) -> None:
     replying(respx_mock, status, document)
-    assert buypower.ask_float() == expected
+    assert buypower.fetch_float() == expected
 
 
 def test_the_companies_that_are_up(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
@@ -655,12 +655,12 @@ def test_the_key_is_in_no_answer_even_where_it_is_repeated(
         respx_mock, status, {**echoing, "name": KEY, "vendType": KEY}, {"Content-Type": "application/json"}
     )
     answers = [
-        *(vend(buypower), buypower.requery(ORDER), buypower.ask_float()),
+        *(vend(buypower), buypower.requery(ORDER), buypower.fetch_float()),
         buypower.verify(METER, "EKEDC", VendType.PREPAID),
     ]
     respx_mock.route().mock(side_effect=httpx.RemoteProtocolError(f"illegal header: Bearer {KEY}"))
-    answers += [vend(buypower), buypower.verify(METER, "EKEDC", VendType.PREPAID), buypower.ask_float()]
-    assert KEY not in repr([buypower, buypower.abilities, *answers])
+    answers += [vend(buypower), buypower.verify(METER, "EKEDC", VendType.PREPAID), buypower.fetch_float()]
+    assert KEY not in repr([buypower, buypower.account, *answers])
     assert "***" in repr(answers)
 
 
@@ -674,13 +674,13 @@ def test_hiding_the_key_tears_no_token_apart(respx_mock: respx.MockRouter) -> No
 
 
 def test_the_account_declares_itself(buypower: BuypowerProvider) -> None:
-    abilities = buypower.abilities
-    assert abilities.account == f"idev.buypower.ng#{sha256(KEY.encode()).hexdigest()[:8]}"
-    assert (abilities.provider, abilities.mode, abilities.currency) == ("buypower", Mode.TEST, "NGN")
-    assert (abilities.utc_offset, abilities.reference_lasts_a_day) == (timedelta(hours=1), False)
-    assert (abilities.billers, abilities.max_processing_seconds) == (BILLERS, 600)
-    assert made(max_processing_seconds=900).abilities.max_processing_seconds == 900
-    assert buypower.references_in(encoded({"orderId": REFERENCE})) == ()
+    account = buypower.account
+    assert account.account_id == f"idev.buypower.ng#{sha256(KEY.encode()).hexdigest()[:8]}"
+    assert (account.provider, account.mode, account.currency) == ("buypower", Mode.TEST, "NGN")
+    assert (account.utc_offset, account.reference_lasts_a_day) == (timedelta(hours=1), False)
+    assert (account.billers, account.max_processing_seconds) == (BILLERS, 600)
+    assert made(max_processing_seconds=900).account.max_processing_seconds == 900
+    assert buypower.parse_references(encoded({"orderId": REFERENCE})) == ()
 
 
 @pytest.mark.parametrize(
@@ -695,19 +695,19 @@ def test_the_account_declares_itself(buypower: BuypowerProvider) -> None:
     ],
 )
 def test_an_address_tells_the_account_and_whether_money_is_real(url: str, host: str, mode: Mode) -> None:
-    abilities = made(api_url=url).abilities
-    assert (abilities.account.partition("#")[0], abilities.mode) == (host, mode)
+    account = made(api_url=url).account
+    assert (account.account_id.partition("#")[0], account.mode) == (host, mode)
 
 
 def test_a_slash_at_the_end_of_the_address_does_no_harm(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get("https://api.buypower.ng/v2/wallet/balance").respond(200, json={"balance": 1})
-    made(api_url="https://api.buypower.ng/v2/").ask_float()
+    made(api_url="https://api.buypower.ng/v2/").fetch_float()
     assert route.called
 
 
 @pytest.mark.parametrize("key", [None, "", "two words", "line\nbreak", "clé-of-the-tests"])
 def test_a_key_is_needed(key: str | None) -> None:
-    with pytest.raises(BadSetting, match="BILL_PROVIDER_API_KEY") as refused:
+    with pytest.raises(ConfigurationError, match="BILL_PROVIDER_API_KEY") as refused:
         made(api_key=key)
     assert not key or key not in str(refused.value)
 

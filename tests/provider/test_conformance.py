@@ -21,12 +21,12 @@ from billvend.adapters.providers.http_client import HttpClient, Response
 from billvend.adapters.providers.parse import to_mapping, to_text, to_token
 from billvend.adapters.providers.vtpass.provider import open_vtpass
 from billvend.config import PLUGIN_GROUP
-from billvend.domain.abilities import Abilities, Biller, Mode
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterFound, MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, NotSent, Unknown
-from billvend.domain.verification import CannotVerify, MeterFound, Verification
-from billvend.domain.words import VendType
-from billvend.ports.plug_in import ProviderSetup
+from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
+from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order, Provider
 from billvend.testing import FAULTS, ProviderConformance
 from tests.provider import buypower_answers, vtpass_answers
@@ -47,11 +47,11 @@ class Toy:
         self.headers = {"Authorization": f"Bearer {setup.api_key}"}
 
     @property
-    def abilities(self) -> Abilities:
+    def account(self) -> ProviderAccount:
         account = sha256(f"{self.url} {self.setup.api_key}".encode()).hexdigest()[:8]
-        return Abilities(
+        return ProviderAccount(
             provider=self.setup.name,
-            account=account,
+            account_id=account,
             mode=Mode.TEST,
             billers=(Biller("EKEDC", "Eko"),),
             currency="NGN",
@@ -68,15 +68,15 @@ class Toy:
     def requery(self, order: Order) -> Answer:
         return self.read(self.call("requery", order))
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         response = self.call("verify")
-        return MeterFound(name) if (name := self.text_in(response, "name")) else CannotVerify("no name")
+        return MeterFound(name) if (name := self.text_in(response, "name")) else MeterLookupFailed("no name")
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         kobo = self.text_in(self.call("float"), "kobo")
         return Money(int(kobo), "NGN") if kobo else Unknown("no balance")
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         return ()
 
     def close(self) -> None:
@@ -155,7 +155,9 @@ class TakesSilenceForNotSent(Toy):
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         answer = super().vend(order, may_send)
         return (
-            NotSent(answer.why) if isinstance(answer, Unknown) and "no whole answer" in answer.why else answer
+            NotSent(answer.reason)
+            if isinstance(answer, Unknown) and "no whole answer" in answer.reason
+            else answer
         )
 
 
@@ -174,7 +176,7 @@ class RaisesOnStrangeTokens(Toy):
 
 
 class GuessesMeters(Toy):
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         self.call("verify")
         return MeterFound("SOMEBODY")
 
@@ -244,20 +246,20 @@ class OneReferenceForAllAttempts(Toy):
 
 class ShortensItsTime(Toy):
     @property
-    def abilities(self) -> Abilities:
-        return replace(super().abilities, max_processing_seconds=10)
+    def account(self) -> ProviderAccount:
+        return replace(super().account, max_processing_seconds=10)
 
 
 class NamesItsKey(Toy):
     @property
-    def abilities(self) -> Abilities:
-        return replace(super().abilities, account=f"{self.url}#{self.setup.api_key}")
+    def account(self) -> ProviderAccount:
+        return replace(super().account, account_id=f"{self.url}#{self.setup.api_key}")
 
 
 class OneNameForAllAccounts(Toy):
     @property
-    def abilities(self) -> Abilities:
-        return replace(super().abilities, account="toy")
+    def account(self) -> ProviderAccount:
+        return replace(super().account, account_id="toy")
 
 
 class KeepsConnections(Toy):
@@ -280,7 +282,7 @@ class ClosesOnce(Toy):
 
 
 class BelievesHooks(Toy):
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         return (hook.decode("latin-1"),)
 
 

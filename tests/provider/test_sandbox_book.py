@@ -26,7 +26,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 rig = Rig(Path(sys.argv[1]))
 answers = Counter(type(rig.vend(order(reference=f"R{number}"))).__name__ for number in range(20))
-print(rig.provider.abilities.account, answers["Delivered"], answers["Unknown"])
+print(rig.provider.account.account_id, answers["Delivered"], answers["Unknown"])
 rig.provider.close()
 """
 
@@ -151,7 +151,7 @@ def test_a_book_that_somebody_else_keeps_busy_leaves_the_outcome_unknown(rig: Ri
     with rig.book.update("OTHER"):
         answer = hurried.vend(order(reference="R"))
     assert isinstance(answer, Unknown)
-    assert "locked" in answer.why
+    assert "locked" in answer.reason
     assert isinstance(hurried.requery(order(reference="R")), NotFound)
     hurried.provider.close()
 

@@ -24,11 +24,11 @@ from billvend.adapters.providers.sandbox.faults import (
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
 from billvend.adapters.providers.sandbox.sale_record import SaleRecord
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
-from billvend.domain.errors import BadSetting
+from billvend.domain.enums import VendType
+from billvend.domain.errors import ConfigurationError
+from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.money import Money
 from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
-from billvend.domain.words import VendType
 from tests.provider.hook_listener import Listener, listening
 from tests.provider.sandbox_rig import NOW, Rig, order
 from tests.provider.test_sandbox_http import (
@@ -133,7 +133,7 @@ def test_a_key_change_brings_two_more_tokens(rig: Rig) -> None:
 def test_what_is_known_of_meters(rig: Rig) -> None:
     def verify(meter: str, vend_type: VendType = VendType.PREPAID, biller: str = "EKEDC") -> object:
         answer = rig.provider.verify(meter, biller, vend_type)
-        return answer.fault if isinstance(answer, MeterRefused) else type(answer)
+        return answer.fault if isinstance(answer, MeterRejected) else type(answer)
 
     assert verify("12345678901") is MeterFound
     assert rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID) == rig.provider.verify(
@@ -157,12 +157,12 @@ def test_faults_of_verification(rig: Rig) -> None:
     )
     rig.book.add_plan(FaultPlan(SandboxFault("cannot_vend"), PlanScope.METER, "98765432109"))
     assert isinstance(rig.vend(order("11111111111", reference="A")), Delivered), "sends pass it by"
-    assert isinstance(verify(), CannotVerify)
+    assert isinstance(verify(), MeterLookupFailed)
     found = verify()
     assert isinstance(found, MeterFound)
     assert found.minimum_minor == 1000_00
     refused = verify("98765432109")
-    assert isinstance(refused, MeterRefused)
+    assert isinstance(refused, MeterRejected)
     assert refused.fault is MeterFault.METER_CANNOT_VEND
     below = rig.vend(order(reference="B", amount_minor=999_99))
     assert below == Declined("the minimum is NGN 1,000.00", "below_minimum")
@@ -170,16 +170,16 @@ def test_faults_of_verification(rig: Rig) -> None:
 
 
 def test_the_float_has_no_end_until_one_is_set(rig: Rig) -> None:
-    generous = rig.provider.ask_float()
+    generous = rig.provider.fetch_float()
     rig.vend(order(reference="A"))
     rig.vend(order("600000000002", reference="B"))
-    assert rig.provider.ask_float() == generous
+    assert rig.provider.fetch_float() == generous
     assert isinstance(generous, Money)
     assert generous > Money(100_000_000_00, "NGN")
     rig.book.set_float_minor(492_50)
-    assert rig.provider.ask_float() == Money(492_50, "NGN")
+    assert rig.provider.fetch_float() == Money(492_50, "NGN")
     assert isinstance(rig.vend(order(reference="C")), Delivered)
-    assert rig.provider.ask_float() == Money(0, "NGN")
+    assert rig.provider.fetch_float() == Money(0, "NGN")
     assert rig.vend(order(reference="D")) == Misconfigured("our float is too small", "low_float")
     rig.book.set_float_minor(None)
     assert isinstance(rig.vend(order(reference="D")), Delivered)
@@ -187,14 +187,14 @@ def test_the_float_has_no_end_until_one_is_set(rig: Rig) -> None:
 
 def test_a_book_that_can_not_be_opened_verifies_nothing(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "no such folder" / "sandbox.db")
-    assert isinstance(rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID), CannotVerify)
-    assert isinstance(rig.provider.ask_float(), Unknown)
-    assert rig.provider.references_in(b"{}") == ()
+    assert isinstance(rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID), MeterLookupFailed)
+    assert isinstance(rig.provider.fetch_float(), Unknown)
+    assert rig.provider.parse_references(b"{}") == ()
 
 
 def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
     rig.vend(order(reference="OLD"))
-    account = rig.provider.abilities.account
+    account = rig.provider.account.account_id
     rig.provider.close()
     old = sqlite3.connect(rig.path)
     old.executescript(
@@ -203,7 +203,7 @@ def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
     )
     old.close()
     another = Rig(rig.path)
-    assert another.provider.abilities.account == account
+    assert another.provider.account.account_id == account
     assert isinstance(another.requery(order(reference="OLD")), Delivered)
     another.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
     assert isinstance(another.vend(order(reference="NEW")), Declined)
@@ -602,7 +602,10 @@ def test_the_command_says_where_it_is_answers_and_ends_when_told(
 
 @pytest.mark.parametrize("url", ["", "ftp://host", "localhost:80/hook", "http://"])
 def test_hooks_go_to_an_address_or_nothing_is_started(tmp_path: Path, url: str) -> None:
-    with pytest.raises(BadSetting, match="--hook-url"), serve_sandbox(tmp_path / "b.db", webhook_url=url):
+    with (
+        pytest.raises(ConfigurationError, match="--hook-url"),
+        serve_sandbox(tmp_path / "b.db", webhook_url=url),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -610,7 +613,7 @@ def test_hooks_go_to_an_address_or_nothing_is_started(tmp_path: Path, url: str) 
 def test_a_port_that_is_taken_is_a_setting_that_is_wrong(sandbox: RunningSandbox, tmp_path: Path) -> None:
     port = int(sandbox.url.rpartition(":")[2])
     with (
-        pytest.raises(BadSetting, match=f"port {port}.*Nothing was started"),
+        pytest.raises(ConfigurationError, match=f"port {port}.*Nothing was started"),
         serve_sandbox(tmp_path / "b.db", port=port),
     ):
         pass

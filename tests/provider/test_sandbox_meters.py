@@ -3,8 +3,8 @@
 import pytest
 
 from billvend.adapters.providers.sandbox.meters import METERS
+from billvend.domain.enums import VendType
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, Pending, Unknown
-from billvend.domain.words import VendType
 from tests.provider.sandbox_rig import Rig, order
 
 DELIVERED = "delivered | vended"
@@ -66,13 +66,13 @@ def in_words(answer: Answer, meter: str) -> str:
             return "delivered without a token"
         case Delivered():
             return "delivered" if answer.meter == meter else "delivered to another meter"
-        case Declined(about_transaction=True, taken_back=taken_back):
+        case Declined(about_transaction=True, provider_reversed=taken_back):
             return "taken back" if taken_back else "declined"
         case Declined():
             return "refused"
         case Misconfigured():
             return "misconfigured"
-        case Unknown(acknowledged=acknowledged):
+        case Unknown(known_to_provider=acknowledged):
             return "unknown, acknowledged" if acknowledged else "unknown"
         case Pending(retry_after_seconds=seconds):
             return f"pending, ask in {seconds} s"

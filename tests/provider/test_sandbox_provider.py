@@ -9,35 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billvend.adapters.providers.sandbox.provider import SandboxProvider, make_reference
-from billvend.domain.abilities import Mode
+from billvend.domain.enums import VendType
 from billvend.domain.errors import Unavailable
 from billvend.domain.outcome import Declined, Delivered, NotFound, NotSent, Unknown
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order
 from tests.provider.sandbox_rig import NOW, Rig, order
 
 
 def test_it_declares_a_test_account_that_sells_all_twelve_in_naira(rig: Rig) -> None:
-    abilities = rig.provider.abilities
-    assert (abilities.provider, abilities.mode, abilities.currency) == ("sandbox", Mode.TEST, "NGN")
-    assert len(abilities.billers) == 12
-    assert abilities.reports_not_found
-    assert abilities.max_processing_seconds == 600
-    assert not abilities.whole_units_only
-    assert not abilities.reference_lasts_a_day
+    account = rig.provider.account
+    assert (account.provider, account.mode, account.currency) == ("sandbox", Mode.TEST, "NGN")
+    assert len(account.billers) == 12
+    assert account.reports_not_found
+    assert account.max_processing_seconds == 600
+    assert not account.whole_units_only
+    assert not account.reference_lasts_a_day
 
 
 def test_its_day_begins_at_midnight_in_lagos(rig: Rig) -> None:
     late = datetime(2026, 11, 22, 22, 59, 59, tzinfo=UTC)
-    assert rig.provider.abilities.day(late) == date(2026, 11, 22)
-    assert rig.provider.abilities.day(late + timedelta(seconds=1)) == date(2026, 11, 23)
+    assert rig.provider.account.day(late) == date(2026, 11, 22)
+    assert rig.provider.account.day(late + timedelta(seconds=1)) == date(2026, 11, 23)
 
 
 def test_the_account_is_the_book(rig: Rig, tmp_path: Path) -> None:
     again, another = Rig(rig.path), Rig(tmp_path / "another.db")
-    account = rig.provider.abilities.account
-    assert again.provider.abilities.account == account
-    assert another.provider.abilities.account != account
+    account = rig.provider.account.account_id
+    assert again.provider.account.account_id == account
+    assert another.provider.account.account_id != account
     assert account.startswith("sandbox-")
     rig.vend(order())
     assert [entry.account for entry in rig.book.records()] == [account]
@@ -107,7 +107,7 @@ def test_a_second_send_sells_nothing_and_says_that_the_reference_is_known(rig: R
     assert isinstance(rig.vend(order()), Delivered)
     before = rig.book.sales()
     again = rig.vend(order("98765432109", amount_minor=900_00))
-    assert again == Unknown("this reference exists already", acknowledged=True)
+    assert again == Unknown("this reference exists already", known_to_provider=True)
     (entry,) = rig.book.records()
     assert (entry.meter, entry.amount_minor, entry.token) == ("12345678901", 500_00, before[0].token)
     assert (entry.vends, rig.book.call_counts(entry.reference)) == (1, (2, 0))
@@ -117,7 +117,7 @@ def test_a_second_send_sells_nothing_and_says_that_the_reference_is_known(rig: R
 def test_a_second_send_does_not_move_what_is_known_but_unsold(rig: Rig, meter: str) -> None:
     rig.vend(order(meter))
     (before,) = rig.book.records()
-    assert rig.vend(order(meter)) == Unknown("this reference exists already", acknowledged=True)
+    assert rig.vend(order(meter)) == Unknown("this reference exists already", known_to_provider=True)
     (after,) = rig.book.records()
     assert (after.status, after.vends, after.sends) == (before.status, 0, 2)
 
@@ -155,10 +155,10 @@ def test_a_book_that_can_not_be_opened_was_never_sent_to(tmp_path: Path) -> None
     rig = Rig(tmp_path / "no such folder" / "sandbox.db")
     sent, asked = rig.vend(order()), rig.requery(order())
     assert isinstance(sent, NotSent)
-    assert "no such folder" in sent.why
+    assert "no such folder" in sent.reason
     assert isinstance(asked, Unknown), "of an earlier send that says nothing"
     with pytest.raises(Unavailable, match="can't be opened"):
-        _ = rig.provider.abilities
+        _ = rig.provider.account
 
 
 def test_a_book_that_breaks_later_leaves_the_outcome_unknown(rig: Rig) -> None:
@@ -167,7 +167,7 @@ def test_a_book_that_breaks_later_leaves_the_outcome_unknown(rig: Rig) -> None:
         path.write_bytes(b"no book at all" * 1000)
     for answer in (rig.vend(order(reference="B")), rig.requery(order(reference="A"))):
         assert isinstance(answer, Unknown)
-        assert "the sandbox's book failed" in answer.why
+        assert "the sandbox's book failed" in answer.reason
 
 
 def test_it_goes_on_after_it_was_closed(rig: Rig) -> None:
@@ -179,7 +179,7 @@ def test_it_goes_on_after_it_was_closed(rig: Rig) -> None:
 
 def test_the_sandbox_takes_the_currency_that_it_is_told(tmp_path: Path) -> None:
     sandbox = SandboxProvider(tmp_path / "ghana.db", timeout_seconds=30, now=lambda: NOW, currency="GHS")
-    assert sandbox.abilities.currency == "GHS"
+    assert sandbox.account.currency == "GHS"
     assert isinstance(sandbox.vend(order(currency="GHS"), lambda: True), Delivered)
     assert isinstance(sandbox.vend(order(reference="B"), lambda: True), Declined)
     sandbox.close()

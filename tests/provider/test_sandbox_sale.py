@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billvend.adapters.providers.sandbox.sale import sale_of, token_of
-from billvend.domain.money import LARGEST_MINOR, Money
-from billvend.domain.words import VendType
+from billvend.domain.enums import VendType
+from billvend.domain.money import MAX_AMOUNT_MINOR, Money
 
 references = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=32)
-amounts = st.integers(1, LARGEST_MINOR)
+amounts = st.integers(1, MAX_AMOUNT_MINOR)
 
 
 @given(references)

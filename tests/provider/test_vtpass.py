@@ -25,11 +25,18 @@ from billvend.adapters.providers.vtpass.response_parser import (
     parse_answer,
     parse_balance,
     parse_meter,
+    parse_references,
     parse_variations,
-    references_in,
 )
-from billvend.domain.abilities import Mode
-from billvend.domain.errors import BadSetting
+from billvend.domain.enums import VendType
+from billvend.domain.errors import ConfigurationError
+from billvend.domain.meter_lookup import (
+    MeterFault,
+    MeterFound,
+    MeterLookupFailed,
+    MeterLookupResult,
+    MeterRejected,
+)
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -41,10 +48,9 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
     Unknown,
-    checked,
+    verify_echo,
 )
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
 from tests.provider.vtpass_answers import (
     BONUS,
@@ -114,9 +120,9 @@ def kind_of(answer: Answer) -> str:
         case Declined():
             return {
                 (False, False): NO, (True, False): NO_IT, (False, True): BACK, (True, True): BACK_IT,
-            }[answer.about_transaction, answer.taken_back]  # fmt: skip
+            }[answer.about_transaction, answer.provider_reversed]  # fmt: skip
         case Unknown():
-            return KNOWN if answer.acknowledged else DOUBT
+            return KNOWN if answer.known_to_provider else DOUBT
         case Deferred():
             return LATER
         case _:
@@ -336,9 +342,9 @@ def test_a_delivery_of_something_else_is_passed_on_for_the_core_to_refuse(
 ) -> None:
     answer = answered(vtpass, endpoint, delivered(**change))
     assert isinstance(answer, Delivered)
-    core = checked(answer, reference=REFERENCE, meter=METER, amount_minor=2000_00, token_needed=True)
+    core = verify_echo(answer, reference=REFERENCE, meter=METER, amount_minor=2000_00, needs_token=True)
     assert isinstance(core, Unknown)
-    assert core.acknowledged is acknowledged
+    assert core.known_to_provider is acknowledged
 
 
 # --- what was sold ----------------------------------------------------------------------------------------------------
@@ -514,7 +520,7 @@ def test_the_other_requests(vtpass: VtpassProvider) -> None:
     variations = respx.get(f"{URL}/service-variations?serviceID=aba-electric").respond(json={})
     vtpass.requery(order())
     vtpass.verify(METER, "PHED", VendType.POSTPAID)
-    vtpass.ask_float()
+    vtpass.fetch_float()
     vtpass.variations("ABA")
     assert requery.calls.last.request.content == b'{"request_id":"202611220000ABCDEFGHIJKLMNOPQRST"}'
     assert verify.calls.last.request.content == (
@@ -539,7 +545,7 @@ def test_with_an_email_and_a_password_it_logs_in() -> None:
     pay = respx.post(f"{URL}/pay").respond(json=answer("016"))
     balance = respx.get(f"{URL}/balance").respond(json={})
     vtpass.vend(order(vend_type=VendType.POSTPAID, biller="EKEDC"), lambda: True)
-    vtpass.ask_float()
+    vtpass.fetch_float()
     wanted = "Basic " + b64encode("till@shop.example:pass:wörd".encode()).decode()
     for route in (pay, balance):
         headers = route.calls.last.request.headers
@@ -553,7 +559,7 @@ def test_with_an_email_and_a_password_it_logs_in() -> None:
 def test_a_public_key_decides_for_api_keys_whatever_the_api_key_looks_like() -> None:
     vtpass = provider(api_key="till@shop.example", api_url="https://vtpass.example/api/")
     balance = respx.get("https://vtpass.example/api/balance").respond(json={})
-    vtpass.ask_float()
+    vtpass.fetch_float()
     assert balance.calls.last.request.headers["api-key"] == "till@shop.example"
     vtpass.close()
 
@@ -626,8 +632,8 @@ def test_a_refused_connection_proves_that_a_sale_was_not_sent_and_nothing_more()
     vtpass = provider(api_url=f"http://127.0.0.1:{port}/api")
     assert isinstance(vtpass.vend(order(), lambda: True), NotSent)
     assert kind_of(vtpass.requery(order())) == DOUBT
-    assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), CannotVerify)
-    assert isinstance(vtpass.ask_float(), Unknown)
+    assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), MeterLookupFailed)
+    assert isinstance(vtpass.fetch_float(), Unknown)
     assert isinstance(vtpass.variations("IKEDC"), Unknown)
     vtpass.close()
 
@@ -643,15 +649,15 @@ def test_what_breaks_after_the_first_byte_is_in_doubt(vtpass: Provider, error: t
 
 
 def test_it_declares_itself(vtpass: Provider) -> None:
-    abilities = vtpass.abilities
-    assert (abilities.provider, abilities.currency, abilities.mode) == ("vtpass", "NGN", Mode.TEST)
-    assert abilities.account == "sandbox.vtpass.com#8b8e0b7b"
-    assert abilities.billers == BILLERS
+    account = vtpass.account
+    assert (account.provider, account.currency, account.mode) == ("vtpass", "NGN", Mode.TEST)
+    assert account.account_id == "sandbox.vtpass.com#8b8e0b7b"
+    assert account.billers == BILLERS
     assert set(SERVICE_ID_BY_BILLER) == {biller.code for biller in BILLERS}
-    assert abilities.reports_not_found
-    assert abilities.takes(Money(500_50, "NGN"))
-    assert abilities.day(datetime(2026, 11, 22, 23, 0, tzinfo=UTC)) == date(2026, 11, 23)
-    assert abilities.valid_until(date(2026, 11, 22)) == datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
+    assert account.reports_not_found
+    assert account.accepts_amount(Money(500_50, "NGN"))
+    assert account.day(datetime(2026, 11, 22, 23, 0, tzinfo=UTC)) == date(2026, 11, 23)
+    assert account.valid_until(date(2026, 11, 22)) == datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -669,12 +675,12 @@ def test_it_declares_itself(vtpass: Provider) -> None:
     ],
 )
 def test_money_is_real_everywhere_but_in_their_sandbox_and_on_this_machine(api_url: str, mode: Mode) -> None:
-    assert provider(api_url=api_url).abilities.mode is mode
+    assert provider(api_url=api_url).account.mode is mode
 
 
 def test_the_account_is_the_host_and_the_id_of_the_key() -> None:
     accounts = {
-        provider(**change).abilities.account
+        provider(**change).account.account_id
         for change in (
             {},
             {"public_key": "PK_other"},
@@ -684,12 +690,12 @@ def test_the_account_is_the_host_and_the_id_of_the_key() -> None:
     }
     assert len(accounts) == 4
     same: tuple[dict[str, Any], ...] = ({}, {"secret_key": "SK_renewed"}, {"api_key": "renewed"})
-    assert len({provider(**change).abilities.account for change in same}) == 1
+    assert len({provider(**change).account.account_id for change in same}) == 1
 
 
 @pytest.mark.parametrize(("given", "declared"), [(1, 600), (600, 600), (7200, 7200)])
 def test_the_longest_processing_time_can_only_be_lengthened(given: int, declared: int) -> None:
-    assert provider(max_processing_seconds=given).abilities.max_processing_seconds == declared
+    assert provider(max_processing_seconds=given).account.max_processing_seconds == declared
 
 
 @pytest.mark.parametrize(
@@ -707,7 +713,7 @@ def test_the_longest_processing_time_can_only_be_lengthened(given: int, declared
 def test_a_key_that_is_missing_or_no_header_takes_is_named_and_not_shown(
     change: dict[str, Any], setting: str
 ) -> None:
-    with pytest.raises(BadSetting, match=setting) as refused:
+    with pytest.raises(ConfigurationError, match=setting) as refused:
         provider(**change)
     assert list(refused.value.fields) == [setting]
     assert "privat" not in str(refused.value).replace("PRIVATE", "")
@@ -719,7 +725,7 @@ def test_a_reference_is_twelve_digits_of_its_day_and_letters(seed: str, attempt:
     assert re.fullmatch(r"[0-9]{8}0000[A-Z2-7]{20}", reference)
     assert reference[:8] == day.isoformat().replace("-", "")
     assert reference == make_reference(seed, attempt, day)
-    assert references_in(on_the_wire(hook(reference))) == (reference,)
+    assert parse_references(on_the_wire(hook(reference))) == (reference,)
 
 
 def test_payments_attempts_and_days_have_references_of_their_own() -> None:
@@ -739,8 +745,8 @@ def test_payments_attempts_and_days_have_references_of_their_own() -> None:
 FOUND = MeterFound("ADA EXAMPLE", "1 MADE UP ROAD", 1000_00)
 
 
-def refused(fault: MeterFault, reason: str) -> MeterRefused:
-    return MeterRefused(fault, reason)
+def refused(fault: MeterFault, reason: str) -> MeterRejected:
+    return MeterRejected(fault, reason)
 
 
 @pytest.mark.parametrize(
@@ -784,7 +790,7 @@ def refused(fault: MeterFault, reason: str) -> MeterRefused:
     ],
 )  # fmt: skip
 def test_a_meter_is_verified_by_more_than_a_code(
-    vtpass: Provider, body: dict[str, Any], expected: Verification
+    vtpass: Provider, body: dict[str, Any], expected: MeterLookupResult
 ) -> None:
     with respx.mock:
         respx.post(f"{URL}/merchant-verify").respond(content=on_the_wire(body))
@@ -818,12 +824,12 @@ def test_an_answer_that_does_not_speak_of_the_meter_leaves_it_open(
 ) -> None:
     with respx.mock:
         respx.post(f"{URL}/merchant-verify").respond(http_status, content=on_the_wire(body))
-        assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), CannotVerify)
+        assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), MeterLookupFailed)
 
 
 def test_no_question_is_asked_about_what_is_not_sold(vtpass: Provider) -> None:
     with respx.mock:
-        assert isinstance(vtpass.verify(METER, "NEPA", VendType.PREPAID), CannotVerify)
+        assert isinstance(vtpass.verify(METER, "NEPA", VendType.PREPAID), MeterLookupFailed)
 
 
 # --- balance, catalogue -----------------------------------------------------------------------------------------------
@@ -855,7 +861,7 @@ def test_our_balance(
 ) -> None:
     with respx.mock:
         respx.get(f"{URL}/balance").respond(http_status, content=on_the_wire(body))
-        said = vtpass.ask_float()
+        said = vtpass.fetch_float()
     assert said == expected if isinstance(expected, Money) else type(said) is expected
 
 
@@ -920,12 +926,12 @@ def hook(reference: object = REFERENCE, kind: object = "transaction-update") -> 
 def test_a_hook_is_a_hint_to_ask_about_one_reference(
     vtpass: Provider, body: object, expected: tuple[str, ...]
 ) -> None:
-    assert vtpass.references_in(on_the_wire(body)) == expected
+    assert vtpass.parse_references(on_the_wire(body)) == expected
 
 
 @given(st.binary())
 def test_no_hook_raises(body: bytes) -> None:
-    assert references_in(body) == ()
+    assert parse_references(body) == ()
 
 
 # --- whatever comes ---------------------------------------------------------------------------------------------------
@@ -944,7 +950,7 @@ def test_no_answer_repeats_a_secret_or_a_text_of_theirs(
 
 
 def test_the_provider_does_not_show_its_secrets(vtpass: Provider) -> None:
-    shown = f"{vtpass!r} {vtpass} {vtpass.abilities}"
+    shown = f"{vtpass!r} {vtpass} {vtpass.account}"
     assert not re.search("the-api-key|PK_public|SK_secret", shown)
 
 
@@ -1001,7 +1007,7 @@ def test_no_answer_to_another_question_raises(body: Any, http_status: int) -> No
     response = Response(http_status, body)
     assert isinstance(parse_balance(response), Money | Misconfigured | Unknown)
     assert isinstance(parse_variations(response), tuple | Misconfigured | Unknown)
-    assert isinstance(parse_meter(response, VendType.PREPAID), MeterFound | MeterRefused | CannotVerify)
+    assert isinstance(parse_meter(response, VendType.PREPAID), MeterFound | MeterRejected | MeterLookupFailed)
 
 
 def test_numbers_beyond_all_reason_do_no_harm() -> None:

@@ -129,7 +129,7 @@ def test_what_is_no_json_is_an_answer_without_a_body(wire: HttpClient, body: byt
 def test_a_refused_connection_is_not_sent(wire: HttpClient) -> None:
     said = sell(wire, f"http://{LOOPBACK}:{closed_port()}")
     assert isinstance(said, NotSent)
-    assert "refused" in said.why
+    assert "refused" in said.reason
 
 
 def test_a_name_that_does_not_resolve_is_not_sent(wire: HttpClient) -> None:
@@ -263,7 +263,7 @@ def test_a_header_that_can_not_be_sent_is_not_sent_and_not_told(
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         said = wire.call("GET", fault_server.url, headers=headers)
         assert isinstance(said, NotSent)
-        assert SECRET not in said.why
+        assert SECRET not in said.reason
         assert not fault_server.received_bytes
 
 
@@ -294,7 +294,7 @@ def test_a_certificate_that_nobody_signed_is_not_sent(wire: HttpClient, pem: Pat
     with FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server:
         said = sell(wire, fault_server.url)
         assert isinstance(said, NotSent)
-        assert "CERTIFICATE_VERIFY_FAILED" in said.why
+        assert "CERTIFICATE_VERIFY_FAILED" in said.reason
         assert not fault_server.received_bytes
 
 
@@ -305,7 +305,7 @@ def test_a_certificate_for_another_name_is_not_sent(pem: Path) -> None:
         )
         said = sell(wire, f"https://provider.example:{fault_server.port}")
         assert isinstance(said, NotSent)
-        assert "provider.example" in said.why
+        assert "provider.example" in said.reason
         assert not fault_server.received_bytes
 
 

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from billvend.domain.enums import VendType
 from billvend.domain.money import Money
-from billvend.domain.words import VendType
 from billvend.ports.provider import Order
 
 REFERENCE = "202611220000ABCDEFGHIJKLMNOPQRST"

@@ -21,7 +21,7 @@ from billvend.adapters.queue.daemon_call import start_daemon_call
 from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.queue.redis_queue import redis_queue
 from billvend.adapters.queue.sqlite_queue import sqlite_queue
-from billvend.domain.errors import BadSetting, Unavailable
+from billvend.domain.errors import ConfigurationError, Unavailable
 from billvend.ports.queue import Hint, Queue, QueueName
 from tests.queue.consuming import PATIENCE_SECONDS, Clock, Inbox, consuming, hand_over, some_hints
 from tests.support.servers import RedisProtocolServer
@@ -320,7 +320,7 @@ def black_hole() -> Iterator[int]:
     ],
 )
 def test_a_url_that_no_server_has_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(BadSetting) as refusal:
+    with pytest.raises(ConfigurationError) as refusal:
         redis_queue(url)
     assert "REDIS_URL" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)

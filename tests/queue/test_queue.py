@@ -102,7 +102,7 @@ class QueueContract:
         assert all(inbox.is_empty for inbox in inboxes.values())
 
     def test_two_ids_are_stored_and_nothing_else(self, queue: Queue, place: Place) -> None:
-        gate, second = Gate(), Hint("ada", "ünï \U0001f50c 'quoted\"")
+        gate, second = Gate(), Hint("ada", "ünï \U0001f50c 'safe_repr\"")
         with consuming(queue, {PAYMENTS: gate}, threads=1):
             hand_over(queue, PAYMENTS, [Hint("ada", "first"), second])
             gate.held.next()

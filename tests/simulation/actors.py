@@ -7,16 +7,16 @@ from typing import Any, Final, TypeVar
 
 from billvend import BillvendError, Payment, Status
 from billvend.adapters.providers.sandbox.sale_record import SaleStatus
+from billvend.domain.enums import OperatorDecision
 from billvend.domain.errors import (
     AlreadySent,
+    DependencyError,
     IdempotencyMismatch,
     InsufficientFunds,
     LikelyDuplicate,
     NotInReview,
     ProviderUnavailable,
-    Unreachable,
 )
-from billvend.domain.words import Verdict
 from billvend.usecases.pay import Bill, PaymentResult
 from tests.simulation.process import Died, Process
 from tests.simulation.world import Told, World
@@ -39,7 +39,7 @@ def worker(process: Process) -> None:
         hint = world.queue.take()
         try:
             process.bv.settle(hint)
-        except Unreachable:
+        except DependencyError:
             world.seen["settles given up, the database away"] += 1
         except BillvendError as error:
             world.wrong.append(f"settling {hint.transaction_id} failed: {error}")
@@ -57,7 +57,7 @@ def sweeper(world: World) -> None:
                 process.bv.refresh_account_status()
             for hint in process.bv.sweep().not_enqueued[:10]:
                 process.bv.settle(hint)
-        except Unreachable:
+        except DependencyError:
             pass
         except Died:
             process.restart()
@@ -138,7 +138,7 @@ class Callers:
             cancelled = self.process.bv.cancel(payment.transaction_id)
         except AlreadySent:
             self.world.seen["cancels that came too late"] += 1
-        except Unreachable:
+        except DependencyError:
             pass
         else:
             if cancelled.status is not Status.REVERSED:
@@ -164,7 +164,7 @@ class Callers:
         bills = [self.new_bill(user=user) for _ in range(self.chance.randint(2, most))]
         results = self.process.bv.pay_many(bills)
         for bill, result in zip(bills, results, strict=True):
-            if isinstance(result, Unreachable):
+            if isinstance(result, DependencyError):
                 result = self.insist(user, partial(self.process.bv.accept, bill))
             if isinstance(result, PaymentResult):
                 self.hear(bill, result.payment)
@@ -191,7 +191,7 @@ class Callers:
             except ProviderUnavailable as refusal:
                 self.world.seen["refused, since nobody sells"] += 1
                 return refusal
-            except Unreachable:
+            except DependencyError:
                 self.world.stage.pause(self.chance.uniform(0.5, 10))
             except Died:
                 self.process.restart()
@@ -202,7 +202,7 @@ class Callers:
 
     def ask(self, ask: Callable[[], Any]) -> None:
         """Ask, and don't mind if nobody answers."""
-        with suppress(Unreachable):
+        with suppress(DependencyError):
             ask()
 
     def fund(self, user_id: str) -> None:
@@ -245,7 +245,7 @@ def support_desk(world: World) -> None:
             provider, reference = world.hooks.pop(0)
             try:
                 process.bv.handle_provider_webhook(provider, reference.encode())
-            except Unreachable:
+            except DependencyError:
                 world.hooks.append((provider, reference))
                 break
             except Died:
@@ -260,7 +260,7 @@ def operator(world: World) -> None:
         try:
             for payment in process.bv.payments(Status.IN_REVIEW, limit=1000):
                 decide(world, process, payment)
-        except Unreachable:
+        except DependencyError:
             pass
         except Died:
             process.restart()
@@ -275,8 +275,8 @@ def decide(world: World, process: Process, payment: Payment) -> None:
     in_a_hurry = is_open and world.strikes(0.1, "an operator in a hurry")
     if is_open and not sold and not in_a_hurry:
         return
-    verdict = Verdict.DELIVERED if sold and not in_a_hurry else Verdict.REVERSE
-    token = sold[0].token if verdict is Verdict.DELIVERED else None
+    verdict = OperatorDecision.DELIVERED if sold and not in_a_hurry else OperatorDecision.REVERSE
+    token = sold[0].token if verdict is OperatorDecision.DELIVERED else None
     try:
         process.bv.resolve(
             payment.transaction_id, operator="ben", reason="asked the provider", token=token, decision=verdict

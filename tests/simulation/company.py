@@ -15,11 +15,11 @@ from billvend.adapters.providers.sandbox.meters import DeliveryFault
 from billvend.adapters.providers.sandbox.sale_record import SaleStatus
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
-from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown
-from billvend.domain.verification import MeterFound, Verification
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import Mode, ProviderAccount
 from billvend.ports.provider import Order
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Company:
         """References that were sent and have not landed yet."""
         self.late: set[str] = set()
         """References that landed later than this provider declares to be possible."""
-        self.abilities = Abilities(
+        self.account = ProviderAccount(
             provider=name,
-            account=f"{name}-1",
+            account_id=f"{name}-1",
             mode=Mode.TEST,
             billers=BILLERS,
             currency="NGN",
@@ -121,7 +121,7 @@ class Company:
 
         def take_back() -> None:
             self.book.reverse_sale(reference)
-            self.world.hooks.append((self.abilities.provider, reference))
+            self.world.hooks.append((self.account.provider, reference))
 
         self.world.stage.at(self.world.chance.uniform(1, 900), take_back)
 
@@ -135,9 +135,9 @@ class Line:
         self._world = company.world
 
     @property
-    def abilities(self) -> Abilities:
+    def account(self) -> ProviderAccount:
         """What the account declares about itself."""
-        return self._company.abilities
+        return self._company.account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         """A send, with whatever befalls it."""
@@ -157,7 +157,7 @@ class Line:
             return self._lost_on_its_way(order, too_late=fate == LANDS_TOO_LATE)
         if fate == FORGOTTEN:
             self._process.point("after a call", stalls=True)
-            return Unknown("accepted", acknowledged=True)
+            return Unknown("accepted", known_to_provider=True)
         lasting = chance.randint(1, most_requeries) if most_requeries else None
         reply = company.desk.send(order, fault=None if fate == "none" else SandboxFault(fate, lasting))
         if fate == "taken_back_with_hook" and company.book.sale_count(order.reference):
@@ -175,15 +175,15 @@ class Line:
             return Unknown("no answer")
         return self._arriving(reply)
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Every meter is fine."""
         return MeterFound("ADA EXAMPLE")
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Enough for whatever comes, while it can be asked."""
-        return Unknown(REFUSED) if self._company.is_away else self._company.desk.ask_float()
+        return Unknown(REFUSED) if self._company.is_away else self._company.desk.fetch_float()
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """A hook of this play says nothing else."""
         return (hook.decode(),)
 
@@ -219,10 +219,10 @@ class Line:
 
     def _check(self, order: Order) -> None:
         """What no book shows afterwards: whether this very send was allowed."""
-        abilities = self.abilities
-        if abilities.reference_lasts_a_day:
+        account = self.account
+        if account.reference_lasts_a_day:
             day = datetime.strptime(order.reference[:8], "%Y%m%d").replace(tzinfo=UTC).date()
-            valid_until = abilities.valid_until(day)
+            valid_until = account.valid_until(day)
             if valid_until is not None and self._world.moment >= valid_until:
                 self._world.violate(f"{order.reference} was sent after its own day")
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from billvend import Payment, Status
 from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
 from billvend.adapters.storage.tables import events
-from billvend.domain.words import IncidentKind, Proof
-from billvend.ports.books import Search
+from billvend.domain.enums import IncidentKind, Proof
+from billvend.ports.queries import Search
 from tests.simulation.world import Told, World
 
 PAGE = 1000

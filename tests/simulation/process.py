@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from billvend import Billvend, Unavailable
-from billvend.domain.abilities import Mode
-from billvend.domain.commands import Command, Report
-from billvend.domain.decide import Result
-from billvend.ports.journal import Due
+from billvend.domain.decisions.commands import Command, RecordAnswer
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.policy.accounts import Mode
+from billvend.ports.journal import DuePayment
 from billvend.ports.queue import Hint, QueueName
 from tests.simulation.company import Line
 from tests.simulation.world import Clock
@@ -36,7 +36,7 @@ class Process:
         self._when_stopped = when_stopped
         self.clock = Clock(world)
         parts = world.bv._deps
-        lines = {(c.abilities.provider, c.abilities.account): Line(c, self) for c in world.companies}
+        lines = {(c.account.provider, c.account.account_id): Line(c, self) for c in world.companies}
         self.bv = Billvend(
             replace(
                 parts,
@@ -74,37 +74,37 @@ class JournalOf:
         self._world = process.world
         self._real = process.world.bv._deps.journal
 
-    def execute(self, commands: Sequence[Command]) -> list[Result]:
+    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """See the port."""
         self._process.point("before a commit")
         results = self._world.commits.carry_out(commands)
         self._process.point("after a commit")
         for command in commands:
-            if isinstance(command, Report) and self._world.strikes(0.02, "an answer reported twice"):
+            if isinstance(command, RecordAnswer) and self._world.strikes(0.02, "an answer reported twice"):
                 self._world.commits.again_later(command)
         return results
 
-    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
+    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """See the port."""
         require_database(self._world)
-        return self._real.rehearse(commands)
+        return self._real.dry_run(commands)
 
-    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
+    def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """See the port."""
         require_database(self._world)
-        due = self._real.take_due(now, limit, quiet_seconds)
+        due = self._real.take_due_payments(now, limit, hint_interval_seconds)
         self._process.point("after a commit")
         return due
 
-    def put_back(self, due: Sequence[Due]) -> None:
+    def release_due(self, due: Sequence[DuePayment]) -> None:
         """See the port."""
         require_database(self._world)
-        self._real.put_back(due)
+        self._real.release_due(due)
 
-    def stamp(self, mode: Mode) -> Mode:
+    def bind_environment(self, mode: Mode) -> Mode:
         """See the port."""
         require_database(self._world)
-        return self._real.stamp(mode)
+        return self._real.bind_environment(mode)
 
     def mode(self) -> Mode | None:
         """See the port."""
@@ -146,7 +146,7 @@ class QueueOf:
             world.queue.put(hint)
         return len(hints)
 
-    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         """See the port."""
         self.enqueue(queue, hints)
 

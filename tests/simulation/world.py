@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from billvend import Billvend, Unavailable, open_billvend
 from billvend.adapters.storage.tables import transactions
 from billvend.config import load_settings
-from billvend.domain.commands import Claim, Command, Done, Report
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Claim, Command, Executed, RecordAnswer
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import OutcomeUnknown
-from billvend.domain.events import StreamKey
+from billvend.domain.journal.events import StreamKey
 from billvend.ports.queue import Hint
 from tests.simulation.company import TIMEOUT_SECONDS, Company
 from tests.simulation.stage import Actor, Stage
@@ -100,10 +100,10 @@ class World:
         parts = open_billvend(settings, clock=self.clock)._deps
         for provider in parts.providers.values():
             provider.close()
-        routes = tuple(company.abilities for company in self.companies)
+        routes = tuple(company.account for company in self.companies)
         # Without the group commit, whose callers wait for each other: here they take turns by the stage's own rules.
         journal = parts.journal._journal  # type: ignore[attr-defined]  # see above
-        policy = replace(parts.policy, routes=routes)
+        policy = replace(parts.policy, accounts=routes)
         return Billvend(replace(parts, journal=journal, providers={}, policy=policy))
 
     def calm(self) -> None:
@@ -189,7 +189,7 @@ class Clock:
         """What nobody can set."""
         return self._world.stage.seconds
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Others play meanwhile."""
         self._world.stage.pause(seconds)
 
@@ -205,11 +205,11 @@ class Commits:
     def __init__(self, world: World) -> None:
         self._world = world
         self._waiting: list[tuple[Actor, Sequence[Command]]] = []
-        self._results: dict[str, list[Result] | Unavailable] = {}
+        self._results: dict[str, list[CommandOutcome] | Unavailable] = {}
         self._leaves: dict[tuple[StreamKey, int, int], float] = {}
         """Until when the leave to make a send runs, which nobody has reported yet."""
 
-    def carry_out(self, commands: Sequence[Command]) -> list[Result]:
+    def carry_out(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Have the commands of one process done, beside those of others."""
         stage = self._world.stage
         if not self._waiting:
@@ -234,7 +234,7 @@ class Commits:
                 self._results[actor.name], results = results[: len(theirs)], results[len(theirs) :]
             world.stage.wake(actor, world.chance.uniform(0, 0.05))
 
-    def _executed(self, commands: Sequence[Command]) -> list[Result] | Unavailable:
+    def _executed(self, commands: Sequence[Command]) -> list[CommandOutcome] | Unavailable:
         world = self._world
         if world.stage.seconds < world.books_away_until:
             return Unavailable("The database is away. Nothing was done.")
@@ -247,7 +247,7 @@ class Commits:
             return [_unknown(command) for command in commands]
         return results
 
-    def again_later(self, report: Report) -> None:
+    def again_later(self, report: RecordAnswer) -> None:
         """The same answer is reported once more, some time after, by somebody else."""
         world = self._world
 
@@ -258,17 +258,17 @@ class Commits:
 
         world.stage.at(world.chance.uniform(0, 3600), repeat)
 
-    def _note(self, command: Command, result: Result) -> None:
+    def _note(self, command: Command, result: CommandOutcome) -> None:
         """Into the trace; and nobody may be given leave to send while somebody else's leave runs."""
         world = self._world
         payment = StreamKey(command.user_id, command.transaction_id)
-        if not isinstance(result, Done):
+        if not isinstance(result, Executed):
             world.stage.note(f"{command.operation} {payment.stream} {result.code}")
             return
-        world.stage.note(f"{command.operation} {payment.stream} {result.reply.status}")
-        if isinstance(command, Report) and not command.is_requery:
-            self._leaves.pop((payment, command.attempt, command.call), None)
-        work = result.reply.work
+        world.stage.note(f"{command.operation} {payment.stream} {result.result.status}")
+        if isinstance(command, RecordAnswer) and not command.is_requery:
+            self._leaves.pop((payment, command.attempt, command.call_number), None)
+        work = result.result.provider_call
         if not isinstance(command, Claim) or work is None or result.replayed:
             return
         world.note_leave(payment, work.reference, to_send=not work.is_requery)
@@ -281,7 +281,7 @@ class Commits:
                 world.violate(f"two may send payment {payment.stream} at once")
         until = (command.at - START).total_seconds() + LEASE_SECONDS
         self._leaves = {leave: end for leave, end in self._leaves.items() if end > now}
-        self._leaves[payment, work.attempt, work.call] = until
+        self._leaves[payment, work.attempt, work.call_number] = until
 
 
 def _unknown(command: Command) -> OutcomeUnknown:

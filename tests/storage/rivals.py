@@ -69,6 +69,6 @@ def pay_and_claim(url: str, name: str) -> tuple[list[str], int]:
     with open_till(url, name=name) as till:
         became = [named(till.do(till.pay(minor=1_000, key=f"order-{number}")))[0] for number in range(20)]
         all_together()
-        due = till.journal.take_due(till.now, 100, 0)
+        due = till.journal.take_due_payments(till.now, 100, 0)
         results = all_done(till.do(*(till.claim_due(found) for found in due)))
-        return became, sum(done.reply.work is not None for done in results)
+        return became, sum(done.result.provider_call is not None for done in results)

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.storage import tables
-from billvend.domain.commands import Command, Done, Pay, Work
-from billvend.domain.decide import Snapshot, decide
+from billvend.domain.decisions.commands import Command, Executed, Pay, ProviderCall
+from billvend.domain.decisions.decider import Snapshot, decide
+from billvend.domain.enums import VendType
 from billvend.domain.outcome import Unknown
-from billvend.domain.words import VendType
 from billvend.usecases.audit import AuditReport
 from tests.storage.till import ANSWERS, NOTHING_DELIVERED, NOW, ON_DISK, Till, delivered
 
@@ -139,7 +139,7 @@ ROWS_CHANGED = {
     ),
     "a transfer missing": (
         f"DELETE FROM transfers WHERE {FUNDING}",
-        "transfer LoggedTransfer.*where the events say",
+        "transfer StoredTransfer.*where the events say",
     ),
     "the last transfer missing": (
         f"DELETE FROM transfers WHERE stream = {SOLD}",
@@ -295,7 +295,7 @@ def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
         till.pay(user, dice.randint(1, 9) * 100, vend_type=dice.choice(list(VendType))) for user in users * 3
     ]
     till.do(*pays)
-    open_calls: list[tuple[Pay, Work]] = []
+    open_calls: list[tuple[Pay, ProviderCall]] = []
     for _ in range(40):
         till.pass_time(dice.choice([0, 1, 30, 61, 3_600, 90_000]))
         commands: list[Command] = []
@@ -307,9 +307,9 @@ def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
             commands.append(till.report(pay, work, dice.choice(ANSWERS)))
         by_id = {pay.transaction_id: pay for pay in pays}
         open_calls += [
-            (by_id[result.reply.transaction_id], result.reply.work)
+            (by_id[result.result.transaction_id], result.result.provider_call)
             for result in till.do(*commands)
-            if isinstance(result, Done) and result.reply.work is not None
+            if isinstance(result, Executed) and result.result.provider_call is not None
         ]
     audit = till.audit()
     assert (audit.differences, audit.unlisted_differences) == ([], 0)
@@ -339,6 +339,6 @@ def _fill(till: Till, *, fundings: int, payments: int) -> None:
     commands: list[Command] = [till.fund("cleo", 1_000_000) for _ in range(fundings)]
     commands += [till.pay("cleo", 100) for _ in range(payments)]
     changes, results = decide(Snapshot(), commands)
-    assert len(changes.done) == len(results)
+    assert len(changes.results) == len(results)
     with till.database.write_transaction() as connection:
         till.journal._write(connection, Snapshot(), changes)

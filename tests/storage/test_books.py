@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from billvend.domain.commands import Fund, Pay
-from billvend.domain.events import StreamKey, chained
+from billvend.domain.decisions.commands import Fund, Pay
+from billvend.domain.enums import Status, VendType
+from billvend.domain.journal.events import StreamKey, event_hash
+from billvend.domain.ledger.wallet import Funding
 from billvend.domain.money import Money
 from billvend.domain.outcome import Declined, Deferred, Unknown
-from billvend.domain.payment import Payment
-from billvend.domain.wallet import Funding
-from billvend.domain.words import Status, VendType
-from billvend.ports.books import Backlog, Search
+from billvend.domain.payment.state import Payment
+from billvend.ports.queries import Backlog, Search
 from tests.storage.till import METER, NOW, Till, delivered, statements
 
 
@@ -156,7 +156,7 @@ def test_the_events_of_a_stream_are_a_chain(till: Till) -> None:
     before = ""
     for event in logged:
         assert event.prev_hash == before
-        before = chained(
+        before = event_hash(
             event.prev_hash, event.key, event.seq, event.at, event.kind, event.command_key, event.data
         )
         assert event.hash == before

@@ -111,7 +111,7 @@ def test_a_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytest.Mon
             with pytest.raises(Unavailable, match=r"database is locked.*Nothing was done"):
                 till.do(*commands)
         with pytest.raises(Unavailable, match="database is locked"):
-            till.journal.take_due(till.now, 10, 60)
+            till.journal.take_due_payments(till.now, 10, 60)
         other.execute("ROLLBACK")
         assert till.everything() == before
 
@@ -155,7 +155,7 @@ def test_no_connection_to_be_had_is_unavailable(url: str, monkeypatch: pytest.Mo
         for ask in (
             lambda: till.do(till.fund()),
             lambda: till.balance(),
-            lambda: till.journal.take_due(till.now, 1, 1),
+            lambda: till.journal.take_due_payments(till.now, 1, 1),
         ):
             with pytest.raises(Unavailable, match="Nothing was done"):
                 ask()

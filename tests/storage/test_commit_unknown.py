@@ -8,9 +8,9 @@ from itertools import cycle, islice
 import pytest
 
 from billvend.adapters.storage.journal import SqlJournal
-from billvend.domain.commands import Command, Done, Pay
+from billvend.domain.decisions.commands import Command, Executed, Pay
+from billvend.domain.enums import Status
 from billvend.domain.errors import OutcomeUnknown, Unavailable
-from billvend.domain.words import Status
 from tests.storage.rivals import at_once
 from tests.storage.till import POSTGRES, Till, all_done, delivered, named, open_till
 from tests.storage.wire import Wire, wire_to
@@ -55,7 +55,7 @@ def test_a_commit_that_was_cut_off_is_settled_by_its_key(far: Far, where: str) -
     pay = far.till.pay(minor=1_000)
     far.wire.cut(where)
     done = far.till.done(pay)
-    assert (done.reply.transaction_id, done.reply.status, done.reply.balance_minor) == (
+    assert (done.result.transaction_id, done.result.status, done.result.balance_minor) == (
         *(pay.transaction_id, Status.PENDING, 9_000),
     )
     assert far.effects() == (1, 3, 2)
@@ -80,7 +80,7 @@ def test_every_command_of_a_list_gets_its_reply(far: Far, where: str) -> None:
     became = named(results)
     assert {became[place] for place in (0, 1, 5)} <= fresh
     assert became[2:5] == ["replayed", "insufficient_funds", "wallet_not_found"]
-    assert [result.reply.balance_minor for result in results if isinstance(result, Done)] == [
+    assert [result.result.balance_minor for result in results if isinstance(result, Executed)] == [
         10_001,
         1_001,
         1_001,
@@ -96,7 +96,7 @@ def test_the_claimer_whose_commit_was_cut_off_still_gets_its_work_and_only_it(fa
     far.wire.cut(where)
     claims = [far.till.claim(pay) for _ in range(4)]
     results = at_once(*((lambda claim=claim: far.till.done(claim)) for claim in claims))
-    assert sum(done.reply.work is not None for done in results) == 1
+    assert sum(done.result.provider_call is not None for done in results) == 1
     assert far.near.rows("SELECT sends FROM attempts") == [(1,)]
 
 
@@ -105,7 +105,7 @@ def test_a_report_that_was_cut_off_is_written_once(far: Far, where: str) -> None
     pay = far.till.paid(minor=1_000)
     work = far.till.working(pay)
     far.wire.cut(where)
-    assert far.till.done(far.till.report(pay, work, delivered())).reply.status is Status.COMPLETED
+    assert far.till.done(far.till.report(pay, work, delivered())).result.status is Status.COMPLETED
     assert far.near.accounts() == {"wallet": 9_000, "provider:sandbox": 1_000}
     assert far.near.audit().ok
 
@@ -113,7 +113,7 @@ def test_a_report_that_was_cut_off_is_written_once(far: Far, where: str) -> None
 def test_a_wire_that_is_cut_again_and_again(far: Far) -> None:
     far.wire.cut("before", "before", "after", "after")
     pay = far.till.pay(minor=1_000)
-    assert far.till.done(pay).reply.balance_minor == 9_000
+    assert far.till.done(pay).result.balance_minor == 9_000
     assert far.wire.commits >= 4
     assert far.effects() == (1, 3, 2)
 
@@ -136,7 +136,7 @@ def test_while_the_database_stays_away_the_outcome_is_unknown(far: Far, where: s
     far.wire.bring_back()
     repeated = all_done(far.till.do(*pays))
     assert [done.replayed for done in repeated] == [where == "after"] * 2
-    assert [done.reply.transaction_id for done in repeated] == [pay.transaction_id for pay in pays]
+    assert [done.result.transaction_id for done in repeated] == [pay.transaction_id for pay in pays]
     assert far.effects() == (2, 5, 3)
     assert far.near.audit().ok
 
@@ -158,7 +158,7 @@ def test_a_database_that_is_away_is_said_to_be_and_found_again(far: Far) -> None
     asking: list[Callable[[], object]] = [
         lambda: far.till.do(pay),
         lambda: far.till.do(pay, far.till.fund()),
-        lambda: far.till.journal.take_due(far.till.now, 10, 60),
+        lambda: far.till.journal.take_due_payments(far.till.now, 10, 60),
         lambda: far.till.balance(),
         lambda: far.till.payment(pay),
         lambda: far.till.audit(),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from billvend.adapters.storage import group_commit
 from billvend.adapters.storage.group_commit import GroupCommit
-from billvend.domain.commands import Cancel, Command, Done, Fund, Pay
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Cancel, Command, Executed, Fund, Pay
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import Unavailable
-from billvend.domain.events import StreamKey
+from billvend.domain.journal.events import StreamKey
 from billvend.ports.journal import Journal
 from tests.storage.till import Till, named, open_till
 from tests.support.waiting import PATIENCE_SECONDS, eventually
@@ -31,7 +31,7 @@ class Slow:
         self.breaks: list[BaseException] = []
         """What the next lists raise instead."""
 
-    def execute(self, commands: Sequence[Command]) -> list[Result]:
+    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         self.lists.append(list(commands))
         self.began.release()
         assert self.may_go_on.acquire(timeout=PATIENCE_SECONDS)
@@ -58,7 +58,7 @@ class Counter:
         )
         self._pool = ThreadPoolExecutor(32)
 
-    def ask(self, *commands: Command) -> "Future[list[Result]]":
+    def ask(self, *commands: Command) -> "Future[list[CommandOutcome]]":
         """Ask in a thread; returns once it leads or waits."""
         queued, lists = self._queued(), len(self.slow.lists)
         future = self._pool.submit(self.committer.execute, commands)
@@ -89,7 +89,9 @@ def test_who_comes_while_somebody_commits_is_committed_together(till: Till) -> N
         others = [counter.ask(fund) for fund in funds]
         counter.slow.free()
         assert first.result(PATIENCE_SECONDS)
-        balances = [cast(Done, other.result(PATIENCE_SECONDS)[0]).reply.balance_minor for other in others]
+        balances = [
+            cast(Executed, other.result(PATIENCE_SECONDS)[0]).result.balance_minor for other in others
+        ]
     assert [len(commands) for commands in counter.slow.lists] == [1, 5]
     assert balances == [1, 2, 3, 4, 5]
     assert till.audit().ok
@@ -219,9 +221,9 @@ def _command(till: Till, asked: tuple[str, str, str, int], number: int) -> Comma
             return Cancel(user, key, f"{user}-pay-{size}", till.now)
 
 
-def _told(results: Sequence[Result]) -> list[Any]:
+def _told(results: Sequence[CommandOutcome]) -> list[Any]:
     return [
-        (result.reply, result.replayed) if isinstance(result, Done) else (type(result), str(result))
+        (result.result, result.replayed) if isinstance(result, Executed) else (type(result), str(result))
         for result in results
     ]
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
-from billvend.domain.abilities import Mode
 from billvend.domain.outcome import Declined
+from billvend.domain.policy.accounts import Mode
 from tests.storage.till import ON_DISK, POSTGRES, Till, delivered
 from tests.support import servers
 
@@ -39,7 +39,7 @@ def till(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     till.told(refused, Declined("no", about_transaction=True))
     till.do(till.claim(refused))
     till.working(under_way)
-    till.journal.stamp(Mode.TEST)
+    till.journal.bind_environment(Mode.TEST)
     yield till
     database.close()
 

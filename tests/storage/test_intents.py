@@ -9,7 +9,7 @@ import pytest
 from billvend import Billvend, Money, Unavailable
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.deposits import SqlDeposits
-from billvend.ports.intents import Intent
+from billvend.ports.deposits import Deposit
 from billvend.usecases.deposits import DepositStatus
 from tests.storage.rivals import at_once
 from tests.storage.till import NOW, Till, open_till, parts_of
@@ -23,81 +23,81 @@ def intents(till: Till) -> SqlDeposits:
     return SqlDeposits(till.database)
 
 
-def intent(reference: str = "r1", key: str | None = "order-1", user: str = "ada") -> Intent:
-    return Intent(user, reference, key, "paystack", Money(50_050, "NGN"), "ada@example.com", NOW)
+def intent(reference: str = "r1", key: str | None = "order-1", user: str = "ada") -> Deposit:
+    return Deposit(user, reference, key, "paystack", Money(50_050, "NGN"), "ada@example.com", NOW)
 
 
 def test_what_is_kept_is_found(intents: SqlDeposits) -> None:
     assert intents.find("r1") is None
-    assert intents.keep(intent()) == intent()
+    assert intents.add(intent()) == intent()
     assert intents.find("r1") == intent()
     assert intents.find("r2") is None
     assert intents.find("\0") is None
     trusted = replace(intent("r3", None), email_may_get_tokens=True)
-    intents.keep(trusted)
+    intents.add(trusted)
     assert intents.find("r3") == trusted
 
 
 def test_a_key_stands_for_one_intent_of_its_user(intents: SqlDeposits) -> None:
-    intents.keep(intent())
-    assert intents.keep(intent("r2")) == intent()
+    intents.add(intent())
+    assert intents.add(intent("r2")) == intent()
     assert intents.find("r2") is None
-    assert intents.keep(intent("r3", user="ben")).reference == "r3"
+    assert intents.add(intent("r3", user="ben")).reference == "r3"
     for reference in ("r4", "r5"):
-        assert intents.keep(intent(reference, None)).reference == reference
+        assert intents.add(intent(reference, None)).reference == reference
 
 
 def test_an_address_is_kept_and_then_the_key_stays(intents: SqlDeposits) -> None:
-    kept = intents.keep(intent())
-    assert intents.note_url(kept, URL)
+    kept = intents.add(intent())
+    assert intents.set_authorization_url(kept, URL)
     assert intents.find("r1") == replace(kept, authorization_url=URL)
-    intents.free_key(kept)
-    assert intents.keep(intent("r2")).reference == "r1"
+    intents.release_key(kept)
+    assert intents.add(intent("r2")).reference == "r1"
 
 
 def test_a_key_that_was_freed_stands_for_the_next_one(intents: SqlDeposits) -> None:
-    kept = intents.keep(intent())
-    intents.free_key(kept)
-    assert intents.keep(intent("r2")).reference == "r2"
-    assert not intents.note_url(kept, URL)  # its announcement took too long
+    kept = intents.add(intent())
+    intents.release_key(kept)
+    assert intents.add(intent("r2")).reference == "r2"
+    assert not intents.set_authorization_url(kept, URL)  # its announcement took too long
     assert intents.find("r1") == replace(kept, key=None)
-    without_key = intents.keep(intent("r3", None))
-    assert intents.note_url(without_key, URL)
+    without_key = intents.add(intent("r3", None))
+    assert intents.set_authorization_url(without_key, URL)
 
 
 def test_problems_are_shown_until_somebody_has_seen_to_them(intents: SqlDeposits) -> None:
-    first = intents.keep(intent("r1", None))
-    second = intents.keep(replace(intent("r2", None), created_at=NOW - timedelta(days=1)))
-    intents.keep(intent("r3", None))
+    first = intents.add(intent("r1", None))
+    second = intents.add(replace(intent("r2", None), created_at=NOW - timedelta(days=1)))
+    intents.add(intent("r3", None))
     for each in (first, second):
-        assert intents.note_problem(each, "too little")
-        assert not intents.note_problem(each, "too little")
+        assert intents.set_problem(each, "too little")
+        assert not intents.set_problem(each, "too little")
     assert [each.reference for each in intents.with_problems(10)] == ["r2", "r1"]
     assert [each.reference for each in intents.with_problems(1)] == ["r2"]
-    intents.note_seen(second, NOW)
-    assert not intents.note_problem(second, "too little")
+    intents.acknowledge(second, NOW)
+    assert not intents.set_problem(second, "too little")
     assert [each.reference for each in intents.with_problems(10)] == ["r1"]
-    assert intents.note_problem(second, "nul \0, lone \ud800")
-    assert [each.seen_at for each in intents.with_problems(10)] == [None, None]
-    assert intents.note_problem(first, None)
+    assert intents.set_problem(second, "nul \0, lone \ud800")
+    assert [each.acknowledged_at for each in intents.with_problems(10)] == [None, None]
+    assert intents.set_problem(first, None)
     assert [each.reference for each in intents.with_problems(10)] == ["r2"]
 
 
 def test_an_intent_is_for_something(till: Till) -> None:
     with pytest.raises(Unavailable):
-        SqlDeposits(till.database).keep(replace(intent(key=None), amount=Money(0, "NGN")))
+        SqlDeposits(till.database).add(replace(intent(key=None), amount=Money(0, "NGN")))
 
 
 def test_with_the_database_away_it_says_so() -> None:
     database = Database("sqlite:////nowhere/at/all/books.db")
     intents = SqlDeposits(database)
     for call in (
-        lambda: intents.keep(intent()),
+        lambda: intents.add(intent()),
         lambda: intents.find("r1"),
-        lambda: intents.note_url(intent(), URL),
-        lambda: intents.free_key(intent()),
-        lambda: intents.note_problem(intent(), "why"),
-        lambda: intents.note_seen(intent(), NOW),
+        lambda: intents.set_authorization_url(intent(), URL),
+        lambda: intents.release_key(intent()),
+        lambda: intents.set_problem(intent(), "why"),
+        lambda: intents.acknowledge(intent(), NOW),
         lambda: intents.with_problems(1),
     ):
         with pytest.raises(Unavailable):

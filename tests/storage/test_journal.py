@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.storage.tables import transactions
-from billvend.domain.abilities import Mode
-from billvend.domain.commands import Claim, Command, Done, Fund, Pay, Report, Work
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Claim, Command, Executed, Fund, Pay, ProviderCall, RecordAnswer
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.enums import IncidentKind, Proof, Status
 from billvend.domain.errors import (
     BillvendError,
     IdempotencyMismatch,
@@ -20,11 +20,11 @@ from billvend.domain.errors import (
     TransactionNotFound,
     WalletNotFound,
 )
-from billvend.domain.events import PaymentReversed
+from billvend.domain.journal.events import PaymentReversed
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, NotFound, NotSent, Unknown
-from billvend.domain.words import IncidentKind, Proof, Status
-from billvend.ports.journal import Due
+from billvend.domain.policy.accounts import Mode
+from billvend.ports.journal import DuePayment
 from tests.storage.till import NOTHING_DELIVERED, NOW, TOKEN, Till, all_done, delivered, named, statements
 
 # --- one command ------------------------------------------------------------------------------------------------------
@@ -33,8 +33,8 @@ from tests.storage.till import NOTHING_DELIVERED, NOW, TOKEN, Till, all_done, de
 def test_a_funding_opens_the_wallet_and_the_next_adds_to_it(till: Till) -> None:
     first = till.done(till.fund(minor=300))
     second = till.done(till.fund(minor=45))
-    assert (first.reply.status, first.reply.balance_minor, first.replayed) == (Status.COMPLETED, 300, False)
-    assert second.reply.balance_minor == 345
+    assert (first.result.status, first.result.balance_minor, first.replayed) == (Status.COMPLETED, 300, False)
+    assert second.result.balance_minor == 345
     assert till.balance() == (345, 0)
     assert till.accounts() == {"wallet": 345}
     assert till.audit().ok
@@ -52,7 +52,7 @@ def test_a_payment_holds_its_money(till: Till) -> None:
     till.funded(minor=10_000)
     pay = till.pay(minor=1_500, key="order-42")
     done = till.done(pay)
-    reply = done.reply
+    reply = done.result
     assert (reply.transaction_id, reply.status, reply.balance_minor) == (
         pay.transaction_id,
         Status.PENDING,
@@ -76,10 +76,10 @@ def test_a_delivery_captures_the_hold(till: Till) -> None:
     till.funded(minor=10_000)
     pay = till.paid(minor=1_000)
     work = till.working(pay)
-    assert (work.attempt, work.call, work.is_requery, work.provider) == (1, 1, False, "sandbox")
+    assert (work.attempt, work.call_number, work.is_requery, work.provider) == (1, 1, False, "sandbox")
     assert work.send_before == NOW + timedelta(seconds=29)
     assert till.status(pay) is Status.PROCESSING
-    reply = till.done(till.report(pay, work, delivered(cost_minor=980))).reply
+    reply = till.done(till.report(pay, work, delivered(cost_minor=980))).result
     assert (reply.status, reply.next_at, reply.proof) == (Status.COMPLETED, None, None)
     assert till.payment(pay).token == TOKEN
     assert till.balance() == (9_000, 0)
@@ -105,13 +105,13 @@ def test_a_decline_is_reversed_by_the_next_claim(till: Till) -> None:
     decided = till.told(pay, NOTHING_DELIVERED)
     assert (decided.status, decided.next_at, decided.proof) == (Status.REVERSING, NOW, Proof.DECLINED)
     assert till.balance() == (9_000, 1_000)
-    released = till.done(till.claim(pay)).reply
+    released = till.done(till.claim(pay)).result
     assert (released.status, released.balance_minor, released.proof) == (
         Status.REVERSED,
         10_000,
         Proof.DECLINED,
     )
-    assert (released.work, released.next_at) == (None, None)
+    assert (released.provider_call, released.next_at) == (None, None)
     assert till.balance() == (10_000, 0)
     assert till.rows("SELECT kind, proof, reason FROM resolutions") == [
         ("reversed", "declined", "no such meter")
@@ -123,8 +123,12 @@ def test_only_one_claim_at_a_time_gets_work(till: Till) -> None:
     till.funded()
     pay = till.paid()
     till.working(pay)
-    other = till.done(till.claim(pay)).reply
-    assert (other.work, other.status, other.next_at) == (None, Status.PROCESSING, NOW + timedelta(seconds=60))
+    other = till.done(till.claim(pay)).result
+    assert (other.provider_call, other.status, other.next_at) == (
+        None,
+        Status.PROCESSING,
+        NOW + timedelta(seconds=60),
+    )
 
 
 def test_a_send_whose_worker_died_is_asked_about_and_never_sent_again(till: Till) -> None:
@@ -151,14 +155,14 @@ def test_not_found_often_and_late_enough_gives_the_money_back(till: Till) -> Non
         till.now = reply.next_at
         reply = till.told(pay, NotFound("no such reference"))
     assert (reply.status, reply.proof) == (Status.REVERSING, Proof.NOT_FOUND)
-    released = till.done(till.claim(pay)).reply
+    released = till.done(till.claim(pay)).result
     assert till.balance() == (10_000, 0)
     assert till.rows("SELECT answers FROM attempts")[0][0].startswith(
         "send 1: Unknown; requery 1: NotFound; requery 2"
     )
     assert released.next_at == till.now + timedelta(hours=1)  # it stays watched
-    assert till.journal.take_due(released.next_at, 10, 60) == [
-        Due("ada", pay.transaction_id, Status.REVERSED)
+    assert till.journal.take_due_payments(released.next_at, 10, 60) == [
+        DuePayment("ada", pay.transaction_id, Status.REVERSED)
     ]
     assert till.audit().ok
 
@@ -167,12 +171,12 @@ def test_what_never_left_is_sent_again_under_the_same_reference(till: Till) -> N
     till.funded()
     pay = till.paid()
     first = till.working(pay)
-    reply = till.done(till.report(pay, first, NotSent("refused"))).reply
+    reply = till.done(till.report(pay, first, NotSent("refused"))).result
     assert (reply.status, reply.next_at) == (Status.PROCESSING, NOW + timedelta(seconds=5))
-    assert till.done(till.claim(pay)).reply.work is None
+    assert till.done(till.claim(pay)).result.provider_call is None
     till.pass_time(5)
     second = till.working(pay)
-    assert (second.call, second.reference) == (2, first.reference)
+    assert (second.call_number, second.reference) == (2, first.reference)
     assert till.rows("SELECT attempt, sends FROM attempts") == [(1, 2)]
 
 
@@ -197,7 +201,7 @@ def test_a_delivery_after_the_money_went_back_is_booked_as_a_loss(till: Till) ->
 def test_a_payment_that_was_not_sent_can_be_cancelled(till: Till) -> None:
     till.funded(minor=10_000)
     pay = till.paid(minor=1_000)
-    reply = till.done(till.cancel(pay)).reply
+    reply = till.done(till.cancel(pay)).result
     assert (reply.status, reply.proof, reply.balance_minor) == (Status.REVERSED, Proof.NOT_SENT, 10_000)
     assert till.balance() == (10_000, 0)
     assert named(till.do(till.claim(pay), till.cancel(pay))) == ["done", "already_sent"]
@@ -256,7 +260,7 @@ def test_a_refused_command_does_not_disturb_its_neighbours(till: Till) -> None:
     assert named(results) == [
         *("done", "insufficient_funds", "wallet_not_found", "done", "insufficient_funds", "done", "done"),
     ]
-    balances = [result.reply.balance_minor for result in results if isinstance(result, Done)]
+    balances = [result.result.balance_minor for result in results if isinstance(result, Executed)]
     assert balances == [300, 0, 50, 0]
     assert till.balance() == (0, 1_050)
     assert till.audit().ok
@@ -347,7 +351,7 @@ def test_a_repeated_command_is_done_once_and_answered_the_same(
     for repeated in (command, replace(command, at=till.now)):
         again = till.done(repeated)
         assert (again.replayed, first.replayed) == (True, False)
-        assert again.reply == first.reply
+        assert again.result == first.result
         assert again.payment is None
     assert till.everything() == after
     assert till.audit().ok
@@ -359,7 +363,7 @@ def test_a_command_repeated_in_its_own_list(till: Till, made: Callable[[Till], C
     command = made(till)
     first, again = all_done(till.do(command, command))
     assert (first.replayed, again.replayed) == (False, True)
-    assert first.reply == again.reply
+    assert first.result == again.result
     assert till.audit().ok
 
 
@@ -384,7 +388,7 @@ def test_a_repeat_under_a_fresh_id_is_answered_with_the_first(till: Till) -> Non
     first, again = till.pay(key="order-42"), till.pay(key="order-42")
     assert first.transaction_id != again.transaction_id
     results = all_done([*till.do(first), *till.do(again)])
-    assert [done.reply.transaction_id for done in results] == [first.transaction_id] * 2
+    assert [done.result.transaction_id for done in results] == [first.transaction_id] * 2
     assert till.books.transaction(again.transaction_id) is None
 
 
@@ -420,7 +424,7 @@ def test_a_late_report_of_the_same_call_is_kept_only_where_it_brings_a_delivery(
 
 def test_a_whole_life_in_one_list(till: Till) -> None:
     fund, pay, doomed = till.fund(minor=1_000), till.pay(minor=600), till.pay(minor=400)
-    first_send = Work(1, 1, False, "", "sandbox", "here")
+    first_send = ProviderCall(1, 1, False, "", "sandbox", "here")
     commands: list[Command] = [
         *(fund, pay, doomed),
         *(till.claim(pay), till.report(pay, first_send, delivered()), till.claim(pay), till.cancel(pay)),
@@ -428,7 +432,7 @@ def test_a_whole_life_in_one_list(till: Till) -> None:
     ]
     results = till.do(*commands)
     assert named(results) == [*["done"] * 6, "already_sent", "done", "done"]
-    statuses = [result.reply.status.value for result in results if isinstance(result, Done)]
+    statuses = [result.result.status.value for result in results if isinstance(result, Executed)]
     assert statuses == [
         "completed",
         "pending",
@@ -458,8 +462,8 @@ def test_two_claims_of_one_payment_in_one_list(till: Till) -> None:
     till.funded()
     pay = till.paid()
     first, second = all_done(till.do(till.claim(pay), till.claim(pay)))
-    assert first.reply.work is not None
-    assert second.reply.work is None
+    assert first.result.provider_call is not None
+    assert second.result.provider_call is None
     assert till.audit().ok
 
 
@@ -474,8 +478,8 @@ def test_results_come_in_the_order_of_the_commands(till: Till) -> None:
     users = ["zoe", "ada", "mia", "ada", "zoe"]
     funds = [till.fund(user, minor) for minor, user in enumerate(users, 1)]
     done = all_done(till.do(*funds))
-    assert [result.reply.transaction_id for result in done] == [command.transaction_id for command in funds]
-    assert [result.reply.balance_minor for result in done] == [1, 2, 3, 6, 6]
+    assert [result.result.transaction_id for result in done] == [command.transaction_id for command in funds]
+    assert [result.result.balance_minor for result in done] == [1, 2, 3, 6, 6]
 
 
 def _funds(till: Till, size: int) -> list[Command]:
@@ -508,7 +512,11 @@ def _reports(till: Till, size: int, answer: Answer = NOTHING_DELIVERED) -> list[
     pays = _orders(till, size)
     claimed = all_done(till.do(*map(till.claim, pays)))
     pairs = zip(pays, claimed, strict=True)
-    return [till.report(pay, done.reply.work, answer) for pay, done in pairs if done.reply.work]
+    return [
+        till.report(pay, done.result.provider_call, answer)
+        for pay, done in pairs
+        if done.result.provider_call
+    ]
 
 
 def _deliveries(till: Till, size: int) -> list[Command]:
@@ -521,7 +529,7 @@ def _releases(till: Till, size: int) -> list[Command]:
     return [
         Claim(report.user_id, till.new_id(), report.transaction_id, till.now, till.policy)
         for report in reports
-        if isinstance(report, Report)
+        if isinstance(report, RecordAnswer)
     ]
 
 
@@ -573,7 +581,7 @@ def _call_that_nobody_made(till: Till) -> Command:
     """The rules call it a bug of ours."""
     pay = till.paid()
     till.working(pay)
-    return till.report(pay, Work(1, 7, False, "", "sandbox", "here"), delivered())
+    return till.report(pay, ProviderCall(1, 7, False, "", "sandbox", "here"), delivered())
 
 
 @pytest.mark.parametrize(
@@ -592,7 +600,7 @@ def test_a_poisoned_command_fails_alone(till: Till, made: Callable[[Till], Comma
     assert till.audit().ok
 
 
-def together_code(alone: list[Result]) -> str:
+def together_code(alone: list[CommandOutcome]) -> str:
     (result,) = alone
     assert isinstance(result, BillvendError)
     assert "\n" not in str(result)
@@ -649,17 +657,21 @@ def test_names_of_any_script_are_told_apart(till: Till) -> None:
 # --- what is due ------------------------------------------------------------------------------------------------------
 
 
-def _ids(due: list[Due]) -> list[str]:
+def _ids(due: list[DuePayment]) -> list[str]:
     return [found.transaction_id for found in due]
 
 
 def test_due_payments_are_pointed_out_once_in_a_while(till: Till) -> None:
     till.funded()
     pay = till.paid()
-    assert till.journal.take_due(till.now, 10, 60) == [Due("ada", pay.transaction_id, Status.PENDING)]
-    assert till.journal.take_due(till.now, 10, 60) == []
-    assert till.journal.take_due(till.now + timedelta(seconds=59), 10, 60) == []
-    assert _ids(till.journal.take_due(till.now + timedelta(seconds=60), 10, 60)) == [pay.transaction_id]
+    assert till.journal.take_due_payments(till.now, 10, 60) == [
+        DuePayment("ada", pay.transaction_id, Status.PENDING)
+    ]
+    assert till.journal.take_due_payments(till.now, 10, 60) == []
+    assert till.journal.take_due_payments(till.now + timedelta(seconds=59), 10, 60) == []
+    assert _ids(till.journal.take_due_payments(till.now + timedelta(seconds=60), 10, 60)) == [
+        pay.transaction_id
+    ]
     assert till.audit().ok
 
 
@@ -669,9 +681,9 @@ def test_what_is_not_due_yet_or_never_again_is_not_pointed_out(till: Till) -> No
     till.working(working)
     till.told(done, delivered())
     till.done(till.cancel(cancelled))
-    assert _ids(till.journal.take_due(till.now, 10, 60)) == [waiting.transaction_id]
-    assert till.journal.take_due(till.now + timedelta(seconds=59), 10, 60) == []
-    found = till.journal.take_due(till.now + timedelta(seconds=60), 10, 60)
+    assert _ids(till.journal.take_due_payments(till.now, 10, 60)) == [waiting.transaction_id]
+    assert till.journal.take_due_payments(till.now + timedelta(seconds=59), 10, 60) == []
+    found = till.journal.take_due_payments(till.now + timedelta(seconds=60), 10, 60)
     assert {due.transaction_id: due.status for due in found} == {
         waiting.transaction_id: Status.PENDING,
         working.transaction_id: Status.PROCESSING,
@@ -681,9 +693,11 @@ def test_what_is_not_due_yet_or_never_again_is_not_pointed_out(till: Till) -> No
 def test_a_step_forward_makes_the_next_hint_possible_at_once(till: Till) -> None:
     till.funded()
     pay = till.paid()
-    till.journal.take_due(till.now, 10, 3_600)
+    till.journal.take_due_payments(till.now, 10, 3_600)
     assert till.told(pay, NOTHING_DELIVERED).next_at == till.now
-    assert till.journal.take_due(till.now, 10, 3_600) == [Due("ada", pay.transaction_id, Status.REVERSING)]
+    assert till.journal.take_due_payments(till.now, 10, 3_600) == [
+        DuePayment("ada", pay.transaction_id, Status.REVERSING)
+    ]
 
 
 def test_the_longest_due_come_first_and_no_more_than_asked_for(till: Till) -> None:
@@ -693,10 +707,10 @@ def test_the_longest_due_come_first_and_no_more_than_asked_for(till: Till) -> No
         pays.append(till.paid())
         till.pass_time(1)
     ids = [pay.transaction_id for pay in pays]
-    assert _ids(till.journal.take_due(till.now, 3, 60)) == ids[:3]
-    assert _ids(till.journal.take_due(till.now, 3, 60)) == ids[3:6]
-    assert _ids(till.journal.take_due(till.now, 3, 60)) == ids[6:]
-    assert _ids(till.journal.take_due(till.now, 3, 60)) == []
+    assert _ids(till.journal.take_due_payments(till.now, 3, 60)) == ids[:3]
+    assert _ids(till.journal.take_due_payments(till.now, 3, 60)) == ids[3:6]
+    assert _ids(till.journal.take_due_payments(till.now, 3, 60)) == ids[6:]
+    assert _ids(till.journal.take_due_payments(till.now, 3, 60)) == []
 
 
 def _without(name: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -722,11 +736,13 @@ def test_what_was_looked_at_for_nothing_is_put_off_and_nothing_else_changes(till
     till.told(ended, delivered())
     for wrong in ("created_at", "NULL"):
         till.run(f"UPDATE transactions SET next_check_at = {wrong} WHERE type = 'payment'")
-        till.journal.take_due(till.now, 10, 60)  # where a row says that it is due, it has been pointed out
+        till.journal.take_due_payments(
+            till.now, 10, 60
+        )  # where a row says that it is due, it has been pointed out
         other_due = _due_of(till, other)
         before = till.everything()
-        replies = [till.done(till.claim(pay)).reply for pay in (leased, doubtful, ended)]
-        assert [reply.work for reply in replies] == [None, None, None]
+        replies = [till.done(till.claim(pay)).result for pay in (leased, doubtful, ended)]
+        assert [reply.provider_call for reply in replies] == [None, None, None]
         assert [_due_of(till, pay) for pay in (leased, doubtful, ended, other)] == [
             NOW + timedelta(seconds=60),
             doubt_until,
@@ -756,7 +772,7 @@ def test_pointing_out_takes_two_statements_however_many_are_due(till: Till) -> N
     for size in (1, 500):
         all_done(till.do(*_pays(till, size)))
         with statements(till.database) as seen:
-            assert len(till.journal.take_due(till.now, 1_000, 60)) == size
+            assert len(till.journal.take_due_payments(till.now, 1_000, 60)) == size
         taken.append(len([statement for statement in seen if not statement.startswith("BEGIN")]))
     assert taken == [2, 2]
 
@@ -767,7 +783,7 @@ def test_pointing_out_takes_two_statements_however_many_are_due(till: Till) -> N
 def test_books_are_marked_once_and_for_ever(till: Till) -> None:
     other = Till(till.database).journal
     assert (till.journal.mode(), other.mode()) == (None, None)
-    assert till.journal.stamp(Mode.TEST) is Mode.TEST
+    assert till.journal.bind_environment(Mode.TEST) is Mode.TEST
     assert (till.journal.mode(), other.mode()) == (Mode.TEST, Mode.TEST)
-    assert till.journal.stamp(Mode.LIVE) is Mode.TEST
-    assert Till(till.database).journal.stamp(Mode.LIVE) is Mode.TEST
+    assert till.journal.bind_environment(Mode.LIVE) is Mode.TEST
+    assert Till(till.database).journal.bind_environment(Mode.LIVE) is Mode.TEST

@@ -24,16 +24,16 @@ from hypothesis.stateful import (
 
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.tables import transactions
-from billvend.domain.commands import Command, Done, Pay, Reply, Work
+from billvend.domain.decisions.commands import Command, CommandResult, Executed, Pay, ProviderCall
+from billvend.domain.enums import Status, VendType
 from billvend.domain.outcome import Answer
-from billvend.domain.payment import ENDED, Payment
-from billvend.domain.policy import Policy
-from billvend.domain.words import Status, VendType
-from billvend.ports.books import Search
+from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
+from billvend.domain.policy.policy import Policy
+from billvend.ports.queries import Search
 from tests.storage.till import ANSWERS, NOTHING_DELIVERED, Till, delivered, empty, route
 
 USERS = ["ada", "Émile"]
-TWO_PROVIDERS = Policy(routes=(route("sandbox"), route("backup")))
+TWO_PROVIDERS = Policy(accounts=(route("sandbox"), route("backup")))
 STEPS_OF_DEFAULT = 50
 MOST_PAYMENTS = 6
 MOST_ROUNDS = 60
@@ -64,7 +64,7 @@ class History(RuleBasedStateMachine):
         self.new_books()
         self.till = Till(self.open_books(), policy=TWO_PROVIDERS)
         self.funded: Counter[str] = Counter()
-        self.done: list[tuple[Command, Reply]] = []
+        self.done: list[tuple[Command, CommandResult]] = []
         self.last_seen: dict[str, Status] = {}
         for user in USERS:
             self.fund(user, 10_000)
@@ -72,14 +72,14 @@ class History(RuleBasedStateMachine):
         self.give(*pays)
         return multiple(*pays)
 
-    def give(self, *commands: Command) -> list[Done | None]:
+    def give(self, *commands: Command) -> list[Executed | None]:
         """What was done; None for what was refused."""
-        found: list[Done | None] = []
+        found: list[Executed | None] = []
         for command, result in zip(commands, self.till.do(*commands), strict=True):
-            if isinstance(result, Done):
+            if isinstance(result, Executed):
                 found.append(result)
                 if not result.replayed:
-                    self.done.append((command, result.reply))
+                    self.done.append((command, result.result))
             else:
                 assert result.code in (
                     "insufficient_funds",
@@ -122,10 +122,10 @@ class History(RuleBasedStateMachine):
             self.give(self.till.nudge(pay))
         (done,) = self.give(self.till.claim(pay))
         assert done is not None
-        return multiple() if done.reply.work is None else (pay, done.reply.work)
+        return multiple() if done.result.provider_call is None else (pay, done.result.provider_call)
 
     @rule(call=calls, answer=answers)
-    def report(self, call: tuple[Pay, Work], answer: Answer) -> None:
+    def report(self, call: tuple[Pay, ProviderCall], answer: Answer) -> None:
         """Once, or again; at once, or long after everybody had given it up."""
         pay, work = call
         (done,) = self.give(self.till.report(pay, work, answer))
@@ -134,20 +134,20 @@ class History(RuleBasedStateMachine):
     @rule(target=calls, pay=payments, said=st.lists(answers, min_size=1, max_size=4))
     def work(self, pay: Pay, said: list[Answer]) -> object:
         """As a worker does to whom nothing happens: whenever the payment is due, for a while."""
-        calls: list[tuple[Pay, Work]] = []
+        calls: list[tuple[Pay, ProviderCall]] = []
         for answer in said:
             (done,) = self.give(self.till.claim(pay))
             assert done is not None
-            if done.reply.work is not None:
-                calls.append((pay, done.reply.work))
+            if done.result.provider_call is not None:
+                calls.append((pay, done.result.provider_call))
                 self.report(calls[-1], answer)
-            elif done.reply.next_at is not None:
-                self.till.now = max(self.till.now, done.reply.next_at)
+            elif done.result.next_at is not None:
+                self.till.now = max(self.till.now, done.result.next_at)
         return multiple(*calls)
 
     @rule(target=calls, limit=st.integers(1, 5))
     def sweep(self, limit: int) -> object:
-        due = self.till.journal.take_due(self.till.now, limit, 60)
+        due = self.till.journal.take_due_payments(self.till.now, limit, 60)
         claimed = self.give(*(self.till.claim_due(found) for found in due))
         return multiple(*self._works(claimed))
 
@@ -166,11 +166,11 @@ class History(RuleBasedStateMachine):
         self.funded[USERS[0]] += minor
         return multiple(*self._works(found))
 
-    def _works(self, found: list[Done | None]) -> list[tuple[Pay, Work]]:
+    def _works(self, found: list[Executed | None]) -> list[tuple[Pay, ProviderCall]]:
         return [
-            (_order(done.reply.transaction_id, self.done), done.reply.work)
+            (_order(done.result.transaction_id, self.done), done.result.provider_call)
             for done in found
-            if done is not None and done.reply.work is not None
+            if done is not None and done.result.provider_call is not None
         ]
 
     # --- the world ----------------------------------------------------------------------------------------------------
@@ -193,8 +193,8 @@ class History(RuleBasedStateMachine):
         if not any(command.key == row[2] for row in before["commands"]):
             return  # there was nothing to do then, so there is nothing to remember
         (again,) = self.till.do(command)
-        assert isinstance(again, Done)
-        assert (again.replayed, again.reply) == (True, reply)
+        assert isinstance(again, Executed)
+        assert (again.replayed, again.result) == (True, reply)
         assert self.till.everything() == before
 
     # --- what always holds --------------------------------------------------------------------------------------------
@@ -209,7 +209,9 @@ class History(RuleBasedStateMachine):
         spendable, open_, completed = (0, 0, 0)
         for user in USERS:
             mine = self._payments(user)
-            held = sum(payment.amount.amount_minor for payment in mine if payment.status not in ENDED)
+            held = sum(
+                payment.amount.amount_minor for payment in mine if payment.status not in TERMINAL_STATUSES
+            )
             spent = sum(payment.amount.amount_minor for payment in mine if payment.status is Status.COMPLETED)
             if (balance := self.till.books.balance(user, "NGN")) is not None:
                 assert balance[0].amount_minor == self.funded[user] - held - spent
@@ -236,11 +238,11 @@ class History(RuleBasedStateMachine):
         for user in USERS:
             for payment in self._payments(user):
                 id_, status = payment.transaction_id, payment.status
-                assert ends.get(id_) == (status.value if status in ENDED else None)
-                assert (payment.completed is not None) == (status is Status.COMPLETED)
+                assert ends.get(id_) == (status.value if status in TERMINAL_STATUSES else None)
+                assert (payment.completion is not None) == (status is Status.COMPLETED)
                 assert (payment.proof is not None) == (status in (Status.REVERSING, Status.REVERSED))
                 before = self.last_seen.get(id_, status)
-                assert before not in ENDED or before is status
+                assert before not in TERMINAL_STATUSES or before is status
                 self.last_seen[id_] = status
 
     @invariant()
@@ -273,24 +275,26 @@ class History(RuleBasedStateMachine):
     def _everything_ends(self) -> None:
         """The provider keeps its word from now on. Whenever something is due, somebody works on it."""
         for round_ in range(MOST_ROUNDS):
-            if all(payment.status in ENDED for user in USERS for payment in self._payments(user)):
+            if all(payment.status in TERMINAL_STATUSES for user in USERS for payment in self._payments(user)):
                 break
             some_time_later = self.till.now + timedelta(seconds=60 * round_)
             self.till.now = max(some_time_later, self._next_due() or some_time_later)
-            for due in self.till.journal.take_due(self.till.now, 1_000, 0):
+            for due in self.till.journal.take_due_payments(self.till.now, 1_000, 0):
                 (done,) = self.give(self.till.claim_due(due))
                 assert done is not None
-                if work := done.reply.work:
+                if work := done.result.provider_call:
                     pay = _order(due.transaction_id, self.done)
                     self.give(self.till.report(pay, work, _word_of_honour(work)))
         statuses = {payment.status for user in USERS for payment in self._payments(user)}
-        assert statuses <= ENDED, f"after {MOST_ROUNDS} rounds some are still {statuses - ENDED}"
+        assert statuses <= TERMINAL_STATUSES, (
+            f"after {MOST_ROUNDS} rounds some are still {statuses - TERMINAL_STATUSES}"
+        )
         self.books_agree()
         self.money_is_neither_made_nor_lost()
         self.a_payment_has_one_end()
 
 
-def _order(transaction_id: str, done: list[tuple[Command, Reply]]) -> Pay:
+def _order(transaction_id: str, done: list[tuple[Command, CommandResult]]) -> Pay:
     return next(
         command
         for command, _ in done
@@ -298,7 +302,7 @@ def _order(transaction_id: str, done: list[tuple[Command, Reply]]) -> Pay:
     )
 
 
-def _word_of_honour(work: Work) -> Answer:
+def _word_of_honour(work: ProviderCall) -> Answer:
     """Sold, or never to be: every other payment."""
     _, payment, _ = work.reference.split("-")
     number = int(payment.removeprefix("t"))

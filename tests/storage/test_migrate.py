@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
 from billvend.adapters.storage.tables import metadata
-from billvend.domain.errors import BadSetting, Unavailable
+from billvend.domain.errors import ConfigurationError, Unavailable
 from tests.storage.rivals import in_processes, upgrade_it
 from tests.storage.till import EVERYWHERE, ON_DISK, Till
 from tests.support import servers
@@ -138,7 +138,7 @@ def test_processes_that_upgrade_at_once_take_turns(url: str, database: Database)
 
 
 def test_missing_tables_are_named_with_what_makes_them(database: Database) -> None:
-    with pytest.raises(BadSetting, match=r"no tables yet.*billvend db upgrade"):
+    with pytest.raises(ConfigurationError, match=r"no tables yet.*billvend db upgrade"):
         require_head(database)
 
 
@@ -147,7 +147,9 @@ def test_tables_from_before_the_first_release_are_left_alone(database: Database,
     upgrade(database)
     _set_version(database, version)
     for refusing in (require_head, upgrade):
-        with pytest.raises(BadSetting, match=f"of version {version}, from before.*DATABASE_URL") as refusal:
+        with pytest.raises(
+            ConfigurationError, match=f"of version {version}, from before.*DATABASE_URL"
+        ) as refusal:
             refusing(database)
         assert "\n" not in str(refusal.value)
     assert current_version(database) == version
@@ -158,7 +160,7 @@ def test_tables_of_a_newer_billvend_are_left_alone(database: Database, version: 
     upgrade(database)
     _set_version(database, version)
     for refusing in (require_head, upgrade):
-        with pytest.raises(BadSetting, match=f"of version {version}") as refusal:
+        with pytest.raises(ConfigurationError, match=f"of version {version}") as refusal:
             refusing(database)
         assert "\n" not in str(refusal.value)
     assert current_version(database) == version
@@ -167,7 +169,7 @@ def test_tables_of_a_newer_billvend_are_left_alone(database: Database, version: 
 def test_a_database_of_somebody_else_is_left_as_it_was(database: Database) -> None:
     with database.write_transaction() as connection:
         connection.execute(sa.text("CREATE TABLE wallets (owner TEXT)"))
-    with pytest.raises(BadSetting, match="not billvend's") as refusal:
+    with pytest.raises(ConfigurationError, match="not billvend's") as refusal:
         upgrade(database)
     assert "\n" not in str(refusal.value)
     assert sa.inspect(database.engine).get_table_names() == ["wallets"]

@@ -17,14 +17,14 @@ from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.deposits import SqlDeposits
 from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.outbox import SqlOutbox
-from billvend.domain.announcements import Channel
-from billvend.domain.commands import Pay
+from billvend.domain.decisions.commands import Pay
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
+from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
-from billvend.ports.books import Search
-from billvend.ports.intents import Intent
-from billvend.ports.outbox import DisabledEndpoint, End, Message, Try
+from billvend.ports.deposits import Deposit
+from billvend.ports.outbox import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message
+from billvend.ports.queries import Search
 from tests.storage.rivals import at_once
 from tests.storage.till import NOW, TOKEN, Till, delivered, named, open_till, statements
 
@@ -50,7 +50,7 @@ def tell(till: Till, *channels: Channel) -> Till:
 
 def kinds(outbox: SqlOutbox, channel: Channel = Channel.WEBHOOK) -> list[str]:
     """What is or was told on a channel, in order."""
-    found = [told.message for told in outbox.told(limit=100, channel=channel)]
+    found = [told.message for told in outbox.history(limit=100, channel=channel)]
     return [message.kind for message in sorted(found, key=lambda message: message.at)]
 
 
@@ -60,8 +60,8 @@ def take(
     return outbox.take(channel, till.now, limit=limit, lease_seconds=LEASE_SECONDS)
 
 
-def tried(till: Till, detail: str = "HTTP 500", status: int | None = 500) -> Try:
-    return Try(till.now, "https://shop.example", status, 35, detail)
+def tried(till: Till, detail: str = "HTTP 500", status: int | None = 500) -> DeliveryAttempt:
+    return DeliveryAttempt(till.now, "https://shop.example", status, 35, detail)
 
 
 def answered(till: Till, *answers: Answer) -> Pay:
@@ -106,17 +106,17 @@ def test_what_happens_is_told(
 def test_a_message_says_what_the_event_says(telling: Till, outbox: SqlOutbox) -> None:
     telling.funded(minor=10_000)
     pay = answered(telling, delivered())
-    sold, funded = (told.message for told in outbox.told(limit=10, channel=Channel.WEBHOOK))
+    sold, funded = (told.message for told in outbox.history(limit=10, channel=Channel.WEBHOOK))
     data = json.loads(sold.data)
     assert (data["token"], data["units"], data["amount"]) == (TOKEN, "12.5", "10.00")
     assert (sold.user_id, sold.transaction_id, sold.at) == ("ada", pay.transaction_id, telling.now)
-    assert (sold.tries, sold.next_at, sold.ended) == (0, telling.now, None)
+    assert (sold.attempt_count, sold.next_at, sold.final_status) == (0, telling.now, None)
     assert json.loads(funded.data)["amount"] == "100.00"
 
 
 def test_messages_of_all_channels_have_names_of_their_own(telling: Till, outbox: SqlOutbox) -> None:
     telling.funded()
-    names = [told.message.message_id for told in outbox.told(limit=10)]
+    names = [told.message.message_id for told in outbox.history(limit=10)]
     assert len(set(names)) == len(ALL)
 
 
@@ -124,7 +124,7 @@ def test_only_configured_channels_are_told(till: Till, outbox: SqlOutbox) -> Non
     till.funded()  # on none
     tell(till, Channel.MAIL)
     answered(till, delivered())
-    assert Counter(told.message.channel for told in outbox.told(limit=10)) == {Channel.MAIL: 1}
+    assert Counter(told.message.channel for told in outbox.history(limit=10)) == {Channel.MAIL: 1}
 
 
 def test_without_channels_nothing_is_written_and_not_a_statement_more_is_made(till: Till) -> None:
@@ -162,7 +162,7 @@ def test_what_can_not_be_told_does_not_happen(telling: Till, outbox: SqlOutbox) 
         assert named(telling.do(telling.fund())) == ["internal"]
     telling.run("ALTER TABLE elsewhere RENAME TO outbox_messages")
     assert telling.books.balance("ada", "NGN") is None
-    assert outbox.told(limit=10) == []
+    assert outbox.history(limit=10) == []
     telling.funded()
     assert kinds(outbox) == ["wallet.funded"]
 
@@ -209,7 +209,7 @@ def test_what_is_taken_is_taken_by_one(telling: Till, outbox: SqlOutbox) -> None
     assert take(outbox, telling) == []
     telling.pass_time(1)
     (second,) = take(outbox, telling)
-    assert (second.message_id, second.data, second.tries) == (first.message_id, first.data, 0)
+    assert (second.message_id, second.data, second.attempt_count) == (first.message_id, first.data, 0)
 
 
 def test_what_is_due_first_is_taken_first_and_no_more_than_asked_for(
@@ -253,11 +253,13 @@ def test_one_message_can_be_taken_unless_somebody_is_at_it(telling: Till, outbox
         return outbox.take_one(name, telling.now, lease_seconds=LEASE_SECONDS)
 
     assert one() is None
-    outbox.report(message, tried(telling), next_at=telling.now + timedelta(hours=2), ended=None)
+    outbox.record_attempt(
+        message, tried(telling), next_at=telling.now + timedelta(hours=2), final_status=None
+    )
     again = one()
     assert again is not None, "due or not"
     assert one() is None
-    outbox.report(again, tried(telling), next_at=None, ended=End.DELIVERED)
+    outbox.record_attempt(again, tried(telling), next_at=None, final_status=FinalStatus.DELIVERED)
     assert one() is None
     assert one("msg_none") is None
     assert one("\0") is None
@@ -269,26 +271,30 @@ def test_one_message_can_be_taken_unless_somebody_is_at_it(telling: Till, outbox
 def test_a_try_in_vain_is_due_again(telling: Till, outbox: SqlOutbox) -> None:
     telling.funded()
     (message,) = take(outbox, telling)
-    outbox.report(message, tried(telling), next_at=telling.now + timedelta(seconds=5), ended=None)
+    outbox.record_attempt(
+        message, tried(telling), next_at=telling.now + timedelta(seconds=5), final_status=None
+    )
     assert take(outbox, telling) == []
     telling.pass_time(5)
     (again,) = take(outbox, telling)
-    assert (again.message_id, again.data, again.at, again.tries) == (
+    assert (again.message_id, again.data, again.at, again.attempt_count) == (
         *(message.message_id, message.data, message.at, 1),
     )
 
 
-@pytest.mark.parametrize("end", End)
-def test_what_has_ended_is_never_due(telling: Till, outbox: SqlOutbox, end: End) -> None:
+@pytest.mark.parametrize("end", FinalStatus)
+def test_what_has_ended_is_never_due(telling: Till, outbox: SqlOutbox, end: FinalStatus) -> None:
     telling.funded()
     (message,) = take(outbox, telling)
     telling.pass_time(3)
-    outbox.report(message, tried(telling, "HTTP 200", 200), next_at=None, ended=end)
+    outbox.record_attempt(message, tried(telling, "HTTP 200", 200), next_at=None, final_status=end)
     telling.pass_time(10**6)
     assert take(outbox, telling) == []
-    (told,) = outbox.told(limit=10, channel=Channel.WEBHOOK)
-    assert (told.message.ended, told.message.ended_at) == (end, NOW + timedelta(seconds=3))
-    assert told.tries == (replace(tried(telling, "HTTP 200", 200), at=NOW + timedelta(seconds=3), number=1),)
+    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert (told.message.final_status, told.message.ended_at) == (end, NOW + timedelta(seconds=3))
+    assert told.attempts == (
+        replace(tried(telling, "HTTP 200", 200), at=NOW + timedelta(seconds=3), number=1),
+    )
 
 
 def late(telling: Till, outbox: SqlOutbox) -> tuple[Message, Message]:
@@ -302,24 +308,28 @@ def late(telling: Till, outbox: SqlOutbox) -> tuple[Message, Message]:
 
 def test_somebody_who_comes_too_late_undoes_nothing(telling: Till, outbox: SqlOutbox) -> None:
     slow, quick = late(telling, outbox)
-    outbox.report(quick, tried(telling, "HTTP 200", 200), next_at=None, ended=End.DELIVERED)
-    outbox.report(slow, tried(telling), next_at=telling.now, ended=None)
+    outbox.record_attempt(
+        quick, tried(telling, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
+    )
+    outbox.record_attempt(slow, tried(telling), next_at=telling.now, final_status=None)
     assert take(outbox, telling) == []
-    (told,) = outbox.told(limit=10, channel=Channel.WEBHOOK)
-    assert told.message.ended is End.DELIVERED
-    assert [one.detail for one in told.tries] == ["HTTP 200", "HTTP 500"], (
+    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert told.message.final_status is FinalStatus.DELIVERED
+    assert [one.detail for one in told.attempts] == ["HTTP 200", "HTTP 500"], (
         "what was tried is noted all the same"
     )
-    assert [one.number for one in told.tries] == [1, 2]
+    assert [one.number for one in told.attempts] == [1, 2]
 
 
 def test_somebody_who_delivered_it_is_believed_however_late(telling: Till, outbox: SqlOutbox) -> None:
     slow, quick = late(telling, outbox)
-    outbox.report(slow, tried(telling, "HTTP 200", 200), next_at=None, ended=End.DELIVERED)
-    outbox.report(quick, tried(telling), next_at=telling.now, ended=None)
+    outbox.record_attempt(
+        slow, tried(telling, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
+    )
+    outbox.record_attempt(quick, tried(telling), next_at=telling.now, final_status=None)
     assert take(outbox, telling) == []
-    (told,) = outbox.told(limit=10, channel=Channel.WEBHOOK)
-    assert told.message.ended is End.DELIVERED
+    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert told.message.final_status is FinalStatus.DELIVERED
 
 
 def test_reports_that_come_at_once_are_all_noted(url: str) -> None:
@@ -328,35 +338,39 @@ def test_reports_that_come_at_once_are_all_noted(url: str) -> None:
         till.funded()
         (message,) = take(outbox, till)
         again = till.now + timedelta(hours=1)
-        at_once(*[lambda: outbox.report(message, tried(till), next_at=again, ended=None)] * 6)
-        (told,) = outbox.told(limit=10, channel=Channel.WEBHOOK)
-        assert [one.number for one in told.tries] == [1, 2, 3, 4, 5, 6]
-        assert (told.message.tries, told.message.next_at) == (1, again)
+        at_once(*[lambda: outbox.record_attempt(message, tried(till), next_at=again, final_status=None)] * 6)
+        (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+        assert [one.number for one in told.attempts] == [1, 2, 3, 4, 5, 6]
+        assert (told.message.attempt_count, told.message.next_at) == (1, again)
 
 
 @pytest.mark.parametrize("text", ["NUL \0", "half \ud800", "Ọ̀rọ̀"])
 def test_whatever_the_other_side_says_is_written_down(telling: Till, outbox: SqlOutbox, text: str) -> None:
     telling.funded()
     (message,) = take(outbox, telling)
-    outbox.report(message, tried(telling, text, None), next_at=None, ended=End.GAVE_UP)
-    (told,) = outbox.told(limit=10, channel=Channel.WEBHOOK)
-    assert told.tries[0].detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
+    outbox.record_attempt(message, tried(telling, text, None), next_at=None, final_status=FinalStatus.GAVE_UP)
+    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert told.attempts[0].detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
 
 
 # --- looked at, and told again ----------------------------------------------------------------------------------------
 
 
 def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
-    fates: list[tuple[str, End | None]] = [
+    fates: list[tuple[str, FinalStatus | None]] = [
         *(("untouched", None), ("at it", None), ("in vain", None)),
-        *(("given up", End.GAVE_UP), ("skipped", End.SKIPPED), ("delivered", End.DELIVERED)),
+        *(
+            ("given up", FinalStatus.GAVE_UP),
+            ("skipped", FinalStatus.SKIPPED),
+            ("delivered", FinalStatus.DELIVERED),
+        ),
     ]
     names = {}
     for name, end in fates:
         telling.pass_time(1)
         telling.funded()
         if name == "untouched":
-            names[name] = outbox.told(limit=1, channel=Channel.WEBHOOK)[0].message.message_id
+            names[name] = outbox.history(limit=1, channel=Channel.WEBHOOK)[0].message.message_id
             telling.run("UPDATE outbox_messages SET channel = 'webhook-' WHERE channel = 'webhook'")
             continue
         (message,) = take(outbox, telling)
@@ -364,31 +378,35 @@ def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
         if name != "at it":
             telling.pass_time(0.5)
             due = None if end else telling.now + timedelta(hours=5)
-            outbox.report(message, tried(telling), next_at=due, ended=end)
+            outbox.record_attempt(message, tried(telling), next_at=due, final_status=end)
     telling.run("UPDATE outbox_messages SET channel = 'webhook' WHERE channel = 'webhook-'")
-    failed = [told.message.message_id for told in outbox.told(limit=10, failed=True)]
+    failed = [told.message.message_id for told in outbox.history(limit=10, failed=True)]
     assert failed == [names["given up"], names["in vain"]], "the newest first"
-    listed = [told.message.message_id for told in outbox.told(limit=4, channel=Channel.WEBHOOK)]
+    listed = [told.message.message_id for told in outbox.history(limit=4, channel=Channel.WEBHOOK)]
     assert listed == [names[name] for name in ("delivered", "skipped", "given up", "in vain")]
-    (one,) = outbox.told(limit=10, message_id=names["skipped"])
-    assert one.message.ended is End.SKIPPED
-    assert outbox.told(limit=10, message_id="msg_none") == []
-    assert outbox.told(limit=10, message_id="\0") == []
+    (one,) = outbox.history(limit=10, message_id=names["skipped"])
+    assert one.message.final_status is FinalStatus.SKIPPED
+    assert outbox.history(limit=10, message_id="msg_none") == []
+    assert outbox.history(limit=10, message_id="\0") == []
 
 
-@pytest.mark.parametrize("end", End)
-def test_what_is_replayed_begins_anew_under_its_name(telling: Till, outbox: SqlOutbox, end: End) -> None:
+@pytest.mark.parametrize("end", FinalStatus)
+def test_what_is_replayed_begins_anew_under_its_name(
+    telling: Till, outbox: SqlOutbox, end: FinalStatus
+) -> None:
     telling.funded()
     (message,) = take(outbox, telling)
-    outbox.report(message, tried(telling), next_at=None, ended=end)
+    outbox.record_attempt(message, tried(telling), next_at=None, final_status=end)
     telling.pass_time(100)
     assert outbox.replay(message.message_id, telling.now)
     (again,) = take(outbox, telling)
     assert (again.message_id, again.data, again.at) == (message.message_id, message.data, message.at)
-    assert (again.tries, again.ended) == (0, None)
-    outbox.report(again, tried(telling, "HTTP 200", 200), next_at=None, ended=End.DELIVERED)
-    (told,) = outbox.told(limit=1, message_id=message.message_id)
-    assert [(one.number, one.detail) for one in told.tries] == [(1, "HTTP 500"), (2, "HTTP 200")]
+    assert (again.attempt_count, again.final_status) == (0, None)
+    outbox.record_attempt(
+        again, tried(telling, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
+    )
+    (told,) = outbox.history(limit=1, message_id=message.message_id)
+    assert [(one.number, one.detail) for one in told.attempts] == [(1, "HTTP 500"), (2, "HTTP 200")]
     assert telling.audit().ok
 
 
@@ -404,7 +422,7 @@ def test_an_endpoint_is_disabled_once_and_enabled_again(outbox: SqlOutbox) -> No
     first = DisabledEndpoint("a1", "https://shop.example", NOW, "HTTP 410")
     other = DisabledEndpoint("b2", "https://other.example", NOW + timedelta(seconds=1), "HTTP 410")
     assert outbox.disabled() == []
-    for disabled in (replace(first, because="before"), other, first):
+    for disabled in (replace(first, reason="before"), other, first):
         outbox.disable(disabled)
     assert outbox.disabled() == [first, other]
     assert [outbox.enable("a1"), outbox.enable("a1")] == [1, 0]
@@ -431,8 +449,8 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
     till: Till, outbox: SqlOutbox
 ) -> None:
     for reference, source in (("r1", "paystack"), ("r2", "manual")):
-        SqlDeposits(till.database).keep(
-            Intent("ada", reference, None, "paystack", Money(100, "NGN"), f"{reference}@example.com", NOW)
+        SqlDeposits(till.database).add(
+            Deposit("ada", reference, None, "paystack", Money(100, "NGN"), f"{reference}@example.com", NOW)
         )
         till.done(till.fund(source=source, reference=reference))
     paid_in, by_hand = (till.books.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2"))
@@ -456,7 +474,7 @@ def test_with_the_database_away_it_says_so(nowhere: SqlOutbox) -> None:
     with pytest.raises(Unavailable):
         nowhere.take(Channel.WEBHOOK, NOW, limit=1, lease_seconds=1)
     with pytest.raises(Unavailable):
-        nowhere.told(limit=1)
+        nowhere.history(limit=1)
     with pytest.raises(Unavailable):
         nowhere.replay("msg_1", NOW)
     with pytest.raises(Unavailable):

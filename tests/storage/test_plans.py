@@ -29,10 +29,10 @@ from billvend.adapters.storage.tables import (
     wallets,
 )
 from billvend.config import Settings
-from billvend.domain.commands import Command, Done
-from billvend.domain.events import StreamKey
-from billvend.domain.words import Status
-from billvend.ports.books import Search
+from billvend.domain.decisions.commands import Command, Executed
+from billvend.domain.enums import Status
+from billvend.domain.journal.events import StreamKey
+from billvend.ports.queries import Search
 from billvend.ports.queue import Hint
 from billvend.usecases.pay import PaymentResult
 from tests.storage.till import POSTGRES, Till, all_done, delivered, statements
@@ -394,8 +394,8 @@ def sent(till: Till, size: int) -> dict[str, int]:
             act()
         counts[name] = len(seen)
 
-    def done(name: str, commands: Sequence[Command]) -> list[Done]:
-        results: list[Done] = []
+    def done(name: str, commands: Sequence[Command]) -> list[Executed]:
+        results: list[Executed] = []
         noted(name, lambda: results.extend(all_done(till.do(*commands))))
         assert len(results) == size
         return results
@@ -406,7 +406,7 @@ def sent(till: Till, size: int) -> dict[str, int]:
     done("accept", pays)
     done("accept without a key", [till.pay(minor=2, meter=meter, given=False) for meter in meters])
     done("repeat", pays)
-    works = [result.reply.work for result in done("claim", [till.claim(pay) for pay in pays])]
+    works = [result.result.provider_call for result in done("claim", [till.claim(pay) for pay in pays])]
     done("claim what somebody is at", [till.claim(pay) for pay in pays])
     done(
         "settle",
@@ -418,7 +418,7 @@ def sent(till: Till, size: int) -> dict[str, int]:
     )
     noted("page", lambda: till.books.search(Search(user_id="ada", limit=size)))
     noted("payments", lambda: till.books.payments([StreamKey("ada", pay.transaction_id) for pay in pays]))
-    noted("sweep", lambda: till.journal.take_due(till.now, size, 0))
+    noted("sweep", lambda: till.journal.take_due_payments(till.now, size, 0))
     return counts
 
 

@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from billvend.adapters.storage.database import Database
-from billvend.domain.abilities import Mode
-from billvend.domain.commands import Command, Done
+from billvend.domain.decisions.commands import Command, Executed
+from billvend.domain.enums import Proof, Status
 from billvend.domain.outcome import Answer, Unknown
-from billvend.domain.words import Proof, Status
+from billvend.domain.policy.accounts import Mode
 from tests.storage.rivals import at_once, in_processes, pay_and_claim
 from tests.storage.till import NOTHING_DELIVERED, Till, all_done, delivered, errors_of, named, open_till
 
@@ -54,7 +54,7 @@ def test_the_same_key_from_everywhere_pays_once(till: Till) -> None:
     results = at_once(*((lambda pay=pay: till.do(pay)) for pay in pays))
     done = all_done([result for (result,) in results])
     assert Counter(result.replayed for result in done) == {False: 1, True: 19}
-    assert len({result.reply.transaction_id for result in done}) == 1
+    assert len({result.result.transaction_id for result in done}) == 1
     assert till.balance() == (99_000, 1_000)
     assert till.audit().ok
 
@@ -86,7 +86,7 @@ def test_of_many_claims_one_gets_work(till: Till) -> None:
     for _ in range(4):
         pay = till.paid()
         results = at_once(*(partial(till.done, till.claim(pay)) for _ in range(16)))
-        assert sum(done.reply.work is not None for done in results) == 1
+        assert sum(done.result.provider_call is not None for done in results) == 1
     assert till.rows("SELECT count(*), sum(sends) FROM attempts") == [(4, 4)]
     assert till.audit().ok
 
@@ -98,7 +98,9 @@ def test_a_payment_is_either_cancelled_or_sent(till: Till) -> None:
         claims = [till.claim(pay) for _ in range(4)]
         cancels = [till.cancel(pay) for _ in range(4)]
         results = at_once(*((lambda command=command: till.do(command)[0]) for command in [*claims, *cancels]))
-        working = sum(isinstance(result, Done) and result.reply.work is not None for result in results[:4])
+        working = sum(
+            isinstance(result, Executed) and result.result.provider_call is not None for result in results[:4]
+        )
         cancelled = named(results[4:]).count("done")
         assert (working, cancelled) in ((1, 0), (0, 1))
         assert till.status(pay) is (Status.PROCESSING if working else Status.REVERSED)
@@ -166,7 +168,7 @@ def test_sweepers_at_once_point_out_each_payment_once(till: Till) -> None:
 
     def sweep() -> list[str]:
         found: list[str] = []
-        while due := till.journal.take_due(till.now, 7, 60):
+        while due := till.journal.take_due_payments(till.now, 7, 60):
             found += [each.transaction_id for each in due]
         return found
 
@@ -176,7 +178,9 @@ def test_sweepers_at_once_point_out_each_payment_once(till: Till) -> None:
 
 def test_the_first_stamp_stands(till: Till) -> None:
     modes = [Mode.TEST, Mode.LIVE] * 6
-    stamped = at_once(*((lambda mode=mode: Till(till.database).journal.stamp(mode)) for mode in modes))
+    stamped = at_once(
+        *((lambda mode=mode: Till(till.database).journal.bind_environment(mode)) for mode in modes)
+    )
     assert len(set(stamped)) == 1
 
 
@@ -225,9 +229,11 @@ def test_lists_in_any_order_over_the_same_wallets(till: Till) -> None:
             results = till.do(*mine)
             seen.update(named(results))
             reports = [
-                till.report(by_id[result.reply.transaction_id], result.reply.work, dice.choice(answers))
+                till.report(
+                    by_id[result.result.transaction_id], result.result.provider_call, dice.choice(answers)
+                )
                 for result in results
-                if isinstance(result, Done) and result.reply.work is not None
+                if isinstance(result, Executed) and result.result.provider_call is not None
             ]
             seen.update(named(till.do(*reports)))
         return seen

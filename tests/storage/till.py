@@ -21,9 +21,20 @@ from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
-from billvend.domain.abilities import Abilities, Biller, Mode
-from billvend.domain.commands import Cancel, Claim, Command, Done, Fund, Nudge, Pay, Reply, Report, Work
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import (
+    Cancel,
+    Claim,
+    Command,
+    CommandResult,
+    Executed,
+    Fund,
+    Pay,
+    ProviderCall,
+    RecordAnswer,
+    RequestRequery,
+)
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.enums import Status, VendType
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
@@ -37,10 +48,10 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.policy import Policy
-from billvend.domain.words import Status, VendType
-from billvend.ports.journal import Due
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
+from billvend.domain.policy.policy import Policy
+from billvend.ports.journal import DuePayment
 from billvend.usecases.audit import AuditReport, audit
 from billvend.usecases.dependencies import Dependencies, Limits
 
@@ -59,13 +70,13 @@ def _reference(transaction_id: str, attempt: int, day: date) -> str:
     return f"{day:%Y%m%d}-{transaction_id}-{attempt}"
 
 
-def route(provider: str) -> Abilities:
+def route(provider: str) -> ProviderAccount:
     """A provider account that sells for EKEDC."""
     billers = (Biller("EKEDC", "Eko Electricity"),)
-    return Abilities(provider, "here", Mode.TEST, billers, "NGN", _reference)
+    return ProviderAccount(provider, "here", Mode.TEST, billers, "NGN", _reference)
 
 
-POLICY = Policy(routes=(route("sandbox"),))
+POLICY = Policy(accounts=(route("sandbox"),))
 
 
 class Till:
@@ -120,24 +131,26 @@ class Till:
     def claim(self, pay: Pay, key: str | None = None) -> Claim:
         return Claim(pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy)
 
-    def nudge(self, pay: Pay) -> Nudge:
-        return Nudge(pay.user_id, self.new_id(), pay.transaction_id, self.now, self.policy, "operator")
+    def nudge(self, pay: Pay) -> RequestRequery:
+        return RequestRequery(
+            pay.user_id, self.new_id(), pay.transaction_id, self.now, self.policy, "operator"
+        )
 
-    def claim_due(self, due: Due) -> Claim:
+    def claim_due(self, due: DuePayment) -> Claim:
         return Claim(due.user_id, self.new_id(), due.transaction_id, self.now, self.policy)
 
-    def report(self, pay: Pay, work: Work, answer: Answer, key: str | None = None) -> Report:
-        return Report(
+    def report(self, pay: Pay, work: ProviderCall, answer: Answer, key: str | None = None) -> RecordAnswer:
+        return RecordAnswer(
             pay.user_id, key or self.new_id(), pay.transaction_id, self.now, self.policy,
-            work.attempt, work.call, work.is_requery, answer,
+            work.attempt, work.call_number, work.is_requery, answer,
         )  # fmt: skip
 
     # --- having them done ---------------------------------------------------------------------------------------------
 
-    def do(self, *commands: Command) -> list[Result]:
+    def do(self, *commands: Command) -> list[CommandOutcome]:
         return self.journal.execute(commands)
 
-    def done(self, command: Command) -> Done:
+    def done(self, command: Command) -> Executed:
         """One command, which must not be refused."""
         return all_done(self.do(command))[0]
 
@@ -151,17 +164,17 @@ class Till:
         self.done(command)
         return command
 
-    def working(self, pay: Pay, *, early: bool = False) -> Work:
+    def working(self, pay: Pay, *, early: bool = False) -> ProviderCall:
         """Claim a payment on which there is something to do."""
         if early:
             self.done(self.nudge(pay))
-        work = self.done(self.claim(pay)).reply.work
+        work = self.done(self.claim(pay)).result.provider_call
         assert work is not None
         return work
 
-    def told(self, pay: Pay, answer: Answer, *, early: bool = False) -> Reply:
+    def told(self, pay: Pay, answer: Answer, *, early: bool = False) -> CommandResult:
         """Claim a payment, and report this answer to what the claim allowed."""
-        return self.done(self.report(pay, self.working(pay, early=early), answer)).reply
+        return self.done(self.report(pay, self.working(pay, early=early), answer)).result
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -246,9 +259,9 @@ def parts_of(till: Till) -> Dependencies:
     )  # fmt: skip
 
 
-def all_done(results: list[Result]) -> list[Done]:
+def all_done(results: list[CommandOutcome]) -> list[Executed]:
     """The results of commands of which none may be refused."""
-    done: list[Done] = []
+    done: list[Executed] = []
     for result in results:
         if isinstance(result, BillvendError):
             raise result
@@ -256,7 +269,7 @@ def all_done(results: list[Result]) -> list[Done]:
     return done
 
 
-def named(results: list[Result]) -> list[str]:
+def named(results: list[CommandOutcome]) -> list[str]:
     """What became of each command: `done`, `replayed`, or the code of its refusal."""
     return [
         result.code if isinstance(result, BillvendError) else "replayed" if result.replayed else "done"
@@ -276,12 +289,12 @@ ANSWERS: list[Answer] = [
     delivered(token=None),
     NOTHING_DELIVERED,
     Declined("not this time"),
-    Declined("sold, and taken back", about_transaction=True, taken_back=True),
+    Declined("sold, and taken back", about_transaction=True, provider_reversed=True),
     NotSent("refused"),
     Deferred("later", retry_after_seconds=30),
     Misconfigured("no float"),
     Unknown("no answer"),
-    Unknown("no answer, but known", acknowledged=True),
+    Unknown("no answer, but known", known_to_provider=True),
     Pending("wait"),
     NotFound("no such reference"),
 ]

@@ -23,13 +23,13 @@ from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import transactions
-from billvend.domain.abilities import Abilities, Biller, Mode
-from billvend.domain.announcements import Channel
-from billvend.domain.events import Event, load
+from billvend.domain.enums import VendType
+from billvend.domain.journal.events import Event, load_event
+from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
+from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
-from billvend.domain.policy import Policy
-from billvend.domain.verification import MeterFound, Verification
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
+from billvend.domain.policy.policy import Policy
 from billvend.ports.gateway import Gateway
 from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
@@ -56,7 +56,7 @@ class Clock:
     def elapsed_seconds(self) -> float:
         return self.at.timestamp()
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 
     def new_id(self) -> str:
@@ -70,13 +70,13 @@ class Company:
         def reference(seed: str, attempt: int, day: date) -> str:
             return f"{name}/{seed}/{attempt}/{day}"
 
-        self.abilities = Abilities(
+        self.account = ProviderAccount(
             name, account, Mode.TEST, (Biller("EKEDC", "Eko"),), "NGN", reference,
             reference_lasts_a_day=needs_day,
         )  # fmt: skip
         self.sells: Answer = Delivered(TOKEN)
         self.tells: Answer = SILENCE
-        self.knows: Verification = MeterFound("Ada Obi")
+        self.knows: MeterLookupResult = MeterFound("Ada Obi")
         self.float_: Money | Misconfigured | Unknown = Money(100_000_000, "NGN")
         self.asked: list[str] = []
         """What it was asked, in order: `vend`, `requery`, `verify`, `float`."""
@@ -98,16 +98,16 @@ class Company:
         self.while_requerying()
         return self.tells
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         self.asked.append("verify")
         self.while_verifying()
         return self.knows
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         self.asked.append("float")
         return self.float_
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         return tuple(hook.decode().split())
 
     def close(self) -> None: ...
@@ -143,12 +143,12 @@ class Shop:
 
     def reopen(self, *companies: Company) -> None:
         """Lose everything in memory, and start again with these companies on the same books."""
-        providers = {(c.abilities.provider, c.abilities.account): c for c in companies}
+        providers = {(c.account.provider, c.account.account_id): c for c in companies}
         self.company = companies[0]
         self.parts = Dependencies(
             SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
             providers, self.clock,
-            replace(self._policy, routes=tuple(company.abilities for company in companies)), self._limits,
+            replace(self._policy, accounts=tuple(company.account for company in companies)), self._limits,
             "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),
             api_keys=SqlApiKeys(self.database), deposits=SqlDeposits(self.database), gateway=self.gateway,
             outbox=SqlOutbox(self.database), notifiers=self.notifiers, meter_check=self._verification,
@@ -195,7 +195,7 @@ class Shop:
     def work(self) -> None:
         """Do what is due now, until nothing is."""
         for _ in range(20):
-            due = self.parts.journal.take_due(self.clock.at, 1_000, 0)
+            due = self.parts.journal.take_due_payments(self.clock.at, 1_000, 0)
             if not due:
                 return
             for found in due:
@@ -204,20 +204,20 @@ class Shop:
 
     def later(self, seconds: float) -> None:
         """Let time pass, and do what is due then."""
-        self.clock.pause(seconds)
+        self.clock.sleep(seconds)
         self.work()
 
     def until_due(self, payment: Payment) -> float:
         """Let time pass until the payment is due; returns how many seconds that is."""
         seconds = self.due_in(payment)
         assert seconds is not None, "it is never due"
-        self.clock.pause(max(0.0, seconds))
+        self.clock.sleep(max(0.0, seconds))
         return seconds
 
     def hook(self, payment: Payment, attempt: int = -1) -> int:
         """The company's hook about one of the payment's references comes in."""
         body = self.now(payment).attempts[attempt].reference.encode()
-        return self.bv.handle_provider_webhook(self.company.abilities.provider, body)
+        return self.bv.handle_provider_webhook(self.company.account.provider, body)
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class Shop:
 
     def events(self, payment: Payment) -> list[Event]:
         """What happened to it, in order."""
-        return [load(logged.kind, logged.data) for logged in self.bv.events(payment)]
+        return [load_event(logged.kind, logged.data) for logged in self.bv.events(payment)]
 
     def incidents(self, payment: Payment) -> list[tuple[str, int]]:
         """What turned up after its end: the kind, and the naira that it moves between accounts of ours."""

@@ -12,10 +12,10 @@ import pytest
 
 from billvend import Bill, Billvend, Status, Unavailable, open_billvend
 from billvend.config import load_settings
-from billvend.domain.abilities import Abilities
-from billvend.domain.commands import Command, Report
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Command, RecordAnswer
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.outcome import Delivered, Unknown
+from billvend.domain.policy.accounts import ProviderAccount
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
 from billvend.usecases.settle import RECORD_TIMEOUT_SECONDS
@@ -36,7 +36,7 @@ class Clock:
     def elapsed_seconds(self) -> float:
         return self.at.timestamp()
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 
     def new_id(self) -> str:
@@ -46,8 +46,8 @@ class Clock:
 class Scripted:
     """A provider that says what the test wrote down."""
 
-    def __init__(self, abilities: Abilities, answers: list[Any]) -> None:
-        self.abilities = abilities
+    def __init__(self, account: ProviderAccount, answers: list[Any]) -> None:
+        self.account = account
         self.answers = answers
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Any:
@@ -67,11 +67,11 @@ class Shaky:
         self.real = real
         self.away_for = away_for
 
-    def execute(self, commands: Sequence[Command]) -> list[Result]:
-        if isinstance(commands[0], Report) and self.away_for:
+    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
+        if isinstance(commands[0], RecordAnswer) and self.away_for:
             self.away_for -= 1
             raise Unavailable("The database restarts. Nothing was done.")
-        results: list[Result] = self.real.execute(commands)
+        results: list[CommandOutcome] = self.real.execute(commands)
         return results
 
     def __getattr__(self, name: str) -> Any:
@@ -90,7 +90,7 @@ class Shop:
         parts = real._deps
         self.journal = Shaky(parts.journal, 0)
         providers = {
-            key: cast(Provider, Scripted(p.abilities, self.answers)) for key, p in parts.providers.items()
+            key: cast(Provider, Scripted(p.account, self.answers)) for key, p in parts.providers.items()
         }
         for replaced in parts.providers.values():
             replaced.close()
@@ -151,8 +151,8 @@ def test_a_garbled_delivery_keeps_its_token_and_books_no_nonsense(shop: Shop, ga
     shop.bv.settle(hint)
     (payment,) = shop.bv.payments()
     assert payment.token == TOKEN
-    assert payment.completed is not None
-    assert payment.completed.cost_minor is None
+    assert payment.completion is not None
+    assert payment.completion.cost_minor is None
 
 
 @pytest.mark.parametrize("garbage", ["yes", None, {"status": "ok"}, 7])
@@ -188,7 +188,7 @@ class Dying(BaseException):
 def die_asking(shop: Shop, hint: Hint) -> None:
     class Fatal:
         def __init__(self, real: Any) -> None:
-            self.abilities = real.abilities
+            self.account = real.account
 
         def requery(self, order: Order) -> Any:
             raise Dying
@@ -205,10 +205,10 @@ def test_accepted_bills_are_told_of_when_the_database_goes_away_between_them(sho
     shop.bv.fund("ada", 100_000)
     real, lists = shop.journal.real.execute, count()
 
-    def once(commands: Sequence[Command]) -> list[Result]:
+    def once(commands: Sequence[Command]) -> list[CommandOutcome]:
         if next(lists):
             raise Unavailable("The database is gone. Nothing was done.")
-        results: list[Result] = real(commands)
+        results: list[CommandOutcome] = real(commands)
         return results
 
     shop.journal.real = type(

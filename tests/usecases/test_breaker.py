@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from billvend import BillvendError, Money, Payment, Status
+from billvend.domain.enums import Proof
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, NotFound, NotSent, Unknown
-from billvend.domain.words import Proof
 from billvend.usecases.dependencies import Limits
 from tests.usecases.shop import TOKEN, Company, Shop, closing
 
@@ -36,7 +36,7 @@ def refused(shop: Shop) -> None:
 
 def look(shop: Shop, seconds: float = 61) -> None:
     """The sweeper comes round a minute later."""
-    shop.clock.pause(seconds)
+    shop.clock.sleep(seconds)
     shop.bv.refresh_account_status()
 
 
@@ -129,7 +129,7 @@ def test_the_float_is_asked_about_once_a_minute(floated: Shop) -> None:
 
 def test_a_company_that_breaks_when_asked_stops_nobody_else() -> None:
     class Broken(Company):
-        def ask_float(self) -> Money:
+        def fetch_float(self) -> Money:
             raise KeyError("balance")
 
     second = Company("backup")
@@ -288,10 +288,10 @@ def test_one_that_is_not_found_among_many_that_are_is_reversed(few: Shop) -> Non
 def test_the_look_back_after_midnight_is_expected_to_find_nothing() -> None:
     """What waited over midnight is asked about under the old day's reference: that it is not found is as it should be."""
     shop = Shop(Company(needs_day=True), limits=limited(most_not_found=MOST))
-    shop.clock.pause(11.9 * 3600)
+    shop.clock.sleep(11.9 * 3600)
     payments = shop.pay_many(MOST + 1)
     shop.company.tells = ABSENT
-    shop.clock.pause(3600)
+    shop.clock.sleep(3600)
     for payment in payments:
         shop.settled(payment)
     assert shop.company.times("requery") == MOST + 1
@@ -303,7 +303,7 @@ def test_the_look_back_after_midnight_is_expected_to_find_nothing() -> None:
 
 def test_what_was_accepted_in_bulk_waits_after_its_look_back_too() -> None:
     shop = Shop(Company(needs_day=True))
-    shop.clock.pause(11.9 * 3600)
+    shop.clock.sleep(11.9 * 3600)
     (payment,) = shop.pay_many()
     shop.company.tells, shop.company.float_ = ABSENT, EMPTY
     look(shop, 3600)
@@ -383,7 +383,7 @@ def test_another_process_knows_it_within_seconds(shop: Shop) -> None:
     shop.company.sells = shop.company.float_ = EMPTY
     shop.work()
     shop.bv = mine
-    shop.clock.pause(2)
+    shop.clock.sleep(2)
     refused(shop)
 
 
@@ -392,6 +392,6 @@ def test_without_the_database_what_was_known_last_holds(shop: Shop) -> None:
     shop.company.float_ = EMPTY
     look(shop)
     refused(shop)
-    shop.clock.pause(100)
+    shop.clock.sleep(100)
     with pytest.raises(BillvendError):
         shop.pay()

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from billvend import (
-    BadSetting,
     Billvend,
     BillvendError,
+    ConfigurationError,
     IdempotencyMismatch,
-    NotFound,
+    ResourceNotFound,
     Unavailable,
     ValidationFailed,
 )
 from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
-from billvend.domain.wallet import Funding
-from billvend.ports.books import Search
+from billvend.domain.ledger.wallet import Funding
+from billvend.ports.queries import Search
 from billvend.testing.fault_server import http_response
 from billvend.usecases.dependencies import Limits
 from billvend.usecases.deposits import DepositResult, DepositStatus
@@ -234,7 +234,7 @@ def test_what_a_process_that_died_left_is_started_anew(shop: Shop, paystack: Pay
         connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
     with pytest.raises(RequestInProgress, match="still at work"):
         started(shop, key="order-1")
-    shop.clock.pause(30)
+    shop.clock.sleep(30)
     second = started(shop, key="order-1")
     assert second.reference != first.reference
     assert started(shop, key="order-1").reference == second.reference
@@ -251,7 +251,7 @@ def test_without_a_gateway_it_says_what_is_missing() -> None:
         lambda: shop.bv.check_deposit("x"),
         lambda: shop.bv.handle_gateway_webhook(b"{}", None),
     ):
-        with pytest.raises(BadSetting, match="PAYSTACK_SECRET_KEY"):
+        with pytest.raises(ConfigurationError, match="PAYSTACK_SECRET_KEY"):
             call()
     shop.close()
 
@@ -259,7 +259,7 @@ def test_without_a_gateway_it_says_what_is_missing() -> None:
 def test_books_of_real_money_take_no_test_payments(shop: Shop, paystack: Paystack) -> None:
     with shop.database.write_transaction() as connection:
         connection.exec_driver_sql("INSERT INTO environment (id, mode) VALUES (1, 'live')")
-    with pytest.raises(BadSetting, match="live money"):
+    with pytest.raises(ConfigurationError, match="live money"):
         started(shop)
     assert paystack.announced == []
 
@@ -400,7 +400,7 @@ def test_a_hook_is_not_believed_and_may_be_right_later(shop: Shop, paystack: Pay
     settled = shop.bv.check_deposit(intent.reference)
     assert (settled.status, settled.detail) == (DepositStatus.NOT_PAID, f"Paystack says: {status}")
     assert credited(shop) == 0
-    shop.clock.pause(100_000)
+    shop.clock.sleep(100_000)
     paystack.pays(intent.reference)
     assert shop.bv.handle_gateway_webhook(*paystack.hook(intent.reference))
     assert credited(shop) == 50_050
@@ -543,7 +543,7 @@ def test_limits_are_for_what_is_asked_for_not_for_what_is_here(shop: Shop, payst
 
 def test_a_funding_of_nobody_s(shop: Shop, paystack: Paystack) -> None:
     for reference in ("nobody-s", "", "a\0b", "\ud800", "x" * 10_000):
-        with pytest.raises(NotFound):
+        with pytest.raises(ResourceNotFound):
             shop.bv.check_deposit(reference)
     assert paystack.verified == []
 

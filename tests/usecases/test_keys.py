@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from billvend import Billvend, Conflict, NotFound, Unavailable, ValidationFailed
+from billvend import Billvend, Conflict, ResourceNotFound, Unavailable, ValidationFailed
 from billvend.adapters.storage.api_keys import SqlApiKeys
-from billvend.domain.access import Scope
+from billvend.domain.api_keys import Scope
 from billvend.usecases.api_keys import NewApiKey
 from tests.usecases.shop import NOON, Shop, closing
 
@@ -108,9 +108,9 @@ def test_what_another_process_revoked_opens_nothing_here(shop: Shop) -> None:
 def test_an_id_may_be_revoked_again_and_a_name_given_again(shop: Shop) -> None:
     new = made(shop)
     first = shop.bv.revoke_api_key("till-7")
-    shop.clock.pause(60)
+    shop.clock.sleep(60)
     assert shop.bv.revoke_api_key(new.key.key_id) == first
-    with pytest.raises(NotFound):
+    with pytest.raises(ResourceNotFound):
         shop.bv.revoke_api_key("till-7")
     again = made(shop)
     assert shop.bv.revoke_api_key("till-7").key_id == again.key.key_id
@@ -152,13 +152,13 @@ def test_scopes_that_are_none(shop: Shop, scopes: list[str]) -> None:
 
 def test_the_last_use_is_written_at_most_once_a_minute(shop: Shop) -> None:
     new = made(shop)
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     other, began = made(shop, "till-8"), shop.clock.at
     seen = []
     for _ in range(9):
         shop.bv.authenticate(new.secret)
         seen.append(shop.bv.api_keys()[0].used_at)
-        shop.clock.pause(20)
+        shop.clock.sleep(20)
     assert seen == [began + timedelta(seconds=60 * (number // 3)) for number in range(9)]
     assert shop.bv.api_keys()[1].used_at is None
     shop.bv.authenticate(other.secret)

@@ -12,7 +12,7 @@ from billvend import Billvend, BillvendError, Money, Payment
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
-from billvend.ports.breaker import Risk
+from billvend.ports.account_status import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason, suspend
 from billvend.usecases.dependencies import Limits, MeterCheck
 from tests.usecases.shop import TOKEN, Company, Shop, closing
@@ -30,8 +30,8 @@ class Talking(Company):
         super().__init__(name)
         self.while_asked: Callable[[], object] = lambda: None
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
-        said = super().ask_float()
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
+        said = super().fetch_float()
         self.while_asked()
         return said
 
@@ -44,11 +44,11 @@ class Counted(SqlQueries):
         self.looks = 0
         self.looking, self.go_on = Event(), Event()
 
-    def risks(self, since: datetime) -> list[Risk]:
+    def exposures(self, since: datetime) -> list[Exposure]:
         self.looks += 1
         self.looking.set()
         assert self.go_on.wait(PATIENCE_SECONDS)
-        return super().risks(since)
+        return super().exposures(since)
 
 
 @pytest.fixture(params=[False, True], ids=["meters unasked", "meters asked about"])
@@ -73,7 +73,7 @@ def why_closed(shop: Shop) -> str:
 
 def look(shop: Shop, seconds: float = 61) -> None:
     """A worker comes round a minute later."""
-    shop.clock.pause(seconds)
+    shop.clock.sleep(seconds)
     shop.bv.refresh_account_status()
 
 
@@ -83,7 +83,7 @@ def look(shop: Shop, seconds: float = 61) -> None:
 def test_without_a_worker_too_much_in_doubt_stops_the_selling_all_the_same(shop: Shop) -> None:
     shop.pay()
     shop.in_doubt(1_100)
-    shop.clock.pause(REFRESH_INTERVAL_SECONDS)
+    shop.clock.sleep(REFRESH_INTERVAL_SECONDS)
     assert "NGN 1,100.00 are in doubt there" in refused(shop)
 
 
@@ -91,7 +91,7 @@ def test_the_look_asks_the_books_and_no_provider(shop: Shop) -> None:
     shop.company.float_ = EMPTY
     for _ in range(10):
         shop.pay()
-        shop.clock.pause(REFRESH_INTERVAL_SECONDS)
+        shop.clock.sleep(REFRESH_INTERVAL_SECONDS)
     assert shop.company.times("float") == 0
 
 
@@ -102,10 +102,10 @@ def test_it_is_looked_at_now_and_then_and_not_for_every_payment(shop: Shop) -> N
     for expected in (1, 2, 3):
         for _ in range(3):
             shop.pay()
-        shop.clock.pause(REFRESH_INTERVAL_SECONDS - 0.1)
+        shop.clock.sleep(REFRESH_INTERVAL_SECONDS - 0.1)
         shop.pay()
         assert books.looks == expected
-        shop.clock.pause(0.1)
+        shop.clock.sleep(0.1)
 
 
 def test_of_many_at_once_one_looks_and_the_others_are_not_kept_waiting(shop: Shop) -> None:
@@ -126,7 +126,7 @@ def test_of_many_at_once_one_looks_and_the_others_are_not_kept_waiting(shop: Sho
 
 def test_a_look_that_the_database_does_not_answer_refuses_the_payment_with_nothing_done(shop: Shop) -> None:
     class Away(SqlQueries):
-        def risks(self, since: datetime) -> list[Risk]:
+        def exposures(self, since: datetime) -> list[Exposure]:
             raise BillvendError("The database is away.")
 
     whole = shop.bv
@@ -142,7 +142,7 @@ def test_while_one_buyer_waits_for_a_slow_provider_the_others_are_refused_at_onc
     company = Talking()
     shop = Shop(company)
     suspend(shop.parts, "acme", "key-1", configuration_fault_reason(EMPTY))
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     asked, answered = Event(), Event()
 
     def slow() -> None:
@@ -230,8 +230,8 @@ def test_a_fault_of_one_provider_that_is_heard_while_another_is_asked_stands() -
 
 def test_a_fault_that_is_heard_while_a_buyer_looks_at_the_books_stands() -> None:
     class Meanwhile(SqlQueries):
-        def risks(self, since: datetime) -> list[Risk]:
-            found = super().risks(since)
+        def exposures(self, since: datetime) -> list[Exposure]:
+            found = super().exposures(since)
             if heard:
                 suspend(shop.parts, "acme", "key-1", heard.pop())
             return found
@@ -239,7 +239,7 @@ def test_a_fault_that_is_heard_while_a_buyer_looks_at_the_books_stands() -> None
     shop = Shop(limits=THOUSAND)
     heard = [configuration_fault_reason(EMPTY)]
     shop.in_doubt(1_100)
-    shop.clock.pause(REFRESH_INTERVAL_SECONDS)
+    shop.clock.sleep(REFRESH_INTERVAL_SECONDS)
     shop.company.float_ = Unknown("no such call")
     shop.bv = Billvend(replace(shop.parts, queries=Meanwhile(shop.database)))
     assert "the float is empty" in refused(shop)

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from billvend import NotFound, Payment, Unavailable, ValidationFailed
-from billvend.domain.announcements import Channel
+from billvend import Payment, ResourceNotFound, Unavailable, ValidationFailed
+from billvend.domain.delivery_retry import GAPS_SECONDS, JITTER
+from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
-from billvend.domain.retries import GAPS_SECONDS, JITTER
-from billvend.ports.notifier import Delivery, Fate
-from billvend.ports.outbox import End, Message
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
+from billvend.ports.outbox import FinalStatus, Message
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.notifications import DELIVERY_LEASE_SECONDS, MAX_MESSAGES_PER_CHANNEL
 from tests.usecases.shop import ANOTHER, SILENCE, TOKEN, Shop, closing
 
-DELIVERED = Delivery(Fate.DELIVERED, "https://shop.example", "HTTP 200", 200)
-FAILED = Delivery(Fate.FAILED, "https://shop.example", "HTTP 500", 500)
-GONE = Delivery(Fate.GONE, "https://shop.example", "HTTP 410", 410)
+DELIVERED = DeliveryResult(DeliveryOutcome.DELIVERED, "https://shop.example", "HTTP 200", 200)
+FAILED = DeliveryResult(DeliveryOutcome.FAILED, "https://shop.example", "HTTP 500", 500)
+GONE = DeliveryResult(DeliveryOutcome.GONE, "https://shop.example", "HTTP 410", 410)
 
 
 class Outside:
@@ -30,7 +30,7 @@ class Outside:
         self.told: list[Message] = []
         self.while_delivering: Callable[[], object] = lambda: None
 
-    def deliver(self, message: Message) -> Delivery:
+    def deliver(self, message: Message) -> DeliveryResult:
         self.told.append(message)
         self.while_delivering()
         return self.says
@@ -65,14 +65,14 @@ def shop(webhook: Outside, mail: Outside) -> Iterator[Shop]:
 def sold(shop: Shop) -> Payment:
     """A payment that was sold, of which nobody was told."""
     shop.company.sells = Delivered(f"{int(shop.clock.new_id()[3:]):020}")  # each has a token of its own
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     return shop.settled(shop.pay(100))
 
 
-def last(shop: Shop) -> tuple[str, End | None, int]:
+def last(shop: Shop) -> tuple[str, FinalStatus | None, int]:
     """Of the newest webhook: what it tells of, how it ended, and how often it was tried since it began."""
     message = shop.bv.notification_history(limit=1)[0].message
-    return message.kind, message.ended, message.tries
+    return message.kind, message.final_status, message.attempt_count
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
@@ -86,7 +86,10 @@ def test_a_sale_is_told_once_to_everybody(shop: Shop, webhook: Outside, mail: Ou
     data = json.loads(mail.told[0].data)
     assert (data["transactionId"], data["token"]) == (payment.transaction_id, payment.token)
     (told, _) = shop.bv.notification_history()
-    assert (told.message.ended, [one.detail for one in told.tries]) == (End.DELIVERED, ["HTTP 200"])
+    assert (told.message.final_status, [one.detail for one in told.attempts]) == (
+        FinalStatus.DELIVERED,
+        ["HTTP 200"],
+    )
 
 
 def test_what_goes_back_and_what_people_must_see_is_told(shop: Shop, webhook: Outside, mail: Outside) -> None:
@@ -139,13 +142,13 @@ def hints(shop: Shop, what: Callable[[], object]) -> int:
 
 
 def test_workers_are_told_of_news_and_of_nothing_else(shop: Shop) -> None:
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     assert hints(shop, lambda: shop.bv.fund("ada", 100)) == 1
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     assert hints(shop, shop.pay) == 0, "that it was accepted is no news"
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     assert hints(shop, lambda: sold(shop)) == 1
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     assert hints(shop, shop.in_doubt) == 0
     cancelled = shop.pay()
     assert hints(shop, lambda: shop.bv.cancel(cancelled.transaction_id)) == 1
@@ -184,37 +187,43 @@ def test_what_fails_is_tried_ten_times_in_four_days_and_then_given_up(shop: Shop
     shop.bv.deliver_notifications()
     for gap in GAPS_SECONDS:
         assert last(shop)[1] is None
-        shop.clock.pause(gap - 0.5)
+        shop.clock.sleep(gap - 0.5)
         assert shop.bv.deliver_notifications() == 0, "not before its time"
-        shop.clock.pause(0.5 + gap * JITTER)
+        shop.clock.sleep(0.5 + gap * JITTER)
         assert shop.bv.deliver_notifications() == 1
-    assert last(shop) == ("payment.completed", End.GAVE_UP, 10)
-    shop.clock.pause(10**7)
+    assert last(shop) == ("payment.completed", FinalStatus.GAVE_UP, 10)
+    shop.clock.sleep(10**7)
     assert shop.bv.deliver_notifications() == 0
     assert len({(message.message_id, message.data, message.at) for message in webhook.told}) == 1
     (told,) = shop.bv.notification_history(failed=True)
-    assert [one.number for one in told.tries] == list(range(1, 11))
+    assert [one.number for one in told.attempts] == list(range(1, 11))
 
 
 def test_who_asks_for_patience_gets_it(shop: Shop, webhook: Outside) -> None:
-    webhook.says = Delivery(Fate.FAILED, "https://shop.example", "HTTP 503", 503, retry_after_seconds=900.0)
+    webhook.says = DeliveryResult(
+        DeliveryOutcome.FAILED, "https://shop.example", "HTTP 503", 503, retry_after_seconds=900.0
+    )
     sold(shop)
     shop.bv.deliver_notifications()
-    shop.clock.pause(899)
+    shop.clock.sleep(899)
     assert shop.bv.deliver_notifications() == 0
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     assert shop.bv.deliver_notifications() == 1
 
 
 @pytest.mark.parametrize(
-    ("fate", "end"), [(Fate.REFUSED, End.GAVE_UP), (Fate.NOBODY, End.SKIPPED)], ids=["refused", "nobody"]
+    ("outcome", "end"),
+    [(DeliveryOutcome.REJECTED, FinalStatus.GAVE_UP), (DeliveryOutcome.NO_RECIPIENT, FinalStatus.SKIPPED)],
+    ids=["refused", "nobody"],
 )
-def test_what_can_not_be_told_ends_at_once(shop: Shop, mail: Outside, fate: Fate, end: End) -> None:
-    mail.says = Delivery(fate, "", "why")
+def test_what_can_not_be_told_ends_at_once(
+    shop: Shop, mail: Outside, outcome: DeliveryOutcome, end: FinalStatus
+) -> None:
+    mail.says = DeliveryResult(outcome, "", "why")
     sold(shop)
     shop.bv.deliver_notifications()
     (told, *_) = shop.bv.notification_history(channel="mail")
-    assert (told.message.ended, [one.detail for one in told.tries]) == (end, ["why"])
+    assert (told.message.final_status, [one.detail for one in told.attempts]) == (end, ["why"])
 
 
 def test_a_channel_that_breaks_is_tried_again_and_stops_no_other(
@@ -228,7 +237,7 @@ def test_a_channel_that_breaks_is_tried_again_and_stops_no_other(
     assert shop.bv.deliver_notifications() == 2
     assert mail.kinds == ["payment.completed"]
     assert last(shop) == ("payment.completed", None, 1)
-    assert shop.bv.notification_history()[0].tries[0].detail == "it could not be tried: KeyError"
+    assert shop.bv.notification_history()[0].attempts[0].detail == "it could not be tried: KeyError"
     assert TOKEN not in caplog.text
 
 
@@ -249,11 +258,11 @@ def test_a_worker_that_dies_in_the_middle_leaves_it_to_the_next(
         shop.bv.deliver_notifications()
     webhook.while_delivering = lambda: None
     assert shop.bv.deliver_notifications() == 0, "it is taken"
-    shop.clock.pause(DELIVERY_LEASE_SECONDS)
+    shop.clock.sleep(DELIVERY_LEASE_SECONDS)
     assert shop.bv.deliver_notifications() == 1
     first, second = webhook.told
     assert (first.message_id, first.data) == (second.message_id, second.data)
-    assert last(shop) == ("payment.completed", End.DELIVERED, 1)
+    assert last(shop) == ("payment.completed", FinalStatus.DELIVERED, 1)
     assert len(mail.told) == 1
 
 
@@ -292,7 +301,7 @@ def test_with_the_database_away_afterwards_it_is_told_again_later(shop: Shop, we
     with shop.database.write_transaction() as connection:
         connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO delivery_attempts")
     webhook.while_delivering = lambda: None
-    shop.clock.pause(DELIVERY_LEASE_SECONDS)
+    shop.clock.sleep(DELIVERY_LEASE_SECONDS)
     assert shop.bv.deliver_notifications() == 1
     assert len(webhook.told) == 2
 
@@ -307,9 +316,9 @@ def test_an_endpoint_that_wants_no_more_is_left_alone_until_it_is_enabled(
     sold(shop)
     shop.bv.deliver_notifications()
     (disabled,) = shop.bv.disabled_endpoints()
-    assert (disabled.endpoint, disabled.because) == ("one", "HTTP 410")
+    assert (disabled.endpoint, disabled.reason) == ("one", "HTTP 410")
     sold(shop)
-    shop.clock.pause(10**6)
+    shop.clock.sleep(10**6)
     assert shop.bv.deliver_notifications() == 1, "the mail"
     assert (len(webhook.told), len(mail.told)) == (1, 2)
     webhook.says = DELIVERED
@@ -337,9 +346,12 @@ def test_what_was_delivered_can_be_told_again(shop: Shop, webhook: Outside, mail
     sold(shop)
     shop.bv.deliver_notifications()
     (told, *_) = shop.bv.notification_history()
-    shop.clock.pause(10**7)
+    shop.clock.sleep(10**7)
     again = shop.bv.replay_notification(told.message.message_id)
-    assert (again.message.ended, [one.number for one in again.tries]) == (End.DELIVERED, [1, 2])
+    assert (again.message.final_status, [one.number for one in again.attempts]) == (
+        FinalStatus.DELIVERED,
+        [1, 2],
+    )
     assert len({(message.message_id, message.data) for message in webhook.told}) == 1
     assert len(mail.told) == 1
 
@@ -349,8 +361,8 @@ def test_what_is_told_again_in_vain_has_all_its_tries(shop: Shop, webhook: Outsi
     shop.bv.deliver_notifications()
     webhook.says = FAILED
     again = shop.bv.replay_notification(shop.bv.notification_history()[0].message.message_id)
-    assert (again.message.ended, again.message.tries) == (None, 1)
-    shop.clock.pause(6)
+    assert (again.message.final_status, again.message.attempt_count) == (None, 1)
+    shop.clock.sleep(6)
     assert shop.bv.deliver_notifications() == 1
 
 
@@ -360,7 +372,7 @@ def test_where_its_channel_is_not_set_up_it_waits_for_a_worker(shop: Shop, webho
     name = shop.bv.notification_history()[0].message.message_id
     shop.notifiers, configured = {}, shop.notifiers
     shop.reopen(shop.company)
-    assert shop.bv.replay_notification(name).message.ended is None
+    assert shop.bv.replay_notification(name).message.final_status is None
     assert shop.bv.deliver_notifications() == 0
     shop.notifiers = configured
     shop.reopen(shop.company)
@@ -372,14 +384,14 @@ def test_at_an_endpoint_that_is_disabled_it_waits(shop: Shop, webhook: Outside) 
     sold(shop)
     shop.bv.deliver_notifications()
     assert (
-        shop.bv.replay_notification(shop.bv.notification_history()[0].message.message_id).message.ended
+        shop.bv.replay_notification(shop.bv.notification_history()[0].message.message_id).message.final_status
         is None
     )
     assert len(webhook.told) == 1
 
 
 def test_what_there_is_not(shop: Shop) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(ResourceNotFound):
         shop.bv.replay_notification("msg_none")
     with pytest.raises(ValidationFailed):
         shop.bv.notification_history(channel="pigeon")

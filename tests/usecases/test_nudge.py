@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from billvend import Status
-from billvend.domain.events import CostLearnt, Nudged, RequeryStarted, load
+from billvend.domain.enums import Proof
+from billvend.domain.journal.events import CostRecorded, RequeryRequested, RequeryStarted, load_event
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, NotFound, Pending
-from billvend.domain.schedule import JITTER
-from billvend.domain.words import Proof
+from billvend.domain.policy.timing import JITTER
 from billvend.ports.provider import Order
 from tests.usecases.shop import TOKEN, Clock, Company, Shop, closing
 
 SCHEDULE = (20, 60, 120, 300, 600, 1200)
-TAKEN_BACK = Declined("reversed to the wallet", about_transaction=True, taken_back=True)
+TAKEN_BACK = Declined("reversed to the wallet", about_transaction=True, provider_reversed=True)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_refresh_need_not_wait_for_the_interval(shop: Shop) -> None:
 def test_refresh_need_not_wait_for_a_hint_that_waits(shop: Shop) -> None:
     payment = shop.in_doubt()
     shop.bv.refresh(payment.transaction_id)
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     assert shop.hook(payment) == 1
     shop.company.tells = Delivered(TOKEN)
     shop.bv.refresh(payment.transaction_id)
@@ -137,7 +137,7 @@ def test_a_hint_brings_the_next_question_forward(shop: Shop, by: str) -> None:
     for _ in range(4):
         shop.until_due(payment)
         shop.work()
-    shop.clock.pause(100)
+    shop.clock.sleep(100)
     hint(shop, payment.transaction_id, by)
     assert requeries(shop) == 4  # not inside of the request
     shop.company.tells = Delivered(TOKEN)
@@ -170,7 +170,7 @@ def scheduled_at(*, hinted: bool) -> list[float]:
     asked = [
         (logged.at - began).total_seconds()
         for logged in shop.bv.events(payment)
-        if isinstance(event := load(logged.kind, logged.data), RequeryStarted) and not event.nudged
+        if isinstance(event := load_event(logged.kind, logged.data), RequeryStarted) and not event.on_request
     ]
     shop.close()
     return asked
@@ -309,8 +309,8 @@ def test_nobody_is_nudged_about_an_account_that_is_gone(shop: Shop, by: str) -> 
         else:
             hint(shop, payment.transaction_id, by)
         shop.later(100)
-    assert [event for event in shop.events(payment) if isinstance(event, Nudged)] == []
-    assert shop.now(payment).nudge is None
+    assert [event for event in shop.events(payment) if isinstance(event, RequeryRequested)] == []
+    assert shop.now(payment).requery_request is None
     assert other.asked == []
     old.tells = Delivered(TOKEN)
     shop.reopen(other, old)
@@ -376,8 +376,8 @@ def test_the_cost_that_a_hook_leads_to_is_booked_once(shop: Shop) -> None:
         shop.hook(payment)
         shop.later(100)
     assert (shop.account("provider:acme"), shop.account("commission:acme")) == (490, 10)
-    assert [event for event in shop.events(payment) if isinstance(event, CostLearnt)] == [
-        CostLearnt(1, "acme", 50_000, 49_000)
+    assert [event for event in shop.events(payment) if isinstance(event, CostRecorded)] == [
+        CostRecorded(1, "acme", 50_000, 49_000)
     ]
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from billvend import InvalidInput, Payment, Status, TransactionNotFound, ValidationFailed
+from billvend.domain.enums import OperatorDecision, Proof
 from billvend.domain.errors import Conflict, NotInReview
-from billvend.domain.events import CostLearnt, OperatorDecided, ReversalDecided
+from billvend.domain.journal.events import CostRecorded, OperatorDecided, ReversalDecided
 from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, NotSent, Pending
-from billvend.domain.words import Proof, Verdict
 from tests.usecases.shop import ANOTHER, SILENCE, TOKEN, Shop, closing
 
 FAILED = Declined("it failed", about_transaction=True)
@@ -36,7 +36,10 @@ def reverse(shop: Shop, payment: Payment) -> Payment:
 
 def see(shop: Shop, payment: Payment) -> Payment:
     return shop.bv.resolve(
-        payment.transaction_id, operator="ngozi", reason="talked to them", decision=Verdict.SEEN
+        payment.transaction_id,
+        operator="ngozi",
+        reason="talked to them",
+        decision=OperatorDecision.ACKNOWLEDGED,
     )
 
 
@@ -103,7 +106,7 @@ def test_a_person_completes_it_with_the_token(shop: Shop, state: str) -> None:
     assert shop.now(payment) == done
     assert shop.balance == (9_500, 0)
     assert shop.account("provider:acme") == 500
-    decided = OperatorDecided("ngozi", Verdict.DELIVERED, "EKEDC read it to me")
+    decided = OperatorDecided("ngozi", OperatorDecision.DELIVERED, "EKEDC read it to me")
     assert decided in shop.events(payment)
     assert shop.due_in(payment) is None
 
@@ -114,7 +117,9 @@ def test_a_person_reverses_it_and_answers_for_it(shop: Shop, state: str) -> None
     done = reverse(shop, payment)
     assert (done.status, done.proof) == (Status.REVERSED, Proof.OPERATOR)
     assert shop.balance == (10_000, 0)
-    assert OperatorDecided("ngozi", Verdict.REVERSE, "EKEDC has no such sale") in shop.events(payment)
+    assert OperatorDecided("ngozi", OperatorDecision.REVERSE, "EKEDC has no such sale") in shop.events(
+        payment
+    )
     (decided,) = [event for event in shop.events(payment) if isinstance(event, ReversalDecided)]
     assert "ngozi" in decided.reason
     assert "EKEDC has no such sale" in decided.reason
@@ -157,8 +162,8 @@ def test_without_a_name_or_a_reason_nothing_is_decided(shop: Shop, field: str, b
 
 
 @pytest.mark.parametrize("state", ["pending", "to be sent again", "completed", "reversed", "reversing"])
-@pytest.mark.parametrize("verdict", list(Verdict))
-def test_what_is_not_in_doubt_is_not_to_be_decided(shop: Shop, state: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize("verdict", list(OperatorDecision))
+def test_what_is_not_in_doubt_is_not_to_be_decided(shop: Shop, state: str, verdict: OperatorDecision) -> None:
     sent: dict[str, Answer] = {"completed": Delivered(TOKEN), "to be sent again": NotSent("refused")}
     shop.company.sells = sent.get(state, FAILED)
     payment = shop.pay()
@@ -221,7 +226,7 @@ def test_the_same_token_is_no_incident_and_a_late_cost_is_booked(shop: Shop) -> 
     assert told(shop, payment, Delivered(TOKEN, cost_minor=49_000)).incidents == ()
     assert (shop.account("provider:acme"), shop.account("commission:acme")) == (490, 10)
     assert told(shop, payment, Delivered(TOKEN, cost_minor=49_000)).incidents == ()
-    assert len([event for event in shop.events(payment) if isinstance(event, CostLearnt)]) == 1
+    assert len([event for event in shop.events(payment) if isinstance(event, CostRecorded)]) == 1
     assert shop.now(payment).token == TOKEN
 
 
@@ -289,7 +294,7 @@ def test_an_incident_waits_until_somebody_has_seen_it(shop: Shop) -> None:
     told(shop, payment, Delivered("33333333333333333333"))
     (open_,) = shop.bv.review().payments_with_incidents
     assert len(open_.open_incidents) == 1
-    assert OperatorDecided("ngozi", Verdict.SEEN, "talked to them") in shop.events(payment)
+    assert OperatorDecided("ngozi", OperatorDecision.ACKNOWLEDGED, "talked to them") in shop.events(payment)
 
 
 def test_a_token_that_belongs_to_another_payment(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from billvend import Money, Status
+from billvend.domain.enums import Proof
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import (
     Answer,
@@ -16,7 +17,6 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
 )
-from billvend.domain.words import Proof
 from billvend.usecases.dependencies import Limits
 from tests.usecases.shop import SILENCE, TOKEN, Company, Shop, closing
 
@@ -193,7 +193,7 @@ def test_a_look_back_without_an_answer_at_an_account_that_is_gone_sends_nothing_
     """Lost books may have sent it there: a person has to look."""
     backup = Company("backup")
     shop = Shop(Company("acme", needs_day=True), backup)
-    shop.clock.pause(11.9 * 3600)
+    shop.clock.sleep(11.9 * 3600)
     (payment,) = shop.pay_many()
     shop.later(3600)
     assert shop.company.asked == ["requery"]
@@ -211,9 +211,9 @@ def test_a_look_back_that_nobody_answers_is_shown_to_a_person() -> None:
     """Within about two hours, with nothing sent to anybody; it is asked about daily from then on."""
     acme, backup = Company("acme", needs_day=True), Company("backup")
     shop = Shop(acme, backup)
-    shop.clock.pause(11.9 * 3600)
+    shop.clock.sleep(11.9 * 3600)
     (payment,) = shop.pay_many()
-    shop.clock.pause(3600)
+    shop.clock.sleep(3600)
     for _ in range(30):
         shop.later(300)
     assert [found.transaction_id for found in shop.bv.review().payments_in_review] == [payment.transaction_id]
@@ -237,7 +237,7 @@ def test_a_look_back_that_nobody_answers_is_shown_to_a_person() -> None:
 def test_what_lost_books_had_sent_and_was_declined_is_not_sold_by_the_same_provider_again() -> None:
     acme, backup = Company("acme", needs_day=True), Company("backup")
     shop = Shop(acme, backup)
-    shop.clock.pause(11.9 * 3600)
+    shop.clock.sleep(11.9 * 3600)
     (payment,) = shop.pay_many()
     acme.tells = Declined("it failed", about_transaction=True)
     shop.later(3600)
@@ -250,7 +250,7 @@ def test_what_lost_books_had_sent_and_was_declined_is_not_sold_by_the_same_provi
 def test_what_lost_books_had_not_sent_is_sold_by_the_first_provider() -> None:
     acme, backup = Company("acme", needs_day=True), Company("backup")
     shop = Shop(acme, backup)
-    shop.clock.pause(11.9 * 3600)
+    shop.clock.sleep(11.9 * 3600)
     (payment,) = shop.pay_many()
     acme.tells = ABSENT
     shop.later(3600)

@@ -15,7 +15,8 @@ from billvend import (
     Status,
 )
 from billvend.adapters.storage.journal import SqlJournal
-from billvend.domain.decide import Result
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.enums import Proof
 from billvend.domain.errors import (
     BelowMinimum,
     LikelyDuplicate,
@@ -26,20 +27,25 @@ from billvend.domain.errors import (
     WalletNotFound,
     WrongMeterType,
 )
+from billvend.domain.meter_lookup import (
+    MeterFault,
+    MeterFound,
+    MeterLookupFailed,
+    MeterLookupResult,
+    MeterRejected,
+)
 from billvend.domain.outcome import Delivered
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
-from billvend.domain.words import Proof
 from billvend.usecases.caches import METER_CACHE_SECONDS
 from billvend.usecases.dependencies import MeterCheck
 from tests.usecases.shop import METER, TOKEN, Company, Shop, closing
 
 ASKING = MeterCheck(is_enabled=True)
 OTHER_METER = "10987654321"
-DARK = CannotVerify("no answer in 5 s")
-REFUSALS: list[tuple[Verification, type[BillvendError]]] = [
-    (MeterRefused(MeterFault.METER_NOT_FOUND, "no such meter"), MeterNotFound),
-    (MeterRefused(MeterFault.WRONG_METER_TYPE, "it is postpaid"), WrongMeterType),
-    (MeterRefused(MeterFault.METER_CANNOT_VEND, "it is blocked"), MeterCannotVend),
+DARK = MeterLookupFailed("no answer in 5 s")
+REFUSALS: list[tuple[MeterLookupResult, type[BillvendError]]] = [
+    (MeterRejected(MeterFault.METER_NOT_FOUND, "no such meter"), MeterNotFound),
+    (MeterRejected(MeterFault.WRONG_METER_TYPE, "it is postpaid"), WrongMeterType),
+    (MeterRejected(MeterFault.METER_CANNOT_VEND, "it is blocked"), MeterCannotVend),
     (MeterFound("Ada Obi", minimum_minor=50_001), BelowMinimum),
     (DARK, ProviderUnavailable),
 ]
@@ -60,7 +66,7 @@ def accept(shop: Shop, amount: int = 500, meter: str = METER, key: str | None = 
 
 @pytest.mark.parametrize(("said", "kind"), REFUSALS, ids=KINDS)
 def test_a_meter_that_is_not_sold_to_is_refused_and_nothing_is_held(
-    shop: Shop, said: Verification, kind: type[BillvendError]
+    shop: Shop, said: MeterLookupResult, kind: type[BillvendError]
 ) -> None:
     shop.company.knows = said
     with pytest.raises(kind) as refused:
@@ -142,10 +148,10 @@ def test_a_double_click_is_refused_before_the_funds_and_without_asking(shop: Sho
 
 
 @pytest.mark.parametrize("said", [said for said, _ in REFUSALS], ids=KINDS)
-def test_a_replay_asks_nobody_and_answers_as_before(shop: Shop, said: Verification) -> None:
+def test_a_replay_asks_nobody_and_answers_as_before(shop: Shop, said: MeterLookupResult) -> None:
     first = accept(shop, 500, key="order-1")
     shop.company.knows = said
-    shop.clock.pause(METER_CACHE_SECONDS + 1)
+    shop.clock.sleep(METER_CACHE_SECONDS + 1)
     assert accept(shop, 500, key="order-1") == first
     assert shop.company.times("verify") == 1
     assert shop.balance == (9_500, 500)
@@ -178,7 +184,7 @@ def test_the_same_key_used_while_the_provider_was_asked_pays_once(shop: Shop) ->
 
 @pytest.mark.parametrize("said", [said for said, _ in REFUSALS], ids=KINDS)
 def test_what_was_accepted_while_the_meter_was_asked_about_is_what_the_caller_is_told_of(
-    shop: Shop, said: Verification
+    shop: Shop, said: MeterLookupResult
 ) -> None:
     """The same request twice at once: where the first is accepted, nothing may be said to have been refused."""
     first: list[str] = []
@@ -213,10 +219,10 @@ def test_a_key_used_for_something_else_while_the_meter_was_asked_about_is_refuse
 
 def test_a_found_meter_is_remembered_for_ten_minutes(shop: Shop) -> None:
     accept(shop, 500, key="one")
-    shop.clock.pause(599)
+    shop.clock.sleep(599)
     accept(shop, 500, key="two")
     assert shop.company.times("verify") == 1
-    shop.clock.pause(1)
+    shop.clock.sleep(1)
     accept(shop, 500, key="three")
     assert shop.company.times("verify") == 2
 
@@ -226,10 +232,10 @@ def test_a_remembered_meter_is_paid_for_in_one_look_at_the_books(
 ) -> None:
     accept(shop, 500, key="one")
 
-    def rehearse(_journal: SqlJournal, _commands: object) -> list[Result]:
+    def dry_run(_journal: SqlJournal, _commands: object) -> list[CommandOutcome]:
         raise AssertionError("nobody has to be asked: the decision alone says no")
 
-    monkeypatch.setattr(SqlJournal, "rehearse", rehearse)
+    monkeypatch.setattr(SqlJournal, "dry_run", dry_run)
     paid = shop.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
     again = shop.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
     assert (paid.replayed, paid.meter, paid.payment.verified) == (False, MeterFound("Ada Obi"), True)
@@ -260,7 +266,7 @@ def test_the_smallest_amount_is_remembered_too(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("said", [said for said, kind in REFUSALS if kind is not BelowMinimum])
-def test_what_is_no_is_not_remembered(shop: Shop, said: Verification) -> None:
+def test_what_is_no_is_not_remembered(shop: Shop, said: MeterLookupResult) -> None:
     shop.company.knows = said
     with pytest.raises(BillvendError):
         shop.pay(500)
@@ -327,7 +333,7 @@ def test_in_bulk_the_worker_asks_before_it_sends(shop: Shop) -> None:
 
 @pytest.mark.parametrize(("said", "kind"), REFUSALS[:4], ids=KINDS[:4])
 def test_in_bulk_a_refused_meter_gives_the_money_back_with_nothing_sent(
-    shop: Shop, said: Verification, kind: type[BillvendError]
+    shop: Shop, said: MeterLookupResult, kind: type[BillvendError]
 ) -> None:
     shop.company.knows = said
     (payment,) = shop.pay_many()
@@ -356,7 +362,7 @@ def test_in_bulk_the_meter_s_own_bounds_hold_too(shop: Shop, found: MeterFound, 
     assert ended.reversal.reason == reason
     assert shop.company.times("vend") == 0
     shop.company.knows = MeterFound("Ada Obi", minimum_minor=50_000, maximum_minor=50_000)
-    shop.clock.pause(METER_CACHE_SECONDS)
+    shop.clock.sleep(METER_CACHE_SECONDS)
     (payment,) = shop.pay_many()
     shop.work()
     assert shop.now(payment).token == TOKEN
@@ -402,7 +408,7 @@ def test_a_meter_that_passed_unasked_is_asked_about_by_the_worker() -> None:
     shop = Shop(verification=MeterCheck(is_enabled=True, allows_unreachable=True))
     shop.company.knows = DARK
     payment = shop.pay(500)
-    shop.company.knows = MeterRefused(MeterFault.METER_CANNOT_VEND, "it is blocked")
+    shop.company.knows = MeterRejected(MeterFault.METER_CANNOT_VEND, "it is blocked")
     shop.work()
     assert shop.now(payment).proof is Proof.DECLINED
     assert shop.company.times("vend") == 0

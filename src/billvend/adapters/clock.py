@@ -20,7 +20,7 @@ class SystemClock:
         """Seconds since some fixed moment, sleep and stops included."""
         return time.clock_gettime(_ELAPSED_CLOCK)
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)
 

@@ -14,9 +14,9 @@ from limits.strategies import FixedWindowRateLimiter
 
 from billvend.api.errors import Forbidden, RateLimited, Unauthenticated
 from billvend.app import Billvend
-from billvend.domain.access import ApiKey, Scope
+from billvend.domain.api_keys import ApiKey, Scope
 from billvend.domain.errors import Unavailable
-from billvend.domain.names import is_this_machine
+from billvend.domain.ids import is_loopback_host
 
 logger = logging.getLogger("billvend.api")
 
@@ -112,7 +112,7 @@ class Authenticator:
     def _require_loopback(self, request: Request) -> None:
         """Without keys only this machine may ask, by its own name, and through no proxy that says so."""
         hosts = (request.remote_addr or "", _host_name(request.host))
-        if not FORWARDED_HEADERS.isdisjoint(request.environ) or not all(map(is_this_machine, hosts)):
+        if not FORWARDED_HEADERS.isdisjoint(request.environ) or not all(map(is_loopback_host, hosts)):
             raise Forbidden(
                 "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
                 "Make a key with: billvend keys create. Nothing was done."

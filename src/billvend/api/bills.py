@@ -19,7 +19,7 @@ from billvend.api.requests import (
 from billvend.api.responses import error_json, public_code, success_response
 from billvend.api.routing import ApiRouter, add_log_context
 from billvend.api.schemas import BatchResponse, BillersResponse, MeterResponse, PayResponse
-from billvend.domain.access import Scope
+from billvend.domain.api_keys import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
 from billvend.presentation import JsonObject, biller_json, meter_json
 from billvend.usecases.pay import Bill, PaymentResult

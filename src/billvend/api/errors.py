@@ -4,15 +4,15 @@ from http import HTTPStatus
 from typing import ClassVar, Final
 
 from billvend.domain.errors import (
-    BadSetting,
     BillvendError,
+    ConfigurationError,
     Conflict,
+    DependencyError,
     IdempotencyMismatch,
     InsufficientFunds,
     InvalidInput,
-    NotFound,
-    Refusal,
-    Unreachable,
+    Rejected,
+    ResourceNotFound,
 )
 
 UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 5
@@ -25,7 +25,7 @@ REJECTION_KEY: Final = "billvend.rejection"
 """Where a WSGI request names what is wrong with it, before anybody looks at it: a `RequestRejected`."""
 
 
-class RequestRejected(Refusal):
+class RequestRejected(Rejected):
     """The request was turned away before billvend read what it asks for. Nothing was done."""
 
     status: ClassVar[HTTPStatus]
@@ -104,10 +104,10 @@ ERROR_STATUS: Final[tuple[tuple[type[BillvendError], HTTPStatus], ...]] = (
     (IdempotencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
     (Conflict, HTTPStatus.CONFLICT),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (NotFound, HTTPStatus.NOT_FOUND),
+    (ResourceNotFound, HTTPStatus.NOT_FOUND),
     (InsufficientFunds, HTTPStatus.PAYMENT_REQUIRED),
-    (Unreachable, HTTPStatus.SERVICE_UNAVAILABLE),
-    (BadSetting, HTTPStatus.SERVICE_UNAVAILABLE),
+    (DependencyError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ConfigurationError, HTTPStatus.SERVICE_UNAVAILABLE),
     (BillvendError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 """The first class that fits decides; what the door itself refuses carries its status."""

@@ -5,9 +5,9 @@ from flask import Response
 from billvend.api.responses import error_response, success_response
 from billvend.api.routing import ApiRouter
 from billvend.api.schemas import HealthResponse, LivenessResponse
-from billvend.domain.access import Scope
+from billvend.domain.api_keys import Scope
 from billvend.domain.errors import Unavailable
-from billvend.ports.measures import CONTENT_TYPE
+from billvend.ports.telemetry import CONTENT_TYPE
 from billvend.presentation import health_json
 
 

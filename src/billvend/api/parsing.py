@@ -16,8 +16,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from billvend.api.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedJson, UnsupportedMediaType
 from billvend.domain.errors import ValidationFailed
-from billvend.domain.names import parse_key
-from billvend.domain.quote import quoted
+from billvend.domain.ids import parse_key
+from billvend.domain.safe_text import safe_repr
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request; a batch may have more."""
@@ -86,7 +86,7 @@ def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise ValueError(f"the name {quoted(name)} stands there twice")
+            raise ValueError(f"the name {safe_repr(name)} stands there twice")
         members[name] = value
     return members
 
@@ -106,7 +106,7 @@ def validate(model: type[Model], values: Mapping[str, Any], *, strict: bool = Tr
             ".".join(map(str, problem["loc"])): _error_text(problem["type"], problem["msg"])
             for problem in error.errors()
         }
-    summary = "; ".join(f"{quoted(name) if name else 'it'} {reason}" for name, reason in fields.items())
+    summary = "; ".join(f"{safe_repr(name) if name else 'it'} {reason}" for name, reason in fields.items())
     raise ValidationFailed(f"The request is not accepted: {summary}. Nothing was done.", fields=fields)
 
 
@@ -135,7 +135,7 @@ def parse_query(request: Request) -> dict[str, str]:
     for name, values in arguments.lists():
         if len(values) > 1:
             raise ValidationFailed(
-                f"The request is not accepted: {quoted(name)} stands there twice.",
+                f"The request is not accepted: {safe_repr(name)} stands there twice.",
                 fields={name: "stands there twice"},
             )
     return arguments.to_dict()

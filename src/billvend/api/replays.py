@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from billvend.domain.payment import Payment
-from billvend.domain.words import Status
+from billvend.domain.enums import Status
+from billvend.domain.payment.state import Payment
 from billvend.presentation import JsonObject, customer_message
 
 REPLAY_RETENTION: Final = timedelta(days=30)

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from billvend.domain.enums import Status, VendType
 from billvend.domain.errors import InvalidAmount
+from billvend.domain.ids import MAX_KEY_CHARACTERS, MAX_USER_ID_CHARACTERS
 from billvend.domain.money import CURRENCIES
-from billvend.domain.names import LONGEST_KEY, LONGEST_USER_ID
-from billvend.domain.words import Status, VendType
 
 MAX_BATCH_SIZE = 1_000
 """Payments in one request."""
@@ -59,7 +59,7 @@ UserId = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=LONGEST_USER_ID,
+        max_length=MAX_USER_ID_CHARACTERS,
         description="Whose wallet. Opaque, compared exactly: printable characters, no blank at either end.",
         examples=["user123"],
         json_schema_extra={"format": PRINTABLE_FORMAT},
@@ -144,7 +144,7 @@ class BatchEntryRequest(PayRequest):
     idempotency_key: Annotated[
         str | None,
         Field(
-            description=f"1 to {LONGEST_KEY} printable ASCII characters. Left out, the entry gets one from the header "
+            description=f"1 to {MAX_KEY_CHARACTERS} printable ASCII characters. Left out, the entry gets one from the header "
             "Idempotency-Key and its place in the batch."
         ),
     ] = None
@@ -179,7 +179,7 @@ class IdempotencyKeyHeader(BaseModel):
             {
                 "type": "string",
                 "pattern": "^[!-~]([ -~]*[!-~])?$",
-                "maxLength": LONGEST_KEY,
+                "maxLength": MAX_KEY_CHARACTERS,
                 "description": "Printable ASCII, for ever this user's and this request's: a repeat does nothing again, and is "
                 "answered as the first was.",
                 "examples": ["order-42"],

@@ -14,8 +14,8 @@ from billvend.api.errors import (
     status_of,
 )
 from billvend.domain.errors import (
-    BadSetting,
     BillvendError,
+    ConfigurationError,
     LikelyDuplicate,
     OutcomeUnknown,
     RequestInProgress,
@@ -58,7 +58,7 @@ def error_response(error: BillvendError, *, data: JsonObject | None = None) -> R
 
 def public_code(error: BillvendError) -> str:
     """The code that is told: what is not set up is as good as away, to whoever asks from outside."""
-    return Unavailable.code if isinstance(error, BadSetting) else error.code
+    return Unavailable.code if isinstance(error, ConfigurationError) else error.code
 
 
 def error_json(error: BillvendError) -> JsonObject:
@@ -76,7 +76,7 @@ def _public_message(error: BillvendError) -> str:
         return INTERNAL_ERROR_MESSAGE
     match error:
         case Unavailable():
-            return error.outside
+            return error.public_message
         case LikelyDuplicate():
             return f'{error.message} Here: "allowDuplicate": true.'
         case _:

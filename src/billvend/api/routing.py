@@ -31,7 +31,7 @@ from billvend.api.requests import BatchRequest
 from billvend.api.responses import INTERNAL_ERROR_MESSAGE, error_response, http_error_response, public_code
 from billvend.api.schemas import ErrorEnvelope, SuccessEnvelope
 from billvend.app import Billvend
-from billvend.domain.access import ApiKey, Scope
+from billvend.domain.api_keys import ApiKey, Scope
 from billvend.domain.errors import BillvendError, Unavailable
 
 logger = logging.getLogger("billvend.api")
@@ -263,7 +263,7 @@ def _register_error_handlers(target: Flask | APIBlueprint, bv: Billvend) -> None
         response = error_response(error)
         add_log_context(
             code=public_code(error),
-            **({"why": error.why} if isinstance(error, Unavailable) and error.why else {}),
+            **({"why": error.detail} if isinstance(error, Unavailable) and error.detail else {}),
         )
         if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("A request failed", exc_info=error, extra={"context": _request_context()})

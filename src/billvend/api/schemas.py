@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from billvend.domain.words import IncidentKind, Proof, Status, VendType
+from billvend.domain.enums import IncidentKind, Proof, Status, VendType
 
 MoneyString = Annotated[
     str, Field(description="Major units with the currency's decimals.", examples=["500.00"])

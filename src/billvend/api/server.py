@@ -35,8 +35,8 @@ from billvend.api.rsgi import RsgiAdapter
 from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
-from billvend.domain.errors import BadSetting, Unavailable
-from billvend.domain.names import is_this_machine
+from billvend.domain.errors import ConfigurationError, Unavailable
+from billvend.domain.ids import is_loopback_host
 from billvend.gc_tuning import freeze_gc, relax_gc
 from billvend.logs import log_to_stderr
 
@@ -79,7 +79,7 @@ def serve(
 
     `database_url` is what the command line named, if anything: the other processes read their settings from the environment
     and `.env` as this one did. `with_worker` None: on an embedded database; `processes` None: two, or one on such a database.
-    Raises `BadSetting` where it must not or can't listen, `Unavailable`.
+    Raises `ConfigurationError` where it must not or can't listen, `Unavailable`.
     """
     _raise_file_limit()
     with _shared_metrics_folder():
@@ -104,16 +104,16 @@ def serve(
 
 
 def _keys_notice(bv: Billvend, host: str) -> str:
-    """What the start says of keys. Raises `BadSetting` where there must be one first, `Unavailable`."""
+    """What the start says of keys. Raises `ConfigurationError` where there must be one first, `Unavailable`."""
     if bv.has_api_keys():
         return ""
     if not bv.is_test_money_only():
         reason = "The API would open real money"
-    elif not is_this_machine(host):
+    elif not is_loopback_host(host):
         reason = f"HOST={host} would open the API to other machines"
     else:
         return " No API keys yet: only requests from this machine are accepted, with test money."
-    raise BadSetting(
+    raise ConfigurationError(
         f"{reason}, and there are no API keys yet. Nothing was started. Make a key first: "
         "billvend keys create --scope pay --name till-7"
     )
@@ -286,7 +286,7 @@ class _WorkerSupervisor:
 
 
 def find_free_port(host: str, port: int) -> int:
-    """The port, or any free one for 0. Raises `BadSetting` where nobody can listen there."""
+    """The port, or any free one for 0. Raises `ConfigurationError` where nobody can listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as trial:
@@ -298,12 +298,12 @@ def find_free_port(host: str, port: int) -> int:
             reason = f"PORT={port} is taken by another program. Stop it, or choose another PORT"
         else:
             reason = f"HOST={host} and PORT={port} can't be listened on: {error.strerror}"
-        raise BadSetting(f"{reason}. Nothing was started.") from None
+        raise ConfigurationError(f"{reason}. Nothing was started.") from None
 
 
 @contextmanager
 def reserve_port(host: str, port: int) -> Iterator[int]:
-    """The port, or any free one for 0, kept from everybody else. Raises `BadSetting` where nobody can listen there.
+    """The port, or any free one for 0, kept from everybody else. Raises `ConfigurationError` where nobody can listen there.
 
     On Linux each of Granian's processes opens it by itself, seconds later, in a way that lets others open it as well:
     two servers would share the requests. A socket of ours that is bound, and does not listen, keeps others away, and

@@ -9,11 +9,11 @@ from billvend.api.requests import TransactionPath, TransactionsQuery, UserPath
 from billvend.api.responses import success_response
 from billvend.api.routing import ApiRouter, add_log_context
 from billvend.api.schemas import TransactionDetailResponse, TransactionsResponse
-from billvend.domain.access import Scope
-from billvend.domain.errors import Unreachable
-from billvend.domain.names import parse_user_id
-from billvend.domain.payment import Payment
-from billvend.ports.books import Search
+from billvend.domain.api_keys import Scope
+from billvend.domain.errors import DependencyError
+from billvend.domain.ids import parse_user_id
+from billvend.domain.payment.state import Payment
+from billvend.ports.queries import Search
 from billvend.presentation import JsonObject, payment_json, transaction_json
 
 
@@ -37,7 +37,7 @@ def add_routes(router: ApiRouter) -> None:
         record = bv.transaction(path.transaction_id)
         if not isinstance(record, Payment):
             return success_response(transaction_json(record), "The wallet was funded.")
-        with suppress(Unreachable):  # a hint, and no more
+        with suppress(DependencyError):  # a hint, and no more
             bv.request_requery(path.transaction_id)
         data: JsonObject = payment_json(record, bv.events(record), bv.next_check_at(record))
         return success_response(data, str(data["message"]))

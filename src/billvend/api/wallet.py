@@ -10,8 +10,8 @@ from billvend.api.requests import BalanceQuery, DepositRequest, FundRequest, Ide
 from billvend.api.responses import success_response
 from billvend.api.routing import ApiRouter, add_log_context, has_scope
 from billvend.api.schemas import BalanceResponse, DepositResponse, FundResponse
-from billvend.domain.access import Scope
-from billvend.ports.books import Search
+from billvend.domain.api_keys import Scope
+from billvend.ports.queries import Search
 from billvend.presentation import JsonObject, balance_json, funding_result_json, transaction_json
 
 RECENT_TRANSACTIONS = 10

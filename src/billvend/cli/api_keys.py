@@ -11,7 +11,7 @@ from billvend.cli.options import DatabaseUrl, Json, example
 from billvend.cli.output import DOUBT, GOOD, QUIET, Line, Table, print_blocks, print_result
 
 if TYPE_CHECKING:
-    from billvend.domain.access import ApiKey
+    from billvend.domain.api_keys import ApiKey
 
 commands = typer.Typer()
 api_keys = typer.Typer(

@@ -17,13 +17,13 @@ from billvend.cli.bill_csv import BillFile, BillRow, ResultFile
 from billvend.cli.exits import Exit
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, is_terminal, terminal
 from billvend.cli.progress import Interrupt
-from billvend.domain.commands import Pay
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Pay
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import (
     BillvendError,
+    DependencyError,
     IdempotencyMismatch,
     OutcomeUnknown,
-    Unreachable,
     ValidationFailed,
     WalletNotFound,
 )
@@ -182,19 +182,21 @@ class Batch:
             bill = self._bv.build_command(row.bill())
         except BillvendError as error:
             return error
-        if bill.key_is_given:
+        if bill.has_caller_key:
             return bill
         if self._name is None:
             return ValidationFailed("The row has no key, and the batch no name: nothing was done.")
         digest = bill_digest(self._name, bill)
-        return replace(bill, key=batch_key(digest, self._occurrences.add(digest[:16], 1)), key_is_given=True)
+        return replace(
+            bill, key=batch_key(digest, self._occurrences.add(digest[:16], 1)), has_caller_key=True
+        )
 
     def _results(self, commands: Sequence[Pay | BillvendError]) -> list[RowResult]:
         if self._stop_error or self._interrupt.is_requested:
             return [RowResult(NOT_TRIED) for _ in commands]
         bills = [bill for bill in commands if isinstance(bill, Pay)]
         results = self._execute(bills)
-        if results and all(isinstance(result.error, Unreachable) for result in results):
+        if results and all(isinstance(result.error, DependencyError) for result in results):
             self._stop_error = results[0].error  # nobody would answer for a million rows more either
         remaining = iter(results)
         return [
@@ -273,7 +275,7 @@ class DryRun(Batch):
         pairs = zip(bills, self._bv.preview(bills), strict=True)
         return [self._preview(bill, result) for bill, result in pairs]
 
-    def _preview(self, bill: Pay, result: Result) -> RowResult:
+    def _preview(self, bill: Pay, result: CommandOutcome) -> RowResult:
         if isinstance(result, IdempotencyMismatch):
             return RowResult(REFUSED, error=result)
         if not isinstance(result, BillvendError) and result.replayed:
@@ -310,7 +312,7 @@ def _row_result(result: PaymentResult | BillvendError) -> RowResult:
     match result:
         case PaymentResult(replayed=replayed):
             return RowResult(REPLAYED if replayed else ACCEPTED, paid=result)
-        case Unreachable():
+        case DependencyError():
             return RowResult(result.code, error=result)
         case _:
             return RowResult(REFUSED, error=result)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, NoReturn
 
+from billvend.domain.enums import VendType
 from billvend.domain.errors import BillvendError, ValidationFailed
-from billvend.domain.quote import quoted
-from billvend.domain.words import VendType
+from billvend.domain.safe_text import safe_repr
 from billvend.usecases.pay import Bill
 
 REQUIRED_COLUMNS: Final = ("user", "amount", "meter", "biller")
@@ -101,7 +101,7 @@ class BillFile:
             self._reject(f"has no header. {header}")
         for name in names:
             if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
-                self._reject(f"has a column {quoted(name)}, which means nothing here. {header}")
+                self._reject(f"has a column {safe_repr(name)}, which means nothing here. {header}")
             if names.count(name) > 1:
                 self._reject(f"has the column {name} twice")
         if missing := [name for name in REQUIRED_COLUMNS if name not in names]:

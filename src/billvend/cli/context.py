@@ -38,8 +38,8 @@ def settings_context(
 def billvend_context(database_url: str | None) -> Iterator["Billvend"]:
     """An open billvend for one command."""
     from billvend.bootstrap import open_billvend
-    from billvend.ports.measures import NotMeasured
+    from billvend.ports.telemetry import NullMetrics
 
     # Nobody asks a command that ends what it counted.
-    with settings_context(database_url) as settings, open_billvend(settings, metrics=NotMeasured()) as bv:
+    with settings_context(database_url) as settings, open_billvend(settings, metrics=NullMetrics()) as bv:
         yield bv

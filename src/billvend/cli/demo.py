@@ -12,12 +12,12 @@ import typer
 from billvend.cli.exits import Exit
 from billvend.cli.options import DatabaseUrl, Json, example
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Line, print_blocks, print_result
-from billvend.domain.errors import BadSetting, InsufficientFunds, LikelyDuplicate
+from billvend.domain.errors import ConfigurationError, InsufficientFunds, LikelyDuplicate
 
 if TYPE_CHECKING:
     from billvend.app import Billvend
     from billvend.config import Settings
-    from billvend.domain.payment import Payment
+    from billvend.domain.payment.state import Payment
 
 commands = typer.Typer()
 
@@ -64,14 +64,16 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     server nor settings, and leaves nothing behind. With --database-url it plays on that database, which must be empty.
     """
     from billvend.bootstrap import count_sandbox_sales, open_billvend
-    from billvend.domain.words import Status
+    from billvend.domain.enums import Status
     from billvend.presentation import audit_json
 
     narrator = Narrator(prints=not as_json)
     with _setup(database_url) as settings:
         with open_billvend(settings) as bv:
             if bv.payments(limit=1):
-                raise BadSetting("There are payments in this database: the demo plays on an empty one alone.")
+                raise ConfigurationError(
+                    "There are payments in this database: the demo plays on an empty one alone."
+                )
             _run(bv, narrator)
             audit, completed_count = bv.audit(), len(bv.payments(Status.COMPLETED))
             narrator.add_step("The books are audited")
@@ -182,7 +184,7 @@ def _pay(
 
 
 def _write_payment(narrator: Narrator, payment: "Payment") -> None:
-    from billvend.domain.words import Status
+    from billvend.domain.enums import Status
     from billvend.presentation import customer_message, group_digits
 
     style = {Status.COMPLETED: GOOD, Status.REVERSED: BAD}.get(payment.status, DOUBT)

@@ -7,18 +7,18 @@ from typing import Final
 
 import typer
 
+from billvend.domain.enums import Status
 from billvend.domain.errors import (
-    BadSetting,
     BillvendError,
+    ConfigurationError,
     Conflict,
+    DependencyError,
     InsufficientFunds,
     InvalidInput,
     LikelyDuplicate,
-    NotFound,
     OutcomeUnknown,
-    Unreachable,
+    ResourceNotFound,
 )
-from billvend.domain.words import Status
 
 
 class Exit(IntEnum):
@@ -50,11 +50,11 @@ class Exit(IntEnum):
 
 ERROR_EXIT: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
     (InvalidInput, Exit.USAGE),
-    (BadSetting, Exit.USAGE),
-    (NotFound, Exit.NOT_FOUND),
+    (ConfigurationError, Exit.USAGE),
+    (ResourceNotFound, Exit.NOT_FOUND),
     (InsufficientFunds, Exit.INSUFFICIENT_FUNDS),
     (Conflict, Exit.CONFLICT),
-    (Unreachable, Exit.UNAVAILABLE),
+    (DependencyError, Exit.UNAVAILABLE),
     (BillvendError, Exit.FAILED),
 )
 """The first class that fits decides."""

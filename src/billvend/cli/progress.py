@@ -16,7 +16,7 @@ from billvend.presentation import customer_message, describe_time
 
 if TYPE_CHECKING:
     from billvend.app import Billvend
-    from billvend.domain.payment import Payment
+    from billvend.domain.payment.state import Payment
 
 BACKLOG_REFRESH_SECONDS = 5
 """How often it is counted who else waits."""

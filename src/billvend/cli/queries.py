@@ -10,12 +10,12 @@ from billvend.cli.context import billvend_context
 from billvend.cli.exits import Exit
 from billvend.cli.options import Currency, DatabaseUrl, Json, MaxItems, Transaction, User, example
 from billvend.cli.output import GOOD, QUIET, KeyValues, Line, Table, print_result
-from billvend.domain.words import Status
+from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
     from billvend.app import Billvend
-    from billvend.ports.books import Search
-    from billvend.ports.books import Transaction as TransactionRecord
+    from billvend.ports.queries import Search
+    from billvend.ports.queries import Transaction as TransactionRecord
     from billvend.presentation import JsonObject
 
 RECENT_TRANSACTIONS = 10
@@ -87,8 +87,8 @@ def history(
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """List a user's fundings and payments, newest first."""
-    from billvend.domain.names import parse_user_id
-    from billvend.ports.books import Search
+    from billvend.domain.ids import parse_user_id
+    from billvend.ports.queries import Search
 
     criteria = Search(parse_user_id(user), tuple(status or ()), kind, before=cursor, limit=limit)
     return _print_transactions(criteria, as_json, database_url)
@@ -117,7 +117,7 @@ def find(
     """Find transactions of any user by meter, reference or key."""
     from billvend.domain.errors import ValidationFailed
     from billvend.domain.meter import parse_meter
-    from billvend.ports.books import Search
+    from billvend.ports.queries import Search
 
     if meter is reference is key is None:
         raise ValidationFailed("There is nothing to find: give --meter, --reference or --key.")
@@ -135,7 +135,7 @@ def payments(
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """List payments of all users, newest first."""
-    from billvend.ports.books import Search
+    from billvend.ports.queries import Search
 
     criteria = Search(kind=TransactionType.PAYMENT, statuses=tuple(status or ()), before=cursor, limit=limit)
     return _print_transactions(criteria, as_json, database_url)
@@ -155,7 +155,7 @@ def show_transaction(
     How it stands, what the provider said, what happened when, and what proves it.
     """
     from billvend.cli.rendering import render_funding, render_payment
-    from billvend.domain.wallet import Funding
+    from billvend.domain.ledger.wallet import Funding
     from billvend.presentation import funding_json, payment_json
 
     with billvend_context(database_url) as bv:
@@ -232,7 +232,7 @@ def _print_transactions(criteria: "Search", as_json: bool, database_url: str | N
 
 
 def _transactions_json(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[JsonObject]":
-    from billvend.domain.payment import Payment
+    from billvend.domain.payment.state import Payment
     from billvend.presentation import transaction_json
 
     return [

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from billvend.cli.output import BAD, DOUBT, GOOD, Block, KeyValues, Line, Table
-from billvend.domain.events import load
-from billvend.domain.payment import Payment, Requery, Send
-from billvend.domain.wallet import Funding
-from billvend.domain.words import Status
-from billvend.ports.books import LoggedEvent, Transaction
+from billvend.domain.enums import Status
+from billvend.domain.journal.events import load_event
+from billvend.domain.ledger.wallet import Funding
+from billvend.domain.payment.state import Payment, Requery, Send
+from billvend.ports.queries import RawEvent, Transaction
 from billvend.presentation import (
     customer_message,
     describe_answer,
@@ -106,7 +106,7 @@ def render_funding(funding: Funding) -> Iterator[Block]:
 
 
 def render_payment(
-    payment: Payment, events: Sequence[LoggedEvent], next_check_at: datetime | None
+    payment: Payment, events: Sequence[RawEvent], next_check_at: datetime | None
 ) -> Iterator[Block]:
     """All about a payment: how it stands, what was asked of whom, what happened, and what proves it."""
     yield from render_payment_summary(payment, next_check_at)
@@ -122,7 +122,7 @@ def render_payment(
         yield Line(f"Incident {incident.kind}, attempt {incident.attempt}: {incident.detail}", BAD)
     if payment.attempts:
         yield calls_table(payment)
-    event_rows = [(str(e.seq), format_time(e.at), describe_event(load(e.kind, e.data))) for e in events]
+    event_rows = [(str(e.seq), format_time(e.at), describe_event(load_event(e.kind, e.data))) for e in events]
     yield Table(("#", "When (UTC)", "Event"), event_rows)
 
 
@@ -138,7 +138,7 @@ def _call_rows(payment: Payment) -> Iterator[list[str]]:
         for name, call in calls:
             answer = (
                 "lost: it may have been sold"
-                if isinstance(call, Send) and call.lost
+                if isinstance(call, Send) and call.lease_expired
                 else describe_answer(call.answer)
             )
             number = f"{attempt.number}, {name} {call.number}"
@@ -149,10 +149,10 @@ def _receipt(payment: Payment) -> Iterator[tuple[str, str]]:
     yield from token_lines(payment)
     if payment.units:
         yield "Units", f"{payment.units} kWh"
-    if payment.completed:
+    if payment.completion:
         receipt = {
             name: value
-            for name, value in payment.completed.receipt.items()
+            for name, value in payment.completion.receipt.items()
             if name.lower() not in _HIDDEN_FIELDS
         }
         for name in sorted(receipt, key=lambda name: (name not in RECEIPT_LABELS, name)):

@@ -10,8 +10,8 @@ from billvend.cli.options import DatabaseUrl, Json, Transaction, example
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, KeyValues, Line, Table, print_result
 
 if TYPE_CHECKING:
-    from billvend.domain.payment import Payment
-    from billvend.ports.intents import Intent
+    from billvend.domain.payment.state import Payment
+    from billvend.ports.deposits import Deposit
 
 commands = typer.Typer()
 
@@ -76,12 +76,12 @@ def resolve(
     from getpass import getuser
 
     from billvend.cli.rendering import render_payment_summary
+    from billvend.domain.enums import OperatorDecision
     from billvend.domain.errors import ValidationFailed
-    from billvend.domain.words import Verdict
     from billvend.presentation import payment_json
 
-    decisions = [Verdict.DELIVERED] * ((delivered is not None) + delivered_postpaid)
-    decisions += [Verdict.REVERSE] * reverse + [Verdict.SEEN] * acknowledge
+    decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
+    decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
     if len(decisions) != 1:
         raise ValidationFailed("Give one of --delivered TOKEN, --delivered-postpaid, --reverse and --seen.")
     if reason is None and delivered is None:
@@ -121,7 +121,7 @@ def _render_review(payment: "Payment") -> list[Block]:
     ]
 
 
-def _render_deposit_problem(deposit: "Intent") -> list[Block]:
+def _render_deposit_problem(deposit: "Deposit") -> list[Block]:
     head = f"Funding {deposit.reference} of {deposit.user_id}, {deposit.amount.display} by {deposit.source}."
     instruction = f"When it is dealt with: billvend fund-check {deposit.reference} --seen"
     return [Line(head, BAD), Line(deposit.problem or ""), Line(instruction, QUIET)]

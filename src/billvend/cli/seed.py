@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from billvend.domain.errors import BadSetting
-from billvend.domain.words import Status
+from billvend.domain.enums import Status
+from billvend.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from billvend.app import Billvend
     from billvend.config import Settings
-    from billvend.domain.payment import Payment
-    from billvend.ports.books import Transaction
+    from billvend.domain.payment.state import Payment
+    from billvend.ports.queries import Transaction
 
 WALLETS: Final = {"ada": "20000", "bola": "5000", "chidi": "1500"}
 """What is in the wallets before anything is paid."""
@@ -32,15 +32,17 @@ MAX_WAIT_SECONDS: Final = 30
 
 
 def require_non_production(settings: "Settings") -> None:
-    """Raises `BadSetting` where examples have no place, before anything is opened."""
+    """Raises `ConfigurationError` where examples have no place, before anything is opened."""
     if settings.app_env == "production":
-        raise BadSetting("APP_ENV is production: examples belong in a test database. Nothing was done.")
+        raise ConfigurationError(
+            "APP_ENV is production: examples belong in a test database. Nothing was done."
+        )
 
 
 def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
     """Put the examples on the books, once however often it is done; returns what there is of them, newest first.
 
-    Raises `BadSetting` where money is real.
+    Raises `ConfigurationError` where money is real.
     """
     bv.require_test_money()
     ids = [

@@ -10,7 +10,7 @@ from billvend.cli.options import DatabaseUrl, Json, MaxItems, example
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, print_result
 
 if TYPE_CHECKING:
-    from billvend.ports.outbox import DisabledEndpoint, Told
+    from billvend.ports.outbox import DisabledEndpoint, MessageHistory
 
 commands = typer.Typer()
 webhooks = typer.Typer(
@@ -84,28 +84,28 @@ def enable(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     return Exit.DONE
 
 
-def _notification_row(history: "Told") -> tuple[str, ...]:
+def _notification_row(history: "MessageHistory") -> tuple[str, ...]:
     from billvend.presentation import iso_time, notification_status
 
-    message, last = history.message, history.tries[-1] if history.tries else None
+    message, last = history.message, history.attempts[-1] if history.attempts else None
     return (
         message.message_id,
         message.kind,
         message.transaction_id,
         notification_status(message).replace("_", " "),
-        str(len(history.tries)),
+        str(len(history.attempts)),
         last.detail if last else "",
         iso_time(message.next_at) or "",
     )
 
 
-def _render_replay(history: "Told") -> list[Block]:
-    from billvend.ports.outbox import End
+def _render_replay(history: "MessageHistory") -> list[Block]:
+    from billvend.ports.outbox import FinalStatus
 
-    last = history.tries[-1] if history.tries else None
-    if history.message.ended is End.DELIVERED and last is not None:
+    last = history.attempts[-1] if history.attempts else None
+    if history.message.final_status is FinalStatus.DELIVERED and last is not None:
         return [Line(f"Delivered to {last.target}: {last.detail}.", GOOD)]
-    if history.message.tries and last is not None:
+    if history.message.attempt_count and last is not None:
         return [Line(f"Not delivered: {last.detail}. It is tried again by a worker.", BAD)]
     return [Line("It is due, and waits for a worker.", DOUBT)]
 
@@ -113,5 +113,5 @@ def _render_replay(history: "Told") -> list[Block]:
 def _render_endpoint(endpoint: "DisabledEndpoint") -> Block:
     from billvend.presentation import iso_time
 
-    state = f"{endpoint.target} is disabled since {iso_time(endpoint.disabled_at)} ({endpoint.because})"
+    state = f"{endpoint.target} is disabled since {iso_time(endpoint.disabled_at)} ({endpoint.reason})"
     return Line(f"{state}: what is for it waits. See: billvend webhooks enable", DOUBT)

@@ -2,7 +2,7 @@
 
 Every setting has one name, in capitals, in the environment and in a `.env` file of the working directory.
 The environment wins; an empty value means that the setting is not given. What is unknown, malformed or
-contradictory raises `BadSetting`: one line that names the setting and never repeats a secret.
+contradictory raises `ConfigurationError`: one line that names the setting and never repeats a secret.
 Nothing here connects to anything.
 
     settings.py   every setting, its default, and what must hold between them

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from billvend.config.urls import check_api_url
 from billvend.domain.errors import ValidationFailed
+from billvend.domain.ids import parse_phone
 from billvend.domain.money import CURRENCIES
-from billvend.domain.names import parse_phone
 
 WEBHOOK_SECRETS_FORMAT: Final = (
     "one secret or several with blanks between, each whsec_ and 24 to 64 bytes in base64"

@@ -19,7 +19,7 @@ from billvend.config.provider_settings import (
 )
 from billvend.config.setting_errors import did_you_mean, invalid_setting, unknown_setting
 from billvend.config.sources import merge_sources, read_dotenv, read_environment
-from billvend.domain.errors import BadSetting, InvalidAmount
+from billvend.domain.errors import ConfigurationError, InvalidAmount
 from billvend.domain.money import parse_amount
 
 DEFAULT_DATABASE_URL: Final = "sqlite:///billvend.db"
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     """Every setting, read and checked when the object is made; frozen.
 
     An attribute is the setting's name in small letters. Times are seconds, sums are naira (major units) as
-    `Decimal`. Keyword arguments win over the environment, which wins over `.env`. Raises `BadSetting`.
+    `Decimal`. Keyword arguments win over the environment, which wins over `.env`. Raises `ConfigurationError`.
     """
 
     model_config = SettingsConfigDict(
@@ -373,14 +373,14 @@ def load_settings(database_url: str | None = None, **overrides: Any) -> Settings
     """The settings of this process, from the environment and `.env`.
 
     `database_url` stands for DATABASE_URL and its parts; `overrides` are other settings by attribute name, as
-    `port=0`. None and "" leave a setting as it is. Raises `BadSetting`.
+    `port=0`. None and "" leave a setting as it is. Raises `ConfigurationError`.
     """
     values = {"database_url": database_url, **overrides}
     return Settings(**{name: value for name, value in values.items() if value is not None and value != ""})
 
 
 def settings_from_values(**values: Any) -> Settings:
-    """Settings by attribute name and nothing else: the environment and `.env` have no say. Raises `BadSetting`."""
+    """Settings by attribute name and nothing else: the environment and `.env` have no say. Raises `ConfigurationError`."""
     return _InitOnlySettings(**values)
 
 
@@ -421,14 +421,14 @@ def _allowed(field_name: str) -> setting_types.Allowed:
     )
 
 
-def _configuration_error(error: ValidationError) -> BadSetting:
+def _configuration_error(error: ValidationError) -> ConfigurationError:
     """pydantic's findings as one of ours: the first makes the line, all are in its `fields`."""
     errors = [_to_error(detail) for detail in error.errors(include_url=False)]
     errors[0].fields = {name: why for each in reversed(errors) for name, why in each.fields.items()}
     return errors[0]
 
 
-def _to_error(detail: Mapping[str, Any]) -> BadSetting:
+def _to_error(detail: Mapping[str, Any]) -> ConfigurationError:
     name = str(detail["loc"][0])
     if name in Settings.model_fields:  # given in the call
         name = name.upper()

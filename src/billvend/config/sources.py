@@ -12,7 +12,7 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 from billvend.config.setting_errors import invalid_setting, unknown_setting
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 
 _OWN_PREFIXES = ("BILL_PROVIDER", "VTPASS_", "BUYPOWER_", "REQUERY_", "BREAKER_", "NOT_FOUND_")
 """No other software uses these prefixes: an unknown environment variable that starts so is refused."""
@@ -33,7 +33,7 @@ def read_environment() -> dict[str, str]:
 def read_dotenv(path: Path) -> dict[str, str]:
     """The settings in a file, empty ones left out; nothing where there is no file. Nothing is expanded.
 
-    Raises `BadSetting` for a file that can't be read, for a line that is not NAME=value, for a name with two
+    Raises `ConfigurationError` for a file that can't be read, for a line that is not NAME=value, for a name with two
     values, and for `${...}`, which other readers of such files expand.
     """
     try:
@@ -41,9 +41,9 @@ def read_dotenv(path: Path) -> dict[str, str]:
     except (FileNotFoundError, IsADirectoryError):  # a folder called .env is somebody's virtual environment
         return {}
     except UnicodeDecodeError:
-        raise BadSetting("The file .env can't be read: it is not UTF-8.") from None
+        raise ConfigurationError("The file .env can't be read: it is not UTF-8.") from None
     except OSError as error:
-        raise BadSetting(f"The file .env can't be read: {error.strerror}.") from None
+        raise ConfigurationError(f"The file .env can't be read: {error.strerror}.") from None
     values: dict[str, str] = {}
     for entry in parse_stream(io.StringIO(text)):
         if entry.key is None and not entry.error:  # a comment
@@ -51,11 +51,11 @@ def read_dotenv(path: Path) -> dict[str, str]:
         blank = entry.original.string.removesuffix(entry.original.string.lstrip())
         where = "Line {} of .env".format(entry.original.line + blank.count("\n"))
         if entry.key is None or entry.value is None:
-            raise BadSetting(f"{where} is not accepted: it must be NAME=value.")
+            raise ConfigurationError(f"{where} is not accepted: it must be NAME=value.")
         if values.get(entry.key, entry.value) != entry.value:
-            raise BadSetting(f"{where} contradicts an earlier one: give one of the two.")
+            raise ConfigurationError(f"{where} contradicts an earlier one: give one of the two.")
         if "${" in entry.value:
-            raise BadSetting(f"{where} is not accepted: nothing expands ${{...}} there.")
+            raise ConfigurationError(f"{where} is not accepted: nothing expands ${{...}} there.")
         values[entry.key] = entry.value
     return {name: value for name, value in values.items() if value}
 
@@ -65,7 +65,7 @@ def merge_sources(
 ) -> dict[str, str]:
     """What both say under known names; the environment wins.
 
-    Raises `BadSetting` for any other name in the file, for one in the environment that can only be meant for
+    Raises `ConfigurationError` for any other name in the file, for one in the environment that can only be meant for
     us, and for a value with a line break or another character that can't be printed, which none needs.
     """
     for name in file_values:

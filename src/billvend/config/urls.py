@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from pydantic import SecretStr
 
 from billvend.config.setting_errors import invalid_setting
-from billvend.domain.names import is_this_machine
+from billvend.domain.ids import is_loopback_host
 
 
 def check_api_url(value: str | None) -> str | None:
@@ -31,7 +31,7 @@ def check_api_url(value: str | None) -> str | None:
         raise ValueError(
             "must be a URL without a user, a query or a fragment: keys have settings of their own"
         )
-    if url.scheme == "http" and not is_this_machine(host):
+    if url.scheme == "http" and not is_loopback_host(host):
         raise ValueError("must be an https:// URL: http:// is taken only on loopback")
     return value
 
@@ -65,7 +65,7 @@ def check_database_url(url: str) -> None:
 
 
 def build_database_url(parts: Mapping[str, Any]) -> str:
-    """The URL that the DATABASE_* parts mean, by attribute name. Raises `BadSetting` where one is missing."""
+    """The URL that the DATABASE_* parts mean, by attribute name. Raises `ConfigurationError` where one is missing."""
     needed = ["database_host", "database_name"]
     if "database_password" in parts:
         needed.append("database_username")
@@ -90,7 +90,7 @@ def build_database_url(parts: Mapping[str, Any]) -> str:
 
 
 def build_redis_url(parts: Mapping[str, Any]) -> str:
-    """The URL that the REDIS_* parts mean, by attribute name. Raises `BadSetting` without a host."""
+    """The URL that the REDIS_* parts mean, by attribute name. Raises `ConfigurationError` without a host."""
     if "redis_host" not in parts:
         raise invalid_setting("REDIS_HOST", "must be given where REDIS_PORT is")
     return f"redis://{_url_host(parts['redis_host'])}:{parts.get('redis_port', 6379)}"
@@ -101,7 +101,7 @@ def _url_host(host: str) -> str:
 
 
 def check_parts_agree(name: str, url: str, parts: Mapping[str, Any], *, default_port: int) -> None:
-    """A URL and its parts may both be given while they say the same. Raises `BadSetting` where they don't."""
+    """A URL and its parts may both be given while they say the same. Raises `ConfigurationError` where they don't."""
     url_parts = _split_url(url, default_port) if parts else {}
     for part, value in parts.items():
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)

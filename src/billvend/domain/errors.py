@@ -1,19 +1,19 @@
 """Everything that billvend refuses or fails at, as one tree.
 
     BillvendError
-    ├── Refusal                 billvend said no; nothing was done, no money moved
+    ├── Rejected                billvend said no; nothing was done, no money moved
     │   ├── InvalidInput        the request itself is wrong: mend it
     │   │   ├── InvalidAmount, UnsupportedCurrency, InvalidMeter, UnknownBiller, ValidationFailed
     │   │   └── MeterNotFound, MeterCannotVend, WrongMeterType, BelowMinimum    as the provider says
-    │   ├── NotFound            WalletNotFound, TransactionNotFound
+    │   ├── ResourceNotFound    WalletNotFound, TransactionNotFound
     │   ├── InsufficientFunds
     │   └── Conflict            IdempotencyMismatch, RequestInProgress, LikelyDuplicate, AlreadySent, NotInReview
-    ├── Unreachable             a part is away
+    ├── DependencyError         a part is away
     │   ├── Unavailable         nothing was done
     │   ├── ProviderUnavailable nothing is sold there now, and nothing was held
     │   └── OutcomeUnknown      the command may or may not be on the books: repeat it with its key
-    ├── BadSetting              the configuration is wrong: nothing was started
-    └── IllegalMove             a bug in billvend: a status was asked to change in a way the rules forbid
+    ├── ConfigurationError      the configuration is wrong: nothing was started
+    └── InvalidTransition       a bug in billvend: a status was asked to change in a way the rules forbid
 
 Each class carries a stable `code`, which every door shows. The message is one line for people: what happened, what was
 or was not done with the money, what to do now. The doors map the classes to exit statuses and HTTP statuses.
@@ -35,11 +35,11 @@ class BillvendError(Exception):
         """What was wrong, by the name of the field; empty where no single field is to blame."""
 
 
-class Refusal(BillvendError):
+class Rejected(BillvendError):
     """billvend said no before anything was done: no money moved, and nothing was sent to a provider."""
 
 
-class InvalidInput(Refusal):
+class InvalidInput(Rejected):
     """The request is wrong in itself; sending it again unchanged gets the same refusal."""
 
     code = "validation_failed"
@@ -99,31 +99,31 @@ class BelowMinimum(InvalidInput):
     code = "below_minimum"
 
 
-class NotFound(Refusal):
+class ResourceNotFound(Rejected):
     """What was named does not exist."""
 
     code = "not_found"
 
 
-class WalletNotFound(NotFound):
+class WalletNotFound(ResourceNotFound):
     """The user has no wallet in this currency: nothing was ever funded."""
 
     code = "wallet_not_found"
 
 
-class TransactionNotFound(NotFound):
+class TransactionNotFound(ResourceNotFound):
     """No transaction has this id."""
 
     code = "transaction_not_found"
 
 
-class InsufficientFunds(Refusal):
+class InsufficientFunds(Rejected):
     """The wallet holds less than the payment asks for. Nothing was held."""
 
     code = "insufficient_funds"
 
 
-class Conflict(Refusal):
+class Conflict(Rejected):
     """The request contradicts something that already happened."""
 
     code = "conflict"
@@ -159,29 +159,29 @@ class NotInReview(Conflict):
     code = "not_in_review"
 
 
-class Unreachable(BillvendError):
+class DependencyError(BillvendError):
     """A part that billvend needs does not answer."""
 
     code = "unavailable"
 
 
-class Unavailable(Unreachable):
+class Unavailable(DependencyError):
     """A part is away, and nothing was done: try again."""
 
     code = "unavailable"
 
     def __init__(
-        self, message: str, *, why: str | None = None, fields: Mapping[str, str] | None = None
+        self, message: str, *, detail: str | None = None, fields: Mapping[str, str] | None = None
     ) -> None:
-        """`why` is what the part itself said: it goes into brackets behind the first sentence, and to nobody outside."""
+        """`detail` is what the part itself said: it goes into brackets behind the first sentence, and to nobody outside."""
         what, stop, rest = message.partition(". ")
-        super().__init__(message if why is None else f"{what} ({why}){stop}{rest}", fields=fields)
-        self.outside = message
+        super().__init__(message if detail is None else f"{what} ({detail}){stop}{rest}", fields=fields)
+        self.public_message = message
         """The message for who does not run this billvend."""
-        self.why = why
+        self.detail = detail
 
 
-class ProviderUnavailable(Unreachable):
+class ProviderUnavailable(DependencyError):
     """Nothing is sold for this biller now: the provider can't be asked, or selling there has been stopped for a while.
 
     Nothing was held.
@@ -190,7 +190,7 @@ class ProviderUnavailable(Unreachable):
     code = "provider_unavailable"
 
 
-class OutcomeUnknown(Unreachable):
+class OutcomeUnknown(DependencyError):
     """The connection broke while the command was being committed, and the database stays away.
 
     The command may or may not be on the books. Repeating it with `idempotency_key` is safe: it is done at most once.
@@ -204,13 +204,13 @@ class OutcomeUnknown(Unreachable):
         self.idempotency_key = idempotency_key
 
 
-class BadSetting(BillvendError):
+class ConfigurationError(BillvendError):
     """A setting is unknown, malformed or contradicts another one. Nothing was started."""
 
     code = "bad_setting"
 
 
-class IllegalMove(BillvendError):
+class InvalidTransition(BillvendError):
     """A bug: a payment was asked to change status in a way that the rules forbid. Nothing was written."""
 
     code = "illegal_move"

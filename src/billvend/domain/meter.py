@@ -2,9 +2,9 @@
 
 import re
 
+from billvend.domain.enums import VendType
 from billvend.domain.errors import InvalidMeter, ValidationFailed
-from billvend.domain.quote import quoted
-from billvend.domain.words import VendType
+from billvend.domain.safe_text import safe_repr
 
 _METER = re.compile("[0-9]{10,16}")
 
@@ -19,7 +19,7 @@ def parse_meter(value: object) -> str:
         else "must be text, so that leading zeros are kept"
     )
     raise InvalidMeter(
-        f"The meter number {quoted(value)} is not accepted: it {reason}.", fields={"meterNumber": reason}
+        f"The meter number {safe_repr(value)} is not accepted: it {reason}.", fields={"meterNumber": reason}
     )
 
 
@@ -30,5 +30,5 @@ def parse_vend_type(value: object) -> VendType:
             return vend_type
     reason = f"must be {' or '.join(VendType)}"
     raise ValidationFailed(
-        f"The vend type {quoted(value)} is not accepted: it {reason}.", fields={"vendType": reason}
+        f"The vend type {safe_repr(value)} is not accepted: it {reason}.", fields={"vendType": reason}
     )

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, NoReturn, TypeAlias
 
 from billvend.domain.errors import InvalidAmount, UnsupportedCurrency
-from billvend.domain.quote import quoted
+from billvend.domain.safe_text import safe_repr
 
 CURRENCIES: Final = MappingProxyType(
     dict.fromkeys(("JPY", "RWF", "UGX", "XAF", "XOF"), 0)
@@ -29,24 +29,24 @@ thousand times apart.
 
 DEFAULT_CURRENCY: Final = "NGN"
 
-LARGEST_MINOR: Final = 10**12
+MAX_AMOUNT_MINOR: Final = 10**12
 """The largest single amount, in minor units, whatever the configured limits: ten billion naira.
 
 9,000 such amounts add up to less than 2**53, which is where JSON readers with binary floats start to lose units, and
 nine million to less than 2**63, which is where a database's BIGINT ends.
 """
 
-LONGEST_TEXT: Final = 40
+MAX_AMOUNT_CHARACTERS: Final = 40
 """Characters; a longer text is refused unread."""
 
-_PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a minus is read to be refused for what it is
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a minus is read to be refused for what it is
 
 
-class UnlikeCurrencies(TypeError):
+class CurrencyMismatch(TypeError):
     """Two currencies were added, subtracted or compared: a bug of the caller, never a user's mistake."""
 
 
-class NotAnAmount(InvalidAmount, TypeError):
+class InvalidAmountType(InvalidAmount, TypeError):
     """A value of a type that carries no exact amount, such as a float or a bool.
 
     For a program that calls us it is a `TypeError`; for the doors, an `invalid_amount` like any other.
@@ -58,7 +58,7 @@ def decimals(currency: object) -> int:
     if not isinstance(currency, str) or currency not in CURRENCIES:
         reason = f"must be one of {', '.join(sorted(CURRENCIES))}"
         raise UnsupportedCurrency(
-            f"The currency {quoted(currency)} is not accepted: it {reason}.", fields={"currency": reason}
+            f"The currency {safe_repr(currency)} is not accepted: it {reason}.", fields={"currency": reason}
         )
     return CURRENCIES[currency]
 
@@ -70,7 +70,7 @@ class Money:
     may be asked for.
 
     Raises `TypeError` for anything but an `int` of minor units, `UnsupportedCurrency` for an unknown currency.
-    Adding, subtracting and ordering (not `==`) across currencies raises `UnlikeCurrencies`.
+    Adding, subtracting and ordering (not `==`) across currencies raises `CurrencyMismatch`.
     """
 
     amount_minor: int
@@ -80,7 +80,7 @@ class Money:
 
     def __post_init__(self) -> None:
         if type(self.amount_minor) is not int:  # isinstance() takes a bool for one
-            raise TypeError(f"amount_minor must be an int of minor units, not {quoted(self.amount_minor)}")
+            raise TypeError(f"amount_minor must be an int of minor units, not {safe_repr(self.amount_minor)}")
         decimals(self.currency)
 
     @property
@@ -99,19 +99,19 @@ class Money:
         return f"{self.major:f}"
 
     def __add__(self, other: "Money") -> "Money":
-        return Money(self.amount_minor + self._like(other).amount_minor, self.currency)
+        return Money(self.amount_minor + self._require_same_currency(other).amount_minor, self.currency)
 
     def __sub__(self, other: "Money") -> "Money":
-        return Money(self.amount_minor - self._like(other).amount_minor, self.currency)
+        return Money(self.amount_minor - self._require_same_currency(other).amount_minor, self.currency)
 
     def __lt__(self, other: "Money") -> bool:
-        return self.amount_minor < self._like(other).amount_minor
+        return self.amount_minor < self._require_same_currency(other).amount_minor
 
-    def _like(self, other: "Money") -> "Money":
+    def _require_same_currency(self, other: "Money") -> "Money":
         if not isinstance(other, Money):
-            raise TypeError(f"Money goes with Money, not with {quoted(other)}")
+            raise TypeError(f"Money goes with Money, not with {safe_repr(other)}")
         if self.currency != other.currency:
-            raise UnlikeCurrencies(f"{self.currency} and {other.currency} can't be added or compared")
+            raise CurrencyMismatch(f"{self.currency} and {other.currency} can't be added or compared")
         return other
 
 
@@ -133,52 +133,55 @@ def parse_amount(
     zeros: to much of the world "1.000" is a thousand. No input costs more work than reading it.
 
     Raises `InvalidAmount` (with `fields["amount"]`), which for a float, a bool or another foreign type is
-    `NotAnAmount` and so a `TypeError`; `UnsupportedCurrency`; `UnlikeCurrencies` when a limit is in another currency.
+    `InvalidAmountType` and so a `TypeError`; `UnsupportedCurrency`; `CurrencyMismatch` when a limit is in another currency.
     """
-    places = decimals(currency)
-    ceiling = Money(LARGEST_MINOR, currency)
+    decimal_places = decimals(currency)
+    ceiling = Money(MAX_AMOUNT_MINOR, currency)
     maximum = ceiling if maximum is None else min(maximum, ceiling)
 
-    def refuse(reason: str, *, kind: type[InvalidAmount] = InvalidAmount) -> NoReturn:
-        shown = quoted(value.major if isinstance(value, Money) else value)
+    def reject(reason: str, *, kind: type[InvalidAmount] = InvalidAmount) -> NoReturn:
+        shown = safe_repr(value.major if isinstance(value, Money) else value)
         raise kind(f"The amount {shown} is not accepted: it {reason}.", fields={"amount": reason})
 
     match value:
         case Money():
             if value.currency != currency:
-                refuse(f"is in {value.currency}, and {currency} is asked for")
+                reject(f"is in {value.currency}, and {currency} is asked for")
             minor = value.amount_minor
         case int() if not isinstance(value, bool):
-            minor = value * 10**places
+            minor = value * 10**decimal_places
         case str() | Decimal():
             if isinstance(value, str):
-                if len(value) > LONGEST_TEXT:
-                    refuse(f"must have at most {LONGEST_TEXT} characters")
-                if not _PLAIN.fullmatch(value):
-                    example = Money(1000 * 10**places, currency)
-                    refuse(
+                if len(value) > MAX_AMOUNT_CHARACTERS:
+                    reject(f"must have at most {MAX_AMOUNT_CHARACTERS} characters")
+                if not _PLAIN_NUMBER.fullmatch(value):
+                    example = Money(1000 * 10**decimal_places, currency)
+                    reject(
                         f"must be a plain number such as {example}, without signs, spaces, commas or exponents"
                     )
             number = Decimal(value)
             if not number.is_finite():
-                refuse("must be a finite number")
+                reject("must be a finite number")
             if number <= 0:
-                refuse("must be more than zero")
-            if number.adjusted() > len(str(LARGEST_MINOR)):  # before any power of ten is worked out
-                refuse(f"must be at most {maximum.display}")
-            if -int(number.as_tuple().exponent) > places:
-                refuse(f"must have no more decimals than {currency}, which has {places or 'none'}")
+                reject("must be more than zero")
+            if number.adjusted() > len(str(MAX_AMOUNT_MINOR)):  # before any power of ten is worked out
+                reject(f"must be at most {maximum.display}")
+            if -int(number.as_tuple().exponent) > decimal_places:
+                reject(f"must have no more decimals than {currency}, which has {decimal_places or 'none'}")
             numerator, denominator = number.as_integer_ratio()
-            minor = numerator * 10**places // denominator  # exact: the denominator divides the power of ten
+            minor = (
+                numerator * 10**decimal_places // denominator
+            )  # exact: the denominator divides the power of ten
         case _:
-            refuse(
-                "must be a string, an int or a Decimal (a float can't hold kobo exactly)", kind=NotAnAmount
+            reject(
+                "must be a string, an int or a Decimal (a float can't hold kobo exactly)",
+                kind=InvalidAmountType,
             )
     amount = Money(minor, currency)
     if minor <= 0:
-        refuse("must be more than zero")
+        reject("must be more than zero")
     if amount > maximum:
-        refuse(f"must be at most {maximum.display}")
+        reject(f"must be at most {maximum.display}")
     if minimum is not None and amount < minimum:
-        refuse(f"must be at least {minimum.display}")
+        reject(f"must be at least {minimum.display}")
     return amount

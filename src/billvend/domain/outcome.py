@@ -7,7 +7,7 @@ everything that happened after the first byte left without a clear answer: the p
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from billvend.domain.money import LARGEST_MINOR
+from billvend.domain.money import MAX_AMOUNT_MINOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Declined:
     about_transaction: bool = False
     """True when the statement is about the transaction under our reference, false when it is about this one request
     (which says nothing of an earlier send of the same reference)."""
-    taken_back: bool = False
+    provider_reversed: bool = False
     """True when the provider had sold and then reversed the sale, money back at the provider."""
 
 
@@ -47,7 +47,7 @@ class Declined:
 class NotSent:
     """The request provably never left us: refused connection, DNS, TLS handshake, pool timeout, too late to send."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Deferred:
     """Stated as not executed, to be asked again under the same reference. On a requery: the question was turned away, and
     nothing in the refusal shows whether the provider knows our reference; what shows that it does is `Unknown`."""
 
-    why: str
+    reason: str
     retry_after_seconds: int | None = None
 
 
@@ -63,7 +63,7 @@ class Deferred:
 class Misconfigured:
     """Our credentials, our float or our set-up is at fault: not executed, and no other payment will be either."""
 
-    why: str
+    reason: str
     code: str = ""
 
 
@@ -71,8 +71,8 @@ class Misconfigured:
 class Unknown:
     """It may have vended. Never refunded, never sent again: requeried."""
 
-    why: str
-    acknowledged: bool = False
+    reason: str
+    known_to_provider: bool = False
     """True when the provider showed that it knows our reference, which can then never be "not found"."""
 
 
@@ -80,7 +80,7 @@ class Unknown:
 class Pending:
     """On a requery: the provider knows our reference and is still at it."""
 
-    why: str
+    reason: str
     retry_after_seconds: int | None = None
 
 
@@ -88,13 +88,13 @@ class Pending:
 class NotFound:
     """On a requery: the provider knows no such reference. One sighting proves nothing."""
 
-    why: str
+    reason: str
 
 
 Answer = Delivered | Declined | NotSent | Deferred | Misconfigured | Unknown | Pending | NotFound
 
 
-def sound(answer: object) -> Answer:
+def normalise(answer: object) -> Answer:
     """The answer as an adapter ought to give it, whatever it gave: what is not of its kind is left out, or `Unknown`.
 
     An adapter passes on what a provider wrote. A number where text is due, or a list where a receipt is due, must
@@ -103,43 +103,48 @@ def sound(answer: object) -> Answer:
     match answer:
         case Delivered():
             return Delivered(
-                token=_text(answer.token),
-                units=_text(answer.units),
-                cost_minor=_whole(answer.cost_minor),
-                receipt=_texts(answer.receipt),
-                provider_reference=_text(answer.provider_reference),
-                reference=_text(answer.reference),
-                meter=_text(answer.meter),
-                amount_minor=_whole(answer.amount_minor),
+                token=_as_text(answer.token),
+                units=_as_text(answer.units),
+                cost_minor=_as_int(answer.cost_minor),
+                receipt=_as_texts(answer.receipt),
+                provider_reference=_as_text(answer.provider_reference),
+                reference=_as_text(answer.reference),
+                meter=_as_text(answer.meter),
+                amount_minor=_as_int(answer.amount_minor),
             )
         case Declined():
-            about, back = answer.about_transaction is True, answer.taken_back is True
-            return Declined(str(answer.reason), str(answer.code), about, back)
+            about_transaction, provider_reversed = (
+                answer.about_transaction is True,
+                answer.provider_reversed is True,
+            )
+            return Declined(str(answer.reason), str(answer.code), about_transaction, provider_reversed)
         case NotSent() | NotFound():
-            return type(answer)(str(answer.why))
+            return type(answer)(str(answer.reason))
         case Deferred() | Pending():
-            return type(answer)(str(answer.why), _whole(answer.retry_after_seconds))
+            return type(answer)(str(answer.reason), _as_int(answer.retry_after_seconds))
         case Misconfigured():
-            return Misconfigured(str(answer.why), str(answer.code))
+            return Misconfigured(str(answer.reason), str(answer.code))
         case Unknown():
-            return Unknown(str(answer.why), answer.acknowledged is True)
+            return Unknown(str(answer.reason), answer.known_to_provider is True)
         case _:
             return Unknown(f"the adapter gave a {type(answer).__name__} for an answer")
 
 
-def _text(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _texts(value: object) -> dict[str, str]:
+def _as_texts(value: object) -> dict[str, str]:
     return {str(name): str(item) for name, item in value.items()} if isinstance(value, Mapping) else {}
 
 
-def _whole(value: object) -> int | None:
+def _as_int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def checked(answer: Answer, *, reference: str, meter: str, amount_minor: int, token_needed: bool) -> Answer:
+def verify_echo(
+    answer: Answer, *, reference: str, meter: str, amount_minor: int, needs_token: bool
+) -> Answer:
     """The answer, or `Unknown` where a delivery is not provably ours.
 
     A success that echoes another reference, meter or amount, or a prepaid success without a token, is not trusted:
@@ -154,8 +159,8 @@ def checked(answer: Answer, *, reference: str, meter: str, amount_minor: int, to
     )
     for what, echoed, ours in echoes:
         if echoed is not None and echoed != ours:
-            return Unknown(f"the answer is for another {what}", acknowledged=what != "reference")
-    if token_needed and not answer.token:
-        return Unknown("delivered, but without a token", acknowledged=True)
-    is_a_cost = answer.cost_minor is not None and 0 <= answer.cost_minor <= LARGEST_MINOR
+            return Unknown(f"the answer is for another {what}", known_to_provider=what != "reference")
+    if needs_token and not answer.token:
+        return Unknown("delivered, but without a token", known_to_provider=True)
+    is_a_cost = answer.cost_minor is not None and 0 <= answer.cost_minor <= MAX_AMOUNT_MINOR
     return replace(answer, token=answer.token or None, cost_minor=answer.cost_minor if is_a_cost else None)

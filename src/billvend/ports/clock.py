@@ -15,7 +15,7 @@ class Clock(Protocol):
         """A clock that only goes forward, and runs on while the process is stopped or the machine sleeps."""
         ...
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Let time pass."""
         ...
 

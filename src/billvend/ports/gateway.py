@@ -7,12 +7,12 @@ of ours, about a reference of ours.
 from dataclasses import dataclass
 from typing import Protocol
 
-from billvend.domain.abilities import Mode
 from billvend.domain.money import Money
+from billvend.domain.policy.accounts import Mode
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class DepositInitialised:
     """The gateway waits for the customer."""
 
     authorization_url: str
@@ -20,28 +20,28 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The gateway takes no payment of this kind. `why` is in a few words, and may be shown."""
+class DepositRejected:
+    """The gateway takes no payment of this kind. `reason` is in a few words, and may be shown."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Misconfigured:
+class GatewayMisconfigured:
     """The gateway refuses our key: an operator has to mend it."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class GatewayUnknown:
     """Nothing came back, or nothing that can be read. Whether it was done is unknown."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Paid:
+class DepositPaid:
     """The customer has paid this, before the gateway's fee."""
 
     amount_minor: int | None
@@ -51,7 +51,7 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
-class NotPaid:
+class DepositUnpaid:
     """The customer has not paid; that may change later, whatever the status."""
 
     status: str
@@ -59,12 +59,12 @@ class NotPaid:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
+class DepositRefunded:
     """The customer had paid, and got the money back from the gateway."""
 
 
-Opening = Opened | Refused | Misconfigured | NoAnswer
-Verified = Paid | NotPaid | TakenBack | Misconfigured | NoAnswer
+InitialiseAnswer = DepositInitialised | DepositRejected | GatewayMisconfigured | GatewayUnknown
+VerifyAnswer = DepositPaid | DepositUnpaid | DepositRefunded | GatewayMisconfigured | GatewayUnknown
 
 
 class Gateway(Protocol):
@@ -83,19 +83,19 @@ class Gateway(Protocol):
         """What can be paid in there."""
 
     @property
-    def longest_call_seconds(self) -> float:
+    def max_call_seconds(self) -> float:
         """The deadline of a call."""
 
-    def initialise(self, reference: str, amount: Money, email: str) -> Opening:
+    def initialise(self, reference: str, amount: Money, email: str) -> InitialiseAnswer:
         """Announce a payment, once for each reference."""
 
-    def verify(self, reference: str) -> Verified:
+    def verify(self, reference: str) -> VerifyAnswer:
         """Ask what became of a payment."""
 
-    def is_genuine(self, body: bytes, signature: str | None) -> bool:
+    def has_valid_signature(self, body: bytes, signature: str | None) -> bool:
         """Whether a hook is the gateway's own: its signature is that of these very bytes."""
 
-    def reference_in(self, body: bytes) -> str | None:
+    def parse_reference(self, body: bytes) -> str | None:
         """Which payment a hook is about; None where it names none that could be ours."""
 
     def close(self) -> None:

@@ -7,26 +7,26 @@ from typing import Protocol
 from billvend.ports.outbox import Message
 
 
-class Fate(StrEnum):
+class DeliveryOutcome(StrEnum):
     """What came of one try."""
 
     DELIVERED = "delivered"
     """It was taken."""
     FAILED = "failed"
     """It was not, or nobody knows: it is tried again later."""
-    REFUSED = "refused"
+    REJECTED = "rejected"
     """It never will be taken: it is not tried again."""
-    NOBODY = "nobody"
+    NO_RECIPIENT = "no_recipient"
     """There is nobody to tell."""
     GONE = "gone"
     """The other side wants no more of these: the endpoint is disabled, and the message waits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryResult:
     """One try, as its channel saw it."""
 
-    fate: Fate
+    outcome: DeliveryOutcome
     target: str
     """Where it went, fit for showing: a URL without what may be a secret, a mail address."""
     detail: str
@@ -46,7 +46,7 @@ class Notifier(Protocol):
         It is another one for another address, and is no secret.
         """
 
-    def deliver(self, message: Message) -> Delivery:
+    def deliver(self, message: Message) -> DeliveryResult:
         """Make one try, with a deadline of its own. Raises nothing for what the other side does."""
 
     def close(self) -> None:

@@ -11,10 +11,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from billvend.domain.announcements import Channel
+from billvend.domain.notifications import Channel
 
 
-class End(StrEnum):
+class FinalStatus(StrEnum):
     """How it ended with a message. Replayed, it begins anew."""
 
     DELIVERED = "delivered"
@@ -35,21 +35,21 @@ class Message:
     transaction_id: str
     kind: str
     data: str
-    """JSON, as it was written with the event; see `billvend.domain.announcements`."""
+    """JSON, as it was written with the event; see `billvend.domain.notifications`."""
     at: datetime
     """When what it tells of happened."""
-    tries: int = 0
+    attempt_count: int = 0
     """How often it was tried, since it was written or replayed."""
     next_at: datetime | None = None
     """When it is due; None when it has ended. While somebody is at it, when their time is up."""
     lease_until: datetime | None = None
     """Set while somebody is at it."""
-    ended: End | None = None
+    final_status: FinalStatus | None = None
     ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class DeliveryAttempt:
     """One line of the log of deliveries."""
 
     at: datetime
@@ -62,11 +62,11 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MessageHistory:
     """A message with what was tried, for showing."""
 
     message: Message
-    tries: tuple[Try, ...] = ()
+    attempts: tuple[DeliveryAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class DisabledEndpoint:
     target: str
     """Fit for showing."""
     disabled_at: datetime
-    because: str
+    reason: str
 
 
 class Outbox(Protocol):
@@ -90,20 +90,27 @@ class Outbox(Protocol):
     def take_one(self, message_id: str, now: datetime, *, lease_seconds: float) -> Message | None:
         """One message, due or not, unless it has ended or somebody is at it."""
 
-    def report(self, message: Message, tried: Try, *, next_at: datetime | None, ended: End | None) -> None:
+    def record_attempt(
+        self,
+        message: Message,
+        attempt: DeliveryAttempt,
+        *,
+        next_at: datetime | None,
+        final_status: FinalStatus | None,
+    ) -> None:
         """Write down a try of a message that was taken, and when it is due again or how it ended.
 
         The try is written down in any case. Of somebody whose lease has run out, only a delivery counts for more.
         """
 
-    def told(
+    def history(
         self,
         *,
         limit: int,
         channel: Channel | None = None,
         failed: bool = False,
         message_id: str | None = None,
-    ) -> list[Told]:
+    ) -> list[MessageHistory]:
         """Messages, the newest first. `failed`: only those of which some try failed, and that were not delivered."""
 
     def replay(self, message_id: str, now: datetime) -> bool:

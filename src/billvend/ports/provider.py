@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from billvend.domain.abilities import Abilities
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, Unknown
-from billvend.domain.verification import Verification
-from billvend.domain.words import VendType
+from billvend.domain.policy.accounts import ProviderAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Provider(Protocol):
     """
 
     @property
-    def abilities(self) -> Abilities:
+    def account(self) -> ProviderAccount:
         """What the account declares about itself."""
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
@@ -44,13 +44,13 @@ class Provider(Protocol):
     def requery(self, order: Order) -> Answer:
         """Ask what became of our reference. Never sells anything."""
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask whose meter it is, and whether it may be sold to. Sells nothing. A buyer waits: its deadline is short."""
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Our balance at the provider. `Unknown` also where the provider has no such call."""
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, body: bytes) -> tuple[str, ...]:
         """The references of ours that the body of an inbound hook is about: a hint to ask, never a fact.
 
         Empty for what is no hook of this provider.

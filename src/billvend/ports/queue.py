@@ -44,7 +44,7 @@ class Queue(Protocol):
         """
         ...
 
-    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         """The same for whoever does not wait to hear how many arrived. Never raises, and returns at once.
 
         `close` waits for what is on its way, as long as `enqueue` would.

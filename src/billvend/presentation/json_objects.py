@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from billvend.domain.abilities import Biller
-from billvend.domain.access import ApiKey
-from billvend.domain.events import IncidentRaised, load
+from billvend.domain.api_keys import ApiKey
+from billvend.domain.enums import Status
+from billvend.domain.journal.events import IncidentRaised, load_event
+from billvend.domain.ledger.wallet import Funding
+from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
-from billvend.domain.payment import Attempt, Payment, Requery, Send
-from billvend.domain.verification import MeterFound
-from billvend.domain.wallet import Funding
-from billvend.domain.words import Status
-from billvend.ports.books import LoggedEvent, Transaction
-from billvend.ports.intents import Intent
-from billvend.ports.outbox import DisabledEndpoint, Message, Told
+from billvend.domain.payment.state import Attempt, Payment, Requery, Send
+from billvend.domain.policy.accounts import Biller
+from billvend.ports.deposits import Deposit
+from billvend.ports.outbox import DisabledEndpoint, Message, MessageHistory
+from billvend.ports.queries import RawEvent, Transaction
 from billvend.presentation.text import customer_message, describe_answer, describe_event
 from billvend.usecases.audit import AuditReport
 from billvend.usecases.deposits import DepositCheck, DepositResult
@@ -62,7 +62,7 @@ def funding_json(funding: Funding) -> JsonObject:
 
 
 def payment_json(
-    payment: Payment, events: Sequence[LoggedEvent], next_check_at: datetime | None = None
+    payment: Payment, events: Sequence[RawEvent], next_check_at: datetime | None = None
 ) -> JsonObject:
     """All that is known of a payment."""
     return {
@@ -73,7 +73,7 @@ def payment_json(
 
 
 def _payment_fields(payment: Payment, next_check_at: datetime | None) -> JsonObject:
-    completed, reversal = payment.completed, payment.reversal
+    completed, reversal = payment.completion, payment.reversal
     return {
         "transactionId": payment.transaction_id,
         "type": "payment",
@@ -116,10 +116,10 @@ def _attempt_json(attempt: Attempt) -> JsonObject:
         "number": attempt.number,
         "reference": attempt.reference,
         "aggregator": attempt.provider,
-        "account": attempt.account,
+        "account": attempt.account_id,
         "startedAt": iso_time(attempt.started_at),
         "validUntil": iso_time(attempt.valid_until),
-        "sends": [{**_call_json(send), "lost": send.lost} for send in attempt.sends],
+        "sends": [{**_call_json(send), "lost": send.lease_expired} for send in attempt.sends],
         "requeries": [_call_json(requery) for requery in attempt.requeries],
     }
 
@@ -146,12 +146,12 @@ def _answer_json(answer: Answer) -> JsonObject:
     return outcome
 
 
-def _event_json(event: LoggedEvent) -> JsonObject:
+def _event_json(event: RawEvent) -> JsonObject:
     return {
         "seq": event.seq,
         "type": _snake_case(event.kind),
         "at": iso_time(event.at),
-        "text": describe_event(load(event.kind, event.data)),
+        "text": describe_event(load_event(event.kind, event.data)),
         "hash": event.hash,
     }
 
@@ -188,7 +188,7 @@ def deposit_check_json(check: DepositCheck) -> JsonObject:
         "status": check.status.value,
         "transactionId": check.transaction_id,
         "detail": check.detail,
-        "acknowledgedAt": iso_time(check.deposit.seen_at),
+        "acknowledgedAt": iso_time(check.deposit.acknowledged_at),
     }
 
 
@@ -263,7 +263,7 @@ def review_json(review_list: ReviewList) -> JsonObject:
     }
 
 
-def _deposit_problem_json(deposit: Intent) -> JsonObject:
+def _deposit_problem_json(deposit: Deposit) -> JsonObject:
     """An incident that belongs to no payment: money from outside that is not what was announced."""
     return {
         "transactionId": None,
@@ -287,7 +287,7 @@ def biller_json(biller: Biller) -> JsonObject:
     }
 
 
-def notification_json(notification: Told) -> JsonObject:
+def notification_json(notification: MessageHistory) -> JsonObject:
     """What is or was told to the outside, without its content: a token may be in that."""
     message = notification.message
     return {
@@ -309,15 +309,15 @@ def notification_json(notification: Told) -> JsonObject:
                 "latencyMs": attempt.latency_ms,
                 "detail": attempt.detail,
             }
-            for attempt in notification.tries
+            for attempt in notification.attempts
         ],
     }
 
 
 def notification_status(message: Message) -> str:
     """`waiting` for its first or next try, `trying`, or how it ended: `delivered`, `gave_up`, `skipped`."""
-    if message.ended is not None:
-        return message.ended.value
+    if message.final_status is not None:
+        return message.final_status.value
     return "waiting" if message.lease_until is None else "trying"
 
 
@@ -326,7 +326,7 @@ def endpoint_json(endpoint: DisabledEndpoint) -> JsonObject:
     return {
         "target": endpoint.target,
         "disabledAt": iso_time(endpoint.disabled_at),
-        "reason": endpoint.because,
+        "reason": endpoint.reason,
     }
 
 

@@ -4,22 +4,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from billvend.domain.events import (
-    AttemptRecalled,
-    CostLearnt,
+from billvend.domain.enums import Proof, Status, VendType
+from billvend.domain.journal.events import (
+    CostRecorded,
     Event,
     IncidentRaised,
-    Nudged,
     OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentReversed,
+    PriorAttemptRegistered,
     RequeryAnswered,
+    RequeryRequested,
     RequeryStarted,
     ReversalDecided,
-    ReviewAsked,
+    ReviewRequested,
     SendAnswered,
-    SendLost,
+    SendLeaseExpired,
     SendStarted,
 )
 from billvend.domain.outcome import (
@@ -33,8 +34,7 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.payment.state import Payment
 
 KEY_CHANGE_TOKENS: Final = {"kct1": "Key change token 1", "kct2": "Key change token 2"}
 """What a receipt may hold for a meter whose key is changing: typed in before the token, in this order."""
@@ -88,14 +88,14 @@ def group_digits(token: str) -> str:
 
 def token_lines(payment: Payment) -> Iterator[tuple[str, str]]:
     """What the customer types into the meter, in order, each with its name."""
-    if payment.completed is None:
+    if payment.completion is None:
         return
-    receipt = {name.lower(): value for name, value in payment.completed.receipt.items()}
+    receipt = {name.lower(): value for name, value in payment.completion.receipt.items()}
     for name, label in KEY_CHANGE_TOKENS.items():
         if receipt.get(name):
             yield label, group_digits(receipt[name])
-    if payment.completed.token:
-        yield "Token", group_digits(payment.completed.token)
+    if payment.completion.token:
+        yield "Token", group_digits(payment.completion.token)
 
 
 def describe_answer(answer: Answer | None) -> str:
@@ -105,7 +105,7 @@ def describe_answer(answer: Answer | None) -> str:
             return "no answer yet"
         case Delivered():
             return "sold"
-        case Declined(reason, taken_back=True):
+        case Declined(reason, provider_reversed=True):
             return f"sold and then taken back: {reason}"
         case Declined(reason):
             return f"declined: {reason}"
@@ -132,22 +132,22 @@ def describe_event(event: Event) -> str:
             )
         case SendAnswered():
             return f"answer to {event.attempt}.{event.send}: {describe_answer(event.answer)}"
-        case SendLost():
+        case SendLeaseExpired():
             return f"no worker reported on {event.attempt}.{event.send}: it may have been sold"
         case RequeryStarted():
             return f"asked what became of attempt {event.attempt}, for the {_ordinal(event.requery)} time"
         case RequeryAnswered():
             return f"answer about attempt {event.attempt}: {describe_answer(event.answer)}"
-        case ReviewAsked():
+        case ReviewRequested():
             return f"a person is to look: {event.reason}"
-        case AttemptRecalled():
+        case PriorAttemptRegistered():
             return f"to be asked about first: reference {event.reference}, which lost books may have sent"
-        case Nudged():
+        case RequeryRequested():
             return f"a hint of news from {event.source}: the next question comes sooner"
-        case CostLearnt():
+        case CostRecorded():
             return "what the sale cost became known, and was booked"
         case OperatorDecided():
-            return f"{event.operator} decided ({event.verdict}): {event.reason}"
+            return f"{event.operator} decided ({event.decision}): {event.reason}"
         case PaymentCompleted():
             return f"completed by attempt {event.attempt} at {event.provider}: the money is spent"
         case ReversalDecided():

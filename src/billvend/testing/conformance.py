@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
 
-from billvend.domain.abilities import Mode
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterLookupFailed
 from billvend.domain.money import Money, decimals
-from billvend.domain.outcome import Answer, Delivered, NotFound, NotSent, Unknown, checked, sound
-from billvend.domain.verification import CannotVerify
-from billvend.domain.words import VendType
-from billvend.ports.plug_in import ProviderSetup
+from billvend.domain.outcome import Answer, Delivered, NotFound, NotSent, Unknown, normalise, verify_echo
+from billvend.domain.policy.accounts import Mode
+from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order, Provider
 from billvend.testing.fault_server import (
     Connection,
@@ -36,10 +36,10 @@ LONG_TIMEOUT_SECONDS: Final = 10.0
 THREADS: Final = 8
 UNUSED_URL: Final = "http://127.0.0.1:9"
 """For what opens no connection."""
-CALL_NAMES: Final = ("vend", "requery", "verify", "ask_float")
+CALL_NAMES: Final = ("vend", "requery", "verify", "fetch_float")
 """The calls that go to the other side."""
 _ANSWER_WHEN_UNREACHABLE: Final = {
-    "vend": NotSent, "requery": NotSent | Unknown, "verify": CannotVerify, "ask_float": Unknown,
+    "vend": NotSent, "requery": NotSent | Unknown, "verify": MeterLookupFailed, "fetch_float": Unknown,
 }  # fmt: skip
 
 
@@ -96,45 +96,43 @@ class ProviderConformance:
             max_processing_seconds=600,
             currency="NGN",
             now=lambda: NOW,
-            pause=lambda seconds: None,
+            sleep=lambda seconds: None,
         )
 
     def order(self, provider: Provider, number: int = 1) -> Order:
         """An order that the provider can sell; another number is another sale in everything."""
-        abilities = provider.abilities
-        sells = [(biller.code, kind) for biller in abilities.billers for kind in biller.vend_types]
+        account = provider.account
+        sells = [(biller.code, kind) for biller in account.billers for kind in biller.vend_types]
         biller, vend_type = next((sale for sale in sells if sale[1] is VendType.PREPAID), sells[0])
-        reference = abilities.make_reference(f"payment-{number}", 1, abilities.day(NOW))
-        amount = Money((1000 + number) * 10 ** decimals(abilities.currency), abilities.currency)
+        reference = account.make_reference(f"payment-{number}", 1, account.day(NOW))
+        amount = Money((1000 + number) * 10 ** decimals(account.currency), account.currency)
         return Order(reference, f"{10_000_000_000 + number}", biller, vend_type, amount, "08000000000")
 
-    # --- abilities ---
+    # --- account ---
 
     def test_provider_account_is_complete_and_stable(self) -> None:
-        """Its abilities: complete, the same at every look, and no shorter processing time than configured."""
+        """Its account: complete, the same at every look, and no shorter processing time than configured."""
         patient = replace(self.setup(UNUSED_URL), max_processing_seconds=7777)
         with self._provider(patient) as provider:
-            abilities = provider.abilities
-            again = provider.abilities
-            codes = [biller.code for biller in abilities.billers]
-            _expect(
-                abilities.provider == self.name, f"it is called {abilities.provider!r}, not {self.name!r}"
-            )
-            _expect(abilities.mode in Mode, f"its mode is {abilities.mode!r}")
+            account = provider.account
+            again = provider.account
+            codes = [biller.code for biller in account.billers]
+            _expect(account.provider == self.name, f"it is called {account.provider!r}, not {self.name!r}")
+            _expect(account.mode in Mode, f"its mode is {account.mode!r}")
             _expect(bool(codes), "it sells for no electricity company")
             _expect(len(codes) == len(set(codes)), f"an electricity company is there twice: {codes}")
             _expect(
-                all(biller.code and biller.name and biller.vend_types for biller in abilities.billers),
+                all(biller.code and biller.name and biller.vend_types for biller in account.billers),
                 "an electricity company has no code, no name or nothing to sell",
             )
-            decimals(abilities.currency)
-            _expect(abs(abilities.utc_offset) <= timedelta(hours=14), "no clock is so far from UTC")
+            decimals(account.currency)
+            _expect(abs(account.utc_offset) <= timedelta(hours=14), "no clock is so far from UTC")
             _expect(
-                abilities.max_processing_seconds >= 7777,
+                account.max_processing_seconds >= 7777,
                 "a setting can lengthen max_processing_seconds, and an adapter can't shorten it",
             )
             _expect(
-                (abilities.account, abilities.billers) == (again.account, again.billers),
+                (account.account_id, account.billers) == (again.account_id, again.billers),
                 "it declares something else at every look",
             )
 
@@ -153,17 +151,17 @@ class ProviderConformance:
             self._provider(replace(setup, api_url="http://localhost:9")) as elsewhere,
             self._provider(other_keys) as another,
         ):
-            account = one.abilities.account
+            account = one.account.account_id
             _expect(bool(account) and account.isprintable(), f"the account is {account!r}")
-            _expect(account == same.abilities.account, "the same account has two names")
-            _expect(account != elsewhere.abilities.account, "accounts on two hosts have one name")
-            _expect(account != another.abilities.account, "accounts with two keys have one name")
-            self._expect_no_secret(one.abilities, "the abilities")
+            _expect(account == same.account.account_id, "the same account has two names")
+            _expect(account != elsewhere.account.account_id, "accounts on two hosts have one name")
+            _expect(account != another.account.account_id, "accounts with two keys have one name")
+            self._expect_no_secret(one.account, "the account")
 
     def test_references_are_deterministic_short_and_unique(self) -> None:
         """The reference: a pure function of payment, attempt and day."""
         with self._provider(self.setup(UNUSED_URL)) as provider:
-            abilities = provider.abilities
+            account = provider.account
             day = date(2026, 6, 15)
             payments = (
                 "0190a5d0-7c1e-7f3a-9b55-1f2e3d4c5b6a",
@@ -172,9 +170,9 @@ class ProviderConformance:
                 "p1",
             )
             arguments = [(payment, attempt, day) for payment in payments for attempt in (1, 2, 11)]
-            made = [abilities.make_reference(*which) for which in arguments]
+            made = [account.make_reference(*which) for which in arguments]
             with self._provider(self.setup(UNUSED_URL)) as other:
-                again = [other.abilities.make_reference(*which) for which in arguments]
+                again = [other.account.make_reference(*which) for which in arguments]
             _expect(made == again, "restored books would derive another reference, and buy twice")
             _expect(len(set(made)) == len(made), "two attempts share a reference")
             for reference in made:
@@ -185,8 +183,8 @@ class ProviderConformance:
                     and " " not in reference,
                     f"a reference is up to {MAX_REFERENCE_CHARACTERS} printable ASCII characters: {reference!r}",
                 )
-            if abilities.reference_lasts_a_day:
-                tomorrow = abilities.make_reference(payments[0], 1, day + timedelta(days=1))
+            if account.reference_lasts_a_day:
+                tomorrow = account.make_reference(payments[0], 1, day + timedelta(days=1))
                 _expect(tomorrow != made[0], "a reference that lasts a day is the same on the next one")
 
     # --- leave to send ---
@@ -272,7 +270,11 @@ class ProviderConformance:
     def test_requery_verify_and_float_return_unknown_after_fault(self, fault: Fault) -> None:
         """The same for a requery, a verification and our balance."""
         with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
-            for call, doubt in {"requery": Unknown, "verify": CannotVerify, "ask_float": Unknown}.items():
+            for call, doubt in {
+                "requery": Unknown,
+                "verify": MeterLookupFailed,
+                "fetch_float": Unknown,
+            }.items():
                 before = len(server.requests)
                 answer = self._call_in_time(provider, call, self.order(provider))
                 _expect(isinstance(answer, doubt), f"{fault}: {call} answered {answer!r}")
@@ -324,7 +326,7 @@ class ProviderConformance:
                         answer = _call(provider, call, self.order(provider))
                         _expect(elsewhere.connections == 0, f"{call} followed a {status}")
                         _expect(
-                            isinstance(answer, (Unknown, CannotVerify)),
+                            isinstance(answer, (Unknown, MeterLookupFailed)),
                             f"{call}, a {status}, answered {answer!r}",
                         )
                     _expect(len(server.requests) <= len(CALL_NAMES), f"after a {status} came another request")
@@ -408,12 +410,12 @@ class ProviderConformance:
         with self._provider(self.setup(UNUSED_URL)) as provider:
             delivery = self.delivery_body(self.order(provider), f"{1:020d}")
             for body in (*UNEXPECTED_BODIES, *corrupt(delivery)):
-                with _expect_no_exception(f"references_in({body[:300]!r})"):
-                    references: object = provider.references_in(body)
+                with _expect_no_exception(f"parse_references({body[:300]!r})"):
+                    references: object = provider.parse_references(body)
                 _expect(
                     isinstance(references, tuple)
                     and all(isinstance(reference, str) for reference in references),
-                    f"references_in({body[:300]!r}) gave {references!r}",
+                    f"parse_references({body[:300]!r}) gave {references!r}",
                 )
                 _expect(
                     not references or body not in UNEXPECTED_BODIES,
@@ -515,15 +517,15 @@ def _call(provider: Provider, call: str, order: Order, may_send: Callable[[], bo
             case "verify":
                 return provider.verify(order.meter, order.biller, order.vend_type)
             case _:
-                return provider.ask_float()
+                return provider.fetch_float()
 
 
 def _normalise(answer: object, order: Order) -> Answer:
     """The answer as the core takes it."""
-    return checked(
-        sound(answer),
+    return verify_echo(
+        normalise(answer),
         reference=order.reference,
         meter=order.meter,
         amount_minor=order.amount.amount_minor,
-        token_needed=order.vend_type is VendType.PREPAID,
+        needs_token=order.vend_type is VendType.PREPAID,
     )

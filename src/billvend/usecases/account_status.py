@@ -9,12 +9,12 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from billvend.domain.abilities import Abilities
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
 from billvend.domain.outcome import Misconfigured
-from billvend.domain.policy import Policy
-from billvend.ports.breaker import AccountState, Risk, by_account
+from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.policy.policy import Policy
+from billvend.ports.account_status import AccountStatus, Exposure, by_account
 from billvend.ports.provider import Provider
 from billvend.usecases.dependencies import Dependencies
 
@@ -42,15 +42,15 @@ def current_policy(deps: Dependencies) -> Policy:
         if deps.clock.elapsed_seconds() - cache.read_at_seconds >= STATUS_CACHE_SECONDS:
             cache.read_at_seconds = deps.clock.elapsed_seconds()
             try:
-                cache.states = by_account(deps.account_status.states())
+                cache.states = by_account(deps.account_status.all())
             except BillvendError:
                 logger.debug("How the provider accounts are could not be read")
         states = cache.states
-    suspended = frozenset(key for key, state in states.items() if state.closed_because is not None)
-    distrusted = frozenset(key for key, state in states.items() if state.distrusted)
+    suspended = frozenset(key for key, state in states.items() if state.suspended_reason is not None)
+    distrusted = frozenset(key for key, state in states.items() if state.not_found_ignored)
     # Every payment asks, and nearly always all is well.
     return (
-        replace(deps.policy, closed=suspended, distrusted=distrusted)
+        replace(deps.policy, suspended=suspended, not_found_ignored=distrusted)
         if suspended or distrusted
         else deps.policy
     )
@@ -61,7 +61,9 @@ def suspend(deps: Dependencies, provider: str, account: str, reason: str) -> Non
     previous = _load_state(deps, (provider, account))
     # What our float was before proves nothing now.
     _save(
-        deps, replace(previous, closed_because=reason, closed_at=deps.clock.now(), float_minor=None), previous
+        deps,
+        replace(previous, suspended_reason=reason, suspended_at=deps.clock.now(), float_minor=None),
+        previous,
     )
 
 
@@ -79,22 +81,24 @@ def refresh_account_status(deps: Dependencies, *, poll_floats: bool = True) -> N
     """Close what should not sell, and open what may again. Raises `Unavailable`."""
     now = deps.clock.now()
     states = _load_states(deps)
-    risks = {
-        (risk.provider, risk.account): risk
-        for risk in deps.queries.risks(now - timedelta(seconds=NOT_FOUND_WINDOW_SECONDS))
+    exposures = {
+        (risk.provider, risk.account_id): risk
+        for risk in deps.queries.exposures(now - timedelta(seconds=NOT_FOUND_WINDOW_SECONDS))
     }
     for key, provider in deps.providers.items():
-        previous = states.get(key) or AccountState(*key)
+        previous = states.get(key) or AccountStatus(*key)
         state = _poll_float(deps, provider, previous, now) if poll_floats else previous
-        risk = risks.get(key) or Risk(*key, 0, 0, 0)
+        risk = exposures.get(key) or Exposure(*key, 0, 0, 0)
         has_too_many_not_found = _has_too_many_not_found(deps, risk)
         # Proof that something is absent takes longer than ten minutes: the doubt stays while there are payments to doubt.
-        distrusted = has_too_many_not_found or (previous.distrusted and risk.in_doubt_minor > 0)
+        distrusted = has_too_many_not_found or (previous.not_found_ignored and risk.in_doubt_minor > 0)
         reason = _suspension_reason(
-            deps, provider.abilities, state, risk, now, has_too_many_not_found=has_too_many_not_found
+            deps, provider.account, state, risk, now, has_too_many_not_found=has_too_many_not_found
         )
-        suspended_at = (state.closed_at or now) if reason is not None else None
-        updated = replace(state, closed_because=reason, closed_at=suspended_at, distrusted=distrusted)
+        suspended_at = (state.suspended_at or now) if reason is not None else None
+        updated = replace(
+            state, suspended_reason=reason, suspended_at=suspended_at, not_found_ignored=distrusted
+        )
         # Providers were asked meanwhile: where a worker has heard more by now, the next look goes by that.
         if updated != previous and _load_state(deps, key) == previous:
             _save(deps, updated, previous)
@@ -102,15 +106,15 @@ def refresh_account_status(deps: Dependencies, *, poll_floats: bool = True) -> N
 
 def _suspension_reason(
     deps: Dependencies,
-    account: Abilities,
-    state: AccountState,
-    risk: Risk,
+    account: ProviderAccount,
+    state: AccountStatus,
+    risk: Exposure,
     now: datetime,
     *,
     has_too_many_not_found: bool,
 ) -> str | None:
     if not _has_recovered(state, now):
-        return state.closed_because  # before all else, which may clear sooner
+        return state.suspended_reason  # before all else, which may clear sooner
     max_in_doubt, min_float = (
         deps.limits.max_in_doubt(account.currency),
         deps.limits.min_float(account.currency),
@@ -119,81 +123,81 @@ def _suspension_reason(
         in_doubt = Money(risk.in_doubt_minor, account.currency)
         return f"{in_doubt.display} are in doubt there, more than {max_in_doubt.display}"
     if has_too_many_not_found:
-        return f"{risk.lately_not_found} of its last {risk.lately} orders were not found: is it the right account?"
+        return f"{risk.recent_not_found} of its last {risk.recent_attempts} orders were not found: is it the right account?"
     if min_float is not None and state.float_minor is not None and state.float_minor < min_float.amount_minor:
         return f"our float there is {Money(state.float_minor, account.currency).display}, less than {min_float.display}"
     return None
 
 
-def _has_recovered(state: AccountState, now: datetime) -> bool:
+def _has_recovered(state: AccountStatus, now: datetime) -> bool:
     """Whether an account that was closed because our set-up or float was at fault may be tried again."""
-    if state.closed_because is None or state.closed_at is None:
+    if state.suspended_reason is None or state.suspended_at is None:
         return True
-    if not state.closed_because.startswith(CONFIGURATION_FAULT_PREFIX):
+    if not state.suspended_reason.startswith(CONFIGURATION_FAULT_PREFIX):
         return True  # what it was closed for is looked at anew each time
-    is_polled_since = state.asked_at is not None and state.asked_at > state.closed_at
+    is_polled_since = state.float_checked_at is not None and state.float_checked_at > state.suspended_at
     if is_polled_since and state.float_minor is not None:
         return state.float_minor > 0
-    return abs(now - state.closed_at) >= timedelta(seconds=FAULT_RETRY_SECONDS)
+    return abs(now - state.suspended_at) >= timedelta(seconds=FAULT_RETRY_SECONDS)
 
 
 def configuration_fault_reason(answer: Misconfigured) -> str:
     """Why an account is closed that gave this answer."""
-    return f"{CONFIGURATION_FAULT_PREFIX}: {answer.why}"
+    return f"{CONFIGURATION_FAULT_PREFIX}: {answer.reason}"
 
 
-def _has_too_many_not_found(deps: Dependencies, risk: Risk) -> bool:
+def _has_too_many_not_found(deps: Dependencies, risk: Exposure) -> bool:
     max_not_found = deps.limits.max_not_found
     return (
         bool(max_not_found)
-        and risk.lately_not_found >= max_not_found
-        and risk.lately_not_found * 2 > risk.lately
+        and risk.recent_not_found >= max_not_found
+        and risk.recent_not_found * 2 > risk.recent_attempts
     )
 
 
-def _poll_float(deps: Dependencies, provider: Provider, state: AccountState, now: datetime) -> AccountState:
+def _poll_float(deps: Dependencies, provider: Provider, state: AccountStatus, now: datetime) -> AccountStatus:
     """The state with our float as it is now, if it is time to ask again."""
-    if state.asked_at is not None and abs(now - state.asked_at) < timedelta(
+    if state.float_checked_at is not None and abs(now - state.float_checked_at) < timedelta(
         seconds=FLOAT_POLL_INTERVAL_SECONDS
     ):
         return state
     if not deps.account_status_cache.float_poll_lock.acquire(blocking=False):
         return state  # another thread waits for a provider that may be slow: one buyer is enough
     try:
-        answer = provider.ask_float()
+        answer = provider.fetch_float()
     except Exception as error:  # noqa: BLE001  an adapter's bug must not stop what looks after the others
         logger.warning("Asking %s for our float failed: %s", state.provider, type(error).__name__)
-        return replace(state, asked_at=now)
+        return replace(state, float_checked_at=now)
     finally:
         deps.account_status_cache.float_poll_lock.release()
     if isinstance(answer, Money):
-        return replace(state, float_minor=answer.amount_minor, asked_at=now)
+        return replace(state, float_minor=answer.amount_minor, float_checked_at=now)
     if isinstance(answer, Misconfigured):
         return replace(
             state,
             float_minor=None,
-            asked_at=now,
-            closed_because=configuration_fault_reason(answer),
-            closed_at=now,
+            float_checked_at=now,
+            suspended_reason=configuration_fault_reason(answer),
+            suspended_at=now,
         )
-    return replace(state, asked_at=now)
+    return replace(state, float_checked_at=now)
 
 
-def _load_states(deps: Dependencies) -> dict[tuple[str, str], AccountState]:
-    return by_account(deps.account_status.states())
+def _load_states(deps: Dependencies) -> dict[tuple[str, str], AccountStatus]:
+    return by_account(deps.account_status.all())
 
 
-def _load_state(deps: Dependencies, key: tuple[str, str]) -> AccountState:
-    return _load_states(deps).get(key) or AccountState(*key)
+def _load_state(deps: Dependencies, key: tuple[str, str]) -> AccountStatus:
+    return _load_states(deps).get(key) or AccountStatus(*key)
 
 
-def _save(deps: Dependencies, state: AccountState, previous: AccountState) -> None:
+def _save(deps: Dependencies, state: AccountStatus, previous: AccountStatus) -> None:
     if state == previous:
         return
-    deps.account_status.write(state)
+    deps.account_status.save(state)
     deps.account_status_cache.read_at_seconds = float("-inf")
-    context = {"context": {"provider": state.provider, "account": state.account}}
-    if state.closed_because is not None and previous.closed_because is None:
-        logger.error("Nothing is sold at a provider now: %s", state.closed_because, extra=context)
-    if state.closed_because is None and previous.closed_because is not None:
+    context = {"context": {"provider": state.provider, "account": state.account_id}}
+    if state.suspended_reason is not None and previous.suspended_reason is None:
+        logger.error("Nothing is sold at a provider now: %s", state.suspended_reason, extra=context)
+    if state.suspended_reason is None and previous.suspended_reason is not None:
         logger.warning("A provider sells again", extra=context)

@@ -7,9 +7,9 @@ line is about.
 import logging
 from datetime import datetime
 
+from billvend.domain.enums import Status
 from billvend.domain.money import Money
-from billvend.domain.payment import Payment
-from billvend.domain.words import Status
+from billvend.domain.payment.state import Payment
 from billvend.usecases.dependencies import Dependencies
 
 logger = logging.getLogger("billvend.payments")
@@ -40,7 +40,7 @@ def log_payment(deps: Dependencies, payment: Payment, at: datetime) -> None:
         _log(logging.WARNING, "Bill payment in review", payment, reason=payment.review_reason or "")
     elif payment.in_doubt_since == at:
         _log(logging.INFO, "Bill payment in doubt", payment)
-        deps.metrics.doubted(payment)
+        deps.metrics.put_in_doubt(payment)
     else:
         _log(logging.DEBUG, f"Bill payment {payment.status}", payment)
 

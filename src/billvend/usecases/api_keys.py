@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from billvend.domain.access import ApiKey, parse_key_name, parse_scopes
-from billvend.domain.errors import BillvendError, Conflict, NotFound
-from billvend.domain.quote import quoted
-from billvend.ports.keys import KeptKey
+from billvend.domain.api_keys import ApiKey, parse_key_name, parse_scopes
+from billvend.domain.errors import BillvendError, Conflict, ResourceNotFound
+from billvend.domain.safe_text import safe_repr
+from billvend.ports.api_keys import StoredApiKey
 from billvend.usecases.dependencies import Dependencies
 
 RECORD_USE_INTERVAL_SECONDS = 60.0
@@ -39,14 +39,14 @@ class NewApiKey:
 def create(deps: Dependencies, name: str, scopes: Iterable[str]) -> NewApiKey:
     """Make a key. Raises `ValidationFailed`; `Conflict` where a key in force has this name; `Unavailable`."""
     name, parsed_scopes = parse_key_name(name), parse_scopes(scopes)
-    random_text = deps.api_keys.draw()
+    random_text = deps.api_keys.generate_secret()
     # The id comes of the same draw, by a hash that leads nowhere: 48 bits of it say nothing about the other 256.
     key_id = hashlib.sha256(f"id of {random_text}".encode()).hexdigest()[:12]
     secret = f"bv_{key_id}_{random_text}"
     key = ApiKey(key_id, name, parsed_scopes, created_at=deps.clock.now())
-    if not deps.api_keys.keep(KeptKey(key, _digest(secret))):
+    if not deps.api_keys.add(StoredApiKey(key, _digest(secret))):
         raise Conflict(
-            f"There is a key called {quoted(name)} already. None was made: choose another name, or revoke that one.",
+            f"There is a key called {safe_repr(name)} already. None was made: choose another name, or revoke that one.",
             fields={"name": "is in use"},
         )
     logger.info(
@@ -58,14 +58,16 @@ def create(deps: Dependencies, name: str, scopes: Iterable[str]) -> NewApiKey:
 def revoke(deps: Dependencies, key: str) -> ApiKey:
     """Let a key open nothing any more, by its id, or by its name while it is in force; from the next request on.
 
-    An id may be given twice: the second time changes nothing. Raises `NotFound`, `Unavailable`.
+    An id may be given twice: the second time changes nothing. Raises `ResourceNotFound`, `Unavailable`.
     """
     api_keys = deps.api_keys.all()
     api_key = next((each for each in api_keys if each.key_id == key), None) or next(
         (each for each in api_keys if each.name == key and each.revoked_at is None), None
     )
     if api_key is None:
-        raise NotFound(f"There is no key in force with the id or name {quoted(key)}. See: billvend keys list")
+        raise ResourceNotFound(
+            f"There is no key in force with the id or name {safe_repr(key)}. See: billvend keys list"
+        )
     if api_key.revoked_at is not None:
         return api_key
     at = deps.clock.now()
@@ -96,7 +98,7 @@ def _record_use(deps: Dependencies, key: ApiKey) -> None:
     ):
         return
     try:
-        deps.api_keys.note_use(key.key_id, deps.clock.now())
+        deps.api_keys.record_use(key.key_id, deps.clock.now())
     except BillvendError:
         logger.debug("The last use of a key could not be written down")
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
-from billvend.domain import payment as payments
-from billvend.domain import wallet as wallets
-from billvend.domain.decide import Head
-from billvend.domain.errors import Unreachable
-from billvend.domain.events import (
+from billvend.domain.decisions.decider import StreamHead
+from billvend.domain.errors import DependencyError
+from billvend.domain.journal.events import (
     Event,
     PaymentEvent,
     StreamKey,
@@ -17,13 +15,15 @@ from billvend.domain.events import (
     WalletFunded,
     WalletHeld,
     WalletReleased,
-    chained,
-    load,
+    event_hash,
+    load_event,
 )
-from billvend.domain.payment import Payment
-from billvend.domain.transfers import IN_FLIGHT, transfers
-from billvend.domain.wallet import Wallet
-from billvend.ports.books import LoggedStream, LoggedTransfer
+from billvend.domain.ledger import wallet as wallets
+from billvend.domain.ledger.transfers import IN_FLIGHT, transfers
+from billvend.domain.ledger.wallet import Wallet
+from billvend.domain.payment import state as payments
+from billvend.domain.payment.state import Payment
+from billvend.ports.queries import StoredStream, StoredTransfer
 from billvend.usecases.dependencies import Dependencies
 
 WALLET_EVENTS = (WalletFunded, WalletHeld, WalletReleased)
@@ -91,7 +91,7 @@ class _InFlightCheck:
         self._user_id = user_id
         self._unexplained_minor.clear()
 
-    def add_transfer(self, transfer: LoggedTransfer) -> None:
+    def add_transfer(self, transfer: StoredTransfer) -> None:
         """Count what a transfer puts in flight, or takes from there."""
         into, out_of = transfer.target == IN_FLIGHT, transfer.source == IN_FLIGHT
         self._unexplained_minor[transfer.currency] += transfer.amount_minor * (into - out_of)
@@ -102,19 +102,19 @@ class _InFlightCheck:
             self._unexplained_minor[payment.amount.currency] -= payment.amount.amount_minor
 
 
-def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: LoggedStream) -> None:
+def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: StoredStream) -> None:
     is_wallet = stream.key.stream.startswith("wallet:")
     state: Wallet | Payment | None = None
-    head = Head()
+    head = StreamHead()
     stored_transfers = iter(stream.transfers)
     try:
         if is_wallet:
-            state = wallets.empty(stream.key.user_id, stream.key.stream.removeprefix("wallet:"))
+            state = wallets.new_wallet(stream.key.user_id, stream.key.stream.removeprefix("wallet:"))
         for logged in stream.events:
             report.events += 1
             if logged.seq != head.seq + 1 or logged.prev_hash != head.hash:
                 report.add_difference(stream.key, f"event {logged.seq} does not follow event {head.seq}")
-            expected_hash = chained(
+            expected_hash = event_hash(
                 logged.prev_hash,
                 logged.key,
                 logged.seq,
@@ -125,14 +125,14 @@ def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: Logged
             )
             if expected_hash != logged.hash:
                 report.add_difference(stream.key, f"event {logged.seq} was changed: its hash does not fit")
-            event = load(logged.kind, logged.data)
+            event = load_event(logged.kind, logged.data)
             state = _evolve(state, stream, event, logged.at)
-            head = Head(logged.seq, logged.hash)
+            head = StreamHead(logged.seq, logged.hash)
             for leg, transfer in enumerate(transfers(event)):
                 transaction_id = (
                     event.transaction_id if isinstance(event, WALLET_EVENTS) else stream.key.stream
                 )
-                expected = LoggedTransfer(
+                expected = StoredTransfer(
                     logged.seq, leg, transaction_id, transfer.source, transfer.target, transfer.amount_minor,
                     _currency(state), logged.at,
                 )  # fmt: skip
@@ -143,7 +143,7 @@ def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: Logged
                     report.add_difference(stream.key, f"transfer {stored} where the events say {expected}")
         for row in stored_transfers:
             report.add_difference(stream.key, f"transfer {row.seq}.{row.leg} that no event makes")
-    except Unreachable:
+    except DependencyError:
         raise
     except Exception as error:  # noqa: BLE001  whatever was done to an event, the audit goes on
         report.add_difference(stream.key, f"its events can't be replayed: {error}")
@@ -157,7 +157,7 @@ def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: Logged
 
 
 def _evolve(
-    state: Wallet | Payment | None, stream: LoggedStream, event: Event, at: datetime
+    state: Wallet | Payment | None, stream: StoredStream, event: Event, at: datetime
 ) -> Wallet | Payment:
     if isinstance(state, Wallet):
         return wallets.evolve(state, cast(WalletEvent, event))

@@ -4,9 +4,9 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from billvend.domain.verification import MeterFound
-from billvend.domain.words import VendType
-from billvend.ports.breaker import AccountState
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterFound
+from billvend.ports.account_status import AccountStatus
 
 METER_CACHE_SECONDS = 600
 """How long a meter that was found is not asked about again."""
@@ -60,7 +60,7 @@ class AccountStatusCache:
     read_at_seconds: float = float("-inf")
     refreshed_at_seconds: float = float("-inf")
     """When this process last held them against the books."""
-    states: dict[tuple[str, str], AccountState] = field(default_factory=dict)
+    states: dict[tuple[str, str], AccountStatus] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     float_poll_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a provider is asked about our float."""

@@ -1,10 +1,10 @@
 """Cancel: give the money back while nothing was sent."""
 
-from billvend.domain.commands import Cancel
+from billvend.domain.decisions.commands import Cancel
 from billvend.domain.errors import TransactionNotFound
-from billvend.domain.names import parse_transaction_id
-from billvend.domain.payment import Payment
-from billvend.domain.quote import quoted
+from billvend.domain.ids import parse_transaction_id
+from billvend.domain.payment.state import Payment
+from billvend.domain.safe_text import safe_repr
 from billvend.usecases.activity_log import log_payment
 from billvend.usecases.dependencies import Dependencies, execute_command
 from billvend.usecases.notifications import enqueue_payment_notification_hint
@@ -17,7 +17,7 @@ def cancel(deps: Dependencies, transaction_id: str) -> Payment:
     """
     payment = deps.queries.transaction(parse_transaction_id(transaction_id))
     if not isinstance(payment, Payment):
-        raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
+        raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
     command = Cancel(payment.user_id, deps.clock.new_id(), payment.transaction_id, deps.clock.now())
     cancelled = execute_command(deps, command).payment or payment
     log_payment(deps, cancelled, command.at)

@@ -5,25 +5,25 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 
-from billvend.domain.abilities import Mode
-from billvend.domain.announcements import Channel
-from billvend.domain.commands import Command, Done
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Command, Executed
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money, parse_amount
-from billvend.domain.policy import Policy
-from billvend.ports.books import Books
-from billvend.ports.breaker import Breaker
+from billvend.domain.notifications import Channel
+from billvend.domain.policy.accounts import Mode
+from billvend.domain.policy.policy import Policy
+from billvend.ports.account_status import AccountStatuses
+from billvend.ports.api_keys import ApiKeys
 from billvend.ports.clock import Clock
+from billvend.ports.deposits import Deposits
 from billvend.ports.gateway import Gateway
-from billvend.ports.intents import Intents
 from billvend.ports.journal import Journal
-from billvend.ports.keys import Keys
-from billvend.ports.measures import Measures, NotMeasured
 from billvend.ports.notifier import Notifier
 from billvend.ports.outbox import Outbox
 from billvend.ports.provider import Provider
+from billvend.ports.queries import Queries
 from billvend.ports.queue import Queue
+from billvend.ports.telemetry import Metrics, NullMetrics
 from billvend.usecases.caches import AccountStatusCache, ApiKeyUseTimes, MeterCache
 
 
@@ -78,7 +78,7 @@ class Dependencies:
     """One wired billvend. Safe to share between threads."""
 
     journal: Journal
-    queries: Books
+    queries: Queries
     queue: Queue
     providers: Mapping[tuple[str, str], Provider]
     """By (provider, account), in order of preference."""
@@ -89,9 +89,9 @@ class Dependencies:
     mode: Mode
     sweep_quiet_seconds: float
     """How long a sweep leaves a payment alone that was pointed out before."""
-    account_status: Breaker
-    api_keys: Keys
-    deposits: Intents
+    account_status: AccountStatuses
+    api_keys: ApiKeys
+    deposits: Deposits
     outbox: Outbox
     meter_check: MeterCheck = MeterCheck()
     meter_cache: MeterCache = field(default_factory=MeterCache)
@@ -101,16 +101,16 @@ class Dependencies:
     api_key_use_times: ApiKeyUseTimes = field(default_factory=ApiKeyUseTimes)
     notifiers: Mapping[Channel, Notifier] = field(default_factory=dict)
     """The ways to the outside that are set up; the journal writes messages for these."""
-    metrics: Measures = field(default_factory=NotMeasured)
+    metrics: Metrics = field(default_factory=NullMetrics)
     """Where what happens is counted."""
 
 
-def execute_command(deps: Dependencies, command: Command) -> Done:
+def execute_command(deps: Dependencies, command: Command) -> Executed:
     """Have one command done; raises its refusal."""
     return single_result(deps.journal.execute([command]))
 
 
-def single_result(results: Sequence[Result]) -> Done:
+def single_result(results: Sequence[CommandOutcome]) -> Executed:
     """The one result, raised if it is a refusal."""
     (result,) = results
     if isinstance(result, BillvendError):

@@ -17,32 +17,32 @@ from enum import StrEnum
 from typing import Final
 
 from billvend.domain.errors import (
-    BadSetting,
+    ConfigurationError,
+    DependencyError,
     IdempotencyMismatch,
-    NotFound,
     NotInReview,
     RequestInProgress,
+    ResourceNotFound,
     Unavailable,
-    Unreachable,
     UnsupportedCurrency,
     ValidationFailed,
 )
+from billvend.domain.ids import parse_email, parse_key, parse_user_id
+from billvend.domain.ledger.wallet import Funding
 from billvend.domain.money import CURRENCIES, AmountLike, Money
-from billvend.domain.names import parse_email, parse_key, parse_user_id
-from billvend.domain.quote import quoted
-from billvend.domain.wallet import Funding
-from billvend.ports.books import Search
+from billvend.domain.safe_text import safe_repr
+from billvend.ports.deposits import Deposit
 from billvend.ports.gateway import (
+    DepositInitialised,
+    DepositPaid,
+    DepositRefunded,
+    DepositRejected,
+    DepositUnpaid,
     Gateway,
-    Misconfigured,
-    NoAnswer,
-    NotPaid,
-    Opened,
-    Paid,
-    Refused,
-    TakenBack,
+    GatewayMisconfigured,
+    GatewayUnknown,
 )
-from billvend.ports.intents import Intent
+from billvend.ports.queries import Search
 from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.fund import credit, parse_funding_amount
 from billvend.usecases.settle import check_mode
@@ -87,7 +87,7 @@ class DepositStatus(StrEnum):
 class DepositCheck:
     """An announced funding after the gateway was asked."""
 
-    deposit: Intent
+    deposit: Deposit
     status: DepositStatus
     detail: str
     """In words, for people."""
@@ -112,7 +112,7 @@ def create(
 
     When it is credited, `email` becomes the address of the user's wallets if they have none and `email_may_get_tokens`.
 
-    Raises `InvalidInput` and its kinds, also where the gateway refuses it; `IdempotencyMismatch`; `BadSetting` without
+    Raises `InvalidInput` and its kinds, also where the gateway refuses it; `IdempotencyMismatch`; `ConfigurationError` without
     a gateway, or with one for the other kind of money; `RequestInProgress`; `Unavailable`: nothing was charged, and it may
     be repeated.
     """
@@ -130,12 +130,12 @@ def create(
         )
     check_mode(deps)
     reference = f"bv-{deps.clock.new_id()}"
-    deposit = Intent(
+    deposit = Deposit(
         user_id, reference, key, gateway.name, money, email, deps.clock.now(),
         email_may_get_tokens=email_may_get_tokens,
     )  # fmt: skip
     deadline_seconds = deps.clock.elapsed_seconds() + REPEAT_WAIT_SECONDS
-    while (stored := deps.deposits.keep(deposit)).reference != reference:
+    while (stored := deps.deposits.add(deposit)).reference != reference:
         if (stored.amount, stored.email, stored.source) != (money, email, gateway.name):
             raise IdempotencyMismatch(
                 "This key was used before for another funding. That one stands; nothing was done now."
@@ -143,50 +143,52 @@ def create(
         if stored.authorization_url is not None:
             return _deposit_result(stored, stored.authorization_url, replayed=True)
         if _is_abandoned(deps, gateway, stored):
-            deps.deposits.free_key(stored)
+            deps.deposits.release_key(stored)
         elif deps.clock.elapsed_seconds() >= deadline_seconds:
             raise RequestInProgress(
                 "The first call with this key is still at work. Nothing was done now: repeat it in a moment."
             )
         else:
-            deps.clock.pause(POLL_SECONDS)
+            deps.clock.sleep(POLL_SECONDS)
         deposit = replace(deposit, created_at=deps.clock.now())
     return _initialise(deps, gateway, stored)
 
 
-def _is_abandoned(deps: Dependencies, gateway: Gateway, deposit: Intent) -> bool:
+def _is_abandoned(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> bool:
     """Whether nobody can be at work on an intent any more: then nobody was told its address, and nobody can pay."""
     age = abs(deps.clock.now() - deposit.created_at)
-    return age >= timedelta(seconds=gateway.longest_call_seconds + ABANDONED_GRACE_SECONDS)
+    return age >= timedelta(seconds=gateway.max_call_seconds + ABANDONED_GRACE_SECONDS)
 
 
-def _initialise(deps: Dependencies, gateway: Gateway, deposit: Intent) -> DepositResult:
+def _initialise(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositResult:
     context = {"context": {"userId": deposit.user_id, "reference": deposit.reference}}
     answer = gateway.initialise(deposit.reference, deposit.amount, deposit.email)
-    if isinstance(answer, Opened) and deps.deposits.note_url(deposit, answer.authorization_url):
+    if isinstance(answer, DepositInitialised) and deps.deposits.set_authorization_url(
+        deposit, answer.authorization_url
+    ):
         logger.info("Funding announced", extra=context)
         return _deposit_result(deposit, answer.authorization_url, replayed=False)
     # Nobody will hear of an address for this reference, so nobody pays under it: its key may stand for another one.
-    deps.deposits.free_key(deposit)
+    deps.deposits.release_key(deposit)
     match answer:
-        case Refused(reason):
+        case DepositRejected(reason):
             raise ValidationFailed(
                 f"{_gateway_name(gateway)} does not take this: {reason}. Nothing was charged."
             )
-        case Misconfigured(reason):
+        case GatewayMisconfigured(reason):
             logger.error("%s can't be used: %s", _gateway_name(gateway), reason, extra=context)
             raise Unavailable(
                 f"{_gateway_name(gateway)} can't be used at present: {reason}. Nothing was charged."
             )
-        case NoAnswer(reason):
+        case GatewayUnknown(reason):
             raise Unavailable(
                 f"{_gateway_name(gateway)} does not answer ({reason}). Nothing was charged: try again."
             )
-        case Opened():
+        case DepositInitialised():
             raise Unavailable("It took too long to write this down. Nothing was charged: try again.")
 
 
-def _deposit_result(deposit: Intent, authorization_url: str, *, replayed: bool) -> DepositResult:
+def _deposit_result(deposit: Deposit, authorization_url: str, *, replayed: bool) -> DepositResult:
     return DepositResult(deposit.reference, authorization_url, deposit.user_id, deposit.amount, replayed)
 
 
@@ -196,20 +198,20 @@ def _deposit_result(deposit: Intent, authorization_url: str, *, replayed: bool) 
 def handle_webhook(deps: Dependencies, body: bytes, signature: str | None) -> bool:
     """Take a hook of the gateway; False where it is not the gateway's own, and nothing was done.
 
-    Raises nothing for what it says. Raises `Unavailable`, `OutcomeUnknown` and `BadSetting` where the gateway should say
-    it again later.
+    Raises nothing for what it says. Raises `Unavailable`, `OutcomeUnknown` and `ConfigurationError` where the gateway
+    should say it again later.
     """
     gateway = _require_gateway(deps)
-    if not gateway.is_genuine(body, signature):
+    if not gateway.has_valid_signature(body, signature):
         logger.warning("A hook that is not signed by %s was turned away", _gateway_name(gateway))
         return False
-    reference = gateway.reference_in(body)
+    reference = gateway.parse_reference(body)
     if reference is None:  # of something else than money that came in
         return True
     deposit = deps.deposits.find(reference)
     if deposit is None:
         # Signed by the gateway, so money came in at our account there, for something that we did not announce.
-        context = {"reference": quoted(reference)}
+        context = {"reference": safe_repr(reference)}
         logger.warning(
             "A hook of %s is about no funding of ours", _gateway_name(gateway), extra={"context": context}
         )
@@ -221,7 +223,8 @@ def handle_webhook(deps: Dependencies, body: bytes, signature: str | None) -> bo
 def check(deps: Dependencies, reference: str) -> DepositCheck:
     """Ask the gateway what became of a funding, and credit it if it was paid, unless that was done.
 
-    Raises `NotFound` where no funding was announced under this reference; `Unavailable`, `OutcomeUnknown`, `BadSetting`.
+    Raises `ResourceNotFound` where no funding was announced under this reference;
+    `Unavailable`, `OutcomeUnknown`, `ConfigurationError`.
     """
     return _check(deps, _require_gateway(deps), _require_deposit(deps, reference))
 
@@ -229,21 +232,22 @@ def check(deps: Dependencies, reference: str) -> DepositCheck:
 def acknowledge(deps: Dependencies, reference: str) -> DepositCheck:
     """Somebody has seen to the problem of a funding: it need not be shown any more.
 
-    Raises `NotFound`; `NotInReview` where it has none, or somebody has seen to it; `Unavailable`.
+    Raises `ResourceNotFound`; `NotInReview` where it has none, or somebody has seen to it; `Unavailable`.
     """
     deposit = _require_deposit(deps, reference)
-    if deposit.problem is None or deposit.seen_at is not None:
-        raise NotInReview(f"Nothing waits for a person about the funding {quoted(reference)}.")
+    if deposit.problem is None or deposit.acknowledged_at is not None:
+        raise NotInReview(f"Nothing waits for a person about the funding {safe_repr(reference)}.")
     at = deps.clock.now()
-    deps.deposits.note_seen(deposit, at)
-    return DepositCheck(replace(deposit, seen_at=at), DepositStatus.PROBLEM, deposit.problem)
+    deps.deposits.acknowledge(deposit, at)
+    return DepositCheck(replace(deposit, acknowledged_at=at), DepositStatus.PROBLEM, deposit.problem)
 
 
 def poll_unpaid(deps: Dependencies, since: datetime | None) -> datetime:
     """Ask about every funding of which no money has come, and which reached one of the ages after `since`.
 
     None stands for the longest of them ago. Returns the moment up to which nobody need look again: `since` of the next
-    look. Raises `Unavailable`, `OutcomeUnknown`, `BadSetting` where it came to nothing: then the same look is due again.
+    look. Raises `Unavailable`, `OutcomeUnknown`, `ConfigurationError` where it came to nothing: then
+    the same look is due again.
     """
     now = deps.clock.now()
     if deps.gateway is None:
@@ -251,46 +255,46 @@ def poll_unpaid(deps: Dependencies, since: datetime | None) -> datetime:
     since = max(since or now - POLL_AGES[-1], now - POLL_AGES[-1])
     unpaid = deps.deposits.unpaid([(since - age, now - age) for age in POLL_AGES])
     due = [deposit for deposit in unpaid if deposit.source == deps.gateway.name]
-    failures: list[Unreachable] = []
+    failures: list[DependencyError] = []
     for deposit in due:
         try:
             _check(deps, deps.gateway, deposit)
-        except Unreachable as error:  # one that can't be asked about is in nobody's way
+        except DependencyError as error:  # one that can't be asked about is in nobody's way
             failures.append(error)
     if failures and len(failures) == len(due):
         raise failures[0]
     return now
 
 
-def _check(deps: Dependencies, gateway: Gateway, deposit: Intent) -> DepositCheck:
+def _check(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositCheck:
     expected = (deposit.amount.amount_minor, deposit.amount.currency)
     match gateway.verify(deposit.reference):
-        case Paid(minor, currency) if (minor, currency) == expected:
+        case DepositPaid(minor, currency) if (minor, currency) == expected:
             return _credit(deps, deposit)
-        case Paid(minor, currency):
+        case DepositPaid(minor, currency):
             difference = f"{_gateway_name(gateway)} says that {_format_amount(minor, currency)} was paid"
             return _record_problem(deps, deposit, f"{difference}, and {deposit.amount.display} was asked for")
-        case TakenBack() if _credited_funding(deps, deposit) is not None:
+        case DepositRefunded() if _credited_funding(deps, deposit) is not None:
             return _record_problem(
                 deps, deposit, f"{_gateway_name(gateway)} gave the money back to the customer"
             )
-        case TakenBack():
+        case DepositRefunded():
             return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{_gateway_name(gateway)} says: reversed")
-        case NotPaid(status):
+        case DepositUnpaid(status):
             return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{_gateway_name(gateway)} says: {status}")
-        case Misconfigured(reason):
+        case GatewayMisconfigured(reason):
             context = {"userId": deposit.user_id, "reference": deposit.reference}
             logger.error("%s can't be asked: %s", _gateway_name(gateway), reason, extra={"context": context})
             raise Unavailable(
                 f"{_gateway_name(gateway)} can't be asked: {reason}. Nothing was credited: try again."
             )
-        case NoAnswer(reason):
+        case GatewayUnknown(reason):
             raise Unavailable(
                 f"{_gateway_name(gateway)} can't be asked ({reason}). Nothing was credited: try again."
             )
 
 
-def _credit(deps: Dependencies, deposit: Intent) -> DepositCheck:
+def _credit(deps: Dependencies, deposit: Deposit) -> DepositCheck:
     # Not by way of `fund`: its limits are for what is asked for, and this money is here.
     try:
         funding = credit(deps, deposit.user_id, deposit.amount, deposit.source, deposit.reference)
@@ -299,22 +303,22 @@ def _credit(deps: Dependencies, deposit: Intent) -> DepositCheck:
     if deposit.email_may_get_tokens:
         deps.outbox.keep_email(deposit.user_id, deposit.email, deps.clock.now())
     if deposit.problem is not None:
-        deps.deposits.note_problem(deposit, None)
+        deps.deposits.set_problem(deposit, None)
     detail = "It had been credited." if funding.replayed else f"{deposit.amount.display} was credited."
     return DepositCheck(deposit, DepositStatus.CREDITED, detail, funding.transaction_id)
 
 
-def _record_problem(deps: Dependencies, deposit: Intent, difference: str) -> DepositCheck:
+def _record_problem(deps: Dependencies, deposit: Deposit, difference: str) -> DepositCheck:
     funding = _credited_funding(deps, deposit)
     problem = f"{difference}; it was {'not ' if funding is None else ''}credited"
-    if deps.deposits.note_problem(deposit, problem):
+    if deps.deposits.set_problem(deposit, problem):
         context = {"userId": deposit.user_id, "reference": deposit.reference, "amount": str(deposit.amount)}
         logger.error("Funding needs a person: %s", problem, extra={"context": context})
     transaction_id = funding.transaction_id if funding else None
     return DepositCheck(replace(deposit, problem=problem), DepositStatus.PROBLEM, problem, transaction_id)
 
 
-def _credited_funding(deps: Dependencies, deposit: Intent) -> Funding | None:
+def _credited_funding(deps: Dependencies, deposit: Deposit) -> Funding | None:
     """The funding of an intent, if it was credited."""
     transactions = deps.queries.search(
         Search(user_id=deposit.user_id, kind="funding", reference=deposit.reference)
@@ -324,16 +328,16 @@ def _credited_funding(deps: Dependencies, deposit: Intent) -> Funding | None:
     )
 
 
-def _require_deposit(deps: Dependencies, reference: str) -> Intent:
+def _require_deposit(deps: Dependencies, reference: str) -> Deposit:
     deposit = deps.deposits.find(reference)
     if deposit is None:
-        raise NotFound(f"No funding was announced under the reference {quoted(reference)}.")
+        raise ResourceNotFound(f"No funding was announced under the reference {safe_repr(reference)}.")
     return deposit
 
 
 def _require_gateway(deps: Dependencies) -> Gateway:
     if deps.gateway is None:
-        raise BadSetting(
+        raise ConfigurationError(
             "Funding by Paystack is not set up here: PAYSTACK_SECRET_KEY is not given. Nothing was done.",
             fields={"PAYSTACK_SECRET_KEY": "is not given"},
         )
@@ -347,4 +351,4 @@ def _gateway_name(gateway: Gateway) -> str:
 def _format_amount(minor: int | None, currency: str | None) -> str:
     if minor is None or currency is None:
         return "a sum that can't be read"
-    return Money(minor, currency).display if currency in CURRENCIES else f"{minor} of {quoted(currency)}"
+    return Money(minor, currency).display if currency in CURRENCIES else f"{minor} of {safe_repr(currency)}"

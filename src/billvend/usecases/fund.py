@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from billvend.domain.commands import Fund
+from billvend.domain.decisions.commands import Fund
 from billvend.domain.errors import ValidationFailed
+from billvend.domain.ids import parse_key, parse_user_id
 from billvend.domain.money import AmountLike, Money, parse_amount
-from billvend.domain.names import parse_key, parse_user_id
 from billvend.usecases.activity_log import log_funding
 from billvend.usecases.dependencies import Dependencies, execute_command
 from billvend.usecases.notifications import enqueue_notification_hint
@@ -68,5 +68,5 @@ def credit(
     if not result.replayed:
         log_funding(deps, user_id, transaction_id, money, source)
         enqueue_notification_hint(deps, user_id, transaction_id)
-    balance = Money(result.reply.balance_minor or 0, money.currency)
-    return FundingResult(result.reply.transaction_id, user_id, money, balance, result.replayed)
+    balance = Money(result.result.balance_minor or 0, money.currency)
+    return FundingResult(result.result.transaction_id, user_id, money, balance, result.replayed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
-from billvend.ports.breaker import by_account
+from billvend.ports.account_status import by_account
 from billvend.usecases.dependencies import Dependencies
 
 
@@ -78,18 +78,18 @@ def _check_queue(deps: Dependencies) -> ProbeResult:
 def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeResult:
     """The accounts as they were when they were last looked after: nobody is asked here. `knows`: the books can be read."""
     details: dict[str, object] = {
-        "providers": [f"{account.provider} ({account.mode})" for account in deps.policy.routes]
+        "providers": [f"{account.provider} ({account.mode})" for account in deps.policy.accounts]
     }
-    states = by_account(deps.account_status.states()) if can_read_database else {}
+    states = by_account(deps.account_status.all()) if can_read_database else {}
     suspended = {
-        account.provider: state.closed_because
-        for account in deps.policy.routes
-        if (state := states.get((account.provider, account.account))) and state.closed_because
+        account.provider: state.suspended_reason
+        for account in deps.policy.accounts
+        if (state := states.get((account.provider, account.account_id))) and state.suspended_reason
     }
     floats = {
         account.provider: str(Money(state.float_minor, account.currency))
-        for account in deps.policy.routes
-        if (state := states.get((account.provider, account.account))) and state.float_minor is not None
+        for account in deps.policy.accounts
+        if (state := states.get((account.provider, account.account_id))) and state.float_minor is not None
     }
     unconfigured = _unconfigured_accounts(deps) if can_read_database else []
     details |= {"float": floats} if floats else {}
@@ -101,9 +101,9 @@ def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeRes
 def _unconfigured_accounts(deps: Dependencies) -> list[str]:
     """Accounts that hold payments in doubt, and that nobody can ask any more: they need to be configured again."""
     return sorted(
-        f"{risk.provider} account {risk.account}"
-        for risk in deps.queries.risks(deps.clock.now())
-        if risk.in_doubt_minor and (risk.provider, risk.account) not in deps.providers
+        f"{risk.provider} account {risk.account_id}"
+        for risk in deps.queries.exposures(deps.clock.now())
+        if risk.in_doubt_minor and (risk.provider, risk.account_id) not in deps.providers
     )
 
 

@@ -1,6 +1,7 @@
 """Verify: ask the provider whose meter it is before any money is held."""
 
-from billvend.domain.commands import Pay
+from billvend.domain.decisions.commands import Pay
+from billvend.domain.enums import VendType
 from billvend.domain.errors import (
     BelowMinimum,
     BillvendError,
@@ -12,10 +13,15 @@ from billvend.domain.errors import (
     WrongMeterType,
 )
 from billvend.domain.meter import parse_meter, parse_vend_type
+from billvend.domain.meter_lookup import (
+    MeterFault,
+    MeterFound,
+    MeterLookupFailed,
+    MeterLookupResult,
+    MeterRejected,
+)
 from billvend.domain.money import Money
-from billvend.domain.quote import quoted
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
-from billvend.domain.words import VendType
+from billvend.domain.safe_text import safe_repr
 from billvend.ports.provider import Provider
 from billvend.usecases.caches import MeterKey
 from billvend.usecases.dependencies import Dependencies
@@ -40,27 +46,27 @@ def verify_meter(deps: Dependencies, meter: str, biller: str, vend_type: str) ->
     raise error_for(answer)
 
 
-def query_providers(deps: Dependencies, meter: str, biller: str, vend_type: VendType) -> Verification:
+def query_providers(deps: Dependencies, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
     """Ask the providers that sell for this biller, in order, until one knows. Raises `UnknownBiller`."""
     providers = [
-        provider for provider in deps.providers.values() if provider.abilities.sells(biller, vend_type)
+        provider for provider in deps.providers.values() if provider.account.supports(biller, vend_type)
     ]
     if not providers:
         reason = f"no configured provider sells {vend_type} electricity for it"
         raise UnknownBiller(
-            f"The biller {quoted(biller)} is not known: {reason}.", fields={"provider": reason}
+            f"The biller {safe_repr(biller)} is not known: {reason}.", fields={"provider": reason}
         )
-    answer: Verification = CannotVerify("nobody was asked")
+    answer: MeterLookupResult = MeterLookupFailed("nobody was asked")
     for provider in providers:
         answer = query_provider(deps, provider, meter, biller, vend_type)
-        if not isinstance(answer, CannotVerify):
+        if not isinstance(answer, MeterLookupFailed):
             return answer
     return answer
 
 
 def query_provider(
     deps: Dependencies, provider: Provider, meter: str, biller: str, vend_type: VendType
-) -> Verification:
+) -> MeterLookupResult:
     """Ask one provider, or remember what it said. Raises nothing."""
     key = _cache_key(provider, meter, biller, vend_type)
     now_seconds = deps.clock.elapsed_seconds()
@@ -69,14 +75,14 @@ def query_provider(
     try:
         answer = provider.verify(meter, biller, vend_type)
     except Exception as error:  # noqa: BLE001  an adapter's bug is no reason to sell to the wrong meter
-        return CannotVerify(f"the adapter failed: {type(error).__name__}")
+        return MeterLookupFailed(f"the adapter failed: {type(error).__name__}")
     if isinstance(answer, MeterFound):
         deps.meter_cache.put(key, now_seconds, answer)
     return answer
 
 
 def _cache_key(provider: Provider, meter: str, biller: str, vend_type: VendType) -> MeterKey:
-    return provider.abilities.provider, meter, biller, vend_type
+    return provider.account.provider, meter, biller, vend_type
 
 
 def require_meter(
@@ -89,7 +95,7 @@ def require_meter(
     if not deps.meter_check.is_enabled:
         return None
     answer = query_providers(deps, meter, biller, vend_type)
-    if isinstance(answer, CannotVerify) and deps.meter_check.allows_unreachable:
+    if isinstance(answer, MeterLookupFailed) and deps.meter_check.allows_unreachable:
         return None
     if not isinstance(answer, MeterFound):
         raise error_for(answer)
@@ -105,7 +111,7 @@ def cached_meter(deps: Dependencies, command: Pay) -> MeterFound | None:
     providers = (
         provider
         for provider in deps.providers.values()
-        if provider.abilities.sells(command.biller, command.vend_type)
+        if provider.account.supports(command.biller, command.vend_type)
     )
     first = next(providers, None)
     if first is None:
@@ -134,11 +140,11 @@ def amount_error(meter: MeterFound, amount: Money) -> BillvendError | None:
     return None
 
 
-def error_for(answer: MeterRefused | CannotVerify) -> BillvendError:
+def error_for(answer: MeterRejected | MeterLookupFailed) -> BillvendError:
     """A verification that does not allow a payment, as an error for people."""
-    if isinstance(answer, CannotVerify):
+    if isinstance(answer, MeterLookupFailed):
         return ProviderUnavailable(
-            f"The electricity company can't be asked about the meter now ({answer.why}). Nothing was held: try again later."
+            f"The electricity company can't be asked about the meter now ({answer.reason}). Nothing was held: try again later."
         )
     return _ERRORS[answer.fault](
         f"The meter is not accepted: {answer.reason}. Nothing was held.",

@@ -3,13 +3,13 @@
 What the books say is read anew each time, by whichever process is asked: it is the same for all, and never added up.
 """
 
+from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
-from billvend.domain.payment import ENDED
-from billvend.domain.words import Status
-from billvend.ports.breaker import by_account
-from billvend.ports.measures import Account, Standing, Waiting
+from billvend.domain.payment.state import TERMINAL_STATUSES
+from billvend.ports.account_status import by_account
 from billvend.ports.queue import QueueName
+from billvend.ports.telemetry import AccountGauges, BacklogGauges, Gauges
 from billvend.usecases.dependencies import Dependencies
 
 
@@ -18,26 +18,26 @@ def metrics(deps: Dependencies) -> str:
     return deps.metrics.exposition(_current_gauges(deps))
 
 
-def _current_gauges(deps: Dependencies) -> Standing:
+def _current_gauges(deps: Dependencies) -> Gauges:
     try:
         totals, accounts = _read_ledger(deps)
     except BillvendError:
-        return Standing(None, (), _queue_depth(deps))
-    return Standing(totals, accounts, _queue_depth(deps))
+        return Gauges(None, (), _queue_depth(deps))
+    return Gauges(totals, accounts, _queue_depth(deps))
 
 
-def _read_ledger(deps: Dependencies) -> tuple[Waiting, list[Account]]:
+def _read_ledger(deps: Dependencies) -> tuple[BacklogGauges, list[AccountGauges]]:
     now = deps.clock.now()
     backlog, disabled = deps.queries.backlog(now), deps.outbox.disabled()
-    risks = {(risk.provider, risk.account): risk for risk in deps.queries.risks(now)}
-    states = by_account(deps.account_status.states())
-    open_statuses = [status for status in Status if status not in ENDED]
+    risks = {(risk.provider, risk.account_id): risk for risk in deps.queries.exposures(now)}
+    states = by_account(deps.account_status.all())
+    open_statuses = [status for status in Status if status not in TERMINAL_STATUSES]
     currencies = {deps.default_currency, *(currency for _, currency in backlog.amounts)}
     zero_amounts = {
         (status, currency): Money(0, currency) for status in open_statuses for currency in sorted(currencies)
     }
     oldest_due_at = backlog.oldest_due_at
-    totals = Waiting(
+    totals = BacklogGauges(
         payments=dict.fromkeys(open_statuses, 0) | dict(backlog.payments),
         amounts=zero_amounts | dict(backlog.amounts),
         due=backlog.due,
@@ -49,14 +49,14 @@ def _read_ledger(deps: Dependencies) -> tuple[Waiting, list[Account]]:
         ),
     )
     accounts = []
-    for account in deps.policy.routes:
-        key = (account.provider, account.account)
+    for account in deps.policy.accounts:
+        key = (account.provider, account.account_id)
         state, risk = states.get(key), risks.get(key)
         float_minor = None if state is None else state.float_minor
         accounts.append(
-            Account(
+            AccountGauges(
                 provider=account.provider,
-                sells=state is None or state.closed_because is None,
+                is_selling=state is None or state.suspended_reason is None,
                 in_doubt=Money(risk.in_doubt_minor if risk else 0, account.currency),
                 float_=None if float_minor is None else Money(float_minor, account.currency),
             )

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from billvend.domain.announcements import Channel
-from billvend.domain.errors import NotFound, ValidationFailed
-from billvend.domain.names import is_email, parse_email, parse_user_id
-from billvend.domain.payment import Payment
-from billvend.domain.quote import quoted
-from billvend.domain.retries import next_try_at
-from billvend.domain.words import Status
-from billvend.ports.notifier import Delivery, Fate, Notifier
-from billvend.ports.outbox import DisabledEndpoint, End, Message, Told, Try
+from billvend.domain.delivery_retry import next_attempt_at
+from billvend.domain.enums import Status
+from billvend.domain.errors import ResourceNotFound, ValidationFailed
+from billvend.domain.ids import is_email, parse_email, parse_user_id
+from billvend.domain.notifications import Channel
+from billvend.domain.payment.state import Payment
+from billvend.domain.safe_text import safe_repr
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult, Notifier
+from billvend.ports.outbox import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message, MessageHistory
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.dependencies import Dependencies
 
@@ -27,7 +27,11 @@ a try may take; and one channel that has much to tell does not crowd out another
 DELIVERY_LEASE_SECONDS = 60.0
 """Longer than any try may take."""
 
-_END_OF_OUTCOME = {Fate.DELIVERED: End.DELIVERED, Fate.REFUSED: End.GAVE_UP, Fate.NOBODY: End.SKIPPED}
+_END_OF_OUTCOME = {
+    DeliveryOutcome.DELIVERED: FinalStatus.DELIVERED,
+    DeliveryOutcome.REJECTED: FinalStatus.GAVE_UP,
+    DeliveryOutcome.NO_RECIPIENT: FinalStatus.SKIPPED,
+}
 
 logger = logging.getLogger("billvend.notifications")
 
@@ -61,7 +65,7 @@ def deliver_due(deps: Dependencies) -> int:
 def enqueue_notification_hint(deps: Dependencies, user_id: str, transaction_id: str) -> None:
     """There is news of a transaction for the outside."""
     if deps.notifiers:
-        deps.queue.tell(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
+        deps.queue.enqueue_nowait(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
 
 
 def enqueue_payment_notification_hint(deps: Dependencies, payment: Payment, at: datetime) -> None:
@@ -78,21 +82,21 @@ def history(
     channel: str | None = None,
     failed: bool = False,
     message_id: str | None = None,
-) -> Sequence[Told]:
+) -> Sequence[MessageHistory]:
     """What is or was to be told, with every try, the newest first. Raises `ValidationFailed`, `Unavailable`."""
-    return deps.outbox.told(
+    return deps.outbox.history(
         limit=limit, channel=_parse_channel(channel), failed=failed, message_id=message_id
     )
 
 
-def replay(deps: Dependencies, message_id: str) -> Told:
+def replay(deps: Dependencies, message_id: str) -> MessageHistory:
     """Tell it again, under the same id: now, where its channel is set up here, else as soon as a worker sees it.
 
-    Raises `NotFound`, `Unavailable`.
+    Raises `ResourceNotFound`, `Unavailable`.
     """
     now = deps.clock.now()
     if not deps.outbox.replay(message_id, now):
-        raise NotFound(f"There is no message {quoted(message_id)}. See: billvend webhooks list")
+        raise ResourceNotFound(f"There is no message {safe_repr(message_id)}. See: billvend webhooks list")
     history = _load_history(deps, message_id)
     notifier = deps.notifiers.get(history.message.channel)
     if notifier is None or notifier.endpoint in _disabled_endpoints(deps):
@@ -116,8 +120,8 @@ def set_email(deps: Dependencies, user_id: str, email: str) -> None:
     logger.info("E-mail address of a wallet set", extra={"context": {"userId": user_id}})
 
 
-def _load_history(deps: Dependencies, message_id: str) -> Told:
-    (history,) = deps.outbox.told(limit=1, message_id=message_id)
+def _load_history(deps: Dependencies, message_id: str) -> MessageHistory:
+    (history,) = deps.outbox.history(limit=1, message_id=message_id)
     return history
 
 
@@ -138,38 +142,40 @@ def _deliver(deps: Dependencies, notifier: Notifier, message: Message) -> None:
     try:
         delivery = notifier.deliver(message)
     except Exception as error:  # noqa: BLE001  a bug of an adapter, or no database to find an address in
-        delivery = Delivery(Fate.FAILED, "", f"it could not be tried: {type(error).__name__}")
+        delivery = DeliveryResult(
+            DeliveryOutcome.FAILED, "", f"it could not be tried: {type(error).__name__}"
+        )
     at = deps.clock.now()
     latency_ms = round((deps.clock.elapsed_seconds() - started_at_seconds) * 1000)
-    attempt = Try(at, delivery.target, delivery.http_status, latency_ms, delivery.detail)
-    if delivery.fate is Fate.GONE and notifier.endpoint is not None:
+    attempt = DeliveryAttempt(at, delivery.target, delivery.http_status, latency_ms, delivery.detail)
+    if delivery.outcome is DeliveryOutcome.GONE and notifier.endpoint is not None:
         deps.outbox.disable(DisabledEndpoint(notifier.endpoint, delivery.target, at, delivery.detail))
     next_at, ended = _schedule_or_end(message, delivery, at)
-    deps.outbox.report(message, attempt, next_at=next_at, ended=ended)
+    deps.outbox.record_attempt(message, attempt, next_at=next_at, final_status=ended)
     _log(message, delivery, ended)
-    deps.metrics.delivered(message.channel, delivery.fate, given_up=ended is End.GAVE_UP)
+    deps.metrics.delivered(message.channel, delivery.outcome, given_up=ended is FinalStatus.GAVE_UP)
 
 
 def _schedule_or_end(
-    message: Message, delivery: Delivery, at: datetime
-) -> tuple[datetime | None, End | None]:
+    message: Message, delivery: DeliveryResult, at: datetime
+) -> tuple[datetime | None, FinalStatus | None]:
     """When it is due again, or how it ended."""
-    if delivery.fate in _END_OF_OUTCOME:
-        return None, _END_OF_OUTCOME[delivery.fate]
-    if delivery.fate is Fate.GONE:
+    if delivery.outcome in _END_OF_OUTCOME:
+        return None, _END_OF_OUTCOME[delivery.outcome]
+    if delivery.outcome is DeliveryOutcome.GONE:
         return at, None  # it goes out first when the endpoint is enabled
-    next_at = next_try_at(message.message_id, message.tries + 1, at, delivery.retry_after_seconds)
-    return next_at, End.GAVE_UP if next_at is None else None
+    next_at = next_attempt_at(message.message_id, message.attempt_count + 1, at, delivery.retry_after_seconds)
+    return next_at, FinalStatus.GAVE_UP if next_at is None else None
 
 
-def _log(message: Message, delivery: Delivery, ended: End | None) -> None:
-    level, text = logging.DEBUG, f"Message {delivery.fate}"
-    if delivery.fate is Fate.GONE:
+def _log(message: Message, delivery: DeliveryResult, ended: FinalStatus | None) -> None:
+    level, text = logging.DEBUG, f"Message {delivery.outcome}"
+    if delivery.outcome is DeliveryOutcome.GONE:
         level, text = (
             logging.ERROR,
             "The endpoint of webhooks wants no more: disabled until it is enabled again",
         )
-    elif ended is End.GAVE_UP:
+    elif ended is FinalStatus.GAVE_UP:
         level, text = logging.WARNING, "A message is given up"
     if logger.isEnabledFor(level):
         context = {

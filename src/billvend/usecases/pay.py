@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from billvend.domain.commands import Done, Pay
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Executed, Pay
+from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.enums import VendType
 from billvend.domain.errors import (
     BillvendError,
     InvalidAmount,
@@ -14,14 +15,13 @@ from billvend.domain.errors import (
     UnknownBiller,
     ValidationFailed,
 )
-from billvend.domain.events import StreamKey
+from billvend.domain.ids import parse_key, parse_phone, parse_user_id
+from billvend.domain.journal.events import StreamKey
 from billvend.domain.meter import parse_meter, parse_vend_type
+from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike, parse_amount
-from billvend.domain.names import parse_key, parse_phone, parse_user_id
-from billvend.domain.payment import Payment
-from billvend.domain.quote import quoted
-from billvend.domain.verification import MeterFound
-from billvend.domain.words import VendType
+from billvend.domain.payment.state import Payment
+from billvend.domain.safe_text import safe_repr
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.account_status import current_policy, refresh_account_status, refresh_if_stale
 from billvend.usecases.activity_log import log_payment
@@ -66,7 +66,7 @@ def pay(deps: Dependencies, bill: Bill) -> PaymentResult:
     """
     command, meter = build_command(deps, bill), None
     refresh_if_stale(deps)
-    if deps.meter_check.is_enabled or current_policy(deps).closed:
+    if deps.meter_check.is_enabled or current_policy(deps).suspended:
         command, meter = _check_before_hold(deps, command)
     (result,) = _payment_results(deps, [command], _execute_and_enqueue(deps, [command]))
     if isinstance(result, BillvendError):
@@ -76,16 +76,16 @@ def pay(deps: Dependencies, bill: Bill) -> PaymentResult:
 
 def _check_before_hold(deps: Dependencies, command: Pay) -> tuple[Pay, MeterFound | None]:
     """Ask what only others know, of a payment that the books would take: who sells, and whose meter it is."""
-    if not current_policy(deps).closed and (cached := cached_meter(deps, command)) is not None:
+    if not current_policy(deps).suspended and (cached := cached_meter(deps, command)) is not None:
         return replace(command, verified=True), cached
-    if single_result(deps.journal.rehearse([command])).replayed:
+    if single_result(deps.journal.dry_run([command])).replayed:
         return command, None
     try:
         _require_selling_account(deps, command)
         meter = require_meter(deps, command.meter, command.biller, command.vend_type, command.amount)
     except BillvendError:
         # Somebody may have been accepted with this key meanwhile: then nothing may be said to have been refused.
-        if single_result(deps.journal.rehearse([command])).replayed:
+        if single_result(deps.journal.dry_run([command])).replayed:
             return command, None
         raise
     return replace(command, at=deps.clock.now(), verified=meter is not None), meter
@@ -95,13 +95,13 @@ def _require_selling_account(deps: Dependencies, command: Pay) -> None:
     """Refuse a payment for which nobody sells at present. What is accepted in bulk waits instead."""
     policy = current_policy(deps)
     accounts = [
-        account for account in policy.routes
-        if account.sells(command.biller, command.vend_type) and account.takes(command.amount)
+        account for account in policy.accounts
+        if account.supports(command.biller, command.vend_type) and account.accepts_amount(command.amount)
     ]  # fmt: skip
-    if accounts and not any(policy.may_send(account) for account in accounts):
+    if accounts and not any(policy.is_selling(account) for account in accounts):
         refresh_account_status(deps)  # it may have cleared, and no worker may be there to see it
         policy = current_policy(deps)
-    if accounts and not any(policy.may_send(account) for account in accounts):
+    if accounts and not any(policy.is_selling(account) for account in accounts):
         raise ProviderUnavailable(
             f"Nothing is sold for {command.biller} at the moment. Nothing was held: try again later."
         )
@@ -124,27 +124,29 @@ def pay_many(deps: Dependencies, bills: Iterable[Bill | Pay]) -> list[PaymentRes
     return results
 
 
-def _execute_and_enqueue(deps: Dependencies, commands: list[Pay]) -> list[Result]:
+def _execute_and_enqueue(deps: Dependencies, commands: list[Pay]) -> list[CommandOutcome]:
     """Have the commands done, and tell the workers before anything else can fail."""
     try:
         results = deps.journal.execute(commands)
     except BillvendError as error:
         return [error for _ in commands]
-    new_payments = [done.payment for done in results if isinstance(done, Done) and done.payment is not None]
+    new_payments = [
+        done.payment for done in results if isinstance(done, Executed) and done.payment is not None
+    ]
     if new_payments:
         hints = [Hint(payment.user_id, payment.transaction_id) for payment in new_payments]
-        deps.queue.tell(QueueName.PAYMENTS, hints)
+        deps.queue.enqueue_nowait(QueueName.PAYMENTS, hints)
     return results
 
 
 def _payment_results(
-    deps: Dependencies, commands: Sequence[Pay], results: Sequence[Result]
+    deps: Dependencies, commands: Sequence[Pay], results: Sequence[CommandOutcome]
 ) -> list[PaymentResult | BillvendError]:
     """What each got: a payment of now, or one of before as it stands."""
     earlier_keys = [
-        StreamKey(command.user_id, result.reply.transaction_id)
+        StreamKey(command.user_id, result.result.transaction_id)
         for command, result in zip(commands, results, strict=True)
-        if isinstance(result, Done) and result.payment is None
+        if isinstance(result, Executed) and result.payment is None
     ]
     earlier: Mapping[StreamKey, Payment] | BillvendError
     try:
@@ -158,7 +160,10 @@ def _payment_results(
 
 
 def _payment_result(
-    deps: Dependencies, command: Pay, result: Result, earlier: Mapping[StreamKey, Payment] | BillvendError
+    deps: Dependencies,
+    command: Pay,
+    result: CommandOutcome,
+    earlier: Mapping[StreamKey, Payment] | BillvendError,
 ) -> PaymentResult | BillvendError:
     if isinstance(result, BillvendError):
         return result
@@ -167,9 +172,9 @@ def _payment_result(
         return PaymentResult(result.payment, replayed=False)
     if isinstance(earlier, BillvendError):
         return earlier
-    payment = earlier.get(StreamKey(command.user_id, result.reply.transaction_id))
+    payment = earlier.get(StreamKey(command.user_id, result.result.transaction_id))
     if payment is None:
-        return TransactionNotFound(f"There is no payment {result.reply.transaction_id}.")
+        return TransactionNotFound(f"There is no payment {result.result.transaction_id}.")
     return PaymentResult(payment, replayed=True)
 
 
@@ -185,7 +190,7 @@ def build_command(deps: Dependencies, bill: Bill) -> Pay:
     user_id, meter = parse_user_id(bill.user_id), parse_meter(bill.meter)
     caller_key = None if bill.key is None else parse_key(bill.key)
     vend_type, phone = parse_vend_type(bill.vend_type), parse_phone(bill.phone)
-    accounts = [account for account in deps.policy.routes if account.sells(bill.biller, vend_type)]
+    accounts = [account for account in deps.policy.accounts if account.supports(bill.biller, vend_type)]
     currency = accounts[0].currency if accounts else deps.default_currency
     amount = parse_amount(
         bill.amount,
@@ -196,7 +201,7 @@ def build_command(deps: Dependencies, bill: Bill) -> Pay:
     if not accounts:
         reason = f"no configured provider sells {vend_type} electricity for it"
         raise UnknownBiller(
-            f"The biller {quoted(bill.biller)} is not accepted: {reason}. See: billvend billers",
+            f"The biller {safe_repr(bill.biller)} is not accepted: {reason}. See: billvend billers",
             fields={"provider": reason},
         )
     if all(account.whole_units_only for account in accounts) and amount.major % 1:
@@ -213,7 +218,7 @@ def build_command(deps: Dependencies, bill: Bill) -> Pay:
     return Pay(
         user_id=user_id,
         key=caller_key or transaction_id,
-        key_is_given=caller_key is not None,
+        has_caller_key=caller_key is not None,
         transaction_id=transaction_id,
         at=deps.clock.now(),
         amount=amount,

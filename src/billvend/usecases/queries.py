@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billvend.domain.errors import TransactionNotFound, ValidationFailed, WalletNotFound
-from billvend.domain.events import StreamKey
+from billvend.domain.ids import parse_transaction_id, parse_user_id
+from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
-from billvend.domain.names import parse_transaction_id, parse_user_id
-from billvend.domain.payment import Payment
-from billvend.domain.quote import quoted
-from billvend.domain.reversal import due_at, next_step
-from billvend.ports.books import LoggedEvent, Search, Transaction
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.rules import due_at, next_step
+from billvend.domain.safe_text import safe_repr
+from billvend.ports.queries import RawEvent, Search, Transaction
 from billvend.usecases.account_status import current_policy
 from billvend.usecases.dependencies import Dependencies
 
@@ -41,11 +41,11 @@ def transaction(deps: Dependencies, transaction_id: str) -> Transaction:
     """A transaction by its id. Raises `TransactionNotFound`."""
     transaction = deps.queries.transaction(parse_transaction_id(transaction_id))
     if transaction is None:
-        raise TransactionNotFound(f"There is no transaction {quoted(transaction_id)}.")
+        raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
     return transaction
 
 
-def events(deps: Dependencies, payment: Payment) -> list[LoggedEvent]:
+def events(deps: Dependencies, payment: Payment) -> list[RawEvent]:
     """What happened to a payment, in order."""
     return deps.queries.events(StreamKey(payment.user_id, payment.transaction_id))
 
@@ -56,7 +56,7 @@ def search(deps: Dependencies, criteria: Search) -> list[Transaction]:
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_SEARCH_RESULTS:
         reason = f"must be a whole number from 1 to {MAX_SEARCH_RESULTS:,}"
         raise ValidationFailed(
-            f"The limit {quoted(limit)} is not accepted: it {reason}.", fields={"limit": reason}
+            f"The limit {safe_repr(limit)} is not accepted: it {reason}.", fields={"limit": reason}
         )
     return deps.queries.search(criteria)
 

@@ -1,8 +1,8 @@
-"""Nudge: somebody hints that a provider has news, and the next requery comes forward."""
+"""Request a requery: somebody hints that a provider has news, and the next requery comes forward."""
 
-from billvend.domain.commands import Nudge
-from billvend.domain.payment import Payment
-from billvend.ports.books import Search
+from billvend.domain.decisions.commands import RequestRequery
+from billvend.domain.payment.state import Payment
+from billvend.ports.queries import Search
 from billvend.ports.queue import Hint
 from billvend.usecases.account_status import current_policy
 from billvend.usecases.dependencies import Dependencies, execute_command
@@ -12,9 +12,9 @@ MAX_PAYMENTS_PER_REFERENCE = 10
 
 
 def request_requery(deps: Dependencies, payment: Payment, source: str, reference: str | None = None) -> Hint:
-    """Bring the next requery of a payment forward; see `billvend.domain.commands.Nudge`. Raises `Unavailable`."""
+    """Bring the next requery of a payment forward; see `RequestRequery`. Raises `Unavailable`."""
     user_id, transaction_id = payment.user_id, payment.transaction_id
-    command = Nudge(
+    command = RequestRequery(
         user_id,
         deps.clock.new_id(),
         transaction_id,
@@ -24,7 +24,7 @@ def request_requery(deps: Dependencies, payment: Payment, source: str, reference
         reference,
     )
     hint = Hint(user_id, transaction_id)
-    enqueue_followup_hint(deps, hint, execute_command(deps, command).reply)
+    enqueue_followup_hint(deps, hint, execute_command(deps, command).result)
     return hint
 
 

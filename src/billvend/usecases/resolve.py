@@ -2,12 +2,12 @@
 
 import re
 
-from billvend.domain.commands import Resolve
+from billvend.domain.decisions.commands import Resolve
+from billvend.domain.enums import OperatorDecision
 from billvend.domain.errors import TransactionNotFound, ValidationFailed
-from billvend.domain.names import parse_transaction_id
-from billvend.domain.payment import Payment
-from billvend.domain.quote import quoted
-from billvend.domain.words import Verdict
+from billvend.domain.ids import parse_transaction_id
+from billvend.domain.payment.state import Payment
+from billvend.domain.safe_text import safe_repr
 from billvend.usecases.account_status import current_policy
 from billvend.usecases.activity_log import log_payment
 from billvend.usecases.dependencies import Dependencies, execute_command
@@ -27,7 +27,7 @@ def resolve(
     """
     payment = deps.queries.transaction(parse_transaction_id(transaction_id))
     if not isinstance(payment, Payment):
-        raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
+        raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
     command = Resolve(
         payment.user_id,
         deps.clock.new_id(),
@@ -45,10 +45,10 @@ def resolve(
     return resolved
 
 
-def _parse_decision(value: str) -> Verdict:
-    if value in list(Verdict):
-        return Verdict(value)
-    reason = f"must be one of {', '.join(Verdict)}"
+def _parse_decision(value: str) -> OperatorDecision:
+    if value in list(OperatorDecision):
+        return OperatorDecision(value)
+    reason = f"must be one of {', '.join(OperatorDecision)}"
     raise ValidationFailed(f"The verdict is not accepted: it {reason}.", fields={"verdict": reason})
 
 

@@ -8,13 +8,13 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
-from billvend.domain.abilities import Mode
-from billvend.domain.commands import Claim, Done, Reply, Report, Work
-from billvend.domain.errors import BadSetting, BillvendError, TransactionNotFound, Unreachable
-from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, sound
-from billvend.domain.payment import Payment
-from billvend.domain.verification import CannotVerify, MeterFound, MeterRefused
-from billvend.domain.words import Status
+from billvend.domain.decisions.commands import Claim, CommandResult, Executed, ProviderCall, RecordAnswer
+from billvend.domain.enums import Status
+from billvend.domain.errors import BillvendError, ConfigurationError, DependencyError, TransactionNotFound
+from billvend.domain.meter_lookup import MeterFound, MeterLookupFailed, MeterRejected
+from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, normalise
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.account_status import configuration_fault_reason, current_policy, suspend
@@ -30,7 +30,7 @@ RECORD_TIMEOUT_SECONDS = 120
 MAX_RETRY_PAUSE_SECONDS = 2.0
 
 
-def settle(deps: Dependencies, hint: Hint) -> Reply:
+def settle(deps: Dependencies, hint: Hint) -> CommandResult:
     """Do what is due on one payment; nothing, if nothing is or somebody else is at it.
 
     Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`; whatever was sent by then is found again by its lease.
@@ -43,10 +43,10 @@ def settle(deps: Dependencies, hint: Hint) -> Reply:
     if result.payment is not None:
         log_payment(deps, result.payment, claimed_at)
         enqueue_payment_notification_hint(deps, result.payment, claimed_at)
-    provider_call = result.reply.work
+    provider_call = result.result.provider_call
     if provider_call is None:
-        enqueue_followup_hint(deps, hint, result.reply)
-        return result.reply
+        enqueue_followup_hint(deps, hint, result.result)
+        return result.result
     payment = result.payment or _load_payment(deps, hint)
 
     def may_send() -> bool:
@@ -63,9 +63,9 @@ def settle(deps: Dependencies, hint: Hint) -> Reply:
     deps.metrics.answered(
         provider_call.provider, answer, latency_seconds, is_requery=provider_call.is_requery
     )
-    command = Report(
+    command = RecordAnswer(
         hint.user_id, deps.clock.new_id(), hint.transaction_id, deps.clock.now(), policy,
-        provider_call.attempt, provider_call.call, provider_call.is_requery, answer,
+        provider_call.attempt, provider_call.call_number, provider_call.is_requery, answer,
     )  # fmt: skip
     result = _record_answer(deps, command)
     if result.payment is not None:
@@ -73,39 +73,41 @@ def settle(deps: Dependencies, hint: Hint) -> Reply:
         enqueue_payment_notification_hint(deps, result.payment, command.at)
     if isinstance(answer, Misconfigured) and not provider_call.is_requery:
         _suspend_account(deps, provider_call, answer)
-    enqueue_followup_hint(deps, hint, result.reply)
-    return result.reply
+    enqueue_followup_hint(deps, hint, result.result)
+    return result.result
 
 
-def _suspend_account(deps: Dependencies, provider_call: Work, answer: Misconfigured) -> None:
+def _suspend_account(deps: Dependencies, provider_call: ProviderCall, answer: Misconfigured) -> None:
     try:
-        suspend(deps, provider_call.provider, provider_call.account, configuration_fault_reason(answer))
+        suspend(deps, provider_call.provider, provider_call.account_id, configuration_fault_reason(answer))
     except BillvendError:  # the next answer, or the sweeper, says so again
         logger.warning("That nothing is sold at %s now could not be written down", provider_call.provider)
 
 
-def _record_answer(deps: Dependencies, command: Report) -> Done:
+def _record_answer(deps: Dependencies, command: RecordAnswer) -> Executed:
     """Report, whatever it takes: an answer in hand is not thrown away because the database is restarting.
 
-    Raises `Unreachable` after `RECORD_TIMEOUT_SECONDS`. Then the lease runs out, and the provider is asked again.
+    Raises `DependencyError` after `RECORD_TIMEOUT_SECONDS`. Then the lease runs out, and the provider is asked again.
     """
     started_at_seconds, pause_seconds = deps.clock.elapsed_seconds(), 0.1
     while True:
         try:
             return execute_command(deps, command)
-        except Unreachable:
+        except DependencyError:
             if deps.clock.elapsed_seconds() - started_at_seconds >= RECORD_TIMEOUT_SECONDS:
                 raise
-        deps.clock.pause(pause_seconds)
+        deps.clock.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 2, MAX_RETRY_PAUSE_SECONDS)
 
 
 def _call_provider(
-    deps: Dependencies, payment: Payment, provider_call: Work, may_send: Callable[[], bool]
+    deps: Dependencies, payment: Payment, provider_call: ProviderCall, may_send: Callable[[], bool]
 ) -> Answer:
-    provider = deps.providers.get((provider_call.provider, provider_call.account))
+    provider = deps.providers.get((provider_call.provider, provider_call.account_id))
     if provider is None:
-        return NotSent(f"the {provider_call.provider} account {provider_call.account} is not configured here")
+        return NotSent(
+            f"the {provider_call.provider} account {provider_call.account_id} is not configured here"
+        )
     order = Order(
         provider_call.reference,
         payment.meter,
@@ -114,10 +116,12 @@ def _call_provider(
         payment.amount,
         payment.phone,
     )
-    if provider_call.verify and (rejection := _meter_rejection(deps, provider, payment)) is not None:
+    if provider_call.verify_meter and (rejection := _meter_rejection(deps, provider, payment)) is not None:
         return rejection
     try:
-        return sound(provider.requery(order) if provider_call.is_requery else provider.vend(order, may_send))
+        return normalise(
+            provider.requery(order) if provider_call.is_requery else provider.vend(order, may_send)
+        )
     except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
         return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
 
@@ -130,20 +134,20 @@ def _meter_rejection(deps: Dependencies, provider: Provider, payment: Payment) -
     if not deps.meter_check.is_enabled:
         return None
     match query_provider(deps, provider, payment.meter, payment.biller, payment.vend_type):
-        case MeterRefused(fault, reason):
+        case MeterRejected(fault, reason):
             return Declined(reason, fault.value)
         case MeterFound() as meter if (error := amount_error(meter, payment.amount)) is not None:
             return Declined(f"the amount {error.fields['amount']}", error.code)
-        case CannotVerify(reason) if not deps.meter_check.allows_unreachable:
+        case MeterLookupFailed(reason) if not deps.meter_check.allows_unreachable:
             return NotSent(f"the meter could not be asked about: {reason}")
         case _:
             return None
 
 
-def enqueue_followup_hint(deps: Dependencies, hint: Hint, reply: Reply) -> None:
+def enqueue_followup_hint(deps: Dependencies, hint: Hint, reply: CommandResult) -> None:
     """Tell the workers of what is due at once; a sweep finds what is due later."""
     if reply.next_at is not None and reply.next_at <= deps.clock.now():
-        deps.queue.tell(queue_for(reply.status), [hint])
+        deps.queue.enqueue_nowait(queue_for(reply.status), [hint])
 
 
 def queue_for(status: Status) -> QueueName:
@@ -152,10 +156,10 @@ def queue_for(status: Status) -> QueueName:
 
 
 def check_mode(deps: Dependencies) -> None:
-    """Refuse books that are for the other kind of money; those without a mark get one. Raises `BadSetting`."""
-    stored_mode = deps.journal.stamp(deps.mode)
+    """Refuse books that are for the other kind of money; those without a mark get one. Raises `ConfigurationError`."""
+    stored_mode = deps.journal.bind_environment(deps.mode)
     if stored_mode is not deps.mode:
-        raise BadSetting(
+        raise ConfigurationError(
             f"These books are for {stored_mode} money, and the configured provider is for {deps.mode} money. "
             "Nothing was sent: use another DATABASE_URL or BILL_PROVIDER."
         )

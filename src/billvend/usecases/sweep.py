@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
-from billvend.ports.journal import Due
+from billvend.ports.journal import DuePayment
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.settle import queue_for
@@ -27,11 +27,11 @@ class SweepResult:
 
 def sweep(deps: Dependencies) -> SweepResult:
     """Point workers at up to 1,000 due payments that were not pointed out lately. Raises `Unavailable`."""
-    due = deps.journal.take_due(deps.clock.now(), MAX_PAYMENTS_PER_SWEEP, deps.sweep_quiet_seconds)
-    by_queue: dict[QueueName, list[Due]] = defaultdict(list)
+    due = deps.journal.take_due_payments(deps.clock.now(), MAX_PAYMENTS_PER_SWEEP, deps.sweep_quiet_seconds)
+    by_queue: dict[QueueName, list[DuePayment]] = defaultdict(list)
     for payment in due:
         by_queue[queue_for(payment.status)].append(payment)
-    not_enqueued: list[Due] = []
+    not_enqueued: list[DuePayment] = []
     enqueued = 0
     depth = _queue_depth(deps) if due else {}
     for queue, payments in by_queue.items():
@@ -43,7 +43,7 @@ def sweep(deps: Dependencies) -> SweepResult:
         enqueued += accepted
         not_enqueued += payments[accepted:]
     if not_enqueued:
-        deps.journal.put_back(not_enqueued)
+        deps.journal.release_due(not_enqueued)
     deps.metrics.swept(len(due), enqueued)
     hints = tuple(Hint(payment.user_id, payment.transaction_id) for payment in not_enqueued)
     return SweepResult(len(due), enqueued, hints)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from billvend.domain.errors import TransactionNotFound, ValidationFailed
-from billvend.domain.names import parse_transaction_id
-from billvend.domain.payment import Payment
-from billvend.domain.quote import quoted
-from billvend.domain.reversal import due_at, next_step
+from billvend.domain.ids import parse_transaction_id
+from billvend.domain.payment.state import Payment
+from billvend.domain.policy.rules import due_at, next_step
+from billvend.domain.safe_text import safe_repr
 from billvend.ports.queue import Hint
 from billvend.usecases.account_status import current_policy, refresh_account_status
 from billvend.usecases.dependencies import Dependencies
@@ -33,7 +33,7 @@ def wait(
     raw_timeout: object = timeout_seconds  # whatever a door passed on; NaN is not >= 0
     if not isinstance(raw_timeout, int | float) or not raw_timeout >= 0:
         raise ValidationFailed(
-            f"The timeout {quoted(timeout_seconds)} is not accepted: it must be seconds, 0 or more.",
+            f"The timeout {safe_repr(timeout_seconds)} is not accepted: it must be seconds, 0 or more.",
             fields={"timeout": "must be seconds, 0 or more"},
         )
     deadline = deps.clock.elapsed_seconds() + timeout_seconds
@@ -41,7 +41,7 @@ def wait(
     while True:
         payment = deps.queries.transaction(transaction_id, user_id)
         if not isinstance(payment, Payment):
-            raise TransactionNotFound(f"There is no payment {quoted(transaction_id)}.")
+            raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
         user_id = payment.user_id
         on_poll(payment)
         if payment.has_ended:
@@ -53,10 +53,10 @@ def wait(
         if due_in_seconds <= 0:
             settle(deps, Hint(payment.user_id, payment.transaction_id))
         else:
-            if current_policy(deps).closed:
+            if current_policy(deps).suspended:
                 refresh_account_status(deps)  # no worker may be there to see that a provider sells again
             pause_seconds = min(due_in_seconds, remaining_seconds, MAX_POLL_SECONDS)
-            deps.clock.pause(max(pause_seconds, MIN_POLL_SECONDS))
+            deps.clock.sleep(max(pause_seconds, MIN_POLL_SECONDS))
 
 
 def _due_in_seconds(deps: Dependencies, payment: Payment) -> float:

@@ -15,21 +15,21 @@ from urllib.parse import quote
 
 from billvend.adapters.providers.http_client import MAX_BODY_BYTES, HttpClient, Response, is_test_endpoint
 from billvend.adapters.providers.parse import to_mapping
-from billvend.domain.abilities import Mode
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotSent, Unknown
-from billvend.domain.quote import in_one_line
+from billvend.domain.policy.accounts import Mode
+from billvend.domain.safe_text import single_line
 from billvend.ports.gateway import (
-    Misconfigured,
-    NoAnswer,
-    NotPaid,
-    Opened,
-    Opening,
-    Paid,
-    Refused,
-    TakenBack,
-    Verified,
+    DepositInitialised,
+    DepositPaid,
+    DepositRefunded,
+    DepositRejected,
+    DepositUnpaid,
+    GatewayMisconfigured,
+    GatewayUnknown,
+    InitialiseAnswer,
+    VerifyAnswer,
 )
 
 API_URL: Final = "https://api.paystack.co"
@@ -49,14 +49,14 @@ _REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
 class PaystackGateway:
     """See `billvend.ports.gateway.Gateway`. `timeout_seconds` is the deadline of a call, body included.
 
-    Raises `BadSetting` for a key that no header can carry.
+    Raises `ConfigurationError` for a key that no header can carry.
     """
 
     def __init__(
         self, *, secret_key: str, api_url: str = API_URL, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
         if not (secret_key.isascii() and secret_key.isprintable() and " " not in secret_key):
-            raise BadSetting("PAYSTACK_SECRET_KEY must be printable ASCII without blanks.")
+            raise ConfigurationError("PAYSTACK_SECRET_KEY must be printable ASCII without blanks.")
         self._key = secret_key
         self._url = api_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
@@ -81,11 +81,11 @@ class PaystackGateway:
         return PAYSTACK_CURRENCIES
 
     @property
-    def longest_call_seconds(self) -> float:
+    def max_call_seconds(self) -> float:
         """The deadline of a call."""
         return self._timeout_seconds
 
-    def initialise(self, reference: str, amount: Money, email: str) -> Opening:
+    def initialise(self, reference: str, amount: Money, email: str) -> InitialiseAnswer:
         """Announce a payment."""
         content = {
             "reference": reference,
@@ -95,27 +95,27 @@ class PaystackGateway:
         }
         answer = self._call("POST", "/transaction/initialize", content)
         if not isinstance(answer, Response):
-            return NoAnswer(answer.why)
+            return GatewayUnknown(answer.reason)
         if (fault := _configuration_fault(answer)) is not None:
             return fault
         data = _success_data(answer)
         if data is None:
             is_rejected = answer.status in (400, 422) and answer.is_json_object
             return (
-                Refused(self._safe_text(answer.body.get("message")))
+                DepositRejected(self._safe_text(answer.body.get("message")))
                 if is_rejected
-                else NoAnswer(answer.summary)
+                else GatewayUnknown(answer.summary)
             )
         url = self._payment_url(data.get("authorization_url"))
         if data.get("reference") != reference or url is None:
-            return NoAnswer(f"{answer.summary}, without an address for our reference")
-        return Opened(url)
+            return GatewayUnknown(f"{answer.summary}, without an address for our reference")
+        return DepositInitialised(url)
 
-    def verify(self, reference: str) -> Verified:
+    def verify(self, reference: str) -> VerifyAnswer:
         """Ask what became of a payment."""
         answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
         if not isinstance(answer, Response):
-            return NoAnswer(answer.why)
+            return GatewayUnknown(answer.reason)
         if (fault := _configuration_fault(answer)) is not None:
             return fault
         data = _success_data(answer)
@@ -123,26 +123,28 @@ class PaystackGateway:
             is_unknown = (
                 answer.status in (400, 404) and answer.is_json_object and not answer.body.get("status")
             )
-            return NotPaid("unknown to Paystack") if is_unknown else NoAnswer(answer.summary)
+            return DepositUnpaid("unknown to Paystack") if is_unknown else GatewayUnknown(answer.summary)
         if data.get("reference") != reference:
-            return NoAnswer(f"{answer.summary}, about another payment")
+            return GatewayUnknown(f"{answer.summary}, about another payment")
         match data.get("status"):
             case "success":
                 currency = data.get("currency")
-                return Paid(_to_minor(data.get("amount")), currency if isinstance(currency, str) else None)
+                return DepositPaid(
+                    _to_minor(data.get("amount")), currency if isinstance(currency, str) else None
+                )
             case "reversed":
-                return TakenBack()
+                return DepositRefunded()
             case str(status) if status:
-                return NotPaid(self._safe_text(status))
+                return DepositUnpaid(self._safe_text(status))
             case _:
-                return NoAnswer(f"{answer.summary}, without a status")
+                return GatewayUnknown(f"{answer.summary}, without a status")
 
-    def is_genuine(self, body: bytes, signature: str | None) -> bool:
+    def has_valid_signature(self, body: bytes, signature: str | None) -> bool:
         """Whether the signature is the HMAC-SHA512 of these bytes under our secret key, in small hex digits."""
         expected = hmac.new(self._key.encode(), body, "sha512").hexdigest()
         return hmac.compare_digest(expected.encode(), (signature or "").encode(errors="replace"))
 
-    def reference_in(self, body: bytes) -> str | None:
+    def parse_reference(self, body: bytes) -> str | None:
         """Which payment a hook is about: that of its `data`, or, of a refund, the one that is paid back."""
         if len(body) > MAX_BODY_BYTES:
             return None
@@ -179,12 +181,16 @@ class PaystackGateway:
     def _safe_text(self, value: object) -> str:
         """What Paystack said, fit for showing."""
         text = value.replace(self._key, "***") if isinstance(value, str) else ""
-        line = " ".join(in_one_line(text).split())
+        line = " ".join(single_line(text).split())
         return line[:MAX_TEXT_CHARACTERS].rstrip(".") or "no reason was given"
 
 
-def _configuration_fault(answer: Response) -> Misconfigured | None:
-    return Misconfigured(f"it refuses our key ({answer.summary})") if answer.status in (401, 403) else None
+def _configuration_fault(answer: Response) -> GatewayMisconfigured | None:
+    return (
+        GatewayMisconfigured(f"it refuses our key ({answer.summary})")
+        if answer.status in (401, 403)
+        else None
+    )
 
 
 def _success_data(answer: Response) -> Mapping[str, Any] | None:

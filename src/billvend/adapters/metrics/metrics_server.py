@@ -8,8 +8,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from billvend.domain.errors import BadSetting
-from billvend.ports.measures import CONTENT_TYPE
+from billvend.domain.errors import ConfigurationError
+from billvend.ports.telemetry import CONTENT_TYPE
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECTION_TIMEOUT_SECONDS: Final = 10.0
@@ -22,7 +22,7 @@ logger = logging.getLogger("billvend.metrics")
 def serve_metrics(exposition: Callable[[], str], port: int | None) -> Iterator[int | None]:
     """Tell what `exposition` says at GET /metrics on this port, as long as the block lasts; gives the port.
 
-    None: nowhere; 0: any free port. Raises `BadSetting` where the port can't be had.
+    None: nowhere; 0: any free port. Raises `ConfigurationError` where the port can't be had.
     """
     if port is None:
         yield None
@@ -30,7 +30,7 @@ def serve_metrics(exposition: Callable[[], str], port: int | None) -> Iterator[i
     try:
         server = _Server((LOOPBACK, port), _handler(exposition))
     except OSError as error:
-        raise BadSetting(
+        raise ConfigurationError(
             f"METRICS_PORT: nothing can listen on {LOOPBACK}:{port} ({error.strerror}). Choose another port."
         ) from error
     thread = threading.Thread(target=server.serve_forever, args=[0.1], name="billvend-metrics")

@@ -1,4 +1,4 @@
-"""Measures for Prometheus: counters and histograms in this process, or in files that several processes share.
+"""Metrics for Prometheus: counters and histograms in this process, or in files that several processes share.
 
 With PROMETHEUS_MULTIPROC_DIR in the environment, each process counts in files in that directory, and whichever is asked
 adds them all up. It has to be set before this module is first imported, and the directory to be empty when the first
@@ -18,14 +18,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.values import MutexValue, ValueClass
 
-from billvend.domain.announcements import Channel
+from billvend.domain.enums import Proof
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
+from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Answer
-from billvend.domain.payment import ENDED, Payment
-from billvend.domain.words import Proof
-from billvend.ports.measures import Account, Standing, Waiting
-from billvend.ports.notifier import Fate
+from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
+from billvend.ports.notifier import DeliveryOutcome
+from billvend.ports.telemetry import AccountGauges, BacklogGauges, Gauges
 
 CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 SETTLE_SECONDS: Final = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
@@ -39,7 +39,7 @@ P = ParamSpec("P")
 
 
 def prometheus_metrics() -> "PrometheusMetrics":
-    """Measures of their own, or, where processes share files, those of this process: two would overwrite each other."""
+    """Metrics of their own, or, where processes share files, those of this process: two would overwrite each other."""
     return _process_metrics() if _is_shared() else PrometheusMetrics()
 
 
@@ -68,7 +68,7 @@ def _never_raises(
 
 
 class PrometheusMetrics:
-    """`billvend.ports.measures.Measures`, in a registry of its own."""
+    """`billvend.ports.telemetry.Metrics`, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -105,7 +105,7 @@ class PrometheusMetrics:
         self._sweep_enqueued = self._counter("sweep_enqueued", "Those of them that the queue took.")
         self._batch = self._histogram("batch_commands", "Commands in one transaction.", BATCH_SIZES)
         self._notifications = self._counter(
-            "notifications", "Tries to tell the outside, and what came of them.", "channel", "fate"
+            "notifications", "Tries to tell the outside, and what came of them.", "channel", "outcome"
         )
         self._given_up = self._counter("notifications_given_up", "Messages that were given up.", "channel")
         self._initialise_counters()
@@ -114,13 +114,13 @@ class PrometheusMetrics:
         """Show what may happen before it does: Prometheus sees no increase from nothing to 1."""
         for proof in Proof:
             self._reversed.labels(proof=proof.value)
-        for status in ENDED:
+        for status in TERMINAL_STATUSES:
             self._settle_seconds.labels(status=status.value)
             self._doubt_seconds.labels(status=status.value)
         for channel in Channel:
             self._given_up.labels(channel=channel.value)
-            for fate in Fate:
-                self._notifications.labels(channel=channel.value, fate=fate.value)
+            for outcome in DeliveryOutcome:
+                self._notifications.labels(channel=channel.value, outcome=outcome.value)
         self._rejections.labels(code=BillvendError.code)
 
     @_never_raises
@@ -143,15 +143,15 @@ class PrometheusMetrics:
         self._accepted_amount.labels(payment.amount.currency).inc(float(payment.amount.major))
 
     @_never_raises
-    def doubted(self, payment: Payment) -> None:
+    def put_in_doubt(self, payment: Payment) -> None:
         """See the port."""
         self._put_in_doubt.labels(provider=payment.attempts[-1].provider).inc()
 
     @_never_raises
     def ended(self, payment: Payment) -> None:
         """See the port."""
-        if payment.completed is not None:
-            provider = payment.attempt(payment.completed.attempt).provider
+        if payment.completion is not None:
+            provider = payment.attempt(payment.completion.attempt).provider
             self._completed.labels(provider=provider).inc()
         elif payment.proof is not None:
             self._reversed.labels(proof=payment.proof.value).inc()
@@ -165,7 +165,7 @@ class PrometheusMetrics:
             self._doubt_seconds.labels(status=status).observe(doubt.total_seconds())
 
     @_never_raises
-    def refused(self, code: str) -> None:
+    def rejected(self, code: str) -> None:
         """See the port."""
         self._rejections.labels(code=code).inc()
 
@@ -195,21 +195,19 @@ class PrometheusMetrics:
         self._batch.observe(size)
 
     @_never_raises
-    def delivered(self, channel: Channel, fate: Fate, *, given_up: bool) -> None:
+    def delivered(self, channel: Channel, outcome: DeliveryOutcome, *, given_up: bool) -> None:
         """See the port."""
-        self._notifications.labels(channel=channel.value, fate=fate.value).inc()
+        self._notifications.labels(channel=channel.value, outcome=outcome.value).inc()
         if given_up:
             self._given_up.labels(channel=channel.value).inc()
 
     # --- as text ------------------------------------------------------------------------------------------------------
 
-    def exposition(self, standing: Standing) -> str:
+    def exposition(self, gauges: Gauges) -> str:
         """See the port. Raises `ValueError` where the directory that processes share is gone."""
-        for account in standing.accounts:
+        for account in gauges.accounts:
             self._initialise_provider_counters(account.provider)
-        return generate_latest(
-            _CollectedFamilies([*self._collect_counters(), *_all_gauges(standing)])
-        ).decode()
+        return generate_latest(_CollectedFamilies([*self._collect_counters(), *_all_gauges(gauges)])).decode()
 
     def _collect_counters(self) -> list[Metric]:
         registry = self._registry
@@ -247,22 +245,22 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"billvend_{name}", text, labels=labels)
 
 
-def _all_gauges(standing: Standing) -> Iterator[Metric]:
+def _all_gauges(gauges: Gauges) -> Iterator[Metric]:
     up = _gauge("up", "1 where the part answers, 0 where it is away.", "part")
-    up.add_metric(["database"], standing.waiting is not None)
-    up.add_metric(["queue"], standing.depth is not None)
+    up.add_metric(["database"], gauges.backlog is not None)
+    up.add_metric(["queue"], gauges.depth is not None)
     yield up
-    if standing.waiting is not None:
-        yield from _backlog_gauges(standing.waiting)
-        yield from _account_gauges(standing.accounts)
-    if standing.depth is not None:
+    if gauges.backlog is not None:
+        yield from _backlog_gauges(gauges.backlog)
+        yield from _account_gauges(gauges.accounts)
+    if gauges.depth is not None:
         depth = _gauge("queue_depth", "Hints that wait for a worker.", "queue")
-        for queue, waiting in standing.depth.items():
+        for queue, waiting in gauges.depth.items():
             depth.add_metric([queue.value], waiting)
         yield depth
 
 
-def _backlog_gauges(backlog: Waiting) -> Iterator[Metric]:
+def _backlog_gauges(backlog: BacklogGauges) -> Iterator[Metric]:
     payments = _gauge("payments", "Payments that have not ended.", "status")
     for status, count in backlog.payments.items():
         payments.add_metric([status.value], count)
@@ -283,7 +281,7 @@ def _backlog_gauges(backlog: Waiting) -> Iterator[Metric]:
         yield gauge
 
 
-def _account_gauges(accounts: Iterable[Account]) -> Iterator[Metric]:
+def _account_gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
     selling = _gauge("provider_selling", "1 where the provider sells, 0 where it does not.", "provider")
     in_doubt = _gauge(
         "provider_in_doubt_amount",
@@ -295,7 +293,7 @@ def _account_gauges(accounts: Iterable[Account]) -> Iterator[Metric]:
         "provider_float_amount", "Our float there when last asked, in major units.", "provider", "currency"
     )
     for account in accounts:
-        selling.add_metric([account.provider], account.sells)
+        selling.add_metric([account.provider], account.is_selling)
         labels = [account.provider, account.in_doubt.currency]
         in_doubt.add_metric(labels, float(account.in_doubt.major))
         if account.float_ is not None:

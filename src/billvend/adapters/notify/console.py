@@ -4,7 +4,7 @@ import json
 import logging
 
 from billvend.adapters.notify.email_templates import render_subject
-from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 
 REDACTED = "***"
@@ -20,14 +20,14 @@ class ConsoleNotifier:
         """Nobody disables it."""
         return
 
-    def deliver(self, message: Message) -> Delivery:
+    def deliver(self, message: Message) -> DeliveryResult:
         """Log it."""
         data = json.loads(message.data)
         context = {name: data[name] for name in ("userId", "transactionId", "amount", "currency")}
         context |= {"messageId": message.message_id, "kind": message.kind}
         context |= {"token": REDACTED} if data.get("token") else {}
         logger.info("Notification: %s", render_subject(message), extra={"context": context})
-        return Delivery(Fate.DELIVERED, "log", "written")
+        return DeliveryResult(DeliveryOutcome.DELIVERED, "log", "written")
 
     def close(self) -> None:
         """Nothing is to be given back."""

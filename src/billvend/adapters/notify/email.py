@@ -15,9 +15,9 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from billvend.adapters.notify.email_templates import render_subject, render_text
-from billvend.domain.names import is_email, is_this_machine
-from billvend.domain.quote import in_one_line
-from billvend.ports.notifier import Delivery, Fate
+from billvend.domain.ids import is_email, is_loopback_host
+from billvend.domain.safe_text import single_line
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 
 TIMEOUT_SECONDS: Final = 15.0
@@ -31,7 +31,7 @@ class EmailNotifier:
     """See `billvend.ports.notifier.Notifier`. One server, as `smtp://user:password@host:port` or `smtps://...`.
 
     `smtp://` changes over to TLS where the server offers it, and never sends a password without. This machine's own
-    server is spoken to without TLS. `address_of` finds the address for a user, whose id is none, and a transaction; it may
+    server is spoken to without TLS. `email_of` finds the address for a user, whose id is none, and a transaction; it may
     raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
     """
 
@@ -60,13 +60,13 @@ class EmailNotifier:
         """Nobody disables it."""
         return
 
-    def deliver(self, message: Message) -> Delivery:
+    def deliver(self, message: Message) -> DeliveryResult:
         """Hand the letter to the server once. What it refuses for good is not tried again."""
         to = self._find_address(message)
         if to is None:
-            return Delivery(Fate.NOBODY, "", "no mail address of this user is known")
+            return DeliveryResult(DeliveryOutcome.NO_RECIPIENT, "", "no mail address of this user is known")
         email = self._build_message(message, to)
-        deliveries: SimpleQueue[Delivery] = SimpleQueue()
+        deliveries: SimpleQueue[DeliveryResult] = SimpleQueue()
         session = _Session(self._host, self._port, self._timeout_seconds, self._tls if self._is_tls else None)
         threading.Thread(
             target=lambda: deliveries.put(self._deliver_once(session, email, to)),
@@ -77,7 +77,7 @@ class EmailNotifier:
             return deliveries.get(timeout=self._timeout_seconds)
         except Empty:
             session.abort()
-            return Delivery(Fate.FAILED, to, f"no end within {self._timeout_seconds:g} s")
+            return DeliveryResult(DeliveryOutcome.FAILED, to, f"no end within {self._timeout_seconds:g} s")
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -99,7 +99,7 @@ class EmailNotifier:
         email.set_content(render_text(message))
         return email
 
-    def _deliver_once(self, session: "_Session", email: EmailMessage, to: str) -> Delivery:
+    def _deliver_once(self, session: "_Session", email: EmailMessage, to: str) -> DeliveryResult:
         try:
             with session as server:
                 self._secure(server)
@@ -110,14 +110,18 @@ class EmailNotifier:
         except smtplib.SMTPDataError as error:
             return _rejected_delivery(error.smtp_code, to, f"SMTP {error.smtp_code} about the letter")
         except smtplib.SMTPResponseException as error:  # our set-up, or the server's mood: it may get better
-            return Delivery(Fate.FAILED, to, f"{type(error).__name__}: SMTP {error.smtp_code}")
+            return DeliveryResult(
+                DeliveryOutcome.FAILED, to, f"{type(error).__name__}: SMTP {error.smtp_code}"
+            )
         except (OSError, smtplib.SMTPException, UnicodeError) as error:
-            return Delivery(Fate.FAILED, to, f"{type(error).__name__}: {_single_line(str(error).encode())}")
-        return Delivery(Fate.DELIVERED, to, "taken by the mail server")
+            return DeliveryResult(
+                DeliveryOutcome.FAILED, to, f"{type(error).__name__}: {_single_line(str(error).encode())}"
+            )
+        return DeliveryResult(DeliveryOutcome.DELIVERED, to, "taken by the mail server")
 
     def _secure(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
-        is_safe = self._is_tls or is_this_machine(self._host)
+        is_safe = self._is_tls or is_loopback_host(self._host)
         if not is_safe and server.has_extn("starttls"):
             server.starttls(context=self._tls)
             server.ehlo()
@@ -168,10 +172,12 @@ class _Session:
         self._server.close()
 
 
-def _rejected_delivery(code: int, to: str, detail: str) -> Delivery:
+def _rejected_delivery(code: int, to: str, detail: str) -> DeliveryResult:
     """5xx is for good; 4xx asks for another try."""
-    return Delivery(Fate.REFUSED if 500 <= code < 600 else Fate.FAILED, to, detail)
+    return DeliveryResult(
+        DeliveryOutcome.REJECTED if 500 <= code < 600 else DeliveryOutcome.FAILED, to, detail
+    )
 
 
 def _single_line(response: bytes) -> str:
-    return in_one_line(response.decode("ascii", errors="replace"))[:200]
+    return single_line(response.decode("ascii", errors="replace"))[:200]

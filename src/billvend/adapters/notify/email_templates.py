@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from billvend.domain.announcements import Kind
-from billvend.domain.quote import in_one_line
+from billvend.domain.notifications import NotificationKind
+from billvend.domain.safe_text import single_line
 from billvend.ports.outbox import Message
 
 KEY_CHANGE_TOKENS = ("kct1", "kct2")
@@ -28,9 +28,9 @@ def render_subject(message: Message) -> str:
     data = json.loads(message.data)
     amount = _format_amount(data)
     match message.kind:
-        case Kind.PAYMENT_COMPLETED:
+        case NotificationKind.PAYMENT_COMPLETED:
             return f"Your electricity: {amount} for meter {data['meterNumber']}"
-        case Kind.PAYMENT_REVERSED:
+        case NotificationKind.PAYMENT_REVERSED:
             return f"Your money is back: {amount}"
         case _:
             return f"Money received: {amount}"
@@ -40,14 +40,14 @@ def render_text(message: Message) -> str:
     """All that there is to say, the token in full."""
     data = json.loads(message.data)
     match message.kind:
-        case Kind.PAYMENT_COMPLETED:
+        case NotificationKind.PAYMENT_COMPLETED:
             lines = _completed_lines(data)
-        case Kind.PAYMENT_REVERSED:
+        case NotificationKind.PAYMENT_REVERSED:
             lines = _reversed_lines(data)
         case _:
             lines = iter((f"{_format_amount(data)} came into your wallet.",))
     return (
-        "\n".join(in_one_line(line) for line in (*lines, "", f"Transaction: {data['transactionId']}")) + "\n"
+        "\n".join(single_line(line) for line in (*lines, "", f"Transaction: {data['transactionId']}")) + "\n"
     )
 
 

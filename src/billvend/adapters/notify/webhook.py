@@ -12,9 +12,9 @@ from standardwebhooks import Webhook
 
 from billvend.adapters.notify.public_ip import is_public
 from billvend.adapters.providers.http_client import HttpClient, Response, host_and_port, resolve_host
-from billvend.domain.announcements import body_of
+from billvend.domain.notifications import webhook_body
 from billvend.domain.outcome import NotSent, Unknown
-from billvend.ports.notifier import Delivery, Fate
+from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 
 TIMEOUT_SECONDS: Final = 15.0
@@ -58,9 +58,9 @@ class WebhookNotifier:
         """The URL's hash: another URL is another endpoint."""
         return hashlib.sha256(self._url.encode()).hexdigest()[:32]
 
-    def deliver(self, message: Message) -> Delivery:
+    def deliver(self, message: Message) -> DeliveryResult:
         """Post it once. A 2xx is a delivery, 410 the end of the endpoint, and everything else a failure."""
-        body, at = body_of(message.kind, message.at, message.data), self._now()
+        body, at = webhook_body(message.kind, message.at, message.data), self._now()
         headers = {
             "Content-Type": "application/json",
             "Connection": "close",  # so that no try fails on a connection which the other side has just let go of
@@ -74,23 +74,23 @@ class WebhookNotifier:
             case Response() as answer:
                 return self._to_delivery(answer, at)
             case NotSent(why) | Unknown(why):
-                return Delivery(Fate.FAILED, self._target, why.removeprefix("the provider "))
+                return DeliveryResult(DeliveryOutcome.FAILED, self._target, why.removeprefix("the provider "))
 
     def close(self) -> None:
         """Give back connections."""
         self._http_client.close()
 
-    def _to_delivery(self, answer: Response, at: datetime) -> Delivery:
-        status, fate, wait_seconds, summary = answer.status, Fate.FAILED, None, answer.summary
+    def _to_delivery(self, answer: Response, at: datetime) -> DeliveryResult:
+        status, outcome, wait_seconds, summary = answer.status, DeliveryOutcome.FAILED, None, answer.summary
         if 200 <= status < 300:
-            fate = Fate.DELIVERED
+            outcome = DeliveryOutcome.DELIVERED
         elif status == HTTP_GONE:
-            fate = Fate.GONE
+            outcome = DeliveryOutcome.GONE
         elif 300 <= status < 400:
             summary += "; redirects are not followed"
         elif status in RETRY_AFTER_STATUSES:
             wait_seconds = _retry_after_seconds(answer.headers.get("retry-after", ""), at)
-        return Delivery(fate, self._target, summary, status, wait_seconds)
+        return DeliveryResult(outcome, self._target, summary, status, wait_seconds)
 
 
 def _retry_after_seconds(retry_after: str, now: datetime) -> float | None:

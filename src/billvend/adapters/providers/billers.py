@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Final
 
-from billvend.domain.abilities import Biller
+from billvend.domain.policy.accounts import Biller
 
 BILLERS: Final = (
     Biller("EKEDC", "Eko Electricity Distribution Company"),

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from billvend.domain.names import is_this_machine
+from billvend.domain.ids import is_loopback_host
 from billvend.domain.outcome import NotSent, Unknown
 
 VERIFY_TIMEOUT_SECONDS: Final = 5.0
@@ -432,4 +432,4 @@ def host_and_port(url: str) -> str:
 def is_test_endpoint(url: str, sandbox_url: str) -> bool:
     """Whether no real money is behind an address: the provider's own sandbox, or this machine."""
     host = urlsplit(url).hostname or ""
-    return host == urlsplit(sandbox_url).hostname or is_this_machine(host)
+    return host == urlsplit(sandbox_url).hostname or is_loopback_host(host)

@@ -68,7 +68,7 @@ class HueyQueue:
             )
             return 0
 
-    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         """See `Queue.tell`."""
         try:
             self._sender.send_nowait(queue, [encode(hint) for hint in hints])
@@ -84,7 +84,7 @@ class HueyQueue:
             raise Unavailable(
                 f"The queue on {self._backend} does not answer. Payments are safe: the database keeps them, and a "
                 "sweep finds them.",
-                why=str(error) or "too slow",
+                detail=str(error) or "too slow",
             ) from error
 
     def consume(

@@ -30,9 +30,9 @@ class LazyQueue:
         """See `Queue.enqueue`."""
         return self._queue.enqueue(queue, hints)
 
-    def tell(self, queue: QueueName, hints: Sequence[Hint]) -> None:
+    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
         """See `Queue.tell`."""
-        self._queue.tell(queue, hints)
+        self._queue.enqueue_nowait(queue, hints)
 
     def depth(self) -> dict[QueueName, int]:
         """See `Queue.depth`."""

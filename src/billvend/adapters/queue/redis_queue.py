@@ -13,7 +13,7 @@ from redis.retry import Retry
 from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS
 from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.queue.huey_storage import storage_name
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 from billvend.ports.queue import QueueName
 
 BLOCK_SECONDS = 0.5
@@ -55,7 +55,7 @@ def redis_queue(
 ) -> HueyQueue:
     """Hints on the server at `url` (`redis://`, `rediss://` or `unix://`), which need not be there yet.
 
-    Installations that share a server need a database number each, as in `redis://host/1`. Raises `BadSetting` for a
+    Installations that share a server need a database number each, as in `redis://host/1`. Raises `ConfigurationError` for a
     URL that no server could have; the message does not repeat it, since it may hold a password.
     """
     sending_pool = _create_pool(url, timeout_seconds=timeout_seconds)
@@ -83,7 +83,7 @@ def _create_pool(url: str, *, timeout_seconds: float) -> ConnectionPool:
         pool = ConnectionPool(**options)
         pool.make_connection()  # connects to nothing, but refuses options that it doesn't know
     except (TypeError, ValueError):
-        raise BadSetting(
+        raise ConfigurationError(
             "REDIS_URL is not a URL that Redis understands: redis://[user:password@]host:port/number."
         ) from None
     return pool

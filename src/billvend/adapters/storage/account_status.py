@@ -5,16 +5,16 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.database import Database, make_storable, unavailable
 from billvend.adapters.storage.tables import provider_accounts
-from billvend.ports.breaker import AccountState
+from billvend.ports.account_status import AccountStatus
 
 
 class SqlAccountStatuses:
-    """See `billvend.ports.breaker.Breaker`."""
+    """See `billvend.ports.account_status.AccountStatuses`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def states(self) -> list[AccountState]:
+    def all(self) -> list[AccountStatus]:
         """All that is known."""
         try:
             with self._database.read_transaction() as connection:
@@ -22,23 +22,25 @@ class SqlAccountStatuses:
         except DBAPIError as error:
             raise unavailable(error) from error
         return [
-            AccountState(
+            AccountStatus(
                 row.provider, row.account, row.suspended_reason, row.suspended_at,
                 bool(row.not_found_ignored), row.float_minor, row.float_checked_at,
             )
             for row in found
         ]  # fmt: skip
 
-    def write(self, state: AccountState) -> None:
+    def save(self, state: AccountStatus) -> None:
         """Replace what is known of one account."""
         row = {
             "provider": state.provider,
-            "account": state.account,
-            "suspended_reason": None if state.closed_because is None else make_storable(state.closed_because),
-            "suspended_at": state.closed_at,
-            "not_found_ignored": int(state.distrusted),
+            "account": state.account_id,
+            "suspended_reason": None
+            if state.suspended_reason is None
+            else make_storable(state.suspended_reason),
+            "suspended_at": state.suspended_at,
+            "not_found_ignored": int(state.not_found_ignored),
             "float_minor": state.float_minor,
-            "float_checked_at": state.asked_at,
+            "float_checked_at": state.float_checked_at,
         }
         try:
             with self._database.write_transaction() as connection:

@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from billvend.adapters.storage.database import Database, translate_errors
 from billvend.adapters.storage.tables import INSTANT, api_keys
-from billvend.domain.access import ApiKey, Scope
-from billvend.ports.keys import KeptKey
+from billvend.domain.api_keys import ApiKey, Scope
+from billvend.ports.api_keys import StoredApiKey
 
 SECRET_BYTES = 32
 
@@ -22,17 +22,17 @@ def random_secret() -> str:
 
 
 class SqlApiKeys:
-    """See `billvend.ports.keys.Keys`. `generate_secret` is where the chance comes from."""
+    """See `billvend.ports.api_keys.ApiKeys`. `generate_secret` is where the chance comes from."""
 
     def __init__(self, database: Database, *, generate_secret: Callable[[], str] = random_secret) -> None:
         self._database = database
         self._generate_secret = generate_secret
 
-    def draw(self) -> str:
+    def generate_secret(self) -> str:
         """Fresh chance."""
         return self._generate_secret()
 
-    def keep(self, stored: KeptKey) -> bool:
+    def add(self, stored: StoredApiKey) -> bool:
         """Keep a new key; False where its name is taken: the unique index decides."""
         key = stored.key
         row = {
@@ -52,11 +52,11 @@ class SqlApiKeys:
                 return False
         return True
 
-    def find(self, key_id: str) -> KeptKey | None:
+    def find(self, key_id: str) -> StoredApiKey | None:
         """The key of this id."""
         with translate_errors(), self._database.read_transaction() as connection:
             row = connection.execute(sa.select(api_keys).where(api_keys.c.key_id == key_id)).one_or_none()
-        return None if row is None else KeptKey(_to_api_key(row), row.digest)
+        return None if row is None else StoredApiKey(_to_api_key(row), row.digest)
 
     def all(self) -> list[ApiKey]:
         """Every key, in the order of their making."""
@@ -79,7 +79,7 @@ class SqlApiKeys:
         with translate_errors(), self._database.write_transaction() as connection:
             connection.execute(revoked)
 
-    def note_use(self, key_id: str, at: datetime) -> None:
+    def record_use(self, key_id: str, at: datetime) -> None:
         """Note when a key was used last."""
         moment = sa.bindparam("moment", at, type_=INSTANT)
         used = (

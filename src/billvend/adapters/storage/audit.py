@@ -15,11 +15,11 @@ from billvend.adapters.storage import rows
 from billvend.adapters.storage.database import unavailable
 from billvend.adapters.storage.streams import group_by_stream
 from billvend.adapters.storage.tables import attempts, events, resolutions, transactions, transfers, wallets
-from billvend.domain.decide import Head
-from billvend.domain.events import StreamKey, WalletFunded, load
-from billvend.domain.payment import Payment
-from billvend.domain.wallet import Wallet, wallet_stream
-from billvend.ports.books import LoggedEvent, LoggedStream, LoggedTransfer
+from billvend.domain.decisions.decider import StreamHead
+from billvend.domain.journal.events import StreamKey, WalletFunded, load_event
+from billvend.domain.ledger.wallet import Wallet, wallet_stream
+from billvend.domain.payment.state import Payment
+from billvend.ports.queries import RawEvent, StoredStream, StoredTransfer
 
 PAGE_ROWS = 1_000
 """Rows of one reading that are in memory at a time."""
@@ -38,18 +38,18 @@ RowKey = tuple[str, str]
 """A stream by its names, as rows have them: sooner made and compared than a `StreamKey`."""
 
 
-def read_streams(connection: Connection) -> Iterator[LoggedStream]:
+def read_streams(connection: Connection) -> Iterator[StoredStream]:
     """Every stream; consume each before asking for the next. Rows that no stream accounts for come last."""
     with _AuditQueries(connection) as queries:
         derived = _DerivedTables(queries)
         in_order = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
         for key, logged in group_by_stream(queries.rows_of(in_order)):
             comparison = derived.comparison_of(key)
-            yield LoggedStream(
+            yield StoredStream(
                 key, comparison.compare_fundings(logged), derived.transfers_of(key), comparison.differences
             )
         for key, difference in derived.orphans():
-            yield LoggedStream(key, (), (), _Difference(difference))
+            yield StoredStream(key, (), (), _Difference(difference))
 
 
 class _AuditQueries(ExitStack):
@@ -95,9 +95,9 @@ class _DerivedTables:
         self._wallets = table(wallets, *_BY_WALLET)
         self._fundings = table(transactions, *_BY_WALLET, "seq", kind="funding")
 
-    def transfers_of(self, key: StreamKey) -> Iterator[LoggedTransfer]:
+    def transfers_of(self, key: StreamKey) -> Iterator[StoredTransfer]:
         for _, _, *columns in self._transfers.pop(key):
-            yield LoggedTransfer(*columns)
+            yield StoredTransfer(*columns)
 
     def comparison_of(self, key: StreamKey) -> "_StreamComparison":
         return _StreamComparison(self, key)
@@ -108,7 +108,7 @@ class _DerivedTables:
     def compare_funding(self, stored: Iterable[Any], expected: rows.RowDict) -> list[str]:
         return self._fundings.compare(stored, [expected])
 
-    def differences(self, key: StreamKey, state: Wallet | Payment | None, head: Head) -> list[str]:
+    def differences(self, key: StreamKey, state: Wallet | Payment | None, head: StreamHead) -> list[str]:
         found: list[str] = []
         if isinstance(state, Wallet):
             found += self._wallets.differences(key, [rows.wallet_row(state, head)])
@@ -133,19 +133,21 @@ class _StreamComparison:
         self._key = key
         self._found: list[str] = []
 
-    def compare_fundings(self, logged: Iterable[LoggedEvent]) -> Iterator[LoggedEvent]:
+    def compare_fundings(self, logged: Iterable[RawEvent]) -> Iterator[RawEvent]:
         """The events as they are, and a look at each funding in passing."""
         fundings = self._derived.fundings_of(self._key)
         currency = self._key.stream.removeprefix("wallet:")
         for event in logged:
             yield event
             if event.kind == WalletFunded.__name__:
-                expected = rows.funding_row(event, cast(WalletFunded, load(event.kind, event.data)), currency)
+                expected = rows.funding_row(
+                    event, cast(WalletFunded, load_event(event.kind, event.data)), currency
+                )
                 self._add(self._derived.compare_funding(islice(fundings, 1), expected))
         self._add([f"transactions: funding {row.transaction_id} that no event makes" for row in fundings])
 
-    def differences(self, state: Wallet | Payment | None, head: Head) -> list[str]:
-        """See `LoggedStream.differences`."""
+    def differences(self, state: Wallet | Payment | None, head: StreamHead) -> list[str]:
+        """See `StoredStream.differences`."""
         return [*self._found, *self._derived.differences(self._key, state, head)]
 
     def _add(self, differences: list[str]) -> None:
@@ -153,12 +155,12 @@ class _StreamComparison:
 
 
 class _Difference:
-    """`LoggedStream.differences` of rows that no stream accounts for."""
+    """`StoredStream.differences` of rows that no stream accounts for."""
 
     def __init__(self, difference: str) -> None:
         self._difference = difference
 
-    def __call__(self, state: Wallet | Payment | None, head: Head) -> list[str]:
+    def __call__(self, state: Wallet | Payment | None, head: StreamHead) -> list[str]:
         return [self._difference]
 
 

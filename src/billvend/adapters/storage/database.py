@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from billvend.domain.errors import BadSetting, Unavailable
+from billvend.domain.errors import ConfigurationError, Unavailable
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 15
 """How long a writer waits for another one before it gives up."""
@@ -181,7 +181,7 @@ def translate_errors() -> Iterator[None]:
 def unavailable(error: DBAPIError) -> Unavailable:
     """The database did not take the work, and nothing was done."""
     return Unavailable(
-        "The database does not answer. Nothing was done: try again.", why=first_line(error.orig)
+        "The database does not answer. Nothing was done: try again.", detail=first_line(error.orig)
     )
 
 
@@ -213,14 +213,14 @@ def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except sa.exc.ArgumentError:
-        raise BadSetting(
+        raise ConfigurationError(
             "DATABASE_URL is not a database URL: use sqlite:///file or postgresql://..."
         ) from None
     if parsed.get_backend_name() == "sqlite":
         return parsed.set(drivername="sqlite+pysqlite")
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise BadSetting(
+    raise ConfigurationError(
         "DATABASE_URL names a database that billvend can't use: only sqlite:// and postgresql://."
     )
 

@@ -11,7 +11,7 @@ from billvend.adapters.storage.database import Database, make_storable, translat
 from billvend.adapters.storage.tables import deposits, transactions
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
-from billvend.ports.intents import Intent
+from billvend.ports.deposits import Deposit
 
 MAX_ADD_TRIES = 3
 """How often a new deposit is tried whose key was given to another one, and freed again, in the same moment."""
@@ -20,12 +20,12 @@ _columns = deposits.c
 
 
 class SqlDeposits:
-    """See `billvend.ports.intents.Intents`."""
+    """See `billvend.ports.deposits.Deposits`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, deposit: Intent) -> Intent:
+    def add(self, deposit: Deposit) -> Deposit:
         """Keep a new deposit, unless its key stands for one already: the unique constraint decides."""
         for _ in range(MAX_ADD_TRIES):
             if self._try_insert(deposit):
@@ -35,7 +35,7 @@ class SqlDeposits:
                 return found
         raise Unavailable("The funding could not be written down. Nothing was done: try again.")
 
-    def _try_insert(self, deposit: Intent) -> bool:
+    def _try_insert(self, deposit: Deposit) -> bool:
         with translate_errors():
             try:
                 with self._database.write_transaction() as connection:
@@ -44,38 +44,38 @@ class SqlDeposits:
                 return False
         return True
 
-    def find(self, reference: str) -> Intent | None:
+    def find(self, reference: str) -> Deposit | None:
         """The deposit with this reference."""
         if make_storable(reference) != reference:
             return None
         return self._find_one(_columns.reference == reference)
 
-    def _find_one(self, condition: sa.ColumnElement[bool]) -> Intent | None:
+    def _find_one(self, condition: sa.ColumnElement[bool]) -> Deposit | None:
         with translate_errors(), self._database.read_transaction() as connection:
             row = connection.execute(sa.select(deposits).where(condition).limit(1)).one_or_none()
         return None if row is None else _to_deposit(row)
 
-    def note_url(self, deposit: Intent, authorization_url: str) -> bool:
+    def set_authorization_url(self, deposit: Deposit, authorization_url: str) -> bool:
         """Keep where the customer pays."""
         same_key = _columns.key.is_not_distinct_from(deposit.key)
         return self._update(deposit, same_key, authorization_url=make_storable(authorization_url))
 
-    def free_key(self, deposit: Intent) -> None:
+    def release_key(self, deposit: Deposit) -> None:
         """Let the key stand for another deposit, unless this one can be paid."""
         self._update(deposit, _columns.authorization_url.is_(None), key=None)
 
-    def note_problem(self, deposit: Intent, problem: str | None) -> bool:
+    def set_problem(self, deposit: Deposit, problem: str | None) -> bool:
         """Keep what a person has to see."""
         stored = None if problem is None else make_storable(problem)
         return self._update(
             deposit, _columns.problem.is_distinct_from(stored), problem=stored, acknowledged_at=None
         )
 
-    def note_seen(self, deposit: Intent, at: datetime) -> None:
+    def acknowledge(self, deposit: Deposit, at: datetime) -> None:
         """Somebody has seen to the problem."""
         self._update(deposit, _columns.problem.is_not(None), acknowledged_at=at)
 
-    def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Intent]:
+    def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Deposit]:
         """Those of which no money has come."""
         funding = transactions.c
         is_credited = sa.exists().where(
@@ -99,7 +99,7 @@ class SqlDeposits:
         with translate_errors(), self._database.read_transaction() as connection:
             return [_to_deposit(row) for row in connection.execute(query)]
 
-    def with_problems(self, limit: int) -> list[Intent]:
+    def with_problems(self, limit: int) -> list[Deposit]:
         """Those with a problem that nobody has seen to."""
         query = (
             sa.select(deposits)
@@ -110,7 +110,7 @@ class SqlDeposits:
         with translate_errors(), self._database.read_transaction() as connection:
             return [_to_deposit(row) for row in connection.execute(query)]
 
-    def _update(self, deposit: Intent, condition: sa.ColumnElement[bool], **values: object) -> bool:
+    def _update(self, deposit: Deposit, condition: sa.ColumnElement[bool], **values: object) -> bool:
         """Change the row of a deposit where the condition holds; whether it did."""
         update = (
             sa.update(deposits)
@@ -121,7 +121,7 @@ class SqlDeposits:
             return connection.execute(update).rowcount > 0
 
 
-def _to_row(deposit: Intent) -> dict[str, Any]:
+def _to_row(deposit: Deposit) -> dict[str, Any]:
     return {
         "user_id": deposit.user_id,
         "reference": deposit.reference,
@@ -133,13 +133,13 @@ def _to_row(deposit: Intent) -> dict[str, Any]:
         "authorization_url": deposit.authorization_url,
         "created_at": deposit.created_at,
         "problem": deposit.problem,
-        "acknowledged_at": deposit.seen_at,
+        "acknowledged_at": deposit.acknowledged_at,
         "email_may_get_tokens": int(deposit.email_may_get_tokens),
     }
 
 
-def _to_deposit(row: sa.Row[Any]) -> Intent:
-    return Intent(
+def _to_deposit(row: sa.Row[Any]) -> Deposit:
+    return Deposit(
         user_id=row.user_id,
         reference=row.reference,
         key=row.key,
@@ -149,6 +149,6 @@ def _to_deposit(row: sa.Row[Any]) -> Intent:
         created_at=row.created_at,
         authorization_url=row.authorization_url,
         problem=row.problem,
-        seen_at=row.acknowledged_at,
+        acknowledged_at=row.acknowledged_at,
         email_may_get_tokens=bool(row.email_may_get_tokens),
     )

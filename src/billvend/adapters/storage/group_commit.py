@@ -13,12 +13,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from billvend.domain.abilities import Mode
-from billvend.domain.commands import Command
-from billvend.domain.decide import Result
+from billvend.domain.decisions.commands import Command
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import Unavailable
-from billvend.ports.journal import Due, Journal
-from billvend.ports.measures import Measures, NotMeasured
+from billvend.domain.policy.accounts import Mode
+from billvend.ports.journal import DuePayment, Journal
+from billvend.ports.telemetry import Metrics, NullMetrics
 
 MAX_BATCH_COMMANDS: Final = 500
 """Commands in one transaction, where they come from several callers."""
@@ -35,10 +35,10 @@ class GroupCommit:
         *,
         max_batch_commands: int = MAX_BATCH_COMMANDS,
         max_waiting_commands: int = MAX_WAITING_COMMANDS,
-        measures: Measures | None = None,
+        measures: Metrics | None = None,
     ) -> None:
         self._journal = journal
-        self._measures = measures or NotMeasured()
+        self._measures = measures or NullMetrics()
         self._max_batch_commands = max_batch_commands
         self._max_waiting_commands = max_waiting_commands
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class GroupCommit:
         self._waiting_count = 0
         self._has_leader = False
 
-    def execute(self, commands: Sequence[Command]) -> list[Result]:
+    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Carry out the commands, together with those of others; see the port.
 
         Raises `Unavailable`, with nothing done, when too many wait already.
@@ -111,7 +111,7 @@ class GroupCommit:
             self._waiting_count -= count
             return batch
 
-    def _commit(self, batch: Sequence["_Request"]) -> list[list[Result] | Exception]:
+    def _commit(self, batch: Sequence["_Request"]) -> list[list[CommandOutcome] | Exception]:
         try:
             all_results = self._journal.execute(
                 [command for request in batch for command in request.commands]
@@ -133,21 +133,21 @@ class GroupCommit:
 
     # --- besides commands: as the journal behind has it ---------------------------------------------------------------
 
-    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
+    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """See the port."""
-        return self._journal.rehearse(commands)
+        return self._journal.dry_run(commands)
 
-    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
+    def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """See the port."""
-        return self._journal.take_due(now, limit, quiet_seconds)
+        return self._journal.take_due_payments(now, limit, hint_interval_seconds)
 
-    def put_back(self, due: Sequence[Due]) -> None:
+    def release_due(self, due: Sequence[DuePayment]) -> None:
         """See the port."""
-        self._journal.put_back(due)
+        self._journal.release_due(due)
 
-    def stamp(self, mode: Mode) -> Mode:
+    def bind_environment(self, mode: Mode) -> Mode:
         """See the port."""
-        return self._journal.stamp(mode)
+        return self._journal.bind_environment(mode)
 
     def mode(self) -> Mode | None:
         """See the port."""
@@ -173,4 +173,4 @@ class _Request:
     wakeup: threading.Lock = field(default_factory=_acquired_lock)
     """Released once: when the caller has its outcome, or has to lead."""
     is_leader: bool = False
-    outcome: list[Result] | Exception | None = None
+    outcome: list[CommandOutcome] | Exception | None = None

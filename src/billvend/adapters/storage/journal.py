@@ -36,27 +36,27 @@ from billvend.adapters.storage.tables import (
 from billvend.adapters.storage.tables import (
     commands as commands_table,
 )
-from billvend.domain import codec
-from billvend.domain.abilities import Mode
-from billvend.domain.announcements import Channel
-from billvend.domain.commands import Command, CommandKey, Fund, Pay, Reply
-from billvend.domain.decide import (
-    Changes,
-    Head,
-    Likeness,
-    Remembered,
-    Result,
+from billvend.domain.decisions.commands import Command, CommandKey, CommandResult, Fund, Pay
+from billvend.domain.decisions.decider import (
+    CommandOutcome,
+    DuplicateFingerprint,
     Snapshot,
+    StoredResult,
+    StreamHead,
+    WriteSet,
     decide,
     token_of,
 )
-from billvend.domain.decisions import DOUBLE_CLICK_SECONDS, wallet_needed
-from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable, Unreachable
-from billvend.domain.events import StreamKey, WalletFunded
+from billvend.domain.decisions.handlers import DUPLICATE_WINDOW_SECONDS, needs_wallet
+from billvend.domain.enums import Status
+from billvend.domain.errors import BillvendError, DependencyError, OutcomeUnknown, Unavailable
+from billvend.domain.journal import codec
+from billvend.domain.journal.events import StreamKey, WalletFunded
+from billvend.domain.ledger.wallet import Wallet, wallet_stream
 from billvend.domain.money import Money
-from billvend.domain.wallet import Wallet, wallet_stream
-from billvend.domain.words import Status
-from billvend.ports.journal import Due
+from billvend.domain.notifications import Channel
+from billvend.domain.policy.accounts import Mode
+from billvend.ports.journal import DuePayment
 
 MAX_CONFLICT_TRIES = 8
 """How often work that collided with somebody else's is done again before the caller is told to."""
@@ -84,13 +84,13 @@ class SqlJournal:
         self._locking_statements = _Statements(database, lock=True)
         self._plain_statements = _Statements(database, lock=False)
 
-    def execute(self, commands: Sequence[Command]) -> list[Result]:
+    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Carry out the commands in one transaction; see the port."""
         if not commands:
             return []
         try:
             return self._execute_until_known(commands)
-        except Unreachable:
+        except DependencyError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it was: it broke the transaction, and nothing was done
             # Nothing of the list stands: each alone, that only the culprit fails.
@@ -98,13 +98,13 @@ class SqlJournal:
                 return [_internal_error(error)]
             return [self._execute_one(command) for command in commands]
 
-    def _execute_one(self, command: Command) -> Result:
+    def _execute_one(self, command: Command) -> CommandOutcome:
         try:
             return self.execute([command])[0]
-        except Unreachable as error:
+        except DependencyError as error:
             return error
 
-    def _execute_until_known(self, commands: Sequence[Command]) -> list[Result]:
+    def _execute_until_known(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Run until it is known how it ended: a commit that was cut off is looked up by the keys of its commands."""
         deadline: float | None = None
         for wait_seconds in _backoff(0.05, max_seconds=1.0):
@@ -120,7 +120,7 @@ class SqlJournal:
             time.sleep(wait_seconds)
         return [_outcome_unknown(command) for command in commands]
 
-    def _retry_conflicts(self, commands: Sequence[Command]) -> list[Result]:
+    def _retry_conflicts(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Run until it collides with nobody. Raises `Unavailable` when it does so time and again."""
         collided = broke_unique = 0
         for wait_seconds in _backoff(0.005, max_seconds=0.5):
@@ -141,7 +141,7 @@ class SqlJournal:
             time.sleep(wait_seconds)
         raise AssertionError  # waits never end
 
-    def _commit_once(self, commands: Sequence[Command]) -> list[Result]:
+    def _commit_once(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         committing = False
         try:
             with self._database.write_transaction() as connection:
@@ -163,7 +163,7 @@ class SqlJournal:
             raise
         return results
 
-    def rehearse(self, commands: Sequence[Command]) -> list[Result]:
+    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Decide on a reading that locks nobody out, and forget it; see the port."""
         if not commands:
             return []
@@ -188,13 +188,15 @@ class SqlJournal:
             known = payments.get(StreamKey(command.user_id, command.transaction_id))
             # What an earlier command of the list makes of the payment, a later one may have to give back.
             shared = named[command.user_id, command.transaction_id] > 1
-            if known is not None and (shared or wallet_needed(known[0], command)):
+            if known is not None and (shared or needs_wallet(known[0], command)):
                 wallet_keys.add((command.user_id, known[0].amount.currency))
         return Snapshot(
             wallets=self._lock_wallets(connection, statements, sorted(wallet_keys)),
             payments=payments,
-            remembered=self._find_replies(connection, statements, commands),
-            recent=self._find_recent(connection, statements, [c for c in commands if isinstance(c, Pay)]),
+            stored_results=self._find_replies(connection, statements, commands),
+            recent_by_fingerprint=self._find_recent(
+                connection, statements, [c for c in commands if isinstance(c, Pay)]
+            ),
             token_owners=self._find_token_owners(
                 connection, statements, [t for c in commands if (t := token_of(c))]
             ),
@@ -210,39 +212,44 @@ class SqlJournal:
 
     def _lock_wallets(
         self, connection: Connection, statements: "_Statements", keys: list[tuple[str, str]]
-    ) -> dict[StreamKey, tuple[Wallet, Head]]:
+    ) -> dict[StreamKey, tuple[Wallet, StreamHead]]:
         if not keys:
             return {}
         found = connection.execute(statements.wallets, self._database.key_parameters(keys))
         return {
-            wallet_stream(user_id, currency): (Wallet(user_id, Money(balance, currency)), Head(seq, hash_))
+            wallet_stream(user_id, currency): (
+                Wallet(user_id, Money(balance, currency)),
+                StreamHead(seq, hash_),
+            )
             for user_id, currency, balance, seq, hash_ in found
         }
 
     def _find_replies(
         self, connection: Connection, statements: "_Statements", commands: Sequence[Command]
-    ) -> dict[CommandKey, Remembered]:
+    ) -> dict[CommandKey, StoredResult]:
         keys = [(c.user_id, c.operation, c.key) for c in commands]
         found = connection.execute(statements.replies, self._database.key_parameters(keys))
         return {
-            CommandKey(row.user_id, row.operation, row.key): Remembered(
-                row.request_hash, codec.loads(Reply, row.result)
+            CommandKey(row.user_id, row.operation, row.key): StoredResult(
+                row.request_hash, codec.loads(CommandResult, row.result)
             )
             for row in found
         }
 
     def _find_recent(
         self, connection: Connection, statements: "_Statements", pays: list[Pay]
-    ) -> dict[Likeness, datetime]:
+    ) -> dict[DuplicateFingerprint, datetime]:
         """When bills like these were last paid, for those that could be double clicks."""
-        guarded = [pay for pay in pays if not (pay.key_is_given or pay.allow_duplicate)]
+        guarded = [pay for pay in pays if not (pay.has_caller_key or pay.allow_duplicate)]
         if not guarded:
             return {}
-        since = min(pay.at for pay in guarded) - timedelta(seconds=DOUBLE_CLICK_SECONDS)
+        since = min(pay.at for pay in guarded) - timedelta(seconds=DUPLICATE_WINDOW_SECONDS)
         keys = self._database.key_parameters([(pay.user_id, pay.meter) for pay in guarded])
         found = connection.execute(statements.recent, {"since": since, **keys})
         return {
-            Likeness(row.user_id, row.meter, row.biller, row.amount_minor, row.currency): row.created_at
+            DuplicateFingerprint(
+                row.user_id, row.meter, row.biller, row.amount_minor, row.currency
+            ): row.created_at
             for row in found
         }
 
@@ -261,21 +268,21 @@ class SqlJournal:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def _write(self, connection: Connection, snapshot: Snapshot, changes: Changes) -> None:
+    def _write(self, connection: Connection, snapshot: Snapshot, changes: WriteSet) -> None:
         database = self._database
         currencies = {key: wallet.balance.currency for key, (wallet, _) in changes.wallets.items()}
         currencies |= {key: payment.amount.currency for key, (payment, _) in changes.payments.items()}
         by_table: dict[sa.Table, list[rows.RowDict]] = defaultdict(list)
-        latest = {recorded.key: recorded.at for recorded in changes.events}
+        latest = {stored.key: stored.at for stored in changes.events}
         fundings: list[rows.RowDict] = []
-        for recorded in changes.events:
-            by_table[events].append(rows.event_row(recorded))
-            by_table[transfers] += rows.transfer_rows(recorded, currencies[recorded.key])
-            if isinstance(recorded.event, WalletFunded):
-                fundings.append(rows.funding_row(recorded, recorded.event, currencies[recorded.key]))
+        for stored in changes.events:
+            by_table[events].append(rows.event_row(stored))
+            by_table[transfers] += rows.transfer_rows(stored, currencies[stored.key])
+            if isinstance(stored.event, WalletFunded):
+                fundings.append(rows.funding_row(stored, stored.event, currencies[stored.key]))
             if self._channels:
-                payment_now, _ = changes.payments.get(recorded.key, (None, None))
-                by_table[outbox_messages] += rows.outbox_message_rows(recorded, payment_now, self._channels)
+                payment_now, _ = changes.payments.get(stored.key, (None, None))
+                by_table[outbox_messages] += rows.outbox_message_rows(stored, payment_now, self._channels)
         for key, (payment, head) in changes.payments.items():
             schedule = {"next_check_at": changes.next_at[key], "last_hint_at": None}
             by_table[transactions].append(rows.payment_row(payment, head) | schedule)
@@ -285,7 +292,7 @@ class SqlJournal:
                 by_table[resolutions] += rows.resolution_rows(payment)
         for key, (wallet, head) in changes.wallets.items():
             by_table[wallets].append(rows.wallet_row(wallet, head) | {"updated_at": latest[key]})
-        for command, reply in changes.done.values():
+        for command, reply in changes.results.values():
             by_table[commands_table].append(rows.command_row(command, reply))
         database.write(
             connection,
@@ -303,7 +310,7 @@ class SqlJournal:
             ],
         )
 
-    def _postpone(self, connection: Connection, changes: Changes) -> None:
+    def _postpone(self, connection: Connection, changes: WriteSet) -> None:
         """A payment that was looked at for nothing is due when it was found to be, and not before."""
         postponed = [
             {"for_user": key.user_id, "for_payment": key.stream, "due": changes.next_at[key]}
@@ -314,16 +321,17 @@ class SqlJournal:
 
     # --- besides commands ---------------------------------------------------------------------------------------------
 
-    def take_due(self, now: datetime, limit: int, quiet_seconds: float) -> list[Due]:
+    def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """Due payments that nobody was told of lately; see the port."""
         table = transactions.c
-        quiet_since = now - timedelta(seconds=quiet_seconds)
+        quiet_since = now - timedelta(seconds=hint_interval_seconds)
         due = (
             sa.select(table.user_id, table.transaction_id, table.status)
             .where(
                 # A lease, or a hint, from far ahead was left by a clock that went wrong: it must silence nobody.
                 sa.or_(
-                    table.next_check_at <= now, table.lease_until > now + timedelta(seconds=quiet_seconds * 2)
+                    table.next_check_at <= now,
+                    table.lease_until > now + timedelta(seconds=hint_interval_seconds * 2),
                 ),
                 sa.or_(
                     table.last_hint_at.is_(None), table.last_hint_at <= quiet_since, table.last_hint_at > now
@@ -341,14 +349,16 @@ class SqlJournal:
                     connection.execute(
                         sa.update(transactions)
                         .where(self._database.in_keys(table.user_id, table.transaction_id))
-                        .values(last_hint_at=sa.bindparam("hint_at", now, type_=INSTANT)),
+                        .values(
+                            last_hint_at=sa.bindparam("earliest_requested_requery_at", now, type_=INSTANT)
+                        ),
                         self._database.key_parameters(keys),
                     )
         except DBAPIError as error:
             raise unavailable(error) from error
-        return [Due(row.user_id, row.transaction_id, Status(row.status)) for row in found]
+        return [DuePayment(row.user_id, row.transaction_id, Status(row.status)) for row in found]
 
-    def put_back(self, due: Sequence[Due]) -> None:
+    def release_due(self, due: Sequence[DuePayment]) -> None:
         """Forget that these were pointed out; see the port."""
         if not due:
             return
@@ -364,7 +374,7 @@ class SqlJournal:
         except DBAPIError as error:
             raise unavailable(error) from error
 
-    def stamp(self, mode: Mode) -> Mode:
+    def bind_environment(self, mode: Mode) -> Mode:
         """Mark the books as test or live; see the port. Asked of the database once: the mark never changes."""
         if self._environment is None:
             self._environment = self._bind_environment(mode)

@@ -19,8 +19,8 @@ from billvend.adapters.storage.tables import (
     transactions,
     wallet_emails,
 )
-from billvend.domain.announcements import Channel
-from billvend.ports.outbox import DisabledEndpoint, End, Message, Told, Try
+from billvend.domain.notifications import Channel
+from billvend.ports.outbox import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message, MessageHistory
 
 _columns = outbox_messages.c
 
@@ -72,7 +72,14 @@ class SqlOutbox:
                     )
         return [_to_message(row, lease_until) for row in found]
 
-    def report(self, message: Message, tried: Try, *, next_at: datetime | None, ended: End | None) -> None:
+    def record_attempt(
+        self,
+        message: Message,
+        attempt: DeliveryAttempt,
+        *,
+        next_at: datetime | None,
+        final_status: FinalStatus | None,
+    ) -> None:
         """Write down a try; see the port for whose word counts."""
         is_this_message = sa.and_(
             _columns.user_id == message.user_id, _columns.message_id == message.message_id
@@ -86,28 +93,28 @@ class SqlOutbox:
                 sa.select(outbox_messages).where(is_this_message).with_for_update()
             ).one()
             number = int(connection.scalar(count) or 0) + 1
-            self._database.insert(connection, delivery_attempts, [_attempt_row(message, tried, number)])
-            if row.lease_until == message.lease_until or ended is End.DELIVERED:
+            self._database.insert(connection, delivery_attempts, [_attempt_row(message, attempt, number)])
+            if row.lease_until == message.lease_until or final_status is FinalStatus.DELIVERED:
                 connection.execute(
                     sa.update(outbox_messages)
                     .where(is_this_message)
                     .values(
-                        attempt_count=message.tries + 1,
+                        attempt_count=message.attempt_count + 1,
                         next_attempt_at=next_at,
                         lease_until=None,
-                        final_status=None if ended is None else ended.value,
-                        ended_at=None if ended is None else tried.at,
+                        final_status=None if final_status is None else final_status.value,
+                        ended_at=None if final_status is None else attempt.at,
                     )
                 )
 
-    def told(
+    def history(
         self,
         *,
         limit: int,
         channel: Channel | None = None,
         failed: bool = False,
         message_id: str | None = None,
-    ) -> list[Told]:
+    ) -> list[MessageHistory]:
         """Messages with their tries, the newest first."""
         query = sa.select(outbox_messages).order_by(_columns.at.desc(), _columns.message_id).limit(limit)
         if channel is not None:
@@ -120,7 +127,7 @@ class SqlOutbox:
             query = query.where(_columns.message_id == message_id)
         with translate_errors(), self._database.read_transaction() as connection:
             messages = [_to_message(row, row.lease_until) for row in connection.execute(query)]
-            tries: dict[str, list[Try]] = defaultdict(list)
+            tries: dict[str, list[DeliveryAttempt]] = defaultdict(list)
             if messages:
                 log = sa.select(delivery_attempts).where(
                     self._database.in_keys(delivery_attempts.c.user_id, delivery_attempts.c.message_id)
@@ -131,7 +138,7 @@ class SqlOutbox:
                 )
                 for row in found:
                     tries[row.message_id].append(_to_attempt(row))
-        return [Told(message, tuple(tries[message.message_id])) for message in messages]
+        return [MessageHistory(message, tuple(tries[message.message_id])) for message in messages]
 
     def replay(self, message_id: str, now: datetime) -> bool:
         """Let a message be due now, as if it had never been tried."""
@@ -156,7 +163,7 @@ class SqlOutbox:
             "endpoint": disabled.endpoint,
             "target": make_storable(disabled.target),
             "disabled_at": disabled.disabled_at,
-            "reason": make_storable(disabled.because),
+            "reason": make_storable(disabled.reason),
         }
         with translate_errors(), self._database.write_transaction() as connection:
             self._database.upsert(connection, disabled_endpoints, [row])
@@ -223,15 +230,15 @@ def _to_message(row: sa.Row[Any], lease_until: datetime | None) -> Message:
         kind=row.kind,
         data=row.data,
         at=row.at,
-        tries=row.attempt_count,
+        attempt_count=row.attempt_count,
         next_at=row.next_attempt_at,
         lease_until=lease_until,
-        ended=None if row.final_status is None else End(row.final_status),
+        final_status=None if row.final_status is None else FinalStatus(row.final_status),
         ended_at=row.ended_at,
     )
 
 
-def _attempt_row(message: Message, tried: Try, number: int) -> dict[str, Any]:
+def _attempt_row(message: Message, tried: DeliveryAttempt, number: int) -> dict[str, Any]:
     return {
         "user_id": message.user_id,
         "message_id": message.message_id,
@@ -244,5 +251,5 @@ def _attempt_row(message: Message, tried: Try, number: int) -> dict[str, Any]:
     }
 
 
-def _to_attempt(row: sa.Row[Any]) -> Try:
-    return Try(row.at, row.target, row.http_status, row.latency_ms, row.detail, row.number)
+def _to_attempt(row: sa.Row[Any]) -> DeliveryAttempt:
+    return DeliveryAttempt(row.at, row.target, row.http_status, row.latency_ms, row.detail, row.number)

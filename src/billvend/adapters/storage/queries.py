@@ -21,14 +21,14 @@ from billvend.adapters.storage.tables import (
     transactions,
     wallets,
 )
-from billvend.domain.events import StreamKey
+from billvend.domain.enums import Status
+from billvend.domain.journal.events import StreamKey
+from billvend.domain.ledger.wallet import Funding
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
-from billvend.domain.payment import ENDED, Payment
-from billvend.domain.wallet import Funding
-from billvend.domain.words import Status
-from billvend.ports.books import Backlog, LoggedEvent, LoggedStream, Search, Transaction
-from billvend.ports.breaker import Risk
+from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
+from billvend.ports.account_status import Exposure
+from billvend.ports.queries import Backlog, RawEvent, Search, StoredStream, Transaction
 
 UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
 """The order of ids where few rows are wanted: SQLite would else go through all of them by the index of ids, and throw most
@@ -36,7 +36,7 @@ away."""
 
 
 class SqlQueries:
-    """See `billvend.ports.books.Books`."""
+    """See `billvend.ports.queries.Queries`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -106,7 +106,7 @@ class SqlQueries:
                 query = query.where(column == wanted)
         if search.statuses:
             query = query.where(table.status.in_([status.value for status in search.statuses]))
-            if not ENDED.intersection(search.statuses):
+            if not TERMINAL_STATUSES.intersection(search.statuses):
                 query, order = query.where(IS_OPEN), UNINDEXED_ID
             elif set(search.statuses) == {Status.REVERSED}:
                 query = query.where(IS_REVERSED)
@@ -132,7 +132,7 @@ class SqlQueries:
             for row in found
         ]
 
-    def events(self, key: StreamKey) -> list[LoggedEvent]:
+    def events(self, key: StreamKey) -> list[RawEvent]:
         """The events of a stream, in order."""
         if not _are_storable(key.user_id, key.stream):
             return []
@@ -161,7 +161,7 @@ class SqlQueries:
         }
         return Backlog(counts, amounts, due, oldest, incidents or 0)
 
-    def waiting_for_people(self, limit: int) -> list[Payment]:
+    def needing_review(self, limit: int) -> list[Payment]:
         """Payments in review, or with incidents that nobody has dealt with; see the port."""
         table = transactions.c
         named = sa.select(table.transaction_id)
@@ -178,7 +178,7 @@ class SqlQueries:
             found = self._load_transactions(connection, query)
         return [payment for payment in found if isinstance(payment, Payment)]
 
-    def risks(self, since: datetime) -> list[Risk]:
+    def exposures(self, since: datetime) -> list[Exposure]:
         """What stands at risk at each provider account; see the port."""
         table = transactions.c
         in_doubt_statuses = [Status.IN_DOUBT.value, Status.IN_REVIEW.value]
@@ -202,11 +202,11 @@ class SqlQueries:
                 )
             }
         return [
-            Risk(*key, in_doubt.get(key, 0), *counts.get(key, (0, 0)))
+            Exposure(*key, in_doubt.get(key, 0), *counts.get(key, (0, 0)))
             for key in in_doubt.keys() | counts.keys()
         ]
 
-    def streams(self) -> Iterator[LoggedStream]:
+    def streams(self) -> Iterator[StoredStream]:
         """Every stream with its rows; see the port."""
         with self._read_transaction() as connection:
             yield from read_streams(connection)

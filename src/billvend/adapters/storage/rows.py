@@ -4,63 +4,63 @@ from collections.abc import Iterable
 from typing import Any
 
 from billvend.adapters.storage.database import make_storable
-from billvend.domain import codec
-from billvend.domain.announcements import Channel, announce, message_id
-from billvend.domain.commands import Command, Reply
-from billvend.domain.decide import Head
-from billvend.domain.events import (
+from billvend.domain.decisions.commands import Command, CommandResult
+from billvend.domain.decisions.decider import StreamHead
+from billvend.domain.journal import codec
+from billvend.domain.journal.events import (
     PaymentCompleted,
     PaymentReversed,
-    Recorded,
+    StoredEvent,
     WalletFunded,
     WalletHeld,
     WalletReleased,
 )
-from billvend.domain.payment import Attempt, Payment, Requery, Send
-from billvend.domain.transfers import transfers
-from billvend.domain.wallet import Wallet
-from billvend.ports.books import LoggedEvent
+from billvend.domain.ledger.transfers import transfers
+from billvend.domain.ledger.wallet import Wallet
+from billvend.domain.notifications import Channel, message_id, notification_for
+from billvend.domain.payment.state import Attempt, Payment, Requery, Send
+from billvend.ports.queries import RawEvent
 
 RowDict = dict[str, Any]
 
 
-def event_row(recorded: Recorded) -> RowDict:
+def event_row(stored: StoredEvent) -> RowDict:
     """An event."""
     return {
-        "user_id": recorded.key.user_id,
-        "stream": recorded.key.stream,
-        "seq": recorded.seq,
-        "type": type(recorded.event).__name__,
-        "at": recorded.at,
-        "command_key": recorded.command_key,
-        "data": recorded.data,
-        "prev_seq": recorded.seq - 1 or None,
-        "prev_hash": recorded.prev_hash,
-        "hash": recorded.hash,
+        "user_id": stored.key.user_id,
+        "stream": stored.key.stream,
+        "seq": stored.seq,
+        "type": type(stored.event).__name__,
+        "at": stored.at,
+        "command_key": stored.command_key,
+        "data": stored.data,
+        "prev_seq": stored.seq - 1 or None,
+        "prev_hash": stored.prev_hash,
+        "hash": stored.hash,
     }
 
 
-def transfer_rows(recorded: Recorded, currency: str) -> Iterable[RowDict]:
+def transfer_rows(stored: StoredEvent, currency: str) -> Iterable[RowDict]:
     """The transfers that an event makes."""
-    event = recorded.event
+    event = stored.event
     wallet_events = (WalletFunded, WalletHeld, WalletReleased)
-    transaction_id = event.transaction_id if isinstance(event, wallet_events) else recorded.key.stream
+    transaction_id = event.transaction_id if isinstance(event, wallet_events) else stored.key.stream
     for leg, transfer in enumerate(transfers(event)):
         yield {
-            "user_id": recorded.key.user_id,
-            "stream": recorded.key.stream,
-            "seq": recorded.seq,
+            "user_id": stored.key.user_id,
+            "stream": stored.key.stream,
+            "seq": stored.seq,
             "leg": leg,
             "transaction_id": transaction_id,
             "source": transfer.source,
             "target": transfer.target,
             "amount_minor": transfer.amount_minor,
             "currency": currency,
-            "at": recorded.at,
+            "at": stored.at,
         }
 
 
-def wallet_row(wallet: Wallet, head: Head) -> RowDict:
+def wallet_row(wallet: Wallet, head: StreamHead) -> RowDict:
     """A wallet and the end of its stream; without `updated_at`."""
     return {
         "user_id": wallet.user_id,
@@ -71,26 +71,26 @@ def wallet_row(wallet: Wallet, head: Head) -> RowDict:
     }
 
 
-def funding_row(recorded: Recorded | LoggedEvent, event: WalletFunded, currency: str) -> RowDict:
+def funding_row(stored: StoredEvent | RawEvent, event: WalletFunded, currency: str) -> RowDict:
     """A funding, as a transaction."""
     return {
-        "user_id": recorded.key.user_id,
+        "user_id": stored.key.user_id,
         "transaction_id": event.transaction_id,
         "type": "funding",
         "status": "completed",
         "amount_minor": event.amount_minor,
         "currency": currency,
-        "key": recorded.command_key,
-        "created_at": recorded.at,
-        "updated_at": recorded.at,
+        "key": stored.command_key,
+        "created_at": stored.at,
+        "updated_at": stored.at,
         "source": event.source,
         "reference": event.reference,
         "open_incidents": 0,
-        "seq": recorded.seq,
+        "seq": stored.seq,
     }
 
 
-def payment_row(payment: Payment, head: Head) -> RowDict:
+def payment_row(payment: Payment, head: StreamHead) -> RowDict:
     """A payment, as a transaction; without `next_check_at` and `last_hint_at`, which are not folded from events."""
     attempt = payment.attempts[-1] if payment.attempts else None
     call = attempt.open_call if attempt else None
@@ -109,7 +109,7 @@ def payment_row(payment: Payment, head: Head) -> RowDict:
         "vend_type": payment.vend_type.value,
         "phone": payment.phone,
         "provider": attempt.provider if attempt else None,
-        "account": attempt.account if attempt else None,
+        "account": attempt.account_id if attempt else None,
         "open_incidents": len(payment.open_incidents),
         "token": _display_text(payment.token),
         "units": _display_text(payment.units),
@@ -128,7 +128,7 @@ def attempt_rows(payment: Payment) -> Iterable[RowDict]:
             "attempt": attempt.number,
             "reference": attempt.reference,
             "provider": attempt.provider,
-            "account": attempt.account,
+            "account": attempt.account_id,
             "started_at": attempt.started_at,
             "send_before": attempt.sends[-1].send_before if attempt.sends else attempt.started_at,
             "valid_until": attempt.valid_until,
@@ -140,7 +140,7 @@ def attempt_rows(payment: Payment) -> Iterable[RowDict]:
 
 def resolution_rows(payment: Payment) -> Iterable[RowDict]:
     """The one end of a payment, once it has one."""
-    end = payment.completed or payment.reversal
+    end = payment.completion or payment.reversal
     if payment.ended_at is None or not isinstance(end, (PaymentCompleted, PaymentReversed)):
         return
     reversal = end if isinstance(end, PaymentReversed) else None
@@ -155,30 +155,30 @@ def resolution_rows(payment: Payment) -> Iterable[RowDict]:
 
 
 def outbox_message_rows(
-    recorded: Recorded, payment: Payment | None, channels: Iterable[Channel]
+    stored: StoredEvent, payment: Payment | None, channels: Iterable[Channel]
 ) -> Iterable[RowDict]:
     """What is told of an event to the outside, a row a channel; of most events nothing is."""
-    announcement = announce(recorded, payment)
-    if announcement is None:
+    notification = notification_for(stored, payment)
+    if notification is None:
         return
     for channel in channels:
-        if channel.takes(announcement.kind):
+        if channel.accepts(notification.kind):
             yield {
-                "user_id": recorded.key.user_id,
-                "stream": recorded.key.stream,
-                "seq": recorded.seq,
+                "user_id": stored.key.user_id,
+                "stream": stored.key.stream,
+                "seq": stored.seq,
                 "channel": channel.value,
-                "message_id": message_id(recorded, channel),
-                "transaction_id": announcement.transaction_id,
-                "kind": announcement.kind.value,
-                "data": announcement.data,
-                "at": recorded.at,
-                "next_attempt_at": recorded.at,
+                "message_id": message_id(stored, channel),
+                "transaction_id": notification.transaction_id,
+                "kind": notification.kind.value,
+                "data": notification.data,
+                "at": stored.at,
+                "next_attempt_at": stored.at,
                 "attempt_count": 0,
             }
 
 
-def command_row(command: Command, reply: Reply) -> RowDict:
+def command_row(command: Command, reply: CommandResult) -> RowDict:
     """A command that was done, with its reply."""
     return {
         "user_id": command.user_id,

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.database import Database, first_line, unavailable
 from billvend.adapters.storage.tables import metadata
-from billvend.domain.errors import BadSetting
+from billvend.domain.errors import ConfigurationError
 
 HEAD = "0100"
 """The version that this billvend reads and writes; a test holds it against the migrations. Versions sort as text."""
@@ -37,7 +37,8 @@ def current_version(database: Database) -> str | None:
 def upgrade(database: Database) -> str:
     """Create or change the tables, all in one transaction; returns the version that was there before, or "none".
 
-    A new database gets the tables as `tables.py` defines them; migrations only change tables that exist. Raises `BadSetting`
+    A new database gets the tables as `tables.py` defines them; migrations only change tables that exist.
+    Raises `ConfigurationError`
     for tables of another program, of a newer billvend or of one before the first release, and `Unavailable`.
     """
     try:
@@ -52,7 +53,7 @@ def upgrade(database: Database) -> str:
                 _migrate(connection)
     except DBAPIError as error:
         if "already exists" in first_line(error.orig):
-            raise BadSetting(
+            raise ConfigurationError(
                 f"DATABASE_URL: that database is not billvend's ({first_line(error.orig)}). Nothing was changed."
             ) from error
         raise unavailable(error) from error
@@ -60,25 +61,25 @@ def upgrade(database: Database) -> str:
 
 
 def require_head(database: Database) -> None:
-    """Refuse a database whose tables are not of this version; raises `BadSetting`."""
+    """Refuse a database whose tables are not of this version; raises `ConfigurationError`."""
     version = current_version(database)
     if version is None:
-        raise BadSetting("The database has no tables yet. Make them with: billvend db upgrade")
+        raise ConfigurationError("The database has no tables yet. Make them with: billvend db upgrade")
     _reject_unsupported(version)
     if version != HEAD:
-        raise BadSetting(
+        raise ConfigurationError(
             f"The database's tables are of version {version}, this billvend needs {HEAD}. Run: billvend db upgrade"
         )
 
 
 def _reject_unsupported(version: str) -> None:
     if version > HEAD:
-        raise BadSetting(
+        raise ConfigurationError(
             f"The database's tables are of version {version}, and this billvend knows none after {HEAD}. Nothing was "
             "changed: use the newer billvend that created them."
         )
     if version < FIRST_RELEASED:
-        raise BadSetting(
+        raise ConfigurationError(
             f"The database's tables are of version {version}, from before billvend 0.1.0, and can't be upgraded. Nothing was "
             "changed: set DATABASE_URL to a new database, or use the billvend that created these tables."
         )

@@ -11,16 +11,16 @@ from sqlalchemy.engine import Connection
 
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.tables import events
-from billvend.domain import payment as payments
-from billvend.domain.decide import Head
-from billvend.domain.events import PaymentEvent, StreamKey, load
-from billvend.domain.payment import Payment
-from billvend.ports.books import LoggedEvent
+from billvend.domain.decisions.decider import StreamHead
+from billvend.domain.journal.events import PaymentEvent, StreamKey, load_event
+from billvend.domain.payment import state as payments
+from billvend.domain.payment.state import Payment
+from billvend.ports.queries import RawEvent
 
 
 def load_payments(
     connection: Connection, database: Database, keys: Sequence[tuple[str, str]]
-) -> dict[StreamKey, tuple[Payment, Head]]:
+) -> dict[StreamKey, tuple[Payment, StreamHead]]:
     """The payments with these (user, transaction id), each with the end of its stream."""
     if not keys:
         return {}
@@ -45,30 +45,32 @@ _STREAM_KEY = itemgetter(0, 1)
 """A stream's: the first two columns of `events`."""
 
 
-def group_by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[LoggedEvent]]]:
+def group_by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[RawEvent]]]:
     """Rows of `events`, ordered by stream, cut into streams."""
     for names, of_stream in groupby(found, key=_STREAM_KEY):
         key = StreamKey(*names)
         yield key, (_event_of_stream(key, row) for row in of_stream)
 
 
-def event_from_row(row: sa.Row[Any]) -> LoggedEvent:
+def event_from_row(row: sa.Row[Any]) -> RawEvent:
     """A row of `events`."""
     return _event_of_stream(StreamKey(*_STREAM_KEY(row)), row)
 
 
-def _event_of_stream(key: StreamKey, row: Sequence[Any]) -> LoggedEvent:
+def _event_of_stream(key: StreamKey, row: Sequence[Any]) -> RawEvent:
     _, _, seq, kind, at, command_key, data, _, prev_hash, hash_ = (
         row  # by place: an audit has very many of them
     )
-    return LoggedEvent(key, seq, kind, at, command_key, data, prev_hash, hash_)
+    return RawEvent(key, seq, kind, at, command_key, data, prev_hash, hash_)
 
 
-def fold_payment(key: StreamKey, logged: Iterable[LoggedEvent]) -> tuple[Payment, Head] | None:
+def fold_payment(key: StreamKey, logged: Iterable[RawEvent]) -> tuple[Payment, StreamHead] | None:
     """The payment that events make, with the end of its stream."""
     payment: Payment | None = None
-    head = Head()
+    head = StreamHead()
     for event in logged:
-        payment = payments.evolve(payment, key, cast(PaymentEvent, load(event.kind, event.data)), event.at)
-        head = Head(event.seq, event.hash)
+        payment = payments.evolve(
+            payment, key, cast(PaymentEvent, load_event(event.kind, event.data)), event.at
+        )
+        head = StreamHead(event.seq, event.hash)
     return (payment, head) if payment else None

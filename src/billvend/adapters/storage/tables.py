@@ -30,8 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from billvend.adapters.storage.append_only import make_append_only
-from billvend.domain.codec import instant
-from billvend.domain.words import Proof, Status, VendType
+from billvend.domain.enums import Proof, Status, VendType
+from billvend.domain.journal.codec import format_timestamp
 
 
 class _TextInstant(TypeDecorator[datetime]):
@@ -41,7 +41,7 @@ class _TextInstant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        return None if value is None else instant(value)
+        return None if value is None else format_timestamp(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return None if value is None else datetime.fromisoformat(value).astimezone(UTC)

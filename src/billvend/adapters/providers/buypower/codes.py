@@ -11,8 +11,8 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from billvend.domain.verification import MeterFault
-from billvend.domain.words import VendType
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterFault
 
 DISCO_BY_BILLER: Final = MappingProxyType(
     {

@@ -27,13 +27,13 @@ from billvend.adapters.providers.http_client import (
     is_test_endpoint,
 )
 from billvend.adapters.providers.parse import is_sts_token
-from billvend.domain.abilities import Abilities, Mode
-from billvend.domain.errors import BadSetting
+from billvend.domain.enums import VendType
+from billvend.domain.errors import ConfigurationError
+from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotSent, Unknown
-from billvend.domain.verification import CannotVerify, Verification
-from billvend.domain.words import VendType
-from billvend.ports.plug_in import ProviderSetup
+from billvend.domain.policy.accounts import Mode, ProviderAccount
+from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
 SANDBOX_URL: Final = "https://idev.buypower.ng/v2"
@@ -43,11 +43,11 @@ MIN_SECRET_CHARACTERS: Final = 8
 
 logger = logging.getLogger("billvend.buypower")
 
-_AnyAnswer = TypeVar("_AnyAnswer", bound=Answer | Verification | Money)
+_AnyAnswer = TypeVar("_AnyAnswer", bound=Answer | MeterLookupResult | Money)
 
 
 def open_buypower(setup: ProviderSetup) -> "BuypowerProvider":
-    """One account, as the settings name it. Raises `BadSetting`."""
+    """One account, as the settings name it. Raises `ConfigurationError`."""
     return BuypowerProvider(
         api_url=setup.api_url,
         api_key=setup.api_key,
@@ -62,7 +62,7 @@ class BuypowerProvider:
     """One BuyPower account. Amounts are naira; a phone number is sent with every order.
 
     `api_url` None is BuyPower's sandbox; `phone` is sent where an order has none; `max_processing_seconds` is the
-    longest that a request which BuyPower received may still take effect. Raises `BadSetting` without a usable key.
+    longest that a request which BuyPower received may still take effect. Raises `ConfigurationError` without a usable key.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class BuypowerProvider:
         self._phone = phone
         self._http_client = HttpClient(timeout_seconds=timeout_seconds)
         self._verify_timeout_seconds = verify_timeout_seconds
-        self._abilities = Abilities(
+        self._abilities = ProviderAccount(
             provider="buypower",
             # The key is its own only name: a few digits of its hash tell two keys apart, and give nothing away.
-            account=f"{host_and_port(self._url)}#{sha256(self._key.encode()).hexdigest()[:8]}",
+            account_id=f"{host_and_port(self._url)}#{sha256(self._key.encode()).hexdigest()[:8]}",
             mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
             billers=tuple(biller for biller in BILLERS if biller.code in DISCO_BY_BILLER),
             currency=CURRENCY,
@@ -94,7 +94,7 @@ class BuypowerProvider:
         )
 
     @property
-    def abilities(self) -> Abilities:
+    def account(self) -> ProviderAccount:
         """What the account declares about itself."""
         return self._abilities
 
@@ -126,10 +126,10 @@ class BuypowerProvider:
         response = self._call("GET", f"/transaction/{quote(order.reference, safe='')}")
         return self._answer(Endpoint.REQUERY, response, order)
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask whose meter it is, and whether it may be sold to."""
         if biller not in DISCO_BY_BILLER:
-            return CannotVerify(f"BuyPower does not sell {biller}")
+            return MeterLookupFailed(f"BuyPower does not sell {biller}")
         params = {
             "meter": meter,
             "disco": DISCO_BY_BILLER[biller],
@@ -141,14 +141,14 @@ class BuypowerProvider:
             "GET", "/check/meter", params=params, timeout_seconds=self._verify_timeout_seconds
         )
         if not isinstance(response, Response):
-            return self._redact(CannotVerify(response.why))
+            return self._redact(MeterLookupFailed(response.reason))
         return self._redact(parse_meter(response, meter, vend_type))
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Our balance at BuyPower."""
         response = self._call("GET", "/wallet/balance")
         if not isinstance(response, Response):
-            return self._redact(Unknown(response.why))
+            return self._redact(Unknown(response.reason))
         return self._redact(parse_balance(response))
 
     def discos(self) -> dict[str, bool]:
@@ -159,7 +159,7 @@ class BuypowerProvider:
             return {}
         return {name: up for name, up in response.body.items() if isinstance(up, bool)}
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """Nothing: we know of no hook of BuyPower for sales."""
         return ()
 
@@ -223,11 +223,11 @@ def make_reference(seed: str, attempt: int, day: date) -> str:
 
 def _validate_key(key: str | None) -> str:
     if not key:
-        raise BadSetting(
+        raise ConfigurationError(
             "BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) must be given: BuyPower answers nobody without a key."
         )
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise BadSetting(
+        raise ConfigurationError(
             "BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) must be printable ASCII without blanks."
         )
     return key

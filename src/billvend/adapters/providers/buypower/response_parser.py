@@ -21,7 +21,15 @@ from billvend.adapters.providers.parse import (
     to_text,
     to_valid_token,
 )
-from billvend.domain.money import LARGEST_MINOR, Money
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import (
+    MeterFault,
+    MeterFound,
+    MeterLookupFailed,
+    MeterLookupResult,
+    MeterRejected,
+)
+from billvend.domain.money import MAX_AMOUNT_MINOR, Money
 from billvend.domain.outcome import (
     Answer,
     Declined,
@@ -32,8 +40,6 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
-from billvend.domain.words import VendType
 from billvend.ports.provider import Order
 
 CURRENCY: Final = "NGN"
@@ -145,7 +151,7 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
         case AnswerKind.IN_PROGRESS if is_requery:
             return Pending(parsed.summary, _parse_delay_seconds(parsed))
         case AnswerKind.IN_PROGRESS | AnswerKind.ACKNOWLEDGED:
-            return Unknown(parsed.summary, acknowledged=True)
+            return Unknown(parsed.summary, known_to_provider=True)
         case AnswerKind.NOT_FOUND:
             return NotFound(parsed.summary)
         case _:
@@ -160,13 +166,13 @@ def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
         False,
     )
     if contradicts or inner_code not in (None, "100"):
-        return Unknown(f"a success that contradicts itself: {parsed.summary}", acknowledged=True)
+        return Unknown(f"a success that contradicts itself: {parsed.summary}", known_to_provider=True)
     parcels = dict(_parse_parcels(parsed.data))
     token = to_valid_token(parsed.data.get("token")) or parcels.get("TOKEN")
     if token is None and order.vend_type is VendType.PREPAID:
-        return Unknown("delivered, but without a token", acknowledged=True)
+        return Unknown("delivered, but without a token", known_to_provider=True)
     if token is None and inner_code is None:  # postpaid: there has to be a sale in it all the same
-        return Unknown(f"a success without a sale: {parsed.summary}", acknowledged=True)
+        return Unknown(f"a success without a sale: {parsed.summary}", known_to_provider=True)
     receipt = {
         ours: value for theirs, ours in RECEIPT_FIELDS.items() if (value := to_text(parsed.data.get(theirs)))
     }
@@ -210,10 +216,10 @@ def parse_wait_seconds(advice: object, default_seconds: int) -> int:
     return max(1, min(int(plain), MAX_WAIT_SECONDS))
 
 
-def parse_meter(response: Response, meter: str, vend_type: VendType) -> Verification:
+def parse_meter(response: Response, meter: str, vend_type: VendType) -> MeterLookupResult:
     """What a meter check tells us. A refusal is believed only where its words are about the meter."""
     if not is_readable(response):
-        return CannotVerify(f"the answer is not JSON ({response.summary})")
+        return MeterLookupFailed(f"the answer is not JSON ({response.summary})")
     parsed = parse_body(response)
     name = to_text(parsed.outer.get("name"))
     is_found = (
@@ -221,12 +227,12 @@ def parse_meter(response: Response, meter: str, vend_type: VendType) -> Verifica
     )
     if not is_found or name is None:
         fault = find_meter_fault(parsed.status, parsed.message)
-        return MeterRefused(fault, parsed.message) if fault else CannotVerify(parsed.summary)
+        return MeterRejected(fault, parsed.message) if fault else MeterLookupFailed(parsed.summary)
     if to_text(parsed.outer.get("meterNo")) not in (None, meter):
-        return CannotVerify("the answer is for another meter")
+        return MeterLookupFailed("the answer is for another meter")
     kind = to_text(parsed.outer.get("vendType"))
     if kind is not None and kind.upper() != VEND_TYPES[vend_type]:
-        return MeterRefused(MeterFault.WRONG_METER_TYPE, f"the meter is {kind.lower()}")
+        return MeterRejected(MeterFault.WRONG_METER_TYPE, f"the meter is {kind.lower()}")
     return MeterFound(
         customer_name=name,
         address=to_text(parsed.outer.get("address")) or "",
@@ -250,6 +256,6 @@ def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
     if balance is None:
         return Unknown(f"no balance: {parsed.summary}")
     balance_minor = int((Decimal(balance) * 100).to_integral_value(ROUND_FLOOR))
-    if abs(balance_minor) > LARGEST_MINOR:
+    if abs(balance_minor) > MAX_AMOUNT_MINOR:
         return Unknown("a balance that no account has")
     return Money(balance_minor, CURRENCY)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from billvend.adapters.providers.sandbox.sale_record import SaleStatus
-from billvend.domain.words import VendType
+from billvend.domain.enums import VendType
 
 
 class DeliveryFault(StrEnum):

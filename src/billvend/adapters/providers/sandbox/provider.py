@@ -13,13 +13,13 @@ from billvend.adapters.providers.billers import BILLERS
 from billvend.adapters.providers.sandbox.meters import DeliveryFault
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
-from billvend.domain.abilities import Abilities, Mode
+from billvend.domain.enums import VendType
 from billvend.domain.errors import Unavailable
+from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, NotSent, Pending, Unknown
-from billvend.domain.verification import CannotVerify, Verification
-from billvend.domain.words import VendType
-from billvend.ports.plug_in import ProviderSetup
+from billvend.domain.policy.accounts import Mode, ProviderAccount
+from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
 CONNECTION_CLOSED_REASON = "the connection was closed before an answer"
@@ -31,7 +31,7 @@ def open_sandbox(store_path: str | PathLike[str], setup: ProviderSetup) -> "Sand
         store_path,
         timeout_seconds=setup.timeout_seconds,
         now=setup.now,
-        pause=setup.pause,
+        pause=setup.sleep,
         max_processing_seconds=setup.max_processing_seconds,
         currency=setup.currency,
     )
@@ -62,11 +62,11 @@ class SandboxProvider:
         self._currency = currency
 
     @cached_property
-    def abilities(self) -> Abilities:
+    def account(self) -> ProviderAccount:
         """What the account declares about itself. Raises `Unavailable` where the book can't be opened."""
-        return Abilities(
+        return ProviderAccount(
             provider="sandbox",
-            account=self.store.account,
+            account_id=self.store.account,
             mode=Mode.TEST,
             billers=BILLERS,
             currency=self._currency,
@@ -96,21 +96,21 @@ class SandboxProvider:
             reply.answer if reply.delivery_fault is DeliveryFault.NONE else Unknown(CONNECTION_CLOSED_REASON)
         )
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask the desk whose meter it is."""
         try:
             return self._simulator.verify(meter, biller, vend_type)
         except (Unavailable, sqlite3.Error) as error:
-            return CannotVerify(f"the sandbox's book failed: {error}")
+            return MeterLookupFailed(f"the sandbox's book failed: {error}")
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         """What is left of our float at the desk."""
         try:
-            return self._simulator.ask_float()
+            return self._simulator.fetch_float()
         except (Unavailable, sqlite3.Error) as error:
             return Unknown(f"the sandbox's book failed: {error}")
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """None: in process it sends no hooks."""
         return ()
 
@@ -132,8 +132,8 @@ class SandboxProvider:
                 return Unknown(CONNECTION_CLOSED_REASON)
             case DeliveryFault.HTML_ERROR, _:
                 return Unknown("HTTP 500 with HTML")
-            case DeliveryFault.NONE, Pending(why=why):
-                return Unknown(why, acknowledged=True)
+            case DeliveryFault.NONE, Pending(reason=why):
+                return Unknown(why, known_to_provider=True)
             case DeliveryFault.NONE, answer:
                 return answer
 

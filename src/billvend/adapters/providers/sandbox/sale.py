@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from billvend.domain.enums import VendType
 from billvend.domain.money import Money
-from billvend.domain.words import VendType
 
 TOKEN_COUNT: Final = 2**66
 """A token encodes 66 bits (STS, IEC 62055-41) and is written with 20 decimal digits."""

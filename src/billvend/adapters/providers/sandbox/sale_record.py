@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from billvend.domain.enums import VendType
 from billvend.domain.money import Money
-from billvend.domain.words import VendType
 
 
 class SaleStatus(StrEnum):
@@ -29,7 +29,7 @@ class SaleRecord:
 
     reference: str
     account: str
-    """The fingerprint of the book, as `Abilities.account`."""
+    """The fingerprint of the book, as `ProviderAccount.account_id`."""
     meter: str
     biller: str
     vend_type: VendType

@@ -22,6 +22,14 @@ from billvend.adapters.providers.sandbox.meters import (
 from billvend.adapters.providers.sandbox.sale import key_change_of, sale_of
 from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
 from billvend.adapters.providers.sandbox.sales_store import RecordUpdate, SalesStore
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import (
+    MeterFault,
+    MeterFound,
+    MeterLookupFailed,
+    MeterLookupResult,
+    MeterRejected,
+)
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -33,8 +41,6 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
-from billvend.domain.words import VendType
 from billvend.ports.provider import Order
 
 PENDING_RETRY_AFTER_SECONDS: Final = 2
@@ -129,22 +135,22 @@ class Simulator:
 
     def verify(
         self, meter: str, biller: str, vend_type: VendType, *, fault: SandboxFault | None = None
-    ) -> Verification:
+    ) -> MeterLookupResult:
         """Whose meter it is, and whether it is sold to."""
         behaviour = self._behaviour(meter, fault or self._store.next_verification_fault(meter))
         if behaviour.is_verification_down:
-            return CannotVerify("verification is down")
+            return MeterLookupFailed("verification is down")
         if biller not in BILLER_BY_CODE:
-            return MeterRefused(MeterFault.METER_NOT_FOUND, f"{biller} is not sold here")
+            return MeterRejected(MeterFault.METER_NOT_FOUND, f"{biller} is not sold here")
         if behaviour.reason_code == meters.NO_SUCH_METER:
-            return MeterRefused(MeterFault.METER_NOT_FOUND, behaviour.description)
+            return MeterRejected(MeterFault.METER_NOT_FOUND, behaviour.description)
         if behaviour.reason_code == meters.CANNOT_VEND:
-            return MeterRefused(MeterFault.METER_CANNOT_VEND, behaviour.description)
+            return MeterRejected(MeterFault.METER_CANNOT_VEND, behaviour.description)
         if vend_type not in behaviour.vend_types:
-            return MeterRefused(MeterFault.WRONG_METER_TYPE, f"the meter is not {vend_type}")
+            return MeterRejected(MeterFault.WRONG_METER_TYPE, f"the meter is not {vend_type}")
         return MeterFound(*customer_of(meter), minimum_minor=behaviour.minimum_minor)
 
-    def ask_float(self) -> Money:
+    def fetch_float(self) -> Money:
         """What is left to sell for."""
         remaining_minor = self._store.float_minor()
         return Money(DEFAULT_FLOAT_MINOR if remaining_minor is None else remaining_minor, self._currency)
@@ -220,7 +226,7 @@ class Simulator:
 
 
 def _duplicate_reply(record: SaleRecord) -> SimulatedReply:
-    answer = Unknown("this reference exists already", acknowledged=True)
+    answer = Unknown("this reference exists already", known_to_provider=True)
     return SimulatedReply(answer, code=meters.DUPLICATE_REFERENCE, record=record)
 
 
@@ -260,7 +266,7 @@ def _answer_for(record: SaleRecord, behaviour: Behaviour) -> Answer:
         case SaleStatus.DECLINED:
             return Declined(record.reason, record.code, about_transaction=True)
         case SaleStatus.TAKEN_BACK:
-            return Declined("taken back", "reversed", about_transaction=True, taken_back=True)
+            return Declined("taken back", "reversed", about_transaction=True, provider_reversed=True)
         case SaleStatus.VENDED:
             return Delivered(
                 token=record.token if record.requeries >= behaviour.token_from_requery else None,

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from billvend.adapters.providers.sandbox import fault_plans
 from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
-from billvend.domain.codec import instant
-from billvend.domain.words import VendType
+from billvend.domain.enums import VendType
+from billvend.domain.journal.codec import format_timestamp
 
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -101,7 +101,9 @@ def has_recent_sale(
 ) -> bool:
     """Whether another reference was taken for the same meter and biller after `since`."""
     return (
-        connection.execute(_SELECT_RECENT_SALE, (meter, biller, except_reference, instant(since))).fetchone()
+        connection.execute(
+            _SELECT_RECENT_SALE, (meter, biller, except_reference, format_timestamp(since))
+        ).fetchone()
         is not None
     )
 
@@ -126,8 +128,8 @@ def write_float_minor(connection: sqlite3.Connection, remaining_minor: int | Non
 def write_record(connection: sqlite3.Connection, record: SaleRecord) -> None:
     """Put what is known under a reference in place of what was there."""
     row = {name: getattr(record, name) for name in _COLUMNS}
-    row["received_at"] = instant(record.received_at)
-    row["vended_at"] = record.vended_at and instant(record.vended_at)
+    row["received_at"] = format_timestamp(record.received_at)
+    row["vended_at"] = record.vended_at and format_timestamp(record.vended_at)
     row["receipt"] = json.dumps(dict(record.receipt))
     connection.execute(_UPSERT, list(row.values()))
 

@@ -18,8 +18,8 @@ from billvend.adapters.providers.parse import (
     to_text,
     to_valid_token,
 )
+from billvend.domain.enums import VendType
 from billvend.domain.outcome import Delivered
-from billvend.domain.words import VendType
 
 TOKEN_WARNING: Final = "This is not a token of 20 digits; it stands here as the provider wrote it."  # noqa: S105
 

@@ -21,16 +21,16 @@ from billvend.adapters.providers.vtpass.response_parser import (
     parse_answer,
     parse_balance,
     parse_meter,
+    parse_references,
     parse_variations,
-    references_in,
 )
-from billvend.domain.abilities import Abilities, Mode
-from billvend.domain.errors import BadSetting
+from billvend.domain.enums import VendType
+from billvend.domain.errors import ConfigurationError
+from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown
-from billvend.domain.verification import CannotVerify, Verification
-from billvend.domain.words import VendType
-from billvend.ports.plug_in import ProviderSetup
+from billvend.domain.policy.accounts import Mode, ProviderAccount
+from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
 MIN_PROCESSING_SECONDS: Final = 600
@@ -38,7 +38,7 @@ MIN_PROCESSING_SECONDS: Final = 600
 
 
 def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
-    """One account, as the settings name it. Raises `BadSetting`."""
+    """One account, as the settings name it. Raises `ConfigurationError`."""
     return VtpassProvider(
         api_url=setup.api_url,
         api_key=setup.api_key,
@@ -59,7 +59,7 @@ class VtpassProvider:
     about sales. Without one, and with an e-mail address as `api_key`, it logs in with that and `secret_key` as the
     password. `api_url` None is VTpass's sandbox. `phone` is sent where an order has none: VTpass wants one.
 
-    Raises `BadSetting` where a key is missing or can't be sent.
+    Raises `ConfigurationError` where a key is missing or can't be sent.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class VtpassProvider:
         self._now = now
         self._http_client = HttpClient(timeout_seconds=timeout_seconds)
         self._verify_timeout_seconds = verify_timeout_seconds
-        self._abilities = Abilities(
+        self._abilities = ProviderAccount(
             provider="vtpass",
-            account=f"{host_and_port(self._url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
+            account_id=f"{host_and_port(self._url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
             mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
             billers=tuple(biller for biller in BILLERS if biller.code in SERVICE_ID_BY_BILLER),
             currency=CURRENCY,
@@ -95,7 +95,7 @@ class VtpassProvider:
         )
 
     @property
-    def abilities(self) -> Abilities:
+    def account(self) -> ProviderAccount:
         """What the account declares about itself."""
         return self._abilities
 
@@ -105,7 +105,9 @@ class VtpassProvider:
         Nothing is sent for what VTpass does not sell, without a phone number, or past the reference's own day: VTpass
         would take that for a fault of our set-up (085), and the core would stop selling.
         """
-        if not (self.abilities.sells(order.biller, order.vend_type) and self.abilities.takes(order.amount)):
+        if not (
+            self.account.supports(order.biller, order.vend_type) and self.account.accepts_amount(order.amount)
+        ):
             return NotSent(f"VTpass does not sell {order.amount.currency} {order.vend_type} {order.biller}")
         phone = order.phone or self._phone
         if phone is None:
@@ -127,31 +129,33 @@ class VtpassProvider:
     def requery(self, order: Order) -> Answer:
         """Ask what became of our reference."""
         answer = self._request_answer(Endpoint.REQUERY, order, {"request_id": order.reference})
-        return Unknown(answer.why) if isinstance(answer, NotSent) else answer  # the question was not sent
+        return Unknown(answer.reason) if isinstance(answer, NotSent) else answer  # the question was not sent
 
-    def verify(self, meter: str, biller: str, vend_type: VendType) -> Verification:
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask whose meter it is, and whether it may be sold to."""
-        if not self.abilities.sells(biller, vend_type):
-            return CannotVerify(f"VTpass does not sell {vend_type} {biller}")
+        if not self.account.supports(biller, vend_type):
+            return MeterLookupFailed(f"VTpass does not sell {vend_type} {biller}")
         content = {"billersCode": meter, "serviceID": SERVICE_ID_BY_BILLER[biller], "type": vend_type.value}
         response = self._post("/merchant-verify", content, timeout_seconds=self._verify_timeout_seconds)
         return (
-            parse_meter(response, vend_type) if isinstance(response, Response) else CannotVerify(response.why)
+            parse_meter(response, vend_type)
+            if isinstance(response, Response)
+            else MeterLookupFailed(response.reason)
         )
 
-    def ask_float(self) -> Money | Misconfigured | Unknown:
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Our balance at VTpass."""
         response = self._get("/balance")
-        return parse_balance(response) if isinstance(response, Response) else Unknown(response.why)
+        return parse_balance(response) if isinstance(response, Response) else Unknown(response.reason)
 
     def variations(self, biller: str) -> tuple[str, ...] | Misconfigured | Unknown:
         """What VTpass sells of an electricity company: `prepaid` and `postpaid`. Raises `KeyError` for no company."""
         response = self._get("/service-variations", {"serviceID": SERVICE_ID_BY_BILLER[biller]})
-        return parse_variations(response) if isinstance(response, Response) else Unknown(response.why)
+        return parse_variations(response) if isinstance(response, Response) else Unknown(response.reason)
 
-    def references_in(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """The reference that a hook of VTpass's is about. It is not signed, so anybody may have sent it."""
-        return references_in(hook)
+        return parse_references(hook)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -186,7 +190,7 @@ class VtpassProvider:
         )  # fmt: skip
 
     def _is_valid_today(self, order: Order) -> bool:
-        return order.reference.startswith(_day_digits(self.abilities.day(self._now())))
+        return order.reference.startswith(_day_digits(self.account.day(self._now())))
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:
@@ -211,7 +215,7 @@ def _naira(amount: Money) -> int | str:
 def _build_headers(
     api_key: str | None, public_key: str | None, secret_key: str | None
 ) -> tuple[dict[str, str], dict[str, str], str]:
-    """The headers to read and to sell with, and the key's id, which is no secret. Raises `BadSetting`."""
+    """The headers to read and to sell with, and the key's id, which is no secret. Raises `ConfigurationError`."""
     api_key = _require_credential("API_KEY", api_key)
     secret_key = _require_credential("SECRET_KEY", secret_key)
     if not public_key and "@" in api_key:
@@ -237,6 +241,6 @@ def _require_credential(part: str, value: str | None) -> str:
     raise _invalid_credential(part, "must be given for VTpass")
 
 
-def _invalid_credential(part: str, reason: str) -> BadSetting:
+def _invalid_credential(part: str, reason: str) -> ConfigurationError:
     name = f"BILL_PROVIDER_{part}"
-    return BadSetting(f"The setting {name} (or VTPASS_{part}) {reason}.", fields={name: reason})
+    return ConfigurationError(f"The setting {name} (or VTPASS_{part}) {reason}.", fields={name: reason})

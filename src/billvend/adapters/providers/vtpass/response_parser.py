@@ -22,6 +22,14 @@ from billvend.adapters.providers.vtpass.codes import (
     TransactionStatus,
 )
 from billvend.adapters.providers.vtpass.delivery import parse_sale, reference_in
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import (
+    MeterFault,
+    MeterFound,
+    MeterLookupFailed,
+    MeterLookupResult,
+    MeterRejected,
+)
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -33,8 +41,6 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused, Verification
-from billvend.domain.words import VendType
 from billvend.ports.provider import Order
 
 CURRENCY: Final = "NGN"
@@ -62,7 +68,7 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
         sale = parse_sale(body, order.vend_type, CURRENCY)
         if order.vend_type is VendType.POSTPAID or sale.token or not _is_for_order(body, order):
             return sale  # whose it is, the core checks
-        return Unknown("delivered, but without a token", acknowledged=True)
+        return Unknown("delivered, but without a token", known_to_provider=True)
     return answer if _is_for_order(body, order) else Unknown("the answer is for another transaction")
 
 
@@ -88,7 +94,7 @@ def classify(
         _declined_reason(kind, meaning, transaction_status),
         code,
         about_transaction=True,
-        taken_back=is_reversed,
+        provider_reversed=is_reversed,
     )
     if http_status >= 500:
         return Unknown(why, acknowledged)
@@ -108,7 +114,7 @@ def classify(
         case CodeKind.FAILED | CodeKind.REVERSED, None, Endpoint.REQUERY:
             return declined
         case CodeKind.FAILED | CodeKind.REVERSED | CodeKind.REJECTED, None, Endpoint.PAY:
-            return Declined(meaning, code, taken_back=is_reversed)
+            return Declined(meaning, code, provider_reversed=is_reversed)
         case CodeKind.MISCONFIGURED, None | TransactionStatus.FAILED, Endpoint.PAY:
             return Misconfigured(meaning, code)
         case CodeKind.TOO_SOON, None, Endpoint.PAY:
@@ -151,30 +157,30 @@ def _is_for_order(body: Mapping[str, Any], order: Order) -> bool:
 # --- meters -----------------------------------------------------------------------------------------------------------
 
 
-def parse_meter(response: Response, vend_type: VendType) -> Verification:
+def parse_meter(response: Response, vend_type: VendType) -> MeterLookupResult:
     """What an answer to /merchant-verify tells of a meter.
 
     A meter that VTpass does not know comes as a success (000) that holds an error, so success alone is nothing.
     """
     if error := parse_error(response):
-        return CannotVerify(error.why)
+        return MeterLookupFailed(error.reason)
     content = to_mapping(response.body).get("content")
     if to_text(to_mapping(response.body).get("code")) not in ("000", "020") or not isinstance(content, dict):
-        return CannotVerify(f"no answer that can be read: {response.summary}")
+        return MeterLookupFailed(f"no answer that can be read: {response.summary}")
     # Companies differ in spelling: Meter_Number and MeterNumber, MAX_Purchase_Amount.
     fields = {name.replace("_", "").lower(): value for name, value in content.items()}
     if _is_present(error := fields.get("error")) or _is_truthy(fields.get("wrongbillerscode")):
-        return MeterRefused(MeterFault.METER_NOT_FOUND, to_text(error) or "no such meter")
+        return MeterRejected(MeterFault.METER_NOT_FOUND, to_text(error) or "no such meter")
     types = [known for known in VendType if known in (to_text(fields.get("metertype")) or "").lower()]
     if types and vend_type not in types:
-        return MeterRefused(MeterFault.WRONG_METER_TYPE, f"the meter is {types[0]}, not {vend_type}")
+        return MeterRejected(MeterFault.WRONG_METER_TYPE, f"the meter is {types[0]}, not {vend_type}")
     if _is_no(fields.get("canvend")):
-        return MeterRefused(
+        return MeterRejected(
             MeterFault.METER_CANNOT_VEND, "the electricity company does not sell to this meter"
         )
     customer_name = to_text(fields.get("customername"))
     if customer_name is None:
-        return CannotVerify("the answer names no customer")
+        return MeterLookupFailed("the answer names no customer")
     minimums = (to_minor(fields.get(name), CURRENCY) for name in ("minpurchaseamount", "minimumamount"))
     return MeterFound(
         customer_name,
@@ -237,7 +243,7 @@ def parse_error(response: Response) -> Misconfigured | Unknown | None:
     return None
 
 
-def references_in(hook: bytes) -> tuple[str, ...]:
+def parse_references(hook: bytes) -> tuple[str, ...]:
     """The requestId of a hook of the type transaction-update, where it has the form that VTpass takes."""
     try:
         body = to_mapping(json.loads(hook))

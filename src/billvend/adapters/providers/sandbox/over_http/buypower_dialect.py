@@ -24,8 +24,8 @@ from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     parse_text,
     requested_fault,
 )
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
-from billvend.domain.words import VendType
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.ports.provider import Order
 
 SIGNATURE_HEADER: Final = "x-buypower-signature"
@@ -70,7 +70,7 @@ def buypower_dialect(sandbox: HttpSandbox) -> Blueprint:
 
     @calls.get("/wallet/balance")
     def balance() -> Response:
-        return json_response({"balance": naira_number(sandbox.simulator.ask_float().amount_minor)})
+        return json_response({"balance": naira_number(sandbox.simulator.fetch_float().amount_minor)})
 
     @calls.get("/discos/status")
     def status() -> Response:
@@ -113,11 +113,11 @@ def _check_meter(sandbox: HttpSandbox, meter: str, disco: str, vend_type: str) -
         meter, BILLER_BY_DISCO[disco], _VEND_TYPES[vend_type], fault=requested_fault()
     )
     match verification:
-        case CannotVerify():
+        case MeterLookupFailed():
             return error_reply(503, 503, "Service unavailable")
-        case MeterRefused(fault=MeterFault.METER_CANNOT_VEND):
+        case MeterRejected(fault=MeterFault.METER_CANNOT_VEND):
             return error_reply(501, 501, "This meter needs maintenance")
-        case MeterRefused(reason=reason):
+        case MeterRejected(reason=reason):
             return error_reply(400, 201, f"Invalid meter: {reason}")
         case MeterFound(minimum_minor=minimum_minor):
             owner = customer_of(meter)

@@ -76,7 +76,7 @@ def requery_reply(reply: SimulatedReply) -> JsonReply:
             reply_json = _in_progress_reply(seconds or PENDING_RETRY_AFTER_SECONDS, times=6)
             body = dict(reply_json.body)
             return JsonReply(reply_json.status, {**body, "data": {"delay": body.pop("delay")}})
-        case Declined(taken_back=True):
+        case Declined(provider_reversed=True):
             return error_reply(400, 202, "Transaction failed. Refund already processed.")
         case Declined() if reply.code == meters.NOT_INITIATED:
             return error_reply(400, 203, "Transaction not initiated.")

@@ -21,7 +21,7 @@ from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     parse_text,
 )
 from billvend.adapters.providers.sandbox.sale_record import SaleRecord
-from billvend.domain.codec import instant
+from billvend.domain.journal.codec import format_timestamp
 from billvend.domain.money import Money
 
 MAX_TIMES: Final = 1_000_000
@@ -77,7 +77,7 @@ def control(sandbox: HttpSandbox) -> Blueprint:
         sandbox.store.set_float_minor(
             None if naira is None else 0 if parse_text(naira) == "0" else _parse_amount_minor(naira)
         )
-        return json_response({"balance": str(sandbox.simulator.ask_float())})
+        return json_response({"balance": str(sandbox.simulator.fetch_float())})
 
     @calls.post("/take-back")
     def reverse_sale() -> Response:
@@ -171,6 +171,6 @@ def _record_json(record: SaleRecord) -> dict[str, Any]:
         "fault": record.fault,
         "code": record.code,
         "reason": record.reason,
-        "receivedAt": instant(record.received_at),
-        "vendedAt": None if record.vended_at is None else instant(record.vended_at),
+        "receivedAt": format_timestamp(record.received_at),
+        "vendedAt": None if record.vended_at is None else format_timestamp(record.vended_at),
     }

@@ -30,7 +30,7 @@ from billvend.adapters.providers.sandbox.over_http.vtpass_dialect import vtpass_
 from billvend.adapters.providers.sandbox.over_http.webhook_sender import WebhookSender
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import Simulator
-from billvend.domain.errors import BadSetting, Unavailable
+from billvend.domain.errors import ConfigurationError, Unavailable
 
 DIALECTS: Final = ("vtpass", "buypower")
 VTPASS_PATH: Final = "/vtpass/api"
@@ -86,10 +86,11 @@ def serve_sandbox(
     """A sandbox that serves in threads of this process until the block ends.
 
     Both dialects stand below paths of their own; `dialect` names the one that is served at the root as well. Port 0 is
-    any free one. Raises `BadSetting` where it can't listen or tell by hook, and `Unavailable` where the book can't be opened.
+    any free one. Raises `ConfigurationError` where it can't listen or tell by hook, and `Unavailable`
+    where the book can't be opened.
     """
     if webhook_url is not None and not re.fullmatch(r"https?://[!-~]+", webhook_url):
-        raise BadSetting(
+        raise ConfigurationError(
             f"--hook-url: must be an http:// or https:// address, not {webhook_url!a}. Nothing was started."
         )
     store = SalesStore(store_path)
@@ -151,7 +152,7 @@ def _open_listener(host: str, port: int) -> Iterator[socket.socket]:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        raise BadSetting(
+        raise ConfigurationError(
             f"--port: can't listen on {host}, port {port}: {error}. Nothing was started."
         ) from error
     with listener:

@@ -24,9 +24,9 @@ from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     requested_fault,
 )
 from billvend.adapters.providers.sandbox.over_http.vtpass_responses import build_body, transaction_body
+from billvend.domain.enums import VendType
+from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.money import Money
-from billvend.domain.verification import CannotVerify, MeterFault, MeterFound, MeterRefused
-from billvend.domain.words import VendType
 from billvend.ports.provider import Order
 
 MINIMUM: Final = Money(100_00, CURRENCY)
@@ -81,7 +81,7 @@ def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
     @calls.get("/balance")
     def balance() -> Response:
         return json_response(
-            {"code": 1, "contents": {"balance": naira_number(sandbox.simulator.ask_float().amount_minor)}}
+            {"code": 1, "contents": {"balance": naira_number(sandbox.simulator.fetch_float().amount_minor)}}
         )
 
     @calls.get("/service-categories")
@@ -163,11 +163,11 @@ def _is_of_today(request_id: str, now: datetime) -> bool:
 
 def _verification_body(sandbox: HttpSandbox, meter: str, biller: str, vend_type: VendType) -> dict[str, Any]:
     match sandbox.simulator.verify(meter, biller, vend_type, fault=requested_fault()):
-        case CannotVerify():
+        case MeterLookupFailed():
             return build_body("030")
-        case MeterRefused(fault=MeterFault.METER_CANNOT_VEND):
+        case MeterRejected(fault=MeterFault.METER_CANNOT_VEND):
             return {"code": "000", "content": _meter_fields(meter, vend_type) | {"Can_Vend": "no"}}
-        case MeterRefused(reason=reason):
+        case MeterRejected(reason=reason):
             # Failures come with 000 as well.
             return {"code": "000", "content": {"error": f"Not verified: {reason}.", "WrongBillersCode": True}}
         case MeterFound(minimum_minor=minimum_minor):

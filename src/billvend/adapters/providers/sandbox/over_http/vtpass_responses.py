@@ -13,8 +13,8 @@ from billvend.adapters.providers.sandbox.over_http.formats import LAGOS, naira_n
 from billvend.adapters.providers.sandbox.sale import token_of
 from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply
+from billvend.domain.enums import VendType
 from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
-from billvend.domain.words import VendType
 
 CODES: Final = MappingProxyType(
     {
@@ -92,7 +92,7 @@ def transaction_body(reply: SimulatedReply, *, is_requery: bool = False) -> dict
             return _transaction_fields("000", "initiated", record, is_requery)
         case Pending():
             return _transaction_fields("099", "pending", record, is_requery)
-        case Declined(taken_back=True):
+        case Declined(provider_reversed=True):
             return _transaction_fields("040", "reversed", record, is_requery)
         case _:
             return _transaction_fields("016", "failed", record, is_requery)

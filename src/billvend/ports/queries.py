@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from billvend.domain.decide import Head
-from billvend.domain.events import StreamKey
+from billvend.domain.decisions.decider import StreamHead
+from billvend.domain.enums import Status
+from billvend.domain.journal.events import StreamKey
+from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
-from billvend.domain.payment import Payment
-from billvend.domain.wallet import Funding, Wallet
-from billvend.domain.words import Status
-from billvend.ports.breaker import Risk
+from billvend.domain.payment.state import Payment
+from billvend.ports.account_status import Exposure
 
 Transaction = Payment | Funding
 
@@ -50,7 +50,7 @@ class Backlog:
     """Payments with incidents that nobody has dealt with."""
 
 
-class LoggedEvent(NamedTuple):
+class RawEvent(NamedTuple):
     """An event as its row says, unread: for showing and for auditing."""
 
     key: StreamKey
@@ -63,7 +63,7 @@ class LoggedEvent(NamedTuple):
     hash: str
 
 
-class LoggedTransfer(NamedTuple):
+class StoredTransfer(NamedTuple):
     """A transfer as its row says."""
 
     seq: int
@@ -77,20 +77,20 @@ class LoggedTransfer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedStream:
+class StoredStream:
     """Everything on the books about one wallet or payment, for the audit to hold against each other."""
 
     key: StreamKey
-    events: Iterable[LoggedEvent]
+    events: Iterable[RawEvent]
     """In order, read as they are consumed."""
-    transfers: Iterable[LoggedTransfer]
+    transfers: Iterable[StoredTransfer]
     """In the order of their events."""
-    differences: Callable[[Wallet | Payment | None, Head], list[str]]
+    differences: Callable[[Wallet | Payment | None, StreamHead], list[str]]
     """How the rows derived from this stream differ from what they should be, given the state that its events fold to
     and the end of the stream. Ask once the events have been consumed."""
 
 
-class Books(Protocol):
+class Queries(Protocol):
     """Reading. Every method raises `Unavailable` when the database is away."""
 
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
@@ -105,17 +105,17 @@ class Books(Protocol):
     def search(self, search: Search) -> list[Transaction]:
         """The transactions that match, newest first."""
 
-    def events(self, key: StreamKey) -> list[LoggedEvent]:
+    def events(self, key: StreamKey) -> list[RawEvent]:
         """The events of a stream, in order."""
 
-    def waiting_for_people(self, limit: int) -> list[Payment]:
+    def needing_review(self, limit: int) -> list[Payment]:
         """Payments in review, or with incidents that nobody has dealt with; the oldest first."""
 
-    def risks(self, since: datetime) -> list[Risk]:
+    def exposures(self, since: datetime) -> list[Exposure]:
         """What stands at risk at each provider account, with what its attempts begun since then brought."""
 
     def backlog(self, now: datetime) -> Backlog:
         """What is still to be done."""
 
-    def streams(self) -> Iterator[LoggedStream]:
+    def streams(self) -> Iterator[StoredStream]:
         """Every stream with its rows, in one consistent reading. Consume each before asking for the next."""

@@ -15,8 +15,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from billvend.domain.events import (
-    CostLearnt,
+from billvend.domain.enums import IncidentKind
+from billvend.domain.journal.events import (
+    CostRecorded,
     Event,
     IncidentRaised,
     PaymentCompleted,
@@ -24,7 +25,6 @@ from billvend.domain.events import (
     WalletHeld,
     WalletReleased,
 )
-from billvend.domain.words import IncidentKind
 
 WALLET = "wallet"
 IN_FLIGHT = "in_flight"
@@ -51,8 +51,8 @@ def transfers(event: Event) -> Iterator[Transfer]:
         case WalletReleased():
             yield Transfer(IN_FLIGHT, WALLET, event.amount_minor)
         case PaymentCompleted():
-            yield from _captured(event)
-        case CostLearnt():
+            yield from _capture_transfers(event)
+        case CostRecorded():
             provider, saved = f"provider:{event.provider}", event.amount_minor - event.cost_minor
             if saved > 0:
                 yield Transfer(provider, f"commission:{event.provider}", saved)
@@ -65,7 +65,7 @@ def transfers(event: Event) -> Iterator[Transfer]:
             yield Transfer(source, target, event.amount_minor)
 
 
-def _captured(event: PaymentCompleted) -> Iterator[Transfer]:
+def _capture_transfers(event: PaymentCompleted) -> Iterator[Transfer]:
     provider, face = f"provider:{event.provider}", event.amount_minor
     cost = face if event.cost_minor is None else event.cost_minor
     if within := min(cost, face):

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from billvend.domain.announcements import Channel
+from billvend.domain.enums import Status
 from billvend.domain.money import Money
+from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Answer
-from billvend.domain.payment import Payment
-from billvend.domain.words import Status
-from billvend.ports.notifier import Fate
+from billvend.domain.payment.state import Payment
+from billvend.ports.notifier import DeliveryOutcome
 from billvend.ports.queue import QueueName
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,7 +20,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class BacklogGauges:
     """What is still to be done, as the books say."""
 
     payments: Mapping[Status, int]
@@ -40,11 +40,11 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountGauges:
     """How one configured provider account is."""
 
     provider: str
-    sells: bool
+    is_selling: bool
     in_doubt: Money
     """In doubt or in review there."""
     float_: Money | None
@@ -52,29 +52,29 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Gauges:
     """How things stand at a moment: the same, whichever process looks."""
 
-    waiting: Waiting | None
+    backlog: BacklogGauges | None
     """None while the database is away, and then there are no accounts either."""
-    accounts: Sequence[Account]
+    accounts: Sequence[AccountGauges]
     depth: Mapping[QueueName, int] | None
     """How many hints wait, by queue; None while the queue is away."""
 
 
-class Measures(Protocol):
+class Metrics(Protocol):
     """Counts what this process does. Used from any thread; no method raises, but for the last."""
 
     def accepted(self, payment: Payment) -> None:
         """The money for a payment is held."""
 
-    def doubted(self, payment: Payment) -> None:
+    def put_in_doubt(self, payment: Payment) -> None:
         """A payment is in doubt from now on."""
 
     def ended(self, payment: Payment) -> None:
         """A payment is completed or reversed."""
 
-    def refused(self, code: str) -> None:
+    def rejected(self, code: str) -> None:
         """A door turned a request away, with this stable code."""
 
     def answered(self, provider: str, answer: Answer, seconds: float, *, is_requery: bool) -> None:
@@ -89,27 +89,27 @@ class Measures(Protocol):
     def batch(self, size: int) -> None:
         """So many commands were written down in one transaction."""
 
-    def delivered(self, channel: Channel, fate: Fate, *, given_up: bool) -> None:
+    def delivered(self, channel: Channel, outcome: DeliveryOutcome, *, given_up: bool) -> None:
         """The outside was told, or that was tried in vain; for the last time, if it is given up."""
 
-    def exposition(self, standing: Standing) -> str:
+    def exposition(self, gauges: Gauges) -> str:
         """All of it as text for Prometheus, format 0.0.4, with how things stand."""
         ...
 
 
-class NotMeasured:
+class NullMetrics:
     """Counts nothing."""
 
     def accepted(self, payment: Payment) -> None:
         """See the port."""
 
-    def doubted(self, payment: Payment) -> None:
+    def put_in_doubt(self, payment: Payment) -> None:
         """See the port."""
 
     def ended(self, payment: Payment) -> None:
         """See the port."""
 
-    def refused(self, code: str) -> None:
+    def rejected(self, code: str) -> None:
         """See the port."""
 
     def answered(self, provider: str, answer: Answer, seconds: float, *, is_requery: bool) -> None:
@@ -124,9 +124,9 @@ class NotMeasured:
     def batch(self, size: int) -> None:
         """See the port."""
 
-    def delivered(self, channel: Channel, fate: Fate, *, given_up: bool) -> None:
+    def delivered(self, channel: Channel, outcome: DeliveryOutcome, *, given_up: bool) -> None:
         """See the port."""
 
-    def exposition(self, standing: Standing) -> str:
+    def exposition(self, gauges: Gauges) -> str:
         """See the port."""
         return ""

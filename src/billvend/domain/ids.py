@@ -9,11 +9,11 @@ from ipaddress import ip_address
 from typing import NoReturn
 
 from billvend.domain.errors import TransactionNotFound, ValidationFailed
-from billvend.domain.quote import quoted
+from billvend.domain.safe_text import safe_repr
 
-LONGEST_USER_ID = 64
-LONGEST_KEY = 255
-LONGEST_EMAIL = 254
+MAX_USER_ID_CHARACTERS = 64
+MAX_KEY_CHARACTERS = 255
+MAX_EMAIL_CHARACTERS = 254
 
 _KEY = re.compile("[!-~]([ -~]*[!-~])?")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -27,9 +27,9 @@ def parse_user_id(value: object) -> str:
     direction marks, every blank but the plain space; and U+FFFD, which stands for what came broken. Case and
     composition count: no two spellings are one user.
     """
-    text = _text(value, "userId", "user id", LONGEST_USER_ID)
+    text = _text(value, "userId", "user id", MAX_USER_ID_CHARACTERS)
     if not text.isprintable() or text != text.strip() or "\ufffd" in text:
-        _refuse("userId", "user id", "must be printable characters, without a blank at either end")
+        _reject("userId", "user id", "must be printable characters, without a blank at either end")
     return text
 
 
@@ -38,14 +38,14 @@ def parse_key(value: object) -> str:
 
     A blank at an end would be lost in an HTTP header, and the same key be another one there.
     """
-    text = _text(value, "idempotencyKey", "idempotency key", LONGEST_KEY)
+    text = _text(value, "idempotencyKey", "idempotency key", MAX_KEY_CHARACTERS)
     if not _KEY.fullmatch(text):
-        _refuse("idempotencyKey", "idempotency key", "must be printable ASCII, without a blank at either end")
+        _reject("idempotencyKey", "idempotency key", "must be printable ASCII, without a blank at either end")
     return text
 
 
 @lru_cache(maxsize=64)  # asked of each request
-def is_this_machine(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
     """Whether a host's name or address is this machine's own: `localhost`, or a loopback address."""
     try:
         return ip_address(host).is_loopback
@@ -55,9 +55,9 @@ def is_this_machine(host: str) -> bool:
 
 def parse_transaction_id(value: object) -> str:
     """The id of a transaction, as somebody gives it: text of 1 to 64 characters. Raises `TransactionNotFound`."""
-    if isinstance(value, str) and 1 <= len(value) <= LONGEST_USER_ID and value.isprintable():
+    if isinstance(value, str) and 1 <= len(value) <= MAX_USER_ID_CHARACTERS and value.isprintable():
         return value
-    raise TransactionNotFound(f"There is no transaction {quoted(value)}.")
+    raise TransactionNotFound(f"There is no transaction {safe_repr(value)}.")
 
 
 def parse_phone(value: object) -> str | None:
@@ -65,30 +65,32 @@ def parse_phone(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not _PHONE.fullmatch(value):
-        _refuse("phone", "phone number", "must be 7 to 15 digits as text, with or without a + in front")
+        _reject("phone", "phone number", "must be 7 to 15 digits as text, with or without a + in front")
     return value
 
 
 def parse_email(value: object) -> str:
     """An e-mail address, as far as can be told by its look: ASCII, one @, a domain with a dot. Raises `ValidationFailed`."""
-    text = _text(value, "email", "e-mail address", LONGEST_EMAIL)
+    text = _text(value, "email", "e-mail address", MAX_EMAIL_CHARACTERS)
     if not is_email(text):
-        _refuse("email", "e-mail address", "must be an address such as ada@example.com")
+        _reject("email", "e-mail address", "must be an address such as ada@example.com")
     return text
 
 
 def is_email(value: object) -> bool:
     """Whether `parse_email` takes it."""
-    return isinstance(value, str) and len(value) <= LONGEST_EMAIL and _EMAIL.fullmatch(value) is not None
+    return (
+        isinstance(value, str) and len(value) <= MAX_EMAIL_CHARACTERS and _EMAIL.fullmatch(value) is not None
+    )
 
 
-def _text(value: object, field: str, name: str, longest: int) -> str:
+def _text(value: object, field: str, name: str, max_characters: int) -> str:
     if not isinstance(value, str):
-        _refuse(field, name, "must be text")
-    if not 1 <= len(value) <= longest:
-        _refuse(field, name, f"must have 1 to {longest} characters")
+        _reject(field, name, "must be text")
+    if not 1 <= len(value) <= max_characters:
+        _reject(field, name, f"must have 1 to {max_characters} characters")
     return value
 
 
-def _refuse(field: str, name: str, reason: str) -> NoReturn:
+def _reject(field: str, name: str, reason: str) -> NoReturn:
     raise ValidationFailed(f"The {name} is not accepted: it {reason}.", fields={field: reason})

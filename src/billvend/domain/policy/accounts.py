@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import StrEnum
 
+from billvend.domain.enums import VendType
 from billvend.domain.money import Money
-from billvend.domain.words import VendType
 
 
 class Mode(StrEnum):
@@ -26,12 +26,12 @@ class Biller:
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
+class ProviderAccount:
     """One provider account as the core sees it."""
 
     provider: str
     """Its name: `sandbox`, `vtpass`."""
-    account: str
+    account_id: str
     """A fingerprint of host and key id: an attempt is requeried only at the account that it was sent to."""
     mode: Mode
     billers: tuple[Biller, ...]
@@ -63,10 +63,10 @@ class Abilities:
         midnight = datetime(day.year, day.month, day.day, tzinfo=timezone(self.utc_offset))
         return midnight + timedelta(days=1)
 
-    def sells(self, biller: str, vend_type: VendType) -> bool:
+    def supports(self, biller: str, vend_type: VendType) -> bool:
         """Whether it sells this kind of vend for this electricity company."""
         return any(known.code == biller and vend_type in known.vend_types for known in self.billers)
 
-    def takes(self, amount: Money) -> bool:
+    def accepts_amount(self, amount: Money) -> bool:
         """Whether it can be paid this amount exactly."""
         return amount.currency == self.currency and not (self.whole_units_only and amount.major % 1)

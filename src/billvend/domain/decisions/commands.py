@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
-from billvend.domain import codec
+from billvend.domain.enums import OperatorDecision, Proof, Status, VendType
+from billvend.domain.journal import codec
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
-from billvend.domain.payment import PAY, Payment
-from billvend.domain.policy import Policy
-from billvend.domain.words import Proof, Status, VendType, Verdict
+from billvend.domain.payment.state import PAY_OPERATION, Payment
+from billvend.domain.policy.policy import Policy
 
 
 class CommandKey(NamedTuple):
@@ -51,10 +51,10 @@ class Fund:
 class Pay:
     """Hold money for a bill. Nothing is sent yet."""
 
-    operation: ClassVar[str] = PAY
+    operation: ClassVar[str] = PAY_OPERATION
     user_id: str
     key: str
-    key_is_given: bool
+    has_caller_key: bool
     """False when the caller gave none: then a likely double click is refused."""
     transaction_id: str
     at: datetime
@@ -109,29 +109,29 @@ class Resolve:
     policy: Policy
     operator: str
     """Who decides, as it will stand in the events."""
-    verdict: Verdict
+    decision: OperatorDecision
     reason: str
     token: str | None = None
-    """What was sold, for `Verdict.DELIVERED` of a prepaid payment."""
+    """What was sold, for `OperatorDecision.DELIVERED` of a prepaid payment."""
 
     @property
     def request_hash(self) -> str:
         """Of the decision, whoever makes it."""
-        return codec.digest(self.transaction_id, self.verdict, self.token)
+        return codec.digest(self.transaction_id, self.decision, self.token)
 
 
 @dataclass(frozen=True, slots=True)
-class Nudge:
+class RequestRequery:
     """Somebody hints that a provider has news of a payment. Only brings the next requery forward."""
 
-    operation: ClassVar[str] = "nudge"
+    operation: ClassVar[str] = "request_requery"
     user_id: str
     key: str
     transaction_id: str
     at: datetime
     policy: Policy
     source: str
-    """Who: `hook`, `customer`, or `operator`, who need not wait for the shortest interval between requeries."""
+    """Who: `webhook`, `customer`, or `operator`, who need not wait for the shortest interval between requeries."""
     reference: str | None = None
     """Which of its attempts the hint is about; the latest where it names none of them."""
 
@@ -162,17 +162,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecordAnswer:
     """Write down what a send or a requery brought back, and draw the conclusion. Never refused for being late."""
 
-    operation: ClassVar[str] = "report"
+    operation: ClassVar[str] = "record_answer"
     user_id: str
     key: str
     transaction_id: str
     at: datetime
     policy: Policy
     attempt: int
-    call: int
+    call_number: int
     """The number of the send or of the requery."""
     is_requery: bool
     answer: Answer
@@ -180,10 +180,10 @@ class Report:
     @property
     def request_hash(self) -> str:
         """Of the transaction and the call."""
-        return codec.digest(self.transaction_id, self.attempt, self.call, self.is_requery)
+        return codec.digest(self.transaction_id, self.attempt, self.call_number, self.is_requery)
 
 
-Command = Fund | Pay | Cancel | Resolve | Nudge | Claim | Report
+Command = Fund | Pay | Cancel | Resolve | RequestRequery | Claim | RecordAnswer
 
 
 def command_key(command: Command) -> CommandKey:
@@ -195,23 +195,23 @@ def command_key(command: Command) -> CommandKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ProviderCall:
     """One call that the claimer may make, and only it."""
 
     attempt: int
-    call: int
+    call_number: int
     is_requery: bool
     reference: str
     provider: str
-    account: str
+    account_id: str
     send_before: datetime | None = None
     """The first byte of a send may not leave after this; None for a requery."""
-    verify: bool = False
+    verify_meter: bool = False
     """True for a send to a meter that was accepted without anybody asking the provider about it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class CommandResult:
     """How a command left its transaction."""
 
     transaction_id: str
@@ -221,14 +221,14 @@ class Reply:
     next_at: datetime | None = None
     """When the payment is due again; None when it has ended."""
     proof: Proof | None = None
-    work: Work | None = None
+    provider_call: ProviderCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A command's reply, and whether the command had been done before."""
+class Executed:
+    """A command's result, and whether the command had been done before."""
 
-    reply: Reply
+    result: CommandResult
     replayed: bool = False
     payment: Payment | None = None
     """As the command left it; None where it concerned no payment, or was a replay."""

@@ -18,14 +18,14 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 
 @lru_cache(maxsize=4096)  # what happens in one transaction has a moment or two for each of its commands
-def instant(at: datetime) -> str:
+def format_timestamp(at: datetime) -> str:
     """A moment as RFC 3339 UTC with microseconds: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def dumps(value: object) -> str:
     """Canonical JSON of a dataclass, or of a row of plain values."""
-    return _WRITERS[type(value)](value)
+    return _ENCODERS[type(value)](value)
 
 
 def digest(*parts: object) -> str:
@@ -35,27 +35,27 @@ def digest(*parts: object) -> str:
 
 def loads(kind: Any, text: str) -> Any:
     """The value of type `kind` (a dataclass, or a union of them) that `dumps` made `text` from."""
-    value, read = json.loads(text), _reader(kind)
-    return value if read is None else read(value)
+    value, decode = json.loads(text), _decoder_for(kind)
+    return value if decode is None else decode(value)
 
 
 # Text is put together here, and not by `json`, because that is half of what it takes to write an event down.
 
-_Writer = Callable[[Any], str]
+_Encoder = Callable[[Any], str]
 
 
-class _Writers(dict[type, _Writer]):
+class _Encoders(dict[type, _Encoder]):
     """What makes the text of a value of a type; made when the type is first met."""
 
-    def __missing__(self, kind: type) -> _Writer:
-        writer = self[kind] = _writer(kind)
-        return writer
+    def __missing__(self, kind: type) -> _Encoder:
+        encoder = self[kind] = _encoder_for(kind)
+        return encoder
 
 
-_WRITERS: Final = _Writers()
+_ENCODERS: Final = _Encoders()
 
 
-def _writer(kind: type) -> _Writer:
+def _encoder_for(kind: type) -> _Encoder:
     if issubclass(kind, str):
         return encode_basestring_ascii
     if issubclass(kind, bool):
@@ -65,28 +65,28 @@ def _writer(kind: type) -> _Writer:
     if issubclass(kind, int):
         return int.__repr__
     if issubclass(kind, datetime):
-        return lambda at: f'"{instant(at)}"'
+        return lambda at: f'"{format_timestamp(at)}"'
     if issubclass(kind, Mapping):
-        return _text_of_mapping
+        return _encode_mapping
     if issubclass(kind, list | tuple):
-        return lambda items: f"[{','.join([_WRITERS[type(item)](item) for item in items])}]"
+        return lambda items: f"[{','.join([_ENCODERS[type(item)](item) for item in items])}]"
     if is_dataclass(kind):
-        return _writer_of_fields(kind)
+        return _dataclass_encoder(kind)
     raise TypeError(f"{kind.__name__} has no canonical form")
 
 
-def _text_of_mapping(value: Mapping[str, Any]) -> str:
+def _encode_mapping(value: Mapping[str, Any]) -> str:
     members = [f"{encode_basestring_ascii(name)}:{dumps(item)}" for name, item in sorted(value.items())]
     return f"{{{','.join(members)}}}"
 
 
-def _writer_of_fields(kind: type) -> _Writer:
+def _dataclass_encoder(kind: type) -> _Encoder:
     """Of a dataclass: those of its fields that are not None, and its name."""
     names, tag = tuple(field.name for field in fields(kind)), f'"is":"{kind.__name__}"'
 
-    def write(value: object) -> str:
+    def encode(value: object) -> str:
         members = [
-            f'"{name}":{_WRITERS[type(item)](item)}'
+            f'"{name}":{_ENCODERS[type(item)](item)}'
             for name in names
             if (item := getattr(value, name)) is not None
         ]
@@ -94,14 +94,14 @@ def _writer_of_fields(kind: type) -> _Writer:
         members.sort()  # a name that begins another one comes first, for a quote comes before any letter
         return f"{{{','.join(members)}}}"
 
-    return write
+    return encode
 
 
-_Reader = Callable[[Any], Any]
+_Decoder = Callable[[Any], Any]
 
 
 @cache
-def _reader(kind: Any) -> _Reader | None:
+def _decoder_for(kind: Any) -> _Decoder | None:
     """What makes a value of this type of what `json` read; None where that is the value already."""
     if kind in (Any, str, int, float, bool):
         return None
@@ -109,36 +109,36 @@ def _reader(kind: Any) -> _Reader | None:
         return datetime.fromisoformat
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        return _reader_of_one([member for member in get_args(kind) if member is not type(None)])
+        return _union_decoder([member for member in get_args(kind) if member is not type(None)])
     if origin is tuple:
-        of_item = _reader(get_args(kind)[0])
-        return tuple if of_item is None else lambda items: tuple(map(of_item, items))
+        item_decoder = _decoder_for(get_args(kind)[0])
+        return tuple if item_decoder is None else lambda items: tuple(map(item_decoder, items))
     if origin is not None:  # Mapping[str, str]
         return dict
-    return kind if issubclass(kind, Enum) else _reader_of_fields(kind)
+    return kind if issubclass(kind, Enum) else _dataclass_decoder(kind)
 
 
-def _reader_of_one(members: Sequence[Any]) -> _Reader | None:
+def _union_decoder(members: Sequence[Any]) -> _Decoder | None:
     """Of a union: where several types are in it, the value carries the name of its own under `is`."""
     if len(members) == 1:
-        return _reader(members[0])
-    readers = {member.__name__: _reader_of_fields(member) for member in members}
-    return lambda value: readers[value["is"]](value)
+        return _decoder_for(members[0])
+    decoders = {member.__name__: _dataclass_decoder(member) for member in members}
+    return lambda value: decoders[value["is"]](value)
 
 
-def _reader_of_fields(kind: type) -> _Reader:
+def _dataclass_decoder(kind: type) -> _Decoder:
     """Of a dataclass. What was left out was None, unless the field has a default; what it does not know is passed over."""
-    readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
-    left_out = dict.fromkeys(
+    decoders = {name: _decoder_for(hint) for name, hint in get_type_hints(kind).items()}
+    defaults = dict.fromkeys(
         field.name for field in fields(kind) if field.default is MISSING is field.default_factory
     )
 
-    def read(value: Mapping[str, Any]) -> Any:
-        given = {
-            name: item if item is None or (reader := readers[name]) is None else reader(item)
+    def decode(value: Mapping[str, Any]) -> Any:
+        values = {
+            name: item if item is None or (decoder := decoders[name]) is None else decoder(item)
             for name, item in value.items()
-            if name in readers
+            if name in decoders
         }
-        return kind(**left_out | given)
+        return kind(**defaults | values)
 
-    return read
+    return decode

@@ -1,6 +1,6 @@
 """What happened. Everything else on the books is folded from these.
 
-An event belongs to one stream of one user: `wallet:NGN`, or a payment's id. Its envelope (`Recorded`) numbers it without
+An event belongs to one stream of one user: `wallet:NGN`, or a payment's id. Its envelope (`StoredEvent`) numbers it without
 gaps within the stream and chains it to the one before by hash, so that a changed or missing event is seen.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from billvend.domain import codec
+from billvend.domain.enums import IncidentKind, OperatorDecision, Proof, VendType
+from billvend.domain.journal import codec
 from billvend.domain.outcome import Answer
-from billvend.domain.words import IncidentKind, Proof, VendType, Verdict
 
 # --- a wallet's stream ------------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class SendStarted:
     send: int
     reference: str
     provider: str
-    account: str
+    account_id: str
     lease_until: datetime
     send_before: datetime
     """The worker may not put the first byte on the wire after this."""
@@ -83,14 +83,14 @@ class SendStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRecalled:
+class PriorAttemptRegistered:
     """Nothing is known to have been sent under this reference; but books that were since lost may have: the provider is
     asked before anything is sent under today's."""
 
     attempt: int
     reference: str
     provider: str
-    account: str
+    account_id: str
     valid_until: datetime | None
 
 
@@ -104,7 +104,7 @@ class SendAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class SendLost:
+class SendLeaseExpired:
     """The lease ran out and nobody reported: the send may have happened."""
 
     attempt: int
@@ -120,7 +120,7 @@ class RequeryStarted:
     lease_until: datetime
     scheduled_seconds: float
     """The gap that was scheduled before it."""
-    nudged: bool = False
+    on_request: bool = False
     """True when it was made because somebody hinted at news, not because the schedule said so."""
 
 
@@ -137,12 +137,12 @@ class RequeryAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Nudged:
+class RequeryRequested:
     """Somebody hints that the provider has news: it is asked sooner than planned. A hint, never a fact."""
 
     source: str
-    """Who: `hook`, `operator`, `customer`."""
-    ask_at: datetime
+    """Who: `webhook`, `operator`, `customer`."""
+    not_before: datetime
     """Not sooner than this."""
     attempt: int
     """What the hint is about."""
@@ -151,7 +151,7 @@ class Nudged:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewAsked:
+class ReviewRequested:
     """A person is asked to look. The money stays held and the provider goes on being asked."""
 
     reason: str
@@ -172,7 +172,7 @@ class PaymentCompleted:
 
 
 @dataclass(frozen=True, slots=True)
-class CostLearnt:
+class CostRecorded:
     """What the provider charged for a completed payment became known after the face value had been booked for it."""
 
     attempt: int
@@ -217,23 +217,23 @@ class OperatorDecided:
     """A person has decided, and answers for it. What follows from it stands in the events behind."""
 
     operator: str
-    verdict: Verdict
+    decision: OperatorDecision
     reason: str
 
 
 WalletEvent = WalletFunded | WalletHeld | WalletReleased
 PaymentEvent = (
     PaymentAccepted
-    | AttemptRecalled
+    | PriorAttemptRegistered
     | SendStarted
     | SendAnswered
-    | SendLost
+    | SendLeaseExpired
     | RequeryStarted
     | RequeryAnswered
-    | Nudged
-    | ReviewAsked
+    | RequeryRequested
+    | ReviewRequested
     | PaymentCompleted
-    | CostLearnt
+    | CostRecorded
     | ReversalDecided
     | PaymentReversed
     | IncidentRaised
@@ -253,7 +253,7 @@ class StreamKey(NamedTuple):
     stream: str
 
 
-class Recorded(NamedTuple):
+class StoredEvent(NamedTuple):
     """An event in its envelope, as it stands in the journal."""
 
     key: StreamKey
@@ -269,24 +269,24 @@ class Recorded(NamedTuple):
     hash: str
 
 
-def record(
+def chain_event(
     key: StreamKey, seq: int, at: datetime, event: Event, command_key: str, prev_hash: str
-) -> Recorded:
+) -> StoredEvent:
     """Put an event in its envelope, behind the one whose hash is `prev_hash`."""
     data = codec.dumps(event)
-    link = chained(prev_hash, key, seq, at, type(event).__name__, command_key, data)
-    return Recorded(key, seq, at, event, command_key, data, prev_hash, link)
+    hash_ = event_hash(prev_hash, key, seq, at, type(event).__name__, command_key, data)
+    return StoredEvent(key, seq, at, event, command_key, data, prev_hash, hash_)
 
 
-def chained(
+def event_hash(
     prev_hash: str, key: StreamKey, seq: int, at: datetime, kind: str, command_key: str, data: str
 ) -> str:
     """The hash (SHA-256, hex) of an event behind `prev_hash`: over everything that its row says."""
-    content = [prev_hash, key.user_id, key.stream, seq, codec.instant(at), kind, command_key, data]
+    content = [prev_hash, key.user_id, key.stream, seq, codec.format_timestamp(at), kind, command_key, data]
     return hashlib.sha256(codec.dumps(content).encode()).hexdigest()
 
 
-def load(kind: str, data: str) -> Event:
+def load_event(kind: str, data: str) -> Event:
     """An event read back from its type's name and its canonical JSON."""
     event: Event = codec.loads(EVENT_TYPES[kind], data)
     return event

@@ -24,8 +24,7 @@ been carried out. Whatever lies between is asked about, at growing intervals, an
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from billvend.domain.abilities import Abilities
-from billvend.domain.evidence import PROVES, Standing, is_proven_absent, standing, was_acknowledged
+from billvend.domain.enums import Proof, Status
 from billvend.domain.outcome import (
     Declined,
     Deferred,
@@ -34,23 +33,35 @@ from billvend.domain.outcome import (
     NotFound,
     NotSent,
 )
-from billvend.domain.payment import (
+from billvend.domain.payment.state import (
     Attempt,
     Payment,
-    delivered_by,
+    find_delivery,
     holds_lease,
     is_far_ahead,
 )
-from billvend.domain.policy import Policy
-from billvend.domain.schedule import DAILY_SECONDS, advice_seconds, ask_at, hint_at
-from billvend.domain.words import Proof, Status
+from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.policy.evidence import (
+    PROOF_FOR,
+    AttemptEvidence,
+    evidence_of,
+    is_known_to_provider,
+    is_proven_absent,
+)
+from billvend.domain.policy.policy import Policy
+from billvend.domain.policy.timing import (
+    DAILY_SECONDS,
+    advice_seconds,
+    earliest_requested_requery_at,
+    next_requery_at,
+)
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
 """Gaps before a request that provably was not executed is sent again; after the last, the money goes back."""
-WATCH_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
+MONITOR_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
 """When a reference reversed on `not_found` or by an operator is asked about once more, counted from the reversal."""
-NEVER_SENT = "it was never sent to a provider"
-CLOSED_SECONDS = 30
+REASON_NEVER_SENT = "it was never sent to a provider"
+SUSPENDED_RETRY_SECONDS = 30
 """How soon a payment that nobody sells for at present is looked at again."""
 
 
@@ -75,24 +86,24 @@ class Reverse:
 
 
 @dataclass(frozen=True, slots=True)
-class SendNew:
+class StartAttempt:
     """A new attempt, with a new reference, at this provider."""
 
-    route: Abilities
+    account: ProviderAccount
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class CheckPriorReference:
     """Ask about the reference that this attempt would have had on an earlier day, before anything is sent."""
 
-    route: Abilities
+    account: ProviderAccount
     day: date
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class SendAgain:
+class RetrySend:
     """The same reference once more: nothing of it was executed."""
 
     attempt: Attempt
@@ -100,12 +111,12 @@ class SendAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class AskAgain:
+class StartRequery:
     """Requery the provider about this attempt."""
 
     attempt: Attempt
     at: datetime
-    nudged: bool = False
+    on_request: bool = False
     """True when somebody's hint brings it forward."""
 
 
@@ -125,38 +136,48 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class NoAction:
     """Nothing is left to do."""
 
 
-Step = Complete | Reverse | SendNew | Recall | SendAgain | AskAgain | Review | Wait | Rest
+Step = (
+    Complete
+    | Reverse
+    | StartAttempt
+    | CheckPriorReference
+    | RetrySend
+    | StartRequery
+    | Review
+    | Wait
+    | NoAction
+)
 
 
 def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
     """The policy. `now` decides only whether a limit has passed; times in the answer may lie in the future."""
     if payment.has_ended:
-        return _nudged(payment, policy, now) or _watch(payment, policy)
+        return _requested_requery(payment, policy, now) or _monitor(payment, policy)
     for attempt in payment.attempts:
-        if delivered := delivered_by(attempt):
+        if delivered := find_delivery(attempt):
             return Complete(attempt, delivered)
     if payment.status is Status.REVERSING and payment.reversal is not None:
-        return _reversal_stands(payment, policy, now)
+        return _recheck_reversal(payment, policy, now)
     if not payment.attempts:
-        return _first_send(payment, policy, now)
+        return _start_or_expire(payment, policy, now)
     attempt = payment.attempts[-1]
-    match standing(attempt, now):
-        case Standing.UNDER_WAY if (call := attempt.open_call) is not None:
+    match evidence_of(attempt, now):
+        case AttemptEvidence.CALL_IN_FLIGHT if (call := attempt.open_call) is not None:
             return Wait(call.lease_until)
-        case Standing.TAKEN_BACK:
+        case AttemptEvidence.PROVIDER_REVERSED:
             return Reverse(Proof.PROVIDER_REVERSED, _last_reason(attempt), attempt)
-        case Standing.DECLINED:
-            return _elsewhere(payment, policy, now, Proof.DECLINED)
-        case Standing.NOT_SENT if not attempt.sends:
-            return _recalled(payment, attempt, policy, now)
-        case Standing.NOT_SENT:
-            return _again(payment, policy, now, Proof.NOT_SENT)
-        case Standing.NOT_EXECUTED:
-            return _again(payment, policy, now, Proof.NOT_EXECUTED)
+        case AttemptEvidence.DECLINED:
+            return _next_account_or_reverse(payment, policy, now, Proof.DECLINED)
+        case AttemptEvidence.NOT_SENT if not attempt.sends:
+            return _after_prior_check(payment, attempt, policy, now)
+        case AttemptEvidence.NOT_SENT:
+            return _retry_or_next_account(payment, policy, now, Proof.NOT_SENT)
+        case AttemptEvidence.NOT_EXECUTED:
+            return _retry_or_next_account(payment, policy, now, Proof.NOT_EXECUTED)
         case _:
             return _in_doubt(payment, attempt, policy, now)
 
@@ -166,7 +187,13 @@ def due_at(step: Step, now: datetime) -> datetime | None:
     match step:
         case Reverse() | Complete():
             return now
-        case SendNew(at=at) | Recall(at=at) | SendAgain(at=at) | AskAgain(at=at) | Review(at=at):
+        case (
+            StartAttempt(at=at)
+            | CheckPriorReference(at=at)
+            | RetrySend(at=at)
+            | StartRequery(at=at)
+            | Review(at=at)
+        ):
             return at
         case Wait(until):
             return until
@@ -177,156 +204,164 @@ def due_at(step: Step, now: datetime) -> datetime | None:
 # --- the rules behind the rows ----------------------------------------------------------------------------------------
 
 
-def _reversal_stands(payment: Payment, policy: Policy, now: datetime) -> Step:
+def _recheck_reversal(payment: Payment, policy: Policy, now: datetime) -> Step:
     """Decide once more, under the lock in which the money goes back: the proof may have been overtaken."""
     decided = payment.reversal
     assert decided is not None  # noqa: S101  the caller looked
     attempt = payment.attempts[-1] if payment.attempts else None
     if attempt is None or decided.proof is Proof.OPERATOR:
         return Reverse(decided.proof, decided.reason, attempt)
-    stands = standing(attempt, now)
-    if stands is Standing.UNDER_WAY and (call := attempt.open_call) is not None:
+    evidence = evidence_of(attempt, now)
+    if evidence is AttemptEvidence.CALL_IN_FLIGHT and (call := attempt.open_call) is not None:
         return Wait(call.lease_until)
-    proof = PROVES.get(stands)
-    route = policy.route(attempt)
-    if proof is None and decided.proof is Proof.NOT_FOUND and _is_absent(attempt, route, policy):
+    proof = PROOF_FOR.get(evidence)
+    account = policy.account_of(attempt)
+    if proof is None and decided.proof is Proof.NOT_FOUND and _is_absent(attempt, account, policy):
         proof = Proof.NOT_FOUND
     if proof is None:
         return Review("new evidence came in after the reversal was decided", now)
     return Reverse(proof, decided.reason if proof is decided.proof else _last_reason(attempt), attempt)
 
 
-def _first_send(payment: Payment, policy: Policy, now: datetime) -> Step:
+def _start_or_expire(payment: Payment, policy: Policy, now: datetime) -> Step:
     limit = payment.accepted_at + timedelta(seconds=policy.pending_limit_seconds)
     if now >= limit:
-        return Reverse(Proof.NOT_SENT, NEVER_SENT, None)
-    if route := policy.untried(payment):
-        return _send_new(payment, route, policy, now)
-    return Wait(min(limit, now + timedelta(seconds=CLOSED_SECONDS)) if policy.closed else limit)
+        return Reverse(Proof.NOT_SENT, REASON_NEVER_SENT, None)
+    if account := policy.next_account(payment):
+        return _start_attempt(payment, account, policy, now)
+    return Wait(min(limit, now + timedelta(seconds=SUSPENDED_RETRY_SECONDS)) if policy.suspended else limit)
 
 
-def _send_new(payment: Payment, route: Abilities, policy: Policy, now: datetime) -> Step:
+def _start_attempt(payment: Payment, account: ProviderAccount, policy: Policy, now: datetime) -> Step:
     """A new attempt. Where references are bound to a day: had these books been restored from a backup, it may have been
     made and sent on an earlier day, under that day's reference. That one is asked about first."""
-    if not route.reference_lasts_a_day:
-        return SendNew(route, now)
-    sent = [attempt.started_at for attempt in payment.attempts if attempt.was_made]
-    day, today = route.day(sent[-1] if sent else payment.accepted_at), route.day(now)
+    if not account.reference_lasts_a_day:
+        return StartAttempt(account, now)
+    sent = [attempt.started_at for attempt in payment.attempts if attempt.was_sent]
+    day, today = account.day(sent[-1] if sent else payment.accepted_at), account.day(now)
     asked_about = {attempt.reference for attempt in payment.attempts}
     while day < today:
-        if route.make_reference(payment.reference_seed, payment.reference_number, day) not in asked_about:
-            midnight = route.valid_until(day) or now
-            landed = midnight + timedelta(seconds=policy.timeout_seconds + route.max_processing_seconds)
-            return Recall(route, day, max(now, landed))
+        if account.make_reference(payment.reference_seed, payment.reference_number, day) not in asked_about:
+            midnight = account.valid_until(day) or now
+            latest_effect_at = midnight + timedelta(
+                seconds=policy.timeout_seconds + account.max_processing_seconds
+            )
+            return CheckPriorReference(account, day, max(now, latest_effect_at))
         day += timedelta(days=1)
-    if route.make_reference(payment.reference_seed, payment.reference_number, today) in asked_about:
+    if account.make_reference(payment.reference_seed, payment.reference_number, today) in asked_about:
         # A clock that was ahead took today for a day gone by. Tomorrow there is another reference.
-        return Wait(route.valid_until(today) or now)
-    return SendNew(route, now)
+        return Wait(account.valid_until(today) or now)
+    return StartAttempt(account, now)
 
 
-def _recalled(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
+def _after_prior_check(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
     """Nothing was sent under this reference as far as these books know; the provider may know better."""
     if not attempt.requeries or not isinstance(attempt.requeries[-1].answer, NotFound):
-        return _ask_on(payment, attempt, policy, now, since=attempt.started_at)
+        return _keep_requerying(payment, attempt, policy, now, since=attempt.started_at)
     if payment.status is Status.IN_REVIEW:
-        return Reverse(Proof.NOT_SENT, NEVER_SENT, attempt)
-    return _first_send(payment, policy, now)
+        return Reverse(Proof.NOT_SENT, REASON_NEVER_SENT, attempt)
+    return _start_or_expire(payment, policy, now)
 
 
-def _elsewhere(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
+def _next_account_or_reverse(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
     """Another provider if there is one that may be asked, else the money goes back."""
-    may_send = payment.status is Status.PROCESSING
-    if may_send and (route := policy.untried(payment)):
-        return _send_new(payment, route, policy, now)
+    may_start = payment.status is Status.PROCESSING
+    if may_start and (account := policy.next_account(payment)):
+        return _start_attempt(payment, account, policy, now)
     attempt = payment.attempts[-1]
     return Reverse(proof, _last_reason(attempt), attempt)
 
 
-def _again(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
+def _retry_or_next_account(payment: Payment, policy: Policy, now: datetime, proof: Proof) -> Step:
     """The same reference again while that is allowed, else elsewhere."""
     attempt = payment.attempts[-1]
     last = attempt.sends[-1]
     tries = len(attempt.sends) - 1
-    route = policy.route(attempt)
+    account = policy.account_of(attempt)
     retryable = isinstance(last.answer, (NotSent, Deferred)) and tries < len(RESEND_AFTER_SECONDS)
-    sells = route is not None and policy.may_send(route)
-    if payment.status is Status.PROCESSING and retryable and sells and last.answered_at:
+    is_selling = account is not None and policy.is_selling(account)
+    if payment.status is Status.PROCESSING and retryable and is_selling and last.answered_at:
         at = last.answered_at + timedelta(
             seconds=max(advice_seconds(last.answer), RESEND_AFTER_SECONDS[tries])
         )
         if is_far_ahead(last.answered_at, now):
             at = now
         if attempt.valid_until is None or max(at, now) < attempt.valid_until:
-            return SendAgain(attempt, at)
-    return _elsewhere(payment, policy, now, proof)
+            return RetrySend(attempt, at)
+    return _next_account_or_reverse(payment, policy, now, proof)
 
 
 def _in_doubt(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> Step:
     """In doubt or in review: prove it, or ask on."""
-    if _is_absent(attempt, policy.route(attempt), policy):
+    if _is_absent(attempt, policy.account_of(attempt), policy):
         return Reverse(Proof.NOT_FOUND, "the provider does not know our reference", attempt)
-    return _ask_on(payment, attempt, policy, now, since=payment.in_doubt_since or attempt.started_at)
+    return _keep_requerying(payment, attempt, policy, now, since=payment.in_doubt_since or attempt.started_at)
 
 
-def _ask_on(payment: Payment, attempt: Attempt, policy: Policy, now: datetime, *, since: datetime) -> Step:
+def _keep_requerying(
+    payment: Payment, attempt: Attempt, policy: Policy, now: datetime, *, since: datetime
+) -> Step:
     """Ask the account that it was sent to, at growing intervals; in the end a person is called as well."""
     in_review = payment.status is Status.IN_REVIEW
-    if policy.route(attempt) is None:
+    if policy.account_of(attempt) is None:
         if in_review:
             return Wait(now + timedelta(seconds=DAILY_SECONDS))
-        account = f"{attempt.provider} account {attempt.account}"
-        return Review(f"the {account} that it was sent to is no longer configured", now)
-    at = ask_at(payment, attempt, policy, now)
-    nudged = _nudged(payment, policy, now)
-    if nudged is not None and not (isinstance(nudged, AskAgain) and nudged.at > at):
-        return nudged
+        account_name = f"{attempt.provider} account {attempt.account_id}"
+        return Review(f"the {account_name} that it was sent to is no longer configured", now)
+    at = next_requery_at(payment, attempt, policy, now)
+    requested = _requested_requery(payment, policy, now)
+    if requested is not None and not (isinstance(requested, StartRequery) and requested.at > at):
+        return requested
     if not in_review:
         last = attempt.requeries[-1].answer if attempt.requeries else None
-        if isinstance(last, NotFound) and was_acknowledged(attempt):
+        if isinstance(last, NotFound) and is_known_to_provider(attempt):
             return Review("the provider knew our reference, and now does not find it", now)
         review_at = since + timedelta(seconds=policy.review_after_seconds)
         if review_at <= at:
             return Review("it has been in doubt for too long", review_at)
-    return AskAgain(attempt, at)
+    return StartRequery(attempt, at)
 
 
-def _is_absent(attempt: Attempt, route: Abilities | None, policy: Policy) -> bool:
-    if route is None or (route.provider, route.account) in policy.distrusted:
+def _is_absent(attempt: Attempt, account: ProviderAccount | None, policy: Policy) -> bool:
+    if account is None or (account.provider, account.account_id) in policy.not_found_ignored:
         return False
-    return is_proven_absent(attempt, route, policy.not_found_spacing_seconds)
+    return is_proven_absent(attempt, account, policy.not_found_spacing_seconds)
 
 
-def _nudged(payment: Payment, policy: Policy, now: datetime) -> Step | None:
+def _requested_requery(payment: Payment, policy: Policy, now: datetime) -> Step | None:
     """Somebody hinted at news: ask, whatever the schedule says. Not where the account is gone."""
-    if payment.nudge is None:
+    if payment.requery_request is None:
         return None
-    attempt = payment.attempt(payment.nudge.attempt)
-    if policy.route(attempt) is None:
+    attempt = payment.attempt(payment.requery_request.attempt)
+    if policy.account_of(attempt) is None:
         return None
     if (call := attempt.open_call) is not None and holds_lease(call, now):
         return Wait(call.lease_until)
     # A clock that was far ahead may have taken the hint; and none is worth waiting longer for than one that comes now.
-    at = min(payment.nudge.ask_at, hint_at(attempt, policy, now))
-    return AskAgain(attempt, at, nudged=True)
+    at = min(payment.requery_request.not_before, earliest_requested_requery_at(attempt, policy, now))
+    return StartRequery(attempt, at, on_request=True)
 
 
-def _watch(payment: Payment, policy: Policy) -> Step:
-    is_watched = payment.proof in (Proof.NOT_FOUND, Proof.OPERATOR)
-    if payment.status is not Status.REVERSED or not is_watched or payment.ended_at is None:
-        return Rest()
-    if not payment.attempts or policy.route(attempt := payment.attempts[-1]) is None:
-        return Rest()
-    if delivered_by(attempt):
-        return Rest()
-    looks = [payment.ended_at + timedelta(seconds=after) for after in WATCH_AFTER_SECONDS]
-    looked_at = attempt.requeries[-1].started_at if attempt.requeries else payment.ended_at
-    return next((AskAgain(attempt, at) for at in looks if at > looked_at), Rest())
+def _monitor(payment: Payment, policy: Policy) -> Step:
+    is_monitored = payment.proof in (Proof.NOT_FOUND, Proof.OPERATOR)
+    if payment.status is not Status.REVERSED or not is_monitored or payment.ended_at is None:
+        return NoAction()
+    if not payment.attempts or policy.account_of(attempt := payment.attempts[-1]) is None:
+        return NoAction()
+    if find_delivery(attempt):
+        return NoAction()
+    due_times = [payment.ended_at + timedelta(seconds=after) for after in MONITOR_AFTER_SECONDS]
+    last_requery_at = attempt.requeries[-1].started_at if attempt.requeries else payment.ended_at
+    return next((StartRequery(attempt, at) for at in due_times if at > last_requery_at), NoAction())
 
 
 def _last_reason(attempt: Attempt) -> str:
     declined = [answer.reason for answer in attempt.answers if isinstance(answer, Declined)]
     if declined:
         return declined[-1]
-    refused = attempt.sends[-1].answer if attempt.sends else None
-    return refused.why if isinstance(refused, (NotSent, Deferred, Misconfigured)) else "no reason was given"
+    last_answer = attempt.sends[-1].answer if attempt.sends else None
+    return (
+        last_answer.reason
+        if isinstance(last_answer, (NotSent, Deferred, Misconfigured))
+        else "no reason was given"
+    )

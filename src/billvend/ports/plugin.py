@@ -17,7 +17,7 @@ class ProviderSetup:
     """What the settings say of one provider account. What was not given is None. Its repr shows no key."""
 
     name: str
-    """The name of the entry point, which `Abilities.provider` repeats."""
+    """The name of the entry point, which `ProviderAccount.provider` repeats."""
     api_url: str | None = None
     """https://, or http:// on loopback, without user, query or fragment. None: the provider's own sandbox."""
     api_key: str | None = field(default=None, repr=False)
@@ -36,9 +36,9 @@ class ProviderSetup:
     """The currency of the wallets, for a provider that sells in any."""
     now: Callable[[], datetime]
     """The time, with its zone."""
-    pause: Callable[[float], None]
+    sleep: Callable[[float], None]
     """Waits for so many seconds."""
 
 
-ProviderPlugIn: TypeAlias = Callable[[ProviderSetup], Provider]
-"""An entry point. Connects to nothing; raises `BadSetting` (billvend.domain.errors) where a setting is missing."""
+ProviderPlugin: TypeAlias = Callable[[ProviderSetup], Provider]
+"""An entry point. Connects to nothing; raises `ConfigurationError` (billvend.domain.errors) where a setting is missing."""

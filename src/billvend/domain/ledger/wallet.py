@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from billvend.domain.errors import IllegalMove, InsufficientFunds
-from billvend.domain.events import StreamKey, WalletEvent, WalletFunded, WalletHeld, WalletReleased
+from billvend.domain.errors import InsufficientFunds, InvalidTransition
+from billvend.domain.journal.events import StreamKey, WalletEvent, WalletFunded, WalletHeld, WalletReleased
 from billvend.domain.money import Money
 
 
@@ -16,7 +16,7 @@ class Wallet:
     balance: Money
 
     @property
-    def key(self) -> StreamKey:
+    def stream_key(self) -> StreamKey:
         """The stream its events stand in."""
         return wallet_stream(self.user_id, self.balance.currency)
 
@@ -38,7 +38,7 @@ def wallet_stream(user_id: str, currency: str) -> StreamKey:
     return StreamKey(user_id, f"wallet:{currency}")
 
 
-def empty(user_id: str, currency: str) -> Wallet:
+def new_wallet(user_id: str, currency: str) -> Wallet:
     """A wallet before its first funding."""
     return Wallet(user_id, Money(0, currency))
 
@@ -57,5 +57,5 @@ def evolve(wallet: Wallet, event: WalletEvent) -> Wallet:
     sign = {WalletFunded: 1, WalletReleased: 1, WalletHeld: -1}[type(event)]
     balance = Money(wallet.balance.amount_minor + sign * event.amount_minor, wallet.balance.currency)
     if balance.amount_minor < 0:
-        raise IllegalMove(f"the wallet of {wallet.user_id} would fall below zero")
+        raise InvalidTransition(f"the wallet of {wallet.user_id} would fall below zero")
     return Wallet(wallet.user_id, balance)

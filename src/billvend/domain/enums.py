@@ -44,12 +44,12 @@ class IncidentKind(StrEnum):
     """The token that completed a payment had been given to another one before."""
 
 
-class Verdict(StrEnum):
+class OperatorDecision(StrEnum):
     """What a person may decide about a payment."""
 
     DELIVERED = "delivered"
     """It was sold: the hold is spent."""
     REVERSE = "reverse"
     """It was not sold: the hold goes back, with proof `operator`."""
-    SEEN = "seen"
+    ACKNOWLEDGED = "acknowledged"
     """Its incidents have been dealt with, and need not be shown any more."""

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from billvend.domain.errors import ValidationFailed
-from billvend.domain.quote import quoted
+from billvend.domain.safe_text import safe_repr
 
-LONGEST_NAME = 64
+MAX_NAME_CHARACTERS = 64
 
 
 class Scope(StrEnum):
@@ -49,7 +49,7 @@ def parse_scopes(values: Iterable[object]) -> frozenset[Scope]:
             scopes.add(Scope(str(value)))
         except ValueError:
             raise ValidationFailed(
-                f"The scope {quoted(value)} is not accepted: it must be one of {known}.",
+                f"The scope {safe_repr(value)} is not accepted: it must be one of {known}.",
                 fields={"scopes": f"must be among {known}"},
             ) from None
     if not scopes:
@@ -59,8 +59,8 @@ def parse_scopes(values: Iterable[object]) -> frozenset[Scope]:
 
 def parse_key_name(value: object) -> str:
     """The name of a key: 1 to 64 printable characters, no blank at either end. Raises `ValidationFailed`."""
-    is_name = isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable()
+    is_name = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
     if isinstance(value, str) and is_name and value == value.strip():
         return value
-    reason = f"must be 1 to {LONGEST_NAME} printable characters, without a blank at either end"
+    reason = f"must be 1 to {MAX_NAME_CHARACTERS} printable characters, without a blank at either end"
     raise ValidationFailed(f"The name of the key is not accepted: it {reason}.", fields={"name": reason})

@@ -17,32 +17,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from billvend.domain import codec
-from billvend.domain.errors import IllegalMove
-from billvend.domain.events import (
-    AttemptRecalled,
-    CostLearnt,
+from billvend.domain.enums import OperatorDecision, Proof, Status, VendType
+from billvend.domain.errors import InvalidTransition
+from billvend.domain.journal import codec
+from billvend.domain.journal.events import (
+    CostRecorded,
     IncidentRaised,
-    Nudged,
     OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
     PaymentEvent,
     PaymentReversed,
+    PriorAttemptRegistered,
     RequeryAnswered,
+    RequeryRequested,
     RequeryStarted,
     ReversalDecided,
-    ReviewAsked,
+    ReviewRequested,
     SendAnswered,
-    SendLost,
+    SendLeaseExpired,
     SendStarted,
     StreamKey,
 )
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Pending, Unknown
-from billvend.domain.words import Proof, Status, VendType, Verdict
 
-MOVES: Mapping[Status, frozenset[Status]] = {
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.REVERSING}),
     Status.PROCESSING: frozenset(
         {Status.PROCESSING, Status.IN_DOUBT, Status.IN_REVIEW, Status.COMPLETED, Status.REVERSING}
@@ -55,11 +55,11 @@ MOVES: Mapping[Status, frozenset[Status]] = {
 }
 """Every legal change of status."""
 
-CLOCK_SKEW_SECONDS = 60
+MAX_CLOCK_SKEW_SECONDS = 60
 """How far ahead another machine's clock may be before what it claimed is taken for a mistake."""
-PAY = "pay"
+PAY_OPERATION = "pay"
 """The operation of a payment: with user and idempotency key, what makes two orders the same one."""
-ENDED = frozenset({Status.COMPLETED, Status.REVERSED})
+TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.REVERSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +73,18 @@ class Send:
     answer_by: datetime
     answer: Answer | None = None
     answered_at: datetime | None = None
-    lost: bool = False
+    lease_expired: bool = False
     """True when its worker let the lease run out: the send may have happened."""
 
     @property
     def is_open(self) -> bool:
         """Whether its worker may still be at it."""
-        return self.answer is None and not self.lost
+        return self.answer is None and not self.lease_expired
 
     @property
     def is_ambiguous(self) -> bool:
         """Whether it may have sold electricity without our knowing."""
-        return isinstance(self.answer, Unknown) or (self.lost and self.answer is None)
+        return isinstance(self.answer, Unknown) or (self.lease_expired and self.answer is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Requery:
     answer: Answer | None = None
     answered_at: datetime | None = None
     credited_seconds: float = 0.0
-    nudged: bool = False
+    on_request: bool = False
     """True when somebody's hint brought it about, not the schedule."""
 
 
@@ -109,35 +109,35 @@ class Attempt:
     number: int
     reference: str
     provider: str
-    account: str
+    account_id: str
     started_at: datetime
     valid_until: datetime | None
     sends: tuple[Send, ...] = ()
     requeries: tuple[Requery, ...] = ()
 
     def send(self, number: int) -> Send:
-        """The send of that number; raises IllegalMove where there is none."""
+        """The send of that number; raises InvalidTransition where there is none."""
         if not 1 <= number <= len(self.sends):
-            raise IllegalMove(f"attempt {self.reference} has no send {number}")
+            raise InvalidTransition(f"attempt {self.reference} has no send {number}")
         return self.sends[number - 1]
 
     def requery(self, number: int) -> Requery:
-        """The requery of that number; raises IllegalMove where there is none."""
+        """The requery of that number; raises InvalidTransition where there is none."""
         if not 1 <= number <= len(self.requeries):
-            raise IllegalMove(f"attempt {self.reference} has no requery {number}")
+            raise InvalidTransition(f"attempt {self.reference} has no requery {number}")
         return self.requeries[number - 1]
 
     @property
     def answers(self) -> tuple[Answer, ...]:
         """All that the provider ever said of it: to the sends first, then to the requeries."""
-        asked: tuple[Send | Requery, ...] = (*self.sends, *self.requeries)
-        return tuple(call.answer for call in asked if call.answer is not None)
+        calls: tuple[Send | Requery, ...] = (*self.sends, *self.requeries)
+        return tuple(call.answer for call in calls if call.answer is not None)
 
     @property
-    def was_made(self) -> bool:
+    def was_sent(self) -> bool:
         """Whether it was sent, by these books or, as the provider shows, by others that were lost since."""
         return bool(self.sends) or any(
-            acknowledges(answer)
+            knows_reference(answer)
             or isinstance(answer, Delivered)
             or (isinstance(answer, Declined) and answer.about_transaction)
             for answer in self.answers
@@ -170,19 +170,19 @@ class Payment:
     verified: bool = False
     """Whether the provider was asked about the meter before the money was held."""
     attempts: tuple[Attempt, ...] = ()
-    nudge: Nudged | None = None
+    requery_request: RequeryRequested | None = None
     """A hint at news that no requery has followed up yet."""
     in_doubt_since: datetime | None = None
     review_reason: str | None = None
-    completed: PaymentCompleted | None = None
+    completion: PaymentCompleted | None = None
     reversal: ReversalDecided | PaymentReversed | None = None
     ended_at: datetime | None = None
     incidents: tuple[IncidentRaised, ...] = ()
-    incidents_seen: int = 0
+    incidents_acknowledged: int = 0
     """How many of them, the first ones, a person has dealt with."""
 
     @property
-    def stream(self) -> StreamKey:
+    def stream_key(self) -> StreamKey:
         """The stream its events stand in."""
         return StreamKey(self.user_id, self.transaction_id)
 
@@ -194,32 +194,32 @@ class Payment:
     @property
     def token(self) -> str | None:
         """What the customer types into the meter; None until it is delivered, and for postpaid."""
-        return self.completed.token if self.completed else None
+        return self.completion.token if self.completion else None
 
     @property
     def units(self) -> str | None:
         """Kilowatt hours, as a decimal string; None until delivered."""
-        return self.completed.units if self.completed else None
+        return self.completion.units if self.completion else None
 
     @property
     def has_ended(self) -> bool:
         """Whether it is completed or reversed: the customer's side will not change any more."""
-        return self.status in ENDED
+        return self.status in TERMINAL_STATUSES
 
     @property
     def open_incidents(self) -> tuple[IncidentRaised, ...]:
         """What a person still has to look at."""
-        return self.incidents[self.incidents_seen :]
+        return self.incidents[self.incidents_acknowledged :]
 
     @property
-    def token_needed(self) -> bool:
+    def needs_token(self) -> bool:
         """Whether a delivery without a token is no delivery."""
         return self.vend_type is VendType.PREPAID
 
     @property
     def reference_number(self) -> int:
         """Which of this payment's references the next new one is: those that were recalled in vain don't count."""
-        return 1 + sum(1 for attempt in self.attempts if attempt.was_made)
+        return 1 + sum(1 for attempt in self.attempts if attempt.was_sent)
 
     @property
     def reference_seed(self) -> str:
@@ -229,105 +229,124 @@ class Payment:
         only the same reference lets the provider see that it was sold already. A payment without a key has its
         transaction id as its key.
         """
-        return codec.digest(self.user_id, PAY, self.key or self.transaction_id)
+        return codec.digest(self.user_id, PAY_OPERATION, self.key or self.transaction_id)
 
     def attempt(self, number: int) -> Attempt:
-        """The attempt of that number; raises IllegalMove where there is none."""
+        """The attempt of that number; raises InvalidTransition where there is none."""
         if not 1 <= number <= len(self.attempts):
-            raise IllegalMove(f"payment {self.transaction_id} has no attempt {number}")
+            raise InvalidTransition(f"payment {self.transaction_id} has no attempt {number}")
         return self.attempts[number - 1]
 
 
 def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: datetime) -> Payment:
-    """The payment after an event; raises IllegalMove for one that can't follow."""
+    """The payment after an event; raises InvalidTransition for one that can't follow."""
     if isinstance(event, PaymentAccepted):
         if payment is not None:
-            raise IllegalMove(f"payment {key.stream} was accepted before")
+            raise InvalidTransition(f"payment {key.stream} was accepted before")
         amount = Money(event.amount_minor, event.currency)
         return Payment(
             key.user_id, key.stream, amount, event.meter, event.biller, event.vend_type, event.phone, event.key,
             Status.PENDING, accepted_at=at, updated_at=at, verified=event.verified,
         )  # fmt: skip
     if payment is None:
-        raise IllegalMove(f"payment {key.stream} was never accepted")
+        raise InvalidTransition(f"payment {key.stream} was never accepted")
     payment = replace(payment, updated_at=at)
     match event:
-        case AttemptRecalled():
-            return _attempt_recalled(_moved(payment, Status.PROCESSING), event, at)
+        case PriorAttemptRegistered():
+            return _prior_attempt_registered(_transition(payment, Status.PROCESSING), event, at)
         case SendStarted():
-            return _send_started(_moved(payment, Status.PROCESSING), event, at)
+            return _send_started(_transition(payment, Status.PROCESSING), event, at)
         case SendAnswered():
             return _send_answered(payment, event, at)
-        case SendLost():
+        case SendLeaseExpired():
             attempt = payment.attempt(event.attempt)
-            send = replace(attempt.send(event.send), lost=True)
-            return _doubted(_with(payment, _with_send(attempt, send)), at)
+            send = replace(attempt.send(event.send), lease_expired=True)
+            return _mark_in_doubt(_replace_attempt(payment, _replace_send(attempt, send)), at)
         case RequeryStarted():
             attempt = payment.attempt(event.attempt)
             if event.requery != len(attempt.requeries) + 1:
-                raise IllegalMove(f"payment {payment.transaction_id} skipped a requery")
+                raise InvalidTransition(f"payment {payment.transaction_id} skipped a requery")
             requery = Requery(
-                event.requery, at, event.lease_until, event.scheduled_seconds, nudged=event.nudged
+                event.requery, at, event.lease_until, event.scheduled_seconds, on_request=event.on_request
             )
-            return _with(payment, replace(attempt, requeries=(*attempt.requeries, requery)))
+            return _replace_attempt(payment, replace(attempt, requeries=(*attempt.requeries, requery)))
         case RequeryAnswered():
             attempt = payment.attempt(event.attempt)
-            asked = replace(
+            answered = replace(
                 attempt.requery(event.requery),
                 answer=event.answer, answered_at=at, credited_seconds=event.credited_seconds,
             )  # fmt: skip
-            payment = _with(payment, _with_requery(attempt, asked))
-            nudge = payment.nudge
-            if nudge and nudge.attempt == attempt.number and nudge.after_requery < asked.number:
-                payment = replace(payment, nudge=None)
+            payment = _replace_attempt(payment, _replace_requery(attempt, answered))
+            requery_request = payment.requery_request
+            if (
+                requery_request
+                and requery_request.attempt == attempt.number
+                and requery_request.after_requery < answered.number
+            ):
+                payment = replace(payment, requery_request=None)
             # A reference that was only recalled, and that the provider turns out to know, may have been sold.
-            recalled_and_known = not attempt.sends and acknowledges(event.answer)
-            return _doubted(payment, at) if recalled_and_known else payment
-        case Nudged():
-            return replace(payment, nudge=event)
-        case ReviewAsked():
-            return _moved(payment, Status.IN_REVIEW, review_reason=event.reason, reversal=None)
+            prior_is_known = not attempt.sends and knows_reference(event.answer)
+            return _mark_in_doubt(payment, at) if prior_is_known else payment
+        case RequeryRequested():
+            return replace(payment, requery_request=event)
+        case ReviewRequested():
+            return _transition(payment, Status.IN_REVIEW, review_reason=event.reason, reversal=None)
         case PaymentCompleted():
             # A customer who looked wanted to know how it ends; anybody else may know that it has ended otherwise.
-            nudge = payment.nudge if payment.nudge and payment.nudge.source != "customer" else None
-            return _moved(payment, Status.COMPLETED, completed=event, reversal=None, ended_at=at, nudge=nudge)
+            requery_request = (
+                payment.requery_request
+                if payment.requery_request and payment.requery_request.source != "customer"
+                else None
+            )
+            return _transition(
+                payment,
+                Status.COMPLETED,
+                completion=event,
+                reversal=None,
+                ended_at=at,
+                requery_request=requery_request,
+            )
         case ReversalDecided():
-            return _moved(payment, Status.REVERSING, reversal=event)
+            return _transition(payment, Status.REVERSING, reversal=event)
         case PaymentReversed():
-            return _moved(payment, Status.REVERSED, reversal=event, ended_at=at)
-        case CostLearnt():
-            if payment.completed is None or payment.completed.cost_minor is not None:
-                raise IllegalMove(f"payment {payment.transaction_id} has no cost to be learnt")
-            return replace(payment, completed=replace(payment.completed, cost_minor=event.cost_minor))
+            return _transition(payment, Status.REVERSED, reversal=event, ended_at=at)
+        case CostRecorded():
+            if payment.completion is None or payment.completion.cost_minor is not None:
+                raise InvalidTransition(f"payment {payment.transaction_id} has no cost to be learnt")
+            return replace(payment, completion=replace(payment.completion, cost_minor=event.cost_minor))
         case IncidentRaised():
             return replace(payment, incidents=(*payment.incidents, event))
         case OperatorDecided():
-            seen = len(payment.incidents) if event.verdict is Verdict.SEEN else payment.incidents_seen
-            return replace(payment, incidents_seen=seen)
+            acknowledged = (
+                len(payment.incidents)
+                if event.decision is OperatorDecision.ACKNOWLEDGED
+                else payment.incidents_acknowledged
+            )
+            return replace(payment, incidents_acknowledged=acknowledged)
 
 
-def _moved(payment: Payment, to: Status, **with_it: Any) -> Payment:
-    if to not in MOVES[payment.status]:
-        raise IllegalMove(f"payment {payment.transaction_id} can't go from {payment.status} to {to}")
-    return replace(payment, status=to, **with_it)
+def _transition(payment: Payment, to: Status, **changes: Any) -> Payment:
+    if to not in TRANSITIONS[payment.status]:
+        raise InvalidTransition(f"payment {payment.transaction_id} can't go from {payment.status} to {to}")
+    return replace(payment, status=to, **changes)
 
 
-def _doubted(payment: Payment, at: datetime) -> Payment:
+def _mark_in_doubt(payment: Payment, at: datetime) -> Payment:
     """In doubt from now on, unless it already is, waits for a person, or has ended."""
     if payment.status is not Status.PROCESSING:
         return payment
-    return _moved(payment, Status.IN_DOUBT, in_doubt_since=at)
+    return _transition(payment, Status.IN_DOUBT, in_doubt_since=at)
 
 
-def acknowledges(answer: Answer) -> bool:
+def knows_reference(answer: Answer) -> bool:
     """Whether an answer shows that the provider knows the reference."""
-    return isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.acknowledged)
+    return isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.known_to_provider)
 
 
-def _attempt_recalled(payment: Payment, event: AttemptRecalled, at: datetime) -> Payment:
+def _prior_attempt_registered(payment: Payment, event: PriorAttemptRegistered, at: datetime) -> Payment:
     if event.attempt != len(payment.attempts) + 1:
-        raise IllegalMove(f"payment {payment.transaction_id} skipped an attempt")
-    attempt = Attempt(event.attempt, event.reference, event.provider, event.account, at, event.valid_until)
+        raise InvalidTransition(f"payment {payment.transaction_id} skipped an attempt")
+    attempt = Attempt(event.attempt, event.reference, event.provider, event.account_id, at, event.valid_until)
     return replace(payment, attempts=(*payment.attempts, attempt))
 
 
@@ -335,39 +354,41 @@ def _send_started(payment: Payment, event: SendStarted, at: datetime) -> Payment
     send = Send(event.send, at, event.lease_until, event.send_before, event.answer_by)
     if event.attempt > len(payment.attempts):
         if event.attempt != len(payment.attempts) + 1 or event.send != 1:
-            raise IllegalMove(f"payment {payment.transaction_id} skipped an attempt or a send")
+            raise InvalidTransition(f"payment {payment.transaction_id} skipped an attempt or a send")
         attempt = Attempt(
-            event.attempt, event.reference, event.provider, event.account, at, event.valid_until, (send,)
+            event.attempt, event.reference, event.provider, event.account_id, at, event.valid_until, (send,)
         )
         return replace(payment, attempts=(*payment.attempts, attempt))
     attempt = payment.attempt(event.attempt)
     if event.send != len(attempt.sends) + 1:
-        raise IllegalMove(f"payment {payment.transaction_id} skipped a send")
-    return _with(payment, replace(attempt, sends=(*attempt.sends, send)))
+        raise InvalidTransition(f"payment {payment.transaction_id} skipped a send")
+    return _replace_attempt(payment, replace(attempt, sends=(*attempt.sends, send)))
 
 
 def _send_answered(payment: Payment, event: SendAnswered, at: datetime) -> Payment:
     attempt = payment.attempt(event.attempt)
     send = replace(attempt.send(event.send), answer=event.answer, answered_at=at)
-    payment = _with(payment, _with_send(attempt, send))
+    payment = _replace_attempt(payment, _replace_send(attempt, send))
     ours_is_latest = event.attempt == len(payment.attempts)
     in_doubt = isinstance(event.answer, Unknown) and ours_is_latest
-    return _doubted(payment, at) if in_doubt else payment
+    return _mark_in_doubt(payment, at) if in_doubt else payment
 
 
-def _with(payment: Payment, attempt: Attempt) -> Payment:
+def _replace_attempt(payment: Payment, attempt: Attempt) -> Payment:
     attempts = payment.attempts
     return replace(payment, attempts=(*attempts[: attempt.number - 1], attempt, *attempts[attempt.number :]))
 
 
-def _with_send(attempt: Attempt, send: Send) -> Attempt:
+def _replace_send(attempt: Attempt, send: Send) -> Attempt:
     sends = attempt.sends
     return replace(attempt, sends=(*sends[: send.number - 1], send, *sends[send.number :]))
 
 
-def _with_requery(attempt: Attempt, requery: Requery) -> Attempt:
-    asked = attempt.requeries
-    return replace(attempt, requeries=(*asked[: requery.number - 1], requery, *asked[requery.number :]))
+def _replace_requery(attempt: Attempt, requery: Requery) -> Attempt:
+    requeries = attempt.requeries
+    return replace(
+        attempt, requeries=(*requeries[: requery.number - 1], requery, *requeries[requery.number :])
+    )
 
 
 def holds_lease(call: Send | Requery, now: datetime) -> bool:
@@ -377,9 +398,9 @@ def holds_lease(call: Send | Requery, now: datetime) -> bool:
 
 def is_far_ahead(at: datetime, now: datetime) -> bool:
     """Whether a moment can only come from a clock that was wrong."""
-    return at > now + timedelta(seconds=CLOCK_SKEW_SECONDS)
+    return at > now + timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
 
 
-def delivered_by(attempt: Attempt) -> Delivered | None:
+def find_delivery(attempt: Attempt) -> Delivered | None:
     """The delivery that an attempt's answers prove, if any."""
     return next((answer for answer in attempt.answers if isinstance(answer, Delivered)), None)

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from billvend.domain.events import CostLearnt, IncidentRaised, PaymentEvent, StreamKey
+from billvend.domain.enums import IncidentKind, Status
+from billvend.domain.journal.events import CostRecorded, IncidentRaised, PaymentEvent, StreamKey
 from billvend.domain.outcome import Answer, Declined, Delivered
-from billvend.domain.payment import Attempt, Payment
-from billvend.domain.words import IncidentKind, Status
+from billvend.domain.payment.state import Attempt, Payment
 
 
-def after_the_end(payment: Payment, attempt: Attempt, answer: Answer) -> Iterator[PaymentEvent]:
+def incidents_after_settlement(payment: Payment, attempt: Attempt, answer: Answer) -> Iterator[PaymentEvent]:
     """What an answer about an attempt makes of a payment that has ended; each kind of sum is booked once an attempt.
 
     `attempt` is as it was before the answer.
     """
-    completed, face = payment.completed, payment.amount.amount_minor
+    completed, face = payment.completion, payment.amount.amount_minor
     booked = {(incident.kind, incident.attempt) for incident in payment.incidents}
     taken_back = (IncidentKind.TAKEN_BACK, attempt.number) in booked
     by_this = completed is not None and completed.attempt == attempt.number
@@ -28,15 +28,15 @@ def after_the_end(payment: Payment, attempt: Attempt, answer: Answer) -> Iterato
             completed is not None and by_this and completed.token == token
         ):
             if completed.cost_minor is None and cost is not None and not taken_back:
-                yield CostLearnt(attempt.number, attempt.provider, completed.amount_minor, cost)
+                yield CostRecorded(attempt.number, attempt.provider, completed.amount_minor, cost)
         case Delivered(token, cost_minor=cost) if token not in _tokens(attempt):
             loss = face if cost is None else cost
-            if payment.status is Status.REVERSED and _is_taken_back(attempt):
-                told = f"token {token} arrived after the provider had taken it back"
-                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, 0, told)
+            if payment.status is Status.REVERSED and _is_reversed_by_provider(attempt):
+                detail = f"token {token} arrived after the provider had taken it back"
+                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, 0, detail)
             elif payment.status is Status.REVERSED:
-                told = f"token {token} arrived after the reversal"
-                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, loss, told)
+                detail = f"token {token} arrived after the reversal"
+                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, loss, detail)
             elif by_this:
                 yield incident(IncidentKind.ANOTHER_TOKEN, 0, f"another token, {token}, for the same attempt")
             elif completed is not None:
@@ -48,22 +48,24 @@ def after_the_end(payment: Payment, attempt: Attempt, answer: Answer) -> Iterato
             yield incident(IncidentKind.TAKEN_BACK, recovered, f"the provider says now: {reason}")
 
 
-def another_s_token(payment: Payment, owner: StreamKey | None, now: datetime) -> Iterator[PaymentEvent]:
+def duplicate_token_incident(
+    payment: Payment, owner: StreamKey | None, now: datetime
+) -> Iterator[PaymentEvent]:
     """A token is made for one meter and one sale: one that comes a second time is for a person to see.
 
     `owner` is the payment that it completed before, if any.
     """
-    completed = payment.completed
+    completed = payment.completion
     if completed is None or payment.ended_at != now or not completed.token:
         return
-    if owner is not None and owner != payment.stream:
+    if owner is not None and owner != payment.stream_key:
         detail = f"its token was given to payment {owner.stream} before"
         kind = IncidentKind.TOKEN_OF_ANOTHER
         yield IncidentRaised(kind, completed.attempt, completed.provider, 0, detail)
 
 
-def _is_taken_back(attempt: Attempt) -> bool:
-    return any(isinstance(said, Declined) and said.taken_back for said in attempt.answers)
+def _is_reversed_by_provider(attempt: Attempt) -> bool:
+    return any(isinstance(answer, Declined) and answer.provider_reversed for answer in attempt.answers)
 
 
 def _tokens(attempt: Attempt) -> set[str | None]:

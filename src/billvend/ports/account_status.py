@@ -10,46 +10,46 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class AccountState:
+class AccountStatus:
     """What is known of one provider account."""
 
     provider: str
-    account: str
-    closed_because: str | None = None
+    account_id: str
+    suspended_reason: str | None = None
     """Why nothing is sold there now, for people; None: it sells."""
-    closed_at: datetime | None = None
-    distrusted: bool = False
+    suspended_at: datetime | None = None
+    not_found_ignored: bool = False
     """True when too many of its answers were "not found": nothing is reversed on that meanwhile."""
     float_minor: int | None = None
     """Our balance there when it was last asked about; None where nobody knows."""
-    asked_at: datetime | None = None
+    float_checked_at: datetime | None = None
     """When that was tried last."""
 
 
-class Breaker(Protocol):
-    """Keeps the states. Every method raises `Unavailable` when the database is away."""
+class AccountStatuses(Protocol):
+    """Keeps the statuses. Every method raises `Unavailable` when the database is away."""
 
-    def states(self) -> list[AccountState]:
+    def all(self) -> list[AccountStatus]:
         """All that is known."""
 
-    def write(self, state: AccountState) -> None:
+    def save(self, status: AccountStatus) -> None:
         """Replace what is known of one account."""
 
 
 @dataclass(frozen=True, slots=True)
-class Risk:
+class Exposure:
     """What the books say of one account."""
 
     provider: str
-    account: str
+    account_id: str
     in_doubt_minor: int
     """Money in doubt or in review there, in the account's currency."""
-    lately: int
+    recent_attempts: int
     """Attempts begun since the moment that was asked for."""
-    lately_not_found: int
+    recent_not_found: int
     """Those of them about which the latest word is "not found"."""
 
 
-def by_account(states: Sequence[AccountState]) -> dict[tuple[str, str], AccountState]:
-    """The states by (provider, account)."""
-    return {(state.provider, state.account): state for state in states}
+def by_account(statuses: Sequence[AccountStatus]) -> dict[tuple[str, str], AccountStatus]:
+    """The statuses by (provider, account)."""
+    return {(status.provider, status.account_id): status for status in statuses}

@@ -24,7 +24,7 @@ class MeterFound:
 
 
 @dataclass(frozen=True, slots=True)
-class MeterRefused:
+class MeterRejected:
     """The provider knows no such meter, or does not sell to it."""
 
     fault: MeterFault
@@ -33,10 +33,10 @@ class MeterRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class CannotVerify:
+class MeterLookupFailed:
     """Nothing is known of the meter: the provider could not be asked, or its answer could not be read."""
 
-    why: str
+    reason: str
 
 
-Verification = MeterFound | MeterRefused | CannotVerify
+MeterLookupResult = MeterFound | MeterRejected | MeterLookupFailed
