@@ -39,10 +39,15 @@ def measurements(
         rate, audited = in_empty_database(lambda url: library_load.measure_bulk(url, folder, seconds=seconds))
         return {"bulk": rate, "audit": audited}
 
-    def http_samples(wallets: int, clients: int, *, verifies: bool = False) -> http_load.HttpSamples:
+    def http_samples(wallets: int, clients: int, *, verify_meters: bool = False) -> http_load.HttpSamples:
         return in_empty_database(
             lambda url: http_load.measure_http(
-                url, folder, wallet_count=wallets, clients=clients, seconds=seconds, verify_meters=verifies
+                url,
+                folder,
+                wallet_count=wallets,
+                clients=clients,
+                seconds=seconds,
+                verify_meters=verify_meters,
             )
         )
 
@@ -65,7 +70,9 @@ def measurements(
     yield (
         "HTTP, meters verified",
         lambda: {
-            "http_verified": http_samples(MANY_WALLETS, http_load.CLIENTS, verifies=True).requests_per_second
+            "http_verified": http_samples(
+                MANY_WALLETS, http_load.CLIENTS, verify_meters=True
+            ).requests_per_second
         },
     )
     yield "HTTP, one client", lambda: {"http_alone_p50_ms": http_samples(MANY_WALLETS, 1).p50_ms}

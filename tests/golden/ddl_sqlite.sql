@@ -4,21 +4,21 @@ CREATE INDEX attempts_by_reference ON attempts (reference);
 
 CREATE INDEX attempts_by_start ON attempts (started_at);
 
-CREATE INDEX funding_intents_by_reference ON funding_intents (reference);
+CREATE INDEX deposits_by_reference ON deposits (reference);
 
-CREATE INDEX funding_intents_by_time ON funding_intents (created_at);
+CREATE INDEX deposits_by_time ON deposits (created_at);
 
-CREATE INDEX funding_intents_problems ON funding_intents (created_at) WHERE problem IS NOT NULL AND seen_at IS NULL;
+CREATE INDEX deposits_with_problems ON deposits (created_at) WHERE problem IS NOT NULL AND acknowledged_at IS NULL;
 
 CREATE UNIQUE INDEX funding_reference_once ON transactions (user_id, source, reference) WHERE reference IS NOT NULL;
 
-CREATE INDEX outbox_by_message ON outbox (message_id);
+CREATE INDEX outbox_messages_by_id ON outbox_messages (message_id);
 
-CREATE INDEX outbox_by_time ON outbox (at);
+CREATE INDEX outbox_messages_by_time ON outbox_messages (at);
 
-CREATE INDEX outbox_due ON outbox (channel, next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX outbox_messages_due ON outbox_messages (channel, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
-CREATE INDEX outbox_failed ON outbox (at) WHERE ended = 'gave_up' OR ended IS NULL AND tries > 0;
+CREATE INDEX outbox_messages_failed ON outbox_messages (at) WHERE final_status = 'gave_up' OR final_status IS NULL AND attempt_count > 0;
 
 CREATE INDEX transactions_by_id ON transactions (transaction_id);
 
@@ -30,9 +30,7 @@ CREATE INDEX transactions_by_reference ON transactions (reference) WHERE referen
 
 CREATE INDEX transactions_by_token ON transactions (token) WHERE token IS NOT NULL;
 
-CREATE INDEX transactions_due ON transactions (next_at) WHERE next_at IS NOT NULL;
-
-CREATE INDEX transactions_incidents ON transactions (transaction_id) WHERE open_incidents > 0;
+CREATE INDEX transactions_due ON transactions (next_check_at) WHERE next_check_at IS NOT NULL;
 
 CREATE INDEX transactions_leased ON transactions (lease_until) WHERE lease_until IS NOT NULL;
 
@@ -40,16 +38,7 @@ CREATE INDEX transactions_open ON transactions (user_id, status) WHERE (status N
 
 CREATE INDEX transactions_reversed ON transactions (transaction_id) WHERE status = 'reversed';
 
-CREATE TABLE accounts (
-	provider TEXT NOT NULL, 
-	account TEXT NOT NULL, 
-	closed_because TEXT, 
-	closed_at VARCHAR, 
-	distrusted SMALLINT NOT NULL, 
-	float_minor BIGINT, 
-	asked_at VARCHAR, 
-	PRIMARY KEY (provider, account)
-);
+CREATE INDEX transactions_with_incidents ON transactions (transaction_id) WHERE open_incidents > 0;
 
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
@@ -63,7 +52,7 @@ CREATE TABLE api_keys (
 	scopes TEXT NOT NULL, 
 	created_at VARCHAR NOT NULL, 
 	revoked_at VARCHAR, 
-	used_at VARCHAR, 
+	last_used_at VARCHAR, 
 	PRIMARY KEY (key_id)
 );
 
@@ -79,7 +68,7 @@ CREATE TABLE attempts (
 	valid_until VARCHAR, 
 	sends SMALLINT NOT NULL, 
 	requeries BIGINT NOT NULL, 
-	said TEXT NOT NULL, 
+	answers TEXT NOT NULL, 
 	PRIMARY KEY (user_id, transaction_id, attempt), 
 	CONSTRAINT reference_once UNIQUE (user_id, provider, account, reference), 
 	CONSTRAINT attempt_of_payment FOREIGN KEY(user_id, transaction_id) REFERENCES transactions (user_id, transaction_id)
@@ -91,13 +80,13 @@ CREATE TABLE commands (
 	"key" TEXT NOT NULL, 
 	request_hash TEXT NOT NULL, 
 	transaction_id TEXT NOT NULL, 
-	reply TEXT NOT NULL, 
+	result TEXT NOT NULL, 
 	at VARCHAR NOT NULL, 
 	PRIMARY KEY (user_id, operation, "key")
 )
  WITHOUT ROWID;
 
-CREATE TABLE deliveries (
+CREATE TABLE delivery_attempts (
 	user_id TEXT NOT NULL, 
 	message_id TEXT NOT NULL, 
 	number SMALLINT NOT NULL, 
@@ -109,12 +98,38 @@ CREATE TABLE deliveries (
 	PRIMARY KEY (user_id, message_id, number)
 );
 
-CREATE TABLE endpoints (
+CREATE TABLE deposits (
+	user_id TEXT NOT NULL, 
+	reference TEXT NOT NULL, 
+	"key" TEXT, 
+	source TEXT NOT NULL, 
+	amount_minor BIGINT NOT NULL, 
+	currency TEXT NOT NULL, 
+	email TEXT NOT NULL, 
+	authorization_url TEXT, 
+	created_at VARCHAR NOT NULL, 
+	problem TEXT, 
+	acknowledged_at VARCHAR, 
+	email_may_get_tokens SMALLINT NOT NULL, 
+	PRIMARY KEY (user_id, reference), 
+	CONSTRAINT deposit_key_once UNIQUE (user_id, "key"), 
+	CONSTRAINT deposit_amount CHECK (amount_minor > 0)
+);
+
+CREATE TABLE disabled_endpoints (
 	endpoint TEXT NOT NULL, 
 	target TEXT NOT NULL, 
 	disabled_at VARCHAR NOT NULL, 
-	disabled_because TEXT NOT NULL, 
+	reason TEXT NOT NULL, 
 	PRIMARY KEY (endpoint)
+);
+
+CREATE TABLE environment (
+	id SMALLINT NOT NULL, 
+	mode TEXT NOT NULL, 
+	PRIMARY KEY (id), 
+	CONSTRAINT one_environment CHECK (id = 1), 
+	CONSTRAINT environment_mode CHECK (mode IN ('test', 'live'))
 );
 
 CREATE TABLE events (
@@ -134,25 +149,7 @@ CREATE TABLE events (
 )
  WITHOUT ROWID;
 
-CREATE TABLE funding_intents (
-	user_id TEXT NOT NULL, 
-	reference TEXT NOT NULL, 
-	"key" TEXT, 
-	source TEXT NOT NULL, 
-	amount_minor BIGINT NOT NULL, 
-	currency TEXT NOT NULL, 
-	email TEXT NOT NULL, 
-	authorization_url TEXT, 
-	created_at VARCHAR NOT NULL, 
-	problem TEXT, 
-	seen_at VARCHAR, 
-	email_may_get_tokens SMALLINT NOT NULL, 
-	PRIMARY KEY (user_id, reference), 
-	CONSTRAINT intent_key_once UNIQUE (user_id, "key"), 
-	CONSTRAINT intent_amount CHECK (amount_minor > 0)
-);
-
-CREATE TABLE outbox (
+CREATE TABLE outbox_messages (
 	user_id TEXT NOT NULL, 
 	stream TEXT NOT NULL, 
 	seq BIGINT NOT NULL, 
@@ -162,15 +159,26 @@ CREATE TABLE outbox (
 	kind TEXT NOT NULL, 
 	data TEXT NOT NULL, 
 	at VARCHAR NOT NULL, 
-	next_at VARCHAR, 
+	next_attempt_at VARCHAR, 
 	lease_until VARCHAR, 
-	tries SMALLINT NOT NULL, 
-	ended TEXT, 
+	attempt_count SMALLINT NOT NULL, 
+	final_status TEXT, 
 	ended_at VARCHAR, 
 	PRIMARY KEY (user_id, stream, seq, channel), 
 	CONSTRAINT message_of_event FOREIGN KEY(user_id, stream, seq) REFERENCES events (user_id, stream, seq), 
-	CONSTRAINT message_end CHECK (ended IS NULL OR ended IN ('delivered', 'gave_up', 'skipped')), 
-	CONSTRAINT message_is_due_or_ended CHECK ((ended IS NULL) = (next_at IS NOT NULL))
+	CONSTRAINT notification_status CHECK (final_status IS NULL OR final_status IN ('delivered', 'gave_up', 'skipped')), 
+	CONSTRAINT message_is_due_or_ended CHECK ((final_status IS NULL) = (next_attempt_at IS NOT NULL))
+);
+
+CREATE TABLE provider_accounts (
+	provider TEXT NOT NULL, 
+	account TEXT NOT NULL, 
+	suspended_reason TEXT, 
+	suspended_at VARCHAR, 
+	not_found_ignored SMALLINT NOT NULL, 
+	float_minor BIGINT, 
+	float_checked_at VARCHAR, 
+	PRIMARY KEY (provider, account)
 );
 
 CREATE TABLE resolutions (
@@ -185,14 +193,6 @@ CREATE TABLE resolutions (
 	CONSTRAINT reversal_has_proof CHECK ((kind = 'completed' AND proof IS NULL) OR (kind = 'reversed' AND proof IS NOT NULL AND proof IN ('declined', 'not_sent', 'not_executed', 'not_found', 'provider_reversed', 'operator')))
 )
  WITHOUT ROWID;
-
-CREATE TABLE stamp (
-	id SMALLINT NOT NULL, 
-	mode TEXT NOT NULL, 
-	PRIMARY KEY (id), 
-	CONSTRAINT one_stamp CHECK (id = 1), 
-	CONSTRAINT stamp_mode CHECK (mode IN ('test', 'live'))
-);
 
 CREATE TABLE transactions (
 	user_id TEXT NOT NULL, 
@@ -216,16 +216,16 @@ CREATE TABLE transactions (
 	lease_until VARCHAR, 
 	seq BIGINT, 
 	hash TEXT, 
-	next_at VARCHAR, 
-	hinted_at VARCHAR, 
+	next_check_at VARCHAR, 
+	last_hint_at VARCHAR, 
 	account TEXT, 
 	open_incidents SMALLINT DEFAULT '0' NOT NULL, 
 	PRIMARY KEY (user_id, transaction_id), 
 	CONSTRAINT transaction_type CHECK (type IN ('funding', 'payment')), 
 	CONSTRAINT transaction_status CHECK (status IN ('pending', 'processing', 'in_doubt', 'in_review', 'completed', 'reversing', 'reversed')), 
 	CONSTRAINT transaction_amount CHECK (amount_minor > 0), 
-	CONSTRAINT payment_is_whole CHECK (type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)), 
-	CONSTRAINT funding_is_whole CHECK (type = 'payment' OR reference IS NOT NULL)
+	CONSTRAINT payment_has_meter_and_seq CHECK (type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)), 
+	CONSTRAINT funding_has_reference CHECK (type = 'payment' OR reference IS NOT NULL)
 );
 
 CREATE TABLE transfers (
@@ -241,7 +241,7 @@ CREATE TABLE transfers (
 	at VARCHAR NOT NULL, 
 	PRIMARY KEY (user_id, stream, seq, leg), 
 	CONSTRAINT transfer_of_event FOREIGN KEY(user_id, stream, seq) REFERENCES events (user_id, stream, seq), 
-	CONSTRAINT transfer_moves_something CHECK (amount_minor > 0), 
+	CONSTRAINT transfer_amount CHECK (amount_minor > 0), 
 	CONSTRAINT transfer_between_accounts CHECK (source <> target)
 )
  WITHOUT ROWID;

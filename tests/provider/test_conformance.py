@@ -109,7 +109,7 @@ class ToySuite(ProviderConformance):
     def open_provider(self, setup: ProviderSetup) -> Provider:
         return self.toy(setup)
 
-    def delivery(self, order: Order, token: str) -> bytes:
+    def delivery_body(self, order: Order, token: str) -> bytes:
         return json.dumps({"state": "sold", "id": order.reference, "token": token}).encode()
 
 
@@ -287,30 +287,30 @@ class BelievesHooks(Toy):
 
 
 WRONG: dict[type[Toy], tuple[str, str, str]] = {
-    Retries: ("vend_never_guesses", "reset", "vend took 2 requests"),
-    IgnoresLeave: ("without_leave_it_sends_nothing", "", "it sent all the same"),
-    AsksBeforeItConnects: ("when_the_leave_runs_out_it_sends_nothing", "", "it sent all the same"),
-    DeclinesOn500: ("vend_never_guesses", "HTML 500", "answered Declined"),
-    TakesNothingForNotFound: ("asking_never_guesses", "empty 200", "requery answered NotFound"),
-    TakesSilenceForNotSent: ("vend_never_guesses", "stalled", "answered NotSent"),
-    Raises: ("strange_bodies_prove_nothing", "", "vend raised TypeError"),
+    Retries: ("vend_returns_unknown_after_fault", "reset", "vend took 2 requests"),
+    IgnoresLeave: ("vend_sends_nothing_when_may_send_is_false", "", "it sent all the same"),
+    AsksBeforeItConnects: ("vend_sends_nothing_when_may_send_expires_during_connect", "", "it sent all the same"),
+    DeclinesOn500: ("vend_returns_unknown_after_fault", "HTML 500", "answered Declined"),
+    TakesNothingForNotFound: ("requery_verify_and_float_return_unknown_after_fault", "empty 200", "requery answered NotFound"),
+    TakesSilenceForNotSent: ("vend_returns_unknown_after_fault", "stalled", "answered NotSent"),
+    Raises: ("unexpected_body_returns_unknown", "", "vend raised TypeError"),
     RaisesOnStrangeTokens: (
-        "a_damaged_delivery_never_raises_and_never_says_that_nothing_was_sent", "", "vend raised TypeError"),
-    GuessesMeters: ("asking_never_guesses", "HTML 500", "verify answered MeterFound"),
+        "corrupt_delivery_is_never_not_sent_or_not_found", "", "vend raised TypeError"),
+    GuessesMeters: ("requery_verify_and_float_return_unknown_after_fault", "HTML 500", "verify answered MeterFound"),
     PlainHttpx: ("redirects_are_not_followed", "", "vend followed a 301"),
-    TrustsAnySale: ("another_s_delivery_is_not_ours", "", "is Delivered"),
-    ForgetsItsToken: ("a_delivery_is_told", "", "a delivery is Unknown"),
-    TellsItsKey: ("no_secret_is_repeated", "", "repeats the API key"),
-    SharesAnswers: ("threads_do_not_disturb_each_other", "", "not what was sold to it"),
-    DrawsReferences: ("references_are_pure_short_and_never_shared", "", "another reference"),
-    OneReferenceForAllAttempts: ("references_are_pure_short_and_never_shared", "", "share a reference"),
-    ShortensItsTime: ("what_it_declares_is_sane", "", "can't shorten it"),
-    NamesItsKey: ("the_account_tells_accounts_apart_and_gives_no_key_away", "", "repeats the API key"),
+    TrustsAnySale: ("foreign_reference_is_rejected", "", "is Delivered"),
+    ForgetsItsToken: ("delivery_is_recognised", "", "a delivery is Unknown"),
+    TellsItsKey: ("answers_contain_no_secret", "", "repeats the API key"),
+    SharesAnswers: ("concurrent_vends_get_their_own_answers", "", "not what was sold to it"),
+    DrawsReferences: ("references_are_deterministic_short_and_unique", "", "another reference"),
+    OneReferenceForAllAttempts: ("references_are_deterministic_short_and_unique", "", "share a reference"),
+    ShortensItsTime: ("provider_account_is_complete_and_stable", "", "can't shorten it"),
+    NamesItsKey: ("account_fingerprint_is_unique_and_hides_keys", "", "repeats the API key"),
     OneNameForAllAccounts: (
-        "the_account_tells_accounts_apart_and_gives_no_key_away", "", "two hosts have one name"),
-    KeepsConnections: ("it_closes_twice_and_gives_its_connections_back", "", "is open after close"),
-    ClosesOnce: ("it_closes_twice_and_gives_its_connections_back", "", "close raised RuntimeError"),
-    BelievesHooks: ("hooks_of_nobody_are_about_nothing", "", "it found"),
+        "account_fingerprint_is_unique_and_hides_keys", "", "two hosts have one name"),
+    KeepsConnections: ("close_is_idempotent_and_frees_connections", "", "is open after close"),
+    ClosesOnce: ("close_is_idempotent_and_frees_connections", "", "close raised RuntimeError"),
+    BelievesHooks: ("unknown_webhook_yields_no_references", "", "it found"),
 }  # fmt: skip
 """An adapter that breaks one rule, the test that sees it, with which fault, and what it says."""
 
@@ -322,7 +322,9 @@ def test_a_wrong_adapter_is_caught_by_name(wrong: type[Toy]) -> None:
 
 
 def test_a_client_as_it_comes_is_caught_dripping_too() -> None:
-    assert "its deadline is 0.4 s in all" in str(caught(PlainHttpx, "vend_never_guesses", "dripping body"))
+    assert "its deadline is 0.4 s in all" in str(
+        caught(PlainHttpx, "vend_returns_unknown_after_fault", "dripping body")
+    )
 
 
 def caught(wrong: type[Toy], seen_by: str, fault: str) -> AssertionError | None:
@@ -347,7 +349,7 @@ class TestVtpass(ProviderConformance):
     def open_provider(self, setup: ProviderSetup) -> Provider:
         return open_vtpass(setup)
 
-    def delivery(self, order: Order, token: str) -> bytes:
+    def delivery_body(self, order: Order, token: str) -> bytes:
         naira = str(order.amount.major)
         transaction = vtpass_answers.transaction(unique_element=order.meter, amount=naira)
         sold = {"requestId": order.reference, "amount": naira, "content": {"transactions": transaction}}
@@ -361,10 +363,10 @@ class TestBuypower(ProviderConformance):
     def open_provider(self, setup: ProviderSetup) -> Provider:
         return open_buypower(setup)
 
-    def delivery(self, order: Order, token: str) -> bytes:
+    def delivery_body(self, order: Order, token: str) -> bytes:
         return buypower_answers.encoded(buypower_answers.success(**self.sale(order, token)))
 
-    def found(self, order: Order, token: str) -> bytes:
+    def requery_delivery_body(self, order: Order, token: str) -> bytes:
         return buypower_answers.encoded(buypower_answers.found_again(**self.sale(order, token)))
 
     def sale(self, order: Order, token: str) -> dict[str, object]:

@@ -198,8 +198,8 @@ def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
     rig.provider.close()
     old = sqlite3.connect(rig.path)
     old.executescript(
-        "DROP TABLE plan; DROP TABLE deposit; DROP INDEX entry_by_meter;"
-        "ALTER TABLE entry DROP COLUMN fault; ALTER TABLE entry DROP COLUMN fault_requeries;"
+        "DROP TABLE fault_plan; DROP TABLE float_deposit; DROP INDEX sale_by_meter;"
+        "ALTER TABLE sale DROP COLUMN fault; ALTER TABLE sale DROP COLUMN fault_requeries;"
     )
     old.close()
     another = Rig(rig.path)
