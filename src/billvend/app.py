@@ -262,7 +262,7 @@ class Billvend:
     ) -> Payment:
         """Decide about a payment in doubt or in review: with a `token` it is completed, without one reversed.
 
-        `verdict` says it expressly: `delivered` (a postpaid payment has no token), `reverse`, or `acknowledged` for incidents
+        `decision` says it expressly: `delivered` (a postpaid payment has no token), `reverse`, or `acknowledged` for incidents
         that have been dealt with. Who decided, and why, stands in the events for ever. Raises `TransactionNotFound`,
         `NotInReview`, `ValidationFailed`.
         """

@@ -54,7 +54,11 @@ def nobody(_user_id: str, _transaction_id: str) -> None:
 def notifier(
     port: int, *, scheme: str = "smtp", login: str = "", host: str = LOOPBACK, **how: Any
 ) -> EmailNotifier:
-    made: dict[str, Any] = {"sender": "shop@example.com", "email_of": nobody, "timeout_seconds": 10.0} | how
+    made: dict[str, Any] = {
+        "sender": "shop@example.com",
+        "find_address": nobody,
+        "timeout_seconds": 10.0,
+    } | how
     return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", **made)
 
 
@@ -161,7 +165,7 @@ def test_whatever_a_provider_writes_stays_in_its_line(box: Mailbox, text: str) -
     ],
 )
 def test_to_whom(box: Mailbox, user: str, given: str | None, to: str) -> None:
-    sent(box, message(user=user), email_of=lambda *asked: given if asked == (user, "T1") else None)
+    sent(box, message(user=user), find_address=lambda *asked: given if asked == (user, "T1") else None)
     assert box.envelopes == [("shop@example.com", [to])]
 
 
@@ -175,7 +179,7 @@ def test_to_whom(box: Mailbox, user: str, given: str | None, to: str) -> None:
 )  # fmt: skip
 def test_to_nobody_whose_address_is_none(box: Mailbox, given: str | None) -> None:
     for user, found in (("user123", given), (given or "user123", None)):
-        said = notifier(box.port, email_of=lambda *_, found=found: found).deliver(message(user=user))
+        said = notifier(box.port, find_address=lambda *_, found=found: found).deliver(message(user=user))
         assert said == DeliveryResult(
             DeliveryOutcome.NO_RECIPIENT, "", "no mail address of this user is known"
         )
@@ -187,7 +191,7 @@ def test_without_the_database_nobody_knows_the_address(box: Mailbox) -> None:
         raise Unavailable("The database does not answer.")
 
     with pytest.raises(Unavailable):  # which counts as a try in vain
-        notifier(box.port, email_of=away).deliver(message(user="user123"))
+        notifier(box.port, find_address=away).deliver(message(user="user123"))
 
 
 # --- what the server says ---------------------------------------------------------------------------------------------

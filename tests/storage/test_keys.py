@@ -90,7 +90,7 @@ def test_the_last_use_never_goes_back(keys: SqlApiKeys) -> None:
     keys.add(kept("k2", "till-8"))
     for at, known in ((NOW, NOW), (LATER, LATER), (NOW, LATER)):
         keys.record_use("k1", at)
-        assert [key.used_at for key in keys.all()] == [known, None]
+        assert [key.last_used_at for key in keys.all()] == [known, None]
     keys.record_use("nobody", NOW)
 
 

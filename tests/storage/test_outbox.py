@@ -434,13 +434,13 @@ def test_an_endpoint_is_disabled_once_and_enabled_again(outbox: SqlOutbox) -> No
 
 def test_email_kept_first_stays_until_another_is_set(outbox: SqlOutbox) -> None:
     assert outbox.email_of("ada", "any") is None
-    outbox.keep_email("ada", "first@example.com", NOW)
-    outbox.keep_email("ada", "second@example.com", NOW)
+    outbox.set_email_if_absent("ada", "first@example.com", NOW)
+    outbox.set_email_if_absent("ada", "second@example.com", NOW)
     assert outbox.email_of("ada", "any") == "first@example.com"
     for email in ("third@example.com", "fourth@example.com"):
         outbox.set_email("ada", email, NOW)
         assert outbox.email_of("ada", "any") == email
-    outbox.keep_email("ada", "fifth@example.com", NOW)
+    outbox.set_email_if_absent("ada", "fifth@example.com", NOW)
     assert outbox.email_of("ada", "any") == "fourth@example.com"
     assert outbox.email_of("ben", "any") is None
 
@@ -459,7 +459,7 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
     for other in (by_hand, pay.transaction_id, "r1"):
         assert outbox.email_of("ada", other) is None
     assert outbox.email_of("ben", paid_in) is None
-    outbox.keep_email("ada", "ada@example.com", NOW)
+    outbox.set_email_if_absent("ada", "ada@example.com", NOW)
     assert outbox.email_of("ada", paid_in) == "ada@example.com"
 
 
@@ -482,7 +482,7 @@ def test_with_the_database_away_it_says_so(nowhere: SqlOutbox) -> None:
     with pytest.raises(Unavailable):
         nowhere.email_of("ada", "t-1")
     with pytest.raises(Unavailable):
-        nowhere.keep_email("ada", "ada@example.com", NOW)
+        nowhere.set_email_if_absent("ada", "ada@example.com", NOW)
     with pytest.raises(Unavailable):
         nowhere.set_email("ada", "ada@example.com", NOW)
 

@@ -80,7 +80,7 @@ def test_only_a_digest_is_kept(shop: Shop, caplog: pytest.LogCaptureFixture) -> 
 def test_nothing_else_opens_anything(shop: Shop, change: "type[str]") -> None:
     new = made(shop)
     assert shop.bv.authenticate(change(new.secret)) is None
-    assert shop.bv.api_keys()[0].used_at is None
+    assert shop.bv.api_keys()[0].last_used_at is None
 
 
 def test_the_secret_of_one_key_with_the_id_of_another_opens_nothing(shop: Shop) -> None:
@@ -157,12 +157,12 @@ def test_the_last_use_is_written_at_most_once_a_minute(shop: Shop) -> None:
     seen = []
     for _ in range(9):
         shop.bv.authenticate(new.secret)
-        seen.append(shop.bv.api_keys()[0].used_at)
+        seen.append(shop.bv.api_keys()[0].last_used_at)
         shop.clock.sleep(20)
     assert seen == [began + timedelta(seconds=60 * (number // 3)) for number in range(9)]
-    assert shop.bv.api_keys()[1].used_at is None
+    assert shop.bv.api_keys()[1].last_used_at is None
     shop.bv.authenticate(other.secret)
-    assert shop.bv.api_keys()[1].used_at is not None
+    assert shop.bv.api_keys()[1].last_used_at is not None
 
 
 def test_a_use_that_can_not_be_written_down_fails_nobody(shop: Shop) -> None:

@@ -71,7 +71,7 @@ def list_keys(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
             key.name,
             _scopes(key),
             iso_time(key.created_at) or "",
-            iso_time(key.used_at) or "never",
+            iso_time(key.last_used_at) or "never",
             iso_time(key.revoked_at) or "",
         )
         for key in all_keys

@@ -36,7 +36,7 @@ class ApiKey:
     created_at: datetime
     revoked_at: datetime | None = None
     """From then on it opens nothing; None while it is in force."""
-    used_at: datetime | None = None
+    last_used_at: datetime | None = None
     """When it was used last, give or take a minute; None for never."""
 
 

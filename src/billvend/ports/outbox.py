@@ -131,7 +131,7 @@ class Outbox(Protocol):
         A deposit is acknowledged to the address that was given with it where the wallets have none.
         """
 
-    def keep_email(self, user_id: str, email: str, at: datetime) -> None:
+    def set_email_if_absent(self, user_id: str, email: str, at: datetime) -> None:
         """Let this be the address of a user's wallets, unless they have one."""
 
     def set_email(self, user_id: str, email: str, at: datetime) -> None:

@@ -199,7 +199,7 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
         "name": api_key.name,
         "scopes": sorted(api_key.scopes),
         "createdAt": iso_time(api_key.created_at),
-        "lastUsedAt": iso_time(api_key.used_at),
+        "lastUsedAt": iso_time(api_key.last_used_at),
         "revokedAt": iso_time(api_key.revoked_at),
     }
 

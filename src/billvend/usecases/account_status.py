@@ -47,11 +47,11 @@ def current_policy(deps: Dependencies) -> Policy:
                 logger.debug("How the provider accounts are could not be read")
         states = cache.states
     suspended = frozenset(key for key, state in states.items() if state.suspended_reason is not None)
-    distrusted = frozenset(key for key, state in states.items() if state.not_found_ignored)
+    not_found_ignored = frozenset(key for key, state in states.items() if state.not_found_ignored)
     # Every payment asks, and nearly always all is well.
     return (
-        replace(deps.policy, suspended=suspended, not_found_ignored=distrusted)
-        if suspended or distrusted
+        replace(deps.policy, suspended=suspended, not_found_ignored=not_found_ignored)
+        if suspended or not_found_ignored
         else deps.policy
     )
 
@@ -82,22 +82,24 @@ def refresh_account_status(deps: Dependencies, *, poll_floats: bool = True) -> N
     now = deps.clock.now()
     states = _load_states(deps)
     exposures = {
-        (risk.provider, risk.account_id): risk
-        for risk in deps.queries.exposures(now - timedelta(seconds=NOT_FOUND_WINDOW_SECONDS))
+        (exposure.provider, exposure.account_id): exposure
+        for exposure in deps.queries.exposures(now - timedelta(seconds=NOT_FOUND_WINDOW_SECONDS))
     }
     for key, provider in deps.providers.items():
         previous = states.get(key) or AccountStatus(*key)
         state = _poll_float(deps, provider, previous, now) if poll_floats else previous
-        risk = exposures.get(key) or Exposure(*key, 0, 0, 0)
-        has_too_many_not_found = _has_too_many_not_found(deps, risk)
+        exposure = exposures.get(key) or Exposure(*key, 0, 0, 0)
+        has_too_many_not_found = _has_too_many_not_found(deps, exposure)
         # Proof that something is absent takes longer than ten minutes: the doubt stays while there are payments to doubt.
-        distrusted = has_too_many_not_found or (previous.not_found_ignored and risk.in_doubt_minor > 0)
+        not_found_ignored = has_too_many_not_found or (
+            previous.not_found_ignored and exposure.in_doubt_minor > 0
+        )
         reason = _suspension_reason(
-            deps, provider.account, state, risk, now, has_too_many_not_found=has_too_many_not_found
+            deps, provider.account, state, exposure, now, has_too_many_not_found=has_too_many_not_found
         )
         suspended_at = (state.suspended_at or now) if reason is not None else None
         updated = replace(
-            state, suspended_reason=reason, suspended_at=suspended_at, not_found_ignored=distrusted
+            state, suspended_reason=reason, suspended_at=suspended_at, not_found_ignored=not_found_ignored
         )
         # Providers were asked meanwhile: where a worker has heard more by now, the next look goes by that.
         if updated != previous and _load_state(deps, key) == previous:
@@ -108,7 +110,7 @@ def _suspension_reason(
     deps: Dependencies,
     account: ProviderAccount,
     state: AccountStatus,
-    risk: Exposure,
+    exposure: Exposure,
     now: datetime,
     *,
     has_too_many_not_found: bool,
@@ -119,11 +121,11 @@ def _suspension_reason(
         deps.limits.max_in_doubt(account.currency),
         deps.limits.min_float(account.currency),
     )
-    if max_in_doubt is not None and risk.in_doubt_minor > max_in_doubt.amount_minor:
-        in_doubt = Money(risk.in_doubt_minor, account.currency)
+    if max_in_doubt is not None and exposure.in_doubt_minor > max_in_doubt.amount_minor:
+        in_doubt = Money(exposure.in_doubt_minor, account.currency)
         return f"{in_doubt.display} are in doubt there, more than {max_in_doubt.display}"
     if has_too_many_not_found:
-        return f"{risk.recent_not_found} of its last {risk.recent_attempts} orders were not found: is it the right account?"
+        return f"{exposure.recent_not_found} of its last {exposure.recent_attempts} orders were not found: is it the right account?"
     if min_float is not None and state.float_minor is not None and state.float_minor < min_float.amount_minor:
         return f"our float there is {Money(state.float_minor, account.currency).display}, less than {min_float.display}"
     return None
@@ -146,12 +148,12 @@ def configuration_fault_reason(answer: Misconfigured) -> str:
     return f"{CONFIGURATION_FAULT_PREFIX}: {answer.reason}"
 
 
-def _has_too_many_not_found(deps: Dependencies, risk: Exposure) -> bool:
+def _has_too_many_not_found(deps: Dependencies, exposure: Exposure) -> bool:
     max_not_found = deps.limits.max_not_found
     return (
         bool(max_not_found)
-        and risk.recent_not_found >= max_not_found
-        and risk.recent_not_found * 2 > risk.recent_attempts
+        and exposure.recent_not_found >= max_not_found
+        and exposure.recent_not_found * 2 > exposure.recent_attempts
     )
 
 

@@ -301,7 +301,7 @@ def _credit(deps: Dependencies, deposit: Deposit) -> DepositCheck:
     except IdempotencyMismatch:
         return _record_problem(deps, deposit, "its reference was used as the key of another funding")
     if deposit.email_may_get_tokens:
-        deps.outbox.keep_email(deposit.user_id, deposit.email, deps.clock.now())
+        deps.outbox.set_email_if_absent(deposit.user_id, deposit.email, deps.clock.now())
     if deposit.problem is not None:
         deps.deposits.set_problem(deposit, None)
     detail = "It had been credited." if funding.replayed else f"{deposit.amount.display} was credited."

@@ -101,9 +101,9 @@ def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeRes
 def _unconfigured_accounts(deps: Dependencies) -> list[str]:
     """Accounts that hold payments in doubt, and that nobody can ask any more: they need to be configured again."""
     return sorted(
-        f"{risk.provider} account {risk.account_id}"
-        for risk in deps.queries.exposures(deps.clock.now())
-        if risk.in_doubt_minor and (risk.provider, risk.account_id) not in deps.providers
+        f"{exposure.provider} account {exposure.account_id}"
+        for exposure in deps.queries.exposures(deps.clock.now())
+        if exposure.in_doubt_minor and (exposure.provider, exposure.account_id) not in deps.providers
     )
 
 

@@ -29,7 +29,9 @@ def _current_gauges(deps: Dependencies) -> Gauges:
 def _read_ledger(deps: Dependencies) -> tuple[BacklogGauges, list[AccountGauges]]:
     now = deps.clock.now()
     backlog, disabled = deps.queries.backlog(now), deps.outbox.disabled()
-    risks = {(risk.provider, risk.account_id): risk for risk in deps.queries.exposures(now)}
+    exposures = {
+        (exposure.provider, exposure.account_id): exposure for exposure in deps.queries.exposures(now)
+    }
     states = by_account(deps.account_status.all())
     open_statuses = [status for status in Status if status not in TERMINAL_STATUSES]
     currencies = {deps.default_currency, *(currency for _, currency in backlog.amounts)}
@@ -45,19 +47,19 @@ def _read_ledger(deps: Dependencies) -> tuple[BacklogGauges, list[AccountGauges]
         open_incidents=backlog.open_incidents,
         disabled_endpoints=len(disabled),
         unconfigured=sum(
-            1 for key, risk in risks.items() if risk.in_doubt_minor and key not in deps.providers
+            1 for key, exposure in exposures.items() if exposure.in_doubt_minor and key not in deps.providers
         ),
     )
     accounts = []
     for account in deps.policy.accounts:
         key = (account.provider, account.account_id)
-        state, risk = states.get(key), risks.get(key)
+        state, exposure = states.get(key), exposures.get(key)
         float_minor = None if state is None else state.float_minor
         accounts.append(
             AccountGauges(
                 provider=account.provider,
                 is_selling=state is None or state.suspended_reason is None,
-                in_doubt=Money(risk.in_doubt_minor if risk else 0, account.currency),
+                in_doubt=Money(exposure.in_doubt_minor if exposure else 0, account.currency),
                 float_=None if float_minor is None else Money(float_minor, account.currency),
             )
         )

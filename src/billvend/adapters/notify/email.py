@@ -31,7 +31,7 @@ class EmailNotifier:
     """See `billvend.ports.notifier.Notifier`. One server, as `smtp://user:password@host:port` or `smtps://...`.
 
     `smtp://` changes over to TLS where the server offers it, and never sends a password without. This machine's own
-    server is spoken to without TLS. `email_of` finds the address for a user, whose id is none, and a transaction; it may
+    server is spoken to without TLS. `find_address` finds the address for a user, whose id is none, and a transaction; it may
     raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
     """
 

@@ -42,7 +42,7 @@ class SqlApiKeys:
             "scopes": " ".join(scope for scope in Scope if scope in key.scopes),
             "created_at": key.created_at,
             "revoked_at": key.revoked_at,
-            "last_used_at": key.used_at,
+            "last_used_at": key.last_used_at,
         }
         with translate_errors():
             try:

@@ -206,7 +206,7 @@ class SqlOutbox:
             found: str | None = connection.scalar(of_wallets) or connection.scalar(of_deposit)
         return found
 
-    def keep_email(self, user_id: str, email: str, at: datetime) -> None:
+    def set_email_if_absent(self, user_id: str, email: str, at: datetime) -> None:
         """Keep an address unless there is one: the primary key decides."""
         with translate_errors(), suppress(IntegrityError), self._database.write_transaction() as connection:
             self._database.insert(connection, wallet_emails, [_email_row(user_id, email, at)])
