@@ -33,7 +33,7 @@ EACH = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_these_commands_there_are() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "fund", "fund-intent", "fund-check", "pay", "pay-many", "cancel", "balance", "history", "show", "find", "payments",
-        "meter", "billers", "review", "resolve", "worker", "serve", "sandbox", "sweep", "audit", "health", "config", "bench",
+        "meter", "billers", "review", "resolve", "worker", "serve", "sandbox", "sweep", "audit", "health", "config",
         "keys create", "keys list", "keys revoke", "wallet email", "webhooks list", "webhooks replay", "webhooks enable",
         "db upgrade", "db current", "db seed", "demo",
     }  # fmt: skip
