@@ -75,7 +75,7 @@ def simulation(session: nox.Session) -> None:
 def histories(session: nox.Session) -> None:
     """Random histories of the core, the journal and the group commit by the thousand, other ones each time (hours)."""
     install(session, "tests")
-    machines = ("tests/domain", "tests/storage/test_machine.py", "tests/storage/test_committer.py")
+    machines = ("tests/domain", "tests/storage/test_stateful.py", "tests/storage/test_group_commit.py")
     session.run("pytest", *TESTS_AT_ONCE, *machines, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
 
 
@@ -84,9 +84,7 @@ def fuzz(session: nox.Session) -> None:
     """Schemathesis over the running API, for ten minutes."""
     install(session, "tests")
     minutes = {"BILLVEND_FUZZ_SECONDS": "600"}
-    session.run(
-        "pytest", "-n0", "--timeout", "0", "tests/api/test_document.py", *session.posargs, env=minutes
-    )
+    session.run("pytest", "-n0", "--timeout", "0", "tests/api/test_openapi.py", *session.posargs, env=minutes)
 
 
 @nox.session

@@ -21,22 +21,22 @@ REDIS_PROTOCOL_SERVERS = ["valkey", "redis"] if servers.has_redis() else ["valke
 HERE = Path(__file__).parent
 LONG = {
     "simulation",
-    "matrix",
+    "faults",
     "crash",
     "test_conformance",
-    "test_wire",
-    "test_document",
-    "test_serving",
-    "test_front",
+    "test_http_client",
+    "test_openapi",
+    "test_server",
+    "test_rsgi",
     "test_secrets",
-    "test_committer",
-    "test_machine",
+    "test_group_commit",
+    "test_stateful",
     "test_benchmarks",
     "test_pay_many",
     "test_demo",
-    "test_following",
+    "test_progress",
     "test_worker",
-    "test_worker_alone",
+    "test_worker_without_queue",
 }
 """What takes its time, and depends on nothing that differs between versions of Python: run on one of them."""
 

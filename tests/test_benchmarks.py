@@ -20,7 +20,7 @@ def wanted(name: str) -> Target:
     return next(each for each in TARGETS if each.name == name)
 
 
-def test_a_figure_is_the_median_of_rounds_and_stands_beside_that_of_its_own_round() -> None:
+def test_figure_is_median_and_ratio_is_taken_per_round() -> None:
     """A machine that is slow for one round is slow for the yardstick, too."""
     rounds = [
         {"T": 1000.0, "accepts": 1600.0},
@@ -43,11 +43,13 @@ def test_a_figure_is_the_median_of_rounds_and_stands_beside_that_of_its_own_roun
         ("accepts_alone", 1.0, 1.0, None),  # nothing is asked of it
     ],
 )
-def test_what_is_reached(name: str, value: float, ratio: float | None, reached: bool | None) -> None:
+def test_figure_meets_its_target_or_not(
+    name: str, value: float, ratio: float | None, reached: bool | None
+) -> None:
     assert BenchmarkResult(wanted(name), value, ratio).is_met is reached
 
 
-def test_every_figure_stands_beside_one_that_is_measured() -> None:
+def test_every_baseline_is_measured() -> None:
     names = [each.name for each in TARGETS]
     assert len(names) == len(set(names))
     assert {each.relative_to for each in TARGETS} <= {None, *names}
@@ -55,7 +57,7 @@ def test_every_figure_stands_beside_one_that_is_measured() -> None:
     assert [each["name"] for each in found["results"]] == names  # type: ignore[attr-defined]  # a document is plain
 
 
-def test_what_is_told_again_beside_another_yardstick_is_of_one_measurement() -> None:
+def test_figure_with_second_baseline_is_measured_once() -> None:
     figures = {
         each.target.name: each
         for each in median_results([{"H": 100.0, "accepts": 500.0, "accepts_hot": 400.0}])
@@ -65,7 +67,7 @@ def test_what_is_told_again_beside_another_yardstick_is_of_one_measurement() -> 
     assert "accepts_hot_of_H" not in {each.target.name for each in median_results([{"accepts_hot": 400.0}])}
 
 
-def test_people_are_told_the_yardsticks_the_machine_and_the_versions() -> None:
+def test_table_shows_baselines_machine_and_versions() -> None:
     figures = median_results([{"T": 100.0, "accepts": 150.0, "accepts_hot": 120.0}])
     rows = {row[0]: row[1:] for row in results_table(figures).rows}
     assert rows["accepts, 64 callers, 1,000 wallets"] == ("150 /s", "1.50 of T", "at least 1.5", "yes")
@@ -77,7 +79,7 @@ def test_people_are_told_the_yardsticks_the_machine_and_the_versions() -> None:
     assert "sqlalchemy 2." in told
 
 
-def test_measurements_leave_nothing_behind(tmp_path: Path) -> None:
+def test_benchmarks_leave_ledger_and_folder_unchanged(tmp_path: Path) -> None:
     found = run_round(measurements(f"sqlite:///{tmp_path}/x.db", tmp_path, seconds=0.2, pgbench=None), print)
     names = {"accepts", "accepts_hot", "accepts_alone", "bulk", "http", "http_alone_p50_ms", "audit"}
     assert names <= found.keys()
@@ -86,9 +88,7 @@ def test_measurements_leave_nothing_behind(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"sandbox.db"}
 
 
-def test_pgbench_measures_in_a_database_of_its_own(
-    own_postgres: servers.PostgresServer, tmp_path: Path
-) -> None:
+def test_pgbench_uses_temporary_database(own_postgres: servers.PostgresServer, tmp_path: Path) -> None:
     pgbench = str(own_postgres.binaries / "pgbench")
     before = databases(own_postgres.url)
     found = baselines.measure_baselines(own_postgres.url, tmp_path, pgbench, seconds=1)
@@ -98,7 +98,9 @@ def test_pgbench_measures_in_a_database_of_its_own(
     assert databases(own_postgres.url) == before
 
 
-def test_who_may_make_no_database_is_told_so(own_postgres: servers.PostgresServer, tmp_path: Path) -> None:
+def test_benchmark_without_createdb_permission_is_rejected(
+    own_postgres: servers.PostgresServer, tmp_path: Path
+) -> None:
     with engine(own_postgres.url).begin() as connection:
         connection.exec_driver_sql("CREATE ROLE clerk LOGIN")
     with (
@@ -108,9 +110,7 @@ def test_who_may_make_no_database_is_told_so(own_postgres: servers.PostgresServe
         raise AssertionError("it was made")
 
 
-def test_a_load_that_fails_leaves_no_database_behind(
-    own_postgres: servers.PostgresServer, tmp_path: Path
-) -> None:
+def test_failed_load_drops_temporary_database(own_postgres: servers.PostgresServer, tmp_path: Path) -> None:
     before = databases(own_postgres.url)
 
     def fails() -> None:

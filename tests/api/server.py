@@ -18,11 +18,11 @@ from typing import Any
 
 import httpx
 
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import TIMEOUT_SECONDS
 
 
 @dataclass
-class Serving:
+class ServerProcess:
     """A `billvend serve`."""
 
     process: "subprocess.Popen[str]"
@@ -33,10 +33,10 @@ class Serving:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(
+    def request(
         self, method: str, path: str, body: Mapping[str, object] | None = None, **headers: str
     ) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         with contextlib.closing(connection):
             sent = {"Content-Type": "application/json"} if body is not None else {}
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -46,24 +46,22 @@ class Serving:
 
     def metrics(self) -> str:
         return (
-            httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS, trust_env=False)
-            .raise_for_status()
-            .text
+            httpx.get(f"{self.url}/metrics", timeout=TIMEOUT_SECONDS, trust_env=False).raise_for_status().text
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(2 * PATIENCE_SECONDS)  # a drain has its own bound
+        return self.process.wait(2 * TIMEOUT_SECONDS)  # a drain has its own bound
 
-    def processes(self) -> set[int]:
+    def process_tree(self) -> set[int]:
         """It and all that it started."""
         found = {self.process.pid}
-        while more := {child for parent in found for child in children(parent)} - found:
+        while more := {child for parent in found for child in child_pids(parent)} - found:
             found |= more
         return found
 
 
-def children(parent: int) -> list[int]:
+def child_pids(parent: int) -> list[int]:
     """The processes that a process started."""
     listed: list[int] = []
     for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -73,16 +71,16 @@ def children(parent: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def forwarded(served: Serving) -> Iterator[Serving]:
+def run_forwarder(server: ServerProcess) -> Iterator[ServerProcess]:
     """The same server as the outside sees it, behind a forwarder on this machine that passes on the bytes and adds nothing."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with socket.create_connection(("127.0.0.1", served.port), PATIENCE_SECONDS) as behind:
-                back = threading.Thread(target=_pass_on, args=(behind, self.request))
+            with socket.create_connection(("127.0.0.1", server.port), TIMEOUT_SECONDS) as upstream:
+                back = threading.Thread(target=_copy_bytes, args=(upstream, self.request))
                 back.start()
-                _pass_on(self.request, behind)
-                back.join(PATIENCE_SECONDS)
+                _copy_bytes(self.request, upstream)
+                back.join(TIMEOUT_SECONDS)
 
     class Forwarder(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -90,12 +88,12 @@ def forwarded(served: Serving) -> Iterator[Serving]:
     with Forwarder(("127.0.0.1", 0), Handler) as forwarder:
         threading.Thread(target=forwarder.serve_forever, args=(0.01,)).start()
         try:
-            yield replace(served, port=forwarder.server_address[1])
+            yield replace(server, port=forwarder.server_address[1])
         finally:
             forwarder.shutdown()
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _copy_bytes(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while sent := source.recv(65_536):
             target.sendall(sent)
@@ -103,11 +101,11 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, **settings: str) -> Iterator[Serving]:
+def run_server(folder: Path, *options: str, **settings: str) -> Iterator[ServerProcess]:
     url = f"sqlite:///{folder / 'shop.db'}"
     # Who looks again and again is not to be turned away, however slow the machine is.
-    given = {"DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "TMPDIR": str(folder)}
-    environment = {**os.environ, **given, **settings}
+    defaults = {"DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "TMPDIR": str(folder)}
+    environment = {**os.environ, **defaults, **settings}
     command = [sys.executable, "-m", "billvend", "serve", *options]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -119,13 +117,13 @@ def serving(folder: Path, *options: str, **settings: str) -> Iterator[Serving]:
         line = process.stdout.readline()
         found = re.search(r"http://[^:]+:(\d+)", line)
         assert found, line + (folder / "log").read_text()
-        served = Serving(process, int(found[1]), [line])
-        assert served.ask("GET", "/health/live")[0] == 200  # it listens when it says so
-        started = served.processes()
-        yield served
+        server = ServerProcess(process, int(found[1]), [line])
+        assert server.request("GET", "/health/live")[0] == 200  # it listens when it says so
+        started = server.process_tree()
+        yield server
     finally:
         process.kill()
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
         for pid in started - {process.pid}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -15,16 +15,16 @@ from billvend import Billvend
 from billvend.api import blueprint
 from billvend.config import Settings
 from tests.api.client import application
-from tests.api.server import Serving, serving
+from tests.api.server import ServerProcess, run_server
 
-READABLE = {
+ODD_BYTES = {
     "beyond latin-1": "日".encode(), "latin-1": "é".encode(), "emoji": "😀".encode(), "percent-encoded": b"%E6%97%A5",
     "invalid UTF-8": b"%ff", "half a character": b"%E6%97", "NUL": b"%00", "a surrogate": b"%ED%A0%80", "a lone %": b"%",
     "no hex": b"%zz", "line ends": b"%0D%0Aa:b", "a hash": b"%23", "long": b"a" * 60_000, "fullwidth": "２０".encode(),
     "many digits": b"9" * 6_000,
 }  # fmt: skip
 """What reaches the application."""
-UNREADABLE = {
+REJECTED_BYTES = {
     "a raw byte": b"\xff", "a raw latin-1": b"\xe9", "a raw surrogate": b"\xed\xa0\x80", "a raw NUL": b"\0",
     "half a raw character": b"\xe6\x97", "far too long": b"a" * 70_000,
 }  # fmt: skip
@@ -39,13 +39,15 @@ PATHS = {
         "/hooks/vtpass",
     ),
 }  # fmt: skip
-ALL = [(method, path) for method, paths in PATHS.items() for path in paths]
-OURS = [(method, path) for method, path in ALL if path != "/" and not path.startswith("/api")]
+ALL_ENDPOINTS = [(method, path) for method, paths in PATHS.items() for path in paths]
+BLUEPRINT_ENDPOINTS = [
+    (method, path) for method, path in ALL_ENDPOINTS if path != "/" and not path.startswith("/api")
+]
 """Those of the blueprint."""
 NAMES = (b"x", b"limit", b"cursor", b"status", b"type", b"currency")
 QUERIES = [
-    *(pytest.param(b"x=" + odd, id=f"the value: {name}") for name, odd in READABLE.items()),
-    *(pytest.param(odd + b"=x", id=f"the name: {name}") for name, odd in READABLE.items()),
+    *(pytest.param(b"x=" + odd, id=f"the value: {name}") for name, odd in ODD_BYTES.items()),
+    *(pytest.param(odd + b"=x", id=f"the name: {name}") for name, odd in ODD_BYTES.items()),
     pytest.param(b"&=&&;x;=%&?/?", id="no query"),
 ]
 HEADERS = (
@@ -61,10 +63,10 @@ ENVELOPE = {"success", "message", "data", "timestamp"}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("odd"), "--no-worker") as served:
-        assert served.ask("POST", "/wallet/fund", {"userId": "ada", "amount": 1})[0] == 201
-        yield served
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with run_server(tmp_path_factory.mktemp("odd"), "--no-worker") as server:
+        assert server.request("POST", "/wallet/fund", {"userId": "ada", "amount": 1})[0] == 201
+        yield server
 
 
 @pytest.fixture
@@ -76,18 +78,20 @@ def mounted(bv: Billvend, settings: Settings) -> Flask:
     return app
 
 
-def answered(served: Serving, method: str, target: bytes, header: bytes = b"X-Any: 1") -> tuple[int, bytes]:
+def raw_request(
+    server: ServerProcess, method: str, target: bytes, header: bytes = b"X-Any: 1"
+) -> tuple[int, bytes]:
     """The server's answer to exactly these bytes."""
     request = b"%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (method.encode(), target, header)
     body = b"Content-Length: 2\r\n\r\n{}" if method == "POST" else b"\r\n"
-    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request + body)
         response = http.client.HTTPResponse(connection)
         response.begin()
         return response.status, response.read()
 
 
-def judge(status: int, body: bytes) -> None:
+def assert_clear_answer(status: int, body: bytes) -> None:
     """No 500, and refusals have the envelope. A 503 is right for Paystack, which is not set up here."""
     assert status < 500 or json.loads(body)["error"]["code"] == "unavailable", (status, body)
     if status >= 400:
@@ -99,58 +103,58 @@ def judge(status: int, body: bytes) -> None:
 # --- a real server, asked over a socket -------------------------------------------------------------------------------
 
 
-def test_paths_here_are_all_of_the_application(bv: Billvend, settings: Settings) -> None:
+def test_listed_paths_cover_every_route(bv: Billvend, settings: Settings) -> None:
     rules = {
         re.sub("<.*?>", "*", rule.rule) for rule in application(bv, settings).url_map.iter_rules()
     }  # fmt: skip
-    filled = {re.sub("/(ada|t-1|css/.*)$", "/*", path) for _, path in ALL}
+    filled = {re.sub("/(ada|t-1|css/.*)$", "/*", path) for _, path in ALL_ENDPOINTS}
     assert filled == rules
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_odd_query_at_every_path_gets_no_500(served: Serving, query: bytes) -> None:
-    for method, path in [*ALL, ("GET", "/nowhere"), ("POST", "/nowhere")]:
-        judge(*answered(served, method, path.encode() + b"?" + query))
+def test_odd_query_at_every_path_gets_no_500(server: ServerProcess, query: bytes) -> None:
+    for method, path in [*ALL_ENDPOINTS, ("GET", "/nowhere"), ("POST", "/nowhere")]:
+        assert_clear_answer(*raw_request(server, method, path.encode() + b"?" + query))
 
 
 @pytest.mark.parametrize("path", [b"/wallet/balance/ada", b"/transactions/user/ada"])
-@pytest.mark.parametrize("odd", READABLE.values(), ids=READABLE)
-def test_odd_query_of_a_listing_gets_422(served: Serving, path: bytes, odd: bytes) -> None:
+@pytest.mark.parametrize("odd", ODD_BYTES.values(), ids=ODD_BYTES)
+def test_odd_query_of_a_listing_gets_422(server: ServerProcess, path: bytes, odd: bytes) -> None:
     """Known or unknown name: as for ASCII."""
     for name in NAMES:
-        status, body = answered(served, "GET", path + b"?" + name + b"=" + odd)
+        status, body = raw_request(server, "GET", path + b"?" + name + b"=" + odd)
         assert status == 422, (name, body)
-        judge(status, body)
+        assert_clear_answer(status, body)
 
 
 @pytest.mark.parametrize(
     "start", ["/", "/wallet/balance/", "/transactions/", "/transactions/user/", "/api/files/", "//"]
 )
-@pytest.mark.parametrize("odd", READABLE.values(), ids=READABLE)
-def test_odd_path_gets_no_500(served: Serving, start: str, odd: bytes) -> None:
-    judge(*answered(served, "GET", start.encode() + odd))
-    judge(*answered(served, "POST", start.encode() + odd + b"?" + odd[:100]))
+@pytest.mark.parametrize("odd", ODD_BYTES.values(), ids=ODD_BYTES)
+def test_odd_path_gets_no_500(server: ServerProcess, start: str, odd: bytes) -> None:
+    assert_clear_answer(*raw_request(server, "GET", start.encode() + odd))
+    assert_clear_answer(*raw_request(server, "POST", start.encode() + odd + b"?" + odd[:100]))
 
 
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize(
-    "odd", [*READABLE.values(), b"\xff", b"\xe9", b'"\\377\\000"; =; ;;', b"x; charset*=x'y'%ff"]
+    "odd", [*ODD_BYTES.values(), b"\xff", b"\xe9", b'"\\377\\000"; =; ;;', b"x; charset*=x'y'%ff"]
 )
-def test_odd_header_gets_no_500(served: Serving, header: str, odd: bytes) -> None:
-    for method, path in OURS:
-        judge(*answered(served, method, path.encode(), b"%s: %s" % (header.encode(), odd)))
+def test_odd_header_gets_no_500(server: ServerProcess, header: str, odd: bytes) -> None:
+    for method, path in BLUEPRINT_ENDPOINTS:
+        assert_clear_answer(*raw_request(server, method, path.encode(), b"%s: %s" % (header.encode(), odd)))
 
 
-@pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
-def test_invalid_http_gets_a_status_from_the_parser(served: Serving, odd: bytes) -> None:
+@pytest.mark.parametrize("odd", REJECTED_BYTES.values(), ids=REJECTED_BYTES)
+def test_invalid_http_gets_a_status_from_the_parser(server: ServerProcess, odd: bytes) -> None:
     for target in (b"/billers?x=" + odd, b"/billers?" + odd + b"=x", b"/wallet/balance/" + odd):
-        assert answered(served, "GET", target) in ((400, b""), (414, b""))
+        assert raw_request(server, "GET", target) in ((400, b""), (414, b""))
 
 
 # --- another WSGI server, which passes all bytes on --------------------------------------------------------------------
 
 
-def asked(app: Flask, method: str, path: str, **environ: str) -> TestResponse:
+def wsgi_request(app: Flask, method: str, path: str, **environ: str) -> TestResponse:
     return app.test_client().open(
         path, method=method, environ_overrides=environ, content_type="application/json", data=b"{}"
     )
@@ -160,39 +164,39 @@ def as_wsgi(odd: bytes) -> str:
     return odd.decode("latin-1")
 
 
-RAW = {**READABLE, **UNREADABLE}
+ALL_BYTES = {**ODD_BYTES, **REJECTED_BYTES}
 
 
-@pytest.mark.parametrize("odd", RAW.values(), ids=RAW)
+@pytest.mark.parametrize("odd", ALL_BYTES.values(), ids=ALL_BYTES)
 def test_odd_query_of_a_mounted_blueprint_gets_no_500(mounted: Flask, odd: bytes) -> None:
-    for method, path in OURS:
+    for method, path in BLUEPRINT_ENDPOINTS:
         for query in (b"x=" + odd, odd + b"=x", b"limit=" + odd):
-            response = asked(mounted, method, f"/electricity{path}", QUERY_STRING=as_wsgi(query))
-            judge(response.status_code, response.data)
+            response = wsgi_request(mounted, method, f"/electricity{path}", QUERY_STRING=as_wsgi(query))
+            assert_clear_answer(response.status_code, response.data)
 
 
 @pytest.mark.parametrize("odd", [b"\xff", b"\xe9", b"\xed\xa0\x80", b"\xe6\x97"])
 def test_query_not_utf8_gets_422_that_says_so(mounted: Flask, odd: bytes) -> None:
-    response = asked(
+    response = wsgi_request(
         mounted, "GET", "/electricity/wallet/balance/ada", QUERY_STRING=as_wsgi(b"currency=" + odd)
     )
     assert response.status_code == 422
     assert response.get_json()["message"] == "The query is not UTF-8. Nothing was done."
 
 
-@pytest.mark.parametrize("odd", RAW.values(), ids=RAW)
+@pytest.mark.parametrize("odd", ALL_BYTES.values(), ids=ALL_BYTES)
 def test_odd_header_of_a_mounted_blueprint_gets_no_500(mounted: Flask, odd: bytes) -> None:
-    for method, path in OURS:
+    for method, path in BLUEPRINT_ENDPOINTS:
         for header in HEADERS:
             name = header.upper().replace("-", "_")
             environ = {name if name == "CONTENT_TYPE" else f"HTTP_{name}": as_wsgi(odd)}
-            response = asked(mounted, method, f"/electricity{path}", **environ)
-            judge(response.status_code, response.data)
+            response = wsgi_request(mounted, method, f"/electricity{path}", **environ)
+            assert_clear_answer(response.status_code, response.data)
 
 
-@pytest.mark.parametrize("odd", RAW.values(), ids=RAW)
+@pytest.mark.parametrize("odd", ALL_BYTES.values(), ids=ALL_BYTES)
 def test_odd_path_of_a_mounted_blueprint_gets_no_500(mounted: Flask, odd: bytes) -> None:
     for start in ("/wallet/balance/", "/transactions/", "/transactions/user/"):
         path = as_wsgi(f"/electricity{start}".encode() + unquote_to_bytes(odd))
-        response = asked(mounted, "GET", "/", PATH_INFO=path)
-        judge(response.status_code, response.data)
+        response = wsgi_request(mounted, "GET", "/", PATH_INFO=path)
+        assert_clear_answer(response.status_code, response.data)

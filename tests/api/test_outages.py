@@ -13,7 +13,9 @@ from tests.support import servers
 
 
 @pytest.fixture
-def shop(own_postgres: servers.PostgresServer, tmp_path: object) -> Iterator[tuple[Billvend, Client]]:
+def api_on_postgres(
+    own_postgres: servers.PostgresServer, tmp_path: object
+) -> Iterator[tuple[Billvend, Client]]:
     settings = Settings(database_url=own_postgres.url, rate_limit="0", sandbox_book=f"{tmp_path}/sandbox.db")
     upgrade_schema(settings)
     with open_billvend(settings) as bv:
@@ -21,10 +23,12 @@ def shop(own_postgres: servers.PostgresServer, tmp_path: object) -> Iterator[tup
         yield bv, Client(application(bv, settings))
 
 
-def test_the_database_goes_away_and_comes_back(
-    shop: tuple[Billvend, Client], own_postgres: servers.PostgresServer, monkeypatch: pytest.MonkeyPatch
+def test_database_outage_returns_503_then_recovers(
+    api_on_postgres: tuple[Billvend, Client],
+    own_postgres: servers.PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bv, client = shop
+    bv, client = api_on_postgres
     monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 3600.0)
     bv.require_test_money()  # then who gets in is known without the database, and each call finds out by itself
     assert client.post("/bills/pay", BILL, "order-1").status_code == 202
@@ -58,14 +62,14 @@ def test_the_database_goes_away_and_comes_back(
 
 
 @pytest.mark.parametrize("has_keys", [False, True])
-def test_without_its_database_it_still_tells_so(
-    shop: tuple[Billvend, Client],
+def test_health_and_metrics_work_without_database(
+    api_on_postgres: tuple[Billvend, Client],
     own_postgres: servers.PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
     has_keys: bool,
 ) -> None:
     """Whoever could see health and metrics before can see them meanwhile, and nobody else, and nothing else."""
-    bv, client = shop
+    bv, client = api_on_postgres
     monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 0.0)
     secret = bv.create_api_key("monitor", ["read"]).secret if has_keys else ""
     known = {"Authorization": f"Bearer {secret}"} if has_keys else {}
@@ -89,10 +93,10 @@ def test_without_its_database_it_still_tells_so(
         assert (stranger.status_code, stranger.get_json()["data"]) == (503, None)
 
 
-def test_a_key_that_was_revoked_is_not_remembered(
-    shop: tuple[Billvend, Client], own_postgres: servers.PostgresServer
+def test_revoked_key_is_rejected_during_database_outage(
+    api_on_postgres: tuple[Billvend, Client], own_postgres: servers.PostgresServer
 ) -> None:
-    bv, client = shop
+    bv, client = api_on_postgres
     known = {"Authorization": f"Bearer {bv.create_api_key('monitor', ['read']).secret}"}
     assert client.get("/health", **known).status_code == 200
     bv.revoke_api_key("monitor")
@@ -101,7 +105,9 @@ def test_a_key_that_was_revoked_is_not_remembered(
     assert client.get("/health", **known).get_json()["data"] is None
 
 
-def test_redis_goes_away(settings: Settings, redis_server: servers.RedisProtocolServer) -> None:
+def test_redis_outage_degrades_health_and_payment_completes(
+    settings: Settings, redis_server: servers.RedisProtocolServer
+) -> None:
     """`pay` answers as always, and the payment is found by a sweep."""
     with_redis = settings.model_copy(
         update={

@@ -8,14 +8,14 @@ from pydantic import SecretStr
 from billvend import Billvend, open_billvend
 from billvend.config import Settings
 from tests.api.client import Client, application, code_of, data_of
-from tests.support.paystack import SECRET, Paystack, standing_in
+from tests.support.paystack import SECRET, FakePaystack, fake_paystack
 
-WANTED = {"userId": "ada", "amount": "500", "email": "ada@example.com"}
+DEPOSIT_REQUEST = {"userId": "ada", "amount": "500", "email": "ada@example.com"}
 
 
 @pytest.fixture
-def counter(settings: Settings) -> Iterator[tuple[Client, Billvend, Paystack]]:
-    with standing_in() as (paystack, _):
+def paystack_api(settings: Settings) -> Iterator[tuple[Client, Billvend, FakePaystack]]:
+    with fake_paystack() as (paystack, _):
         known = settings.model_copy(
             update={"paystack_secret_key": SecretStr(SECRET), "paystack_api_url": paystack.url}
         )
@@ -23,17 +23,17 @@ def counter(settings: Settings) -> Iterator[tuple[Client, Billvend, Paystack]]:
             yield Client(application(bv, known)), bv, paystack
 
 
-def test_from_the_intent_to_the_money(counter: tuple[Client, Billvend, Paystack]) -> None:
-    client, bv, paystack = counter
-    response = client.post("/wallet/fund/intent", WANTED, "till-1")
+def test_deposit_is_credited_once_by_webhook(paystack_api: tuple[Client, Billvend, FakePaystack]) -> None:
+    client, bv, paystack = paystack_api
+    response = client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "till-1")
     assert response.status_code == 201
     intent = data_of(response)
     assert intent["authorizationUrl"] == f"{paystack.url}/pay/{intent['reference']}"
-    assert paystack.announced[0]["amount"] in (50_000, "50000")
-    assert data_of(client.post("/wallet/fund/intent", WANTED, "till-1")) == intent
-    assert len(paystack.announced) == 1
-    paystack.pays(intent["reference"])
-    body, signature = paystack.hook(intent["reference"])
+    assert paystack.initialize_requests[0]["amount"] in (50_000, "50000")
+    assert data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "till-1")) == intent
+    assert len(paystack.initialize_requests) == 1
+    paystack.mark_paid(intent["reference"])
+    body, signature = paystack.webhook(intent["reference"])
     for _ in range(5):
         answer = client.post("/hooks/paystack", body, X_Paystack_Signature=signature)
         assert answer.status_code == 200
@@ -44,71 +44,76 @@ def test_from_the_intent_to_the_money(counter: tuple[Client, Billvend, Paystack]
 
 
 @pytest.mark.parametrize("signature", [None, "", "0" * 128, "\u00e4" * 4])
-def test_a_forged_hook_does_nothing(
-    counter: tuple[Client, Billvend, Paystack], signature: str | None
+def test_webhook_with_invalid_signature_is_rejected(
+    paystack_api: tuple[Client, Billvend, FakePaystack], signature: str | None
 ) -> None:
-    client, _, paystack = counter
-    intent = data_of(client.post("/wallet/fund/intent", WANTED))
-    paystack.pays(intent["reference"])
-    body, _ = paystack.hook(intent["reference"])
+    client, _, paystack = paystack_api
+    intent = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
+    paystack.mark_paid(intent["reference"])
+    body, _ = paystack.webhook(intent["reference"])
     headers = {} if signature is None else {"X_Paystack_Signature": signature}
     answer = client.post("/hooks/paystack", body, **headers)
     assert (answer.status_code, code_of(answer)) == (401, "unauthenticated")
-    assert paystack.verified == []
+    assert paystack.verified_references == []
     assert client.get("/wallet/balance/ada").status_code == 404
 
 
-def test_a_hook_is_signed_over_its_bytes(counter: tuple[Client, Billvend, Paystack]) -> None:
-    client, _, paystack = counter
-    intent = data_of(client.post("/wallet/fund/intent", WANTED))
-    body, signature = paystack.hook(intent["reference"])
+def test_webhook_with_changed_body_is_rejected(paystack_api: tuple[Client, Billvend, FakePaystack]) -> None:
+    client, _, paystack = paystack_api
+    intent = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
+    body, signature = paystack.webhook(intent["reference"])
     assert client.post("/hooks/paystack", body + b" ", X_Paystack_Signature=signature).status_code == 401
 
 
-def test_a_hook_about_nobodys_money_is_told_to_whoever_watches(
-    counter: tuple[Client, Billvend, Paystack], caplog: pytest.LogCaptureFixture
+def test_webhook_with_unknown_reference_logs_warning(
+    paystack_api: tuple[Client, Billvend, FakePaystack], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody has paid, and no wallet was credited: another system's payment, or one whose intent is lost."""
-    client, _, paystack = counter
-    body, signature = paystack.hook("of-another-shop")
+    client, _, paystack = paystack_api
+    body, signature = paystack.webhook("of-another-shop")
     assert client.post("/hooks/paystack", body, X_Paystack_Signature=signature).status_code == 200
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert warning.context == {"reference": "'of-another-shop'"}  # type: ignore[attr-defined]  # an extra
-    assert paystack.verified == []
+    assert paystack.verified_references == []
 
 
-def test_a_paystack_that_is_away_is_told_to_come_again(counter: tuple[Client, Billvend, Paystack]) -> None:
-    client, _, paystack = counter
-    intent = data_of(client.post("/wallet/fund/intent", WANTED))
-    body, signature = paystack.hook(intent["reference"])
-    paystack.verify_says = b""
+def test_webhook_gets_503_when_paystack_is_down(paystack_api: tuple[Client, Billvend, FakePaystack]) -> None:
+    client, _, paystack = paystack_api
+    intent = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
+    body, signature = paystack.webhook(intent["reference"])
+    paystack.verify_response = b""
     answer = client.post("/hooks/paystack", body, X_Paystack_Signature=signature)
     assert (answer.status_code, code_of(answer)) == (503, "unavailable")
     assert client.get("/wallet/balance/ada").status_code == 404
 
 
-def test_a_repeat_elsewhere_while_the_first_is_at_work(
-    counter: tuple[Client, Billvend, Paystack], monkeypatch: pytest.MonkeyPatch
+def test_deposit_replay_in_other_process_returns_409(
+    paystack_api: tuple[Client, Billvend, FakePaystack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through another process, whose requests this one does not see."""
     monkeypatch.setattr("billvend.usecases.deposits.REPEAT_WAIT_SECONDS", 0.0)
-    client, bv, _ = counter
-    assert client.post("/wallet/fund/intent", WANTED, "order-1").status_code == 201
+    client, bv, _ = paystack_api
+    assert client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "order-1").status_code == 201
     with bv._deps.deposits._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
         connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
-    answer = client.post("/wallet/fund/intent", WANTED, "order-1")
+    answer = client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "order-1")
     assert (answer.status_code, code_of(answer)) == (409, "request_in_progress")
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_without_paystack_nothing_is_started(client: Client) -> None:
-    for answer in (client.post("/wallet/fund/intent", WANTED), client.post("/hooks/paystack", b"{}")):
+def test_deposit_without_paystack_is_unavailable(client: Client) -> None:
+    for answer in (
+        client.post("/wallet/fund/intent", DEPOSIT_REQUEST),
+        client.post("/hooks/paystack", b"{}"),
+    ):
         assert (answer.status_code, code_of(answer)) == (503, "unavailable")
 
 
 @pytest.mark.parametrize("email", ["", "a", "no at sign", "a@b\r\nBcc: c@d", 5, None])
-def test_an_address_that_is_none(counter: tuple[Client, Billvend, Paystack], email: object) -> None:
-    client, _, paystack = counter
-    answer = client.post("/wallet/fund/intent", {**WANTED, "email": email})
+def test_deposit_with_invalid_email_is_rejected(
+    paystack_api: tuple[Client, Billvend, FakePaystack], email: object
+) -> None:
+    client, _, paystack = paystack_api
+    answer = client.post("/wallet/fund/intent", {**DEPOSIT_REQUEST, "email": email})
     assert (answer.status_code, code_of(answer)) == (422, "validation_failed")
-    assert paystack.announced == []
+    assert paystack.initialize_requests == []

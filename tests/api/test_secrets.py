@@ -12,7 +12,7 @@ from billvend.bootstrap import upgrade_schema
 from billvend.config import Settings
 from billvend.domain.api_keys import Scope
 from tests.api.client import BILL
-from tests.api.server import Serving, serving
+from tests.api.server import ServerProcess, run_server
 from tests.support import servers
 from tests.support.waiting import eventually
 
@@ -23,7 +23,7 @@ SECRETS = {
     "PAYSTACK_SECRET_KEY": "sk_test_secret-of-paystack",
     "WEBHOOK_SECRET": "whsec_c2VjcmV0LW9mLXdlYmhvb2tzLXRoYXQtaXMtbG9uZw==",
 }
-HIDDEN = [
+ALL_SECRETS = [
     *SECRETS.values(),
     "c2VjcmV0LW9mLXdlYmhvb2tz",
     "secret-of-postgres",
@@ -33,11 +33,11 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("has_redis", [False, True])
-def test_no_secret_is_logged_or_told(
+def test_no_secret_in_log_or_response_during_outages(
     tmp_path: Path, own_postgres: servers.PostgresServer, has_redis: bool
 ) -> None:
     """At LOG_LEVEL=debug, through refusals and failures of every part, the database's among them."""
-    nobody = find_free_port("127.0.0.1", 0)
+    unused_port = find_free_port("127.0.0.1", 0)
     parts = urlsplit(own_postgres.url)
     named = f"{parts.username}:secret-of-postgres@{parts.hostname}:{parts.port}"
     settings = Settings(database_url=parts._replace(netloc=named).geturl())
@@ -45,56 +45,56 @@ def test_no_secret_is_logged_or_told(
     given = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "BILL_PROVIDER": "vtpass",
-        "BILL_PROVIDER_API_URL": f"http://127.0.0.1:{nobody}",
-        "PAYSTACK_API_URL": f"http://127.0.0.1:{nobody}",
-        "WEBHOOK_URL": f"http://127.0.0.1:{nobody}/hook",
+        "BILL_PROVIDER_API_URL": f"http://127.0.0.1:{unused_port}",
+        "PAYSTACK_API_URL": f"http://127.0.0.1:{unused_port}",
+        "WEBHOOK_URL": f"http://127.0.0.1:{unused_port}/hook",
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "ENABLE_WEBHOOKS": "true",
-        "SMTP_URL": f"smtp://till:secret-of-smtp@127.0.0.1:{nobody}",
+        "SMTP_URL": f"smtp://till:secret-of-smtp@127.0.0.1:{unused_port}",
         "VERIFY_UNREACHABLE": "allow",
         "BILL_PROVIDER_PHONE": "08030000000",
         "RATE_LIMIT": "1000/minute",
         "SWEEP_INTERVAL": "1",
         "LOG_LEVEL": "debug",
-        **({"REDIS_URL": f"redis://:secret-of-redis@127.0.0.1:{nobody}/0"} if has_redis else {}),
+        **({"REDIS_URL": f"redis://:secret-of-redis@127.0.0.1:{unused_port}/0"} if has_redis else {}),
     }
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
         key = bv.create_api_key("all", list(Scope)).secret
-        with serving(tmp_path, "--worker", **SECRETS, **given) as served:
-            told = _asked(served, key)
+        with run_server(tmp_path, "--worker", **SECRETS, **given) as server:
+            told = _send_requests(server, key)
             if not has_redis:  # with a Redis that is away the worker waits for it
-                eventually(lambda: _was_tried(bv))
+                eventually(lambda: _has_attempts(bv))
             own_postgres.kill()
-            told += _asked(served, key)
-            served.stop()
+            told += _send_requests(server, key)
+            server.stop()
     said = (tmp_path / "log").read_text()
     assert said.count('"Request"') >= len(told)
-    for secret in (*HIDDEN, key, key.split("_", 2)[2]):
+    for secret in (*ALL_SECRETS, key, key.split("_", 2)[2]):
         assert secret not in said, secret
         assert not any(secret in answer for answer in told), secret
 
 
-def _was_tried(bv: Billvend) -> bool:
+def _has_attempts(bv: Billvend) -> bool:
     """Whether the provider was called in vain, and so were those who wanted to be told."""
     payment = bv.payments()[0]
     return bool(payment.attempts) and any(told.attempts for told in bv.notification_history(channel=None))
 
 
-def _asked(served: Serving, key: str) -> list[str]:
+def _send_requests(server: ServerProcess, key: str) -> list[str]:
     allowed, forged = f"Bearer {key}", f"Bearer {key[:-1]}x"
     wanted = {"userId": "ada", "amount": "5"}
     meter = {"meterNumber": "12345678901", "provider": "EKEDC"}
     asked = [
-        served.ask("POST", "/bills/pay", BILL, Authorization=allowed, Idempotency_Key="order-1"),
-        served.ask("POST", "/bills/verify", meter, Authorization=allowed),
-        served.ask(
+        server.request("POST", "/bills/pay", BILL, Authorization=allowed, Idempotency_Key="order-1"),
+        server.request("POST", "/bills/verify", meter, Authorization=allowed),
+        server.request(
             "POST", "/wallet/fund/intent", {**wanted, "email": "ada@example.com"}, Authorization=allowed
         ),
-        served.ask("POST", "/hooks/paystack", wanted, X_Paystack_Signature="0" * 128),
-        served.ask("POST", "/wallet/fund", wanted, Authorization=allowed),
-        served.ask("POST", "/wallet/fund", wanted, Authorization=forged),
-        served.ask("GET", f"/transactions/{key}", Authorization=allowed),
-        served.ask("GET", "/health", Authorization=allowed),
+        server.request("POST", "/hooks/paystack", wanted, X_Paystack_Signature="0" * 128),
+        server.request("POST", "/wallet/fund", wanted, Authorization=allowed),
+        server.request("POST", "/wallet/fund", wanted, Authorization=forged),
+        server.request("GET", f"/transactions/{key}", Authorization=allowed),
+        server.request("GET", "/health", Authorization=allowed),
     ]
     return [json.dumps(answer) for answer in asked]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.api.server import serving
+from tests.api.server import run_server
 
 ALONE = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -18,20 +18,20 @@ ALONE = [
 
 
 def test_try_it_out_funds_a_wallet(tmp_path: Path) -> None:
-    with serving(tmp_path) as served, sync_playwright() as playwright:
+    with run_server(tmp_path) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=os.environ["BILLVEND_CHROMIUM"], args=ALONE)
         page = browser.new_page(viewport={"width": 1200, "height": 1500})
         asked: list[str] = []
         complaints: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(f"{served.url}/api")
+        page.goto(f"{server.url}/api")
         fund(page)
         page.screenshot(path=os.environ.get("BILLVEND_SCREENSHOT", str(tmp_path / "swagger.png")))
         browser.close()
-        status, document = served.ask("GET", "/wallet/balance/user123")
+        status, document = server.request("GET", "/wallet/balance/user123")
         assert (status, document["data"]["balance"]) == (200, "500.00")
-        assert all(each.startswith((served.url, "data:")) for each in asked), asked
+        assert all(each.startswith((server.url, "data:")) for each in asked), asked
     assert complaints == []
 
 

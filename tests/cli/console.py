@@ -15,13 +15,13 @@ from billvend import Payment, Status, open_billvend
 from billvend.cli import main
 
 PATIENCE_SECONDS = 60
-IN_DOUBT = "600000000003"
+LOST_ANSWER_METER = "600000000003"
 """The meter for which the answer is lost."""
 PROGRAM = (sys.executable, "-m", "billvend")
 
 
 @dataclass(frozen=True)
-class Ended:
+class CliResult:
     """How a command ended, and what it printed."""
 
     status: int
@@ -41,11 +41,11 @@ class Console:
         self.folder = folder
         self._capsys = capsys
 
-    def __call__(self, *arguments: str) -> Ended:
+    def __call__(self, *arguments: str) -> CliResult:
         """Run a command in this process."""
         self._capsys.readouterr()
         status = main(arguments)
-        return Ended(status, *self._capsys.readouterr())
+        return CliResult(status, *self._capsys.readouterr())
 
     def json(self, *arguments: str, status: int = 0) -> Any:
         """The document of a command that ends with this status."""
@@ -53,11 +53,11 @@ class Console:
         assert ended.status == status, ended
         return ended.document
 
-    def pay(self, meter: str, *arguments: str, user: str = "ada", amount: str = "500") -> Ended:
+    def pay(self, meter: str, *arguments: str, user: str = "ada", amount: str = "500") -> CliResult:
         """A payment's command line."""
         return self("pay", user, amount, "--meter", meter, "--biller", "EKEDC", *arguments)
 
-    def paid(self, meter: str, *arguments: str, status: int = 0) -> Any:
+    def pay_json(self, meter: str, *arguments: str, status: int = 0) -> Any:
         """A payment's document."""
         return self.json(
             "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments, status=status
@@ -65,18 +65,18 @@ class Console:
 
     def in_doubt(self, key: str = "doubtful") -> str:
         """A payment of ada's that is in doubt, and will be for the next 20 s; returns its id."""
-        transaction_id: str = self.paid(IN_DOUBT, "--key", key, "--no-wait")["transactionId"]
+        transaction_id: str = self.pay_json(LOST_ANSWER_METER, "--key", key, "--no-wait")["transactionId"]
 
         def watch(payment: Payment) -> None:
             if payment.status is Status.IN_DOUBT:
-                raise _Doubted
+                raise _InDoubt
 
-        with open_billvend("sqlite:///billvend.db") as bv, suppress(_Doubted):
+        with open_billvend("sqlite:///billvend.db") as bv, suppress(_InDoubt):
             bv.wait(transaction_id, timeout=PATIENCE_SECONDS, on_poll=watch)
         return transaction_id
 
 
-class _Doubted(Exception):
+class _InDoubt(Exception):
     """It is."""
 
 
@@ -85,7 +85,7 @@ def environment(**settings: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings}
 
 
-def run(folder: Path, *arguments: str, **settings: str) -> Ended:
+def run(folder: Path, *arguments: str, **settings: str) -> CliResult:
     """Run a command as a process."""
     done = subprocess.run(
         [*PROGRAM, *arguments],
@@ -96,4 +96,4 @@ def run(folder: Path, *arguments: str, **settings: str) -> Ended:
         timeout=PATIENCE_SECONDS,
         check=False,
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return CliResult(done.returncode, done.stdout, done.stderr)

@@ -27,10 +27,10 @@ def commands(command: Any = None, *path: str) -> Iterator[tuple[tuple[str, ...],
 
 
 COMMANDS = dict(commands())
-EACH = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+EACH_COMMAND = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 
-def test_these_commands_there_are() -> None:
+def test_command_list_is_complete() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "fund", "fund-intent", "fund-check", "pay", "pay-many", "cancel", "balance", "history", "show", "find", "payments",
         "meter", "billers", "review", "resolve", "worker", "serve", "sandbox", "sweep", "audit", "health", "config",
@@ -39,8 +39,8 @@ def test_these_commands_there_are() -> None:
     }  # fmt: skip
 
 
-@EACH
-def test_help_has_an_example_that_is_understood(billvend: Console, path: tuple[str, ...]) -> None:
+@EACH_COMMAND
+def test_help_example_parses(billvend: Console, path: tuple[str, ...]) -> None:
     shown = billvend(*path, "--help")
     assert (shown.status, shown.err) == (0, "")
     _, _, examples = shown.out.partition("Example:\n")
@@ -51,14 +51,14 @@ def test_help_has_an_example_that_is_understood(billvend: Console, path: tuple[s
         COMMANDS[path].make_context("example", words[1 + len(path) :])
 
 
-@EACH
-def test_options_that_all_have(path: tuple[str, ...]) -> None:
+@EACH_COMMAND
+def test_every_command_has_common_options(path: tuple[str, ...]) -> None:
     options = {option for parameter in COMMANDS[path].params for option in parameter.opts}
     assert "--database-url" in options
     assert ("--json" in options) == (path[0] not in WITHOUT_JSON)
 
 
-def test_without_a_command_there_is_help(billvend: Console) -> None:
+def test_no_command_shows_help(billvend: Console) -> None:
     shown = billvend()
     assert (shown.status, shown.err) == (0, "")
     assert "Commands:" in shown.out
@@ -66,17 +66,17 @@ def test_without_a_command_there_is_help(billvend: Console) -> None:
     assert billvend("--help").out == shown.out
 
 
-def test_the_version(billvend: Console) -> None:
+def test_version_option_prints_version(billvend: Console) -> None:
     shown = billvend("--version")
     assert shown.status == 0
     assert shown.out.startswith("billvend ")
 
 
-def test_help_is_plain(billvend: Console) -> None:
+def test_help_is_ascii(billvend: Console) -> None:
     assert billvend("--help").out.isascii()
 
 
-def test_help_waits_for_no_library() -> None:
+def test_help_imports_no_heavy_library() -> None:
     program = (
         "import sys, billvend.cli; billvend.cli.main(['--help'])\n"
         "heavy = {'sqlalchemy', 'pydantic', 'rich', 'structlog', 'huey', 'billvend.config', 'billvend.app'}\n"
@@ -92,7 +92,7 @@ def test_help_waits_for_no_library() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_command_that_ends_waits_for_no_library_that_it_needs_not(tmp_path: Path) -> None:
+def test_fund_imports_no_unneeded_library(tmp_path: Path) -> None:
     program = (
         "import sys, billvend.cli; billvend.cli.main(['fund', 'ada', '500'])\n"
         "heavy = {'prometheus_client', 'flask', 'granian', 'httpx'}\n"
@@ -110,7 +110,7 @@ def test_a_command_that_ends_waits_for_no_library_that_it_needs_not(tmp_path: Pa
     assert "500.00" in done.stdout
 
 
-def test_a_shell_can_complete_words(tmp_path: Path) -> None:
+def test_shell_completion_suggests_commands(tmp_path: Path) -> None:
     asked = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
     done = subprocess.run(
         [sys.executable, "-m", "billvend"],
@@ -124,7 +124,7 @@ def test_a_shell_can_complete_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "is_ours"), [("", True), ("['--version']", False)])
-def test_garbage_is_looked_for_seldom_in_a_process_of_our_own(given: str, is_ours: bool) -> None:
+def test_gc_is_tuned_only_in_own_process(given: str, is_ours: bool) -> None:
     """Whoever calls a command from their own program keeps what they have set."""
     program = (
         "import gc, sys, billvend.cli; sys.argv = ['billvend', '--version']; before = gc.get_threshold()\n"

@@ -7,7 +7,7 @@ import pytest
 from tests.cli.console import Console, run
 
 
-def test_the_whole_story(billvend: Console) -> None:
+def test_demo_runs_to_the_end(billvend: Console) -> None:
     told = billvend("demo")
     assert (told.status, told.err) == (0, "")
     for words in (
@@ -26,7 +26,7 @@ def test_the_whole_story(billvend: Console) -> None:
     assert list(billvend.folder.iterdir()) == []
 
 
-def test_from_anywhere_and_whatever_is_set(tmp_path: Path) -> None:
+def test_demo_ignores_settings_and_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / ".env").write_text("BILL_PROVIDER=vtpass\nNONSENSE=1\n")
@@ -48,7 +48,7 @@ def test_from_anywhere_and_whatever_is_set(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == [".env"]
 
 
-def test_on_a_database_of_one_s_own_it_must_be_empty(funded: Console) -> None:
+def test_demo_on_non_empty_database_is_rejected(funded: Console) -> None:
     assert funded.pay("12345678901").status == 0
     refused = funded.json("demo", "--database-url", "sqlite:///billvend.db", status=2)
     assert "plays on an empty one" in refused["error"]["message"]
@@ -56,5 +56,5 @@ def test_on_a_database_of_one_s_own_it_must_be_empty(funded: Console) -> None:
 
 
 @pytest.mark.integration
-def test_on_postgresql(billvend: Console, postgres_url: str) -> None:
+def test_demo_runs_on_postgresql(billvend: Console, postgres_url: str) -> None:
     assert billvend.json("demo", "--database-url", postgres_url)["ok"] is True

@@ -15,7 +15,7 @@ from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
 from tests.cli.console import PROGRAM, Console, environment, run
 
-NOWHERE = "postgresql://billvend:hunter2@127.0.0.1:1/nowhere"
+UNREACHABLE_URL = "postgresql://billvend:hunter2@127.0.0.1:1/nowhere"
 
 
 def all_errors(kind: type[BillvendError] = BillvendError) -> Iterator[type[BillvendError]]:
@@ -41,7 +41,7 @@ ERRORS = {kind.__name__: kind for kind in all_errors() if not kind.__module__.st
 
 
 @pytest.mark.parametrize("kind", ERRORS.values(), ids=ERRORS)
-def test_every_error_has_its_status(kind: type[BillvendError]) -> None:
+def test_every_error_has_its_exit_status(kind: type[BillvendError]) -> None:
     error = kind("no", transaction_id="t", idempotency_key="k") if kind is OutcomeUnknown else kind("no")
     failure = failure_of(error)
     assert failure.status == EXPECTED[kind.__name__]
@@ -49,7 +49,7 @@ def test_every_error_has_its_status(kind: type[BillvendError]) -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_followed_payment_ends_as_it_stands(status: Status) -> None:
+def test_pay_exit_status_follows_payment_status(status: Status) -> None:
     assert exit_of(status) == {Status.COMPLETED: 0, Status.REVERSED: 6}.get(status, 7)
 
 
@@ -57,7 +57,7 @@ def pay(meter: str, *arguments: str, amount: str = "500") -> tuple[str, ...]:
     return ("pay", "ada", amount, "--meter", meter, "--biller", "EKEDC", *arguments)
 
 
-ENDS = [
+EXIT_CASES = [
     (0, "", pay("12345678901")),
     (0, "", pay("600000000001", "--no-wait")),
     (0, "", ("balance", "ada")),
@@ -94,18 +94,20 @@ ENDS = [
     (6, "", pay("600000000001")),
     (7, "", pay("12345678901", "--wait", "0")),
     (7, "", pay("600000000003", "--wait", "0.1")),
-    (9, "unavailable", ("balance", "ada", "--database-url", NOWHERE)),
-    (9, "unavailable", ("health", "--database-url", NOWHERE)),
-    (9, "unavailable", ("db", "current", "--database-url", NOWHERE)),
+    (9, "unavailable", ("balance", "ada", "--database-url", UNREACHABLE_URL)),
+    (9, "unavailable", ("health", "--database-url", UNREACHABLE_URL)),
+    (9, "unavailable", ("db", "current", "--database-url", UNREACHABLE_URL)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("status", "code", "arguments"),
-    ENDS,
+    EXIT_CASES,
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_command_ends_so(funded: Console, status: int, code: str, arguments: tuple[str, ...]) -> None:
+def test_command_exits_with_status_and_code(
+    funded: Console, status: int, code: str, arguments: tuple[str, ...]
+) -> None:
     ended = funded(*arguments)
     as_json = (
         ended
@@ -126,7 +128,7 @@ def test_a_command_ends_so(funded: Console, status: int, code: str, arguments: t
     assert ended.out == "" or "--json" in arguments
 
 
-def test_conflicts_end_with_5(funded: Console) -> None:
+def test_conflict_exits_with_5(funded: Console) -> None:
     assert funded.pay("12345678901", "--key", "order-1").status == Exit.DONE
     mismatch = funded.json(*pay("12345678901", "--key", "order-1", amount="600"), status=Exit.CONFLICT)
     assert mismatch["error"]["code"] == "idempotency_mismatch"
@@ -137,11 +139,11 @@ def test_conflicts_end_with_5(funded: Console) -> None:
     assert "--again" in twice.err
     assert funded.pay("1111111111111", "--again").status == Exit.DONE
 
-    sent = funded.paid("12345678901", "--key", "order-1")["transactionId"]
+    sent = funded.pay_json("12345678901", "--key", "order-1")["transactionId"]
     assert funded.json("cancel", sent, status=Exit.CONFLICT)["error"]["code"] == "already_sent"
 
 
-def test_an_audit_with_differences_ends_with_8(funded: Console) -> None:
+def test_audit_with_differences_exits_with_8(funded: Console) -> None:
     assert funded.json("audit")["ok"] is True
     with sqlite3.connect(funded.folder / "billvend.db") as books:
         books.execute("UPDATE wallets SET balance_minor = balance_minor + 1")
@@ -154,7 +156,7 @@ def test_an_audit_with_differences_ends_with_8(funded: Console) -> None:
     assert found["differences"][0] in told.out
 
 
-def test_an_outcome_that_nobody_knows_says_what_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_outcome_error_names_transaction_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     from billvend.cli.output import fail
 
     error = OutcomeUnknown("The connection broke.", transaction_id="tx-1", idempotency_key="order-1")
@@ -177,9 +179,7 @@ def test_an_outcome_that_nobody_knows_says_what_to_repeat(capsys: pytest.Capture
         (ValueError("odd"), 1, "internal"),
     ],
 )
-def test_what_fails_after_acceptance_never_says_that_nothing_was_done(
-    cause: Exception, status: int, code: str
-) -> None:
+def test_failure_after_acceptance_says_money_is_held(cause: Exception, status: int, code: str) -> None:
     failure = failure_of(FollowFailed("tx-1", cause))
     assert (failure.status, failure.code, failure.extra_members) == (status, code, {"transactionId": "tx-1"})
     assert "The payment tx-1 is accepted and its money reserved" in failure.message
@@ -188,7 +188,7 @@ def test_what_fails_after_acceptance_never_says_that_nothing_was_done(
     assert "try again" not in failure.message
 
 
-def test_whatever_it_says_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_printed_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     from billvend.cli.output import fail
 
     fail(False, Failure(Exit.FAILED, "internal", "two\nlines\r\n\x1b[31mred\x07 and\tmore"))
@@ -198,7 +198,7 @@ def test_whatever_it_says_an_error_is_one_line(capsys: pytest.CaptureFixture[str
 # --- as processes -----------------------------------------------------------------------------------------------------
 
 
-def test_a_process_keeps_stdout_for_documents(tmp_path: Path) -> None:
+def test_process_prints_only_json_on_stdout(tmp_path: Path) -> None:
     done = run(tmp_path, "fund", "ada", "500", "--json")
     assert (done.status, done.err, done.document["balance"]) == (0, "", "500.00")
     refused = run(tmp_path, *pay("12345678901", "--json", amount="600"))
@@ -206,7 +206,7 @@ def test_a_process_keeps_stdout_for_documents(tmp_path: Path) -> None:
     assert refused.err.count("\n") == 1
 
 
-def test_an_unexpected_error_is_one_line_and_debug_shows_where(tmp_path: Path) -> None:
+def test_traceback_is_shown_only_at_debug_level(tmp_path: Path) -> None:
     (tmp_path / "sandbox.db").mkdir()  # the sandbox can't open its book
     bare = run(tmp_path, "billers")
     assert (bare.status, bare.out, bare.err.count("\n")) == (9, "", 1)
@@ -216,7 +216,7 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_where(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
-def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_unwritable_stdout_is_an_error(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*PROGRAM, "config"],
@@ -231,7 +231,7 @@ def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_who_leaves_is_left_in_peace(tmp_path: Path) -> None:
+def test_broken_pipe_exits_silently(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -246,13 +246,13 @@ def test_a_reader_who_leaves_is_left_in_peace(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, "")
 
 
-def test_closed_output_takes_everything(tmp_path: Path) -> None:
+def test_closed_stdout_is_ignored(tmp_path: Path) -> None:
     command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "fund", "ada", "500"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (Exit.DONE, "")
 
 
-def test_letters_that_a_terminal_lacks_stop_nothing(tmp_path: Path) -> None:
+def test_unencodable_characters_are_escaped(tmp_path: Path) -> None:
     done = run(tmp_path, "fund", "adé", "500", PYTHONIOENCODING="ascii")
     assert (done.status, done.err) == (0, "")
     assert "ad\\xe9" in done.out

@@ -13,38 +13,38 @@ TOKEN = "12345678901234567890"
 ID = "12345678-1234-7123-8123-456789012345"
 
 
-def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def logged_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_line_has_expected_fields(capsys: pytest.CaptureFixture[str]) -> None:
     context = {"userId": "adé", "transactionId": ID, "amount": "500.00", "provider": "EKEDC"}
     with log_to_stderr("info"):
         logging.getLogger("billvend.payments").info("Bill payment completed", extra={"context": context})
-    (line,) = logged(capsys)
+    (line,) = logged_lines(capsys)
     assert list(line) == ["timestamp", "level", "message", "context"]
     assert line["timestamp"].endswith("Z")
     assert (line["level"], line["message"], line["context"]) == ("info", "Bill payment completed", context)
 
 
-def test_what_a_line_is_about_cannot_overwrite_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_context_cannot_overwrite_log_fields(capsys: pytest.CaptureFixture[str]) -> None:
     with log_to_stderr("info"):
         logging.getLogger("billvend").warning("real", extra={"context": {"message": "fake", "level": "info"}})
-    (line,) = logged(capsys)
+    (line,) = logged_lines(capsys)
     assert (line["level"], line["message"]) == ("warning", "real")
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_levels(capsys: pytest.CaptureFixture[str], level: str, heard: int) -> None:
+def test_level_filters_log_lines(capsys: pytest.CaptureFixture[str], level: str, heard: int) -> None:
     with log_to_stderr(level):
         ours = logging.getLogger("billvend.worker")
         for say in (ours.debug, ours.info, ours.warning, ours.error):
             say("x")
         logging.getLogger("somebody.else").info("x")
-    assert len(logged(capsys)) == heard
+    assert len(logged_lines(capsys)) == heard
 
 
-def test_afterwards_all_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logging_is_restored_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     before = (
         logging.getLogger("billvend").level,
         logging.getLogger().level,
@@ -61,18 +61,18 @@ def test_afterwards_all_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == ""
 
 
-def test_a_failure_says_where_in_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_exception_is_in_the_same_log_line(capsys: pytest.CaptureFixture[str]) -> None:
     with log_to_stderr("error"):
         try:
             raise ValueError(f"token {TOKEN}")
         except ValueError:
             logging.getLogger("billvend").exception("It failed with %s", TOKEN)
-    (line,) = logged(capsys)
+    (line,) = logged_lines(capsys)
     assert "ValueError" in line["exception"]
     assert TOKEN not in str(line)
 
 
-def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_console_format_is_readable_and_hides_token(capsys: pytest.CaptureFixture[str]) -> None:
     with log_to_stderr("info", "console"):
         logging.getLogger("billvend").info(
             "Wallet funded", extra={"context": {"userId": "ada", "token": TOKEN}}
@@ -84,7 +84,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in said
 
 
-def test_a_terminal_gets_the_form_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_gets_console_format(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -111,7 +111,7 @@ def test_a_terminal_gets_the_form_for_people(monkeypatch: pytest.MonkeyPatch) ->
         f"x={TOKEN}.",
     ],
 )
-def test_tokens_are_hidden(text: str) -> None:
+def test_token_is_masked(text: str) -> None:
     assert "***" in mask_secrets(text)
     assert "7890" not in mask_secrets(text)
 
@@ -119,11 +119,11 @@ def test_tokens_are_hidden(text: str) -> None:
 @pytest.mark.parametrize(
     "text", [ID, "1234567890123456", "20261122OPJNFYRR35VAZI2QXUF2S7ME", "123456789012345678901", "500.00"]
 )
-def test_what_is_no_token_is_shown(text: str) -> None:
+def test_other_numbers_are_not_masked(text: str) -> None:
     assert mask_secrets(text) == text
 
 
-def test_tokens_are_hidden_by_their_names_too() -> None:
+def test_token_fields_are_masked_by_name() -> None:
     found = mask_secrets(
         {"token": "12-odd", "kct1": "x", "list": [{"Token": "y"}, TOKEN], "amount": 5, "keyToken": None}
     )
@@ -145,7 +145,7 @@ def test_tokens_are_hidden_by_their_names_too() -> None:
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw==",
     ],
 )
-def test_secrets_are_masked_wherever_they_stand(secret: str) -> None:
+def test_secret_inside_text_is_masked(secret: str) -> None:
     shown = mask_secrets({"headers": [f"Authorization: Bearer {secret}, and more"]})["headers"][0]
     assert secret.rpartition("_")[2][-6:] not in shown
     assert shown.endswith(", and more")

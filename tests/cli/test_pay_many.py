@@ -25,31 +25,31 @@ from billvend.domain.errors import OutcomeUnknown, Unavailable
 from billvend.domain.money import Money
 from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION
 from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment, run
-from tests.cli.test_following import funded_on
-from tests.cli.test_terminal import on_a_terminal
+from tests.cli.test_progress import funded_database
+from tests.cli.test_terminal import run_on_terminal
 from tests.support.servers import PostgresServer, postgres
 
 HEADER = "user,amount,meter,biller"
 METER = 12345678901
 
 
-def sheet(console: Console, *rows: str, header: str = HEADER, name: str = "bills.csv") -> str:
+def write_bills(console: Console, *rows: str, header: str = HEADER, name: str = "bills.csv") -> str:
     (console.folder / name).write_text("".join(f"{row}\n" for row in (header, *rows)))
     return name
 
 
-def ada(number: int, amount: int = 100, biller: str = "EKEDC") -> str:
+def ada_row(number: int, amount: int = 100, biller: str = "EKEDC") -> str:
     """A row of ada's, for the meter of this number."""
     return f"ada,{amount},{METER + number},{biller}"
 
 
-def rows_in(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
 
-def results(console: Console, name: str = "bills.results.csv") -> list[dict[str, str]]:
-    return rows_in(console.folder / name)
+def read_results(console: Console, name: str = "bills.results.csv") -> list[dict[str, str]]:
+    return read_rows(console.folder / name)
 
 
 def column(rows: Sequence[dict[str, str]], name: str) -> list[str]:
@@ -60,35 +60,35 @@ def balance(console: Console, user: str = "ada", *there: str) -> str:
     return str(console.json("balance", user, *there)["balance"])
 
 
-Pays = Callable[[Billvend, Sequence[Pay]], list[Any]]
+PayMany = Callable[[Billvend, Sequence[Pay]], list[Any]]
 
 
 @pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Pays], list[int]]:
+def fail_pay_many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, PayMany], list[int]]:
     """From so many chunks on, the books answer otherwise; gives the sizes of those that were tried."""
 
-    def go_away(chunks: int, pays: Pays) -> list[int]:
+    def fail_after(chunks: int, then: PayMany) -> list[int]:
         tried: list[int] = []
         whole = Billvend.pay_many
 
         def pay_many(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
             tried.append(len(bills))
-            return whole(bv, bills) if len(tried) <= chunks else pays(bv, bills)
+            return whole(bv, bills) if len(tried) <= chunks else then(bv, bills)
 
         monkeypatch.setattr(Billvend, "pay_many", pay_many)
         return tried
 
-    return go_away
+    return fail_after
 
 
-GONE = Unavailable("The database is away. Nothing was done.")
+UNAVAILABLE = Unavailable("The database is away. Nothing was done.")
 
 
-def gone(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
-    return [GONE for _ in bills]
+def all_unavailable(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
+    return [UNAVAILABLE for _ in bills]
 
 
-def unknown(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
+def all_unknown(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
     return [OutcomeUnknown("?", transaction_id=b.transaction_id, idempotency_key=b.key) for b in bills]
 
 
@@ -96,7 +96,7 @@ def unknown(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
 
 
 def test_each_row_is_paid(funded: Console) -> None:
-    file = sheet(
+    file = write_bills(
         funded,
         f"ada,500,{METER},EKEDC,prepaid,,first",
         f"ada,200.50,{METER},IKEDC,POSTPAID,+2348011111111,",
@@ -106,7 +106,7 @@ def test_each_row_is_paid(funded: Console) -> None:
     done = funded.json("pay-many", file, "--batch", "october")
     assert done == {"accepted": 3, "replayed": 0, "refused": 0, "results": "bills.results.csv"}
     assert balance(funded) == "4199.50"
-    told = results(funded)
+    told = read_results(funded)
     assert list(told[0]) == [
         "line", "user", "amount", "meter", "biller", "key", "result", "transactionId", "status", "code", "message",
     ]  # fmt: skip
@@ -130,44 +130,46 @@ def test_each_row_is_paid(funded: Console) -> None:
     assert not (funded.folder / "bills.results.csv.part").exists()
 
 
-def test_a_repeat_does_only_what_is_missing(funded: Console) -> None:
-    first = sheet(funded, ada(1), ada(2), ada(3))
+def test_rerun_pays_only_missing_rows(funded: Console) -> None:
+    first = write_bills(funded, ada_row(1), ada_row(2), ada_row(3))
     assert funded("pay-many", first, "--batch", "b").status == 0
-    before = {row["meter"]: row["transactionId"] for row in results(funded)}
-    again = sheet(funded, ada(4), ada(3), ada(1))  # one added, one removed, in another order
+    before = {row["meter"]: row["transactionId"] for row in read_results(funded)}
+    again = write_bills(
+        funded, ada_row(4), ada_row(3), ada_row(1)
+    )  # one added, one removed, in another order
     done = funded.json("pay-many", again, "--batch", "b")
     assert (done["accepted"], done["replayed"], done["refused"]) == (1, 2, 0)
-    assert column(results(funded), "result") == ["accepted", "replayed", "replayed"]
-    assert [before.get(row["meter"]) for row in results(funded)][1:] == column(
-        results(funded), "transactionId"
+    assert column(read_results(funded), "result") == ["accepted", "replayed", "replayed"]
+    assert [before.get(row["meter"]) for row in read_results(funded)][1:] == column(
+        read_results(funded), "transactionId"
     )[1:]
     assert balance(funded) == "4600.00"
 
 
-def test_rows_that_are_equal_are_as_many_bills(funded: Console) -> None:
-    file = sheet(funded, ada(1), ada(1), f"ada,100.00,{METER + 1},EKEDC")
+def test_equal_rows_are_separate_bills(funded: Console) -> None:
+    file = write_bills(funded, ada_row(1), ada_row(1), f"ada,100.00,{METER + 1},EKEDC")
     assert funded.json("pay-many", file, "--batch", "b")["accepted"] == 3
-    assert len(set(column(results(funded), "key"))) == 3
+    assert len(set(column(read_results(funded), "key"))) == 3
     assert funded.json("pay-many", file, "--batch", "b")["replayed"] == 3
-    sheet(funded, ada(1), ada(1), ada(1), ada(1))
+    write_bills(funded, ada_row(1), ada_row(1), ada_row(1), ada_row(1))
     assert funded.json("pay-many", file, "--batch", "b")["accepted"] == 1
     assert balance(funded) == "4600.00"
 
 
-def test_what_a_spreadsheet_writes_otherwise_is_the_same_bill(funded: Console) -> None:
-    file = sheet(funded, f"ada,500.00,{METER},EKEDC")
+def test_equivalent_formatting_is_the_same_bill(funded: Console) -> None:
+    file = write_bills(funded, f"ada,500.00,{METER},EKEDC")
     assert funded.json("pay-many", file, "--batch", "b")["accepted"] == 1
-    sheet(funded, f"EKEDC,{METER},prepaid,,500,ada", header="biller,meter,vend_type,phone,amount,user")
+    write_bills(funded, f"EKEDC,{METER},prepaid,,500,ada", header="biller,meter,vend_type,phone,amount,user")
     assert funded.json("pay-many", file, "--batch", "b")["replayed"] == 1
 
 
-def test_another_batch_is_another_bill(funded: Console) -> None:
-    file = sheet(funded, ada(1))
+def test_same_row_in_another_batch_is_paid_again(funded: Console) -> None:
+    file = write_bills(funded, ada_row(1))
     assert funded.json("pay-many", file, "--batch", "october")["accepted"] == 1
     assert funded.json("pay-many", file, "--batch", "november")["accepted"] == 1
 
 
-def test_a_bad_row_stops_nothing(funded: Console) -> None:
+def test_invalid_rows_do_not_stop_the_rest(funded: Console) -> None:
     bad = [
         f"ada,5,{METER},EKEDC",
         f'ada,"1,000",{METER},EKEDC',
@@ -180,10 +182,10 @@ def test_a_bad_row_stops_nothing(funded: Console) -> None:
         f"ada,6000,{METER},EKEDC",
         f'"=cmd()\n2",5,{METER},EKEDC',
     ]
-    file = sheet(funded, ada(1), "", *bad, ada(2))
+    file = write_bills(funded, ada_row(1), "", *bad, ada_row(2))
     ended = funded("pay-many", file, "--batch", "b")
     assert (ended.status, ended.err) == (2, "")
-    told = results(funded)
+    told = read_results(funded)
     assert column(told, "result") == ["accepted", *["refused"] * len(bad), "accepted"]
     assert column(told, "line") == ["2", *map(str, range(4, 14)), "15"]
     assert column(told, "code") == [
@@ -198,28 +200,30 @@ def test_a_bad_row_stops_nothing(funded: Console) -> None:
     assert document == {"accepted": 0, "replayed": 2, "refused": 10, "results": "bills.results.csv"}
 
 
-def test_only_the_first_refusals_are_shown(funded: Console) -> None:
-    shown = funded("pay-many", sheet(funded, *["ada,500"] * 12), "--batch", "b").out
+def test_only_first_rejections_are_shown(funded: Console) -> None:
+    shown = funded("pay-many", write_bills(funded, *["ada,500"] * 12), "--batch", "b").out
     assert shown.count("The row has 2 cells") == 10
     assert "And 2 more." in shown
 
 
-def test_a_key_that_was_used_for_something_else_is_refused(funded: Console) -> None:
-    file = sheet(funded, f"{ada(1)},k", f"{ada(2)},k", f"{ada(1)},k", header=f"{HEADER},key")
+def test_reused_key_with_other_bill_is_rejected(funded: Console) -> None:
+    file = write_bills(
+        funded, f"{ada_row(1)},k", f"{ada_row(2)},k", f"{ada_row(1)},k", header=f"{HEADER},key"
+    )
     assert funded.json("pay-many", file, status=2)["accepted"] == 1
-    assert column(results(funded), "code") == ["", "idempotency_mismatch", ""]
-    assert column(results(funded), "result") == ["accepted", "refused", "replayed"]
+    assert column(read_results(funded), "code") == ["", "idempotency_mismatch", ""]
+    assert column(read_results(funded), "result") == ["accepted", "refused", "replayed"]
     assert funded.json("pay-many", file, "--dry-run", status=2)["refused"] == 1
-    assert column(results(funded), "result") == ["replayed", "refused", "replayed"]
+    assert column(read_results(funded), "result") == ["replayed", "refused", "replayed"]
 
 
-def test_more_rows_than_one_transaction_takes(funded: Console, away: Any) -> None:
-    file = sheet(funded, *(ada(n % 7, 101) for n in range(MAX_BILLS_PER_TRANSACTION + 1)))
-    tried = away(2, gone)
+def test_large_file_is_paid_in_chunks(funded: Console, fail_pay_many: Any) -> None:
+    file = write_bills(funded, *(ada_row(n % 7, 101) for n in range(MAX_BILLS_PER_TRANSACTION + 1)))
+    tried = fail_pay_many(2, all_unavailable)
     done = funded.json("pay-many", file, "--batch", "b", status=2)
     assert tried == [MAX_BILLS_PER_TRANSACTION, 1]
     assert (done["accepted"], done["refused"]) == (49, MAX_BILLS_PER_TRANSACTION + 1 - 49)
-    assert len(results(funded)) == MAX_BILLS_PER_TRANSACTION + 1
+    assert len(read_results(funded)) == MAX_BILLS_PER_TRANSACTION + 1
 
 
 # --- files that are refused as a whole --------------------------------------------------------------------------------
@@ -242,12 +246,12 @@ def test_more_rows_than_one_transaction_takes(funded: Console, away: Any) -> Non
         (b'user,amount,meter,biller\nada,100,12345678901,EKEDC\n"a"b,100,1,E\n', "is not CSV, in line 3"),
     ],
 )
-def test_a_file_that_can_t_be_understood(funded: Console, content: bytes, words: str) -> None:
+def test_malformed_file_is_rejected(funded: Console, content: bytes, words: str) -> None:
     (funded.folder / "bills.csv").write_bytes(content)
-    refused(funded, "bills.csv", "--batch", "b", words=words)
+    assert_rejected(funded, "bills.csv", "--batch", "b", words=words)
 
 
-def refused(console: Console, *arguments: str, words: str) -> None:
+def assert_rejected(console: Console, *arguments: str, words: str) -> None:
     before = {path.name for path in console.folder.iterdir()}
     ended = console("pay-many", *arguments)
     assert (ended.status, ended.out) == (2, "")
@@ -258,44 +262,46 @@ def refused(console: Console, *arguments: str, words: str) -> None:
     assert console.json("payments")["items"] == []
 
 
-def test_a_file_that_is_none(funded: Console) -> None:
+def test_missing_file_is_rejected(funded: Console) -> None:
     (funded.folder / "folder.csv").mkdir()
-    refused(funded, "nowhere.csv", words="No such file")
-    refused(funded, "folder.csv", words="is not a file")
-    refused(funded, ".", words="is not a file")
+    assert_rejected(funded, "nowhere.csv", words="No such file")
+    assert_rejected(funded, "folder.csv", words="is not a file")
+    assert_rejected(funded, ".", words="is not a file")
 
 
 def test_rows_without_a_key_need_a_batch(funded: Console) -> None:
-    file = sheet(funded, f"{ada(1)},k", f"{ada(2)},", header=f"{HEADER},key")
-    refused(funded, file, words="has no key in line 3: give the batch a name with --batch")
-    refused(funded, sheet(funded, ada(1)), words="in line 2")
-    refused(funded, file, "--batch", " ", words="empty name")
-    assert funded("pay-many", sheet(funded, f"{ada(1)},k", header=f"{HEADER},key")).status == 0
+    file = write_bills(funded, f"{ada_row(1)},k", f"{ada_row(2)},", header=f"{HEADER},key")
+    assert_rejected(funded, file, words="has no key in line 3: give the batch a name with --batch")
+    assert_rejected(funded, write_bills(funded, ada_row(1)), words="in line 2")
+    assert_rejected(funded, file, "--batch", " ", words="empty name")
+    assert funded("pay-many", write_bills(funded, f"{ada_row(1)},k", header=f"{HEADER},key")).status == 0
 
 
-def test_a_byte_order_mark_and_no_rows(funded: Console) -> None:
-    (funded.folder / "bills.csv").write_text(f"{HEADER}\r\n{ada(1)}\r\n", encoding="utf-8-sig")
+def test_byte_order_mark_and_empty_file_are_accepted(funded: Console) -> None:
+    (funded.folder / "bills.csv").write_text(f"{HEADER}\r\n{ada_row(1)}\r\n", encoding="utf-8-sig")
     assert funded.json("pay-many", "bills.csv", "--batch", "b")["accepted"] == 1
-    assert funded.json("pay-many", sheet(funded), "--batch", "b")["accepted"] == 0
-    assert results(funded) == []
+    assert funded.json("pay-many", write_bills(funded), "--batch", "b")["accepted"] == 0
+    assert read_results(funded) == []
 
 
-def test_results_go_where_they_should(funded: Console) -> None:
-    file = sheet(funded, ada(1))
+def test_results_path_is_validated(funded: Console) -> None:
+    file = write_bills(funded, ada_row(1))
     (funded.folder / "link.csv").symlink_to("bills.csv")
-    refused(funded, file, "--batch", "b", "--results", file, words="is the file of bills itself")
-    refused(funded, file, "--batch", "b", "--results", "link.csv", words="is the file of bills itself")
-    refused(funded, file, "--batch", "b", "--results", ".", words="is a folder")
-    refused(funded, file, "--batch", "b", "--results", "no/where.csv", words="can't be written")
-    part = sheet(funded, ada(1), name="x.part")
-    refused(funded, part, "--batch", "b", "--results", "x", words="is the file of bills itself")
-    assert (funded.folder / file).read_text() == f"{HEADER}\n{ada(1)}\n"
+    assert_rejected(funded, file, "--batch", "b", "--results", file, words="is the file of bills itself")
+    assert_rejected(
+        funded, file, "--batch", "b", "--results", "link.csv", words="is the file of bills itself"
+    )
+    assert_rejected(funded, file, "--batch", "b", "--results", ".", words="is a folder")
+    assert_rejected(funded, file, "--batch", "b", "--results", "no/where.csv", words="can't be written")
+    part = write_bills(funded, ada_row(1), name="x.part")
+    assert_rejected(funded, part, "--batch", "b", "--results", "x", words="is the file of bills itself")
+    assert (funded.folder / file).read_text() == f"{HEADER}\n{ada_row(1)}\n"
     assert funded.json("pay-many", file, "--batch", "b", "--results", "out.csv")["results"] == "out.csv"
-    assert column(results(funded, "out.csv"), "result") == ["accepted"]
+    assert column(read_results(funded, "out.csv"), "result") == ["accepted"]
 
 
-def test_two_at_once_write_no_results_together(funded: Console) -> None:
-    file = sheet(funded, ada(1))
+def test_concurrent_runs_on_one_results_file_are_rejected(funded: Console) -> None:
+    file = write_bills(funded, ada_row(1))
     with open_result_file(funded.folder / "bills.results.csv", bill_path=funded.folder / file):
         ended = funded("pay-many", file, "--batch", "b")
     assert ended.status == 2
@@ -306,9 +312,9 @@ def test_two_at_once_write_no_results_together(funded: Console) -> None:
 # --- dry runs ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_does_nothing(funded: Console) -> None:
+def test_dry_run_changes_nothing(funded: Console) -> None:
     assert funded("fund", "bob", "150").status == 0
-    file = sheet(funded, ada(1), ada(2), ada(3, 5), f"bob,100,{METER},EKEDC")
+    file = write_bills(funded, ada_row(1), ada_row(2), ada_row(3, 5), f"bob,100,{METER},EKEDC")
     assert funded.json("pay-many", file, "--batch", "b", "--dry-run", status=2) == {
         "accepted": 0,
         "replayed": 0,
@@ -323,19 +329,19 @@ def test_a_dry_run_does_nothing(funded: Console) -> None:
             {"userId": "bob", "currency": "NGN", "amount": "100.00", "balance": "150.00", "enough": True},
         ],
     }
-    assert column(results(funded), "result") == ["ok", "ok", "refused", "ok"]
-    foretold = column(results(funded), "key")
+    assert column(read_results(funded), "result") == ["ok", "ok", "refused", "ok"]
+    foretold = column(read_results(funded), "key")
     assert funded.json("payments")["items"] == []
     assert funded("pay-many", file, "--batch", "b").status == 2
-    assert column(results(funded), "key") == foretold
+    assert column(read_results(funded), "key") == foretold
 
 
-def test_a_dry_run_says_whether_wallets_hold_enough(funded: Console) -> None:
+def test_dry_run_reports_insufficient_wallets(funded: Console) -> None:
     assert funded("fund", "bob", "150").status == 0
     bob = f"bob,100,{METER},EKEDC"
-    file = sheet(funded, ada(1), bob, f"eve,100,{METER},EKEDC")
-    assert funded("pay-many", sheet(funded, ada(1), bob), "--batch", "b").status == 0
-    sheet(funded, ada(1), bob, bob, f"eve,100,{METER},EKEDC")
+    file = write_bills(funded, ada_row(1), bob, f"eve,100,{METER},EKEDC")
+    assert funded("pay-many", write_bills(funded, ada_row(1), bob), "--batch", "b").status == 0
+    write_bills(funded, ada_row(1), bob, bob, f"eve,100,{METER},EKEDC")
     shown = funded("pay-many", file, "--batch", "b", "--dry-run")
     assert (shown.status, shown.err) == (2, "")
     assert shown.out.splitlines()[:5] == [
@@ -345,7 +351,10 @@ def test_a_dry_run_says_whether_wallets_hold_enough(funded: Console) -> None:
         "eve     NGN 100.00  NGN 0.00   no",
         "2 of the wallets hold too little.",
     ]
-    assert funded("pay-many", sheet(funded, ada(1), ada(2)), "--batch", "b", "--dry-run").status == 0
+    assert (
+        funded("pay-many", write_bills(funded, ada_row(1), ada_row(2)), "--batch", "b", "--dry-run").status
+        == 0
+    )
 
 
 # --- what comes between -----------------------------------------------------------------------------------------------
@@ -355,7 +364,7 @@ MANY = 4 * MAX_BILLS_PER_TRANSACTION
 
 
 @contextmanager
-def paying(console: Console, file: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def pay_many_process(console: Console, file: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that has just written the first results."""
     part = console.folder / "bills.results.csv.part"
     with subprocess.Popen(
@@ -377,14 +386,14 @@ def paying(console: Console, file: str, *arguments: str) -> Iterator["subprocess
             process.kill()
 
 
-def many(console: Console, *there: str) -> str:
+def write_many_bills(console: Console, *there: str) -> str:
     assert console("fund", "ada", str(MANY * 100), *there).status == 0
-    return sheet(console, *(ada(n % 50) for n in range(MANY)))
+    return write_bills(console, *(ada_row(n % 50) for n in range(MANY)))
 
 
-def paid_once_each(console: Console, url: str) -> None:
+def assert_each_paid_once(console: Console, url: str) -> None:
     """Each row has a payment of its own, and the money is what is left."""
-    told = results(console)
+    told = read_results(console)
     assert len(told) == len(set(column(told, "transactionId"))) == len(set(column(told, "key"))) == MANY
     with open_billvend(url) as bv:
         assert bv.backlog().payments == {Status.PENDING: MANY}
@@ -393,39 +402,41 @@ def paid_once_each(console: Console, url: str) -> None:
         assert bv.audit().ok
 
 
-def test_killed_and_run_again(funded: Console) -> None:
-    killed_and_run_again(funded, "--database-url", "sqlite:///billvend.db")
+def test_rerun_after_kill_pays_each_row_once(funded: Console) -> None:
+    kill_and_rerun(funded, "--database-url", "sqlite:///billvend.db")
 
 
 @pytest.mark.integration
-def test_killed_and_run_again_on_postgresql(billvend: Console, postgres_server: PostgresServer) -> None:
-    killed_and_run_again(billvend, *funded_on(billvend, postgres_server))
+def test_rerun_after_kill_on_postgresql_pays_each_row_once(
+    billvend: Console, postgres_server: PostgresServer
+) -> None:
+    kill_and_rerun(billvend, *funded_database(billvend, postgres_server))
 
 
-def killed_and_run_again(console: Console, *there: str) -> None:
-    file = many(console, *there)
-    with paying(console, file, *there) as process:
+def kill_and_rerun(console: Console, *there: str) -> None:
+    file = write_many_bills(console, *there)
+    with pay_many_process(console, file, *there) as process:
         process.send_signal(signal.SIGKILL)
         assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
-    written = rows_in(console.folder / "bills.results.csv.part")[:-1]  # the last may be half a row
+    written = read_rows(console.folder / "bills.results.csv.part")[:-1]  # the last may be half a row
     assert 0 < len(written) < MANY
     assert not (console.folder / "bills.results.csv").exists()
     done = console.json("pay-many", file, "--batch", "b", *there)
     assert done["accepted"] + done["replayed"] == MANY
     assert done["replayed"] >= len(written)
     assert done["accepted"] > 0
-    told = results(console)
+    told = read_results(console)
     assert column(told, "transactionId")[: len(written)] == column(written, "transactionId")
-    paid_once_each(console, there[1])
+    assert_each_paid_once(console, there[1])
 
 
-def test_control_c_ends_with_the_rows_in_hand(funded: Console) -> None:
-    file = many(funded)
-    with paying(funded, file, "--json") as process:
+def test_ctrl_c_finishes_current_chunk(funded: Console) -> None:
+    file = write_many_bills(funded)
+    with pay_many_process(funded, file, "--json") as process:
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (130, "")
-    told = results(funded)
+    told = read_results(funded)
     tried = [row for row in told if row["result"] == "accepted"]
     assert 0 < len(tried) < len(told) == MANY
     assert len(tried) % MAX_BILLS_PER_TRANSACTION == 0
@@ -434,22 +445,22 @@ def test_control_c_ends_with_the_rows_in_hand(funded: Console) -> None:
     assert set(column(told[len(tried) :], "result")) == {"not_tried"}
     assert column(told[len(tried) :], "transactionId") == [""] * (MANY - len(tried))
     assert funded.json("pay-many", file, "--batch", "b")["replayed"] == len(tried)
-    paid_once_each(funded, "sqlite:///billvend.db")
+    assert_each_paid_once(funded, "sqlite:///billvend.db")
 
 
-def test_when_the_books_go_away_the_rest_is_not_tried(funded: Console, away: Any) -> None:
-    file = many(funded)
-    tried = away(1, gone)
+def test_database_outage_stops_remaining_rows(funded: Console, fail_pay_many: Any) -> None:
+    file = write_many_bills(funded)
+    tried = fail_pay_many(1, all_unavailable)
     shown = funded("pay-many", file, "--batch", "b")
     assert (shown.status, shown.err) == (2, "")
     assert len(tried) == 2
     assert "Why it is not paid" not in shown.out  # it is said once, and not for each
     (line,) = [line for line in shown.out.splitlines() if "The books don't answer" in line]
     assert f"{MANY - 500:,} were not done. Run the same again" in line
-    assert column(results(funded), "result") == [
+    assert column(read_results(funded), "result") == [
         *["accepted"] * 500, *["unavailable"] * 500, *["not_tried"] * (MANY - 1_000),
     ]  # fmt: skip
-    away(0, unknown)
+    fail_pay_many(0, all_unknown)
     document = funded.json("pay-many", file, "--batch", "b", status=2)
     assert document == {
         "accepted": 0,
@@ -459,57 +470,57 @@ def test_when_the_books_go_away_the_rest_is_not_tried(funded: Console, away: Any
         "outcomeUnknown": 500,
         "notTried": MANY - 500,
     }
-    first = results(funded)[0]
+    first = read_results(funded)[0]
     assert (first["result"], first["code"]) == ("outcome_unknown", "outcome_unknown")
     assert first["transactionId"]
 
 
 @pytest.mark.integration
-def test_a_database_that_dies_and_comes_back(billvend: Console) -> None:
+def test_rerun_after_database_outage_pays_each_row_once(billvend: Console) -> None:
     with postgres() as server:
-        _, url = there = funded_on(billvend, server)
-        file = many(billvend, *there)
-        with paying(billvend, file, *there) as process:
+        _, url = there = funded_database(billvend, server)
+        file = write_many_bills(billvend, *there)
+        with pay_many_process(billvend, file, *there) as process:
             server.kill()
             out, errors = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, errors) == (2, "")
         assert "The books don't answer" in out
-        told = column(results(billvend), "result")
+        told = column(read_results(billvend), "result")
         assert told[:500] == ["accepted"] * 500
         assert set(told[500:]) <= {"accepted", "unavailable", "outcome_unknown", "not_tried"}
         assert set(told[-500:]) == {"not_tried"}
         server.start()
         done = billvend.json("pay-many", file, "--batch", "b", *there)
         assert done["accepted"] + done["replayed"] == MANY
-        paid_once_each(billvend, url)
+        assert_each_paid_once(billvend, url)
 
 
-def test_nothing_could_be_begun(funded: Console, away: Any) -> None:
-    file = sheet(funded, ada(1))
-    away(0, gone)
+def test_database_down_at_start_exits_with_9(funded: Console, fail_pay_many: Any) -> None:
+    file = write_bills(funded, ada_row(1))
+    fail_pay_many(0, all_unavailable)
     error = funded.json("pay-many", file, "--batch", "b", status=9)["error"]
-    assert error == {"code": "unavailable", "message": GONE.message}
+    assert error == {"code": "unavailable", "message": UNAVAILABLE.message}
     there = ("--database-url", "postgresql://127.0.0.1:1/none")
     assert funded("pay-many", file, "--batch", "b", *there).status == 9
     assert not (funded.folder / "bills.results.csv").exists()
 
 
-def test_one_row_that_the_books_did_not_answer_stops_nothing(funded: Console, away: Any) -> None:
+def test_single_unavailable_row_does_not_stop_the_rest(funded: Console, fail_pay_many: Any) -> None:
     whole = Billvend.pay_many
-    tried = away(0, lambda bv, bills: [GONE, *whole(bv, bills[1:])])
-    document = funded.json("pay-many", many(funded), "--batch", "b", status=2)
+    tried = fail_pay_many(0, lambda bv, bills: [UNAVAILABLE, *whole(bv, bills[1:])])
+    document = funded.json("pay-many", write_many_bills(funded), "--batch", "b", status=2)
     assert len(tried) == 4
     assert (document["accepted"], document["unavailable"]) == (MANY - 4, 4)
 
 
-def test_a_file_that_changes_while_it_is_paid(funded: Console, away: Any) -> None:
-    file = many(funded)
+def test_file_changed_during_run_is_an_error(funded: Console, fail_pay_many: Any) -> None:
+    file = write_many_bills(funded)
 
     def spoilt(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
         (funded.folder / file).write_bytes(b"\xff" * 500_000)
-        return gone(bv, bills)
+        return all_unavailable(bv, bills)
 
-    away(1, spoilt)
+    fail_pay_many(1, spoilt)
     ended = funded("pay-many", file, "--batch", "b")
     assert ended.status == 1
     assert "was changed while it was paid" in ended.err
@@ -517,25 +528,25 @@ def test_a_file_that_changes_while_it_is_paid(funded: Console, away: Any) -> Non
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
-def test_results_that_can_t_be_written_any_more(funded: Console, away: Any) -> None:
+def test_unwritable_results_file_is_an_error(funded: Console, fail_pay_many: Any) -> None:
     whole = Billvend.pay_many
 
     def fill_the_disk(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
-        (part,) = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if leads_to(fd)]
+        (part,) = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if is_results_file(fd)]
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, part)
         os.close(full)
         return whole(bv, bills)
 
-    away(0, fill_the_disk)
-    ended = funded("pay-many", sheet(funded, ada(1)), "--batch", "b")
+    fail_pay_many(0, fill_the_disk)
+    ended = funded("pay-many", write_bills(funded, ada_row(1)), "--batch", "b")
     assert ended.status == 1
     (line,) = ended.err.splitlines()
     assert "bills.results.csv can't be written: No space left" in line
     assert line.endswith("What was accepted stands: run it again.")
 
 
-def leads_to(fd: Path) -> bool:
+def is_results_file(fd: Path) -> bool:
     """Whether an open file is that of the results."""
     with suppress(FileNotFoundError):
         return fd.readlink().name == "bills.results.csv.part"
@@ -545,9 +556,9 @@ def leads_to(fd: Path) -> bool:
 # --- what people see --------------------------------------------------------------------------------------------------
 
 
-def test_a_bar_on_a_terminal_and_none_in_a_pipe(funded: Console) -> None:
-    file = many(funded)
-    status, screen = on_a_terminal(funded.folder, "pay-many", file, "--batch", "b")
+def test_progress_bar_only_on_terminal(funded: Console) -> None:
+    file = write_many_bills(funded)
+    status, screen = run_on_terminal(funded.folder, "pay-many", file, "--batch", "b")
     assert status == 0
     assert "Paying" in screen
     assert f"{MANY}/{MANY}" in screen
@@ -576,7 +587,7 @@ BILLS = st.builds(
 )
 
 
-def keys(batch: str, bills: Sequence[Pay]) -> list[str]:
+def batch_keys(batch: str, bills: Sequence[Pay]) -> list[str]:
     with closing(DiskCounter()) as alike:
         return [
             batch_key(asked, alike.add(asked[:16], 1))
@@ -585,27 +596,27 @@ def keys(batch: str, bills: Sequence[Pay]) -> list[str]:
 
 
 @given(st.lists(BILLS, max_size=30).flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
-def test_keys_don_t_depend_on_the_order(lists: tuple[list[Pay], list[Pay]]) -> None:
+def test_generated_keys_do_not_depend_on_order(lists: tuple[list[Pay], list[Pay]]) -> None:
     bills, shuffled = lists
-    made, again = keys("b", bills), keys("b", shuffled)
+    made, again = batch_keys("b", bills), batch_keys("b", shuffled)
     assert len(set(made)) == len(bills)  # the nth of its kind too has one of its own
     assert sorted(zip(made, map(repr, bills), strict=True)) == sorted(
         zip(again, map(repr, shuffled), strict=True)
     )
-    assert not set(made) & set(keys("c", bills))
+    assert not set(made) & set(batch_keys("c", bills))
     assert all(len(key) <= 255 and key.isascii() and key.isprintable() for key in made)
 
 
 @given(st.lists(BILLS, min_size=1, max_size=20), st.data())
-def test_what_stays_in_a_file_keeps_its_key(bills: list[Pay], data: st.DataObject) -> None:
+def test_generated_keys_survive_removed_rows(bills: list[Pay], data: st.DataObject) -> None:
     without = data.draw(st.integers(0, len(bills) - 1))
     rest = [*bills[:without], *bills[without + 1 :]]
-    assert set(keys("b", rest)) < set(keys("b", bills))
+    assert set(batch_keys("b", rest)) < set(batch_keys("b", bills))
 
 
-def test_keys_stay_what_they_are_for_ever() -> None:
+def test_generated_keys_never_change() -> None:
     known = bill("ada", 10_000, "12345678901", VendType.PREPAID, None)
-    assert keys("october", [known, known]) == [
+    assert batch_keys("october", [known, known]) == [
         "pay-many-d5e4bdf3b1e83382436cda0023f8e42d0d125707",
         "pay-many-d557c5339c7613131b9cdf067d9d039899a56ada",
     ]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.console import IN_DOUBT, PROGRAM, Console, environment
+from tests.cli.console import LOST_ANSWER_METER, PROGRAM, Console, environment
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
 
 
-def on_a_terminal(folder: Path, *arguments: str, columns: int = 100, **settings: str) -> tuple[int, str]:
+def run_on_terminal(folder: Path, *arguments: str, columns: int = 100, **settings: str) -> tuple[int, str]:
     """The exit status, and all that came to the screen."""
     ours, theirs = os.openpty()
     look = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **settings}
@@ -39,10 +39,10 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_a_payment_is_followed_live(funded: Console) -> None:
+def test_pay_shows_live_progress(funded: Console) -> None:
     funded.in_doubt("order-1")
-    bill = ("pay", "ada", "500", "--meter", IN_DOUBT, "--biller", "EKEDC", "--key", "order-1")
-    status, screen = on_a_terminal(funded.folder, *bill, "--wait", "1")
+    bill = ("pay", "ada", "500", "--meter", LOST_ANSWER_METER, "--biller", "EKEDC", "--key", "order-1")
+    status, screen = run_on_terminal(funded.folder, *bill, "--wait", "1")
     assert status == 7
     assert "\x1b[?25l" in screen  # the cursor is hidden while a line moves,
     assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")  # and comes back
@@ -52,29 +52,29 @@ def test_a_payment_is_followed_live(funded: Console) -> None:
 
 
 @pytest.mark.parametrize("columns", [100, 60])
-def test_tables_lose_nothing(funded: Console, columns: int) -> None:
+def test_table_shows_full_values_at_any_width(funded: Console, columns: int) -> None:
     (funding,) = funded.json("history", "ada")["items"]
-    status, screen = on_a_terminal(funded.folder, "balance", "ada", columns=columns)
+    status, screen = run_on_terminal(funded.folder, "balance", "ada", columns=columns)
     assert status == 0
     last_words = [line.split()[-1] for line in screen.splitlines() if line.split()]
     ids = "".join(word for word in last_words if re.fullmatch("[0-9a-f-]+", word))
     assert funding["transactionId"] in (screen if columns == 100 else ids)
 
 
-def test_no_colour_where_none_is_wanted(funded: Console) -> None:
-    _, coloured = on_a_terminal(funded.folder, "audit")
-    _, plain = on_a_terminal(funded.folder, "audit", NO_COLOR="1")
+def test_no_color_setting_disables_colours(funded: Console) -> None:
+    _, coloured = run_on_terminal(funded.folder, "audit")
+    _, plain = run_on_terminal(funded.folder, "audit", NO_COLOR="1")
     assert "\x1b[1;32m" in coloured
     assert "\x1b[1;32m" not in plain
 
 
-def test_an_error_is_one_line_there_too(funded: Console) -> None:
-    status, screen = on_a_terminal(funded.folder, "balance", "nobody")
+def test_error_on_terminal_is_one_line(funded: Console) -> None:
+    status, screen = run_on_terminal(funded.folder, "balance", "nobody")
     assert (status, screen) == (3, "Error: There is no NGN wallet of this user: fund it first.\r\n")
 
 
-def test_a_document_stays_one(funded: Console) -> None:
-    status, screen = on_a_terminal(funded.folder, "balance", "ada", "--json")
+def test_json_on_terminal_has_no_escape_codes(funded: Console) -> None:
+    status, screen = run_on_terminal(funded.folder, "balance", "ada", "--json")
     assert status == 0
     assert screen.startswith('{\r\n  "userId": "ada"')
     assert "\x1b" not in screen

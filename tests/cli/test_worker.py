@@ -16,34 +16,34 @@ from tests.support.servers import PostgresServer, new_database
 GRACEFUL = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 
 
-class Worker:
+class WorkerProcess:
     """A worker process, and the lines that it logs."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
-        self.said: list[dict[str, Any]] = []
+        self.log_lines: list[dict[str, Any]] = []
 
-    def says(self, message: str) -> dict[str, Any]:
+    def wait_for_log(self, message: str) -> dict[str, Any]:
         """Read on until it logs this; returns the line."""
         assert self.process.stderr is not None
         for text in self.process.stderr:
             line: dict[str, Any] = json.loads(text)
-            self.said.append(line)
+            self.log_lines.append(line)
             if line["message"].startswith(message):
                 return line
-        raise AssertionError(f"it never said {message!r}, but {self.said}")
+        raise AssertionError(f"it never said {message!r}, but {self.log_lines}")
 
-    def ends(self) -> int:
+    def wait_for_exit(self) -> int:
         """Read on to its end; returns its exit status."""
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self.said += [json.loads(text) for text in self.process.stderr]
+        self.log_lines += [json.loads(text) for text in self.process.stderr]
         assert self.process.stdout.read() == ""
         return self.process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager
-def worker(folder: Path, *arguments: str, **settings: str) -> Iterator[Worker]:
+def worker_process(folder: Path, *arguments: str, **settings: str) -> Iterator[WorkerProcess]:
     look = environment(LOG_LEVEL="debug", LOG_FORMAT="json", SWEEP_INTERVAL="0.2", **settings)
     with subprocess.Popen(
         [*PROGRAM, "worker", *arguments],
@@ -54,37 +54,43 @@ def worker(folder: Path, *arguments: str, **settings: str) -> Iterator[Worker]:
         text=True,
     ) as process:
         try:
-            yield Worker(process)
+            yield WorkerProcess(process)
         finally:
             process.kill()
 
 
 @GRACEFUL
-def test_what_is_in_hand_is_finished(funded: Console, number: signal.Signals) -> None:
-    slow = funded.paid("600000000005", "--no-wait")["transactionId"]  # takes 3 s
-    with worker(funded.folder, QUEUE_CONCURRENCY="1") as working:
-        assert working.says("Worker started")["context"] == {"threads": 1}
-        sent = working.says("Bill payment processing")
+def test_worker_finishes_running_call_on_signal(funded: Console, number: signal.Signals) -> None:
+    slow = funded.pay_json("600000000005", "--no-wait")["transactionId"]  # takes 3 s
+    with worker_process(funded.folder, QUEUE_CONCURRENCY="1") as working:
+        assert working.wait_for_log("Worker started")["context"] == {"threads": 1}
+        sent = working.wait_for_log("Bill payment processing")
         assert sent["context"]["transactionId"] == slow
-        later = funded.paid("12345678901", "--no-wait")["transactionId"]
+        later = funded.pay_json("12345678901", "--no-wait")["transactionId"]
         working.process.send_signal(number)
         working.process.send_signal(number)
-        assert working.ends() == 0
-    assert [line["message"] for line in working.said[-2:]] == ["Bill payment completed", "Worker stopped"]
-    assert working.said[-1]["context"] == {"on": number.name}
+        assert working.wait_for_exit() == 0
+    assert [line["message"] for line in working.log_lines[-2:]] == [
+        "Bill payment completed",
+        "Worker stopped",
+    ]
+    assert working.log_lines[-1]["context"] == {"on": number.name}
     assert funded.json("show", slow)["status"] == "completed"
     assert funded.json("show", later)["status"] == "pending"
 
 
-def test_the_log_tells_what_became_of_money_and_no_token(funded: Console) -> None:
+def test_worker_log_shows_outcomes_without_tokens(funded: Console) -> None:
     meters = ["12345678901", "600000000001", "600000000003"]
-    ids = {meter: funded.paid(meter, "--no-wait")["transactionId"] for meter in meters}
-    with worker(funded.folder, REQUERY_SCHEDULE="0.2") as working:
-        ends = [working.says("Bill payment completed"), working.says("Bill payment completed")]
-        if not any(line["message"] == "Bill payment reversed" for line in working.said):
-            working.says("Bill payment reversed")
+    ids = {meter: funded.pay_json(meter, "--no-wait")["transactionId"] for meter in meters}
+    with worker_process(funded.folder, REQUERY_SCHEDULE="0.2") as working:
+        ends = [
+            working.wait_for_log("Bill payment completed"),
+            working.wait_for_log("Bill payment completed"),
+        ]
+        if not any(line["message"] == "Bill payment reversed" for line in working.log_lines):
+            working.wait_for_log("Bill payment reversed")
         working.process.terminate()
-        assert working.ends() == 0
+        assert working.wait_for_exit() == 0
     assert {line["context"]["transactionId"] for line in ends} == {ids["12345678901"], ids["600000000003"]}
     (end,) = (line for line in ends if line["context"]["transactionId"] == ids["12345678901"])
     assert end["level"] == "info"
@@ -94,59 +100,59 @@ def test_the_log_tells_what_became_of_money_and_no_token(funded: Console) -> Non
         "amount": "500.00",
         "provider": "EKEDC",
     }
-    (reversed_,) = (line for line in working.said if line["message"] == "Bill payment reversed")
+    (reversed_,) = (line for line in working.log_lines if line["message"] == "Bill payment reversed")
     assert (reversed_["context"]["transactionId"], reversed_["context"]["proof"]) == (
         ids["600000000001"],
         "declined",
     )
-    (doubted,) = (line for line in working.said if line["message"] == "Bill payment in doubt")
+    (doubted,) = (line for line in working.log_lines if line["message"] == "Bill payment in doubt")
     assert doubted["context"]["transactionId"] == ids["600000000003"]
     tokens = [funded.json("show", ids[meter])["token"] for meter in ("12345678901", "600000000003")]
     assert all(tokens)
-    assert not any(token in str(working.said) for token in tokens)
+    assert not any(token in str(working.log_lines) for token in tokens)
 
 
-def test_lost_work_is_found_at_once(funded: Console) -> None:
-    accepted = funded.paid("12345678901", "--no-wait")["transactionId"]
+def test_worker_sweeps_lost_hints_on_start(funded: Console) -> None:
+    accepted = funded.pay_json("12345678901", "--no-wait")["transactionId"]
     for queue in funded.folder.glob("billvend.queue.db*"):
         queue.unlink()
-    with worker(funded.folder) as working:
-        assert working.says("Swept")["context"] == {"due": 1, "enqueued": 1}
-        assert working.says("Bill payment completed")["context"]["transactionId"] == accepted
+    with worker_process(funded.folder) as working:
+        assert working.wait_for_log("Swept")["context"] == {"due": 1, "enqueued": 1}
+        assert working.wait_for_log("Bill payment completed")["context"]["transactionId"] == accepted
         working.process.terminate()
-        assert working.ends() == 0
+        assert working.wait_for_exit() == 0
 
 
-def test_on_postgresql_without_redis_its_own_sweeper_feeds_it(billvend: Console, postgres_url: str) -> None:
+def test_worker_on_postgresql_without_redis_finds_work_by_sweep(billvend: Console, postgres_url: str) -> None:
     there = ("--database-url", postgres_url)
     assert billvend("db", "upgrade", *there).status == 0
     assert billvend("fund", "ada", "5000", *there).status == 0
-    first = billvend.paid("12345678901", "--no-wait", *there)["transactionId"]
-    with worker(billvend.folder, *there) as working:
-        assert working.says("Bill payment completed")["context"]["transactionId"] == first
-        second = billvend.paid("600000000001", "--no-wait", *there)["transactionId"]
-        assert working.says("Bill payment reversed")["context"]["transactionId"] == second
+    first = billvend.pay_json("12345678901", "--no-wait", *there)["transactionId"]
+    with worker_process(billvend.folder, *there) as working:
+        assert working.wait_for_log("Bill payment completed")["context"]["transactionId"] == first
+        second = billvend.pay_json("600000000001", "--no-wait", *there)["transactionId"]
+        assert working.wait_for_log("Bill payment reversed")["context"]["transactionId"] == second
         working.process.terminate()
-        assert working.ends() == 0
+        assert working.wait_for_exit() == 0
 
 
-def test_it_outlives_its_database(billvend: Console, own_postgres: PostgresServer) -> None:
+def test_worker_survives_database_outage(billvend: Console, own_postgres: PostgresServer) -> None:
     there = ("--database-url", new_database(own_postgres))
     assert billvend("db", "upgrade", *there).status == 0
     assert billvend("fund", "ada", "5000", *there).status == 0
-    with worker(billvend.folder, *there) as working:
-        working.says("Worker started")
+    with worker_process(billvend.folder, *there) as working:
+        working.wait_for_log("Worker started")
         own_postgres.stop()
-        assert working.says("Sweeping fails")["level"] == "warning"
+        assert working.wait_for_log("Sweeping fails")["level"] == "warning"
         own_postgres.start()
-        working.says("Sweeping works again")
-        accepted = billvend.paid("12345678901", "--no-wait", *there)["transactionId"]
-        assert working.says("Bill payment completed")["context"]["transactionId"] == accepted
+        working.wait_for_log("Sweeping works again")
+        accepted = billvend.pay_json("12345678901", "--no-wait", *there)["transactionId"]
+        assert working.wait_for_log("Bill payment completed")["context"]["transactionId"] == accepted
         working.process.terminate()
-        assert working.ends() == 0
-    assert sum(line["message"].startswith("Sweeping fails") for line in working.said) == 1
+        assert working.wait_for_exit() == 0
+    assert sum(line["message"].startswith("Sweeping fails") for line in working.log_lines) == 1
 
 
-def test_a_worker_that_cannot_start_says_why(billvend: Console) -> None:
+def test_worker_start_failure_is_explained(billvend: Console) -> None:
     refused = billvend("worker", "--database-url", "postgresql://127.0.0.1:1/x")
     assert (refused.status, refused.out, refused.err.count("\n")) == (9, "", 1)

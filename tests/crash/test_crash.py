@@ -14,14 +14,24 @@ import pytest
 from billvend import Payment, Status
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.schema_version import upgrade
-from tests.crash.story import AMOUNT, FUNDED, METERS, USER, KeptClock, World, open_world, pick_up, tell
+from tests.crash.scenario import (
+    AMOUNT,
+    FUNDED,
+    METERS,
+    USER,
+    DurableState,
+    PersistentClock,
+    open_recording_billvend,
+    resume,
+    run_first_process,
+)
 
 EVERY_POINT = os.environ.get("BILLVEND_CRASH", "") == "all"
 """All occurrences of all points (`nox -s crash`), or the first and the last of each."""
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(
     [
-        "tests.crash.story",
+        "tests.crash.scenario",
         "billvend.adapters.storage.queries",
         "billvend.adapters.queue.sqlite_queue",
         "alembic.command",
@@ -33,7 +43,7 @@ SPAWN.set_forkserver_preload(
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
-def new_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], World]]:
+def new_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], DurableState]]:
     """Makes worlds: a new database, folder and sandbox for each story."""
     if request.param == "sqlite":
         upgraded = tmp_path / "upgraded.db"
@@ -41,11 +51,11 @@ def new_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
         upgrade(database)
         database.close()
 
-        def make(name: str) -> World:
+        def make(name: str) -> DurableState:
             folder = tmp_path / name
             folder.mkdir()
             shutil.copy(upgraded, folder / "shop.db")
-            return World(f"sqlite:///{folder}/shop.db", folder)
+            return DurableState(f"sqlite:///{folder}/shop.db", folder)
 
         yield make
         return
@@ -58,11 +68,11 @@ def new_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
     database.close()
     made = [template]
 
-    def make_on_server(name: str) -> World:
+    def make_on_server(name: str) -> DurableState:
         folder = tmp_path / name
         folder.mkdir()
         made.append(new_database(server, template))
-        return World(made[-1], folder)
+        return DurableState(made[-1], folder)
 
     yield make_on_server
     for url in made:
@@ -78,7 +88,7 @@ def run(target: Callable[..., None], *args: object) -> int:
     return process.exitcode
 
 
-def chosen(trace: list[str]) -> dict[str, list[int]]:
+def chosen_crashes(trace: list[str]) -> dict[str, list[int]]:
     """For each point, the occurrences at which to die (counted over all points, from 1)."""
     found: dict[str, list[int]] = {}
     for number, name in enumerate(trace, start=1):
@@ -89,26 +99,26 @@ def chosen(trace: list[str]) -> dict[str, list[int]]:
 
 
 @pytest.mark.timeout(900)
-def test_whatever_is_killed_wherever_the_books_and_the_provider_agree_in_the_end(
-    new_world: Callable[[str], World], capsys: pytest.CaptureFixture[str]
+def test_ledger_and_provider_agree_after_kill_at_every_point(
+    new_state: Callable[[str], DurableState], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    untouched = new_world("untouched")
-    assert run(tell, untouched, None) == 0
+    untouched = new_state("untouched")
+    assert run(run_first_process, untouched, None) == 0
     check(untouched)
     trace = untouched.trace.read_text().splitlines()
-    points = chosen(trace)
+    points = chosen_crashes(trace)
     assert EXPECTED_POINTS <= set(points), "a point of the list is never passed"
     deaths = 0
     for name, occurrences in points.items():
-        for number, die_at in enumerate(occurrences):
-            world = new_world(f"dies-{die_at}")
-            assert run(tell, world, die_at) == -signal.SIGKILL, f"nobody died at {name}"
-            assert world.trace.read_text().splitlines()[-1] == name
+        for number, crash_at in enumerate(occurrences):
+            state = new_state(f"dies-{crash_at}")
+            assert run(run_first_process, state, crash_at) == -signal.SIGKILL, f"nobody died at {name}"
+            assert state.trace.read_text().splitlines()[-1] == name
             if number % 2 == 0:
-                for file in world.folder.glob("*.queue.db*"):
+                for file in state.folder.glob("*.queue.db*"):
                     file.unlink()  # the queue is gone, as by FLUSHALL
-            assert run(pick_up, world) == 0, f"nobody could pick up after {name}"
-            check(world)
+            assert run(resume, state) == 0, f"nobody could pick up after {name}"
+            check(state)
             deaths += 1
     with capsys.disabled():
         print(f"\n{deaths} deaths at {len(points)} points, of {len(trace)} passed")
@@ -133,18 +143,18 @@ EXPECTED_POINTS = {
 }
 
 
-def check(world: World) -> None:
+def check(state: DurableState) -> None:
     """Hold our books against what callers were told and against what the sandbox really sold."""
-    with open_world(world, KeptClock(world.folder / "clock"), None) as bv:
+    with open_recording_billvend(state, PersistentClock(state.folder / "clock"), None) as bv:
         payments = bv.payments(limit=1000)
         audit = bv.audit()
         balance = bv.balance(USER)
     assert audit.ok, audit.differences
-    told = world.told.read_text().split() if world.told.exists() else []
+    told = state.accepted.read_text().split() if state.accepted.exists() else []
     assert set(told) <= {payment.transaction_id for payment in payments}, "a payment was lost"
     assert sorted(payment.meter for payment in payments) == sorted([*METERS, "99999999999"])
     assert all(payment.has_ended for payment in payments), [(p.meter, p.status) for p in payments]
-    sold = tokens_sold(world.book)
+    sold = tokens_sold(state.book)
     for payment in payments:
         check_payment(payment, sold)
     spent = sum(payment.status is Status.COMPLETED for payment in payments) * int(AMOUNT)

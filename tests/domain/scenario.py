@@ -5,14 +5,14 @@ A line says what happens and, behind an arrow, all that must come of it:
     fund ada 1000                           a user, and naira
     pay ada 300 [as bill] [key K] [again] [meter M] [postpaid] [in USD]
     claim [bill] [early]                    a worker asks for what is due; early: after an operator asked for it
-    hook [bill]                             somebody who says to be the provider hints at news
+    webhook [bill]                             somebody who says to be the provider hints at news
     resolve delivered 1234, resolve reversed, resolve acknowledged    a person decides
     owner 1234                              from here on the token 1234 belongs to a payment of somebody else
     send 1 says delivered 1234 cost 290     a worker reports; also `requery 2 says`, `attempt 2 send 1 says`
     next 5 requeries say not found          as often: wait until due, claim, report
     tick 20s, until due, time 22:59:50      the clock; one that jumps looks the same from here
     provider acme [with ...], forget acme   what is configured
-    balance ada 700, books loss -300        what stands where; `books` names every account of ours that is not at zero
+    balance ada 700, accounts loss -300        what stands where; `accounts` names every account of ours that is not at zero
 
 An answer is: delivered (TOKEN or without a token) [cost N] [meter M] [amount N] [reference R] | declined (this request)
 | failed (the transaction) | taken back | not sent | deferred [30s] | misconfigured | unknown | duplicate (unknown, and
@@ -61,7 +61,7 @@ from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.policy import Policy
 from billvend.domain.policy.timing import JITTER
-from tests.domain.books import NOON, Books, provider, seconds
+from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 METER = "12345678901"
@@ -73,7 +73,7 @@ class Scenario:
     """A story with its name, and where to find it."""
 
     name: str
-    place: str
+    file_name: str
     lines: Sequence[tuple[int, str]]
 
 
@@ -90,82 +90,84 @@ def scenarios(folder: Path) -> Iterator[Scenario]:
                 lines.append((number, line))
 
 
-def play(scenario: Scenario) -> Books:
+def run_scenario(scenario: Scenario) -> ModelLedger:
     """Tell a story; raises AssertionError with its line where it takes another turn."""
-    stage = Stage()
+    runner = ScenarioRunner()
     for number, line in scenario.lines:
         try:
-            stage.play(line)
+            runner.run_line(line)
         except AssertionError as error:
-            raise AssertionError(f"{scenario.place}:{number}: {line}\n{error}") from error
-    return stage.books
+            raise AssertionError(f"{scenario.file_name}:{number}: {line}\n{error}") from error
+    return runner.ledger
 
 
-class Stage:
+class ScenarioRunner:
     """The books, the clock and the providers of one story."""
 
     def __init__(self) -> None:
-        self.books = Books()
+        self.ledger = ModelLedger()
         self.now = NOON
-        self.routes: dict[str, ProviderAccount] = {"acme": provider("acme")}
-        self.owners: dict[str, str] = {}
-        self.about = ""
+        self.accounts: dict[str, ProviderAccount] = {"acme": provider("acme")}
+        self.user_of: dict[str, str] = {}
+        self.payment_id = ""
         """The payment that is spoken of."""
-        self.commands = 0
-        self._lines: Mapping[str, Callable[[str], Happened | None]] = {
+        self.command_count = 0
+        self._lines: Mapping[str, Callable[[str], StepResult | None]] = {
             r"fund (.+)": self._fund,
             r"pay (.+)": self._pay,
             r"cancel ?(.*)": self._cancel,
             r"claim ?(.*)": self._claim,
-            r"hook ?(.*)": self._hook,
+            r"webhook ?(.*)": self._webhook,
             r"resolve (.+)": self._resolve,
             r"owner (\S+)": self._owner,
-            r"((?:attempt \d+ )?(?:send|requery) \d+ says .+)": self._says,
+            r"((?:attempt \d+ )?(?:send|requery) \d+ says .+)": self._record_answer,
             r"next (\d+ requer(?:y|ies) says? .+)": self._next,
             r"tick (\S+)": self._tick,
             r"until due()": self._until_due,
             r"time (\S+)": self._time,
             r"provider (.+)": self._provider,
-            r"forget (\S+)": self._forget,
+            r"forget (\S+)": self._remove_provider,
             r"balance (.+)": self._balance,
-            r"books (.+)": self._books,
+            r"accounts (.+)": self._accounts,
         }
 
-    def play(self, line: str) -> None:
+    def run_line(self, line: str) -> None:
         """One line."""
         told, _, expected = (part.strip() for part in line.partition("->"))
         before = self.payment
         for pattern, act in self._lines.items():
             if match := re.fullmatch(pattern, told):
-                happened = act(match[1])
+                step = act(match[1])
                 break
         else:
             raise ValueError(f"nobody understands: {told}")
         phrases = [phrase.strip() for phrase in expected.split(",") if phrase.strip()]
-        if happened is None:
+        if step is None:
             assert not phrases, "nothing can be expected of this line"
             return
-        happened.before = before if before and before.transaction_id == self.about else None
-        happened.check(phrases)
+        step.before = before if before and before.transaction_id == self.payment_id else None
+        step.check(phrases)
 
     @property
     def payment(self) -> Payment | None:
         """The payment that is spoken of, as it stands."""
-        return self.books.payment(self.owners[self.about], self.about) if self.about else None
+        return (
+            self.ledger.payment(self.user_of[self.payment_id], self.payment_id) if self.payment_id else None
+        )
 
     @property
     def policy(self) -> Policy:
-        return Policy(tuple(self.routes.values()))
+        return Policy(tuple(self.accounts.values()))
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
-    def _fund(self, words: str) -> "Happened":
+    def _fund(self, words: str) -> "StepResult":
         found = _match(r"(\w+) (\S+)(?: key (\S+))?(?: in (\w+))?", words)
         key = found[3] or self._new_key()
         amount = _money(found[2], found[4] or "NGN")
         return self._do(Fund(found[1], key, f"funding-{key}", self.now, amount, "manual", key))
 
-    def _pay(self, words: str) -> "Happened":
+    def _pay(self, words: str) -> "StepResult":
         found = _match(
             r"(\w+) (\S+)(?: as (\w+))?(?: key (\S+))?( again)?(?: meter (\d+))?(?: at (\w+))?( postpaid)?"
             r"(?: in (\w+))?",
@@ -173,7 +175,7 @@ class Stage:
         )
         user, amount, name, key, again, meter, biller, postpaid, currency = found.groups()
         name = name or "bill"
-        happened = self._do(
+        step = self._do(
             Pay(
                 user,
                 key or self._new_key(),
@@ -187,81 +189,81 @@ class Stage:
                 allow_duplicate=bool(again),
             )
         )
-        if isinstance(happened.result, Executed):
-            self.about = happened.result.result.transaction_id
-            self.owners[self.about] = user
-        return self._seen(happened)
+        if isinstance(step.result, Executed):
+            self.payment_id = step.result.result.transaction_id
+            self.user_of[self.payment_id] = user
+        return self._with_state(step)
 
-    def _cancel(self, name: str) -> "Happened":
-        self._speak_of(name)
-        return self._do(Cancel(self.owners[self.about], self._new_key(), self.about, self.now))
+    def _cancel(self, name: str) -> "StepResult":
+        self._select_payment(name)
+        return self._do(Cancel(self.user_of[self.payment_id], self._new_key(), self.payment_id, self.now))
 
-    def _claim(self, words: str) -> "Happened":
+    def _claim(self, words: str) -> "StepResult":
         name, early = words.removesuffix("early").strip(), words.endswith("early")
-        self._speak_of(name)
-        user = self.owners[self.about]
+        self._select_payment(name)
+        user = self.user_of[self.payment_id]
         if early:
-            self._nudge("operator")
-        return self._do(Claim(user, self._new_key(), self.about, self.now, self.policy))
+            self._request_requery("operator")
+        return self._do(Claim(user, self._new_key(), self.payment_id, self.now, self.policy))
 
-    def _hook(self, name: str) -> "Happened":
-        self._speak_of(name)
-        return self._nudge("webhook")
+    def _webhook(self, name: str) -> "StepResult":
+        self._select_payment(name)
+        return self._request_requery("webhook")
 
-    def _nudge(self, source: str) -> "Happened":
-        user = self.owners[self.about]
-        return self._do(RequestRequery(user, self._new_key(), self.about, self.now, self.policy, source))
+    def _request_requery(self, source: str) -> "StepResult":
+        user = self.user_of[self.payment_id]
+        return self._do(RequestRequery(user, self._new_key(), self.payment_id, self.now, self.policy, source))
 
-    def _resolve(self, words: str) -> "Happened":
+    def _resolve(self, words: str) -> "StepResult":
         verdict, _, token = words.partition(" ")
         verdict = {"reversed": "reverse"}.get(verdict, verdict)
-        user = self.owners[self.about]
+        user = self.user_of[self.payment_id]
         return self._do(
             Resolve(
-                user, self._new_key(), self.about, self.now, self.policy,
+                user, self._new_key(), self.payment_id, self.now, self.policy,
                 "ngozi", OperatorDecision(verdict), "the company was called", token or None,
             )
         )  # fmt: skip
 
     def _owner(self, token: str) -> None:
-        self.books.token_owners[token] = StreamKey("zed", "another")
+        self.ledger.token_owners[token] = StreamKey("zed", "another")
 
-    def _says(self, words: str) -> "Happened":
+    def _record_answer(self, words: str) -> "StepResult":
         found = _match(r"(?:attempt (\d+) )?(send|requery) (\d+) says (.+)", words)
         payment = self.payment
         assert payment is not None
         attempt = int(found[1] or len(payment.attempts))
-        answer = _answer(found[4].replace(f"/{self.about}/", f"/{payment.reference_seed}/"))
+        answer = _answer(found[4].replace(f"/{self.payment_id}/", f"/{payment.reference_seed}/"))
         user, is_requery = payment.user_id, found[2] == "requery"
         return self._do(
             RecordAnswer(
-                user, self._new_key(), self.about, self.now, self.policy,
+                user, self._new_key(), self.payment_id, self.now, self.policy,
                 attempt, int(found[3]), is_requery, answer,
             )
         )  # fmt: skip
 
-    def _next(self, words: str) -> "Happened":
+    def _next(self, words: str) -> "StepResult":
         found = _match(r"(\d+) requer(?:y|ies) says? (.+)", words)
-        happened: Happened | None = None
+        step: StepResult | None = None
         for left in reversed(range(int(found[1]))):
             self._until_due("")
             claimed = self._claim("")
             assert claimed.work is not None, f"nothing was due: {claimed}"
             assert claimed.work.is_requery, f"not a requery: {claimed}"
-            happened = self._says(f"requery {claimed.work.call_number} says {found[2]}")
-            assert not left or not happened.incidents, f"an incident came early: {happened}"
-        assert happened is not None
-        return happened
+            step = self._record_answer(f"requery {claimed.work.call_number} says {found[2]}")
+            assert not left or not step.incidents, f"an incident came early: {step}"
+        assert step is not None
+        return step
 
     def _tick(self, words: str) -> None:
         self.now += _span(words)
 
-    def _until_due(self, _: str) -> "Happened":
+    def _until_due(self, _: str) -> "StepResult":
         due = self._due()
         assert due is not None, "it is never due"
-        happened = self._seen(Happened(None, after=due - self.now))
+        step = self._with_state(StepResult(None, after=due - self.now))
         self.now = max(self.now, due)
-        return happened
+        return step
 
     def _time(self, words: str) -> None:
         hours, minutes, seconds_ = (int(part) for part in words.split(":"))
@@ -290,21 +292,21 @@ class Stage:
                     made = replace(made, billers=provider(billers=[code]).billers)
                 case _:
                     raise ValueError(f"no provider is like that: {trait}")
-        self.routes[name] = made
+        self.accounts[name] = made
 
-    def _forget(self, name: str) -> None:
-        del self.routes[name]
+    def _remove_provider(self, name: str) -> None:
+        del self.accounts[name]
 
     def _balance(self, words: str) -> None:
         user, amount, *currency = words.split()
         wanted = _money(amount, *currency)
-        assert Money(self.books.balance(user, wanted.currency), wanted.currency) == wanted
+        assert Money(self.ledger.balance(user, wanted.currency), wanted.currency) == wanted
 
-    def _books(self, words: str) -> None:
+    def _accounts(self, words: str) -> None:
         found = {
             name: _naira(amount)
-            for name in {name for _, name, _ in self.books.accounts}
-            if not name.startswith(("funding:", "wallet")) and (amount := self.books.total(name))
+            for name in {name for _, name, _ in self.ledger.accounts}
+            if not name.startswith(("funding:", "wallet")) and (amount := self.ledger.total(name))
         }
         wanted = {}
         if words != "nothing":
@@ -316,27 +318,27 @@ class Stage:
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
-    def _do(self, command: Command) -> "Happened":
-        [result] = self.books.execute(command)
-        return self._seen(Happened(result))
+    def _do(self, command: Command) -> "StepResult":
+        [result] = self.ledger.execute(command)
+        return self._with_state(StepResult(result))
 
-    def _seen(self, happened: "Happened") -> "Happened":
-        return replace(happened, payment=self.payment, now=self.now, due=self._due())
+    def _with_state(self, step: "StepResult") -> "StepResult":
+        return replace(step, payment=self.payment, now=self.now, due=self._due())
 
     def _due(self) -> datetime | None:
         """When the payment that is spoken of is due: as the last reply said, else as the books say."""
-        return self.books.next_at[self.payment.stream_key] if self.payment else None
+        return self.ledger.next_at[self.payment.stream_key] if self.payment else None
 
-    def _speak_of(self, name: str) -> None:
-        self.about = name or self.about
+    def _select_payment(self, name: str) -> None:
+        self.payment_id = name or self.payment_id
 
     def _new_key(self) -> str:
-        self.commands += 1
-        return f"command-{self.commands}"
+        self.command_count += 1
+        return f"command-{self.command_count}"
 
 
 @dataclass
-class Happened:
+class StepResult:
     """What came of a line, to be held against what the story says."""
 
     result: CommandOutcome | None

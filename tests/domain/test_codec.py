@@ -15,7 +15,7 @@ from billvend.domain.enums import Proof, Status
 from billvend.domain.journal.codec import dumps, format_timestamp, loads
 from billvend.domain.journal.events import EVENT_TYPES, Event, SendAnswered, load_event
 from billvend.domain.outcome import Answer, Declined, Delivered, Unknown
-from tests.domain.books import NOON, seconds
+from tests.domain.model_ledger import NOON, seconds
 from tests.domain.values import values
 
 GOLDEN: list[tuple[object, str]] = [
@@ -52,12 +52,12 @@ GOLDEN: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("value", "text"), GOLDEN, ids=[type(value).__name__ for value, _ in GOLDEN])
-def test_the_text_of_a_value_never_changes(value: object, text: str) -> None:
+def test_stored_text_of_a_value_never_changes(value: object, text: str) -> None:
     assert dumps(value) == text
     assert loads(type(value), text) == value
 
 
-def test_what_was_written_before_a_field_was_added_is_still_read() -> None:
+def test_text_without_a_new_field_is_still_loaded() -> None:
     old = (
         '{"account_id":"key-1","attempt":1,"call_number":2,"is":"ProviderCall","is_requery":false,"provider":"acme",'
         '"reference":"ref-1"}'
@@ -74,16 +74,16 @@ def test_what_was_written_before_a_field_was_added_is_still_read() -> None:
         (datetime(2026, 11, 22, 23, 30, tzinfo=timezone(-timedelta(hours=5))), "2026-11-23T04:30:00.000000Z"),
     ],
 )
-def test_a_moment_is_written_in_utc(at: datetime, text: str) -> None:
+def test_time_is_stored_in_utc(at: datetime, text: str) -> None:
     assert format_timestamp(at) == text
 
 
 @given(first=values(datetime), second=values(datetime))
-def test_moments_sort_as_text(first: datetime, second: datetime) -> None:
+def test_times_sort_as_text(first: datetime, second: datetime) -> None:
     assert (first < second) == (format_timestamp(first) < format_timestamp(second))
 
 
-def test_a_row_of_plain_values_is_canonical_too() -> None:
+def test_tuple_of_plain_values_has_canonical_text() -> None:
     assert dumps((30000, "NGN", None, Status.PENDING, NOON, "é")) == (
         '[30000,"NGN",null,"pending","2026-11-22T12:00:00.000000Z","\\u00e9"]'
     )
@@ -94,7 +94,7 @@ def test_a_row_of_plain_values_is_canonical_too() -> None:
 )
 @settings(max_examples=20)
 @given(data=st.data())
-def test_every_value_comes_back_as_it_went_in(kind: type, data: st.DataObject) -> None:
+def test_every_value_survives_dump_and_load(kind: type, data: st.DataObject) -> None:
     value = data.draw(values(kind))
     text = dumps(value)
     assert loads(kind, text) == value
@@ -111,7 +111,7 @@ def test_different_events_have_different_texts(events: tuple[Event, Event]) -> N
     assert (first == second) == (dumps(first) == dumps(second))
 
 
-def test_every_event_has_a_type_to_be_read_back_by() -> None:
+def test_every_event_class_is_loadable_by_name() -> None:
     assert set(EVENT_TYPES.values()) == set(Event.__args__)
     assert load_event("SendAnswered", dumps(SendAnswered(1, 2, Unknown("?")))) == SendAnswered(
         1, 2, Unknown("?")
@@ -121,26 +121,26 @@ def test_every_event_has_a_type_to_be_read_back_by() -> None:
 
 
 @dataclass(frozen=True)
-class Before:
+class OldVersion:
     name: str
     note: str | None
 
 
 @dataclass(frozen=True)
-class After:
+class NewVersion:
     name: str
     note: str | None
     added: str | None = None
 
 
-def test_a_field_that_is_added_later_changes_no_old_text() -> None:
-    old = dumps(Before("ada", None))
-    assert dumps(After("ada", None)) == old.replace("Before", "After")
-    assert loads(After, old) == After("ada", None)
-    assert loads(Before, dumps(After("ada", None, "new"))) == Before("ada", None)
+def test_new_optional_field_keeps_old_text() -> None:
+    old = dumps(OldVersion("ada", None))
+    assert dumps(NewVersion("ada", None)) == old.replace("OldVersion", "NewVersion")
+    assert loads(NewVersion, old) == NewVersion("ada", None)
+    assert loads(OldVersion, dumps(NewVersion("ada", None, "new"))) == OldVersion("ada", None)
 
 
 @pytest.mark.parametrize("value", [Decimal("0.10"), {1, 2}, b"bytes", object(), date(2026, 11, 22)])
-def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
+def test_value_without_canonical_form_is_rejected(value: Any) -> None:
     with pytest.raises(TypeError, match="no canonical form"):
         dumps(replace(Unknown("?"), reason=value))

@@ -36,7 +36,7 @@ from billvend.domain.journal.events import PaymentAccepted, StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, NotSent, Unknown
 from billvend.domain.policy.policy import Policy
-from tests.domain.books import NOON, Books, provider, seconds
+from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds
 
 POLICY = Policy((provider(),))
 
@@ -60,7 +60,7 @@ def claim(name: str = "bill", *, user: str = "ada", key: str = "claim-1", at: da
     return Claim(user, key, name, at, POLICY)
 
 
-def report(
+def record_answer(
     answer: Answer,
     *,
     name: str = "bill",
@@ -73,29 +73,29 @@ def report(
     return RecordAnswer(user, key, name, NOON, POLICY, attempt, call, is_requery, answer)
 
 
-def books_with(*commands: Command) -> Books:
-    books = Books()
+def ledger_after(*commands: Command) -> ModelLedger:
+    ledger = ModelLedger()
     for command in commands:
-        done(books.execute(command)[0])
-    return books
+        expect_executed(ledger.execute(command)[0])
+    return ledger
 
 
-def done(result: CommandOutcome) -> Executed:
+def expect_executed(result: CommandOutcome) -> Executed:
     assert isinstance(result, Executed), repr(result)
     return result
 
 
-def kinds(results: Sequence[CommandOutcome]) -> list[type]:
+def result_types(results: Sequence[CommandOutcome]) -> list[type]:
     return [type(result) for result in results]
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def test_each_command_of_a_list_sees_what_the_ones_before_it_did() -> None:
-    together, alone = Books(), Books()
+def test_batch_result_equals_commands_one_by_one() -> None:
+    together, alone = ModelLedger(), ModelLedger()
     commands: Sequence[Command] = (
-        *(fund(), pay(), claim(), report(Delivered("1234", cost_minor=29000))),
+        *(fund(), pay(), claim(), record_answer(Delivered("1234", cost_minor=29000))),
         *(pay("second", kobo=70000), cancel("second"), fund(500, key="till-2")),
     )
     found = together.execute(*commands)
@@ -105,123 +105,131 @@ def test_each_command_of_a_list_sees_what_the_ones_before_it_did() -> None:
     assert together.balance("ada") == 70500
 
 
-def test_two_payments_that_only_one_can_have() -> None:
-    books = books_with(fund(50000))
-    found = books.execute(pay("first", key="a"), pay("second", key="b"), pay("third", 20000, key="c"))
-    assert kinds(found) == [Executed, InsufficientFunds, Executed]
-    assert books.balance("ada") == 0
+def test_batch_payment_without_funds_left_is_rejected() -> None:
+    ledger = ledger_after(fund(50000))
+    found = ledger.execute(pay("first", key="a"), pay("second", key="b"), pay("third", 20000, key="c"))
+    assert result_types(found) == [Executed, InsufficientFunds, Executed]
+    assert ledger.balance("ada") == 0
 
 
-def test_a_refused_command_leaves_no_trace_and_disturbs_nobody() -> None:
-    books = books_with(fund())
-    before = books.copy()
-    found = books.execute(
+def test_rejected_command_changes_nothing_and_others_succeed() -> None:
+    ledger = ledger_after(fund())
+    before = ledger.copy()
+    found = ledger.execute(
         pay("dear", 10**9), cancel("nowhere"), pay("bob's", user="bob"), fund(99, key="till-1")
     )
-    assert kinds(found) == [InsufficientFunds, TransactionNotFound, WalletNotFound, IdempotencyMismatch]
-    assert vars(books) == vars(before)
-    found = books.execute(pay("dear", 10**9), pay(), cancel("nowhere"), claim())
-    assert kinds(found) == [InsufficientFunds, Executed, TransactionNotFound, Executed]
+    assert result_types(found) == [
+        InsufficientFunds,
+        TransactionNotFound,
+        WalletNotFound,
+        IdempotencyMismatch,
+    ]
+    assert vars(ledger) == vars(before)
+    found = ledger.execute(pay("dear", 10**9), pay(), cancel("nowhere"), claim())
+    assert result_types(found) == [InsufficientFunds, Executed, TransactionNotFound, Executed]
 
 
-def test_a_bug_in_one_command_disturbs_nobody() -> None:
-    books = books_with(fund(), pay(), claim())
-    found = books.execute(report(NotSent("late"), call=7), fund(500, key="till-2"))
-    assert kinds(found) == [InvalidTransition, Executed]
-    assert books.balance("ada") == 70500
+def test_failing_command_does_not_affect_others_in_batch() -> None:
+    ledger = ledger_after(fund(), pay(), claim())
+    found = ledger.execute(record_answer(NotSent("late"), call=7), fund(500, key="till-2"))
+    assert result_types(found) == [InvalidTransition, Executed]
+    assert ledger.balance("ada") == 70500
 
 
-def test_the_same_key_twice_in_one_list_is_done_once() -> None:
-    books = books_with(fund())
-    first, again, other = books.execute(
+def test_repeated_key_in_one_batch_is_replayed() -> None:
+    ledger = ledger_after(fund())
+    first, again, other = ledger.execute(
         pay(key="order-1"), pay("second", key="order-1"), pay("third", 100, key="order-1")
     )
-    assert not done(first).replayed
-    assert (done(again).replayed, done(again).result) == (True, done(first).result)
+    assert not expect_executed(first).replayed
+    assert (expect_executed(again).replayed, expect_executed(again).result) == (
+        True,
+        expect_executed(first).result,
+    )
     assert isinstance(other, IdempotencyMismatch)
-    assert books.balance("ada") == 70000
+    assert ledger.balance("ada") == 70000
 
 
-def test_a_double_click_is_seen_within_one_list() -> None:
-    books = books_with(fund())
-    found = books.execute(pay("first"), pay("second"), pay("other", 20000))
-    assert kinds(found) == [Executed, LikelyDuplicate, Executed]
+def test_likely_duplicate_in_one_batch_is_rejected() -> None:
+    ledger = ledger_after(fund())
+    found = ledger.execute(pay("first"), pay("second"), pay("other", 20000))
+    assert result_types(found) == [Executed, LikelyDuplicate, Executed]
 
 
-def test_money_is_not_given_back_without_the_wallet_under_lock() -> None:
+def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
     """A journal locks the wallet for a claim on what it read as `reversing`; here it becomes so only in the list."""
-    books = books_with(fund(), pay(), claim())
-    told, claimed = books.execute(report(Declined("no")), claim(key="claim-2"))
-    assert done(told).result.status is Status.REVERSING
-    assert done(claimed).result.status is Status.REVERSING
-    assert done(claimed).result.next_at == NOON
-    assert books.balance("ada") == 70000
-    released = done(books.execute(claim(key="claim-3"))[0]).result
+    ledger = ledger_after(fund(), pay(), claim())
+    told, claimed = ledger.execute(record_answer(Declined("no")), claim(key="claim-2"))
+    assert expect_executed(told).result.status is Status.REVERSING
+    assert expect_executed(claimed).result.status is Status.REVERSING
+    assert expect_executed(claimed).result.next_at == NOON
+    assert ledger.balance("ada") == 70000
+    released = expect_executed(ledger.execute(claim(key="claim-3"))[0]).result
     assert (released.status, released.balance_minor) == (Status.REVERSED, 100000)
 
 
-def test_only_what_may_give_money_back_needs_the_wallet() -> None:
-    books = books_with(fund(), pay())
-    pending = books.payment("ada", "bill")
+def test_only_commands_that_release_money_need_the_wallet() -> None:
+    ledger = ledger_after(fund(), pay())
+    pending = ledger.payment("ada", "bill")
     reversing = replace(pending, status=Status.REVERSING)
     assert needs_wallet(pending, cancel())
     assert needs_wallet(reversing, claim())
     assert not needs_wallet(pending, claim())
-    assert not needs_wallet(reversing, report(NotSent("late")))
+    assert not needs_wallet(reversing, record_answer(NotSent("late")))
 
 
 # --- what is not there ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [cancel, claim, lambda **given: report(Delivered("1"), **given)])
-def test_a_payment_that_is_not_there_or_somebody_else_s(make: Callable[..., Command]) -> None:
-    books = books_with(fund(), pay())
-    before = books.copy()
+@pytest.mark.parametrize("make", [cancel, claim, lambda **given: record_answer(Delivered("1"), **given)])
+def test_command_on_unknown_or_foreign_payment_is_not_found(make: Callable[..., Command]) -> None:
+    ledger = ledger_after(fund(), pay())
+    before = ledger.copy()
     for command in (make(name="nowhere"), make(user="bob"), make(name="funding-till-1")):
-        assert kinds(books.execute(command)) == [TransactionNotFound]
-    assert vars(books) == vars(before)
+        assert result_types(ledger.execute(command)) == [TransactionNotFound]
+    assert vars(ledger) == vars(before)
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2, 10**9])
 @pytest.mark.parametrize("field", ["attempt", "call"])
 @pytest.mark.parametrize("is_requery", [True, False])
-def test_a_report_on_a_call_that_was_never_made(number: int, field: str, is_requery: bool) -> None:
-    books = books_with(
-        fund(), pay(), claim(), report(Unknown("?")), claim(key="claim-2", at=NOON + seconds(30))
+def test_answer_to_unknown_call_is_rejected(number: int, field: str, is_requery: bool) -> None:
+    ledger = ledger_after(
+        fund(), pay(), claim(), record_answer(Unknown("?")), claim(key="claim-2", at=NOON + seconds(30))
     )
-    before = books.copy()
-    late = report(Delivered("1234"), key="late", is_requery=is_requery)
+    before = ledger.copy()
+    late = record_answer(Delivered("1234"), key="late", is_requery=is_requery)
     command = replace(late, attempt=number) if field == "attempt" else replace(late, call_number=number)
-    assert kinds(books.execute(command)) == [InvalidTransition]
-    assert vars(books) == vars(before)
+    assert result_types(ledger.execute(command)) == [InvalidTransition]
+    assert vars(ledger) == vars(before)
 
 
-def test_money_can_not_go_back_to_a_wallet_that_is_not_there() -> None:
-    books = books_with(fund(), pay())
-    known = books.payments[StreamKey("ada", "bill")]
+def test_cancel_without_wallet_is_rejected() -> None:
+    ledger = ledger_after(fund(), pay())
+    known = ledger.payments[StreamKey("ada", "bill")]
     changes, results = decide(Snapshot(payments={StreamKey("ada", "bill"): known}), [cancel()])
-    assert kinds(results) == [WalletNotFound]
+    assert result_types(results) == [WalletNotFound]
     assert changes == WriteSet()
 
 
 # --- keys and replies -------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_that_is_repeated_gets_the_same_work_and_starts_nothing() -> None:
-    books = books_with(fund(), pay())
-    first = done(books.execute(claim())[0])
-    again = done(books.execute(claim(at=NOON + seconds(5)))[0])
+def test_repeated_claim_returns_same_call_and_starts_nothing() -> None:
+    ledger = ledger_after(fund(), pay())
+    first = expect_executed(ledger.execute(claim())[0])
+    again = expect_executed(ledger.execute(claim(at=NOON + seconds(5)))[0])
     assert (again.replayed, again.result) == (True, first.result)
-    seed = books.payment("ada", "bill").reference_seed
+    seed = ledger.payment("ada", "bill").reference_seed
     assert first.result.provider_call == ProviderCall(
         1, 1, False, f"acme/{seed}/1/2026-11-22", "acme", "key-1", NOON + seconds(29), verify_meter=True
     )
-    assert len(books.payment("ada", "bill").attempt(1).sends) == 1
+    assert len(ledger.payment("ada", "bill").attempt(1).sends) == 1
 
 
-def test_another_claimant_gets_nothing_while_the_lease_runs() -> None:
-    books = books_with(fund(), pay(), claim())
-    other = done(books.execute(claim(key="claim-2"))[0])
+def test_second_claim_during_lease_returns_no_call() -> None:
+    ledger = ledger_after(fund(), pay(), claim())
+    other = expect_executed(ledger.execute(claim(key="claim-2"))[0])
     assert (other.replayed, other.result.provider_call, other.result.next_at) == (
         False,
         None,
@@ -229,41 +237,41 @@ def test_another_claimant_gets_nothing_while_the_lease_runs() -> None:
     )
 
 
-def test_what_changed_nothing_is_not_remembered() -> None:
-    books = books_with(fund(), pay(), claim())
-    changes, results = decide(books.snapshot([claim(key="claim-2")]), [claim(key="claim-2")])
-    assert kinds(results) == [Executed]
+def test_command_without_effect_is_not_stored() -> None:
+    ledger = ledger_after(fund(), pay(), claim())
+    changes, results = decide(ledger.snapshot([claim(key="claim-2")]), [claim(key="claim-2")])
+    assert result_types(results) == [Executed]
     waits = {StreamKey("ada", "bill"): NOON + seconds(60)}
     assert changes == WriteSet(next_at=dict(waits)), "nothing but when to look again"
 
 
-def test_a_lease_no_longer_than_the_call_leaves_no_time_to_dawdle() -> None:
+def test_lease_shorter_than_timeout_allows_send_only_now() -> None:
     short = replace(POLICY, lease_seconds=20, timeout_seconds=30)
-    books = books_with(fund(), pay())
-    work = done(books.execute(replace(claim(), policy=short))[0]).result.provider_call
+    ledger = ledger_after(fund(), pay())
+    work = expect_executed(ledger.execute(replace(claim(), policy=short))[0]).result.provider_call
     assert work is not None
     assert work.send_before == NOON
-    send = books.payment("ada", "bill").attempt(1).send(1)
+    send = ledger.payment("ada", "bill").attempt(1).send(1)
     assert (send.send_before, send.answer_by, send.lease_until) == (
         *(NOON, NOON + seconds(30), NOON + seconds(20)),
     )
 
 
-def test_the_reply_says_how_things_stand() -> None:
-    books = Books()
-    assert done(books.execute(fund())[0]).result.balance_minor == 100000
-    accepted = done(books.execute(pay())[0])
+def test_reply_has_balance_status_next_check_and_proof() -> None:
+    ledger = ModelLedger()
+    assert expect_executed(ledger.execute(fund())[0]).result.balance_minor == 100000
+    accepted = expect_executed(ledger.execute(pay())[0])
     assert (accepted.result.balance_minor, accepted.result.next_at) == (70000, NOON)
-    assert accepted.payment == books.payment("ada", "bill")
-    cancelled = done(books.execute(cancel())[0]).result
+    assert accepted.payment == ledger.payment("ada", "bill")
+    cancelled = expect_executed(ledger.execute(cancel())[0]).result
     assert (cancelled.status, cancelled.balance_minor) == (Status.REVERSED, 100000)
     assert (cancelled.next_at, cancelled.proof) == (None, Proof.NOT_SENT)
 
 
 @pytest.mark.parametrize("key", ["order-1", None])
-def test_only_a_key_that_the_caller_gave_is_kept_with_the_payment(key: str | None) -> None:
-    books = books_with(fund(), pay(key=key))
-    accepted = books.streams[StreamKey("ada", "bill")][0]
+def test_payment_stores_only_a_key_given_by_the_caller(key: str | None) -> None:
+    ledger = ledger_after(fund(), pay(key=key))
+    accepted = ledger.streams[StreamKey("ada", "bill")][0]
     assert isinstance(accepted.event, PaymentAccepted)
     assert (accepted.event.key, accepted.command_key) == (key, key or "bill")
 
@@ -286,13 +294,13 @@ def test_only_a_key_that_the_caller_gave_is_kept_with_the_payment(key: str | Non
         (cancel(), {"user_id": "bob", "key": "k", "at": NOON + seconds(1)}, {"transaction_id": "t"}),
         (claim(), {"policy": Policy(())}, {"transaction_id": "t"}),
         (
-            report(NotSent("a")),
+            record_answer(NotSent("a")),
             {"policy": Policy(()), "answer": NotSent("b")},
             {"transaction_id": "t", "attempt": 2, "call_number": 2, "is_requery": True},
         ),
     ],
 )
-def test_a_request_is_what_was_asked_for_whoever_asks_and_whenever(
+def test_request_hash_ignores_user_key_and_time(
     command: Command, same: dict[str, object], others: dict[str, object]
 ) -> None:
     for field, value in same.items():
@@ -301,12 +309,12 @@ def test_a_request_is_what_was_asked_for_whoever_asks_and_whenever(
     assert len(hashes | {command.request_hash}) == 1 + len(others)
 
 
-def test_a_command_is_known_by_its_user_its_operation_and_its_key() -> None:
+def test_command_key_is_user_operation_and_key() -> None:
     commands: Sequence[Command] = (fund(key="k"), pay(key="k"), cancel(key="k"), claim(key="k"))
     assert [command_key(command) for command in commands] == [
         CommandKey("ada", operation, "k") for operation in ("fund", "pay", "cancel", "claim")
     ]
-    assert command_key(report(NotSent("a"), key="k")) == CommandKey("ada", "record_answer", "k")
+    assert command_key(record_answer(NotSent("a"), key="k")) == CommandKey("ada", "record_answer", "k")
 
 
 @pytest.mark.parametrize(
@@ -318,18 +326,18 @@ def test_a_command_is_known_by_its_user_its_operation_and_its_key() -> None:
         ([Delivered("1234")], "it is completed"),
     ],
 )
-def test_why_it_is_too_late_to_cancel(history: Sequence[Answer], why: str) -> None:
-    books = books_with(fund(), pay(), claim(), *(report(answer) for answer in history))
-    [refused] = books.execute(cancel())
+def test_cancel_after_send_is_rejected_with_reason(history: Sequence[Answer], why: str) -> None:
+    ledger = ledger_after(fund(), pay(), claim(), *(record_answer(answer) for answer in history))
+    [refused] = ledger.execute(cancel())
     assert isinstance(refused, AlreadySent)
     assert refused.message == f"The payment can't be cancelled: {why}. Nothing was changed."
 
 
-def test_every_refusal_says_what_was_done_with_the_money() -> None:
-    books = books_with(fund(), pay(key="order-1"), claim())
+def test_every_rejection_says_what_happened_to_the_money() -> None:
+    ledger = ledger_after(fund(), pay(key="order-1"), claim())
     refused: Sequence[Command] = (
         *(pay("second"), pay("third", 10**9), pay("x", user="bob"), pay("x", 1, key="order-1"), cancel()),
     )
-    for result in books.execute(*refused):
+    for result in ledger.execute(*refused):
         assert isinstance(result, BillvendError)
         assert re.search("[Nn]othing was (held|done|changed)", result.message)

@@ -37,7 +37,7 @@ from billvend.domain.journal.events import (
     load_event,
 )
 from billvend.domain.outcome import Deferred, NotFound
-from tests.domain.books import NOON, seconds
+from tests.domain.model_ledger import NOON, seconds
 from tests.domain.values import values
 
 KEY = StreamKey("ada", "bill")
@@ -171,7 +171,7 @@ def chain(events: Sequence[Event]) -> list[StoredEvent]:
     return made
 
 
-def is_whole(stream: Sequence[StoredEvent]) -> bool:
+def is_intact(stream: Sequence[StoredEvent]) -> bool:
     """Whether an auditor would believe a stream."""
     previous = NO_HASH
     for number, row in enumerate(stream, 1):
@@ -185,11 +185,11 @@ def is_whole(stream: Sequence[StoredEvent]) -> bool:
     return True
 
 
-def test_there_is_one_of_each() -> None:
+def test_golden_events_cover_every_event_type() -> None:
     assert {type(event) for event, _, _ in GOLDEN} == set(EVENT_TYPES.values())
 
 
-def test_texts_and_hashes_are_as_they_were_written_down() -> None:
+def test_event_texts_and_hashes_never_change() -> None:
     found = [(row.event, row.data, row.hash) for row in chain([event for event, _, _ in GOLDEN])]
     assert found == list(GOLDEN)
 
@@ -197,11 +197,11 @@ def test_texts_and_hashes_are_as_they_were_written_down() -> None:
 @pytest.mark.parametrize(
     ("event", "text"), [row[:2] for row in GOLDEN], ids=[type(row[0]).__name__ for row in GOLDEN]
 )
-def test_an_event_is_read_back_from_its_text(event: Event, text: str) -> None:
+def test_event_is_loaded_from_its_text(event: Event, text: str) -> None:
     assert load_event(type(event).__name__, text) == event
 
 
-def test_a_hash_covers_everything_that_a_row_says() -> None:
+def test_event_hash_covers_every_field() -> None:
     row = chain([SendLeaseExpired(1, 1)])[0]
     said = ("", row.key, row.seq, row.at, "SendLeaseExpired", row.command_key, row.data)
     others = [
@@ -220,9 +220,9 @@ def test_a_hash_covers_everything_that_a_row_says() -> None:
 
 @settings(max_examples=50)
 @given(data=st.data(), events=st.lists(values(Event), min_size=1, max_size=5))
-def test_any_change_breaks_the_chain(data: st.DataObject, events: Sequence[Event]) -> None:
+def test_changed_event_breaks_the_hash_chain(data: st.DataObject, events: Sequence[Event]) -> None:
     stream = chain(events)
-    assert is_whole(stream)
+    assert is_intact(stream)
     at = data.draw(st.integers(0, len(stream) - 1))
     row = stream[at]
     other = data.draw(values(Event).filter(lambda event: event != row.event))
@@ -242,22 +242,22 @@ def test_any_change_breaks_the_chain(data: st.DataObject, events: Sequence[Event
             ]
         )
     )
-    assert not is_whole([*stream[:at], changed, *stream[at + 1 :]])
+    assert not is_intact([*stream[:at], changed, *stream[at + 1 :]])
 
 
 @settings(max_examples=50)
 @given(data=st.data(), events=st.lists(values(Event), min_size=2, max_size=5))
-def test_a_missing_doubled_or_moved_event_breaks_the_chain(
+def test_missing_duplicate_or_moved_event_breaks_the_hash_chain(
     data: st.DataObject, events: Sequence[Event]
 ) -> None:
     stream = chain(events)
     at = data.draw(st.integers(0, len(stream) - 2))
-    assert not is_whole([*stream[:at], *stream[at + 1 :]])
-    assert not is_whole([*stream[: at + 1], *stream[at:]])
-    assert not is_whole([*stream[:at], stream[at + 1], stream[at], *stream[at + 2 :]])
+    assert not is_intact([*stream[:at], *stream[at + 1 :]])
+    assert not is_intact([*stream[: at + 1], *stream[at:]])
+    assert not is_intact([*stream[:at], stream[at + 1], stream[at], *stream[at + 2 :]])
 
 
-def test_an_envelope_has_no_field_that_the_hash_leaves_out() -> None:
+def test_stored_event_has_no_field_outside_the_hash() -> None:
     assert list(StoredEvent._fields) == [
         *("key", "seq", "at", "event", "command_key", "data", "prev_hash", "hash")
     ]

@@ -16,11 +16,11 @@ from billvend.domain.meter import parse_meter, parse_vend_type
     ["1234567890", "12345678901", "0000000000000", "1234567890123456"],
     ids=["10", "11", "zeros", "16"],
 )
-def test_ten_to_sixteen_digits_are_a_meter(number: str) -> None:
+def test_meter_of_ten_to_sixteen_digits_is_accepted(number: str) -> None:
     assert parse_meter(number) == number
 
 
-REFUSED = {
+INVALID = {
     "empty": "",
     "nine": "123456789",
     "seventeen": "12345678901234567",
@@ -43,8 +43,8 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
-def test_anything_else_is_refused(value: Any) -> None:
+@pytest.mark.parametrize("value", INVALID.values(), ids=INVALID)
+def test_invalid_meter_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidMeter) as caught:
         parse_meter(value)
     assert caught.value.code == "invalid_meter"
@@ -54,13 +54,13 @@ def test_anything_else_is_refused(value: Any) -> None:
     assert len(str(caught.value)) < 200
 
 
-def test_a_number_that_came_as_a_number_is_told_why() -> None:
+def test_meter_as_int_is_rejected_for_leading_zeros() -> None:
     with pytest.raises(InvalidMeter, match="leading zeros"):
         parse_meter(12345678901)
 
 
 @given(st.text() | st.text("0123456789", min_size=8, max_size=18))
-def test_what_is_accepted_is_exactly_the_rule(text: str) -> None:
+def test_meter_parser_accepts_exactly_ascii_digits_of_valid_length(text: str) -> None:
     is_meter = 10 <= len(text) <= 16 and set(text) <= set("0123456789")
     try:
         assert parse_meter(text) == text
@@ -78,14 +78,14 @@ def test_what_is_accepted_is_exactly_the_rule(text: str) -> None:
         (VendType.POSTPAID, VendType.POSTPAID),
     ],
 )
-def test_vend_types_are_read_in_any_case(text: str, kind: VendType) -> None:
+def test_vend_type_is_case_insensitive(text: str, kind: VendType) -> None:
     assert parse_vend_type(text) is kind
 
 
 @pytest.mark.parametrize(
     "value", ["", "pre-paid", " prepaid", "prepaid\n", "PREPAİD", "token", "\0", 1, True, None, []]
 )
-def test_other_vend_types_are_refused(value: Any) -> None:
+def test_unknown_vend_type_is_rejected(value: Any) -> None:
     with pytest.raises(ValidationFailed, match="must be prepaid or postpaid") as caught:
         parse_vend_type(value)
     assert caught.value.fields == {"vendType": "must be prepaid or postpaid"}

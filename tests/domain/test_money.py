@@ -45,18 +45,18 @@ def naira(kobo: int) -> Money:
 
 
 @pytest.mark.parametrize("code", sorted(CURRENCIES))
-def test_babel_knows_the_currency_with_the_same_decimals(code: str) -> None:
+def test_currency_decimals_match_babel(code: str) -> None:
     assert code in Locale("en").currencies  # babel answers 2 for a code that it does not know
     assert CURRENCIES[code] == get_currency_precision(code)
 
 
-def test_no_currency_is_taken_on_whose_decimals_iso_4217_and_cldr_differ() -> None:
+def test_currencies_with_disputed_decimals_are_not_supported() -> None:
     disputed = "AFN ALL IQD IRR KPW LAK LBP MGA MMK RSD SOS SYP YER"  # 2 or 3 in ISO 4217 of 2026, 0 in CLDR
     assert CURRENCIES.keys().isdisjoint(disputed.split())
     assert {get_currency_precision(code) for code in disputed.split()} == {0}
 
 
-def test_the_table_has_all_three_kinds_and_cannot_be_changed() -> None:
+def test_currency_table_is_immutable_and_has_0_2_and_3_decimals() -> None:
     assert set(CURRENCIES.values()) == {0, 2, 3}
     assert DEFAULT_CURRENCY in CURRENCIES
     with pytest.raises(TypeError):
@@ -66,11 +66,11 @@ def test_the_table_has_all_three_kinds_and_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     "code", ["", "ngn", "NG", "XXX", "NGN ", "NGN\n", "₦", "A" * 10_000, None, 566, ["NGN"], {}]
 )
-def test_an_unknown_currency_is_refused_everywhere(code: Any) -> None:
+def test_unknown_currency_is_rejected_everywhere(code: Any) -> None:
     for refused in (lambda: decimals(code), lambda: Money(1, code), lambda: parse_amount("1", code)):
         with pytest.raises(UnsupportedCurrency) as caught:
             refused()
-        assert_for_people(caught.value, "currency")
+        assert_readable(caught.value, "currency")
 
 
 # ---------------------------------------------------------------- Money
@@ -92,7 +92,7 @@ def test_an_unknown_currency_is_refused_everywhere(code: Any) -> None:
         (10**30 + 1, "NGN", f"1{'0' * 27}0.01", f"NGN 10{',000' * 9}.01"),
     ],
 )
-def test_money_is_written_with_the_decimals_of_its_currency(
+def test_money_is_formatted_with_its_currency_decimals(
     minor: int, currency: str, text: str, display: str
 ) -> None:
     money = Money(minor, currency)
@@ -119,7 +119,7 @@ def test_money_is_a_frozen_slotted_value() -> None:
 
 
 @pytest.mark.parametrize("operation", [add, sub, lt, le, gt, ge])
-def test_unlike_currencies_never_meet(operation: Any) -> None:
+def test_arithmetic_on_different_currencies_raises(operation: Any) -> None:
     with pytest.raises(CurrencyMismatch, match="NGN and KES"):
         operation(naira(5), Money(5, "KES"))
     assert issubclass(CurrencyMismatch, TypeError)
@@ -128,21 +128,21 @@ def test_unlike_currencies_never_meet(operation: Any) -> None:
 
 @pytest.mark.parametrize("operation", [add, sub, lt, le, gt, ge])
 @pytest.mark.parametrize("other", [5, 5.0, "5", Decimal(5), None], ids=repr)
-def test_money_goes_with_money_only(operation: Any, other: Any) -> None:
+def test_arithmetic_with_other_types_raises(operation: Any, other: Any) -> None:
     with pytest.raises(TypeError):
         operation(naira(5), other)
     with pytest.raises(TypeError):
         operation(other, naira(5))
 
 
-def test_equality_counts_the_currency() -> None:
+def test_equality_includes_the_currency() -> None:
     assert naira(5) == naira(5)
     assert naira(5) != Money(5, "KES")
     assert naira(5) != object()
 
 
 @given(st.integers(), st.integers(), currencies)
-def test_arithmetic_and_order_are_those_of_minor_units(one: int, other: int, currency: str) -> None:
+def test_arithmetic_and_order_match_minor_units(one: int, other: int, currency: str) -> None:
     a, b = Money(one, currency), Money(other, currency)
     assert a + b == Money(one + other, currency)
     assert a - b == Money(one - other, currency)
@@ -150,13 +150,13 @@ def test_arithmetic_and_order_are_those_of_minor_units(one: int, other: int, cur
 
 
 @given(st.lists(st.integers(), min_size=1), currencies)
-def test_the_major_of_a_sum_is_the_sum_of_the_majors(parts: list[int], currency: str) -> None:
+def test_major_of_a_sum_is_the_sum_of_majors(parts: list[int], currency: str) -> None:
     whole = reduce(add, (Money(part, currency) for part in parts))
     assert Fraction(whole.major) == sum(Fraction(Money(part, currency).major) for part in parts)
 
 
 @given(sums)
-def test_text_is_plain_and_exact(money: Money) -> None:
+def test_money_text_is_plain_and_exact(money: Money) -> None:
     places = CURRENCIES[money.currency]
     assert re.fullmatch(rf"-?[0-9]+\.[0-9]{{{places}}}" if places else "-?[0-9]+", str(money))
     assert Fraction(str(money)) == Fraction(money.amount_minor, 10**places)
@@ -199,12 +199,12 @@ def test_exact_positive_amounts_are_accepted(value: Any, currency: str, minor: i
     assert parse_amount(value, currency) == Money(minor, currency)
 
 
-def test_the_currency_is_naira_unless_named() -> None:
+def test_default_currency_is_naira() -> None:
     assert parse_amount("1") == naira(100)
 
 
 @given(amounts)
-def test_what_money_writes_is_read_back(money: Money) -> None:
+def test_money_text_is_parsed_back(money: Money) -> None:
     for form in (str(money), money.major, money):
         assert parse_amount(form, money.currency) == money
 
@@ -215,7 +215,7 @@ def test_what_money_writes_is_read_back(money: Money) -> None:
     | st.integers()
     | st.text("0123456789.-e", max_size=20)
 )
-def test_no_accepted_amount_differs_from_the_exact_value(value: Any) -> None:
+def test_accepted_amount_equals_the_exact_value(value: Any) -> None:
     for currency in ("JPY", "NGN", "KWD"):
         try:
             money = parse_amount(value, currency)
@@ -226,7 +226,7 @@ def test_no_accepted_amount_differs_from_the_exact_value(value: Any) -> None:
 
 
 @given(st.integers(-10, 3 * MAX_AMOUNT_MINOR), st.integers(0, 4), currencies)
-def test_exactly_the_representable_amounts_are_accepted(digits: int, written: int, currency: str) -> None:
+def test_only_representable_amounts_are_accepted(digits: int, written: int, currency: str) -> None:
     value = Decimal((int(digits < 0), tuple(map(int, str(abs(digits)))), -written))
     minor = Fraction(value) * 10 ** CURRENCIES[currency]
     if 0 < minor <= MAX_AMOUNT_MINOR and written <= CURRENCIES[currency]:
@@ -238,7 +238,7 @@ def test_exactly_the_representable_amounts_are_accepted(digits: int, written: in
                 parse_amount(form, currency)
 
 
-def test_a_callers_decimal_context_changes_nothing() -> None:
+def test_decimal_context_of_the_caller_has_no_effect() -> None:
     with decimal.localcontext() as context:
         context.prec, context.Emax, context.Emin = 2, 2, -2
         context.traps[decimal.Inexact] = context.traps[decimal.Rounded] = False
@@ -256,7 +256,7 @@ AT_MOST = "at most NGN 10,000,000,000.00"
 DECIMALS = "no more decimals than NGN, which has 2"
 FINITE = "finite"
 
-REFUSED_TEXT = {
+INVALID_TEXTS = {
     "empty": ("", PLAIN),
     "blank": (" ", PLAIN),
     "blanks around": (" 5 ", PLAIN),
@@ -298,7 +298,7 @@ REFUSED_TEXT = {
     "10,000 digits": ("9" * 10_000, "at most 40 characters"),
 }
 
-REFUSED_NUMBERS = {
+INVALID_NUMBERS = {
     "zero": (0, POSITIVE),
     "negative": (-5, POSITIVE),
     "hugely negative": (-(10**10_000), POSITIVE),
@@ -331,7 +331,7 @@ REFUSED_NUMBERS = {
     "Money in another currency": (Money(5, "KES"), "is in KES, and NGN is asked for"),
 }
 
-FOREIGN = {
+WRONG_TYPES = {
     "float": 500.0,
     "float nan": math.nan,
     "true": True,
@@ -346,40 +346,40 @@ FOREIGN = {
 }
 
 
-def assert_for_people(error: BillvendError, field: str) -> None:
+def assert_readable(error: BillvendError, field: str) -> None:
     """One printable ASCII line of bounded length, which names the field."""
     assert list(error.fields) == [field]
     assert error.fields[field] in str(error)
     assert re.fullmatch("[ -~]{1,250}", str(error))
 
 
-@pytest.mark.parametrize(("value", "why"), REFUSED_TEXT.values(), ids=REFUSED_TEXT)
-def test_text_is_refused(value: str, why: str) -> None:
-    assert_refused(value, why)
+@pytest.mark.parametrize(("value", "why"), INVALID_TEXTS.values(), ids=INVALID_TEXTS)
+def test_invalid_amount_text_is_rejected(value: str, why: str) -> None:
+    assert_rejected(value, why)
 
 
-@pytest.mark.parametrize(("value", "why"), REFUSED_NUMBERS.values(), ids=REFUSED_NUMBERS)
-def test_numbers_are_refused(value: Any, why: str) -> None:
-    assert_refused(value, why)
+@pytest.mark.parametrize(("value", "why"), INVALID_NUMBERS.values(), ids=INVALID_NUMBERS)
+def test_invalid_amount_number_is_rejected(value: Any, why: str) -> None:
+    assert_rejected(value, why)
 
 
-def assert_refused(value: Any, why: str) -> None:
+def assert_rejected(value: Any, why: str) -> None:
     before = time.process_time()
     with pytest.raises(InvalidAmount, match=re.escape(why)) as caught:
         parse_amount(value, "NGN")
     assert time.process_time() - before < 0.2  # milliseconds; written out, the absurd exponents take minutes
     assert caught.type is InvalidAmount  # not a TypeError: the type was right
     assert caught.value.code == "invalid_amount"
-    assert_for_people(caught.value, "amount")
+    assert_readable(caught.value, "amount")
 
 
-@pytest.mark.parametrize("value", FOREIGN.values(), ids=FOREIGN)
-def test_foreign_types_are_type_errors_for_programs_and_refusals_for_doors(value: Any) -> None:
+@pytest.mark.parametrize("value", WRONG_TYPES.values(), ids=WRONG_TYPES)
+def test_wrong_amount_type_is_type_error_and_invalid_amount(value: Any) -> None:
     with pytest.raises(TypeError, match="must be a string, an int or a Decimal") as caught:
         parse_amount(value)
     assert isinstance(caught.value, InvalidAmountType)
     assert caught.value.code == "invalid_amount"
-    assert_for_people(caught.value, "amount")
+    assert_readable(caught.value, "amount")
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_foreign_types_are_type_errors_for_programs_and_refusals_for_doors(value
         ("five", "KWD", "plain number such as 1000.000,"),
     ],
 )
-def test_refusals_speak_of_the_currency_asked_for(value: Any, currency: str, why: str) -> None:
+def test_amount_error_uses_the_requested_currency(value: Any, currency: str, why: str) -> None:
     with pytest.raises(InvalidAmount, match=re.escape(why)):
         parse_amount(value, currency)
 
@@ -412,24 +412,24 @@ def test_limits_are_inclusive(form: Any) -> None:
             read(kobo)
 
 
-def test_a_limit_never_lifts_the_ceiling() -> None:
+def test_maximum_above_the_ceiling_does_not_raise_it() -> None:
     with pytest.raises(InvalidAmount, match=re.escape(AT_MOST)):
         parse_amount(naira(MAX_AMOUNT_MINOR + 1), maximum=naira(10 * MAX_AMOUNT_MINOR))
 
 
-def test_a_refusal_names_the_limit_that_holds_even_for_absurd_amounts() -> None:
+def test_amount_error_names_the_limit_even_for_huge_amounts() -> None:
     with pytest.raises(InvalidAmount, match=re.escape("at most NGN 200.00")):
         parse_amount(Decimal("1e400"), maximum=naira(20_000))
 
 
-def test_a_limit_in_another_currency_is_a_bug_of_the_caller() -> None:
+def test_limit_in_another_currency_raises_currency_mismatch() -> None:
     with pytest.raises(CurrencyMismatch):
         parse_amount("500", minimum=Money(1, "KES"))
     with pytest.raises(CurrencyMismatch):
         parse_amount("500", maximum=Money(10**9, "KES"))
 
 
-def test_the_ceiling_leaves_room_for_sums() -> None:
+def test_ceiling_allows_sums_of_many_amounts() -> None:
     assert 9_000 * MAX_AMOUNT_MINOR < 2**53
     assert 9_000_000 * MAX_AMOUNT_MINOR < 2**63 - 1
 
@@ -441,7 +441,7 @@ def test_arbitrary_text_raises_nothing_but_invalid_amount(text: str) -> None:
             parse_amount(text, currency)
         except InvalidAmount as error:
             assert not isinstance(error, TypeError)
-            assert_for_people(error, "amount")
+            assert_readable(error, "amount")
 
 
 @given(
@@ -457,13 +457,13 @@ def test_arbitrary_values_raise_nothing_but_invalid_amount(value: Any) -> None:
     try:
         parse_amount(value)
     except InvalidAmount as error:
-        assert_for_people(error, "amount")
+        assert_readable(error, "amount")
 
 
 @pytest.mark.parametrize(
     "value", ["x" * 39, "\U0001f600" * 40, "\x1b" * 40, Decimal("1e999999999"), 10**38, -(10**60)]
 )
-def test_a_message_repeats_at_most_forty_characters_of_the_value(value: Any) -> None:
+def test_amount_error_quotes_at_most_forty_characters(value: Any) -> None:
     with pytest.raises(InvalidAmount) as caught:
         parse_amount(value)
     shown = str(caught.value).removeprefix("The amount ").split(" is not accepted")[0]

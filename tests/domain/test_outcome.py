@@ -28,7 +28,7 @@ from tests.domain.values import values
 TOKEN = "12345678901234567890"
 
 
-def ours(answer: Answer, *, needs_token: bool = True) -> Answer:
+def verified(answer: Answer, *, needs_token: bool = True) -> Answer:
     return verify_echo(
         answer, reference="ref-1", meter="12345678901", amount_minor=30000, needs_token=needs_token
     )
@@ -49,8 +49,8 @@ def ours(answer: Answer, *, needs_token: bool = True) -> Answer:
     ],
 )
 @pytest.mark.parametrize("needs_token", [True, False])
-def test_what_is_no_delivery_is_taken_as_it_was_said(answer: Answer, needs_token: bool) -> None:
-    assert ours(answer, needs_token=needs_token) is answer
+def test_answer_other_than_delivered_is_returned_unchanged(answer: Answer, needs_token: bool) -> None:
+    assert verified(answer, needs_token=needs_token) is answer
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_what_is_no_delivery_is_taken_as_it_was_said(answer: Answer, needs_token
     ],
 )
 @pytest.mark.parametrize("needs_token", [True, False])
-def test_a_delivery_that_echoes_ours_or_nothing_is_believed(answer: Delivered, needs_token: bool) -> None:
-    assert ours(answer, needs_token=needs_token) == answer
+def test_delivery_with_matching_or_missing_echo_is_accepted(answer: Delivered, needs_token: bool) -> None:
+    assert verified(answer, needs_token=needs_token) == answer
 
 
 @pytest.mark.parametrize(
@@ -83,28 +83,26 @@ def test_a_delivery_that_echoes_ours_or_nothing_is_believed(answer: Delivered, n
         (Delivered(None, reference="ref-2", meter="12345678902"), "another reference", False),
     ],
 )
-def test_a_delivery_that_is_not_provably_ours_is_unknown(
-    answer: Delivered, why: str, acknowledged: bool
-) -> None:
-    found = ours(answer)
+def test_delivery_with_wrong_echo_becomes_unknown(answer: Delivered, why: str, acknowledged: bool) -> None:
+    found = verified(answer)
     assert isinstance(found, Unknown)
     assert why in found.reason
     assert found.known_to_provider is acknowledged
 
 
 @pytest.mark.parametrize("token", [None, ""])
-def test_postpaid_needs_no_token(token: str | None) -> None:
-    assert ours(Delivered(token), needs_token=False) == Delivered(None)
+def test_postpaid_delivery_needs_no_token(token: str | None) -> None:
+    assert verified(Delivered(token), needs_token=False) == Delivered(None)
 
 
 @pytest.mark.parametrize("cost", [-1, MAX_AMOUNT_MINOR + 1, 10**40])
-def test_a_cost_that_no_sale_can_have_is_not_known(cost: int) -> None:
-    assert ours(Delivered(TOKEN, "4.5", cost)) == Delivered(TOKEN, "4.5", None)
+def test_impossible_cost_is_dropped(cost: int) -> None:
+    assert verified(Delivered(TOKEN, "4.5", cost)) == Delivered(TOKEN, "4.5", None)
 
 
 @pytest.mark.parametrize("cost", [None, 0, 29000, 30001, MAX_AMOUNT_MINOR])
-def test_any_other_cost_is_taken(cost: int | None) -> None:
-    assert ours(Delivered(TOKEN, cost_minor=cost)) == Delivered(TOKEN, cost_minor=cost)
+def test_valid_cost_is_kept(cost: int | None) -> None:
+    assert verified(Delivered(TOKEN, cost_minor=cost)) == Delivered(TOKEN, cost_minor=cost)
 
 
 @given(
@@ -118,8 +116,8 @@ def test_any_other_cost_is_taken(cost: int | None) -> None:
     ),
     needs_token=st.booleans(),
 )
-def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(answer: Delivered, needs_token: bool) -> None:
-    found = ours(answer, needs_token=needs_token)
+def test_delivery_is_accepted_only_with_matching_echo_and_token(answer: Delivered, needs_token: bool) -> None:
+    found = verified(answer, needs_token=needs_token)
     trusted = (
         answer.reference in (None, "ref-1")
         and answer.meter in (None, "12345678901")
@@ -135,7 +133,7 @@ def test_a_delivery_stays_one_only_if_nothing_speaks_against_it(answer: Delivere
 # --- what an adapter ought to have given ------------------------------------------------------------------------------
 
 
-class Garbled:
+class MalformedValue:
     """What no adapter should pass on."""
 
     def __str__(self) -> str:
@@ -143,47 +141,47 @@ class Garbled:
 
 
 @given(values(Answer))
-def test_an_answer_of_its_kind_is_passed_on_as_it_is(answer: Answer) -> None:
+def test_valid_answer_is_returned_unchanged(answer: Answer) -> None:
     assert normalise(answer) == answer
 
 
-@pytest.mark.parametrize("given_", [None, "delivered", 200, {"token": TOKEN}, Delivered, Garbled()])
-def test_what_is_no_answer_is_unknown(given_: object) -> None:
+@pytest.mark.parametrize("given_", [None, "delivered", 200, {"token": TOKEN}, Delivered, MalformedValue()])
+def test_invalid_answer_becomes_unknown(given_: object) -> None:
     found = normalise(given_)
     assert isinstance(found, Unknown)
     assert not found.known_to_provider
 
 
-def garbled(answer: Answer, **fields_: Any) -> Answer:
+def normalised(answer: Answer, **fields_: Any) -> Answer:
     return normalise(replace(answer, **fields_))
 
 
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
-        (garbled(Delivered(TOKEN), token=1234, units=4.5), Delivered("1234", "4.5")),
-        (garbled(Delivered(TOKEN), units=Decimal("79.90")), Delivered(TOKEN, "79.90")),
-        (garbled(Delivered(TOKEN), cost_minor="29000"), Delivered(TOKEN)),
-        (garbled(Delivered(TOKEN), cost_minor=True, amount_minor=300.0), Delivered(TOKEN)),
-        (garbled(Delivered(TOKEN), receipt=["tax", "1"]), Delivered(TOKEN)),
-        (garbled(Delivered(TOKEN), receipt={"tax": 1.5, 7: None}), Delivered(TOKEN, receipt={"tax": "1.5", "7": "None"})),
-        (garbled(Delivered(TOKEN), provider_reference=17, reference=1), Delivered(TOKEN, None, None, {}, "17", "1")),
-        (garbled(Delivered(TOKEN), meter=12345678901), Delivered(TOKEN, meter="12345678901")),
-        (garbled(Declined("no"), code=16, about_transaction="yes", provider_reversed=1), Declined("no", "16")),
-        (garbled(NotSent("a"), reason=Garbled()), NotSent("garbled")),
-        (garbled(NotFound("a"), reason=None), NotFound("None")),
-        (garbled(Deferred("a"), retry_after_seconds="30"), Deferred("a")),
-        (garbled(Pending("a"), retry_after_seconds=30.5), Pending("a")),
-        (garbled(Misconfigured("a"), code=18), Misconfigured("a", "18")),
-        (garbled(Unknown("a"), known_to_provider="yes"), Unknown("a")),
+        (normalised(Delivered(TOKEN), token=1234, units=4.5), Delivered("1234", "4.5")),
+        (normalised(Delivered(TOKEN), units=Decimal("79.90")), Delivered(TOKEN, "79.90")),
+        (normalised(Delivered(TOKEN), cost_minor="29000"), Delivered(TOKEN)),
+        (normalised(Delivered(TOKEN), cost_minor=True, amount_minor=300.0), Delivered(TOKEN)),
+        (normalised(Delivered(TOKEN), receipt=["tax", "1"]), Delivered(TOKEN)),
+        (normalised(Delivered(TOKEN), receipt={"tax": 1.5, 7: None}), Delivered(TOKEN, receipt={"tax": "1.5", "7": "None"})),
+        (normalised(Delivered(TOKEN), provider_reference=17, reference=1), Delivered(TOKEN, None, None, {}, "17", "1")),
+        (normalised(Delivered(TOKEN), meter=12345678901), Delivered(TOKEN, meter="12345678901")),
+        (normalised(Declined("no"), code=16, about_transaction="yes", provider_reversed=1), Declined("no", "16")),
+        (normalised(NotSent("a"), reason=MalformedValue()), NotSent("garbled")),
+        (normalised(NotFound("a"), reason=None), NotFound("None")),
+        (normalised(Deferred("a"), retry_after_seconds="30"), Deferred("a")),
+        (normalised(Pending("a"), retry_after_seconds=30.5), Pending("a")),
+        (normalised(Misconfigured("a"), code=18), Misconfigured("a", "18")),
+        (normalised(Unknown("a"), known_to_provider="yes"), Unknown("a")),
     ],
 )  # fmt: skip
-def test_what_is_not_of_its_kind_is_made_so_or_left_out(found: Answer, wanted: Answer) -> None:
+def test_answer_field_of_wrong_type_is_converted_or_dropped(found: Answer, wanted: Answer) -> None:
     assert found == wanted
 
 
 @pytest.mark.parametrize("kind", Answer.__args__, ids=lambda kind: kind.__name__)
-def test_whatever_an_adapter_gives_can_be_kept_on_the_books(kind: type) -> None:
-    answer = normalise(kind(**{field.name: Garbled() for field in fields(kind)}))
+def test_normalised_answer_can_always_be_stored(kind: type) -> None:
+    answer = normalise(kind(**{field.name: MalformedValue() for field in fields(kind)}))
     assert isinstance(answer, kind)
     assert loads(kind, dumps(answer)) == answer

@@ -41,7 +41,7 @@ from billvend.domain.policy.rules import (
     next_step,
 )
 from billvend.domain.policy.timing import scheduled_gap_seconds
-from tests.domain.books import NOON, provider, seconds
+from tests.domain.model_ledger import NOON, provider, seconds
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NOW = NOON
@@ -219,13 +219,13 @@ GROUPS: Mapping[str, set[str]] = {
 Cell = tuple[str, ...]
 
 
-def read(table: str) -> list[tuple[Cell, str]]:
+def parse_table(table: str) -> list[tuple[Cell, str]]:
     """The rows, each as what it matches and the step that it expects."""
     lines = [line.split(maxsplit=7) for line in table.splitlines() if line and not line.startswith("#")]
     return [(tuple(line[:7]), line[7]) for line in lines[1:]]
 
 
-ROWS = read(TABLE)
+ROWS = parse_table(TABLE)
 
 
 def matches(row: Cell, cell: Cell) -> bool:
@@ -245,7 +245,7 @@ def expected(cell: Cell) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PastRequery:
     """A requery that was answered after so much observed time; with no answer it was lost."""
 
     gap_seconds: float
@@ -253,27 +253,27 @@ class Asked:
 
 
 NOT_FOUND = NotFound("no such reference")
-ABSENT = (Asked(600, NOT_FOUND), Asked(60, NOT_FOUND))
-EVIDENCE: Mapping[str, tuple[Answer | None, Sequence[Asked]]] = {
+ABSENT = (PastRequery(600, NOT_FOUND), PastRequery(60, NOT_FOUND))
+EVIDENCE: Mapping[str, tuple[Answer | None, Sequence[PastRequery]]] = {
     "sending": (None, ()),
-    "asking": (Unknown("?"), (Asked(20, None),)),
-    "delivered": (Unknown("?"), (Asked(20, Delivered("1234")),)),
+    "asking": (Unknown("?"), (PastRequery(20, None),)),
+    "delivered": (Unknown("?"), (PastRequery(20, Delivered("1234")),)),
     "taken-back": (Declined("reversed", about_transaction=True, provider_reversed=True), ()),
-    "failed": (Unknown("?"), (Asked(20, Declined("failed", about_transaction=True)),)),
+    "failed": (Unknown("?"), (PastRequery(20, Declined("failed", about_transaction=True)),)),
     "declined": (Declined("refused"), ()),
     "not-sent": (NotSent("refused"), ()),
     "deferred": (Deferred("again"), ()),
     "misconfigured": (Misconfigured("float"), ()),
     "silent": (Unknown("?"), ()),
-    "once": (Unknown("?"), (Asked(900, NOT_FOUND),)),
+    "once": (Unknown("?"), (PastRequery(900, NOT_FOUND),)),
     "absent": (Unknown("?"), ABSENT),
-    "known": (Unknown("?"), (Asked(20, Pending("at work")),)),
-    "vanished": (Unknown("?"), (Asked(20, Pending("at work")), *ABSENT)),
-    "contradicted": (NotSent("too late"), (Asked(20, Pending("at work")),)),
+    "known": (Unknown("?"), (PastRequery(20, Pending("at work")),)),
+    "vanished": (Unknown("?"), (PastRequery(20, Pending("at work")), *ABSENT)),
+    "contradicted": (NotSent("too late"), (PastRequery(20, Pending("at work")),)),
 }
 
 
-def sends(answer: Answer | None, count: int, last_at: datetime) -> tuple[Send, ...]:
+def sends_of(answer: Answer | None, count: int, last_at: datetime) -> tuple[Send, ...]:
     """So many sends, all of them answered like this, the last just now."""
     return tuple(
         Send(
@@ -289,7 +289,7 @@ def sends(answer: Answer | None, count: int, last_at: datetime) -> tuple[Send, .
     )
 
 
-def asked(requeries: Sequence[Asked], last_at: datetime) -> tuple[Requery, ...]:
+def requeries_of(requeries: Sequence[PastRequery], last_at: datetime) -> tuple[Requery, ...]:
     """Requeries whose answers count for the gaps before them, the last of them just now."""
     made: list[Requery] = []
     for number, requery in enumerate(requeries, 1):
@@ -311,8 +311,8 @@ def attempt_of(evidence: str, *, tries: str = "left", valid: str = "valid") -> A
         account_id="key-1",
         started_at=NOW - seconds(10),
         valid_until=NOW + seconds(6 if valid == "valid" else 5),  # a first resend is due five seconds on
-        sends=sends(answer, 4 if retried else 1, NOW),
-        requeries=asked(requeries, NOW),
+        sends=sends_of(answer, 4 if retried else 1, NOW),
+        requeries=requeries_of(requeries, NOW),
     )
 
 
@@ -359,7 +359,7 @@ def policy_of(cell: Cell) -> Policy:
     return Policy((*here, *other))
 
 
-def told(step: Step, payment: Payment) -> str:
+def step_name(step: Step, payment: Payment) -> str:
     """A step in the words of the table."""
     match step:
         case Complete():
@@ -392,29 +392,29 @@ def told(step: Step, payment: Payment) -> str:
 CELLS = list(product(*DIMENSIONS))
 
 
-def test_the_table_has_every_cell_exactly_once() -> None:
+def test_policy_table_matches_every_cell_exactly_once() -> None:
     assert len(CELLS) == 10 * 16 * 2**5
     for cell in CELLS:
         expected(cell)
 
 
-def test_every_row_of_the_table_is_needed() -> None:
+def test_policy_table_has_no_unused_row() -> None:
     assert [row for row, _ in ROWS if not any(matches(row, cell) for cell in CELLS)] == []
 
 
 @pytest.mark.parametrize("status", DIMENSIONS[0])
 @pytest.mark.parametrize("evidence", DIMENSIONS[1])
-def test_every_cell_leads_to_the_step_that_was_written_down(status: str, evidence: str) -> None:
+def test_next_step_equals_the_policy_table(status: str, evidence: str) -> None:
     for cell in CELLS:
         if cell[:2] == (status, evidence) and (step := expected(cell)) != "impossible":
             for payment in payments_of(cell):
-                assert told(next_step(payment, policy_of(cell), NOW), payment) == step, cell
+                assert step_name(next_step(payment, policy_of(cell), NOW), payment) == step, cell
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).parents[2] / "docs" / "reversal-policy.md"
-HEAD = """# The reversal policy
+PAGE_HEAD = """# The reversal policy
 
 What billvend does next with a payment, for everything that can be known of it. One pure function decides
 (`next_step` in `src/billvend/domain/policy/rules.py`); this table is printed from it, row by row, and a test holds it
@@ -444,31 +444,35 @@ sent there: `send` and `send again` go elsewhere, back, or wait.
 """
 
 
-def printed() -> str:
+def render_page() -> str:
     """The table, with what the policy really does in each row: the cells of a row must agree."""
     lines = []
     for row, step in ROWS:
         cells = [cell for cell in CELLS if matches(row, cell)]
         steps = {
-            told(next_step(payment, policy_of(cell), NOW), payment)
+            step_name(next_step(payment, policy_of(cell), NOW), payment)
             for cell in cells
             for payment in payments_of(cell)
         }
         if step != "impossible":
             lines.append(f"| {' | '.join(row)} | {' or '.join(sorted(steps))} |")
-    return HEAD + "\n".join(lines) + "\n"
+    return PAGE_HEAD + "\n".join(lines) + "\n"
 
 
-def test_the_page_shows_what_the_policy_does() -> None:
-    assert PAGE.read_text() == printed(), "print it again: python -m tests.domain.test_reversal"
+def test_policy_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == render_page(), "print it again: python -m tests.domain.test_reversal"
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
 
 
-def in_doubt(*requeries: Asked, since_seconds: float = 0, answer: Answer = Unknown("?")) -> Payment:  # noqa: B008
+def payment_in_doubt(
+    *requeries: PastRequery, since_seconds: float = 0, answer: Answer = Unknown("?")
+) -> Payment:
     payment = payments_of(("in_doubt", "silent", "here", "none", "left", "valid", "young"))[0]
-    attempt = replace(payment.attempts[0], sends=sends(answer, 1, NOW), requeries=asked(requeries, NOW))
+    attempt = replace(
+        payment.attempts[0], sends=sends_of(answer, 1, NOW), requeries=requeries_of(requeries, NOW)
+    )
     return replace(payment, attempts=(attempt,), in_doubt_since=NOW - seconds(since_seconds))
 
 
@@ -486,8 +490,10 @@ def in_doubt(*requeries: Asked, since_seconds: float = 0, answer: Answer = Unkno
         ([Deferred("a", 10**18)], DAY),
     ],
 )
-def test_the_gaps_before_a_request_is_sent_again(answered: Sequence[Answer], gap_seconds: float) -> None:
-    made = tuple(replace(sends(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answered, 1))
+def test_resend_waits_for_schedule_and_provider_advice(
+    answered: Sequence[Answer], gap_seconds: float
+) -> None:
+    made = tuple(replace(sends_of(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answered, 1))
     attempt = replace(attempt_of("not-sent"), sends=made, valid_until=None)
     payment = payments_of(("processing", "not-sent", "here", "none", "left", "valid", "young"))[0]
     payment = replace(payment, attempts=(attempt,))
@@ -498,7 +504,7 @@ def test_the_gaps_before_a_request_is_sent_again(answered: Sequence[Answer], gap
 SCHEDULE = (20, 60, 120, 300, 600, 1200, 2400, 3600, 3600, 3600)
 
 
-def test_what_is_not_set_is_as_the_settings_say() -> None:
+def test_policy_defaults_equal_the_settings() -> None:
     policy = Policy(())
     assert policy.requery_schedule_seconds == SCHEDULE[:8]
     assert (policy.not_found_spacing_seconds, policy.review_after_seconds) == (60, 7200)
@@ -506,15 +512,15 @@ def test_what_is_not_set_is_as_the_settings_say() -> None:
 
 
 @pytest.mark.parametrize("asked_before", range(len(SCHEDULE)))
-def test_the_gaps_before_a_requery_grow_to_an_hour(asked_before: int) -> None:
-    payment = in_doubt(*[Asked(20, Unknown("?"))] * asked_before)
+def test_requery_gaps_grow_to_an_hour(asked_before: int) -> None:
+    payment = payment_in_doubt(*[PastRequery(20, Unknown("?"))] * asked_before)
     gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
     assert SCHEDULE[asked_before] <= gap <= 1.1 * SCHEDULE[asked_before]
     assert gap == scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
 
 
-def test_payments_that_failed_together_are_not_all_asked_about_together() -> None:
-    payment = in_doubt()
+def test_requeries_of_many_payments_are_spread_by_jitter() -> None:
+    payment = payment_in_doubt()
     many = [replace(payment, transaction_id=f"bill-{number}") for number in range(100)]
     gaps = {scheduled_gap_seconds(one, one.attempts[0], Policy(())) for one in many}
     assert len(gaps) == 100
@@ -533,22 +539,20 @@ def test_payments_that_failed_together_are_not_all_asked_about_together() -> Non
         (NOT_FOUND, None),
     ],
 )
-def test_the_advice_of_the_provider_comes_before_the_schedule(
-    answer: Answer, gap_seconds: float | None
-) -> None:
-    payment = in_doubt(Asked(20, answer))
+def test_provider_advice_overrides_the_requery_schedule(answer: Answer, gap_seconds: float | None) -> None:
+    payment = payment_in_doubt(PastRequery(20, answer))
     gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
     assert gap == gap_seconds if gap_seconds else 60 <= gap <= 66
 
 
-def test_the_gap_counts_from_the_last_answer_or_from_the_start_of_a_call_that_was_lost() -> None:
+def test_requery_gap_starts_at_last_answer_or_start_of_lost_call() -> None:
     policy = Policy((provider(),), requery_schedule_seconds=(100,))
     late, early = NOW + seconds(7), NOW - seconds(7)
     for answered_at, mark in [(late, late), (None, early)]:
-        attempt = in_doubt(Asked(20, Unknown("?"))).attempts[0]
+        attempt = payment_in_doubt(PastRequery(20, Unknown("?"))).attempts[0]
         requery = replace(attempt.requeries[0], started_at=early, lease_until=NOW, answered_at=answered_at)
         requery = requery if answered_at else replace(requery, answer=None)
-        payment = replace(in_doubt(), attempts=(replace(attempt, requeries=(requery,)),))
+        payment = replace(payment_in_doubt(), attempts=(replace(attempt, requeries=(requery,)),))
         step = next_step(payment, policy, NOW)
         assert isinstance(step, StartRequery)
         assert seconds(100) <= step.at - mark <= seconds(110)
@@ -558,30 +562,30 @@ def test_the_gap_counts_from_the_last_answer_or_from_the_start_of_a_call_that_wa
     ("since_seconds", "step"),
     [(0, StartRequery), (7200 - 66, StartRequery), (7200 - 59, Review), (7200, Review), (9000, Review)],
 )
-def test_a_person_is_asked_when_two_hours_pass_before_the_next_requery(
-    since_seconds: float, step: type[Step]
-) -> None:
-    payment = in_doubt(Asked(20, Unknown("?")), since_seconds=since_seconds)
+def test_review_starts_when_two_hours_end_before_next_requery(since_seconds: float, step: type[Step]) -> None:
+    payment = payment_in_doubt(PastRequery(20, Unknown("?")), since_seconds=since_seconds)
     found = next_step(payment, Policy((provider(),)), NOW)
     assert type(found) is step
     if isinstance(found, Review):
         assert found.at == NOW + seconds(7200 - since_seconds)
 
 
-def test_after_a_long_silence_of_ours_it_is_asked_once_more_before_a_person_is() -> None:
-    payment = in_doubt(Asked(20, Unknown("?")))
+def test_overdue_requery_is_made_before_review() -> None:
+    payment = payment_in_doubt(PastRequery(20, Unknown("?")))
     found = next_step(payment, Policy((provider(),)), NOW + seconds(9000))
     assert isinstance(found, StartRequery)
 
 
-def test_in_review_it_is_asked_daily_from_the_last_requery() -> None:
-    payment = replace(in_doubt(Asked(20, Unknown("?")), since_seconds=9000), status=Status.IN_REVIEW)
+def test_payment_in_review_is_requeried_daily() -> None:
+    payment = replace(
+        payment_in_doubt(PastRequery(20, Unknown("?")), since_seconds=9000), status=Status.IN_REVIEW
+    )
     step = next_step(payment, Policy((provider(),)), NOW)
     assert step == StartRequery(payment.attempts[0], NOW + seconds(DAY))
 
 
-def test_in_review_without_any_requery_it_is_asked_on_schedule() -> None:
-    payment = replace(in_doubt(), status=Status.IN_REVIEW)
+def test_payment_in_review_without_requery_follows_the_schedule() -> None:
+    payment = replace(payment_in_doubt(), status=Status.IN_REVIEW)
     step = next_step(payment, Policy((provider(),)), NOW)
     assert isinstance(step, StartRequery)
     assert step.at <= NOW + seconds(22)
@@ -602,7 +606,7 @@ def test_in_review_without_any_requery_it_is_asked_on_schedule() -> None:
     ],
 )
 @pytest.mark.parametrize("proof", [Proof.NOT_FOUND, Proof.OPERATOR])
-def test_the_watch_looks_after_an_hour_six_hours_a_day_and_three_days(
+def test_reversed_payment_is_monitored_after_1h_6h_1d_and_3d(
     looked_after: Sequence[int], next_after: int | None, proof: Proof
 ) -> None:
     looks = tuple(
@@ -620,7 +624,7 @@ def test_the_watch_looks_after_an_hour_six_hours_a_day_and_three_days(
     assert step == (StartRequery(payment.attempts[0], after) if after else NoAction())
 
 
-def test_when_a_step_is_due() -> None:
+def test_due_time_of_each_step() -> None:
     attempt, later = attempt_of("silent"), NOW + seconds(9)
     assert due_at(Complete(attempt, Delivered("1")), NOW) == NOW
     assert due_at(Reverse(Proof.DECLINED, "no", attempt), NOW) == NOW
@@ -676,30 +680,30 @@ UNKNOWN, LOST = Unknown("?"), None
         ([(20, Unknown("exists", known_to_provider=True)), (600, NOT_FOUND), (60, NOT_FOUND)], False),
     ],
 )
-def test_not_found_is_believed_only_often_late_and_far_apart_enough(
+def test_not_found_is_proof_only_when_repeated_late_and_spaced(
     requeries: Sequence[tuple[float, Answer | None]], proven: bool
 ) -> None:
-    attempt = in_doubt(*[Asked(*requery) for requery in requeries]).attempts[0]
+    attempt = payment_in_doubt(*[PastRequery(*requery) for requery in requeries]).attempts[0]
     assert is_proven_absent(attempt, provider(), Policy(()).not_found_spacing_seconds) is proven
     assert not is_proven_absent(
         attempt, provider(reports_not_found=False), Policy(()).not_found_spacing_seconds
     )
 
 
-def test_a_send_that_was_told_that_the_reference_exists_can_not_be_absent() -> None:
-    known = in_doubt(*ABSENT, answer=Unknown("exists", known_to_provider=True)).attempts[0]
+def test_acknowledged_send_is_never_proven_absent() -> None:
+    known = payment_in_doubt(*ABSENT, answer=Unknown("exists", known_to_provider=True)).attempts[0]
     assert not is_proven_absent(known, provider(), Policy(()).not_found_spacing_seconds)
 
 
-def test_limits_are_the_provider_s_and_the_policy_s() -> None:
-    attempt = in_doubt(Asked(100, NOT_FOUND), Asked(10, NOT_FOUND)).attempts[0]
+def test_not_found_proof_uses_processing_limit_and_spacing() -> None:
+    attempt = payment_in_doubt(PastRequery(100, NOT_FOUND), PastRequery(10, NOT_FOUND)).attempts[0]
     assert is_proven_absent(attempt, provider(max_processing_seconds=100), 10)
     assert not is_proven_absent(attempt, provider(max_processing_seconds=101), 10)
     assert not is_proven_absent(attempt, provider(max_processing_seconds=100), 11)
 
 
-def test_sightings_are_in_a_row_in_the_order_in_which_they_were_made() -> None:
-    attempt = in_doubt(*ABSENT).attempts[0]
+def test_not_found_answers_count_in_order_of_requeries() -> None:
+    attempt = payment_in_doubt(*ABSENT).attempts[0]
     first, second = attempt.requeries
     swapped = replace(
         attempt,
@@ -723,27 +727,27 @@ def test_sightings_are_in_a_row_in_the_order_in_which_they_were_made() -> None:
         (-500, 20, 0),  # the clock went back
     ],
 )
-def test_a_gap_counts_as_far_as_it_was_scheduled_and_seen(
+def test_observed_seconds_are_capped_by_schedule_and_clock(
     after_send: int, scheduled: int, credit: int
 ) -> None:
-    attempt = in_doubt().attempts[0]
+    attempt = payment_in_doubt().attempts[0]
     now = attempt.sends[0].started_at + seconds(after_send)
     requery = Requery(1, now, now + seconds(60), scheduled)
     assert observed_seconds(replace(attempt, requeries=(requery,)), requery, now) == credit
 
 
-def test_a_gap_counts_from_the_last_answer() -> None:
-    attempt = in_doubt(Asked(600, UNKNOWN), Asked(300, LOST)).attempts[0]
+def test_observed_seconds_start_at_the_last_answer() -> None:
+    attempt = payment_in_doubt(PastRequery(600, UNKNOWN), PastRequery(300, LOST)).attempts[0]
     assert attempt.requeries[0].answered_at == NOW - seconds(300)
     lost = attempt.requeries[1]
     later = max(NOW, attempt.sends[0].answer_by) + seconds(1)
-    sent_before = replace(attempt, sends=sends(UNKNOWN, 1, NOW - seconds(2000)))
+    sent_before = replace(attempt, sends=sends_of(UNKNOWN, 1, NOW - seconds(2000)))
     assert observed_seconds(sent_before, lost, NOW) == 300
     assert observed_seconds(sent_before, lost, NOW - seconds(100)) == 200
     assert observed_seconds(attempt, lost, later) == 1
 
 
-def test_where_an_attempt_stands_while_a_call_is_open() -> None:
+def test_evidence_while_a_call_is_open() -> None:
     sending = attempt_of("sending")
     assert evidence_of(sending, NOW).name == "CALL_IN_FLIGHT"
     assert (
@@ -778,25 +782,25 @@ CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
 
 
 @pytest.mark.parametrize(("answers", "conclusion"), CONCLUSIONS)
-def test_an_answer_to_a_send_speaks_for_that_send_only(answers: Sequence[Answer], conclusion: str) -> None:
-    made = tuple(replace(sends(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answers, 1))
+def test_evidence_needs_an_answer_for_every_send(answers: Sequence[Answer], conclusion: str) -> None:
+    made = tuple(replace(sends_of(answer, 1, NOW)[0], number=n) for n, answer in enumerate(answers, 1))
     attempt = replace(attempt_of("silent"), sends=made)
     assert evidence_of(attempt, NOW).name == conclusion
 
 
-def test_a_requery_says_nothing_about_the_sends() -> None:
+def test_failed_requery_proves_nothing_about_the_sends() -> None:
     for answer in (NotSent("refused"), Deferred("again"), Misconfigured("key"), Declined("your question")):
-        attempt = in_doubt(Asked(20, answer)).attempts[0]
+        attempt = payment_in_doubt(PastRequery(20, answer)).attempts[0]
         assert evidence_of(attempt, NOW).name == "IN_DOUBT"
 
 
-def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
+def test_reversal_reason_comes_from_the_proving_answer() -> None:
     policy = Policy((provider(),))
-    asked_in_vain = Asked(20, NotSent("our question never left"))
-    refused = next_step(in_doubt(asked_in_vain, answer=Declined("no such meter")), policy, NOW)
+    failed_requery = PastRequery(20, NotSent("our question never left"))
+    refused = next_step(payment_in_doubt(failed_requery, answer=Declined("no such meter")), policy, NOW)
     assert isinstance(refused, Reverse)
     assert (refused.proof, refused.reason) == (Proof.DECLINED, "no such meter")
-    unsent = next_step(in_doubt(asked_in_vain, answer=NotSent("too late to send")), policy, NOW)
+    unsent = next_step(payment_in_doubt(failed_requery, answer=NotSent("too late to send")), policy, NOW)
     assert isinstance(unsent, Reverse)
     assert (unsent.proof, unsent.reason) == (Proof.NOT_SENT, "too late to send")
 
@@ -814,20 +818,20 @@ def test_the_reason_of_a_reversal_is_the_one_that_proves_it() -> None:
     ],
     ids=["another account of one that was tried", "another biller", "another currency", "whole naira only"],
 )
-def test_a_provider_that_can_not_take_it_is_no_other_provider(account: object) -> None:
-    payment = replace(in_doubt(), amount=Money(30050, "NGN"))
+def test_account_that_does_not_support_the_payment_is_not_chosen(account: object) -> None:
+    payment = replace(payment_in_doubt(), amount=Money(30050, "NGN"))
     assert Policy((account,)).next_account(payment) is None  # type: ignore[arg-type]
 
 
-def test_providers_are_tried_in_the_order_of_the_settings() -> None:
+def test_accounts_are_tried_in_the_order_of_the_settings() -> None:
     first, second, third = (provider(name) for name in ("acme", "backup", "third"))
-    payment = in_doubt()
+    payment = payment_in_doubt()
     assert Policy((third, second, first)).next_account(payment) is third
     assert Policy((first, second, third)).next_account(payment) is second
     assert Policy((first, second)).next_account(replace(payment, attempts=())) is first
 
 
-RECALLED: Sequence[tuple[Answer | None, bool]] = [
+PRIOR_REFERENCE_ANSWERS: Sequence[tuple[Answer | None, bool]] = [
     (None, False),
     (NOT_FOUND, False),
     (Unknown("no answer"), False),
@@ -843,27 +847,25 @@ RECALLED: Sequence[tuple[Answer | None, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "made"), RECALLED)
-def test_what_was_only_recalled_counts_as_tried_where_the_provider_knows_it(
-    answer: Answer | None, made: bool
-) -> None:
+@pytest.mark.parametrize(("answer", "made"), PRIOR_REFERENCE_ANSWERS)
+def test_prior_reference_known_to_provider_counts_as_tried(answer: Answer | None, made: bool) -> None:
     acme, backup = provider("acme"), provider("backup")
-    recalled = replace(attempt_of("silent"), sends=(), requeries=asked([Asked(20, answer)], NOW))
-    payment = replace(in_doubt(), attempts=(recalled,))
+    recalled = replace(attempt_of("silent"), sends=(), requeries=requeries_of([PastRequery(20, answer)], NOW))
+    payment = replace(payment_in_doubt(), attempts=(recalled,))
     assert recalled.was_sent is made
     assert payment.reference_number == (2 if made else 1)
     assert Policy((acme,)).next_account(payment) is (None if made else acme)
     assert Policy((acme, backup)).next_account(payment) is (backup if made else acme)
 
 
-def test_what_was_known_once_counts_as_tried_whatever_is_said_later() -> None:
-    asked_twice = asked([Asked(20, Pending("at work")), Asked(600, NOT_FOUND)], NOW)
+def test_prior_reference_known_once_still_counts_as_tried() -> None:
+    asked_twice = requeries_of([PastRequery(20, Pending("at work")), PastRequery(600, NOT_FOUND)], NOW)
     recalled = replace(attempt_of("silent"), sends=(), requeries=asked_twice)
     assert recalled.was_sent
-    assert Policy((provider(),)).next_account(replace(in_doubt(), attempts=(recalled,))) is None
+    assert Policy((provider(),)).next_account(replace(payment_in_doubt(), attempts=(recalled,))) is None
 
 
-def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
+def test_requery_goes_to_the_account_of_the_attempt() -> None:
     attempt = attempt_of("silent")
     ours, key_2, backup = (
         provider("acme"),
@@ -875,4 +877,4 @@ def test_an_attempt_is_asked_about_only_where_it_was_sent() -> None:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(printed())
+    PAGE.write_text(render_page())

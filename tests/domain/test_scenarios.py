@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.domain.scenario import Scenario, play, scenarios
+from tests.domain.scenario import Scenario, run_scenario, scenarios
 
-STORIES = list(scenarios(Path(__file__).parent / "scenarios"))
+SCENARIOS = list(scenarios(Path(__file__).parent / "scenarios"))
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_story(story: Scenario) -> None:
-    play(story)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_scenario(scenario: Scenario) -> None:
+    run_scenario(scenario)

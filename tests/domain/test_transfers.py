@@ -28,7 +28,7 @@ from billvend.domain.journal.events import (
 from billvend.domain.ledger.transfers import Transfer, transfers
 from billvend.domain.money import MAX_AMOUNT_MINOR
 from billvend.domain.outcome import NotFound, Unknown
-from tests.domain.books import NOON
+from tests.domain.model_ledger import NOON
 
 Row = tuple[str, str, int]
 
@@ -63,7 +63,7 @@ def incident(kind: IncidentKind, amount: int) -> IncidentRaised:
         (incident(IncidentKind.TAKEN_BACK, 290), [("provider:backup", "recovered", 290)]),
     ],
 )
-def test_each_row_of_the_table(event: Event, rows: Sequence[Row]) -> None:
+def test_event_makes_its_transfers(event: Event, rows: Sequence[Row]) -> None:
     assert list(transfers(event)) == [Transfer(*row) for row in rows]
 
 
@@ -82,12 +82,12 @@ def test_each_row_of_the_table(event: Event, rows: Sequence[Row]) -> None:
         *(incident(kind, 0) for kind in IncidentKind),
     ],
 )
-def test_nothing_else_moves_money(event: Event) -> None:
+def test_other_events_make_no_transfer(event: Event) -> None:
     assert list(transfers(event)) == []
 
 
 @given(face=st.integers(1, MAX_AMOUNT_MINOR), cost=st.none() | st.integers(0, MAX_AMOUNT_MINOR))
-def test_a_capture_takes_exactly_the_hold_and_pays_exactly_the_cost(face: int, cost: int | None) -> None:
+def test_capture_takes_the_hold_and_pays_the_cost(face: int, cost: int | None) -> None:
     made = list(transfers(captured(face, cost)))
     accounts: Counter[str] = Counter()
     for transfer in made:

@@ -20,7 +20,7 @@ def wallet_of(kobo: int) -> Wallet:
     return Wallet("ada", naira(kobo))
 
 
-def test_a_new_wallet_is_empty_and_stands_in_its_own_stream() -> None:
+def test_new_wallet_is_empty_and_has_its_own_stream() -> None:
     assert new_wallet("ada", "NGN") == wallet_of(0)
     assert (
         new_wallet("ada", "NGN").stream_key == wallet_stream("ada", "NGN") == StreamKey("ada", "wallet:NGN")
@@ -37,16 +37,16 @@ def test_a_new_wallet_is_empty_and_stands_in_its_own_stream() -> None:
         (WalletReleased("t1", 300), 1300),
     ],
 )
-def test_what_each_event_does_to_the_balance(event: WalletEvent, balance: int) -> None:
+def test_event_changes_the_balance(event: WalletEvent, balance: int) -> None:
     assert evolve(wallet_of(1000), event) == wallet_of(balance)
 
 
-def test_a_wallet_never_falls_below_zero() -> None:
+def test_balance_never_falls_below_zero() -> None:
     with pytest.raises(InvalidTransition, match="ada"):
         evolve(wallet_of(1000), WalletHeld("t1", 1001))
 
 
-def test_a_hold_takes_up_to_all_there_is() -> None:
+def test_hold_may_take_the_whole_balance_and_no_more() -> None:
     assert hold(wallet_of(1000), "t1", naira(1000)) == WalletHeld("t1", 1000)
     with pytest.raises(InsufficientFunds, match=r"NGN 10\.00, .* NGN 10\.01\. Nothing was held\."):
         hold(wallet_of(1000), "t1", naira(1001))
@@ -55,7 +55,7 @@ def test_a_hold_takes_up_to_all_there_is() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([WalletHeld, WalletReleased]), st.integers(1, 500))))
-def test_the_balance_is_the_sum_of_what_came_less_what_went(
+def test_balance_equals_releases_minus_holds(
     moves: Sequence[tuple[type[WalletHeld | WalletReleased], int]],
 ) -> None:
     wallet, expected = wallet_of(1000), 1000

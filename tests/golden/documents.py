@@ -13,15 +13,15 @@ from billvend.domain.journal.events import StoredEvent
 from billvend.ports.queries import RawEvent
 from billvend.presentation import payment_json, review_json
 from billvend.usecases.review import ReviewList
-from tests.domain.books import Books
-from tests.domain.scenario import play, scenarios
+from tests.domain.model_ledger import ModelLedger
+from tests.domain.scenario import run_scenario, scenarios
 
 COMMANDS = (
     "balance ada", "history ada", "find --meter 12345678901", "payments", "billers", "meter 12345678901 --biller EKEDC",
     "review", "sweep", "health", "audit", "db upgrade", "db current", "keys list", "webhooks list",
 )  # fmt: skip
 """Those that look at what the others have left."""
-REFUSED = ("balance eve", "fund ada 0")
+FAILING_COMMANDS = ("balance eve", "fund ada 0")
 
 
 def documents() -> str:
@@ -30,65 +30,70 @@ def documents() -> str:
         "user,amount,meter,biller\nada,200,12345678901,EKEDC\nada,9,12345678901,EKEDC\n"
     )
     bill = "pay ada 500 --biller EKEDC --meter"
-    funded = _printed("fund ada 5000")
+    funded = _run_json("fund ada 5000")
     payments = [
-        _printed(f"{bill} {meter}") for meter in ("12345678901", "600000000001", "600000000003 --no-wait")
+        _run_json(f"{bill} {meter}") for meter in ("12345678901", "600000000001", "600000000003 --no-wait")
     ]
-    pending = _printed(f"{bill} 12345678902 --no-wait")
-    cancelled = _printed(f"cancel {pending['transactionId']}")
-    shown = [_printed(f"show {found['transactionId']}") for found in (funded, *payments, cancelled)]
-    made = _printed("keys create --name till --scope pay")
+    pending = _run_json(f"{bill} 12345678902 --no-wait")
+    cancelled = _run_json(f"cancel {pending['transactionId']}")
+    shown = [_run_json(f"show {found['transactionId']}") for found in (funded, *payments, cancelled)]
+    made = _run_json("keys create --name till --scope pay")
     prints = {
         "fund": [funded],
         "pay": [*payments, pending],
         "cancel": [cancelled],
-        "pay-many": [_printed("pay-many bills.csv --batch may")],
+        "pay-many": [_run_json("pay-many bills.csv --batch may")],
         "show": shown,
         "keys create": [made],
-        **{command: [_printed(command)] for command in (*COMMANDS, *REFUSED)},
-        "keys revoke": [_printed(f"keys revoke {made['keyId']}")],
+        **{command: [_run_json(command)] for command in (*COMMANDS, *FAILING_COMMANDS)},
+        "keys revoke": [_run_json(f"keys revoke {made['keyId']}")],
     }
-    return "\n".join("".join(_described(command, found)) for command, found in prints.items())
+    return "\n".join("".join(_describe_members(command, found)) for command, found in prints.items())
 
 
-def _printed(command: str) -> Any:
+def _run_json(command: str) -> Any:
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
         main([*command.split(), "--json"])
     found = json.loads(out.getvalue())
-    assert ("error" in found) == (command in REFUSED), found
+    assert ("error" in found) == (command in FAILING_COMMANDS), found
     return found
 
 
-def _described(command: str, found: list[Any]) -> Iterator[str]:
+def _describe_members(command: str, found: list[Any]) -> Iterator[str]:
     members: dict[str, set[str]] = {}
     for document in found:
-        _note(document, "", members)
+        _collect_members(document, "", members)
     yield f"$ billvend {command} --json\n"
     yield from (f"{path}: {' | '.join(sorted(kinds))}\n" for path, kinds in sorted(members.items()) if path)
 
 
-def _note(value: Any, path: str, members: dict[str, set[str]]) -> None:
+def _collect_members(value: Any, path: str, members: dict[str, set[str]]) -> None:
     kind = {dict: "object", list: "array", type(None): "null"}.get(type(value), type(value).__name__)
     members.setdefault(path, set()).add(kind)
     entries = (
         value.items() if kind == "object" else [("[]", item) for item in value] if kind == "array" else ()
     )
     for name, item in entries:
-        _note(item, f"{path}.{name}".lstrip(".").replace(".[]", "[]"), members)
+        _collect_members(item, f"{path}.{name}".lstrip(".").replace(".[]", "[]"), members)
 
 
-def lives() -> Iterator[tuple[str, Books]]:
+def lifecycles() -> Iterator[tuple[str, ModelLedger]]:
     """The written-down lives of payments, each with its name."""
-    yield from ((life.name, play(life)) for life in scenarios(Path(__file__).parent / "lives"))
+    yield from (
+        (lifecycle.name, run_scenario(lifecycle))
+        for lifecycle in scenarios(Path(__file__).parent / "lifecycles")
+    )
 
 
 def views() -> str:
-    """The document of each payment of these lives, with its attempts and events; and what a person is shown of it."""
+    """The document of each payment of these lifecycles, with its attempts and events; and what a person is shown of it."""
 
     def lines() -> Iterator[object]:
-        for name, books in lives():
-            for key, (payment, _) in books.payments.items():
-                document = payment_json(payment, [_logged(recorded) for recorded in books.streams[key]])
+        for name, ledger in lifecycles():
+            for key, (payment, _) in ledger.payments.items():
+                document = payment_json(
+                    payment, [_as_read_back(recorded) for recorded in ledger.streams[key]]
+                )
                 attempts, events = document.pop("attempts"), document.pop("events")
                 yield from (name, document, *attempts, *events)  # type: ignore[misc]  # lists of documents
                 in_review = [payment] if payment.review_reason else []
@@ -101,7 +106,7 @@ def views() -> str:
     )
 
 
-def _logged(recorded: StoredEvent) -> RawEvent:
+def _as_read_back(recorded: StoredEvent) -> RawEvent:
     """As it is read back; without its hash, which is in another file."""
     kind = event_row(recorded)["type"]
     key, seq, at, _, command_key, data, prev_hash, _ = recorded

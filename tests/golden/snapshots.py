@@ -33,13 +33,13 @@ from billvend.ports.outbox import DeliveryAttempt, Message, MessageHistory
 from billvend.presentation import notification_json
 from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
 from tests.domain import test_codec, test_events
-from tests.domain.books import NOON
-from tests.domain.test_reversal import CELLS, DIMENSIONS, Cell, payments_of, policy_of, told
-from tests.golden.documents import documents, lives, views
-from tests.measures.test_metrics import Watched, tell_the_story
+from tests.domain.model_ledger import NOON
+from tests.domain.test_reversal import CELLS, DIMENSIONS, Cell, payments_of, policy_of, step_name
+from tests.golden.documents import documents, lifecycles, views
+from tests.metrics.test_metrics import MeteredApp, run_sample_payments
 from tests.notify import test_mail, test_webhook
-from tests.notify.mailbox import mailbox
-from tests.test_reference import said_by
+from tests.notify.smtp_server import run_smtp_server
+from tests.test_cli_docs import help_text
 
 HERE = Path(__file__).parent
 KEY_CHANGE = {"kct1": "1" * 20, "kct2": "2" * 20, "tax": "34.88", "receiptNumber": "R-1"}
@@ -50,8 +50,8 @@ KEY_CHANGE = {"kct1": "1" * 20, "kct2": "2" * 20, "tax": "34.88", "receiptNumber
 
 def openapi() -> str:
     """The document of the API, but for the installed version and the words of HTTP's statuses."""
-    with closing(Watched()) as shop:
-        document = shop.client.get("/api/openapi.json").get_json()
+    with closing(MeteredApp()) as app:
+        document = app.client.get("/api/openapi.json").get_json()
     document["info"]["version"] = "-"
     text = json.dumps(_sorted(document), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     for status in HTTPStatus:  # whose words differ between versions of Python
@@ -74,7 +74,7 @@ def cli() -> str:
     """`--help` of every command and every group."""
 
     def walk(command: Any, *words: str) -> Iterator[str]:
-        yield f"$ billvend {' '.join((*words, '--help'))}\n{said_by(*words)}\n"
+        yield f"$ billvend {' '.join((*words, '--help'))}\n{help_text(*words)}\n"
         for name, each in sorted(getattr(command, "commands", {}).items()):
             yield from walk(each, *words, name)
 
@@ -121,23 +121,23 @@ def errors() -> str:
 
 def metrics() -> str:
     """Every metric with its labels, and those of its figures that are there before anything happens."""
-    with closing(Watched()) as shop:
-        begun = {family.name: family for family in _families(shop)}
-        tell_the_story(shop)
-        return _lines(line for family in _families(shop) for line in _metric(family, begun.get(family.name)))
+    with closing(MeteredApp()) as app:
+        initial = {family.name: family for family in _families(app)}
+        run_sample_payments(app)
+        return _lines(line for family in _families(app) for line in _metric(family, initial.get(family.name)))
 
 
-def _families(shop: Watched) -> list[Any]:
-    return list(text_string_to_metric_families(shop.client.get("/metrics").text))
+def _families(app: MeteredApp) -> list[Any]:
+    return list(text_string_to_metric_families(app.client.get("/metrics").text))
 
 
-def _metric(family: Any, begun: Any) -> Iterator[str]:
+def _metric(family: Any, initial: Any) -> Iterator[str]:
     yield f"{family.name} ({family.type}): {family.documentation}"
     labels = {sample.name: ", ".join(sample.labels) for sample in family.samples}
     yield from (f"  {name}({names})" for name, names in sorted(labels.items()))
     if bounds := dict.fromkeys(sample.labels["le"] for sample in family.samples if "le" in sample.labels):
         yield f"  le: {', '.join(bounds)}"
-    at_start = [sample for sample in begun.samples if "le" not in sample.labels] if begun else []
+    at_start = [sample for sample in initial.samples if "le" not in sample.labels] if initial else []
     yield from sorted(
         f"  at the start: {sample.name}({', '.join(f'{name}={value}' for name, value in sample.labels.items())})"
         for sample in at_start
@@ -151,10 +151,10 @@ def events() -> str:
     """The streams of some lives of payments, and the replies of their commands; then an event and a value of each kind."""
 
     def lines() -> Iterator[str]:
-        for name, books in lives():
+        for name, books in lifecycles():
             yield f"== {name}"
             yield from (_event(recorded) for stream in books.streams.values() for recorded in stream)
-            for (user, operation, key), done in books.remembered.items():
+            for (user, operation, key), done in books.stored_replies.items():
                 yield f"command {user}/{operation}/{key} {codec.dumps(done.result)} {done.request_hash[:16]}"
             yield ""
         yield "== One of each"
@@ -173,17 +173,17 @@ def notifications() -> str:
     """What the lives of payments make known: each webhook as it is posted, each mail as it arrives, headers once;
     and how a webhook is listed."""
     webhooks, mails = list[str](), list[str]()
-    with FaultServer(send_and_keep_open(http_response(b""))) as side, mailbox() as box:
+    with FaultServer(send_and_keep_open(http_response(b""))) as side, run_smtp_server() as smtp:
         for message in _messages():
             if message.channel is Channel.WEBHOOK:
                 with test_webhook.notifier(f"{side.url}/hook", now=lambda at=message.at: at) as notifier:
                     notifier.deliver(message)
-                _, headers, body = test_webhook.parts(side.requests[-1])
+                _, headers, body = test_webhook.parse_request(side.requests[-1])
                 headers["host"] = "-"
                 webhooks.append(f"{_headers(headers) if not webhooks else ''}{body.decode()}\n")
             else:
-                test_mail.notifier(box.port).deliver(replace(message, user_id=test_mail.ADA))
-                mail = box.letters[-1]
+                test_mail.notifier(smtp.port).deliver(replace(message, user_id=test_mail.ADA))
+                mail = smtp.emails[-1]
                 headers = {name: str(mail[name]) for name in mail if not name.startswith("X-")}
                 subject = f"Subject: {mail['Subject']}\n\n"
                 text = "\n".join(str(mail.get_content()).splitlines())
@@ -201,9 +201,9 @@ def _headers(headers: Mapping[str, str]) -> str:
 
 
 def _messages() -> Iterable[Message]:
-    """Of all lives, each text once."""
+    """Of all lifecycles, each text once."""
     found: dict[tuple[object, ...], Message] = {}
-    for recorded, payment in _happened():
+    for recorded, payment in _all_events():
         for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
             names = ("message_id", "user_id", "transaction_id", "kind", "data", "at")
             known: dict[str, Any] = {name: row[name] for name in names}
@@ -212,9 +212,9 @@ def _messages() -> Iterable[Message]:
     return found.values()
 
 
-def _happened() -> Iterator[tuple[StoredEvent, Payment | None]]:
+def _all_events() -> Iterator[tuple[StoredEvent, Payment | None]]:
     """Every event of the lives; and a sale with all that a provider may say of it."""
-    for name, books in lives():
+    for name, books in lifecycles():
         for key, stream in books.streams.items():
             payment, _ = books.payments.get(key, (None, None))
             yield from ((recorded, payment) for recorded in stream)
@@ -243,7 +243,7 @@ def policy() -> str:
 
 
 def _step(cell: Cell) -> str:
-    found = (told(next_step(payment, policy_of(cell), NOON), payment) for payment in payments_of(cell))
+    found = (step_name(next_step(payment, policy_of(cell), NOON), payment) for payment in payments_of(cell))
     return " or ".join(dict.fromkeys(found))
 
 

@@ -14,7 +14,7 @@ POSTGRESQL = pytest.param("ddl_postgresql.txt", marks=pytest.mark.integration)
 
 
 @pytest.mark.parametrize("name", [*SNAPSHOTS, POSTGRESQL])
-def test_what_is_seen_from_outside_is_as_before(
+def test_public_interface_matches_snapshot(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where there is no .env

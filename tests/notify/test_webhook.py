@@ -58,12 +58,12 @@ def deliver(url: str, *secrets: str, **how: Any) -> DeliveryResult:
         return one.deliver(MESSAGE)
 
 
-def answered(answer: bytes) -> DeliveryResult:
+def deliver_against(answer: bytes) -> DeliveryResult:
     with FaultServer(send_and_keep_open(answer)) as fault_server:
         return deliver(fault_server.url)
 
 
-def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
+def parse_request(request: bytes) -> tuple[str, dict[str, str], bytes]:
     """The first line, the headers by their names in lower case, and the body."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
@@ -74,13 +74,13 @@ def parts(request: bytes) -> tuple[str, dict[str, str], bytes]:
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
 
-def test_a_webhook_can_be_verified_with_the_library_of_the_standard() -> None:
+def test_signature_verifies_with_standard_webhooks_library() -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         assert deliver(f"{fault_server.url}/hooks/billvend?key=k") == DeliveryResult(
             DeliveryOutcome.DELIVERED, fault_server.url, "HTTP 200, application/json", 200
         )
         (request,) = fault_server.requests
-    first, headers, body = parts(request)
+    first, headers, body = parse_request(request)
     assert first == "POST /hooks/billvend?key=k HTTP/1.1"
     assert headers["content-type"] == "application/json"
     assert headers["webhook-id"] == "msg_5f0c"
@@ -95,10 +95,10 @@ def test_a_webhook_can_be_verified_with_the_library_of_the_standard() -> None:
         Webhook(OLD).verify(body.replace(b"T1", b"T2"), headers)
 
 
-def test_while_secrets_change_each_of_them_verifies() -> None:
+def test_every_secret_verifies_during_rotation() -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         deliver(fault_server.url, OLD, NEW)
-        _, headers, body = parts(fault_server.requests[0])
+        _, headers, body = parse_request(fault_server.requests[0])
     assert len(headers["webhook-signature"].split(" ")) == 2
     for secret in (OLD, NEW):
         Webhook(secret).verify(body, headers)
@@ -106,7 +106,7 @@ def test_while_secrets_change_each_of_them_verifies() -> None:
         Webhook(OTHER).verify(body, headers)
 
 
-def test_a_second_try_differs_in_its_time_and_signature_alone() -> None:
+def test_retry_differs_only_in_timestamp_and_signature() -> None:
     times = iter([datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=2)])
     with (
         FaultServer(send_and_keep_open(http_response(b"", status="500 Oh"))) as fault_server,
@@ -114,7 +114,7 @@ def test_a_second_try_differs_in_its_time_and_signature_alone() -> None:
     ):
         for _ in range(2):
             assert one.deliver(MESSAGE).outcome is DeliveryOutcome.FAILED
-        requests = [parts(request) for request in fault_server.requests]
+        requests = [parse_request(request) for request in fault_server.requests]
         assert fault_server.connections == 2
     (first, headers, body), (again, other_headers, other_body) = requests
     assert (first, body) == (again, other_body)
@@ -124,14 +124,14 @@ def test_a_second_try_differs_in_its_time_and_signature_alone() -> None:
         Webhook(OLD).verify(body, seen)
 
 
-def test_nothing_secret_is_shown() -> None:
+def test_delivery_repr_hides_secrets() -> None:
     with FaultServer(send_and_keep_open(http_response(TOKEN.encode(), status="500 Oh"))) as fault_server:
         said = deliver(f"http://user:pw@{LOOPBACK}:{fault_server.port}/T0/s3cret?t=s3cret")
         assert said.target == fault_server.url
     assert not any(secret in repr(said) for secret in ("s3cret", "pw", TOKEN))
 
 
-def test_an_endpoint_is_named_by_its_url_and_gives_nothing_of_it_away() -> None:
+def test_endpoint_id_depends_on_url_and_hides_it() -> None:
     with notifier("https://a.example/s3cret") as one, notifier("https://a.example/other") as two:
         assert one.endpoint != two.endpoint
         assert "s3cret" not in one.endpoint
@@ -153,15 +153,17 @@ def test_an_endpoint_is_named_by_its_url_and_gives_nothing_of_it_away() -> None:
         ("410 Gone", DeliveryOutcome.GONE),
     ],
 )
-def test_what_an_answer_means(status: str, outcome: DeliveryOutcome) -> None:
-    said = answered(http_response(b"", status=status))
+def test_http_status_decides_outcome(status: str, outcome: DeliveryOutcome) -> None:
+    said = deliver_against(http_response(b"", status=status))
     assert (said.outcome, said.http_status) == (outcome, int(status[:3]))
 
 
-def test_a_redirect_is_not_followed() -> None:
+def test_redirect_is_not_followed() -> None:
     with FaultServer(send_and_keep_open(OK)) as elsewhere:
         for status in ("301 M", "302 F", "307 T", "308 P"):
-            said = answered(http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/",)))
+            said = deliver_against(
+                http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/",))
+            )
             assert said.outcome is DeliveryOutcome.FAILED
             assert "not followed" in said.detail
         assert elsewhere.connections == 0
@@ -182,7 +184,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
         ("302 There", "120", None),
     ],
 )
-def test_who_asks_for_patience_gets_it(status: str, retry_after: str, seconds: float | None) -> None:
+def test_retry_after_is_respected(status: str, retry_after: str, seconds: float | None) -> None:
     answer = http_response(b"", status=status).replace(
         b"\r\n\r\n", f"\r\nRetry-After: {retry_after}\r\n\r\n".encode()
     )
@@ -214,7 +216,7 @@ def drip(talk: Connection) -> None:
     ],
     ids=["stall", "drip", "huge", "hang up", "reset", "nonsense"],
 )
-def test_whatever_the_other_side_does_is_a_failure_in_time(behave: Handler) -> None:
+def test_server_fault_fails_within_timeout(behave: Handler) -> None:
     began = time.monotonic()
     with FaultServer(behave) as fault_server:
         said = deliver(fault_server.url, timeout_seconds=SHORT_SECONDS)
@@ -223,7 +225,7 @@ def test_whatever_the_other_side_does_is_a_failure_in_time(behave: Handler) -> N
     assert time.monotonic() - began < SHORT_SECONDS + SLACK_SECONDS
 
 
-def test_nobody_there() -> None:
+def test_connection_refused_is_retried() -> None:
     said = deliver(f"http://{LOOPBACK}:{closed_port()}/")
     assert said.outcome is DeliveryOutcome.FAILED
     assert "refused" in said.detail
@@ -232,7 +234,7 @@ def test_nobody_there() -> None:
 # --- where it goes ----------------------------------------------------------------------------------------------------
 
 
-def named(*addresses: str) -> Any:
+def resolver(*addresses: str) -> Any:
     """A look-up that finds these for any name, and counts how often it is asked."""
 
     def resolve_host(host: str) -> Sequence[str]:
@@ -247,7 +249,7 @@ def named(*addresses: str) -> Any:
 @pytest.mark.parametrize(
     "host", [LOOPBACK, "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f000001", "localhost"]
 )
-def test_private_addresses_are_not_connected_to_however_they_are_written(host: str) -> None:
+def test_private_address_in_any_notation_is_blocked(host: str) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         said = deliver(f"http://{host}:{fault_server.port}/", may_connect=is_public)
         assert not fault_server.has_connection(0.05)
@@ -256,36 +258,38 @@ def test_private_addresses_are_not_connected_to_however_they_are_written(host: s
 
 
 @pytest.mark.parametrize("addresses", [(LOOPBACK,), ("::ffff:127.0.0.1",), ("10.0.0.1", LOOPBACK, "::1")])
-def test_nor_are_names_that_lead_there(addresses: tuple[str, ...]) -> None:
+def test_name_resolving_to_private_address_is_blocked(addresses: tuple[str, ...]) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         url = f"http://shop.example:{fault_server.port}/"
-        said = deliver(url, may_connect=is_public, resolve_host=named(*addresses))
+        said = deliver(url, may_connect=is_public, resolve_host=resolver(*addresses))
         assert not fault_server.has_connection(0.05)
-        assert deliver(url, resolve_host=named(*addresses)).outcome is DeliveryOutcome.DELIVERED, (
+        assert deliver(url, resolve_host=resolver(*addresses)).outcome is DeliveryOutcome.DELIVERED, (
             "unless that is allowed"
         )
     assert said.outcome is DeliveryOutcome.FAILED
     assert "may be connected to" in said.detail
 
 
-def only(address: str) -> Any:
+def allow_only(address: str) -> Any:
     return lambda found: found == address
 
 
-def test_of_several_addresses_only_those_are_tried_that_may_be() -> None:
+def test_only_allowed_addresses_are_tried() -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         url = f"http://shop.example:{fault_server.port}/"
-        either = named("127.0.0.2", LOOPBACK)
+        either = resolver("127.0.0.2", LOOPBACK)
         assert (
-            deliver(url, may_connect=only("127.0.0.2"), resolve_host=either).outcome is DeliveryOutcome.FAILED
+            deliver(url, may_connect=allow_only("127.0.0.2"), resolve_host=either).outcome
+            is DeliveryOutcome.FAILED
         )
         assert not fault_server.has_connection(0.05)
         assert (
-            deliver(url, may_connect=only(LOOPBACK), resolve_host=either).outcome is DeliveryOutcome.DELIVERED
+            deliver(url, may_connect=allow_only(LOOPBACK), resolve_host=either).outcome
+            is DeliveryOutcome.DELIVERED
         )
 
 
-def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
+def test_dns_rebinding_is_blocked() -> None:
     """127.0.0.2 stands for the internet, where nobody answers, and 127.0.0.1 for what is inside."""
     found = iter([("127.0.0.2",), (LOOPBACK,), ("127.0.0.2",), (LOOPBACK,)])
     asked: list[str] = []
@@ -296,7 +300,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
 
     with FaultServer(send_and_keep_open(OK)) as inside:
         url = f"http://shop.example:{inside.port}/"
-        with notifier(url, may_connect=only("127.0.0.2"), resolve_host=rebound) as one:
+        with notifier(url, may_connect=allow_only("127.0.0.2"), resolve_host=rebound) as one:
             said = [one.deliver(MESSAGE) for _ in range(4)]
         assert not inside.has_connection(0.05)
     assert {delivery.outcome for delivery in said} == {DeliveryOutcome.FAILED}
@@ -306,7 +310,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing() -> None:
     assert len(asked) == 4, "once for each try"
 
 
-def test_a_look_up_that_hangs_is_bounded() -> None:
+def test_hanging_name_lookup_times_out() -> None:
     over = threading.Event()
 
     def hanging(host: str) -> Sequence[str]:
@@ -320,19 +324,19 @@ def test_a_look_up_that_hangs_is_bounded() -> None:
     over.set()
 
 
-def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
+def test_certificate_must_match_host(tmp_path: Path) -> None:
     pem = certificate(tmp_path)  # for 127.0.0.1
     with FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server:
         trusting = {"trusted_certificates": pem}
         assert deliver(fault_server.url).outcome is DeliveryOutcome.FAILED, "nobody who is trusted signed it"
         assert deliver(fault_server.url, **trusting).outcome is DeliveryOutcome.DELIVERED
         name = f"https://shop.example:{fault_server.port}"
-        said = deliver(name, resolve_host=named(LOOPBACK), **trusting)
+        said = deliver(name, resolve_host=resolver(LOOPBACK), **trusting)
         assert said.outcome is DeliveryOutcome.FAILED, "the name counts, not the address that it leads to"
         assert len(fault_server.requests) == 1
 
 
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultServer(send_and_keep_open(OK)) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)

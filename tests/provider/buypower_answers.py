@@ -13,7 +13,7 @@ def encoded(document: object) -> bytes:
     return json.dumps(document).encode()
 
 
-def said(code: object, message: str = "", **more: Any) -> dict[str, Any]:
+def failure(code: object, message: str = "", **more: Any) -> dict[str, Any]:
     """A flat answer that is no success."""
     return {"status": False, "error": True, "responseCode": code, "message": message} | more
 
@@ -54,7 +54,7 @@ def success(**changes: Any) -> dict[str, Any]:
     return {"status": True, "message": "Successful transaction", "responseCode": 200, "data": sale(**changes)}
 
 
-def found_again(**changes: Any) -> dict[str, Any]:
+def requery_success(**changes: Any) -> dict[str, Any]:
     """The same as a requery gives it."""
     return {"result": success(**changes)}
 

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.provider.sandbox_rig import Rig
+from tests.provider.sandbox_harness import SandboxHarness
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def harness(tmp_path: Path) -> Iterator[SandboxHarness]:
     """A sandbox with a book of its own."""
-    rig = Rig(tmp_path / "sandbox.db")
-    yield rig
-    rig.provider.close()
+    harness = SandboxHarness(tmp_path / "sandbox.db")
+    yield harness
+    harness.provider.close()

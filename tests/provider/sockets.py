@@ -36,7 +36,7 @@ def closed_port() -> int:
 
 
 @contextmanager
-def mute_port(host: str = LOOPBACK, port: int = 0) -> Iterator[int]:
+def full_backlog_port(host: str = LOOPBACK, port: int = 0) -> Iterator[int]:
     """A port that lets nobody in and turns nobody away: its queue is full, and nobody takes from it."""
     with socket.create_server((host, port), backlog=0) as server, ExitStack() as waiting:
         for _ in range(4):
@@ -47,24 +47,24 @@ def mute_port(host: str = LOOPBACK, port: int = 0) -> Iterator[int]:
 
 
 @contextmanager
-def silent_port() -> Iterator[int]:
+def unanswering_port() -> Iterator[int]:
     """A port that lets everybody in and never says a word."""
     with socket.create_server((LOOPBACK, 0)) as server:
         yield server.getsockname()[1]
 
 
 @contextmanager
-def slamming_port() -> Iterator[int]:
+def resetting_port() -> Iterator[int]:
     """A port that lets one in and resets the connection at once."""
 
-    def slam() -> None:
+    def reset_one() -> None:
         with suppress(OSError):  # nobody came
             connection, _ = server.accept()
             Connection(b"", connection, threading.Event()).reset()
 
     with socket.create_server((LOOPBACK, 0)) as server:
         server.settimeout(5.0)
-        thread = threading.Thread(target=slam)
+        thread = threading.Thread(target=reset_one)
         thread.start()
         yield server.getsockname()[1]
         thread.join()

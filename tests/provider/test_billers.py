@@ -2,7 +2,7 @@ from billvend.adapters.providers.billers import BILLER_BY_CODE, BILLERS
 from billvend.domain.enums import VendType
 
 
-def test_the_twelve_electricity_companies_of_nigeria_are_there_once_each() -> None:
+def test_billers_are_the_twelve_of_nigeria() -> None:
     codes = [
         "EKEDC",
         "IKEDC",

@@ -45,9 +45,9 @@ from tests.provider.buypower_answers import (
     REFERENCE,
     TOKEN,
     encoded,
-    found_again,
+    failure,
     meter,
-    said,
+    requery_success,
     sale,
     success,
 )
@@ -59,13 +59,13 @@ ORDER = Order(REFERENCE, METER, "EKEDC", VendType.PREPAID, Money(500_00, "NGN"),
 POSTPAID = replace(ORDER, vend_type=VendType.POSTPAID)
 
 
-def made(**how: Any) -> BuypowerProvider:
+def build_provider(**how: Any) -> BuypowerProvider:
     return BuypowerProvider(**({"api_url": None, "api_key": KEY, "timeout_seconds": 5} | how))
 
 
 @pytest.fixture
 def buypower() -> Iterator[BuypowerProvider]:
-    provider = made()
+    provider = build_provider()
     yield provider
     provider.close()
 
@@ -74,7 +74,7 @@ def vend(provider: Provider, order: Order = ORDER) -> Answer:
     return provider.vend(order, may_send=lambda: True)
 
 
-def replying(
+def mock_answer(
     wire: respx.MockRouter, status: int, document: object, headers: dict[str, str] | None = None
 ) -> respx.Route:
     """Whatever is asked, this is the answer; bytes travel as they are."""
@@ -107,11 +107,14 @@ SOLD = Delivered(
 )
 LOW_WALLET = "Insufficient wallet balance"
 NO_TOKEN = Unknown("delivered, but without a token", known_to_provider=True)
-ANOTHERS = Unknown("the answer is for another reference")
+FOREIGN_REFERENCE = Unknown("the answer is for another reference")
 
 
-def known(why: str) -> Unknown:
+def acknowledged(why: str) -> Unknown:
     return Unknown(why, known_to_provider=True)
+
+
+CONTRADICTION = acknowledged("a success that contradicts itself: Successful transaction (HTTP 200/200)")
 
 
 VENDS: list[tuple[int, object, Answer]] = [
@@ -120,103 +123,104 @@ VENDS: list[tuple[int, object, Answer]] = [
     (200, success(parcels=None), SOLD),
     (200, success(token=None, parcels=[]), NO_TOKEN),
     (200, success(token="N/A", parcels=None), NO_TOKEN),
-    (200, success(responseCode=202), known("a success that contradicts itself: Successful transaction (HTTP 200/200)")),
-    (200, success() | {"status": False}, known("a success that contradicts itself: Successful transaction (HTTP 200/200)")),
-    (200, success() | {"error": True}, known("a success that contradicts itself: Successful transaction (HTTP 200/200)")),
+    (200, success(responseCode=202), CONTRADICTION),
+    (200, success() | {"status": False}, CONTRADICTION),
+    (200, success() | {"error": True}, CONTRADICTION),
     (200, success() | {"responseCode": 202}, Unknown("Successful transaction (HTTP 200/202)")),
     (200, success() | {"responseCode": None}, Unknown("Successful transaction (HTTP 200/100)")),
     (201, success(), Unknown("Successful transaction (HTTP 201/200)")),
     (500, success(), Unknown("Successful transaction (HTTP 500/200)")),
-    (200, success(orderId="BVANOTHER"), ANOTHERS),
-    (202, said(202, IN_PROGRESS, delay=[120, 120, 120]), known(f"{IN_PROGRESS} (HTTP 202/202)")),
-    (202, {"data": said(202, IN_PROGRESS, delay=[20])}, known(f"{IN_PROGRESS} (HTTP 202/202)")),
-    (202, said(200, "Odd"), Unknown("Odd (HTTP 202/200)")),
-    (400, said(201, "orderId required"), Declined("orderId required", "400/201")),
-    (400, said(None, "meter required"), Declined("meter required", "400")),
-    (400, said(201, "meter required", orderId="BVANOTHER"), ANOTHERS),
-    (400, said(202, "Transaction failed."), Unknown("Transaction failed. (HTTP 400/202)")),  # a requery's words
-    (400, said(201, "still processing, retry in 2 minutes"), known("still processing, retry in 2 minutes (HTTP 400/201)")),
-    (400, said(201, "orderId already exists"), known("orderId already exists (HTTP 400/201)")),
-    (400, said(500, "An error"), Unknown("An error (HTTP 400/500)")),
-    (401, said(401, "Unauthorized"), Misconfigured("Unauthorized", "401/401")),
-    (403, said(403), Misconfigured("HTTP 403/403", "403/403")),
-    (404, said(20, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/20)")),
-    (409, said(201, "Request already received"), known("Request already received (HTTP 409/201)")),
-    (422, said(202, LOW_WALLET), Misconfigured(LOW_WALLET, "422/202")),
-    (422, said(422, LOW_WALLET), Misconfigured(LOW_WALLET, "422/422")),
-    (422, said(422, "Amount is below the minimum"), Declined("Amount is below the minimum", "422/422")),
-    (422, said(202, IN_PROGRESS), known(f"{IN_PROGRESS} (HTTP 422/202)")),
-    (422, said(422, "Your wallet is insufficient"), Misconfigured("Your wallet is insufficient", "422/422")),
-    (422, said(503, "Odd"), Unknown("Odd (HTTP 422/503)")),
-    (429, said(429, "Slow down"), Deferred("Slow down (HTTP 429/429)", 60)),
-    (429, said(429, "It is processing"), known("It is processing (HTTP 429/429)")),
-    (500, said(500, "requery to get status"), Unknown("requery to get status (HTTP 500/500)")),
-    (501, said(501, "Meter needs maintenance"), Unknown("Meter needs maintenance (HTTP 501/501)")),
-    (502, said(502, "Unexpected response"), Unknown("Unexpected response (HTTP 502/502)")),
-    (502, said(503, "Service unavailable"), Unknown("Service unavailable (HTTP 502/503)")),
-    (503, said(503, "Service unavailable"), Unknown("Service unavailable (HTTP 503/503)")),
-    (418, said(418), Unknown("HTTP 418/418")),
+    (200, success(orderId="BVANOTHER"), FOREIGN_REFERENCE),
+    (202, failure(202, IN_PROGRESS, delay=[120, 120, 120]), acknowledged(f"{IN_PROGRESS} (HTTP 202/202)")),
+    (202, {"data": failure(202, IN_PROGRESS, delay=[20])}, acknowledged(f"{IN_PROGRESS} (HTTP 202/202)")),
+    (202, failure(200, "Odd"), Unknown("Odd (HTTP 202/200)")),
+    (400, failure(201, "orderId required"), Declined("orderId required", "400/201")),
+    (400, failure(None, "meter required"), Declined("meter required", "400")),
+    (400, failure(201, "meter required", orderId="BVANOTHER"), FOREIGN_REFERENCE),
+    (400, failure(202, "Transaction failed."), Unknown("Transaction failed. (HTTP 400/202)")),  # a requery's words
+    (400, failure(201, "still processing, retry in 2 minutes"),
+     acknowledged("still processing, retry in 2 minutes (HTTP 400/201)")),
+    (400, failure(201, "orderId already exists"), acknowledged("orderId already exists (HTTP 400/201)")),
+    (400, failure(500, "An error"), Unknown("An error (HTTP 400/500)")),
+    (401, failure(401, "Unauthorized"), Misconfigured("Unauthorized", "401/401")),
+    (403, failure(403), Misconfigured("HTTP 403/403", "403/403")),
+    (404, failure(20, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/20)")),
+    (409, failure(201, "Request already received"), acknowledged("Request already received (HTTP 409/201)")),
+    (422, failure(202, LOW_WALLET), Misconfigured(LOW_WALLET, "422/202")),
+    (422, failure(422, LOW_WALLET), Misconfigured(LOW_WALLET, "422/422")),
+    (422, failure(422, "Amount is below the minimum"), Declined("Amount is below the minimum", "422/422")),
+    (422, failure(202, IN_PROGRESS), acknowledged(f"{IN_PROGRESS} (HTTP 422/202)")),
+    (422, failure(422, "Your wallet is insufficient"), Misconfigured("Your wallet is insufficient", "422/422")),
+    (422, failure(503, "Odd"), Unknown("Odd (HTTP 422/503)")),
+    (429, failure(429, "Slow down"), Deferred("Slow down (HTTP 429/429)", 60)),
+    (429, failure(429, "It is processing"), acknowledged("It is processing (HTTP 429/429)")),
+    (500, failure(500, "requery to get status"), Unknown("requery to get status (HTTP 500/500)")),
+    (501, failure(501, "Meter needs maintenance"), Unknown("Meter needs maintenance (HTTP 501/501)")),
+    (502, failure(502, "Unexpected response"), Unknown("Unexpected response (HTTP 502/502)")),
+    (502, failure(503, "Service unavailable"), Unknown("Service unavailable (HTTP 502/503)")),
+    (503, failure(503, "Service unavailable"), Unknown("Service unavailable (HTTP 503/503)")),
+    (418, failure(418), Unknown("HTTP 418/418")),
 ]  # fmt: skip
 
 REFUNDED = "Transaction failed. Refund already processed."
-WORKING = "Still processing, retry in 2 minutes"
+STILL_PROCESSING = "Still processing, retry in 2 minutes"
 UNCLEAR = "Transaction not successful. Please retry."
-NOT_BEGUN = "Transaction not initiated."
+NOT_INITIATED = "Transaction not initiated."
 
 REQUERIES: list[tuple[int, object, Answer]] = [
-    (200, found_again(), SOLD),
-    (200, found_again(units=7.7, vendAmount=500.00, tax=34.88, debtAmount=0), SOLD),  # numbers for text
-    (200, found_again(token=None, parcels=None), NO_TOKEN),
-    (200, found_again(orderId="BVANOTHER"), ANOTHERS),
-    (200, found_again() | {"responseCode": 202}, Unknown("Successful transaction (HTTP 200/200 and 202)")),
-    (200, said(202, IN_PROGRESS), Unknown(f"{IN_PROGRESS} (HTTP 200/202)")),
-    (202, said(202, IN_PROGRESS, delay=[20, 20, 20]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 20)),
-    (202, {"data": said(202, IN_PROGRESS, delay=[30])}, Pending(f"{IN_PROGRESS} (HTTP 202/202)", 30)),
-    (202, said(202, IN_PROGRESS), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
-    (202, said(202, IN_PROGRESS, delay=[]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
-    (202, said(202, IN_PROGRESS, delay=["soon"]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
-    (202, said(202, IN_PROGRESS, delay=[10**9]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 3600)),
-    (202, said(202, IN_PROGRESS, data={"orderId": "BVANOTHER"}), ANOTHERS),
-    (400, said(201, WORKING), Pending(f"{WORKING} (HTTP 400/201)", 120)),
-    (400, said(201, "Something else"), Unknown("Something else (HTTP 400/201)")),
-    (400, said(202, "Transaction failed."), Declined("Transaction failed.", "400/202", about_transaction=True)),
-    (400, said("202", "TRANSACTION FAILED"), Declined("TRANSACTION FAILED", "400/202", about_transaction=True)),
-    (400, said(202, "Transaction failed.", orderId="BVANOTHER"), ANOTHERS),
-    (400, said(202, "Transaction failed. Or not"), Unknown("Transaction failed. Or not (HTTP 400/202)")),
-    (400, said(202, UNCLEAR), known(f"{UNCLEAR} (HTTP 400/202)")),
-    (400, said(202), Unknown("HTTP 400/202")),
-    (400, said(203, NOT_BEGUN), Declined(NOT_BEGUN, "400/203", about_transaction=True)),
-    (400, said(203, "Something else"), Unknown("Something else (HTTP 400/203)")),
-    (400, said(500, NOT_BEGUN), Unknown(f"{NOT_BEGUN} (HTTP 400/500)")),
-    (400, said(202, REFUNDED), Declined(REFUNDED, "400/202", about_transaction=True)),
-    (422, said(None, REFUNDED), Declined(REFUNDED, "422", about_transaction=True)),
-    (500, said(500, REFUNDED), Unknown(f"{REFUNDED} (HTTP 500/500)")),
-    (401, said(401, "Unauthorized"), Unknown("Unauthorized (HTTP 401/401)")),
-    (422, said(202, LOW_WALLET), Unknown(f"{LOW_WALLET} (HTTP 422/202)")),  # a vend's words
-    (404, said(20, "No transaction found with reference"), NotFound("No transaction found with reference (HTTP 404/20)")),
-    (404, said(20, "Route is gone"), Unknown("Route is gone (HTTP 404/20)")),
-    (404, said(404, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/404)")),
-    (409, said(201, "Request already received"), Unknown("Request already received (HTTP 409/201)")),
-    (429, said(429, "Too early"), Deferred("Too early (HTTP 429/429)", 60)),
-    (500, said(500, "Transaction failed."), Unknown("Transaction failed. (HTTP 500/500)")),
-    (503, said(503), Unknown("HTTP 503/503")),
+    (200, requery_success(), SOLD),
+    (200, requery_success(units=7.7, vendAmount=500.00, tax=34.88, debtAmount=0), SOLD),  # numbers for text
+    (200, requery_success(token=None, parcels=None), NO_TOKEN),
+    (200, requery_success(orderId="BVANOTHER"), FOREIGN_REFERENCE),
+    (200, requery_success() | {"responseCode": 202}, Unknown("Successful transaction (HTTP 200/200 and 202)")),
+    (200, failure(202, IN_PROGRESS), Unknown(f"{IN_PROGRESS} (HTTP 200/202)")),
+    (202, failure(202, IN_PROGRESS, delay=[20, 20, 20]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 20)),
+    (202, {"data": failure(202, IN_PROGRESS, delay=[30])}, Pending(f"{IN_PROGRESS} (HTTP 202/202)", 30)),
+    (202, failure(202, IN_PROGRESS), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
+    (202, failure(202, IN_PROGRESS, delay=[]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
+    (202, failure(202, IN_PROGRESS, delay=["soon"]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 120)),
+    (202, failure(202, IN_PROGRESS, delay=[10**9]), Pending(f"{IN_PROGRESS} (HTTP 202/202)", 3600)),
+    (202, failure(202, IN_PROGRESS, data={"orderId": "BVANOTHER"}), FOREIGN_REFERENCE),
+    (400, failure(201, STILL_PROCESSING), Pending(f"{STILL_PROCESSING} (HTTP 400/201)", 120)),
+    (400, failure(201, "Something else"), Unknown("Something else (HTTP 400/201)")),
+    (400, failure(202, "Transaction failed."), Declined("Transaction failed.", "400/202", about_transaction=True)),
+    (400, failure("202", "TRANSACTION FAILED"), Declined("TRANSACTION FAILED", "400/202", about_transaction=True)),
+    (400, failure(202, "Transaction failed.", orderId="BVANOTHER"), FOREIGN_REFERENCE),
+    (400, failure(202, "Transaction failed. Or not"), Unknown("Transaction failed. Or not (HTTP 400/202)")),
+    (400, failure(202, UNCLEAR), acknowledged(f"{UNCLEAR} (HTTP 400/202)")),
+    (400, failure(202), Unknown("HTTP 400/202")),
+    (400, failure(203, NOT_INITIATED), Declined(NOT_INITIATED, "400/203", about_transaction=True)),
+    (400, failure(203, "Something else"), Unknown("Something else (HTTP 400/203)")),
+    (400, failure(500, NOT_INITIATED), Unknown(f"{NOT_INITIATED} (HTTP 400/500)")),
+    (400, failure(202, REFUNDED), Declined(REFUNDED, "400/202", about_transaction=True)),
+    (422, failure(None, REFUNDED), Declined(REFUNDED, "422", about_transaction=True)),
+    (500, failure(500, REFUNDED), Unknown(f"{REFUNDED} (HTTP 500/500)")),
+    (401, failure(401, "Unauthorized"), Unknown("Unauthorized (HTTP 401/401)")),
+    (422, failure(202, LOW_WALLET), Unknown(f"{LOW_WALLET} (HTTP 422/202)")),  # a vend's words
+    (404, failure(20, "No transaction found with reference"), NotFound("No transaction found with reference (HTTP 404/20)")),
+    (404, failure(20, "Route is gone"), Unknown("Route is gone (HTTP 404/20)")),
+    (404, failure(404, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/404)")),
+    (409, failure(201, "Request already received"), Unknown("Request already received (HTTP 409/201)")),
+    (429, failure(429, "Too early"), Deferred("Too early (HTTP 429/429)", 60)),
+    (500, failure(500, "Transaction failed."), Unknown("Transaction failed. (HTTP 500/500)")),
+    (503, failure(503), Unknown("HTTP 503/503")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "document", "expected"), VENDS)
-def test_a_vend_is_answered(
+def test_vend_answer_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: Answer
 ) -> None:
-    route = replying(respx_mock, status, document)
+    route = mock_answer(respx_mock, status, document)
     assert vend(buypower) == expected
     assert route.call_count == 1
 
 
 @pytest.mark.parametrize(("status", "document", "expected"), REQUERIES)
-def test_a_requery_is_answered(
+def test_requery_answer_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: Answer
 ) -> None:
-    route = replying(respx_mock, status, document)
+    route = mock_answer(respx_mock, status, document)
     assert buypower.requery(ORDER) == expected
     assert route.call_count == 1
 
@@ -224,29 +228,29 @@ def test_a_requery_is_answered(
 @pytest.mark.parametrize(
     "word", ["pending", "Pending...", "0", 0, "-", "--", "000000000", "", "N/A", "awaiting 123"]
 )
-def test_a_word_in_the_place_of_a_token_is_none(
+def test_word_in_token_field_is_ignored(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, word: object
 ) -> None:
     """The customer can't type it in. It was sold, and the token is asked for until it comes."""
     listed = [{"type": "TOKEN", "content": word}, {"type": "KCT1", "content": word}]
     for parcels in (None, listed):
-        replying(respx_mock, 200, success(token=word, parcels=parcels))
+        mock_answer(respx_mock, 200, success(token=word, parcels=parcels))
         assert vend(buypower) == NO_TOKEN
-        replying(respx_mock, 200, found_again(token=word, parcels=parcels))
+        mock_answer(respx_mock, 200, requery_success(token=word, parcels=parcels))
         assert buypower.requery(ORDER) == NO_TOKEN
 
 
 @pytest.mark.parametrize("word", ["pending", "0", "-"])
-def test_the_token_may_stand_in_the_other_place(
+def test_token_is_read_from_either_field(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, word: str
 ) -> None:
-    replying(respx_mock, 200, success(token=word))
+    mock_answer(respx_mock, 200, success(token=word))
     assert vend(buypower) == SOLD
-    replying(respx_mock, 200, success(parcels=[{"type": "TOKEN", "content": word}]))
+    mock_answer(respx_mock, 200, success(parcels=[{"type": "TOKEN", "content": word}]))
     assert vend(buypower) == SOLD
 
 
-SAYINGS = [
+SALE_PHRASES = [
     "The orderId exists",
     "This orderId has been used",
     "Transaction successful",
@@ -261,39 +265,37 @@ SAYINGS = [
 
 
 @pytest.mark.parametrize("status", [400, 422, 429])
-@pytest.mark.parametrize("message", [*SAYINGS, "Kindly requery"])
-def test_a_refusal_that_speaks_of_a_sale_refuses_nothing(
+@pytest.mark.parametrize("message", [*SALE_PHRASES, "Kindly requery"])
+def test_vend_rejection_mentioning_a_sale_is_unknown(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, message: str
 ) -> None:
     for code in (status, 201, 202, None):
-        replying(respx_mock, status, said(code, message))
+        mock_answer(respx_mock, status, failure(code, message))
         name = f"{status}/{code}" if code else f"{status}"
-        assert vend(buypower) == known(f"{message} (HTTP {name})")
+        assert vend(buypower) == acknowledged(f"{message} (HTTP {name})")
 
 
-@pytest.mark.parametrize("message", SAYINGS)
-def test_a_requery_that_is_turned_away_with_words_of_a_sale_shows_that_it_is_known(
+@pytest.mark.parametrize("message", SALE_PHRASES)
+def test_throttled_requery_mentioning_a_sale_is_acknowledged(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, message: str
 ) -> None:
     """`Deferred` would say that nothing is known of it, and two not-founds around it would be believed."""
-    replying(respx_mock, 429, said(429, message))
-    assert buypower.requery(ORDER) == known(f"{message} (HTTP 429/429)")
+    mock_answer(respx_mock, 429, failure(429, message))
+    assert buypower.requery(ORDER) == acknowledged(f"{message} (HTTP 429/429)")
 
 
-@pytest.mark.parametrize("message", SAYINGS)
+@pytest.mark.parametrize("message", SALE_PHRASES)
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_a_requery_with_words_of_a_sale_proves_no_failure(
+def test_requery_mentioning_a_sale_proves_no_failure(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, message: str
 ) -> None:
     for code in (20, 202, 203, 400, None):
-        replying(respx_mock, status, said(code, message))
+        mock_answer(respx_mock, status, failure(code, message))
         assert isinstance(buypower.requery(ORDER), Unknown)
 
 
-def test_a_requery_that_comes_too_early_is_turned_away(
-    buypower: BuypowerProvider, respx_mock: respx.MockRouter
-) -> None:
-    replying(respx_mock, 429, said(429, "Requery too early"))
+def test_early_requery_is_deferred(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    mock_answer(respx_mock, 429, failure(429, "Requery too early"))
     assert buypower.requery(ORDER) == Deferred("Requery too early (HTTP 429/429)", 60)
 
 
@@ -312,10 +314,10 @@ UNREADABLE: list[tuple[int, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("status", "content", "kind"), UNREADABLE)
-def test_what_is_not_json_says_nothing(
+def test_non_json_answer_is_unknown(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, content: bytes, kind: str
 ) -> None:
-    replying(respx_mock, status, content, {"Content-Type": kind})
+    mock_answer(respx_mock, status, content, {"Content-Type": kind})
     expected = Unknown(f"the answer is not JSON (HTTP {status}, {kind})")
     assert vend(buypower) == buypower.requery(ORDER) == expected
     assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), MeterLookupFailed)
@@ -335,21 +337,19 @@ def test_what_is_not_json_says_nothing(
         {"responseCode": 200, "status": "failed", "data": sale()},
         {"responseCode": 200, "status": True, "data": sale(token=[TOKEN], parcels={"type": "TOKEN"})},
         {"responseCode": 200, "status": True, "data": sale(token=False, parcels=[TOKEN, None, {"type": "TOKEN"}])},
-        {"result": [found_again()["result"]]},
+        {"result": [requery_success()["result"]]},
     ],
 )  # fmt: skip
-def test_a_success_of_another_shape_is_none(
+def test_malformed_success_is_unknown(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, document: object
 ) -> None:
-    replying(respx_mock, 200, document)
+    mock_answer(respx_mock, 200, document)
     assert isinstance(vend(buypower), Unknown)
     assert isinstance(buypower.requery(ORDER), Unknown)
 
 
-def test_a_sale_is_read_whatever_shape_its_details_have(
-    buypower: BuypowerProvider, respx_mock: respx.MockRouter
-) -> None:
-    replying(
+def test_malformed_sale_details_are_ignored(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    mock_answer(
         respx_mock, 200, success(units=[7], tax={}, tariff=False, vendRef=[], vendAmount="?", receiptNo=7)
     )
     answer = vend(buypower)
@@ -364,9 +364,7 @@ def test_a_sale_is_read_whatever_shape_its_details_have(
     assert {"tax", "tariff"}.isdisjoint(answer.receipt)
 
 
-def test_the_tokens_that_come_along_are_on_the_receipt(
-    buypower: BuypowerProvider, respx_mock: respx.MockRouter
-) -> None:
+def test_extra_tokens_are_on_the_receipt(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
     parcels = [
         {"type": "KCT1", "content": "1111-1111-1111-1111-1111"},
         {"type": "KCT2", "content": "2222 2222 2222 2222 2222"},
@@ -374,37 +372,37 @@ def test_the_tokens_that_come_along_are_on_the_receipt(
         {"type": "bonus", "content": "33333333333333333333"},
         {"type": "PAMPHLET", "content": "4"},
     ]
-    replying(respx_mock, 200, success(token=None, parcels=parcels))
+    mock_answer(respx_mock, 200, success(token=None, parcels=parcels))
     answer = vend(buypower)
     assert isinstance(answer, Delivered)
     assert answer.token == TOKEN
     assert answer.receipt == RECEIPT | {"kct1": "1" * 20, "kct2": "2" * 20, "bonusToken": "3" * 20}
 
 
-def test_a_postpaid_sale_needs_no_token_but_a_sale(
+def test_postpaid_success_needs_sale_but_no_token(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter
 ) -> None:
-    replying(respx_mock, 200, success(token=None, parcels=None, units=None))
+    mock_answer(respx_mock, 200, success(token=None, parcels=None, units=None))
     assert vend(buypower, POSTPAID) == replace(SOLD, token=None, units=None)
-    replying(respx_mock, 200, {"status": True, "responseCode": 200, "message": "Successful transaction"})
-    expected = known("a success without a sale: Successful transaction (HTTP 200/200)")
+    mock_answer(respx_mock, 200, {"status": True, "responseCode": 200, "message": "Successful transaction"})
+    expected = acknowledged("a success without a sale: Successful transaction (HTTP 200/200)")
     assert vend(buypower, POSTPAID) == buypower.requery(POSTPAID) == expected
 
 
-def test_an_echoed_meter_and_amount_are_passed_on_to_be_checked(
+def test_echoed_meter_and_amount_are_passed_on(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter
 ) -> None:
-    replying(respx_mock, 200, success(meterNo="99999999999", vendAmount=499))
+    mock_answer(respx_mock, 200, success(meterNo="99999999999", vendAmount=499))
     answer = vend(buypower)
     assert isinstance(answer, Delivered)
     assert (answer.meter, answer.amount_minor) == ("99999999999", 499_00)
 
 
-def test_a_token_of_an_unusual_form_is_kept_and_told_without_its_digits(
+def test_malformed_token_is_returned_and_logged_without_digits(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     odd = "123456789012345678901234"
-    replying(respx_mock, 200, success(token=odd))
+    mock_answer(respx_mock, 200, success(token=odd))
     answer = vend(buypower)
     assert isinstance(answer, Delivered)
     assert answer.token == odd
@@ -419,15 +417,15 @@ def test_a_token_of_an_unusual_form_is_kept_and_told_without_its_digits(
         ("", 60), ("soon", 60), ("Wed, 22 Nov 2026 12:00:00 GMT", 60),
     ],
 )  # fmt: skip
-def test_advice_on_when_to_ask_again_is_taken_within_bounds(
+def test_retry_after_is_limited(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, given: str, seconds: int
 ) -> None:
-    replying(respx_mock, 429, {}, {"Retry-After": given})
+    mock_answer(respx_mock, 429, {}, {"Retry-After": given})
     assert vend(buypower) == buypower.requery(ORDER) == Deferred("HTTP 429", seconds)
 
 
 @pytest.mark.parametrize("advice", [None, True, [], {}, [5], "٥", "Infinity", -1])
-def test_advice_that_is_no_number_counts_for_none(advice: object) -> None:
+def test_invalid_retry_advice_is_ignored(advice: object) -> None:
     assert parse_wait_seconds(advice, 77) == 77
 
 
@@ -443,14 +441,16 @@ def test_advice_that_is_no_number_counts_for_none(advice: object) -> None:
         (Endpoint.VEND, 200, AnswerKind.UNKNOWN),
     ],
 )
-def test_202_has_three_meanings(endpoint: Endpoint, status: int, verdict: AnswerKind) -> None:
+def test_code_202_depends_on_endpoint_and_status(
+    endpoint: Endpoint, status: int, verdict: AnswerKind
+) -> None:
     assert classify(endpoint, status, "202", "Transaction failed.") is verdict
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
 
-def test_a_vend_is_sent_in_these_bytes(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+def test_vend_request_has_expected_bytes(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
     route = respx_mock.post(f"{URL}/vend?strict=0").respond(200, json=success())
     vend(buypower)
     request = route.calls.last.request
@@ -473,18 +473,18 @@ def test_a_vend_is_sent_in_these_bytes(buypower: BuypowerProvider, respx_mock: r
         (replace(ORDER, phone=None), {"phone": "08099999999"}),
     ],
 )
-def test_an_order_is_put_into_buypowers_words(
+def test_order_fields_are_mapped_to_buypower(
     respx_mock: respx.MockRouter, order: Order, sent: dict[str, object]
 ) -> None:
-    route = replying(respx_mock, 200, success())
-    vend(made(phone="08099999999"), order)
+    route = mock_answer(respx_mock, 200, success())
+    vend(build_provider(phone="08099999999"), order)
     body = json.loads(route.calls.last.request.content)
     assert {name: body[name] for name in sent} == sent
 
 
-def test_every_biller_has_a_name_there_of_its_own(respx_mock: respx.MockRouter) -> None:
-    route = replying(respx_mock, 200, meter())
-    provider = made()
+def test_every_biller_has_a_buypower_name(respx_mock: respx.MockRouter) -> None:
+    route = mock_answer(respx_mock, 200, meter())
+    provider = build_provider()
     for biller in provider.account.billers:
         provider.verify(METER, biller.code, VendType.PREPAID)
     asked = [call.request.url.params["disco"] for call in route.calls]
@@ -493,8 +493,8 @@ def test_every_biller_has_a_name_there_of_its_own(respx_mock: respx.MockRouter) 
     ]
 
 
-def test_a_requery_and_a_check_are_sent_so(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
-    route = replying(respx_mock, 500, {})
+def test_other_requests_have_expected_urls(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    route = mock_answer(respx_mock, 500, {})
     buypower.requery(ORDER)
     buypower.requery(replace(ORDER, reference="a/../b?c"))
     buypower.verify(METER, "PHED", VendType.POSTPAID)
@@ -510,8 +510,8 @@ def test_a_requery_and_a_check_are_sent_so(buypower: BuypowerProvider, respx_moc
     assert all(call.request.headers["Authorization"] == f"Bearer {KEY}" for call in route.calls)
 
 
-def test_what_can_not_be_asked_is_not_sent(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
-    route = replying(respx_mock, 200, success())
+def test_unsupported_request_is_not_sent(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    route = mock_answer(respx_mock, 200, success())
     without_phone = vend(buypower, replace(ORDER, phone=None))
     assert isinstance(without_phone, Declined), "the fault of this order, and no reason to stop selling"
     assert "BILL_PROVIDER_PHONE" in without_phone.reason
@@ -530,7 +530,7 @@ def test_what_can_not_be_asked_is_not_sent(buypower: BuypowerProvider, respx_moc
         (httpx.RemoteProtocolError("cut"), Unknown),
     ],
 )
-def test_a_call_that_fails_is_told_as_the_wire_tells_it(
+def test_transport_error_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, error: Exception, kind: type
 ) -> None:
     respx_mock.route().mock(side_effect=error)
@@ -560,33 +560,33 @@ CHECKS: list[tuple[int, object, object]] = [
     (200, meter(error=True), MeterLookupFailed("HTTP 200/100")),
     (200, meter(responseCode=101), MeterLookupFailed("HTTP 200/101")),
     (202, meter(), MeterLookupFailed("HTTP 202/100")),
-    (200, said(101, "Invalid meter number"), MeterRejected(NO_METER, "Invalid meter number")),
-    (400, said(400, "Meter number not found"), MeterRejected(NO_METER, "Meter number not found")),
-    (404, said(20, "No such meter"), MeterRejected(NO_METER, "No such meter")),
-    (422, said(422, "The meter number is invalid"), MeterRejected(NO_METER, "The meter number is invalid")),
-    (400, said(400, "Invalid meter type"), MeterRejected(NO_TYPE, "Invalid meter type")),
-    (400, said(400, "No customer record found"), MeterRejected(NO_METER, "No customer record found")),
-    (400, said(400, "This is not a prepaid meter"), MeterRejected(NO_TYPE, "This is not a prepaid meter")),
-    (501, said(501, "Meter is being migrated"), MeterRejected(NO_VEND, "Meter is being migrated")),
-    (400, said(400, "Meter not yet activated"), MeterRejected(NO_VEND, "Meter not yet activated")),
-    (501, said(501, "Meter needs maintenance"), MeterRejected(NO_VEND, "Meter needs maintenance")),
-    (400, said(400, "Meter activated"), MeterLookupFailed("Meter activated (HTTP 400/400)")),
-    (400, said(400, "disco required"), MeterLookupFailed("disco required (HTTP 400/400)")),
-    (400, said(400, "No meter check: EKO is down"), MeterLookupFailed("No meter check: EKO is down (HTTP 400/400)")),
-    (404, said(404, "Not found"), MeterLookupFailed("Not found (HTTP 404/404)")),
-    (401, said(401, "Unknown customer"), MeterLookupFailed("Unknown customer (HTTP 401/401)")),
-    (429, said(429, "Invalid meter number"), MeterLookupFailed("Invalid meter number (HTTP 429/429)")),
-    (500, said(500, "Invalid meter number"), MeterLookupFailed("Invalid meter number (HTTP 500/500)")),
-    (503, said(503, "Service unavailable"), MeterLookupFailed("Service unavailable (HTTP 503/503)")),
+    (200, failure(101, "Invalid meter number"), MeterRejected(NO_METER, "Invalid meter number")),
+    (400, failure(400, "Meter number not found"), MeterRejected(NO_METER, "Meter number not found")),
+    (404, failure(20, "No such meter"), MeterRejected(NO_METER, "No such meter")),
+    (422, failure(422, "The meter number is invalid"), MeterRejected(NO_METER, "The meter number is invalid")),
+    (400, failure(400, "Invalid meter type"), MeterRejected(NO_TYPE, "Invalid meter type")),
+    (400, failure(400, "No customer record found"), MeterRejected(NO_METER, "No customer record found")),
+    (400, failure(400, "This is not a prepaid meter"), MeterRejected(NO_TYPE, "This is not a prepaid meter")),
+    (501, failure(501, "Meter is being migrated"), MeterRejected(NO_VEND, "Meter is being migrated")),
+    (400, failure(400, "Meter not yet activated"), MeterRejected(NO_VEND, "Meter not yet activated")),
+    (501, failure(501, "Meter needs maintenance"), MeterRejected(NO_VEND, "Meter needs maintenance")),
+    (400, failure(400, "Meter activated"), MeterLookupFailed("Meter activated (HTTP 400/400)")),
+    (400, failure(400, "disco required"), MeterLookupFailed("disco required (HTTP 400/400)")),
+    (400, failure(400, "No meter check: EKO is down"), MeterLookupFailed("No meter check: EKO is down (HTTP 400/400)")),
+    (404, failure(404, "Not found"), MeterLookupFailed("Not found (HTTP 404/404)")),
+    (401, failure(401, "Unknown customer"), MeterLookupFailed("Unknown customer (HTTP 401/401)")),
+    (429, failure(429, "Invalid meter number"), MeterLookupFailed("Invalid meter number (HTTP 429/429)")),
+    (500, failure(500, "Invalid meter number"), MeterLookupFailed("Invalid meter number (HTTP 500/500)")),
+    (503, failure(503, "Service unavailable"), MeterLookupFailed("Service unavailable (HTTP 503/503)")),
     (200, {}, MeterLookupFailed("HTTP 200")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "document", "expected"), CHECKS)
-def test_a_meter_is_checked(
+def test_meter_answer_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: object
 ) -> None:
-    replying(respx_mock, status, document)
+    mock_answer(respx_mock, status, document)
     assert buypower.verify(METER, "EKEDC", VendType.PREPAID) == expected
 
 
@@ -602,21 +602,21 @@ def test_a_meter_is_checked(
         (200, {"balance": 10**14}, Unknown("a balance that no account has")),
         (200, {}, Unknown("no balance: HTTP 200")),
         (500, {"balance": 5}, Unknown("no balance: HTTP 500")),
-        (401, said(401, "Unauthorized"), Misconfigured("Unauthorized (HTTP 401/401)", "401/401")),
+        (401, failure(401, "Unauthorized"), Misconfigured("Unauthorized (HTTP 401/401)", "401/401")),
         (403, {}, Misconfigured("HTTP 403", "403")),
     ],
 )
-def test_the_float_is_asked_for(
+def test_float_answer_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: object
 ) -> None:
-    replying(respx_mock, status, document)
+    mock_answer(respx_mock, status, document)
     assert buypower.fetch_float() == expected
 
 
-def test_the_companies_that_are_up(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
-    replying(respx_mock, 200, {"ABUJA": True, "EKO": False, "JOS": "yes", "at": None})
+def test_disco_status_is_parsed(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    mock_answer(respx_mock, 200, {"ABUJA": True, "EKO": False, "JOS": "yes", "at": None})
     assert buypower.discos() == {"ABUJA": True, "EKO": False}
-    replying(respx_mock, 503, {"ABUJA": True})
+    mock_answer(respx_mock, 503, {"ABUJA": True})
     assert buypower.discos() == {}
 
 
@@ -630,14 +630,14 @@ SIGNED = sha512(BYTES + KEY.encode()).hexdigest()
     ("signature", "warnings"),
     [(SIGNED, 0), (SIGNED.upper(), 0), (None, 0), ("", 1), (SIGNED[:-1], 1), (sha512(BYTES).hexdigest(), 1), ("é", 1)],
 )  # fmt: skip
-def test_a_signature_is_checked_and_decides_nothing(
+def test_invalid_signature_only_logs_warning(
     buypower: BuypowerProvider,
     respx_mock: respx.MockRouter,
     caplog: pytest.LogCaptureFixture,
     signature: str | None,
     warnings: int,
 ) -> None:
-    replying(respx_mock, 200, BYTES, {} if signature is None else {"X-BuyPower-Signature": signature})
+    mock_answer(respx_mock, 200, BYTES, {} if signature is None else {"X-BuyPower-Signature": signature})
     assert vend(buypower) == SOLD
     assert [(line.name, line.levelno) for line in caplog.records] == [
         ("billvend.buypower", logging.WARNING)
@@ -647,11 +647,11 @@ def test_a_signature_is_checked_and_decides_nothing(
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 401, 404, 409, 422, 429, 500])
-def test_the_key_is_in_no_answer_even_where_it_is_repeated(
+def test_api_key_is_redacted_from_answers(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int
 ) -> None:
     echoing = success(receiptNo=KEY, vendRef=KEY) | {"message": f"Meter not found for {KEY}", "balance": KEY}
-    replying(
+    mock_answer(
         respx_mock, status, {**echoing, "name": KEY, "vendType": KEY}, {"Content-Type": "application/json"}
     )
     answers = [
@@ -664,22 +664,22 @@ def test_the_key_is_in_no_answer_even_where_it_is_repeated(
     assert "***" in repr(answers)
 
 
-def test_hiding_the_key_tears_no_token_apart(respx_mock: respx.MockRouter) -> None:
-    replying(respx_mock, 200, success())
-    assert vend(made(api_key=TOKEN[:8])) == SOLD
-    assert vend(made(api_key="BV")) == SOLD
+def test_redacting_the_key_changes_no_token(respx_mock: respx.MockRouter) -> None:
+    mock_answer(respx_mock, 200, success())
+    assert vend(build_provider(api_key=TOKEN[:8])) == SOLD
+    assert vend(build_provider(api_key="BV")) == SOLD
 
 
 # --- what the account declares ----------------------------------------------------------------------------------------
 
 
-def test_the_account_declares_itself(buypower: BuypowerProvider) -> None:
+def test_provider_account_has_expected_attributes(buypower: BuypowerProvider) -> None:
     account = buypower.account
     assert account.account_id == f"idev.buypower.ng#{sha256(KEY.encode()).hexdigest()[:8]}"
     assert (account.provider, account.mode, account.currency) == ("buypower", Mode.TEST, "NGN")
     assert (account.utc_offset, account.reference_lasts_a_day) == (timedelta(hours=1), False)
     assert (account.billers, account.max_processing_seconds) == (BILLERS, 600)
-    assert made(max_processing_seconds=900).account.max_processing_seconds == 900
+    assert build_provider(max_processing_seconds=900).account.max_processing_seconds == 900
     assert buypower.parse_references(encoded({"orderId": REFERENCE})) == ()
 
 
@@ -694,25 +694,25 @@ def test_the_account_declares_itself(buypower: BuypowerProvider) -> None:
         ("http://[::1]:4000", "::1:4000", Mode.TEST),
     ],
 )
-def test_an_address_tells_the_account_and_whether_money_is_real(url: str, host: str, mode: Mode) -> None:
-    account = made(api_url=url).account
+def test_api_url_determines_account_and_mode(url: str, host: str, mode: Mode) -> None:
+    account = build_provider(api_url=url).account
     assert (account.account_id.partition("#")[0], account.mode) == (host, mode)
 
 
-def test_a_slash_at_the_end_of_the_address_does_no_harm(respx_mock: respx.MockRouter) -> None:
+def test_trailing_slash_in_api_url_is_ignored(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get("https://api.buypower.ng/v2/wallet/balance").respond(200, json={"balance": 1})
-    made(api_url="https://api.buypower.ng/v2/").fetch_float()
+    build_provider(api_url="https://api.buypower.ng/v2/").fetch_float()
     assert route.called
 
 
 @pytest.mark.parametrize("key", [None, "", "two words", "line\nbreak", "clé-of-the-tests"])
-def test_a_key_is_needed(key: str | None) -> None:
+def test_missing_or_invalid_api_key_is_rejected(key: str | None) -> None:
     with pytest.raises(ConfigurationError, match="BILL_PROVIDER_API_KEY") as refused:
-        made(api_key=key)
+        build_provider(api_key=key)
     assert not key or key not in str(refused.value)
 
 
-def test_a_reference_is_the_same_on_any_day() -> None:
+def test_reference_does_not_depend_on_day() -> None:
     reference = make_reference("payment-1", 1, date(2026, 11, 22))
     assert reference == make_reference("payment-1", 1, date(2031, 1, 1)) == "BVGPHQGFFO6HOQYB6XLF6SHPFA"
     assert len({make_reference(payment, n, date.min) for payment in ("a", "b") for n in (1, 2)}) == 4
@@ -788,7 +788,7 @@ KINDS = st.sampled_from(["application/json"] * 4 + ["text/html", ""])
 
 
 @given(st.sampled_from(Endpoint), ANSWERS, KINDS, st.text(), st.sampled_from([ORDER, POSTPAID]))
-def test_no_answer_raises_and_only_a_success_delivers(
+def test_random_answer_never_raises_and_only_success_delivers(
     endpoint: Endpoint, answered: tuple[int, Any], kind: str, advice: str, order: Order
 ) -> None:
     status, body = answered
@@ -799,9 +799,9 @@ def test_no_answer_raises_and_only_a_success_delivers(
     is_object = isinstance(body, dict) and kind == "application/json"
     if isinstance(answer, Delivered):
         assert is_object
-        said_of_it = body["result"] if isinstance(body.get("result"), dict) and body["result"] else body
-        assert (status, str(said_of_it.get("responseCode", body.get("responseCode")))) == (200, "200")
-        assert said_of_it.get("status") in (None, True)
+        sale_answer = body["result"] if isinstance(body.get("result"), dict) and body["result"] else body
+        assert (status, str(sale_answer.get("responseCode", body.get("responseCode")))) == (200, "200")
+        assert sale_answer.get("status") in (None, True)
         assert answer.token or order is POSTPAID
         assert answer.reference in (None, REFERENCE)
     if not isinstance(answer, Unknown):

@@ -128,12 +128,12 @@ class Retries(Toy):
         return super().call(path, order, may_send) if isinstance(first, Unknown) else first
 
 
-class IgnoresLeave(Toy):
+class IgnoresSendGuard(Toy):
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         return self.read(self.call("vend", order))
 
 
-class AsksBeforeItConnects(Toy):
+class ChecksGuardTooEarly(Toy):
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         return self.read(self.call("vend", order)) if may_send() else NotSent("too late")
 
@@ -145,13 +145,13 @@ class DeclinesOn500(Toy):
         return super().read(response)
 
 
-class TakesNothingForNotFound(Toy):
+class TreatsUnknownAsNotFound(Toy):
     def requery(self, order: Order) -> Answer:
         answer = super().requery(order)
         return NotFound("nothing there") if isinstance(answer, Unknown) else answer
 
 
-class TakesSilenceForNotSent(Toy):
+class TreatsTimeoutAsNotSent(Toy):
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         answer = super().vend(order, may_send)
         return (
@@ -203,19 +203,19 @@ class PlainHttpx(Toy):
             return Response(answer.status_code, None)
 
 
-class TrustsAnySale(Toy):
+class IgnoresReference(Toy):
     def read(self, response: Response | NotSent | Unknown) -> Answer:
         answer = super().read(response)
         return replace(answer, reference=None) if isinstance(answer, Delivered) else answer
 
 
-class ForgetsItsToken(Toy):
+class LosesDelivery(Toy):
     def read(self, response: Response | NotSent | Unknown) -> Answer:
         answer = super().read(response)
         return Unknown("sold?") if isinstance(answer, Delivered) else answer
 
 
-class TellsItsKey(Toy):
+class LeaksKeyInAnswer(Toy):
     def read(self, response: Response | NotSent | Unknown) -> Answer:
         answer = super().read(response)
         return Unknown(str(response.raw_body)) if isinstance(response, Response) else answer
@@ -231,38 +231,38 @@ class SharesAnswers(Toy):
         return self.read(self.call("vend", self.order, may_send))
 
 
-class DrawsReferences(Toy):
+class RandomReferences(Toy):
     drawn = 0
 
     def make_reference(self, seed: str, attempt: int, day: date) -> str:
-        DrawsReferences.drawn += 1
-        return f"R{DrawsReferences.drawn}"
+        RandomReferences.drawn += 1
+        return f"R{RandomReferences.drawn}"
 
 
-class OneReferenceForAllAttempts(Toy):
+class SameReferenceForAttempts(Toy):
     def make_reference(self, seed: str, attempt: int, day: date) -> str:
         return sha256(seed.encode()).hexdigest()
 
 
-class ShortensItsTime(Toy):
+class ShortensProcessingTime(Toy):
     @property
     def account(self) -> ProviderAccount:
         return replace(super().account, max_processing_seconds=10)
 
 
-class NamesItsKey(Toy):
+class LeaksKeyInAccount(Toy):
     @property
     def account(self) -> ProviderAccount:
         return replace(super().account, account_id=f"{self.url}#{self.setup.api_key}")
 
 
-class OneNameForAllAccounts(Toy):
+class SameIdForAccounts(Toy):
     @property
     def account(self) -> ProviderAccount:
         return replace(super().account, account_id="toy")
 
 
-class KeepsConnections(Toy):
+class LeavesConnectionsOpen(Toy):
     closings = 0
 
     def close(self) -> None:
@@ -281,60 +281,60 @@ class ClosesOnce(Toy):
         self.closed = True
 
 
-class BelievesHooks(Toy):
+class TrustsWebhooks(Toy):
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
         return (hook.decode("latin-1"),)
 
 
-WRONG: dict[type[Toy], tuple[str, str, str]] = {
+FAULTY_ADAPTERS: dict[type[Toy], tuple[str, str, str]] = {
     Retries: ("vend_returns_unknown_after_fault", "reset", "vend took 2 requests"),
-    IgnoresLeave: ("vend_sends_nothing_when_may_send_is_false", "", "it sent all the same"),
-    AsksBeforeItConnects: ("vend_sends_nothing_when_may_send_expires_during_connect", "", "it sent all the same"),
+    IgnoresSendGuard: ("vend_sends_nothing_when_may_send_is_false", "", "it sent all the same"),
+    ChecksGuardTooEarly: ("vend_sends_nothing_when_may_send_expires_during_connect", "", "it sent all the same"),
     DeclinesOn500: ("vend_returns_unknown_after_fault", "HTML 500", "answered Declined"),
-    TakesNothingForNotFound: ("requery_verify_and_float_return_unknown_after_fault", "empty 200", "requery answered NotFound"),
-    TakesSilenceForNotSent: ("vend_returns_unknown_after_fault", "stalled", "answered NotSent"),
+    TreatsUnknownAsNotFound: ("requery_verify_and_float_return_unknown_after_fault", "empty 200", "requery answered NotFound"),
+    TreatsTimeoutAsNotSent: ("vend_returns_unknown_after_fault", "stalled", "answered NotSent"),
     Raises: ("unexpected_body_returns_unknown", "", "vend raised TypeError"),
     RaisesOnStrangeTokens: (
         "corrupt_delivery_is_never_not_sent_or_not_found", "", "vend raised TypeError"),
     GuessesMeters: ("requery_verify_and_float_return_unknown_after_fault", "HTML 500", "verify answered MeterFound"),
     PlainHttpx: ("redirects_are_not_followed", "", "vend followed a 301"),
-    TrustsAnySale: ("foreign_reference_is_rejected", "", "is Delivered"),
-    ForgetsItsToken: ("delivery_is_recognised", "", "a delivery is Unknown"),
-    TellsItsKey: ("answers_contain_no_secret", "", "repeats the API key"),
+    IgnoresReference: ("foreign_reference_is_rejected", "", "is Delivered"),
+    LosesDelivery: ("delivery_is_recognised", "", "a delivery is Unknown"),
+    LeaksKeyInAnswer: ("answers_contain_no_secret", "", "repeats the API key"),
     SharesAnswers: ("concurrent_vends_get_their_own_answers", "", "not what was sold to it"),
-    DrawsReferences: ("references_are_deterministic_short_and_unique", "", "another reference"),
-    OneReferenceForAllAttempts: ("references_are_deterministic_short_and_unique", "", "share a reference"),
-    ShortensItsTime: ("provider_account_is_complete_and_stable", "", "can't shorten it"),
-    NamesItsKey: ("account_fingerprint_is_unique_and_hides_keys", "", "repeats the API key"),
-    OneNameForAllAccounts: (
+    RandomReferences: ("references_are_deterministic_short_and_unique", "", "another reference"),
+    SameReferenceForAttempts: ("references_are_deterministic_short_and_unique", "", "share a reference"),
+    ShortensProcessingTime: ("provider_account_is_complete_and_stable", "", "can't shorten it"),
+    LeaksKeyInAccount: ("account_fingerprint_is_unique_and_hides_keys", "", "repeats the API key"),
+    SameIdForAccounts: (
         "account_fingerprint_is_unique_and_hides_keys", "", "two hosts have one name"),
-    KeepsConnections: ("close_is_idempotent_and_frees_connections", "", "is open after close"),
+    LeavesConnectionsOpen: ("close_is_idempotent_and_frees_connections", "", "is open after close"),
     ClosesOnce: ("close_is_idempotent_and_frees_connections", "", "close raised RuntimeError"),
-    BelievesHooks: ("unknown_webhook_yields_no_references", "", "it found"),
+    TrustsWebhooks: ("unknown_webhook_yields_no_references", "", "it found"),
 }  # fmt: skip
 """An adapter that breaks one rule, the test that sees it, with which fault, and what it says."""
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
-def test_a_wrong_adapter_is_caught_by_name(wrong: type[Toy]) -> None:
-    seen_by, fault, said = WRONG[wrong]
-    assert said in str(caught(wrong, seen_by, fault))
+@pytest.mark.parametrize("wrong", FAULTY_ADAPTERS, ids=lambda wrong: wrong.__name__)
+def test_faulty_adapter_fails_the_named_check(wrong: type[Toy]) -> None:
+    check, fault, said = FAULTY_ADAPTERS[wrong]
+    assert said in str(failure_of(wrong, check, fault))
 
 
-def test_a_client_as_it_comes_is_caught_dripping_too() -> None:
+def test_plain_httpx_adapter_fails_on_slow_body() -> None:
     assert "its deadline is 0.4 s in all" in str(
-        caught(PlainHttpx, "vend_returns_unknown_after_fault", "dripping body")
+        failure_of(PlainHttpx, "vend_returns_unknown_after_fault", "dripping body")
     )
 
 
-def caught(wrong: type[Toy], seen_by: str, fault: str) -> AssertionError | None:
+def failure_of(wrong: type[Toy], check: str, fault: str) -> AssertionError | None:
     """With what a test of the suite fails over this adapter; None where it passes."""
     suite = ToySuite()
     suite.toy = wrong
     suite.slack_seconds = 1.0
     faults = [known for known in FAULTS if known.name == fault]
     try:
-        getattr(suite, f"test_{seen_by}")(*faults)
+        getattr(suite, f"test_{check}")(*faults)
     except AssertionError as error:
         return error
     return None
@@ -367,7 +367,7 @@ class TestBuypower(ProviderConformance):
         return buypower_answers.encoded(buypower_answers.success(**self.sale(order, token)))
 
     def requery_delivery_body(self, order: Order, token: str) -> bytes:
-        return buypower_answers.encoded(buypower_answers.found_again(**self.sale(order, token)))
+        return buypower_answers.encoded(buypower_answers.requery_success(**self.sale(order, token)))
 
     def sale(self, order: Order, token: str) -> dict[str, object]:
         naira = str(order.amount.major)
@@ -396,5 +396,5 @@ def example() -> type[ProviderConformance]:
 TestAcme = example()
 
 
-def test_the_page_names_the_group_of_entry_points() -> None:
+def test_docs_name_the_entry_point_group() -> None:
     assert f'[project.entry-points."{PLUGIN_GROUP}"]\nacme = "acme_billvend:open_acme"\n' in PAGE.read_text()

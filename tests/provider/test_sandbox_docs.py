@@ -8,7 +8,7 @@ from billvend.adapters.providers.sandbox.meters import METERS
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 
 
-def test_the_page_has_a_row_for_each_meter_and_each_fault_and_for_no_other() -> None:
+def test_docs_list_every_meter_and_fault() -> None:
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     known = [*METERS.items(), *BEHAVIOUR_BY_FAULT.items()]
     assert rows == [f"| `{name}` | {behaviour.description} |" for name, behaviour in known]

@@ -29,69 +29,69 @@ from billvend.domain.errors import ConfigurationError
 from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.money import Money
 from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
-from tests.provider.hook_listener import Listener, listening
-from tests.provider.sandbox_rig import NOW, Rig, order
+from tests.provider.sandbox_harness import NOW, SandboxHarness, order
 from tests.provider.test_sandbox_http import (
     KEYS,
     TLS,
     TODAY,
-    buypower_says,
-    paying,
+    buypower_outcome,
+    pay_body,
     status_of,
-    vending,
-    vtpass_says,
+    vend_body,
+    vtpass_outcome,
 )
+from tests.provider.webhook_receiver import WebhookReceiver, run_webhook_receiver
 
 # --- in process -------------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_for_a_meter_counts_its_strikes_and_a_newer_one_replaces_it(rig: Rig) -> None:
-    rig.book.add_plan(FaultPlan(SandboxFault("pending_for_ever"), PlanScope.METER, "12345678901"))
-    rig.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.METER, "12345678901", times_left=2))
-    answers = [rig.vend(order(reference=f"R{number}")) for number in range(3)]
+def test_meter_plan_is_limited_and_replaced_by_newer(harness: SandboxHarness) -> None:
+    harness.book.add_plan(FaultPlan(SandboxFault("pending_for_ever"), PlanScope.METER, "12345678901"))
+    harness.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.METER, "12345678901", times_left=2))
+    answers = [harness.vend(order(reference=f"R{number}")) for number in range(3)]
     assert [type(answer) for answer in answers] == [Declined, Declined, Delivered]
-    assert isinstance(rig.vend(order("98765432109", reference="OTHER")), Delivered)
-    assert rig.book.list_plans() == []
-    assert [entry.fault for entry in rig.book.records()] == ["declined", "declined", "", ""]
+    assert isinstance(harness.vend(order("98765432109", reference="OTHER")), Delivered)
+    assert harness.book.list_plans() == []
+    assert [entry.fault for entry in harness.book.records()] == ["declined", "declined", "", ""]
 
 
-def test_the_nearest_plan_strikes_first_and_those_for_the_next_sends_wait_in_line(rig: Rig) -> None:
-    rig.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
-    rig.book.add_plan(FaultPlan(SandboxFault("low_float"), PlanScope.NEXT, times_left=1))
-    rig.book.add_plan(FaultPlan(SandboxFault("cut"), PlanScope.METER, "98765432109"))
-    rig.book.add_plan(FaultPlan(SandboxFault("drop"), PlanScope.REFERENCE, "C", times_left=1))
+def test_most_specific_plan_applies_first(harness: SandboxHarness) -> None:
+    harness.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
+    harness.book.add_plan(FaultPlan(SandboxFault("low_float"), PlanScope.NEXT, times_left=1))
+    harness.book.add_plan(FaultPlan(SandboxFault("cut"), PlanScope.METER, "98765432109"))
+    harness.book.add_plan(FaultPlan(SandboxFault("drop"), PlanScope.REFERENCE, "C", times_left=1))
     sent = [("A", "12345678901"), ("B", "98765432109"), ("C", "98765432109"), ("D", "12345678901")]
-    answers = [type(rig.vend(order(meter, reference=reference))) for reference, meter in sent]
+    answers = [type(harness.vend(order(meter, reference=reference))) for reference, meter in sent]
     assert answers == [Declined, Unknown, Unknown, Misconfigured]
-    assert [rig.book.sale_count(reference) for reference, _ in sent] == [0, 1, 0, 0]
-    assert rig.book.clear_plans() == 1
-    assert isinstance(rig.vend(order("98765432109", reference="E")), Delivered)
+    assert [harness.book.sale_count(reference) for reference, _ in sent] == [0, 1, 0, 0]
+    assert harness.book.clear_plans() == 1
+    assert isinstance(harness.vend(order("98765432109", reference="E")), Delivered)
 
 
-def test_a_second_send_of_a_known_reference_uses_no_plan_up(rig: Rig) -> None:
-    rig.vend(order())
-    rig.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
-    assert isinstance(rig.vend(order()), Unknown)
-    assert isinstance(rig.vend(order(reference="B")), Declined)
+def test_resend_of_known_reference_consumes_no_plan(harness: SandboxHarness) -> None:
+    harness.vend(order())
+    harness.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
+    assert isinstance(harness.vend(order()), Unknown)
+    assert isinstance(harness.vend(order(reference="B")), Declined)
 
 
-def test_a_fault_goes_on_with_its_reference_after_it_was_cleared_and_in_another_process(rig: Rig) -> None:
-    rig.book.add_plan(FaultPlan(SandboxFault("pending_then_failed", 3), PlanScope.NEXT, times_left=1))
-    rig.vend(order())
-    rig.book.clear_plans()
-    rig.provider.close()
-    another = Rig(rig.path)
+def test_started_fault_continues_after_clear_and_restart(harness: SandboxHarness) -> None:
+    harness.book.add_plan(FaultPlan(SandboxFault("pending_then_failed", 3), PlanScope.NEXT, times_left=1))
+    harness.vend(order())
+    harness.book.clear_plans()
+    harness.provider.close()
+    another = SandboxHarness(harness.path)
     answers = [type(another.requery(order())) for _ in range(4)]
     assert answers == [Pending, Pending, Declined, Declined]
     another.provider.close()
 
 
-def test_a_plan_for_a_reference_changes_what_its_requeries_find(rig: Rig) -> None:
-    rig.vend(order("201000000000"))
-    rig.book.add_plan(
+def test_reference_plan_changes_requery_answer(harness: SandboxHarness) -> None:
+    harness.vend(order("201000000000"))
+    harness.book.add_plan(
         FaultPlan(SandboxFault("pending_then_failed", 1), PlanScope.REFERENCE, order().reference)
     )
-    assert isinstance(rig.requery(order()), Declined)
+    assert isinstance(harness.requery(order()), Declined)
 
 
 IN_PROCESS = [
@@ -115,28 +115,30 @@ IN_PROCESS = [
 
 
 @pytest.mark.parametrize(("fault", "expected", "sold"), IN_PROCESS)
-def test_faults_in_process(rig: Rig, fault: str, expected: list[type], sold: int) -> None:
-    rig.book.add_plan(FaultPlan(parse_fault(fault), PlanScope.NEXT, times_left=1))
-    assert [type(rig.vend(order())), *(type(rig.requery(order())) for _ in range(2))] == expected
-    assert rig.book.sale_count(order().reference) == sold
+def test_fault_gives_expected_answers_in_process(
+    harness: SandboxHarness, fault: str, expected: list[type], sold: int
+) -> None:
+    harness.book.add_plan(FaultPlan(parse_fault(fault), PlanScope.NEXT, times_left=1))
+    assert [type(harness.vend(order())), *(type(harness.requery(order())) for _ in range(2))] == expected
+    assert harness.book.sale_count(order().reference) == sold
 
 
-def test_a_key_change_brings_two_more_tokens(rig: Rig) -> None:
-    rig.book.add_plan(FaultPlan(SandboxFault("key_change"), PlanScope.NEXT, times_left=1))
-    answer = rig.vend(order())
+def test_key_change_adds_two_tokens(harness: SandboxHarness) -> None:
+    harness.book.add_plan(FaultPlan(SandboxFault("key_change"), PlanScope.NEXT, times_left=1))
+    answer = harness.vend(order())
     assert isinstance(answer, Delivered)
     tokens = {answer.token, answer.receipt["kct1"], answer.receipt["kct2"]}
     assert len(tokens) == 3
     assert all(token and len(token) == 20 and int(token) < 2**66 for token in tokens)
 
 
-def test_what_is_known_of_meters(rig: Rig) -> None:
+def test_meter_lookup_gives_expected_answers(harness: SandboxHarness) -> None:
     def verify(meter: str, vend_type: VendType = VendType.PREPAID, biller: str = "EKEDC") -> object:
-        answer = rig.provider.verify(meter, biller, vend_type)
+        answer = harness.provider.verify(meter, biller, vend_type)
         return answer.fault if isinstance(answer, MeterRejected) else type(answer)
 
     assert verify("12345678901") is MeterFound
-    assert rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID) == rig.provider.verify(
+    assert harness.provider.verify("12345678901", "EKEDC", VendType.PREPAID) == harness.provider.verify(
         "12345678901", "IKEDC", VendType.POSTPAID
     )
     assert verify("600000000001") is MeterFound, "it is known, and declines what is bought"
@@ -147,16 +149,16 @@ def test_what_is_known_of_meters(rig: Rig) -> None:
     assert verify("1010101010101", VendType.POSTPAID) is MeterFound
 
 
-def test_faults_of_verification(rig: Rig) -> None:
+def test_meter_lookup_faults_are_applied(harness: SandboxHarness) -> None:
     def verify(meter: str = "12345678901") -> object:
-        return rig.provider.verify(meter, "EKEDC", VendType.PREPAID)
+        return harness.provider.verify(meter, "EKEDC", VendType.PREPAID)
 
-    rig.book.add_plan(FaultPlan(SandboxFault("verification_down"), PlanScope.NEXT, times_left=1))
-    rig.book.add_plan(
+    harness.book.add_plan(FaultPlan(SandboxFault("verification_down"), PlanScope.NEXT, times_left=1))
+    harness.book.add_plan(
         FaultPlan(SandboxFault("minimum", minimum_minor=1000_00), PlanScope.METER, "12345678901")
     )
-    rig.book.add_plan(FaultPlan(SandboxFault("cannot_vend"), PlanScope.METER, "98765432109"))
-    assert isinstance(rig.vend(order("11111111111", reference="A")), Delivered), "sends pass it by"
+    harness.book.add_plan(FaultPlan(SandboxFault("cannot_vend"), PlanScope.METER, "98765432109"))
+    assert isinstance(harness.vend(order("11111111111", reference="A")), Delivered), "sends pass it by"
     assert isinstance(verify(), MeterLookupFailed)
     found = verify()
     assert isinstance(found, MeterFound)
@@ -164,51 +166,51 @@ def test_faults_of_verification(rig: Rig) -> None:
     refused = verify("98765432109")
     assert isinstance(refused, MeterRejected)
     assert refused.fault is MeterFault.METER_CANNOT_VEND
-    below = rig.vend(order(reference="B", amount_minor=999_99))
+    below = harness.vend(order(reference="B", amount_minor=999_99))
     assert below == Declined("the minimum is NGN 1,000.00", "below_minimum")
-    assert isinstance(rig.vend(order(reference="B", amount_minor=1000_00)), Delivered)
+    assert isinstance(harness.vend(order(reference="B", amount_minor=1000_00)), Delivered)
 
 
-def test_the_float_has_no_end_until_one_is_set(rig: Rig) -> None:
-    generous = rig.provider.fetch_float()
-    rig.vend(order(reference="A"))
-    rig.vend(order("600000000002", reference="B"))
-    assert rig.provider.fetch_float() == generous
+def test_float_is_unlimited_until_set(harness: SandboxHarness) -> None:
+    generous = harness.provider.fetch_float()
+    harness.vend(order(reference="A"))
+    harness.vend(order("600000000002", reference="B"))
+    assert harness.provider.fetch_float() == generous
     assert isinstance(generous, Money)
     assert generous > Money(100_000_000_00, "NGN")
-    rig.book.set_float_minor(492_50)
-    assert rig.provider.fetch_float() == Money(492_50, "NGN")
-    assert isinstance(rig.vend(order(reference="C")), Delivered)
-    assert rig.provider.fetch_float() == Money(0, "NGN")
-    assert rig.vend(order(reference="D")) == Misconfigured("our float is too small", "low_float")
-    rig.book.set_float_minor(None)
-    assert isinstance(rig.vend(order(reference="D")), Delivered)
+    harness.book.set_float_minor(492_50)
+    assert harness.provider.fetch_float() == Money(492_50, "NGN")
+    assert isinstance(harness.vend(order(reference="C")), Delivered)
+    assert harness.provider.fetch_float() == Money(0, "NGN")
+    assert harness.vend(order(reference="D")) == Misconfigured("our float is too small", "low_float")
+    harness.book.set_float_minor(None)
+    assert isinstance(harness.vend(order(reference="D")), Delivered)
 
 
-def test_a_book_that_can_not_be_opened_verifies_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path / "no such folder" / "sandbox.db")
-    assert isinstance(rig.provider.verify("12345678901", "EKEDC", VendType.PREPAID), MeterLookupFailed)
-    assert isinstance(rig.provider.fetch_float(), Unknown)
-    assert rig.provider.parse_references(b"{}") == ()
+def test_unopenable_store_cannot_verify_meter(tmp_path: Path) -> None:
+    harness = SandboxHarness(tmp_path / "no such folder" / "sandbox.db")
+    assert isinstance(harness.provider.verify("12345678901", "EKEDC", VendType.PREPAID), MeterLookupFailed)
+    assert isinstance(harness.provider.fetch_float(), Unknown)
+    assert harness.provider.parse_references(b"{}") == ()
 
 
-def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
-    rig.vend(order(reference="OLD"))
-    account = rig.provider.account.account_id
-    rig.provider.close()
-    old = sqlite3.connect(rig.path)
+def test_store_of_earlier_version_is_upgraded(harness: SandboxHarness) -> None:
+    harness.vend(order(reference="OLD"))
+    account = harness.provider.account.account_id
+    harness.provider.close()
+    old = sqlite3.connect(harness.path)
     old.executescript(
         "DROP TABLE fault_plan; DROP TABLE float_deposit; DROP INDEX sale_by_meter;"
         "ALTER TABLE sale DROP COLUMN fault; ALTER TABLE sale DROP COLUMN fault_requeries;"
     )
     old.close()
-    another = Rig(rig.path)
+    another = SandboxHarness(harness.path)
     assert another.provider.account.account_id == account
     assert isinstance(another.requery(order(reference="OLD")), Delivered)
     another.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
     assert isinstance(another.vend(order(reference="NEW")), Declined)
     another.provider.close()
-    new = SalesStore(rig.path)
+    new = SalesStore(harness.path)
     assert {column.name for column in fields(SaleRecord)} >= {"fault", "fault_requeries"}
     assert [entry.fault for entry in new.all_records()] == ["", "declined"]
     new.close()
@@ -226,7 +228,7 @@ def test_a_book_of_an_earlier_version_goes_on(rig: Rig) -> None:
         ("minimum", "an amount belongs to minimum"),
     ],
 )
-def test_faults_that_there_are_not(text: str, why: str) -> None:
+def test_invalid_fault_text_is_rejected(text: str, why: str) -> None:
     with pytest.raises(InvalidFault, match=why):
         parse_fault(text)
 
@@ -235,23 +237,23 @@ def test_faults_that_there_are_not(text: str, why: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def listener() -> Iterator[Listener]:
-    with listening() as listener:
-        yield listener
+def receiver() -> Iterator[WebhookReceiver]:
+    with run_webhook_receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, listener: Listener) -> Iterator[RunningSandbox]:
+def sandbox(tmp_path: Path, receiver: WebhookReceiver) -> Iterator[RunningSandbox]:
     with serve_sandbox(
         tmp_path / "sandbox.db",
         max_delay_seconds=0.05,
-        webhook_url=listener.url,
+        webhook_url=receiver.url,
         webhook_delay_seconds=0.02,
         duplicate_window_seconds=0,
         now=lambda: NOW,
     ) as running:
         yield running
-    assert listener.told.empty(), "every hook was expected"
+    assert receiver.received.empty(), "every hook was expected"
 
 
 @pytest.fixture
@@ -329,11 +331,11 @@ OVER_HTTP = [
     ("cannot_vend", ["016 failed"] * 3, ["501/501", "400/202", "400/202"], 0),
     ("verification_down", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
 ]
-WITH_HOOKS = {name for name in BEHAVIOUR_BY_FAULT if "hook" in name}
+WEBHOOK_FAULTS = {name for name in BEHAVIOUR_BY_FAULT if "hook" in name}
 
 
-def test_every_fault_is_tried_over_http() -> None:
-    assert {row[0].partition(":")[0] for row in OVER_HTTP} | WITH_HOOKS | {
+def test_every_fault_is_covered_over_http() -> None:
+    assert {row[0].partition(":")[0] for row in OVER_HTTP} | WEBHOOK_FAULTS | {
         "minimum"
     } == BEHAVIOUR_BY_FAULT.keys()
 
@@ -341,7 +343,7 @@ def test_every_fault_is_tried_over_http() -> None:
 @pytest.mark.parametrize(
     ("fault", "vtpass", "buypower", "sold"), OVER_HTTP, ids=[row[0] for row in OVER_HTTP]
 )
-def test_faults_by_header_in_both_dialects(
+def test_header_fault_gives_expected_answers_in_both_dialects(
     sandbox: RunningSandbox,
     client: httpx.Client,
     fault: str,
@@ -351,26 +353,26 @@ def test_faults_by_header_in_both_dialects(
 ) -> None:
     strike = {"X-Sandbox-Fault": fault}
     asked = {"request_id": TODAY + "A"}
-    said = [vtpass_says(client, "/vtpass/api/pay", paying(), **strike)]
-    said += [vtpass_says(client, "/vtpass/api/requery", asked) for _ in range(2)]
+    said = [vtpass_outcome(client, "/vtpass/api/pay", pay_body(), **strike)]
+    said += [vtpass_outcome(client, "/vtpass/api/requery", asked) for _ in range(2)]
     assert [words.partition(" text/html")[0] for words in said] == vtpass
-    said = [buypower_says(client, "/buypower/v2/vend", vending(), **strike)]
-    said += [buypower_says(client, "/buypower/v2/transaction/BV1") for _ in range(2)]
+    said = [buypower_outcome(client, "/buypower/v2/vend", vend_body(), **strike)]
+    said += [buypower_outcome(client, "/buypower/v2/transaction/BV1") for _ in range(2)]
     assert [words.partition(" text/html")[0] for words in said] == buypower
     assert [sandbox.store.sale_count(reference) for reference in (TODAY + "A", "BV1")] == [sold, sold]
 
 
 def test_key_changes_in_both_dialects(sandbox: RunningSandbox, client: httpx.Client) -> None:
     client.headers["X-Sandbox-Fault"] = "key_change"
-    ikeja = client.post("/vtpass/api/pay", json=paying()).json()
-    eko = client.post("/vtpass/api/pay", json=paying(suffix="B", serviceID="eko-electric")).json()
-    parcels = client.post("/buypower/v2/vend", json=vending()).json()["data"]["parcels"]
+    ikeja = client.post("/vtpass/api/pay", json=pay_body()).json()
+    eko = client.post("/vtpass/api/pay", json=pay_body(suffix="B", serviceID="eko-electric")).json()
+    parcels = client.post("/buypower/v2/vend", json=vend_body()).json()["data"]["parcels"]
     assert ikeja["kct1"] != ikeja["kct2"]
     assert len(eko["KCT1"]) == len(eko["KCT2"]) == len(ikeja["kct1"]) == 20
     assert [parcel["type"] for parcel in parcels] == ["KCT1", "KCT2", "TOKEN"]
 
 
-def test_faults_of_verification_in_both_dialects(sandbox: RunningSandbox, client: httpx.Client) -> None:
+def test_meter_lookup_faults_in_both_dialects(sandbox: RunningSandbox, client: httpx.Client) -> None:
     def vtpass() -> dict[str, Any]:
         asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"}
         return dict(client.post("/vtpass/api/merchant-verify", json=asked).json())
@@ -388,14 +390,14 @@ def test_faults_of_verification_in_both_dialects(sandbox: RunningSandbox, client
     plan("minimum", meter="12345678901", naira="2000.50")
     assert vtpass()["content"]["Min_Purchase_Amount"] == "2000.5"
     assert buypower().json()["minVendAmount"] == 2000.5
-    assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "013"
-    assert client.post("/buypower/v2/vend", json=vending()).status_code == 400
+    assert client.post("/vtpass/api/pay", json=pay_body()).json()["code"] == "013"
+    assert client.post("/buypower/v2/vend", json=vend_body()).status_code == 400
     plan("cannot_vend", meter="12345678901")
     assert vtpass()["content"]["Can_Vend"] == "no"
     assert buypower().status_code == 501
 
 
-def test_the_control_call_plans_shows_and_clears(client: httpx.Client) -> None:
+def test_control_api_adds_lists_and_clears_plans(client: httpx.Client) -> None:
     planned = client.post(
         "/_sandbox/faults", json={"fault": "lands_late", "meter": "12345678901", "requeries": 4}
     )
@@ -442,26 +444,24 @@ def test_the_control_call_plans_shows_and_clears(client: httpx.Client) -> None:
         ("take-back", {}, "reference must be given"),
     ],
 )
-def test_control_calls_that_make_no_sense_are_refused(
-    client: httpx.Client, call: str, body: object, why: str
-) -> None:
+def test_invalid_control_request_is_rejected(client: httpx.Client, call: str, body: object, why: str) -> None:
     answer = client.post(f"/_sandbox/{call}", json=body)
     assert answer.status_code == 400
     assert why in answer.json()["error"]
     assert client.get("/_sandbox/faults").json()["plans"] == []
 
 
-def test_a_header_that_makes_no_sense_sells_nothing(sandbox: RunningSandbox, client: httpx.Client) -> None:
-    for call, body in (("/vtpass/api/pay", paying()), ("/buypower/v2/vend", vending())):
+def test_invalid_fault_header_sells_nothing(sandbox: RunningSandbox, client: httpx.Client) -> None:
+    for call, body in (("/vtpass/api/pay", pay_body()), ("/buypower/v2/vend", vend_body())):
         answer = client.post(call, json=body, headers={"X-Sandbox-Fault": "nonsense"})
         assert answer.status_code == 400
         assert "nonsense" in answer.json()["error"]
     assert sandbox.store.all_records() == []
 
 
-def test_the_book_shows_what_was_really_sold(client: httpx.Client) -> None:
-    sold = client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "none"}).json()
-    client.post("/buypower/v2/vend", json=vending("600000000002"))
+def test_control_api_lists_actual_sales(client: httpx.Client) -> None:
+    sold = client.post("/vtpass/api/pay", json=pay_body(), headers={"X-Sandbox-Fault": "none"}).json()
+    client.post("/buypower/v2/vend", json=vend_body("600000000002"))
     first, second = client.get("/_sandbox/book").json()
     assert (first["reference"], first["status"], first["timesVended"]) == (TODAY + "A", "vended", 1)
     assert (first["meter"], first["biller"], first["amount"], first["cost"]) == (
@@ -484,14 +484,12 @@ def test_the_book_shows_what_was_really_sold(client: httpx.Client) -> None:
 # --- hooks ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_sale_is_taken_back_by_control_call_and_the_hook_carries_the_net_amount(
-    client: httpx.Client, listener: Listener
-) -> None:
-    client.post("/vtpass/api/pay", json=paying(amount=500))
+def test_take_back_sends_webhook_with_net_amount(client: httpx.Client, receiver: WebhookReceiver) -> None:
+    client.post("/vtpass/api/pay", json=pay_body(amount=500))
     reference = TODAY + "A"
     taken = client.post("/_sandbox/take-back", json={"reference": reference}).json()
     assert (taken["status"], taken["timesVended"]) == ("taken_back", 1)
-    (hook,) = listener.hears()
+    (hook,) = receiver.wait_for()
     data = hook["data"]
     assert hook["type"] == "transaction-update"
     assert (data["code"], data["requestId"], status_of(data)) == ("040", reference, "reversed")
@@ -499,63 +497,63 @@ def test_a_sale_is_taken_back_by_control_call_and_the_hook_carries_the_net_amoun
     assert data["wallet_credit_id"]
     asked = client.post("/vtpass/api/requery", json={"request_id": reference}).json()
     assert (asked["code"], status_of(asked)) == ("040", "reversed")
-    assert buypower_says(client, f"/buypower/v2/transaction/{reference}") == "400/202"
+    assert buypower_outcome(client, f"/buypower/v2/transaction/{reference}") == "400/202"
     assert client.post("/_sandbox/take-back", json={"reference": "nothing"}).status_code == 404
 
 
-def test_a_meter_is_taken_back_by_hook_after_the_answer(
-    sandbox: RunningSandbox, client: httpx.Client, listener: Listener
+def test_take_back_meter_sends_webhook_after_answer(
+    sandbox: RunningSandbox, client: httpx.Client, receiver: WebhookReceiver
 ) -> None:
-    assert client.post("/vtpass/api/pay", json=paying("600000000008")).json()["code"] == "000"
-    (hook,) = listener.hears()
+    assert client.post("/vtpass/api/pay", json=pay_body("600000000008")).json()["code"] == "000"
+    (hook,) = receiver.wait_for()
     assert hook["data"]["code"] == "040"
     assert [entry.status for entry in sandbox.store.all_records()] == ["taken_back"]
 
 
-def test_what_is_pending_is_settled_and_the_hook_says_so(
-    sandbox: RunningSandbox, client: httpx.Client, listener: Listener
+def test_pending_sale_is_settled_by_webhook(
+    sandbox: RunningSandbox, client: httpx.Client, receiver: WebhookReceiver
 ) -> None:
     client.headers["X-Sandbox-Fault"] = "settled_with_hook"
-    assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "099"
-    (hook,) = listener.hears()
+    assert client.post("/vtpass/api/pay", json=pay_body()).json()["code"] == "099"
+    (hook,) = receiver.wait_for()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("000", 2000)
     assert [(entry.status, entry.requeries) for entry in sandbox.store.all_records()] == [("vended", 0)]
 
 
-def test_the_hook_may_come_before_the_answer(client: httpx.Client, listener: Listener) -> None:
+def test_webhook_can_arrive_before_answer(client: httpx.Client, receiver: WebhookReceiver) -> None:
     client.headers["X-Sandbox-Fault"] = "hook_before_answer"
-    assert client.post("/vtpass/api/pay", json=paying()).json()["code"] == "000"
-    hook = listener.told.get_nowait()
+    assert client.post("/vtpass/api/pay", json=pay_body()).json()["code"] == "000"
+    hook = receiver.received.get_nowait()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("000", 2000)
     assert hook["data"]["purchased_code"].startswith("Token : ")
 
 
-def test_the_hook_may_come_five_times(client: httpx.Client, listener: Listener) -> None:
-    client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "hook_five_times"})
-    hooks = listener.hears(5)
+def test_webhook_can_arrive_five_times(client: httpx.Client, receiver: WebhookReceiver) -> None:
+    client.post("/vtpass/api/pay", json=pay_body(), headers={"X-Sandbox-Fault": "hook_five_times"})
+    hooks = receiver.wait_for(5)
     assert hooks == [hooks[0]] * 5
 
 
-def test_a_forged_hook_claims_what_is_not_so(
-    sandbox: RunningSandbox, client: httpx.Client, listener: Listener
+def test_forged_webhook_contradicts_requery(
+    sandbox: RunningSandbox, client: httpx.Client, receiver: WebhookReceiver
 ) -> None:
-    client.post("/vtpass/api/pay", json=paying(), headers={"X-Sandbox-Fault": "hook_forged"})
-    (hook,) = listener.hears()
+    client.post("/vtpass/api/pay", json=pay_body(), headers={"X-Sandbox-Fault": "hook_forged"})
+    (hook,) = receiver.wait_for()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("040", 1970)
     assert client.post("/vtpass/api/requery", json={"request_id": TODAY + "A"}).json()["code"] == "000"
     assert [entry.status for entry in sandbox.store.all_records()] == ["vended"]
 
 
-def test_a_hook_that_is_not_taken_is_sent_again_up_to_five_times(
-    client: httpx.Client, listener: Listener
+def test_rejected_webhook_is_retried_up_to_five_times(
+    client: httpx.Client, receiver: WebhookReceiver
 ) -> None:
-    for refusals, told in ((2, 3), (99, 5)):
-        listener.refusals = refusals
-        reference = f"{TODAY}R{refusals}"
-        client.post("/vtpass/api/pay", json=paying(suffix=f"R{refusals}"))
+    for rejections, told in ((2, 3), (99, 5)):
+        receiver.rejections = rejections
+        reference = f"{TODAY}R{rejections}"
+        client.post("/vtpass/api/pay", json=pay_body(suffix=f"R{rejections}"))
         client.post("/_sandbox/take-back", json={"reference": reference})
-        assert {hook["data"]["requestId"] for hook in listener.hears(told)} == {reference}
-    listener.refusals = 0
+        assert {hook["data"]["requestId"] for hook in receiver.wait_for(told)} == {reference}
+    receiver.rejections = 0
 
 
 # --- as a program -----------------------------------------------------------------------------------------------------
@@ -569,9 +567,7 @@ sys.exit(get_command(commands)(sys.argv[1:], standalone_mode=False))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_the_command_says_where_it_is_answers_and_ends_when_told(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_sandbox_command_serves_and_stops_on_signal(tmp_path: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", PROGRAM, "--port", "0", "--dialect", "buypower", "--book", "b.db"]
     with subprocess.Popen(
@@ -582,12 +578,12 @@ def test_the_command_says_where_it_is_answers_and_ends_when_told(
             ready = process.stdout.readline()
             assert ready.startswith("Sandbox ready: VTpass at http://127.0.0.1:")
             root = ready.split(" at ")[1].partition("/vtpass")[0]
-            sold = httpx.post(f"{root}/v2/vend", json=vending(), headers={"Authorization": "Bearer k"})
+            sold = httpx.post(f"{root}/v2/vend", json=vend_body(), headers={"Authorization": "Bearer k"})
             assert sold.json()["responseCode"] == 200
             with pytest.raises(httpx.RemoteProtocolError):
                 httpx.post(
                     f"{root}/v2/vend",
-                    json=vending("600000000003", "BV2"),
+                    json=vend_body("600000000003", "BV2"),
                     headers={"Authorization": "Bearer k"},
                 )
             process.send_signal(number)
@@ -601,7 +597,7 @@ def test_the_command_says_where_it_is_answers_and_ends_when_told(
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host", "localhost:80/hook", "http://"])
-def test_hooks_go_to_an_address_or_nothing_is_started(tmp_path: Path, url: str) -> None:
+def test_invalid_webhook_url_prevents_start(tmp_path: Path, url: str) -> None:
     with (
         pytest.raises(ConfigurationError, match="--hook-url"),
         serve_sandbox(tmp_path / "b.db", webhook_url=url),
@@ -610,7 +606,7 @@ def test_hooks_go_to_an_address_or_nothing_is_started(tmp_path: Path, url: str) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_a_setting_that_is_wrong(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_port_in_use_is_a_configuration_error(sandbox: RunningSandbox, tmp_path: Path) -> None:
     port = int(sandbox.url.rpartition(":")[2])
     with (
         pytest.raises(ConfigurationError, match=f"port {port}.*Nothing was started"),

@@ -14,7 +14,7 @@ from billvend.adapters.providers.sandbox.meters import METERS
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
 from billvend.adapters.providers.sandbox.sale import token_of
 from billvend.domain.money import Money
-from tests.provider.sandbox_rig import NOW
+from tests.provider.sandbox_harness import NOW
 
 TODAY = "202611221300"  # in Lagos, an hour ahead of NOW
 TLS = httpx.create_ssl_context()
@@ -56,7 +56,7 @@ def buypower(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
         yield client
 
 
-def paying(meter: str = "12345678901", suffix: str = "A", **changed: Any) -> dict[str, Any]:
+def pay_body(meter: str = "12345678901", suffix: str = "A", **changed: Any) -> dict[str, Any]:
     return {
         "request_id": TODAY + suffix,
         "serviceID": "ikeja-electric",
@@ -67,7 +67,7 @@ def paying(meter: str = "12345678901", suffix: str = "A", **changed: Any) -> dic
     } | changed
 
 
-def vending(meter: str = "12345678901", order_id: str = "BV1", **changed: Any) -> dict[str, Any]:
+def vend_body(meter: str = "12345678901", order_id: str = "BV1", **changed: Any) -> dict[str, Any]:
     return {
         "orderId": order_id,
         "meter": meter,
@@ -87,8 +87,10 @@ def status_of(answer: dict[str, Any]) -> str:
 # --- VTpass -----------------------------------------------------------------------------------------------------------
 
 
-def test_vtpass_sells_once_and_tells_the_same_again(sandbox: RunningSandbox, vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=paying()).json()
+def test_vtpass_sells_once_and_requery_repeats_the_sale(
+    sandbox: RunningSandbox, vtpass: httpx.Client
+) -> None:
+    sold = vtpass.post("/pay", json=pay_body()).json()
     reference = TODAY + "A"
     assert (sold["code"], sold["requestId"], status_of(sold)) == ("000", reference, "delivered")
     assert sold["purchased_code"] == sold["token"] == f"Token : {token_of(reference)}"
@@ -98,14 +100,14 @@ def test_vtpass_sells_once_and_tells_the_same_again(sandbox: RunningSandbox, vtp
     asked = vtpass.post("/requery", json={"request_id": reference}).json()
     assert asked["content"]["transactions"]["extras"] == f"Token : {token_of(reference)}"
     assert asked["token"] == sold["token"]
-    again = vtpass.post("/pay", json=paying()).json()
+    again = vtpass.post("/pay", json=pay_body()).json()
     assert again["code"] == "014"
     (entry,) = sandbox.store.all_records()
     assert (entry.biller, entry.vends, entry.sends, entry.requeries) == ("IKEDC", 1, 2, 1)
 
 
-def test_vtpass_takes_forms_and_basic_credentials_as_well(sandbox: RunningSandbox) -> None:
-    sold = httpx.post(sandbox.vtpass_url + "/pay", data=paying(amount="500.50"), auth=("a@b.test", "pw"))
+def test_vtpass_accepts_forms_and_basic_auth(sandbox: RunningSandbox) -> None:
+    sold = httpx.post(sandbox.vtpass_url + "/pay", data=pay_body(amount="500.50"), auth=("a@b.test", "pw"))
     assert sold.json()["code"] == "000"
     assert [str(entry.amount) for entry in sandbox.store.all_records()] == ["500.50"]
 
@@ -124,14 +126,12 @@ def test_vtpass_takes_forms_and_basic_credentials_as_well(sandbox: RunningSandbo
         {"Authorization": "Bearer k"},
     ],
 )
-def test_vtpass_sells_to_nobody_without_the_keys_of_a_post(
-    sandbox: RunningSandbox, headers: dict[str, str]
-) -> None:
-    assert httpx.post(sandbox.vtpass_url + "/pay", json=paying(), headers=headers).json()["code"] == "087"
+def test_vtpass_post_without_secret_key_is_rejected(sandbox: RunningSandbox, headers: dict[str, str]) -> None:
+    assert httpx.post(sandbox.vtpass_url + "/pay", json=pay_body(), headers=headers).json()["code"] == "087"
     assert sandbox.store.all_records() == []
 
 
-def test_vtpass_wants_the_public_key_for_a_get(sandbox: RunningSandbox) -> None:
+def test_vtpass_get_requires_public_key(sandbox: RunningSandbox) -> None:
     for keys, is_in in (({"public-key": "PK"}, True), ({"secret-key": "SK"}, False)):
         answer = httpx.get(sandbox.vtpass_url + "/balance", headers={"api-key": "k"} | keys).json()
         assert answer.get("code") == (1 if is_in else "087")
@@ -160,24 +160,24 @@ def test_vtpass_wants_the_public_key_for_a_get(sandbox: RunningSandbox) -> None:
         ({"amount": 10_000_001}, "017"),
     ],
 )
-def test_vtpass_says_what_is_wrong_with_an_order_and_books_nothing(
+def test_vtpass_invalid_order_is_rejected_and_not_stored(
     sandbox: RunningSandbox, vtpass: httpx.Client, changed: dict[str, Any], code: str
 ) -> None:
-    assert vtpass.post("/pay", json=paying(**changed)).json()["code"] == code
+    assert vtpass.post("/pay", json=pay_body(**changed)).json()["code"] == code
     assert sandbox.store.all_records() == []
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", rb'{"request_id": "202611221300\ud800"}', b"[]", b'"x"', b"[" * 100_000, b"\xff\xfe"]
 )
-def test_bodies_that_are_no_orders_are_answered_like_empty_ones(vtpass: httpx.Client, body: bytes) -> None:
+def test_vtpass_malformed_body_is_treated_as_empty(vtpass: httpx.Client, body: bytes) -> None:
     assert vtpass.post("/pay", content=body).json()["code"] == "085"
 
 
-def test_the_day_of_a_request_id_is_the_day_in_lagos(vtpass: httpx.Client, clock: Clock) -> None:
+def test_vtpass_request_id_day_is_in_lagos_time(vtpass: httpx.Client, clock: Clock) -> None:
     clock.at = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)  # half past midnight in Lagos
-    assert vtpass.post("/pay", json=paying()).json()["code"] == "085"
-    assert vtpass.post("/pay", json=paying(request_id="202611230030A")).json()["code"] == "000"
+    assert vtpass.post("/pay", json=pay_body()).json()["code"] == "085"
+    assert vtpass.post("/pay", json=pay_body(request_id="202611230030A")).json()["code"] == "000"
 
 
 VTPASS_METERS = [
@@ -200,7 +200,7 @@ VTPASS_METERS = [
 ]
 
 
-def vtpass_says(client: httpx.Client, call: str, body: dict[str, Any], **headers: str) -> str:
+def vtpass_outcome(client: httpx.Client, call: str, body: dict[str, Any], **headers: str) -> str:
     try:
         answer = client.post(call, json=body, headers=headers)
     except httpx.RemoteProtocolError:
@@ -215,25 +215,25 @@ def vtpass_says(client: httpx.Client, call: str, body: dict[str, Any], **headers
 
 
 @pytest.mark.parametrize(("meter", "expected", "is_sold"), VTPASS_METERS)
-def test_vtpass_meters_behave_as_the_table_says(
+def test_vtpass_meter_gives_expected_answers(
     sandbox: RunningSandbox, vtpass: httpx.Client, meter: str, expected: list[str], is_sold: bool
 ) -> None:
     reference = TODAY + "A"
-    said = [vtpass_says(vtpass, "/pay", paying(meter))]
-    said += [vtpass_says(vtpass, "/requery", {"request_id": reference}) for _ in range(3)]
+    said = [vtpass_outcome(vtpass, "/pay", pay_body(meter))]
+    said += [vtpass_outcome(vtpass, "/requery", {"request_id": reference}) for _ in range(3)]
     assert said == expected
     assert sandbox.store.sale_count(reference) == is_sold
 
 
-def test_vtpass_names_another_meter_in_one_answer(vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=paying("600000000009")).json()
+def test_vtpass_wrong_meter_is_echoed_once(vtpass: httpx.Client) -> None:
+    sold = vtpass.post("/pay", json=pay_body("600000000009")).json()
     asked = vtpass.post("/requery", json={"request_id": TODAY + "A"}).json()
     assert sold["content"]["transactions"]["unique_element"] == "62000000009"
     assert asked["content"]["transactions"]["unique_element"] == "600000000009"
 
 
-def test_vtpass_eko_speaks_a_dialect_of_its_own(vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=paying(serviceID="eko-electric")).json()
+def test_vtpass_eko_uses_its_own_fields(vtpass: httpx.Client) -> None:
+    sold = vtpass.post("/pay", json=pay_body(serviceID="eko-electric")).json()
     assert "token" not in sold
     assert sold["mainToken"] == token_of(TODAY + "A")
     assert sold["purchased_code"] == f"Token : {sold['mainToken']} Bonus Token : {sold['bonusToken']}"
@@ -242,30 +242,30 @@ def test_vtpass_eko_speaks_a_dialect_of_its_own(vtpass: httpx.Client) -> None:
 
 
 def test_vtpass_postpaid_has_no_token(vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=paying("1010101010101", variation_code="postpaid")).json()
+    sold = vtpass.post("/pay", json=pay_body("1010101010101", variation_code="postpaid")).json()
     assert (sold["code"], status_of(sold), sold["purchased_code"]) == ("000", "delivered", "")
     assert sold["utilityName"] == "ikeja-electric"
     assert not {"token", "mainToken"} & sold.keys()
 
 
-def test_vtpass_dates_come_in_two_forms(vtpass: httpx.Client) -> None:
-    new = vtpass.post("/pay", json=paying()).json()["transaction_date"]
-    old = vtpass.post("/pay", json=paying(suffix="B", serviceID="jos-electric")).json()["transaction_date"]
+def test_vtpass_dates_have_two_formats(vtpass: httpx.Client) -> None:
+    new = vtpass.post("/pay", json=pay_body()).json()["transaction_date"]
+    old = vtpass.post("/pay", json=pay_body(suffix="B", serviceID="jos-electric")).json()["transaction_date"]
     assert new == "2026-11-22T12:00:00.000000Z"
     assert old == {"date": "2026-11-22 13:00:00.000000", "timezone_type": 3, "timezone": "Africa/Lagos"}
 
 
-def test_vtpass_takes_another_order_for_a_meter_for_a_likely_duplicate_within_30_seconds(
+def test_vtpass_second_order_within_30_seconds_is_likely_duplicate(
     sandbox: RunningSandbox, vtpass: httpx.Client, clock: Clock
 ) -> None:
-    assert vtpass.post("/pay", json=paying(suffix="A")).json()["code"] == "000"
+    assert vtpass.post("/pay", json=pay_body(suffix="A")).json()["code"] == "000"
     clock.at += timedelta(seconds=29)
-    assert vtpass.post("/pay", json=paying(suffix="B")).json()["code"] == "019"
+    assert vtpass.post("/pay", json=pay_body(suffix="B")).json()["code"] == "019"
     assert vtpass.post("/requery", json={"request_id": TODAY + "B"}).json()["code"] == "015"
-    assert vtpass.post("/pay", json=paying(suffix="C", serviceID="eko-electric")).json()["code"] == "000"
-    assert vtpass.post("/pay", json=paying("98765432109", suffix="D")).json()["code"] == "000"
+    assert vtpass.post("/pay", json=pay_body(suffix="C", serviceID="eko-electric")).json()["code"] == "000"
+    assert vtpass.post("/pay", json=pay_body("98765432109", suffix="D")).json()["code"] == "000"
     clock.at += timedelta(seconds=1)
-    assert vtpass.post("/pay", json=paying(suffix="B")).json()["code"] == "000", "the same reference again"
+    assert vtpass.post("/pay", json=pay_body(suffix="B")).json()["code"] == "000", "the same reference again"
     assert len(sandbox.store.sales("12345678901")) == 3
 
 
@@ -279,7 +279,9 @@ def test_vtpass_takes_another_order_for_a_meter_for_a_likely_duplicate_within_30
         ("123", "prepaid", "a meter number has 11 or 13 digits"),
     ],
 )
-def test_vtpass_verifies(vtpass: httpx.Client, meter: str, kind: str, expected: str) -> None:
+def test_vtpass_verify_gives_expected_answers(
+    vtpass: httpx.Client, meter: str, kind: str, expected: str
+) -> None:
     asked = {"billersCode": meter, "serviceID": "ikeja-electric", "type": kind}
     answer = vtpass.post("/merchant-verify", json=asked).json()
     assert answer["code"] == "000", "failures come with it as well"
@@ -305,14 +307,14 @@ def test_vtpass_verifies(vtpass: httpx.Client, meter: str, kind: str, expected: 
         ({"type": "x"}, "010"),
     ],
 )
-def test_vtpass_says_what_is_wrong_with_a_verification(
+def test_vtpass_invalid_verify_request_is_rejected(
     vtpass: httpx.Client, changed: dict[str, Any], code: str
 ) -> None:
     asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"} | changed
     assert vtpass.post("/merchant-verify", json=asked).json()["code"] == code
 
 
-def test_vtpass_lists_what_it_sells(vtpass: httpx.Client) -> None:
+def test_vtpass_lists_services_and_variations(vtpass: httpx.Client) -> None:
     assert vtpass.get("/service-categories").json()["content"][0]["identifier"] == "electricity-bill"
     services = vtpass.get("/services", params={"identifier": "electricity-bill"}).json()["content"]
     assert len(services) == 12
@@ -345,7 +347,9 @@ BUYPOWER_METERS = [
 ]
 
 
-def buypower_says(client: httpx.Client, call: str, body: dict[str, Any] | None = None, **headers: str) -> str:
+def buypower_outcome(
+    client: httpx.Client, call: str, body: dict[str, Any] | None = None, **headers: str
+) -> str:
     try:
         answer = client.request("POST" if body else "GET", call, json=body, headers=headers)
     except httpx.RemoteProtocolError:
@@ -359,19 +363,19 @@ def buypower_says(client: httpx.Client, call: str, body: dict[str, Any] | None =
 
 
 @pytest.mark.parametrize(("meter", "expected", "is_sold"), BUYPOWER_METERS)
-def test_buypower_meters_behave_as_the_table_says(
+def test_buypower_meter_gives_expected_answers(
     sandbox: RunningSandbox, buypower: httpx.Client, meter: str, expected: list[str], is_sold: bool
 ) -> None:
-    said = [buypower_says(buypower, "/vend?strict=0", vending(meter))]
-    said += [buypower_says(buypower, "/transaction/BV1") for _ in range(3)]
+    said = [buypower_outcome(buypower, "/vend?strict=0", vend_body(meter))]
+    said += [buypower_outcome(buypower, "/transaction/BV1") for _ in range(3)]
     assert said == expected
     assert sandbox.store.sale_count("BV1") == is_sold
 
 
-def test_buypower_sells_once_and_tells_the_same_again(
+def test_buypower_sells_once_and_requery_repeats_the_sale(
     sandbox: RunningSandbox, buypower: httpx.Client
 ) -> None:
-    sold = buypower.post("/vend", json=vending()).json()
+    sold = buypower.post("/vend", json=vend_body()).json()
     token = token_of("BV1")
     hyphenated = "-".join(token[at : at + 4] for at in range(0, 20, 4))
     data = sold["data"]
@@ -381,26 +385,26 @@ def test_buypower_sells_once_and_tells_the_same_again(
     assert (data["amountGenerated"], data["tax"], data["totalAmountPaid"]) == ("1860.47", "139.53", 2000)
     asked = buypower.get("/transaction/BV1").json()["result"]["data"]
     assert (asked["token"], asked["units"]) == (hyphenated, float(data["units"])), "numbers here, text there"
-    again = buypower.post("/vend", json=vending())
+    again = buypower.post("/vend", json=vend_body())
     assert (again.status_code, again.json()["responseCode"]) == (409, 201)
     assert [(entry.vends, entry.sends) for entry in sandbox.store.all_records()] == [(1, 2)]
 
 
-def test_buypower_says_when_to_ask_again(buypower: httpx.Client) -> None:
-    first = buypower.post("/vend", json=vending("201000000000")).json()
+def test_buypower_pending_answer_gives_delay(buypower: httpx.Client) -> None:
+    first = buypower.post("/vend", json=vend_body("201000000000")).json()
     assert first["delay"] == [2, 2, 2]
     assert "in 2 seconds" in first["message"]
     assert buypower.get("/transaction/BV1").json()["data"] == {"delay": [2] * 6}
 
 
-def test_buypower_signs_what_it_says(buypower: httpx.Client) -> None:
-    for answer in (buypower.post("/vend", json=vending()), buypower.get("/transaction/nothing")):
+def test_buypower_signs_every_answer(buypower: httpx.Client) -> None:
+    for answer in (buypower.post("/vend", json=vend_body()), buypower.get("/transaction/nothing")):
         assert answer.headers["x-buypower-signature"] == sha512(answer.content + b"k").hexdigest()
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer bad", "Basic azo="])
-def test_buypower_sells_to_nobody_without_a_key(sandbox: RunningSandbox, header: str) -> None:
-    answer = httpx.post(sandbox.buypower_url + "/vend", json=vending(), headers={"Authorization": header})
+def test_buypower_without_api_key_is_rejected(sandbox: RunningSandbox, header: str) -> None:
+    answer = httpx.post(sandbox.buypower_url + "/vend", json=vend_body(), headers={"Authorization": header})
     assert answer.status_code == 401
     assert sandbox.store.all_records() == []
 
@@ -417,10 +421,10 @@ def test_buypower_sells_to_nobody_without_a_key(sandbox: RunningSandbox, header:
         ({"amount": 0}, "amount is not valid"),
     ],
 )
-def test_buypower_says_what_is_wrong_with_an_order_and_books_nothing(
+def test_buypower_invalid_order_is_rejected_and_not_stored(
     sandbox: RunningSandbox, buypower: httpx.Client, changed: dict[str, Any], message: str
 ) -> None:
-    answer = buypower.post("/vend", json=vending(**changed))
+    answer = buypower.post("/vend", json=vend_body(**changed))
     assert (answer.status_code, answer.json()["responseCode"], answer.json()["message"]) == (
         400,
         201,
@@ -429,7 +433,7 @@ def test_buypower_says_what_is_wrong_with_an_order_and_books_nothing(
     assert sandbox.store.all_records() == []
 
 
-def test_buypower_checks_meters(buypower: httpx.Client) -> None:
+def test_buypower_check_meter_gives_expected_answers(buypower: httpx.Client) -> None:
     asked = {
         "meter": "12345678901",
         "disco": "EKO",
@@ -451,16 +455,16 @@ def test_buypower_checks_meters(buypower: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["error"]) == (400, True)
 
 
-def test_buypower_tells_its_discos_and_our_float(sandbox: RunningSandbox, buypower: httpx.Client) -> None:
+def test_buypower_returns_disco_status_and_balance(sandbox: RunningSandbox, buypower: httpx.Client) -> None:
     assert buypower.get("/discos/status").json()["EKO"] is True
     sandbox.store.set_float_minor(12345_67)
     assert buypower.get("/wallet/balance").json() == {"balance": 12345.67}
 
 
-def test_buypower_refuses_a_requery_that_comes_too_early(tmp_path: Path, clock: Clock) -> None:
+def test_buypower_early_requery_is_rejected(tmp_path: Path, clock: Clock) -> None:
     key = {"Authorization": "Bearer k"}
     with serve_sandbox(tmp_path / "strict.db", min_requery_age_seconds=120, now=clock.now) as strict:
-        httpx.post(strict.buypower_url + "/vend", json=vending(), headers=key)
+        httpx.post(strict.buypower_url + "/vend", json=vend_body(), headers=key)
         clock.at += timedelta(seconds=100, milliseconds=1)
         early = httpx.get(strict.buypower_url + "/transaction/BV1", headers=key)
         assert (early.status_code, early.headers["retry-after"]) == (429, "20")
@@ -475,7 +479,7 @@ def test_buypower_refuses_a_requery_that_comes_too_early(tmp_path: Path, clock: 
     ("dialect", "there", "not_there"),
     [("vtpass", "/api/pay", "/v2/vend"), ("buypower", "/v2/vend", "/api/pay")],
 )
-def test_one_dialect_may_stand_at_the_root(tmp_path: Path, dialect: str, there: str, not_there: str) -> None:
+def test_dialect_can_be_served_at_root(tmp_path: Path, dialect: str, there: str, not_there: str) -> None:
     with serve_sandbox(tmp_path / "sandbox.db", dialect=dialect) as running:
         assert httpx.post(running.url + there).status_code in (200, 401)
         assert httpx.post(running.url + not_there).status_code == 404
@@ -483,10 +487,10 @@ def test_one_dialect_may_stand_at_the_root(tmp_path: Path, dialect: str, there: 
         assert httpx.post(running.url + "/buypower" + "/v2/vend").status_code == 401
 
 
-def test_what_was_sold_and_planned_outlives_the_server(tmp_path: Path, clock: Clock) -> None:
+def test_sales_and_plans_survive_restart(tmp_path: Path, clock: Clock) -> None:
     book = tmp_path / "sandbox.db"
     with serve_sandbox(book, now=clock.now) as before:
-        httpx.post(before.vtpass_url + "/pay", json=paying("201000000000"), headers=KEYS)
+        httpx.post(before.vtpass_url + "/pay", json=pay_body("201000000000"), headers=KEYS)
         httpx.post(before.control_url + "/faults", json={"fault": "declined", "next": 2}).raise_for_status()
         httpx.post(before.control_url + "/float", json={"naira": "100000"}).raise_for_status()
         requery = {"request_id": TODAY + "A"}
@@ -496,14 +500,14 @@ def test_what_was_sold_and_planned_outlives_the_server(tmp_path: Path, clock: Cl
     with serve_sandbox(book, now=clock.now) as after:
         assert after.url != before.url or after.store is not before.store
         assert httpx.post(after.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "000"
-        declined = httpx.post(after.vtpass_url + "/pay", json=paying(suffix="B"), headers=KEYS)
+        declined = httpx.post(after.vtpass_url + "/pay", json=pay_body(suffix="B"), headers=KEYS)
         assert declined.json()["code"] == "016"
         (plan,) = httpx.get(after.control_url + "/faults").json()["plans"]
         assert (plan["fault"], plan["timesLeft"]) == ("declined", 1)
         assert httpx.get(after.vtpass_url + "/balance", headers=KEYS).json()["contents"]["balance"] == 100030
 
 
-def test_a_server_that_stops_cuts_what_it_delays(tmp_path: Path, clock: Clock) -> None:
+def test_stopping_server_drops_delayed_answers(tmp_path: Path, clock: Clock) -> None:
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 
@@ -511,7 +515,7 @@ def test_a_server_that_stops_cuts_what_it_delays(tmp_path: Path, clock: Clock) -
         sold = Event()
         running.store.set_float_minor(None)
         late = pool.submit(
-            httpx.post, running.vtpass_url + "/pay", json=paying("300000000000"), headers=KEYS, timeout=60
+            httpx.post, running.vtpass_url + "/pay", json=pay_body("300000000000"), headers=KEYS, timeout=60
         )
         while not running.store.sales():  # the sale comes before the wait
             sold.wait(0.01)
@@ -521,10 +525,10 @@ def test_a_server_that_stops_cuts_what_it_delays(tmp_path: Path, clock: Clock) -
         running.stop()
 
 
-def test_a_dropped_connection_leaves_nothing_on_stderr(
+def test_dropped_connection_logs_nothing(
     vtpass: httpx.Client, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert vtpass_says(vtpass, "/pay", paying("400000000000")) == "cut"
+    assert vtpass_outcome(vtpass, "/pay", pay_body("400000000000")) == "cut"
     assert vtpass.get("/balance").status_code == 200
     assert capfd.readouterr() == ("", "")
     assert [
@@ -535,22 +539,22 @@ def test_a_dropped_connection_leaves_nothing_on_stderr(
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("GET", "/vtpass/api/pay"), ("POST", "/_sandbox/nothing")]
 )
-def test_what_is_no_call_is_answered_in_json(sandbox: RunningSandbox, method: str, path: str) -> None:
+def test_unknown_path_gets_json_error(sandbox: RunningSandbox, method: str, path: str) -> None:
     answer = httpx.request(method, sandbox.url + path)
     assert answer.status_code in (404, 405)
     assert answer.json()["error"]
 
 
-def test_a_float_is_used_up_and_comes_back(sandbox: RunningSandbox, vtpass: httpx.Client) -> None:
+def test_float_decreases_and_is_restored_by_take_back(sandbox: RunningSandbox, vtpass: httpx.Client) -> None:
     def balance() -> float:
         return float(vtpass.get("/balance").json()["contents"]["balance"])
 
     sandbox.store.set_float_minor(Money(2000_00, "NGN").amount_minor)
-    assert vtpass.post("/pay", json=paying(suffix="A")).json()["code"] == "000"
+    assert vtpass.post("/pay", json=pay_body(suffix="A")).json()["code"] == "000"
     assert balance() == 30
-    assert vtpass.post("/pay", json=paying("98765432109", suffix="B")).json()["code"] == "018"
+    assert vtpass.post("/pay", json=pay_body("98765432109", suffix="B")).json()["code"] == "018"
     httpx.post(sandbox.control_url + "/take-back", json={"reference": TODAY + "A"}).raise_for_status()
     assert balance() == 2000
     assert vtpass.post("/requery", json={"request_id": TODAY + "A"}).json()["code"] == "040"
-    assert vtpass.post("/pay", json=paying("201000000000", suffix="B")).json()["code"] == "099"
+    assert vtpass.post("/pay", json=pay_body("201000000000", suffix="B")).json()["code"] == "099"
     assert balance() == 0, "what is pending is charged at its face"

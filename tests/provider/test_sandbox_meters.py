@@ -5,13 +5,13 @@ import pytest
 from billvend.adapters.providers.sandbox.meters import METERS
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, Pending, Unknown
-from tests.provider.sandbox_rig import Rig, order
+from tests.provider.sandbox_harness import SandboxHarness, order
 
 DELIVERED = "delivered | vended"
 TOKENLESS = "delivered without a token | vended"
 UNKNOWN_VENDED = "unknown | vended"
 DECLINED = "declined | declined"
-NOWHERE = "not found | nothing"
+NOT_FOUND = "not found | nothing"
 
 PREPAID: list[tuple[str, str, str, str, str]] = [
     # meter, the send, requery 1, requery 2, requery 3: answer | book
@@ -28,10 +28,10 @@ PREPAID: list[tuple[str, str, str, str, str]] = [
         DELIVERED,
     ),
     ("300000000000", UNKNOWN_VENDED, DELIVERED, DELIVERED, DELIVERED),
-    ("400000000000", "unknown | nothing", NOWHERE, NOWHERE, NOWHERE),
+    ("400000000000", "unknown | nothing", NOT_FOUND, NOT_FOUND, NOT_FOUND),
     ("500000000000", UNKNOWN_VENDED, DELIVERED, DELIVERED, DELIVERED),
     ("600000000001", DECLINED, DECLINED, DECLINED, DECLINED),
-    ("600000000002", "misconfigured | nothing", NOWHERE, NOWHERE, NOWHERE),
+    ("600000000002", "misconfigured | nothing", NOT_FOUND, NOT_FOUND, NOT_FOUND),
     ("600000000003", UNKNOWN_VENDED, DELIVERED, DELIVERED, DELIVERED),
     ("600000000004", "unknown, acknowledged | pending", "pending, ask in 2 s | pending", DECLINED, DECLINED),
     ("600000000005", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
@@ -60,7 +60,7 @@ POSTPAID: list[tuple[str, str, str, str, str]] = [
 ]
 
 
-def in_words(answer: Answer, meter: str) -> str:
+def describe(answer: Answer, meter: str) -> str:
     match answer:
         case Delivered(token=None):
             return "delivered without a token"
@@ -87,33 +87,35 @@ def in_words(answer: Answer, meter: str) -> str:
     [(VendType.PREPAID, row) for row in PREPAID] + [(VendType.POSTPAID, row) for row in POSTPAID],
     ids=lambda value: f"meter {value[0]}" if isinstance(value, tuple) else str(value),
 )
-def test_each_meter_answers_and_books_as_the_table_says(
-    rig: Rig, vend_type: VendType, row: tuple[str, ...]
+def test_meter_gives_expected_answers_and_status(
+    harness: SandboxHarness, vend_type: VendType, row: tuple[str, ...]
 ) -> None:
     meter, *expected = row
     asked = order(meter, vend_type=vend_type)
 
-    def with_book(answer: Answer) -> str:
-        entry = rig.book.find(asked.reference)
-        return f"{in_words(answer, meter)} | {entry.status if entry else 'nothing'}"
+    def with_sale_status(answer: Answer) -> str:
+        entry = harness.book.find(asked.reference)
+        return f"{describe(answer, meter)} | {entry.status if entry else 'nothing'}"
 
-    seen = [with_book(rig.vend(asked))] + [with_book(rig.requery(asked)) for _ in range(3)]
+    seen = [with_sale_status(harness.vend(asked))] + [
+        with_sale_status(harness.requery(asked)) for _ in range(3)
+    ]
     assert seen == expected
-    assert rig.book.sale_count(asked.reference) == (1 if expected[-1] in (DELIVERED, TOKENLESS) else 0)
-    assert [entry.reference for entry in rig.book.sales(meter)] == [asked.reference] * (
+    assert harness.book.sale_count(asked.reference) == (1 if expected[-1] in (DELIVERED, TOKENLESS) else 0)
+    assert [entry.reference for entry in harness.book.sales(meter)] == [asked.reference] * (
         expected[-1] in (DELIVERED, TOKENLESS)
     )
 
 
-def test_no_meter_of_the_table_is_missing_here() -> None:
+def test_every_documented_meter_is_covered() -> None:
     assert set(METERS) <= {row[0] for row in PREPAID}
 
 
-def test_every_delivery_says_what_it_is_a_delivery_of(rig: Rig) -> None:
+def test_delivery_echoes_reference_meter_and_amount(harness: SandboxHarness) -> None:
     for number, (meter, *expected) in enumerate(PREPAID):
         asked = order(meter, reference=f"R{number}")
-        rig.vend(asked)
-        answer = [rig.requery(asked) for _ in range(3)][-1]
+        harness.vend(asked)
+        answer = [harness.requery(asked) for _ in range(3)][-1]
         if expected[-1] == DELIVERED:
             assert isinstance(answer, Delivered)
             assert (answer.reference, answer.meter, answer.amount_minor) == (f"R{number}", meter, 500_00)
@@ -123,25 +125,25 @@ def test_every_delivery_says_what_it_is_a_delivery_of(rig: Rig) -> None:
             assert answer.receipt["receiptNumber"]
 
 
-def test_a_sale_that_was_taken_back_is_declined_from_then_on(rig: Rig) -> None:
+def test_taken_back_sale_is_declined_on_requery(harness: SandboxHarness) -> None:
     asked = order("600000000008")
-    rig.vend(asked)
-    rig.book.reverse_sale(asked.reference)
-    rig.book.reverse_sale(asked.reference)
-    assert in_words(rig.requery(asked), asked.meter) == "taken back"
-    assert rig.book.sales() == []
-    assert rig.book.sale_count(asked.reference) == 1
-    entry = rig.book.find(asked.reference)
+    harness.vend(asked)
+    harness.book.reverse_sale(asked.reference)
+    harness.book.reverse_sale(asked.reference)
+    assert describe(harness.requery(asked), asked.meter) == "taken back"
+    assert harness.book.sales() == []
+    assert harness.book.sale_count(asked.reference) == 1
+    entry = harness.book.find(asked.reference)
     assert entry is not None
     assert entry.token, "the token was issued, and stays on record"
 
 
-def test_what_was_never_sold_can_not_be_taken_back(rig: Rig) -> None:
+def test_take_back_without_sale_is_rejected(harness: SandboxHarness) -> None:
     asked = order("600000000001")
-    rig.vend(asked)
+    harness.vend(asked)
     for reference in (asked.reference, "never heard of"):
         with pytest.raises(LookupError, match="nothing was vended"):
-            rig.book.reverse_sale(reference)
+            harness.book.reverse_sale(reference)
 
 
 @pytest.mark.parametrize(
@@ -155,29 +157,31 @@ def test_what_was_never_sold_can_not_be_taken_back(rig: Rig) -> None:
         ("12345678901", 30, [], None),
     ],
 )
-def test_a_slow_answer_is_lost_at_the_deadline_and_the_sale_is_not(
-    rig: Rig, meter: str, timeout_seconds: float, paused: list[float], why: str | None
+def test_slow_answer_times_out_but_sale_is_stored(
+    harness: SandboxHarness, meter: str, timeout_seconds: float, paused: list[float], why: str | None
 ) -> None:
-    booked_when_pausing: list[int] = []
-    hurried = Rig(
-        rig.path, timeout_seconds, on_pause=lambda _: booked_when_pausing.append(len(rig.book.sales(meter)))
+    sold_when_pausing: list[int] = []
+    hurried = SandboxHarness(
+        harness.path,
+        timeout_seconds,
+        on_pause=lambda _: sold_when_pausing.append(len(harness.book.sales(meter))),
     )
     answer = hurried.vend(order(meter))
     assert answer == Unknown(why) if why else isinstance(answer, Delivered)
     assert hurried.pauses == paused
-    assert booked_when_pausing == [1] * len(paused), "sold before the wait: whoever dies in it was sold to"
+    assert sold_when_pausing == [1] * len(paused), "sold before the wait: whoever dies in it was sold to"
     hurried.provider.close()
 
 
-def test_the_other_lost_answers_say_how_they_were_lost(rig: Rig) -> None:
-    assert rig.vend(order("500000000000", reference="A")) == Unknown("HTTP 500 with HTML")
+def test_lost_answer_gives_its_reason(harness: SandboxHarness) -> None:
+    assert harness.vend(order("500000000000", reference="A")) == Unknown("HTTP 500 with HTML")
     cut = Unknown("the connection was closed before an answer")
-    assert [rig.vend(order(meter, reference=meter)) for meter in ("400000000000", "600000000003")] == [
+    assert [harness.vend(order(meter, reference=meter)) for meter in ("400000000000", "600000000003")] == [
         cut,
         cut,
     ]
 
 
-def test_an_empty_float_is_told_apart_from_a_decline(rig: Rig) -> None:
-    answer = rig.vend(order("600000000002"))
+def test_empty_float_is_misconfigured_not_declined(harness: SandboxHarness) -> None:
+    answer = harness.vend(order("600000000002"))
     assert answer == Misconfigured("our float is empty", "low_float")

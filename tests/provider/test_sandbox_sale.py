@@ -12,7 +12,7 @@ amounts = st.integers(1, MAX_AMOUNT_MINOR)
 
 
 @given(references)
-def test_a_token_has_twenty_digits_that_fit_66_bits_and_is_the_same_every_time(reference: str) -> None:
+def test_token_is_deterministic_20_digits_in_66_bits(reference: str) -> None:
     token = token_of(reference)
     assert len(token) == 20
     assert token.isascii()
@@ -21,14 +21,14 @@ def test_a_token_has_twenty_digits_that_fit_66_bits_and_is_the_same_every_time(r
     assert token_of(reference) == token
 
 
-def test_tokens_use_the_66_bits_and_keep_their_leading_zeros() -> None:
+def test_tokens_use_66_bits_with_leading_zeros() -> None:
     tokens = {token_of(f"R{number}") for number in range(20_000)}
     assert len(tokens) == 20_000
     assert max(int(token) for token in tokens) > 0.99 * 2**66
     assert any(token.startswith("000") for token in tokens)
 
 
-def test_the_numbers_of_a_sale_are_these_for_ever() -> None:
+def test_sale_numbers_never_change() -> None:
     """Books that were written by an earlier version must still agree."""
     sale = sale_of("20261122ABC", Money(2000_00, "NGN"), VendType.PREPAID)
     assert sale.token == "27274097368035882188"
@@ -45,7 +45,7 @@ def test_the_numbers_of_a_sale_are_these_for_ever() -> None:
 
 
 @given(amounts, st.sampled_from(VendType))
-def test_net_and_tax_are_the_amount_to_the_kobo(amount_minor: int, vend_type: VendType) -> None:
+def test_net_and_tax_add_up_to_amount(amount_minor: int, vend_type: VendType) -> None:
     receipt = sale_of("R", Money(amount_minor, "NGN"), vend_type).receipt
     net, tax = Decimal(receipt["netAmount"]), Decimal(receipt["tax"])
     assert net + tax == Decimal(amount_minor) / 100
@@ -54,7 +54,7 @@ def test_net_and_tax_are_the_amount_to_the_kobo(amount_minor: int, vend_type: Ve
 
 
 @given(amounts)
-def test_units_are_what_the_net_amount_buys_to_a_hundredth(amount_minor: int) -> None:
+def test_units_are_net_amount_by_tariff(amount_minor: int) -> None:
     sale = sale_of("R", Money(amount_minor, "NGN"), VendType.PREPAID)
     assert sale.units is not None
     assert sale.units == sale.receipt["units"]
@@ -64,18 +64,18 @@ def test_units_are_what_the_net_amount_buys_to_a_hundredth(amount_minor: int) ->
 
 
 @given(amounts)
-def test_our_cost_is_the_amount_less_a_commission_that_is_never_rounded_up(amount_minor: int) -> None:
+def test_cost_is_amount_less_commission_rounded_down(amount_minor: int) -> None:
     commission = amount_minor - sale_of("R", Money(amount_minor, "NGN"), VendType.PREPAID).cost_minor
     assert commission <= Decimal(amount_minor) * Decimal("0.015") < commission + 1
 
 
-def test_postpaid_pays_a_bill_without_token_and_units() -> None:
+def test_postpaid_sale_has_no_token_or_units() -> None:
     sale = sale_of("R", Money(1000_00, "NGN"), VendType.POSTPAID)
     assert (sale.token, sale.units) == (None, None)
     assert set(sale.receipt) == {"receiptNumber", "netAmount", "tax"}
     assert sale.cost_minor == 985_00
 
 
-def test_currencies_without_kobo_are_written_as_they_are() -> None:
+def test_currency_without_minor_units_is_formatted() -> None:
     receipt = sale_of("R", Money(1075, "JPY"), VendType.PREPAID).receipt
     assert (receipt["netAmount"], receipt["tax"]) == ("1000", "75")

@@ -61,9 +61,9 @@ from tests.provider.vtpass_answers import (
     delivered,
     eko,
     meter,
-    on_the_wire,
     order,
     postpaid,
+    to_bytes,
     transaction,
 )
 
@@ -84,11 +84,11 @@ def vtpass() -> Iterator[Provider]:
     vtpass.close()
 
 
-def ask(vtpass: Provider, endpoint: Endpoint, order: Order) -> Answer:
+def call(vtpass: Provider, endpoint: Endpoint, order: Order) -> Answer:
     return vtpass.vend(order, lambda: True) if endpoint is Endpoint.PAY else vtpass.requery(order)
 
 
-def answered(
+def answer_for(
     vtpass: Provider,
     endpoint: Endpoint,
     body: object,
@@ -97,60 +97,100 @@ def answered(
 ) -> Answer:
     """What is made of these bytes on the wire."""
     with respx.mock:
-        respx.post(URL + endpoint.value).respond(http_status, content=on_the_wire(body))
-        return ask(vtpass, endpoint, order(vend_type=vend_type))
+        respx.post(URL + endpoint.value).respond(http_status, content=to_bytes(body))
+        return call(vtpass, endpoint, order(vend_type=vend_type))
 
 
 # --- every code with every status -------------------------------------------------------------------------------------
 
 STATUSES = (None, "delivered", "successful", "initiated", "pending", "failed", "reversed", "resolved", "odd")
 
-OK, LATER, SETUP, PENDING, NOT_FOUND = "delivered", "deferred", "misconfigured", "pending", "not found"
-NO, NO_IT, BACK, BACK_IT = (
+DELIVERED, DEFERRED, MISCONFIGURED, PENDING, NOT_FOUND = (
+    "delivered",
+    "deferred",
+    "misconfigured",
+    "pending",
+    "not found",
+)
+REQUEST_DECLINED, SALE_DECLINED, REVERSED, SALE_REVERSED = (
     "declined",
     "declined it",
     "taken back",
     "taken it back",
 )  # it: the transaction itself
-DOUBT, KNOWN = "unknown", "unknown, but known there"
+UNKNOWN, ACKNOWLEDGED = "unknown", "unknown, but known there"
 
 
 def kind_of(answer: Answer) -> str:
     match answer:
         case Declined():
             return {
-                (False, False): NO, (True, False): NO_IT, (False, True): BACK, (True, True): BACK_IT,
+                (False, False): REQUEST_DECLINED, (True, False): SALE_DECLINED,
+                (False, True): REVERSED, (True, True): SALE_REVERSED,
             }[answer.about_transaction, answer.provider_reversed]  # fmt: skip
         case Unknown():
-            return KNOWN if answer.known_to_provider else DOUBT
+            return ACKNOWLEDGED if answer.known_to_provider else UNKNOWN
         case Deferred():
-            return LATER
+            return DEFERRED
         case _:
-            words = {Delivered: OK, Misconfigured: SETUP, Pending: PENDING, NotFound: NOT_FOUND}
+            words = {
+                Delivered: DELIVERED,
+                Misconfigured: MISCONFIGURED,
+                Pending: PENDING,
+                NotFound: NOT_FOUND,
+            }
             return words.get(type(answer), repr(answer))
 
 
 # Columns: no status, delivered (successful), initiated or pending, failed, reversed, anything else.
 TO_PAY = {
-    "000 001 099": (KNOWN, OK, KNOWN, NO_IT, BACK_IT, KNOWN),
-    "010 011 012 013 017 025 026 030 031 032 034 035": (NO, KNOWN, KNOWN, NO_IT, BACK_IT, KNOWN),
-    "016 091": (NO, KNOWN, KNOWN, NO_IT, BACK_IT, KNOWN),
-    "040": (BACK, KNOWN, KNOWN, BACK_IT, BACK_IT, KNOWN),
-    "044": (KNOWN, OK, KNOWN, KNOWN, BACK_IT, KNOWN),
-    "018 021 022 023 024 027 028 085 087": (SETUP, KNOWN, KNOWN, SETUP, KNOWN, KNOWN),
-    "019": (LATER, KNOWN, KNOWN, KNOWN, KNOWN, KNOWN),
-    "014 089": (KNOWN, KNOWN, KNOWN, KNOWN, KNOWN, KNOWN),
-    "015 020 083 777 0 -": (DOUBT, KNOWN, KNOWN, KNOWN, KNOWN, KNOWN),
+    "000 001 099": (ACKNOWLEDGED, DELIVERED, ACKNOWLEDGED, SALE_DECLINED, SALE_REVERSED, ACKNOWLEDGED),
+    "010 011 012 013 017 025 026 030 031 032 034 035": (
+        REQUEST_DECLINED,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+        SALE_DECLINED,
+        SALE_REVERSED,
+        ACKNOWLEDGED,
+    ),
+    "016 091": (REQUEST_DECLINED, ACKNOWLEDGED, ACKNOWLEDGED, SALE_DECLINED, SALE_REVERSED, ACKNOWLEDGED),
+    "040": (REVERSED, ACKNOWLEDGED, ACKNOWLEDGED, SALE_REVERSED, SALE_REVERSED, ACKNOWLEDGED),
+    "044": (ACKNOWLEDGED, DELIVERED, ACKNOWLEDGED, ACKNOWLEDGED, SALE_REVERSED, ACKNOWLEDGED),
+    "018 021 022 023 024 027 028 085 087": (
+        MISCONFIGURED,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+        MISCONFIGURED,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+    ),
+    "019": (DEFERRED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED),
+    "014 089": (ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED),
+    "015 020 083 777 0 -": (UNKNOWN, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED),
 }
 TO_REQUERY = {
-    "000 001 099": (KNOWN, OK, PENDING, NO_IT, BACK_IT, KNOWN),
-    "010 011 012 013 017 025 026 030 031 032 034 035": (DOUBT, KNOWN, KNOWN, NO_IT, BACK_IT, KNOWN),
-    "016 091": (NO_IT, KNOWN, KNOWN, NO_IT, BACK_IT, KNOWN),
-    "040": (BACK_IT, KNOWN, KNOWN, BACK_IT, BACK_IT, KNOWN),
-    "044": (KNOWN, OK, KNOWN, KNOWN, BACK_IT, KNOWN),
-    "014 089": (KNOWN, KNOWN, KNOWN, KNOWN, KNOWN, KNOWN),
-    "015": (NOT_FOUND, KNOWN, KNOWN, KNOWN, KNOWN, KNOWN),
-    "018 019 020 021 022 023 024 027 028 083 085 087 777 0 -": (DOUBT, KNOWN, KNOWN, KNOWN, KNOWN, KNOWN),
+    "000 001 099": (ACKNOWLEDGED, DELIVERED, PENDING, SALE_DECLINED, SALE_REVERSED, ACKNOWLEDGED),
+    "010 011 012 013 017 025 026 030 031 032 034 035": (
+        UNKNOWN,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+        SALE_DECLINED,
+        SALE_REVERSED,
+        ACKNOWLEDGED,
+    ),
+    "016 091": (SALE_DECLINED, ACKNOWLEDGED, ACKNOWLEDGED, SALE_DECLINED, SALE_REVERSED, ACKNOWLEDGED),
+    "040": (SALE_REVERSED, ACKNOWLEDGED, ACKNOWLEDGED, SALE_REVERSED, SALE_REVERSED, ACKNOWLEDGED),
+    "044": (ACKNOWLEDGED, DELIVERED, ACKNOWLEDGED, ACKNOWLEDGED, SALE_REVERSED, ACKNOWLEDGED),
+    "014 089": (ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED),
+    "015": (NOT_FOUND, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED, ACKNOWLEDGED),
+    "018 019 020 021 022 023 024 027 028 083 085 087 777 0 -": (
+        UNKNOWN,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+        ACKNOWLEDGED,
+    ),
 }
 ROWS = [
     (endpoint, code, expected)
@@ -161,7 +201,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("endpoint", "code", "expected"), ROWS)
-def test_what_code_and_status_prove(
+def test_code_and_status_are_classified(
     vtpass: Provider, endpoint: Endpoint, code: str, expected: tuple[str, ...]
 ) -> None:
     none, done, under_way, failed, back, other = expected
@@ -173,7 +213,7 @@ def test_what_code_and_status_prove(
         body = delivered(**answer(code, status)) if status else answer(code)
         if code == "-":
             del body["code"]
-        got[status] = kind_of(answered(vtpass, endpoint, body))
+        got[status] = kind_of(answer_for(vtpass, endpoint, body))
     assert got == wanted
 
 
@@ -189,16 +229,14 @@ def test_what_code_and_status_prove(
         ("030", "failed", "the electricity company can't be reached"),
     ],
 )
-def test_a_decline_tells_the_customer_why(
-    vtpass: Provider, code: str, status: str | None, reason: str
-) -> None:
-    declined = answered(vtpass, Endpoint.PAY, answer(code, status))
+def test_decline_has_reason(vtpass: Provider, code: str, status: str | None, reason: str) -> None:
+    declined = answer_for(vtpass, Endpoint.PAY, answer(code, status))
     assert isinstance(declined, Declined)
     assert (declined.reason, declined.code) == (reason, code)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_no_code_was_forgotten(endpoint: Endpoint) -> None:
+def test_every_code_is_covered(endpoint: Endpoint) -> None:
     assert {code for where, code, _ in ROWS if where is endpoint} == {*CODES, "777", "0", "-"}
 
 
@@ -206,49 +244,47 @@ def test_no_code_was_forgotten(endpoint: Endpoint) -> None:
     "code", [0, 16, 40, 1.5, True, None, ["016"], {"016": "016"}, "16", "+16", "SK_secret"]
 )
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_code_that_is_not_the_text_in_the_table_is_none(
-    vtpass: Provider, endpoint: Endpoint, code: object
-) -> None:
-    assert kind_of(answered(vtpass, endpoint, answer(code))) == DOUBT
-    assert kind_of(answered(vtpass, endpoint, answer(code, "delivered"))) == KNOWN
+def test_code_not_in_table_is_ignored(vtpass: Provider, endpoint: Endpoint, code: object) -> None:
+    assert kind_of(answer_for(vtpass, endpoint, answer(code))) == UNKNOWN
+    assert kind_of(answer_for(vtpass, endpoint, answer(code, "delivered"))) == ACKNOWLEDGED
 
 
 @pytest.mark.parametrize("http_status", [500, 502, 503, 504, 599])
 @pytest.mark.parametrize(
     ("endpoint", "body", "expected"),
     [
-        (Endpoint.PAY, delivered(), KNOWN),
-        (Endpoint.PAY, answer("016", "failed"), KNOWN),
-        (Endpoint.PAY, answer("011"), DOUBT),
-        (Endpoint.PAY, answer("018"), DOUBT),
-        (Endpoint.PAY, answer("019"), DOUBT),
-        (Endpoint.REQUERY, answer("015"), DOUBT),
-        (Endpoint.REQUERY, answer("040", "reversed"), KNOWN),
+        (Endpoint.PAY, delivered(), ACKNOWLEDGED),
+        (Endpoint.PAY, answer("016", "failed"), ACKNOWLEDGED),
+        (Endpoint.PAY, answer("011"), UNKNOWN),
+        (Endpoint.PAY, answer("018"), UNKNOWN),
+        (Endpoint.PAY, answer("019"), UNKNOWN),
+        (Endpoint.REQUERY, answer("015"), UNKNOWN),
+        (Endpoint.REQUERY, answer("040", "reversed"), ACKNOWLEDGED),
     ],
 )
-def test_an_error_of_their_server_proves_nothing_else(
+def test_server_error_proves_nothing(
     vtpass: Provider, endpoint: Endpoint, body: object, expected: str, http_status: int
 ) -> None:
-    assert kind_of(answered(vtpass, endpoint, body, http_status)) == expected
+    assert kind_of(answer_for(vtpass, endpoint, body, http_status)) == expected
 
 
 @pytest.mark.parametrize("http_status", [201, 202, 400, 401, 403, 404, 422])
 @pytest.mark.parametrize(
     ("endpoint", "body", "expected"),
     [
-        (Endpoint.PAY, delivered(), OK),
-        (Endpoint.PAY, answer("011"), NO),
-        (Endpoint.PAY, answer("087"), SETUP),
-        (Endpoint.PAY, {"message": "Unauthenticated."}, DOUBT),
-        (Endpoint.PAY, {"code": "unauthorized"}, DOUBT),
+        (Endpoint.PAY, delivered(), DELIVERED),
+        (Endpoint.PAY, answer("011"), REQUEST_DECLINED),
+        (Endpoint.PAY, answer("087"), MISCONFIGURED),
+        (Endpoint.PAY, {"message": "Unauthenticated."}, UNKNOWN),
+        (Endpoint.PAY, {"code": "unauthorized"}, UNKNOWN),
         (Endpoint.REQUERY, answer("015"), NOT_FOUND),
-        (Endpoint.REQUERY, {"error": "not found"}, DOUBT),
+        (Endpoint.REQUERY, {"error": "not found"}, UNKNOWN),
     ],
 )
-def test_any_other_http_status_says_less_than_the_code(
+def test_code_takes_precedence_over_http_status(
     vtpass: Provider, endpoint: Endpoint, body: object, expected: str, http_status: int
 ) -> None:
-    assert kind_of(answered(vtpass, endpoint, body, http_status)) == expected
+    assert kind_of(answer_for(vtpass, endpoint, body, http_status)) == expected
 
 
 @pytest.mark.parametrize(
@@ -260,33 +296,33 @@ def test_any_other_http_status_says_less_than_the_code(
 )  # fmt: skip
 @pytest.mark.parametrize("http_status", [200, 400, 500])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_what_is_no_answer_of_theirs_proves_nothing(
+def test_malformed_answer_proves_nothing(
     vtpass: Provider, endpoint: Endpoint, http_status: int, body: bytes
 ) -> None:
-    assert kind_of(answered(vtpass, endpoint, body, http_status)) == DOUBT
+    assert kind_of(answer_for(vtpass, endpoint, body, http_status)) == UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, NO),
-        ([], NO),
-        ("", NO),
-        ({"errors": ["a field is missing"]}, NO),
-        ({"transactions": None}, NO),
-        ({"transactions": []}, NO),
-        ({"transactions": {"status": "N/A"}}, NO),
-        ({"transactions": {"status": ""}}, NO),
-        ({"transactions": "delivered"}, KNOWN),
-        ({"transactions": [{"status": "delivered"}]}, KNOWN),
-        ({"transactions": {"status": ["delivered"]}}, KNOWN),
-        ({"transactions": {"status": 1}}, KNOWN),
+        (None, REQUEST_DECLINED),
+        ([], REQUEST_DECLINED),
+        ("", REQUEST_DECLINED),
+        ({"errors": ["a field is missing"]}, REQUEST_DECLINED),
+        ({"transactions": None}, REQUEST_DECLINED),
+        ({"transactions": []}, REQUEST_DECLINED),
+        ({"transactions": {"status": "N/A"}}, REQUEST_DECLINED),
+        ({"transactions": {"status": ""}}, REQUEST_DECLINED),
+        ({"transactions": "delivered"}, ACKNOWLEDGED),
+        ({"transactions": [{"status": "delivered"}]}, ACKNOWLEDGED),
+        ({"transactions": {"status": ["delivered"]}}, ACKNOWLEDGED),
+        ({"transactions": {"status": 1}}, ACKNOWLEDGED),
     ],
 )
-def test_a_status_that_can_not_be_read_is_there_all_the_same(
+def test_unreadable_status_is_not_treated_as_missing(
     vtpass: Provider, content: object, expected: str
 ) -> None:
-    assert kind_of(answered(vtpass, Endpoint.PAY, answer("011", content=content))) == expected
+    assert kind_of(answer_for(vtpass, Endpoint.PAY, answer("011", content=content))) == expected
 
 
 # --- whose transaction it is ------------------------------------------------------------------------------------------
@@ -306,24 +342,24 @@ def test_a_status_that_can_not_be_read_is_there_all_the_same(
         (Endpoint.REQUERY, answer("040", "reversed")),
     ],
 )
-def test_an_answer_for_another_reference_says_nothing_of_ours(
+def test_answer_for_foreign_reference_is_unknown(
     vtpass: Provider, endpoint: Endpoint, body: dict[str, Any]
 ) -> None:
-    assert kind_of(answered(vtpass, endpoint, body)) != DOUBT
+    assert kind_of(answer_for(vtpass, endpoint, body)) != UNKNOWN
     for foreign in (REFERENCE[:-1], REFERENCE.lower(), 42):
-        assert kind_of(answered(vtpass, endpoint, body | {"requestId": foreign})) == DOUBT
+        assert kind_of(answer_for(vtpass, endpoint, body | {"requestId": foreign})) == UNKNOWN
 
 
 @pytest.mark.parametrize("missing", [None, "", "N/A"])
-def test_where_no_reference_is_named_the_meter_must_not_be_another_one(
-    vtpass: Provider, missing: object
-) -> None:
+def test_answer_without_reference_must_match_meter(vtpass: Provider, missing: object) -> None:
     def asked(**more: Any) -> str:
         content = {"transactions": transaction(status="failed", **more)}
-        return kind_of(answered(vtpass, Endpoint.REQUERY, answer("016", requestId=missing, content=content)))
+        return kind_of(
+            answer_for(vtpass, Endpoint.REQUERY, answer("016", requestId=missing, content=content))
+        )
 
-    assert asked() == asked(unique_element="N/A") == NO_IT
-    assert asked(unique_element="45087654321") == DOUBT
+    assert asked() == asked(unique_element="N/A") == SALE_DECLINED
+    assert asked(unique_element="45087654321") == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -337,10 +373,10 @@ def test_where_no_reference_is_named_the_meter_must_not_be_another_one(
     ],
 )
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_delivery_of_something_else_is_passed_on_for_the_core_to_refuse(
+def test_mismatching_delivery_is_rejected_by_core(
     vtpass: Provider, endpoint: Endpoint, change: dict[str, Any], acknowledged: bool
 ) -> None:
-    answer = answered(vtpass, endpoint, delivered(**change))
+    answer = answer_for(vtpass, endpoint, delivered(**change))
     assert isinstance(answer, Delivered)
     core = verify_echo(answer, reference=REFERENCE, meter=METER, amount_minor=2000_00, needs_token=True)
     assert isinstance(core, Unknown)
@@ -351,8 +387,8 @@ def test_a_delivery_of_something_else_is_passed_on_for_the_core_to_refuse(
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_sale_in_the_current_dialect(vtpass: Provider, endpoint: Endpoint) -> None:
-    assert answered(vtpass, endpoint, delivered()) == Delivered(
+def test_sale_in_current_format_is_parsed(vtpass: Provider, endpoint: Endpoint) -> None:
+    assert answer_for(vtpass, endpoint, delivered()) == Delivered(
         token=TOKEN,
         units="79.9",
         cost_minor=1970_00,
@@ -369,8 +405,8 @@ def test_a_sale_in_the_current_dialect(vtpass: Provider, endpoint: Endpoint) -> 
     )
 
 
-def test_a_sale_in_the_dialect_of_eko(vtpass: Provider) -> None:
-    sale = answered(vtpass, Endpoint.PAY, eko())
+def test_sale_in_eko_format_is_parsed(vtpass: Provider) -> None:
+    sale = answer_for(vtpass, Endpoint.PAY, eko())
     assert isinstance(sale, Delivered)
     assert (sale.token, sale.units, sale.meter) == (TOKEN, "41.2", METER)
     assert sale.receipt == {
@@ -388,9 +424,9 @@ def test_a_sale_in_the_dialect_of_eko(vtpass: Provider) -> None:
     }
 
 
-def test_a_bill_that_is_paid_off_has_no_token(vtpass: Provider) -> None:
+def test_postpaid_sale_has_no_token(vtpass: Provider) -> None:
     for body in (postpaid(), postpaid() | {"purchased_code": "Receipt 160000000000"}):
-        sale = answered(vtpass, Endpoint.PAY, body, vend_type=VendType.POSTPAID)
+        sale = answer_for(vtpass, Endpoint.PAY, body, vend_type=VendType.POSTPAID)
         assert isinstance(sale, Delivered)
         assert (sale.token, sale.units, sale.meter, sale.amount_minor) == (None, None, METER, 2000_00)
         assert sale.receipt == {
@@ -398,13 +434,13 @@ def test_a_bill_that_is_paid_off_has_no_token(vtpass: Provider) -> None:
         }  # fmt: skip
 
 
-def test_a_real_token_is_never_dropped_whatever_was_asked_for(vtpass: Provider) -> None:
-    sale = answered(vtpass, Endpoint.PAY, delivered(), vend_type=VendType.POSTPAID)
+def test_token_of_postpaid_order_is_returned(vtpass: Provider) -> None:
+    sale = answer_for(vtpass, Endpoint.PAY, delivered(), vend_type=VendType.POSTPAID)
     assert isinstance(sale, Delivered)
     assert sale.token == TOKEN
 
 
-OLD = {"token": None, "purchased_code": None}
+NO_TOKEN_FIELDS = {"token": None, "purchased_code": None}
 EXTRAS = {"transactions": transaction(extras=f"Token : {TOKEN}")}
 
 
@@ -412,31 +448,31 @@ EXTRAS = {"transactions": transaction(extras=f"Token : {TOKEN}")}
     ("change", "token"),
     [
         ({"token": TOKEN, "purchased_code": "Token : 11111111111111111111"}, TOKEN),
-        (OLD | {"mainToken": "1234 5678 9012 3456 7890"}, TOKEN),
-        (OLD | {"Token": "tokens: 1234-5678-9012-3456-7890"}, TOKEN),
-        (OLD | {"tokenValue": TOKEN, "purchased_code": "Token : 11111111111111111111"}, TOKEN),
-        (OLD | {"tokenValue": "1860.47", "purchased_code": f"Token:{TOKEN}"}, TOKEN),
+        (NO_TOKEN_FIELDS | {"mainToken": "1234 5678 9012 3456 7890"}, TOKEN),
+        (NO_TOKEN_FIELDS | {"Token": "tokens: 1234-5678-9012-3456-7890"}, TOKEN),
+        (NO_TOKEN_FIELDS | {"tokenValue": TOKEN, "purchased_code": "Token : 11111111111111111111"}, TOKEN),
+        (NO_TOKEN_FIELDS | {"tokenValue": "1860.47", "purchased_code": f"Token:{TOKEN}"}, TOKEN),
         ({"token": "N/A", "purchased_code": f"Token : {TOKEN}"}, TOKEN),
         ({"token": "Token : N/A", "purchased_code": f"Token : {TOKEN}"}, TOKEN),
         ({"token": "pending", "purchased_code": 0, "content": EXTRAS}, TOKEN),
         ({"token": [TOKEN], "purchased_code": {"a": TOKEN}, "content": EXTRAS}, TOKEN),
-        (OLD | {"token": int(TOKEN)}, TOKEN),
+        (NO_TOKEN_FIELDS | {"token": int(TOKEN)}, TOKEN),
         ({"token": "01234567890123456789"}, "01234567890123456789"),
     ],
 )
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_where_the_token_stands(
+def test_token_is_read_from_any_field(
     vtpass: Provider, endpoint: Endpoint, change: dict[str, Any], token: str
 ) -> None:
-    sale = answered(vtpass, endpoint, delivered(**change))
+    sale = answer_for(vtpass, endpoint, delivered(**change))
     assert isinstance(sale, Delivered)
     assert sale.token == token
     assert "tokenWarning" not in sale.receipt
 
 
-def test_a_bonus_token_is_not_lost_where_only_the_text_has_it(vtpass: Provider) -> None:
+def test_bonus_token_is_read_from_text(vtpass: Provider) -> None:
     body = delivered(purchased_code=f"Token : {TOKEN} Bonus Token : {BONUS}")
-    sale = answered(vtpass, Endpoint.PAY, body)
+    sale = answer_for(vtpass, Endpoint.PAY, body)
     assert isinstance(sale, Delivered)
     assert (sale.token, sale.receipt["bonusToken"]) == (TOKEN, BONUS)
 
@@ -450,8 +486,8 @@ def test_a_bonus_token_is_not_lost_where_only_the_text_has_it(vtpass: Provider) 
         ("1234 5678 9012 3456 789O", "1234 5678 9012 3456 789O"),
     ],
 )
-def test_a_malformed_token_is_kept_with_a_warning(vtpass: Provider, said: str, kept: str) -> None:
-    sale = answered(vtpass, Endpoint.PAY, delivered(token=said))
+def test_malformed_token_is_returned_with_warning(vtpass: Provider, said: str, kept: str) -> None:
+    sale = answer_for(vtpass, Endpoint.PAY, delivered(token=said))
     assert isinstance(sale, Delivered)
     assert sale.token == kept
     assert sale.receipt["tokenWarning"] == TOKEN_WARNING
@@ -459,11 +495,9 @@ def test_a_malformed_token_is_kept_with_a_warning(vtpass: Provider, said: str, k
 
 @pytest.mark.parametrize("nothing", [None, "", "N/A", "Token : ", "Token : N/A", "pending", 0, [], {}, False])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_prepaid_sale_without_a_token_is_asked_about_again(
-    vtpass: Provider, endpoint: Endpoint, nothing: object
-) -> None:
+def test_prepaid_sale_without_token_is_unknown(vtpass: Provider, endpoint: Endpoint, nothing: object) -> None:
     body = delivered(token=nothing, purchased_code=nothing)
-    assert kind_of(answered(vtpass, endpoint, body)) == KNOWN
+    assert kind_of(answer_for(vtpass, endpoint, body)) == ACKNOWLEDGED
 
 
 @pytest.mark.parametrize(
@@ -476,10 +510,10 @@ def test_a_prepaid_sale_without_a_token_is_asked_about_again(
         ({"total_amount": [1], "amount": {"a": 1}, "unit_price": True}, None, None),
     ],
 )
-def test_amounts_are_text_or_numbers(
+def test_amounts_are_parsed_from_text_or_numbers(
     vtpass: Provider, change: dict[str, Any], cost_minor: int | None, amount_minor: int | None
 ) -> None:
-    sale = answered(vtpass, Endpoint.PAY, delivered(content={"transactions": transaction(**change)}))
+    sale = answer_for(vtpass, Endpoint.PAY, delivered(content={"transactions": transaction(**change)}))
     assert isinstance(sale, Delivered)
     assert (sale.cost_minor, sale.amount_minor) == (cost_minor, amount_minor)
 
@@ -498,7 +532,7 @@ def test_amounts_are_text_or_numbers(
         (10_000_000_01, b'"10000000.01"'),
     ],
 )
-def test_a_sale_is_asked_for_with_these_bytes(vtpass: Provider, amount_minor: int, naira: bytes) -> None:
+def test_pay_request_has_expected_bytes(vtpass: Provider, amount_minor: int, naira: bytes) -> None:
     route = respx.post(f"{URL}/pay").respond(json=answer("016"))
     vtpass.vend(order(amount_minor), lambda: True)
     (call,) = route.calls
@@ -513,7 +547,7 @@ def test_a_sale_is_asked_for_with_these_bytes(vtpass: Provider, amount_minor: in
 
 
 @respx.mock
-def test_the_other_requests(vtpass: VtpassProvider) -> None:
+def test_other_requests_have_expected_content_and_keys(vtpass: VtpassProvider) -> None:
     requery = respx.post(f"{URL}/requery").respond(json=answer("015"))
     verify = respx.post(f"{URL}/merchant-verify").respond(json=meter())
     balance = respx.get(f"{URL}/balance").respond(json={"code": 1, "contents": {"balance": 1}})
@@ -540,7 +574,7 @@ def test_the_other_requests(vtpass: VtpassProvider) -> None:
 
 
 @respx.mock
-def test_with_an_email_and_a_password_it_logs_in() -> None:
+def test_email_and_password_use_basic_auth() -> None:
     vtpass = provider(api_key="till@shop.example", public_key=None, secret_key="pass:wörd")
     pay = respx.post(f"{URL}/pay").respond(json=answer("016"))
     balance = respx.get(f"{URL}/balance").respond(json={})
@@ -556,7 +590,7 @@ def test_with_an_email_and_a_password_it_logs_in() -> None:
 
 
 @respx.mock
-def test_a_public_key_decides_for_api_keys_whatever_the_api_key_looks_like() -> None:
+def test_public_key_selects_api_key_auth() -> None:
     vtpass = provider(api_key="till@shop.example", api_url="https://vtpass.example/api/")
     balance = respx.get("https://vtpass.example/api/balance").respond(json={})
     vtpass.fetch_float()
@@ -565,7 +599,7 @@ def test_a_public_key_decides_for_api_keys_whatever_the_api_key_looks_like() -> 
 
 
 @respx.mock
-def test_every_company_is_asked_for_under_its_service_id(vtpass: Provider) -> None:
+def test_every_biller_has_its_service_id(vtpass: Provider) -> None:
     route = respx.post(f"{URL}/pay").respond(json=answer("016"))
     for biller in BILLERS:
         vtpass.vend(order(biller=biller.code), lambda: True)
@@ -578,7 +612,7 @@ def test_every_company_is_asked_for_under_its_service_id(vtpass: Provider) -> No
 
 
 @respx.mock
-def test_the_phone_of_the_order_goes_before_the_one_of_the_setting() -> None:
+def test_order_phone_overrides_setting() -> None:
     vtpass = provider(phone="09000000000")
     route = respx.post(f"{URL}/pay").respond(json=answer("016"))
     for phone in ("08012345678", None):
@@ -591,7 +625,7 @@ def test_the_phone_of_the_order_goes_before_the_one_of_the_setting() -> None:
 
 
 @respx.mock
-def test_without_a_phone_nothing_is_sent_and_the_setting_is_named(vtpass: Provider) -> None:
+def test_missing_phone_is_declined_with_setting_name(vtpass: Provider) -> None:
     answer = vtpass.vend(order(phone=None), lambda: True)
     assert isinstance(answer, Declined), "the fault of this order, and no reason to stop selling"
     assert "BILL_PROVIDER_PHONE" in answer.reason
@@ -607,12 +641,12 @@ def test_without_a_phone_nothing_is_sent_and_the_setting_is_named(vtpass: Provid
         order(reference=make_reference("p", 1, date(2026, 11, 23))),
     ],
 )
-def test_what_vtpass_can_not_take_is_not_sent(vtpass: Provider, refused: Order) -> None:
+def test_unsupported_order_is_not_sent(vtpass: Provider, refused: Order) -> None:
     assert isinstance(vtpass.vend(refused, lambda: True), NotSent)
 
 
 @respx.mock
-def test_the_day_of_a_reference_is_counted_in_lagos() -> None:
+def test_reference_day_is_in_lagos_time() -> None:
     late = provider(now=lambda: datetime(2026, 11, 22, 23, 0, tzinfo=UTC))  # 00:00 on the 23rd there
     route = respx.post(f"{URL}/pay").respond(json=answer("016"))
     assert isinstance(late.vend(order(), lambda: True), NotSent)
@@ -622,16 +656,16 @@ def test_the_day_of_a_reference_is_counted_in_lagos() -> None:
 
 
 @respx.mock
-def test_nothing_is_sent_without_leave(vtpass: Provider) -> None:
+def test_nothing_is_sent_when_guard_refuses(vtpass: Provider) -> None:
     assert isinstance(vtpass.vend(order(), lambda: False), NotSent)
 
 
-def test_a_refused_connection_proves_that_a_sale_was_not_sent_and_nothing_more() -> None:
+def test_refused_connection_proves_only_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     vtpass = provider(api_url=f"http://127.0.0.1:{port}/api")
     assert isinstance(vtpass.vend(order(), lambda: True), NotSent)
-    assert kind_of(vtpass.requery(order())) == DOUBT
+    assert kind_of(vtpass.requery(order())) == UNKNOWN
     assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), MeterLookupFailed)
     assert isinstance(vtpass.fetch_float(), Unknown)
     assert isinstance(vtpass.variations("IKEDC"), Unknown)
@@ -640,15 +674,15 @@ def test_a_refused_connection_proves_that_a_sale_was_not_sent_and_nothing_more()
 
 @respx.mock
 @pytest.mark.parametrize("error", [httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError])
-def test_what_breaks_after_the_first_byte_is_in_doubt(vtpass: Provider, error: type[Exception]) -> None:
+def test_error_after_first_byte_is_unknown(vtpass: Provider, error: type[Exception]) -> None:
     respx.post(f"{URL}/pay").mock(side_effect=error)
-    assert kind_of(vtpass.vend(order(), lambda: True)) == DOUBT
+    assert kind_of(vtpass.vend(order(), lambda: True)) == UNKNOWN
 
 
 # --- the account ------------------------------------------------------------------------------------------------------
 
 
-def test_it_declares_itself(vtpass: Provider) -> None:
+def test_provider_account_has_expected_attributes(vtpass: Provider) -> None:
     account = vtpass.account
     assert (account.provider, account.currency, account.mode) == ("vtpass", "NGN", Mode.TEST)
     assert account.account_id == "sandbox.vtpass.com#8b8e0b7b"
@@ -674,11 +708,11 @@ def test_it_declares_itself(vtpass: Provider) -> None:
         ("https://10.0.0.1/sandbox.vtpass.com", Mode.LIVE),
     ],
 )
-def test_money_is_real_everywhere_but_in_their_sandbox_and_on_this_machine(api_url: str, mode: Mode) -> None:
+def test_mode_is_live_except_sandbox_and_loopback(api_url: str, mode: Mode) -> None:
     assert provider(api_url=api_url).account.mode is mode
 
 
-def test_the_account_is_the_host_and_the_id_of_the_key() -> None:
+def test_account_id_is_host_and_key_id() -> None:
     accounts = {
         provider(**change).account.account_id
         for change in (
@@ -694,7 +728,7 @@ def test_the_account_is_the_host_and_the_id_of_the_key() -> None:
 
 
 @pytest.mark.parametrize(("given", "declared"), [(1, 600), (600, 600), (7200, 7200)])
-def test_the_longest_processing_time_can_only_be_lengthened(given: int, declared: int) -> None:
+def test_max_processing_time_can_only_be_raised(given: int, declared: int) -> None:
     assert provider(max_processing_seconds=given).account.max_processing_seconds == declared
 
 
@@ -710,9 +744,7 @@ def test_the_longest_processing_time_can_only_be_lengthened(given: int, declared
         ({"api_key": "privaté"}, "BILL_PROVIDER_API_KEY"),
     ],
 )
-def test_a_key_that_is_missing_or_no_header_takes_is_named_and_not_shown(
-    change: dict[str, Any], setting: str
-) -> None:
+def test_missing_or_invalid_credential_is_named_not_shown(change: dict[str, Any], setting: str) -> None:
     with pytest.raises(ConfigurationError, match=setting) as refused:
         provider(**change)
     assert list(refused.value.fields) == [setting]
@@ -720,15 +752,15 @@ def test_a_key_that_is_missing_or_no_header_takes_is_named_and_not_shown(
 
 
 @given(st.text(), st.integers(1, 99), st.dates())
-def test_a_reference_is_twelve_digits_of_its_day_and_letters(seed: str, attempt: int, day: date) -> None:
+def test_reference_is_day_digits_and_letters(seed: str, attempt: int, day: date) -> None:
     reference = make_reference(seed, attempt, day)
     assert re.fullmatch(r"[0-9]{8}0000[A-Z2-7]{20}", reference)
     assert reference[:8] == day.isoformat().replace("-", "")
     assert reference == make_reference(seed, attempt, day)
-    assert parse_references(on_the_wire(hook(reference))) == (reference,)
+    assert parse_references(to_bytes(webhook(reference))) == (reference,)
 
 
-def test_payments_attempts_and_days_have_references_of_their_own() -> None:
+def test_references_differ_by_payment_attempt_and_day() -> None:
     days = (date(2026, 11, 22), date(2026, 11, 23))
     made = [
         make_reference(payment, attempt, day)
@@ -745,7 +777,7 @@ def test_payments_attempts_and_days_have_references_of_their_own() -> None:
 FOUND = MeterFound("ADA EXAMPLE", "1 MADE UP ROAD", 1000_00)
 
 
-def refused(fault: MeterFault, reason: str) -> MeterRejected:
+def rejected_meter(fault: MeterFault, reason: str) -> MeterRejected:
     return MeterRejected(fault, reason)
 
 
@@ -768,36 +800,36 @@ def refused(fault: MeterFault, reason: str) -> MeterRejected:
         ),
         (
             {"code": "000", "content": {"error": "No such meter here"}},
-            refused(MeterFault.METER_NOT_FOUND, "No such meter here"),
+            rejected_meter(MeterFault.METER_NOT_FOUND, "No such meter here"),
         ),
         (
             {"code": "000", "content": {"error": {"meter": "?"}}},
-            refused(MeterFault.METER_NOT_FOUND, "no such meter"),
+            rejected_meter(MeterFault.METER_NOT_FOUND, "no such meter"),
         ),
-        (meter(error="Not valid"), refused(MeterFault.METER_NOT_FOUND, "Not valid")),
-        (meter(WrongBillersCode=True), refused(MeterFault.METER_NOT_FOUND, "no such meter")),
-        (meter(WrongBillersCode="true"), refused(MeterFault.METER_NOT_FOUND, "no such meter")),
+        (meter(error="Not valid"), rejected_meter(MeterFault.METER_NOT_FOUND, "Not valid")),
+        (meter(WrongBillersCode=True), rejected_meter(MeterFault.METER_NOT_FOUND, "no such meter")),
+        (meter(WrongBillersCode="true"), rejected_meter(MeterFault.METER_NOT_FOUND, "no such meter")),
         (
             meter(Meter_Type="POSTPAID"),
-            refused(MeterFault.WRONG_METER_TYPE, "the meter is postpaid, not prepaid"),
+            rejected_meter(MeterFault.WRONG_METER_TYPE, "the meter is postpaid, not prepaid"),
         ),
         (
             meter(Can_Vend="NO"),
-            refused(
+            rejected_meter(
                 MeterFault.METER_CANNOT_VEND, "the electricity company does not sell to this meter"
             ),
         ),
     ],
 )  # fmt: skip
-def test_a_meter_is_verified_by_more_than_a_code(
+def test_meter_answer_is_classified(
     vtpass: Provider, body: dict[str, Any], expected: MeterLookupResult
 ) -> None:
     with respx.mock:
-        respx.post(f"{URL}/merchant-verify").respond(content=on_the_wire(body))
+        respx.post(f"{URL}/merchant-verify").respond(content=to_bytes(body))
         assert vtpass.verify(METER, "IKEDC", VendType.PREPAID) == expected
 
 
-def test_a_postpaid_meter_is_one_where_that_was_asked_for(vtpass: Provider) -> None:
+def test_postpaid_meter_is_found_when_requested(vtpass: Provider) -> None:
     with respx.mock:
         respx.post(f"{URL}/merchant-verify").respond(json=meter(Meter_Type="POSTPAID"))
         assert vtpass.verify(METER, "IKEDC", VendType.POSTPAID) == FOUND
@@ -819,15 +851,13 @@ def test_a_postpaid_meter_is_one_where_that_was_asked_for(vtpass: Provider) -> N
         ([meter()], 200),
     ],
 )
-def test_an_answer_that_does_not_speak_of_the_meter_leaves_it_open(
-    vtpass: Provider, body: object, http_status: int
-) -> None:
+def test_meter_answer_without_meter_is_inconclusive(vtpass: Provider, body: object, http_status: int) -> None:
     with respx.mock:
-        respx.post(f"{URL}/merchant-verify").respond(http_status, content=on_the_wire(body))
+        respx.post(f"{URL}/merchant-verify").respond(http_status, content=to_bytes(body))
         assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), MeterLookupFailed)
 
 
-def test_no_question_is_asked_about_what_is_not_sold(vtpass: Provider) -> None:
+def test_unknown_biller_is_not_looked_up(vtpass: Provider) -> None:
     with respx.mock:
         assert isinstance(vtpass.verify(METER, "NEPA", VendType.PREPAID), MeterLookupFailed)
 
@@ -856,11 +886,11 @@ def test_no_question_is_asked_about_what_is_not_sold(vtpass: Provider) -> None:
         (b"", 200, Unknown),
     ],
 )
-def test_our_balance(
+def test_float_answer_is_classified(
     vtpass: Provider, body: object, http_status: int, expected: Money | type[Misconfigured] | type[Unknown]
 ) -> None:
     with respx.mock:
-        respx.get(f"{URL}/balance").respond(http_status, content=on_the_wire(body))
+        respx.get(f"{URL}/balance").respond(http_status, content=to_bytes(body))
         said = vtpass.fetch_float()
     assert said == expected if isinstance(expected, Money) else type(said) is expected
 
@@ -879,9 +909,9 @@ VARIATIONS = [{"variation_code": "prepaid", "name": "Prepaid"}, {"variation_code
         ([], Unknown),
     ],
 )
-def test_what_is_sold_of_a_company(vtpass: VtpassProvider, body: object, expected: object) -> None:
+def test_variations_are_parsed(vtpass: VtpassProvider, body: object, expected: object) -> None:
     with respx.mock:
-        respx.get(f"{URL}/service-variations").respond(content=on_the_wire(body))
+        respx.get(f"{URL}/service-variations").respond(content=to_bytes(body))
         said = vtpass.variations("IKEDC")
     assert said == expected if isinstance(expected, tuple) else type(said) is expected
 
@@ -889,30 +919,30 @@ def test_what_is_sold_of_a_company(vtpass: VtpassProvider, body: object, expecte
 # --- hooks ------------------------------------------------------------------------------------------------------------
 
 
-def hook(reference: object = REFERENCE, kind: object = "transaction-update") -> dict[str, Any]:
+def webhook(reference: object = REFERENCE, kind: object = "transaction-update") -> dict[str, Any]:
     return {"type": kind, "data": answer("040", "reversed", amount=48.5) | {"requestId": reference}}
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (hook(), (REFERENCE,)),
-        (hook("202601151430ab12cd34ef"), ("202601151430ab12cd34ef",)),
-        (on_the_wire(hook()).decode().encode("utf-16"), (REFERENCE,)),
-        (hook(kind="variations-update"), ()),
-        (hook(kind=["transaction-update"]), ()),
-        (hook(kind=None), ()),
-        (hook(202601151430), ()),
-        (hook([REFERENCE]), ()),
-        (hook(None), ()),
-        (hook("N/A"), ()),
-        (hook("202611220000' OR 1=1"), ()),
-        (hook("202611220000ÄÖ\ud800"), ()),
-        (hook("2026112200001\x00"), ()),
-        (hook("202611220000" + "A" * 500), ()),
+        (webhook(), (REFERENCE,)),
+        (webhook("202601151430ab12cd34ef"), ("202601151430ab12cd34ef",)),
+        (to_bytes(webhook()).decode().encode("utf-16"), (REFERENCE,)),
+        (webhook(kind="variations-update"), ()),
+        (webhook(kind=["transaction-update"]), ()),
+        (webhook(kind=None), ()),
+        (webhook(202601151430), ()),
+        (webhook([REFERENCE]), ()),
+        (webhook(None), ()),
+        (webhook("N/A"), ()),
+        (webhook("202611220000' OR 1=1"), ()),
+        (webhook("202611220000ÄÖ\ud800"), ()),
+        (webhook("2026112200001\x00"), ()),
+        (webhook("202611220000" + "A" * 500), ()),
         ({"type": "transaction-update", "data": [REFERENCE]}, ()),
         ({"type": "transaction-update", "requestId": REFERENCE}, ()),
-        ([hook()], ()),
+        ([webhook()], ()),
         (b"", ()),
         (b"null", ()),
         (b"\xff\xfe\x00", ()),
@@ -920,17 +950,15 @@ def hook(reference: object = REFERENCE, kind: object = "transaction-update") -> 
         (b"[" * 100_000, ()),
         (b'{"a":' * 100_000, ()),
         (b"1" * 10_000, ()),
-        (on_the_wire(hook())[:-1], ()),
+        (to_bytes(webhook())[:-1], ()),
     ],
 )
-def test_a_hook_is_a_hint_to_ask_about_one_reference(
-    vtpass: Provider, body: object, expected: tuple[str, ...]
-) -> None:
-    assert vtpass.parse_references(on_the_wire(body)) == expected
+def test_webhook_yields_its_reference(vtpass: Provider, body: object, expected: tuple[str, ...]) -> None:
+    assert vtpass.parse_references(to_bytes(body)) == expected
 
 
 @given(st.binary())
-def test_no_hook_raises(body: bytes) -> None:
+def test_webhook_parsing_never_raises(body: bytes) -> None:
     assert parse_references(body) == ()
 
 
@@ -939,17 +967,15 @@ def test_no_hook_raises(body: bytes) -> None:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("code", [*CODES, "777", "SK_secret"])
-def test_no_answer_repeats_a_secret_or_a_text_of_theirs(
-    vtpass: Provider, endpoint: Endpoint, code: str
-) -> None:
+def test_answer_repeats_no_secret(vtpass: Provider, endpoint: Endpoint, code: str) -> None:
     body = answer(code, response_description="the-api-key PK_public SK_secret", error="SK_secret")
     for http_status in (200, 403, 500):
         for content in (body, json.dumps(body).encode() + b"<"):
-            said = repr(answered(vtpass, endpoint, content, http_status))
+            said = repr(answer_for(vtpass, endpoint, content, http_status))
             assert not re.search("the-api-key|PK_public|SK_secret", said)
 
 
-def test_the_provider_does_not_show_its_secrets(vtpass: Provider) -> None:
+def test_provider_repr_hides_secrets(vtpass: Provider) -> None:
     shown = f"{vtpass!r} {vtpass} {vtpass.account}"
     assert not re.search("the-api-key|PK_public|SK_secret", shown)
 
@@ -986,7 +1012,7 @@ answers = st.fixed_dictionaries(
     endpoint=st.sampled_from(ENDPOINTS),
     vend_type=st.sampled_from(VendType),
 )
-def test_nothing_that_comes_raises_or_is_a_delivery_unless_code_and_status_say_so(
+def test_random_answer_never_raises_and_only_success_delivers(
     body: Any, http_status: int, endpoint: Endpoint, vend_type: VendType
 ) -> None:
     said = parse_answer(endpoint, Response(http_status, body), order(vend_type=vend_type))
@@ -1003,14 +1029,14 @@ def test_nothing_that_comes_raises_or_is_a_delivery_unless_code_and_status_say_s
 
 
 @given(body=answers | anything, http_status=st.sampled_from([200, 400, 500]))
-def test_no_answer_to_another_question_raises(body: Any, http_status: int) -> None:
+def test_other_answers_never_raise(body: Any, http_status: int) -> None:
     response = Response(http_status, body)
     assert isinstance(parse_balance(response), Money | Misconfigured | Unknown)
     assert isinstance(parse_variations(response), tuple | Misconfigured | Unknown)
     assert isinstance(parse_meter(response, VendType.PREPAID), MeterFound | MeterRejected | MeterLookupFailed)
 
 
-def test_numbers_beyond_all_reason_do_no_harm() -> None:
+def test_extreme_numbers_never_raise() -> None:
     for huge in (Decimal("1E+999999"), Decimal("1E-999999"), 10**4000, "9" * 5000, "1" + ",000" * 100):
         body = delivered(content={"transactions": transaction(total_amount=huge, amount=huge)}, units=huge)
         assert isinstance(parse_answer(Endpoint.PAY, Response(200, body), order()), Answer)

@@ -138,5 +138,5 @@ def meter(**more: Any) -> dict[str, Any]:
     return {"code": "000", "content": content | more}
 
 
-def on_the_wire(body: object) -> bytes:
+def to_bytes(body: object) -> bytes:
     return body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -23,43 +23,50 @@ from billvend.adapters.queue.redis_queue import redis_queue
 from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.domain.errors import ConfigurationError, Unavailable
 from billvend.ports.queue import Hint, Queue, QueueName
-from tests.queue.consuming import PATIENCE_SECONDS, Clock, Inbox, consuming, hand_over, some_hints
+from tests.queue.consumer_harness import (
+    TEST_TIMEOUT_SECONDS,
+    FakeMonotonicClock,
+    Inbox,
+    enqueue_all,
+    make_hints,
+    running_consumer,
+)
 from tests.support.servers import RedisProtocolServer
 
 PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
-SOON_SECONDS = 1.0
+MAX_WAIT_SECONDS = 1.0
 """200 ms, and the rest for a busy machine."""
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeMonotonicClock:
+    return FakeMonotonicClock()
 
 
-def assert_given_up_soon(queue: Queue) -> None:
+def assert_gives_up_quickly(queue: Queue) -> None:
     """The first call may wait for 200 ms; those that follow don't."""
     for times in (1, 100):
         start = time.monotonic()
-        assert {queue.enqueue(PAYMENTS, some_hints(3)) for _ in range(times)} == {0}
-        assert time.monotonic() - start < SOON_SECONDS
+        assert {queue.enqueue(PAYMENTS, make_hints(3)) for _ in range(times)} == {0}
+        assert time.monotonic() - start < MAX_WAIT_SECONDS
 
 
-def assert_works_again(queue: Queue, clock: Clock) -> None:
+def assert_works_again(queue: Queue, clock: FakeMonotonicClock) -> None:
     """Where the clock moves on: the courier may have had a last failure to notice."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while queue.enqueue(REVERSALS, some_hints(3)) != 3:
+    deadline = time.monotonic() + TEST_TIMEOUT_SECONDS
+    while queue.enqueue(REVERSALS, make_hints(3)) != 3:
         assert time.monotonic() < deadline
         clock.advance(1.0)
 
 
-def assert_told(caplog: pytest.LogCaptureFixture, what: str) -> None:
+def assert_failure_logged(caplog: pytest.LogCaptureFixture, what: str) -> None:
     """That it failed and then that it worked again; perhaps more than once, on a machine that is too busy."""
     levels = [record.levelname for record in caplog.records if record.getMessage().startswith(what)]
     assert levels == ["WARNING", "INFO"] * max(1, len(levels) // 2)
 
 
 @contextmanager
-def listening() -> Iterator["SimpleQueue[str]"]:
+def captured_log() -> Iterator["SimpleQueue[str]"]:
     """What billvend.queue says while the block runs."""
     heard: SimpleQueue[str] = SimpleQueue()
 
@@ -78,7 +85,7 @@ def listening() -> Iterator["SimpleQueue[str]"]:
 # --- whatever carries the hints ---------------------------------------------------------------------------------------
 
 
-class Trouble:
+class StubStorage:
     """A storage that does what a test makes of it, and counts how often it was read."""
 
     blocking = True
@@ -103,19 +110,19 @@ class Trouble:
     def close(self) -> None: ...
 
 
-def troubled_queue(trouble: Trouble) -> HueyQueue:
+def queue_on(storage: StubStorage) -> HueyQueue:
     return HueyQueue(
         "trouble",
-        send_storages=dict.fromkeys(QueueName, trouble),
-        open_storage=lambda _queue: closing(trouble),
+        send_storages=dict.fromkeys(QueueName, storage),
+        open_storage=lambda _queue: closing(storage),
     )
 
 
-def test_whatever_hangs_is_given_up() -> None:
+def test_hung_storage_times_out() -> None:
     """The resolver of names, a disk, a server that sends a byte now and then: no timeout of a driver knows of these."""
     release = Event()
-    with closing(troubled_queue(Trouble(lambda: assert_set(release)))) as queue:
-        assert_given_up_soon(queue)
+    with closing(queue_on(StubStorage(lambda: assert_set(release)))) as queue:
+        assert_gives_up_quickly(queue)
         start = time.monotonic()
         with pytest.raises(Unavailable, match="too slow"):
             queue.depth()
@@ -124,18 +131,18 @@ def test_whatever_hangs_is_given_up() -> None:
 
 
 def assert_set(event: Event) -> None:
-    assert event.wait(PATIENCE_SECONDS)
+    assert event.wait(TEST_TIMEOUT_SECONDS)
 
 
 def test_a_worker_pauses_after_each_failure() -> None:
     def fail() -> None:
         raise OSError("broken")
 
-    trouble = Trouble(fail)
-    with closing(troubled_queue(trouble)) as queue, consuming(queue, {PAYMENTS: Inbox()}, threads=1):
+    storage = StubStorage(fail)
+    with closing(queue_on(storage)) as queue, running_consumer(queue, {PAYMENTS: Inbox()}, threads=1):
         start = time.monotonic()
         for _ in range(4):
-            assert trouble.read.acquire(timeout=PATIENCE_SECONDS)
+            assert storage.read.acquire(timeout=TEST_TIMEOUT_SECONDS)
         assert time.monotonic() - start > 1.0
 
 
@@ -143,15 +150,15 @@ def test_a_worker_pauses_after_each_failure() -> None:
 
 
 @pytest.fixture
-def queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue]:
+def queue(redis_server: RedisProtocolServer, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
     with closing(redis_queue(redis_server.url, clock=clock)) as queue:
         yield queue
 
 
 @pytest.fixture
-def patient_queue(redis_server: RedisProtocolServer, clock: Clock) -> Iterator[HueyQueue]:
+def patient_queue(redis_server: RedisProtocolServer, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
     """Of no interest here is how long it waits."""
-    with closing(redis_queue(redis_server.url, clock=clock, timeout_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(redis_queue(redis_server.url, clock=clock, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         yield queue
 
 
@@ -167,26 +174,26 @@ def stalled(server: RedisProtocolServer) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("connected", [True, False], ids=["connected-before", "connecting"])
-def test_nobody_waits_for_a_stalled_server(
+def test_stalled_server_does_not_block_enqueue(
     redis_server: RedisProtocolServer,
     queue: Queue,
-    clock: Clock,
+    clock: FakeMonotonicClock,
     connected: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
     if connected:
-        hand_over(queue, PAYMENTS, some_hints(1))
+        enqueue_all(queue, PAYMENTS, make_hints(1))
         caplog.clear()
     with stalled(redis_server):
-        assert_given_up_soon(queue)
+        assert_gives_up_quickly(queue)
         clock.advance(1.0)
-        assert_given_up_soon(queue)
+        assert_gives_up_quickly(queue)
     assert_works_again(queue, clock)
-    assert_told(caplog, "Handing hints to Redis")
+    assert_failure_logged(caplog, "Handing hints to Redis")
 
 
-def test_a_stalled_server_has_no_depth(redis_server: RedisProtocolServer, queue: Queue) -> None:
+def test_depth_is_unavailable_when_server_is_stalled(redis_server: RedisProtocolServer, queue: Queue) -> None:
     with stalled(redis_server):
         start = time.monotonic()
         with pytest.raises(Unavailable, match="Payments are safe"):
@@ -194,76 +201,85 @@ def test_a_stalled_server_has_no_depth(redis_server: RedisProtocolServer, queue:
         assert time.monotonic() - start < 2.0
 
 
-def test_consuming_notices_a_stalled_server_and_stops_all_the_same(
+def test_consumer_of_stalled_server_can_be_stopped(
     redis_server: RedisProtocolServer, patient_queue: Queue
 ) -> None:
     inbox = Inbox()
-    with consuming(patient_queue, dict.fromkeys(QueueName, inbox)) as consumption, listening() as warning:
-        hand_over(patient_queue, PAYMENTS, some_hints(1))
+    with (
+        running_consumer(patient_queue, dict.fromkeys(QueueName, inbox)) as consumer,
+        captured_log() as warning,
+    ):
+        enqueue_all(patient_queue, PAYMENTS, make_hints(1))
         inbox.next()
         with stalled(redis_server):
-            assert "Reading hints from the queue" in warning.get(timeout=PATIENCE_SECONDS)
+            assert "Reading hints from the queue" in warning.get(timeout=TEST_TIMEOUT_SECONDS)
             start = time.monotonic()
-            consumption.end()
+            consumer.stop_and_wait()
             assert time.monotonic() - start < 5.0
 
 
-def test_a_killed_server_is_missed_and_found_again(
-    redis_server: RedisProtocolServer, queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_enqueue_recovers_after_server_was_killed(
+    redis_server: RedisProtocolServer,
+    queue: Queue,
+    clock: FakeMonotonicClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
-    hand_over(queue, PAYMENTS, some_hints(1))
+    enqueue_all(queue, PAYMENTS, make_hints(1))
     caplog.clear()
     redis_server.kill()
-    assert_given_up_soon(queue)
+    assert_gives_up_quickly(queue)
     with pytest.raises(Unavailable):
         queue.depth()
     redis_server.start()
     assert_works_again(queue, clock)
     assert queue.depth()[PAYMENTS] == 0
     assert queue.depth()[REVERSALS] >= 3
-    assert_told(caplog, "Handing hints to Redis")
+    assert_failure_logged(caplog, "Handing hints to Redis")
 
 
-def test_consuming_survives_the_server(
-    redis_server: RedisProtocolServer, patient_queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_consumer_survives_a_server_restart(
+    redis_server: RedisProtocolServer,
+    patient_queue: Queue,
+    clock: FakeMonotonicClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
     inbox = Inbox()
-    with consuming(patient_queue, {REVERSALS: inbox}) as consumption:
-        hand_over(patient_queue, REVERSALS, some_hints(1))
+    with running_consumer(patient_queue, {REVERSALS: inbox}) as consumer:
+        enqueue_all(patient_queue, REVERSALS, make_hints(1))
         inbox.next()
         redis_server.kill()
-        assert_given_up_soon(patient_queue)
+        assert_gives_up_quickly(patient_queue)
         redis_server.start()
         assert_works_again(patient_queue, clock)
-        assert set(inbox.take(3)) == set(some_hints(3))
-        assert consumption.goes_on
-    assert_told(caplog, "Handing hints to Redis")
-    assert_told(caplog, "Reading hints from the queue reversals")
+        assert set(inbox.take(3)) == set(make_hints(3))
+        assert consumer.is_running
+    assert_failure_logged(caplog, "Handing hints to Redis")
+    assert_failure_logged(caplog, "Reading hints from the queue reversals")
     assert not [record for record in caplog.records if record.exc_info], "a traceback for each attempt"
 
 
-def test_consuming_may_begin_before_the_server(redis_server: RedisProtocolServer, clock: Clock) -> None:
+def test_consumer_may_start_before_the_server(
+    redis_server: RedisProtocolServer, clock: FakeMonotonicClock
+) -> None:
     redis_server.stop()
     inbox = Inbox()
     with (
         closing(redis_queue(redis_server.url, clock=clock)) as queue,
-        consuming(queue, dict.fromkeys(QueueName, inbox)),
+        running_consumer(queue, dict.fromkeys(QueueName, inbox)),
     ):
-        assert_given_up_soon(queue)
+        assert_gives_up_quickly(queue)
         redis_server.start()
         assert_works_again(queue, clock)
-        assert set(inbox.take(3)) == set(some_hints(3))
+        assert set(inbox.take(3)) == set(make_hints(3))
 
 
-def test_an_emptied_server_loses_hints_and_nothing_else(
-    redis_server: RedisProtocolServer, patient_queue: Queue
-) -> None:
-    assert patient_queue.enqueue(PAYMENTS, some_hints(5)) == 5
+def test_flushed_server_loses_only_hints(redis_server: RedisProtocolServer, patient_queue: Queue) -> None:
+    assert patient_queue.enqueue(PAYMENTS, make_hints(5)) == 5
     redis_server.flush()
     inbox = Inbox()
-    with consuming(patient_queue, {PAYMENTS: inbox}):
+    with running_consumer(patient_queue, {PAYMENTS: inbox}):
         assert patient_queue.enqueue(PAYMENTS, [Hint("ada", "after")]) == 1
         assert inbox.next() == Hint("ada", "after")
         redis_server.flush()
@@ -271,28 +287,31 @@ def test_an_emptied_server_loses_hints_and_nothing_else(
         assert inbox.next() == Hint("ada", "after that")
 
 
-def test_a_key_of_another_kind_is_an_outage_that_ends(
-    redis_server: RedisProtocolServer, patient_queue: Queue, clock: Clock
+def test_redis_key_of_wrong_type_is_a_temporary_failure(
+    redis_server: RedisProtocolServer, patient_queue: Queue, clock: FakeMonotonicClock
 ) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
         client.set("huey.redis.billvend_reversals", "not a list")
         inbox = Inbox()
-        with consuming(patient_queue, {REVERSALS: inbox}) as consumption:
-            assert patient_queue.enqueue(REVERSALS, some_hints(1)) == 0
+        with running_consumer(patient_queue, {REVERSALS: inbox}) as consumer:
+            assert patient_queue.enqueue(REVERSALS, make_hints(1)) == 0
             clock.advance(1.0)
-            assert consumption.goes_on
+            assert consumer.is_running
             client.delete("huey.redis.billvend_reversals")
             assert_works_again(patient_queue, clock)
-            assert set(inbox.take(3)) == set(some_hints(3))
+            assert set(inbox.take(3)) == set(make_hints(3))
 
 
-def test_nobody_waits_for_a_host_that_swallows_everything(clock: Clock) -> None:
-    with black_hole() as port, closing(redis_queue(f"redis://127.0.0.1:{port}/0", clock=clock)) as queue:
-        assert_given_up_soon(queue)
+def test_unresponsive_host_does_not_block_enqueue(clock: FakeMonotonicClock) -> None:
+    with (
+        port_with_full_backlog() as port,
+        closing(redis_queue(f"redis://127.0.0.1:{port}/0", clock=clock)) as queue,
+    ):
+        assert_gives_up_quickly(queue)
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
+def port_with_full_backlog() -> Iterator[int]:
     """A port whose backlog is full: the kernel drops every further attempt to connect."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -319,7 +338,7 @@ def black_hole() -> Iterator[int]:
         "redis://:hunter2@localhost/0?db=first",
     ],
 )
-def test_a_url_that_no_server_has_is_refused_without_repeating_it(url: str) -> None:
+def test_invalid_redis_url_is_rejected_without_quoting_it(url: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         redis_queue(url)
     assert "REDIS_URL" in str(refusal.value)
@@ -327,15 +346,17 @@ def test_a_url_that_no_server_has_is_refused_without_repeating_it(url: str) -> N
     assert refusal.value.__suppress_context__
 
 
-def test_options_in_the_url_do_not_lengthen_the_wait(redis_server: RedisProtocolServer, clock: Clock) -> None:
+def test_url_options_do_not_lengthen_the_timeout(
+    redis_server: RedisProtocolServer, clock: FakeMonotonicClock
+) -> None:
     slow = f"{redis_server.url}?socket_timeout=30&socket_connect_timeout=30&retry_on_timeout=true&decode_responses=1"
     inbox = Inbox()
     with closing(redis_queue(slow, clock=clock)) as queue:
-        with consuming(queue, {PAYMENTS: inbox}):
-            hand_over(queue, PAYMENTS, some_hints(1))
-            assert inbox.next() == some_hints(1)[0]
+        with running_consumer(queue, {PAYMENTS: inbox}):
+            enqueue_all(queue, PAYMENTS, make_hints(1))
+            assert inbox.next() == make_hints(1)[0]
         with stalled(redis_server):
-            assert_given_up_soon(queue)
+            assert_gives_up_quickly(queue)
             clock.advance(1.0)
         assert_works_again(queue, clock)
 
@@ -350,34 +371,34 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def patient_file_queue(file: Path) -> Iterator[HueyQueue]:
-    with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as queue:
+    with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         yield queue
 
 
 @pytest.fixture
-def file_queue(file: Path, clock: Clock) -> Iterator[HueyQueue]:
+def file_queue(file: Path, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
     with closing(sqlite_queue(file, clock=clock)) as queue:
         yield queue
 
 
-def test_nobody_waits_for_a_locked_file(
-    file: Path, file_queue: Queue, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_locked_file_does_not_block_enqueue(
+    file: Path, file_queue: Queue, clock: FakeMonotonicClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "billvend.queue")
-    hand_over(file_queue, REVERSALS, some_hints(1))
+    enqueue_all(file_queue, REVERSALS, make_hints(1))
     caplog.clear()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("begin exclusive")
-        assert_given_up_soon(file_queue)
+        assert_gives_up_quickly(file_queue)
         other.rollback()
     assert_works_again(file_queue, clock)
-    assert_told(caplog, "Handing hints to SQLite")
+    assert_failure_logged(caplog, "Handing hints to SQLite")
 
 
-def test_a_locked_file_delays_a_worker_and_no_more(file: Path, patient_file_queue: Queue) -> None:
+def test_locked_file_only_delays_a_worker(file: Path, patient_file_queue: Queue) -> None:
     inbox = Inbox()
-    with consuming(patient_file_queue, {PAYMENTS: inbox}) as consumption:
-        assert patient_file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    with running_consumer(patient_file_queue, {PAYMENTS: inbox}) as consumer:
+        assert patient_file_queue.enqueue(PAYMENTS, make_hints(1)) == 1
         inbox.next()
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("begin exclusive")
@@ -385,49 +406,49 @@ def test_a_locked_file_delays_a_worker_and_no_more(file: Path, patient_file_queu
                 "insert into task (queue, data) values (?, ?)",
                 [("billvend_payments", b'{"user_id": "ada", "transaction_id": "locked in"}')],
             )
-            assert consumption.goes_on
+            assert consumer.is_running
             other.commit()
         assert inbox.next() == Hint("ada", "locked in")
 
 
-def test_a_deleted_file_is_made_anew_by_everybody(file: Path, patient_file_queue: Queue) -> None:
+def test_deleted_file_is_recreated(file: Path, patient_file_queue: Queue) -> None:
     inbox = Inbox()
-    with consuming(patient_file_queue, {PAYMENTS: inbox}):
-        assert patient_file_queue.enqueue(PAYMENTS, some_hints(1)) == 1
+    with running_consumer(patient_file_queue, {PAYMENTS: inbox}):
+        assert patient_file_queue.enqueue(PAYMENTS, make_hints(1)) == 1
         inbox.next()
         for part in file.parent.glob("queue.db*"):
             part.unlink()
-        with closing(sqlite_queue(file, timeout_seconds=PATIENCE_SECONDS)) as another_process:
-            hand_over(another_process, PAYMENTS, [Hint("ada", "after")])
+        with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as another_process:
+            enqueue_all(another_process, PAYMENTS, [Hint("ada", "after")])
             assert inbox.next() == Hint("ada", "after")
-        hand_over(patient_file_queue, PAYMENTS, [Hint("ada", "from here")])
+        enqueue_all(patient_file_queue, PAYMENTS, [Hint("ada", "from here")])
         assert inbox.next() == Hint("ada", "from here")
 
 
-def test_a_file_that_is_no_database_is_an_outage_that_ends(
-    file: Path, file_queue: Queue, clock: Clock
+def test_invalid_database_file_is_a_temporary_failure(
+    file: Path, file_queue: Queue, clock: FakeMonotonicClock
 ) -> None:
     file.write_bytes(b"this is no database " * 100)
     inbox = Inbox()
-    with consuming(file_queue, {REVERSALS: inbox}) as consumption:
-        assert_given_up_soon(file_queue)
+    with running_consumer(file_queue, {REVERSALS: inbox}) as consumer:
+        assert_gives_up_quickly(file_queue)
         with pytest.raises(Unavailable):
             file_queue.depth()
-        assert consumption.goes_on
+        assert consumer.is_running
         file.unlink()
         assert_works_again(file_queue, clock)
-        assert set(inbox.take(3)) == set(some_hints(3))
+        assert set(inbox.take(3)) == set(make_hints(3))
 
 
 def test_a_missing_folder_raises_nothing(tmp_path: Path) -> None:
     with closing(sqlite_queue(tmp_path / "missing" / "queue.db")) as queue:
-        assert_given_up_soon(queue)
+        assert_gives_up_quickly(queue)
         with pytest.raises(Unavailable):
             queue.depth()
 
 
 @pytest.mark.parametrize("what", ["no database", "a database that is locked"])
-def test_a_connection_that_can_not_be_set_up_is_closed(
+def test_failed_connection_is_closed(
     file: Path, file_queue: Queue, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Tried again and again while an outage lasts, they would pile up, each with a file descriptor."""
@@ -453,15 +474,15 @@ def test_a_connection_that_can_not_be_set_up_is_closed(
                 connection.execute("select 1")
 
 
-def test_a_file_that_is_just_being_opened_is_closed_with_the_queue(
-    file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def test_file_being_opened_is_closed_with_the_queue(
+    file: Path, clock: FakeMonotonicClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect, opened = sqlite3.connect, list[sqlite3.Connection]()
     opening, may_open, closed = Event(), Event(), Event()
 
     def slow(*args: Any, **options: Any) -> sqlite3.Connection:
         opening.set()
-        assert may_open.wait(PATIENCE_SECONDS)
+        assert may_open.wait(TEST_TIMEOUT_SECONDS)
         connection: sqlite3.Connection = connect(*args, **options)
         opened.append(connection)
         return connection
@@ -474,12 +495,12 @@ def test_a_file_that_is_just_being_opened_is_closed_with_the_queue(
 
     monkeypatch.setattr(sqlite3, "connect", slow)
     asking = start_daemon_call(queue.depth, name="asks")
-    assert opening.wait(PATIENCE_SECONDS)
+    assert opening.wait(TEST_TIMEOUT_SECONDS)
     start_daemon_call(close, name="closes")
     assert not closed.wait(0.1)  # it waits for that file
     may_open.set()
-    assert closed.wait(PATIENCE_SECONDS)
-    wait([asking], PATIENCE_SECONDS)
+    assert closed.wait(TEST_TIMEOUT_SECONDS)
+    wait([asking], TEST_TIMEOUT_SECONDS)
     with pytest.raises(Unavailable):
         queue.depth()  # nor does whoever comes late leave one open
     for connection in opened:

@@ -19,12 +19,19 @@ from billvend.adapters.queue.memory_queue import memory_queue
 from billvend.adapters.queue.redis_queue import redis_queue
 from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, Queue, QueueName
-from tests.queue.consuming import PATIENCE_SECONDS, Gate, Inbox, consuming, hand_over, some_hints
+from tests.queue.consumer_harness import (
+    TEST_TIMEOUT_SECONDS,
+    BlockingHandler,
+    Inbox,
+    enqueue_all,
+    make_hints,
+    running_consumer,
+)
 
 PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
 
 
-class Place(Protocol):
+class QueueStore(Protocol):
     """Where the messages of a queue lie, seen without billvend."""
 
     def another_process(self) -> HueyQueue:
@@ -37,7 +44,7 @@ class Place(Protocol):
         """Store anything."""
 
 
-class Trap:
+class PickleTrap:
     """Whoever unpickles this creates a file."""
 
     def __init__(self, file: Path) -> None:
@@ -47,7 +54,7 @@ class Trap:
         return Path.touch, (self.file,)
 
 
-def garbage(trap: Trap) -> list[bytes]:
+def garbage(trap: PickleTrap) -> list[bytes]:
     return [
         b"",
         b"\x00\xff\xfe",
@@ -71,18 +78,18 @@ class QueueContract:
     """The tests. Below, a class for each kind of queue runs them all."""
 
     @pytest.fixture
-    def place(self) -> Place:
+    def store(self) -> QueueStore:
         raise NotImplementedError
 
     @pytest.fixture
-    def queue(self, place: Place) -> Iterator[HueyQueue]:
-        with closing(place.another_process()) as opened:
+    def queue(self, store: QueueStore) -> Iterator[HueyQueue]:
+        with closing(store.another_process()) as opened:
             yield opened
 
     def test_every_hint_is_handled_once(self, queue: Queue) -> None:
-        hints, inbox = some_hints(300), Inbox()
-        with consuming(queue, {PAYMENTS: inbox}, threads=4):
-            hand_over(queue, PAYMENTS, hints)
+        hints, inbox = make_hints(300), Inbox()
+        with running_consumer(queue, {PAYMENTS: inbox}, threads=4):
+            enqueue_all(queue, PAYMENTS, hints)
             handled = inbox.take(300)
         assert sorted(handled, key=lambda hint: hint.transaction_id) == sorted(
             hints, key=lambda hint: hint.transaction_id
@@ -92,46 +99,46 @@ class QueueContract:
     def test_the_three_queues_do_not_mix(self, queue: Queue) -> None:
         inboxes = {name: Inbox() for name in QueueName}
         sent = {name: [Hint("ada", f"{name}-{number}") for number in range(20)] for name in QueueName}
-        with consuming(queue, inboxes):
+        with running_consumer(queue, inboxes):
             for name in QueueName:
-                hand_over(queue, name, sent[name])
+                enqueue_all(queue, name, sent[name])
             received = {name: inboxes[name].take(20) for name in QueueName}
         assert {name: set(hints) for name, hints in received.items()} == {
             name: set(hints) for name, hints in sent.items()
         }
         assert all(inbox.is_empty for inbox in inboxes.values())
 
-    def test_two_ids_are_stored_and_nothing_else(self, queue: Queue, place: Place) -> None:
-        gate, second = Gate(), Hint("ada", "ünï \U0001f50c 'safe_repr\"")
-        with consuming(queue, {PAYMENTS: gate}, threads=1):
-            hand_over(queue, PAYMENTS, [Hint("ada", "first"), second])
-            gate.held.next()
-            (stored,) = place.messages(PAYMENTS)
-            gate.open()
-            assert gate.let_go.take(2) == [Hint("ada", "first"), second]
+    def test_hint_stores_only_user_id_and_transaction_id(self, queue: Queue, store: QueueStore) -> None:
+        handler, second = BlockingHandler(), Hint("ada", "ünï \U0001f50c 'safe_repr\"")
+        with running_consumer(queue, {PAYMENTS: handler}, threads=1):
+            enqueue_all(queue, PAYMENTS, [Hint("ada", "first"), second])
+            handler.started.next()
+            (stored,) = store.messages(PAYMENTS)
+            handler.release()
+            assert handler.finished.take(2) == [Hint("ada", "first"), second]
         assert json.loads(stored) == {"user_id": "ada", "transaction_id": second.transaction_id}
         assert stored.isascii()
         assert not stored.startswith(b"\x80"), "that is how a pickle begins"
 
-    def test_garbage_is_dropped_and_what_follows_is_handled(
-        self, queue: Queue, place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    def test_invalid_message_is_dropped_and_next_is_handled(
+        self, queue: Queue, store: QueueStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        gate, trap = Gate(), Trap(tmp_path / "code-was-run")
-        with consuming(queue, {REVERSALS: gate}):
-            hand_over(queue, REVERSALS, [Hint("ada", "before")])
-            gate.held.next()
+        handler, trap = BlockingHandler(), PickleTrap(tmp_path / "code-was-run")
+        with running_consumer(queue, {REVERSALS: handler}):
+            enqueue_all(queue, REVERSALS, [Hint("ada", "before")])
+            handler.started.next()
             for message in garbage(trap):
-                place.push(REVERSALS, message)
-            hand_over(queue, REVERSALS, [Hint("ada", "after")])
-            gate.open()
-            assert gate.held.next() == Hint("ada", "after")
+                store.push(REVERSALS, message)
+            enqueue_all(queue, REVERSALS, [Hint("ada", "after")])
+            handler.release()
+            assert handler.started.next() == Hint("ada", "after")
         dropped = [line for line in caplog.messages if "was dropped" in line]
         assert len(dropped) == len(garbage(trap))
         assert {record.levelname for record in caplog.records} == {"WARNING"}
         assert not trap.file.exists()
-        assert place.messages(REVERSALS) == []
+        assert store.messages(REVERSALS) == []
 
-    def test_a_handler_that_raises_stops_nothing(
+    def test_failing_handler_does_not_stop_the_consumer(
         self, queue: Queue, caplog: pytest.LogCaptureFixture
     ) -> None:
         inbox = Inbox()
@@ -141,49 +148,49 @@ class QueueContract:
                 raise RuntimeError("the handler is broken")
             inbox(hint)
 
-        with consuming(queue, {PAYMENTS: fail_at_first}, threads=1):
-            hand_over(queue, PAYMENTS, [Hint("ada", "bad-1"), Hint("bob", "bad-2"), Hint("ada", "good")])
+        with running_consumer(queue, {PAYMENTS: fail_at_first}, threads=1):
+            enqueue_all(queue, PAYMENTS, [Hint("ada", "bad-1"), Hint("bob", "bad-2"), Hint("ada", "good")])
             assert inbox.next() == Hint("ada", "good")
         failures = [record for record in caplog.records if record.name == "billvend.queue"]
         assert "bad-1 of user ada" in failures[0].getMessage()
         assert "bad-2 of user bob" in failures[1].getMessage()
         assert all(record.exc_info for record in failures)
 
-    def test_stopping_lets_a_handler_finish(self, queue: Queue, place: Place) -> None:
-        gate = Gate()
-        with consuming(queue, {PAYMENTS: gate}, threads=1) as consumption:
-            hand_over(queue, PAYMENTS, [Hint("ada", "first")])
-            gate.held.next()
-            hand_over(queue, PAYMENTS, [Hint("ada", "second"), Hint("ada", "third")])
-            consumption.stop.set()
-            assert consumption.goes_on
-            assert gate.let_go.is_empty
-            gate.open()
-            consumption.end()
-        assert gate.let_go.next() == Hint("ada", "first")
-        assert gate.let_go.is_empty
-        self.check_left_behind(place, [Hint("ada", "second"), Hint("ada", "third")])
+    def test_stop_lets_a_running_handler_finish(self, queue: Queue, store: QueueStore) -> None:
+        handler = BlockingHandler()
+        with running_consumer(queue, {PAYMENTS: handler}, threads=1) as consumer:
+            enqueue_all(queue, PAYMENTS, [Hint("ada", "first")])
+            handler.started.next()
+            enqueue_all(queue, PAYMENTS, [Hint("ada", "second"), Hint("ada", "third")])
+            consumer.stop.set()
+            assert consumer.is_running
+            assert handler.finished.is_empty
+            handler.release()
+            consumer.stop_and_wait()
+        assert handler.finished.next() == Hint("ada", "first")
+        assert handler.finished.is_empty
+        self.check_unhandled_hints(store, [Hint("ada", "second"), Hint("ada", "third")])
 
-    def check_left_behind(self, place: Place, hints: list[Hint]) -> None:
+    def check_unhandled_hints(self, store: QueueStore, hints: list[Hint]) -> None:
         """What was not handled waits for the next consumer."""
         inbox = Inbox()
-        with closing(place.another_process()) as successor:
+        with closing(store.another_process()) as successor:
             assert successor.depth()[PAYMENTS] == len(hints)
-            with consuming(successor, {PAYMENTS: inbox}):
+            with running_consumer(successor, {PAYMENTS: inbox}):
                 assert set(inbox.take(len(hints))) == set(hints)
 
-    def test_a_hint_that_comes_after_stop_is_not_handled(self, queue: Queue, place: Place) -> None:
+    def test_hint_after_stop_is_not_handled(self, queue: Queue, store: QueueStore) -> None:
         inbox = Inbox()
-        with consuming(queue, {PAYMENTS: inbox}, threads=3) as consumption:
-            hand_over(queue, PAYMENTS, [Hint("ada", "before")])
+        with running_consumer(queue, {PAYMENTS: inbox}, threads=3) as consumer:
+            enqueue_all(queue, PAYMENTS, [Hint("ada", "before")])
             inbox.next()
-            consumption.stop.set()  # the workers still wait inside of a read
+            consumer.stop.set()  # the workers still wait inside of a read
             queue.enqueue(PAYMENTS, [Hint("ada", "after")])
-            consumption.end()
+            consumer.stop_and_wait()
         assert inbox.is_empty
-        self.check_left_behind(place, [Hint("ada", "after")])
+        self.check_unhandled_hints(store, [Hint("ada", "after")])
 
-    def test_consuming_returns_at_once_when_stopped_before(self, queue: Queue) -> None:
+    def test_consume_returns_at_once_when_already_stopped(self, queue: Queue) -> None:
         stop = threading.Event()
         stop.set()
         queue.consume({name: Inbox() for name in QueueName}, threads=2, stop=stop)
@@ -191,95 +198,95 @@ class QueueContract:
     def test_a_consumer_can_be_followed_by_another(self, queue: Queue) -> None:
         inbox = Inbox()
         for number in range(2):
-            with consuming(queue, {PAYMENTS: inbox}):
-                hand_over(queue, PAYMENTS, [Hint("ada", str(number))])
+            with running_consumer(queue, {PAYMENTS: inbox}):
+                enqueue_all(queue, PAYMENTS, [Hint("ada", str(number))])
                 assert inbox.next() == Hint("ada", str(number))
 
-    def test_payments_are_handled_side_by_side_and_hold_up_nothing_else(self, queue: Queue) -> None:
-        gate, inbox = Gate(), Inbox()
-        with consuming(queue, {PAYMENTS: gate, NOTIFICATIONS: inbox}, threads=3):
-            hand_over(queue, PAYMENTS, some_hints(4))
-            assert len(gate.held.take(3)) == 3
-            hand_over(queue, NOTIFICATIONS, [Hint("ada", "told")])
+    def test_payments_are_handled_in_parallel_and_do_not_block_other_queues(self, queue: Queue) -> None:
+        handler, inbox = BlockingHandler(), Inbox()
+        with running_consumer(queue, {PAYMENTS: handler, NOTIFICATIONS: inbox}, threads=3):
+            enqueue_all(queue, PAYMENTS, make_hints(4))
+            assert len(handler.started.take(3)) == 3
+            enqueue_all(queue, NOTIFICATIONS, [Hint("ada", "told")])
             assert inbox.next() == Hint("ada", "told")
-            assert gate.held.is_empty, "a fourth thread"
-            gate.open()
-            gate.let_go.take(4)
+            assert handler.started.is_empty, "a fourth thread"
+            handler.release()
+            handler.finished.take(4)
 
-    def test_depth_counts_what_waits(self, queue: Queue) -> None:
+    def test_depth_counts_waiting_hints(self, queue: Queue) -> None:
         assert queue.depth() == {PAYMENTS: 0, REVERSALS: 0, NOTIFICATIONS: 0}
-        gate = Gate()
-        with consuming(queue, {PAYMENTS: gate, REVERSALS: gate}, threads=1):
-            hand_over(queue, PAYMENTS, some_hints(4))
-            hand_over(queue, REVERSALS, some_hints(2))
-            gate.held.take(2)
+        handler = BlockingHandler()
+        with running_consumer(queue, {PAYMENTS: handler, REVERSALS: handler}, threads=1):
+            enqueue_all(queue, PAYMENTS, make_hints(4))
+            enqueue_all(queue, REVERSALS, make_hints(2))
+            handler.started.take(2)
             assert queue.depth() == {PAYMENTS: 3, REVERSALS: 1, NOTIFICATIONS: 0}
-            gate.open()
-            gate.let_go.take(6)
+            handler.release()
+            handler.finished.take(6)
             assert queue.depth() == {PAYMENTS: 0, REVERSALS: 0, NOTIFICATIONS: 0}
 
     def test_many_threads_enqueue_at_once(self, queue: Queue) -> None:
-        hints, inbox = some_hints(160), Inbox()
-        with consuming(queue, {PAYMENTS: inbox}):
+        hints, inbox = make_hints(160), Inbox()
+        with running_consumer(queue, {PAYMENTS: inbox}):
             callers = [
-                threading.Thread(target=hand_over, args=(queue, PAYMENTS, hints[start::16]))
+                threading.Thread(target=enqueue_all, args=(queue, PAYMENTS, hints[start::16]))
                 for start in range(16)
             ]
             for caller in callers:
                 caller.start()
             handled = inbox.take(160)
             for caller in callers:
-                caller.join(PATIENCE_SECONDS)
+                caller.join(TEST_TIMEOUT_SECONDS)
         assert len(set(handled)) == 160
 
-    def test_nothing_is_enqueued_as_nothing(self, queue: Queue) -> None:
+    def test_enqueue_of_no_hints_returns_zero(self, queue: Queue) -> None:
         assert queue.enqueue(PAYMENTS, []) == 0
 
-    def test_a_closed_queue_takes_nothing(self, queue: Queue) -> None:
+    def test_closed_queue_accepts_nothing(self, queue: Queue) -> None:
         inbox = Inbox()
-        with consuming(queue, {PAYMENTS: inbox}):
-            hand_over(queue, PAYMENTS, some_hints(1))
+        with running_consumer(queue, {PAYMENTS: inbox}):
+            enqueue_all(queue, PAYMENTS, make_hints(1))
             inbox.next()
             queue.close()
-            assert queue.enqueue(PAYMENTS, some_hints(1)) == 0
+            assert queue.enqueue(PAYMENTS, make_hints(1)) == 0
         queue.close()
 
-    def test_huey_does_not_chatter(self, queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    def test_huey_logs_nothing(self, queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
         inbox = Inbox()
         caplog.set_level(logging.DEBUG)
         logging.getLogger("huey").setLevel(logging.NOTSET)  # as it is in a new process
         root_level = logging.getLogger().level
-        with consuming(queue, {PAYMENTS: inbox}):
-            hand_over(queue, PAYMENTS, some_hints(3))
+        with running_consumer(queue, {PAYMENTS: inbox}):
+            enqueue_all(queue, PAYMENTS, make_hints(3))
             inbox.take(3)
         assert caplog.messages == []
         assert logging.getLogger().level == root_level
 
 
-class LastingQueueContract(QueueContract):
+class DurableQueueContract(QueueContract):
     """What a queue does besides that outlives its processes."""
 
-    def test_hints_wait_for_a_consumer_that_comes_later(self, queue: Queue, place: Place) -> None:
+    def test_hints_wait_for_a_later_consumer(self, queue: Queue, store: QueueStore) -> None:
         inbox = Inbox()
-        assert queue.enqueue(PAYMENTS, some_hints(2500)) == 2500
-        with closing(place.another_process()) as worker:
+        assert queue.enqueue(PAYMENTS, make_hints(2500)) == 2500
+        with closing(store.another_process()) as worker:
             assert worker.depth()[PAYMENTS] == 2500
-            with consuming(worker, {PAYMENTS: inbox}):
+            with running_consumer(worker, {PAYMENTS: inbox}):
                 assert len(set(inbox.take(2500))) == 2500
 
-    def test_two_workers_share_the_hints(self, queue: Queue, place: Place) -> None:
-        first, second, inbox = Gate(), Gate(), Inbox()
-        with closing(place.another_process()) as other:
+    def test_two_workers_share_the_hints(self, queue: Queue, store: QueueStore) -> None:
+        first, second, inbox = BlockingHandler(), BlockingHandler(), Inbox()
+        with closing(store.another_process()) as other:
             with (
-                consuming(queue, {PAYMENTS: first}, threads=1),
-                consuming(other, {PAYMENTS: second}, threads=1),
+                running_consumer(queue, {PAYMENTS: first}, threads=1),
+                running_consumer(other, {PAYMENTS: second}, threads=1),
             ):
-                assert queue.enqueue(PAYMENTS, some_hints(2)) == 2
-                held = {first.held.next(), second.held.next()}
-                first.open()
-                second.open()
-            assert held == set(some_hints(2))
-            with consuming(other, {PAYMENTS: inbox}):
+                assert queue.enqueue(PAYMENTS, make_hints(2)) == 2
+                held = {first.started.next(), second.started.next()}
+                first.release()
+                second.release()
+            assert held == set(make_hints(2))
+            with running_consumer(other, {PAYMENTS: inbox}):
                 assert other.enqueue(PAYMENTS, [Hint("ada", "last")]) == 1
                 assert inbox.next() == Hint("ada", "last")
                 assert inbox.is_empty
@@ -288,11 +295,11 @@ class LastingQueueContract(QueueContract):
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-class InMemory:
+class MemoryStore:
     """There is no other process here: everybody gets the same queue."""
 
     def __init__(self) -> None:
-        self.queue = memory_queue(timeout_seconds=PATIENCE_SECONDS)
+        self.queue = memory_queue(timeout_seconds=TEST_TIMEOUT_SECONDS)
 
     def another_process(self) -> HueyQueue:
         return self.queue
@@ -307,56 +314,56 @@ class InMemory:
 
 class TestInMemory(QueueContract):
     @pytest.fixture
-    def place(self) -> Place:
-        return InMemory()
+    def store(self) -> QueueStore:
+        return MemoryStore()
 
-    def check_left_behind(self, place: Place, hints: list[Hint]) -> None:
-        assert place.messages(PAYMENTS) == []
+    def check_unhandled_hints(self, store: QueueStore, hints: list[Hint]) -> None:
+        assert store.messages(PAYMENTS) == []
 
-    def test_nothing_is_kept_while_nobody_consumes(self, queue: Queue, place: Place) -> None:
-        assert queue.enqueue(PAYMENTS, some_hints(3)) == 0
+    def test_memory_queue_keeps_nothing_without_consumer(self, queue: Queue, store: QueueStore) -> None:
+        assert queue.enqueue(PAYMENTS, make_hints(3)) == 0
         inbox = Inbox()
-        with consuming(queue, {PAYMENTS: inbox}):
-            hand_over(queue, PAYMENTS, some_hints(1))
-            assert inbox.next() == some_hints(1)[0]
-            assert queue.enqueue(REVERSALS, some_hints(3)) == 0
-        assert queue.enqueue(PAYMENTS, some_hints(3)) == 0
+        with running_consumer(queue, {PAYMENTS: inbox}):
+            enqueue_all(queue, PAYMENTS, make_hints(1))
+            assert inbox.next() == make_hints(1)[0]
+            assert queue.enqueue(REVERSALS, make_hints(3)) == 0
+        assert queue.enqueue(PAYMENTS, make_hints(3)) == 0
         assert queue.depth() == {PAYMENTS: 0, REVERSALS: 0, NOTIFICATIONS: 0}
 
-    def test_memory_does_not_fill_up(self, queue: Queue) -> None:
-        gate = Gate()
-        with consuming(queue, {NOTIFICATIONS: gate}):
-            hand_over(queue, NOTIFICATIONS, some_hints(1))
-            gate.held.next()
-            hand_over(queue, NOTIFICATIONS, some_hints(100_000))
-            assert queue.enqueue(NOTIFICATIONS, some_hints(10)) == 0
+    def test_memory_queue_size_is_limited(self, queue: Queue) -> None:
+        handler = BlockingHandler()
+        with running_consumer(queue, {NOTIFICATIONS: handler}):
+            enqueue_all(queue, NOTIFICATIONS, make_hints(1))
+            handler.started.next()
+            enqueue_all(queue, NOTIFICATIONS, make_hints(100_000))
+            assert queue.enqueue(NOTIFICATIONS, make_hints(10)) == 0
             assert queue.depth()[NOTIFICATIONS] == 100_000
-            gate.open()
+            handler.release()
 
     def test_an_idle_worker_is_woken(self, queue: Queue) -> None:
         inbox = Inbox()
-        with consuming(queue, {REVERSALS: inbox}):
-            hand_over(queue, REVERSALS, some_hints(1))
+        with running_consumer(queue, {REVERSALS: inbox}):
+            enqueue_all(queue, REVERSALS, make_hints(1))
             inbox.next()
             start = time.monotonic()
             for _ in range(20):
-                hand_over(queue, REVERSALS, some_hints(1))
+                enqueue_all(queue, REVERSALS, make_hints(1))
                 inbox.next()
             assert time.monotonic() - start < 20 * 0.25 / 2, "it looked by itself now and then"
 
-    def test_its_backend_is_memory(self, queue: Queue) -> None:
+    def test_backend_name_is_memory(self, queue: Queue) -> None:
         assert queue.backend == "memory"
 
 
 # --- SQLite -----------------------------------------------------------------------------------------------------------
 
 
-class InFile:
+class SqliteStore:
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def another_process(self) -> HueyQueue:
-        return sqlite_queue(self.file, timeout_seconds=PATIENCE_SECONDS)
+        return sqlite_queue(self.file, timeout_seconds=TEST_TIMEOUT_SECONDS)
 
     def messages(self, name: QueueName) -> list[bytes]:
         with closing(sqlite3.connect(self.file)) as database:
@@ -370,24 +377,24 @@ class InFile:
             database.execute("insert into task (queue, data) values (?, ?)", (f"billvend_{name}", message))
 
 
-class TestOnSqlite(LastingQueueContract):
+class TestOnSqlite(DurableQueueContract):
     @pytest.fixture
-    def place(self, tmp_path: Path) -> Place:
-        return InFile(tmp_path / "queue.db")
+    def store(self, tmp_path: Path) -> QueueStore:
+        return SqliteStore(tmp_path / "queue.db")
 
-    def test_its_backend_is_sqlite(self, queue: Queue) -> None:
+    def test_backend_name_is_sqlite(self, queue: Queue) -> None:
         assert queue.backend == "SQLite"
 
 
 # --- Valkey and Redis -------------------------------------------------------------------------------------------------
 
 
-class OnServer:
+class RedisStore:
     def __init__(self, url: str) -> None:
         self.url = url
 
     def another_process(self) -> HueyQueue:
-        return redis_queue(self.url, timeout_seconds=PATIENCE_SECONDS)
+        return redis_queue(self.url, timeout_seconds=TEST_TIMEOUT_SECONDS)
 
     def messages(self, name: QueueName) -> list[bytes]:
         with redis.Redis.from_url(self.url) as client:
@@ -399,20 +406,20 @@ class OnServer:
             client.lpush(f"huey.redis.billvend_{name}", message)
 
 
-class TestOnRedis(LastingQueueContract):
+class TestOnRedis(DurableQueueContract):
     @pytest.fixture
-    def place(self, redis_url: str) -> Place:
-        return OnServer(redis_url)
+    def store(self, redis_url: str) -> QueueStore:
+        return RedisStore(redis_url)
 
-    def test_its_backend_is_redis(self, queue: Queue) -> None:
+    def test_backend_name_is_redis(self, queue: Queue) -> None:
         assert queue.backend == "Redis"
 
     def test_a_hint_costs_one_write_and_one_read(self, queue: Queue, redis_url: str) -> None:
         inbox = Inbox()
         with redis.Redis.from_url(redis_url) as client:
             client.config_resetstat()
-            with consuming(queue, {PAYMENTS: inbox}, threads=1):
-                for hint in some_hints(10):
+            with running_consumer(queue, {PAYMENTS: inbox}, threads=1):
+                for hint in make_hints(10):
                     assert queue.enqueue(PAYMENTS, [hint]) == 1
                     inbox.next()
             statistics: dict[str, dict[str, int]] = client.info("commandstats")
@@ -423,10 +430,10 @@ class TestOnRedis(LastingQueueContract):
         assert {name.partition("|")[0] for name in calls} <= {"config", "info", "hello", "client"}
         assert calls.get("hello", 0) <= 1
 
-    def test_nothing_but_the_queues_themselves_is_stored(self, queue: Queue, redis_url: str) -> None:
+    def test_redis_stores_only_the_queues(self, queue: Queue, redis_url: str) -> None:
         inbox = Inbox()
-        with consuming(queue, dict.fromkeys(QueueName, inbox)):
-            assert queue.enqueue(PAYMENTS, some_hints(10)) == 10
+        with running_consumer(queue, dict.fromkeys(QueueName, inbox)):
+            assert queue.enqueue(PAYMENTS, make_hints(10)) == 10
             inbox.take(10)
         with redis.Redis.from_url(redis_url) as client:
             assert client.keys("*") == []

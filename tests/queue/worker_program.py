@@ -13,27 +13,27 @@ from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, QueueName
 
 stop = threading.Event()
-asked_to_stop = False
+stop_requested = False
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     # Not print: a signal may come while a line is being written, and stdout refuses to be used within itself.
     os.write(1, f"{line}\n".encode())
 
 
 def stop_gracefully(number: int, _frame: object) -> None:
-    global asked_to_stop
+    global stop_requested
     # A second signal may interrupt this handler inside of stop.set(), which can't bear to be called within itself.
-    if not asked_to_stop:
-        asked_to_stop = True
+    if not stop_requested:
+        stop_requested = True
         stop.set()
-    say(f"stopping on {signal.Signals(number).name}")
+    write_line(f"stopping on {signal.Signals(number).name}")
 
 
 def handle(hint: Hint) -> None:
-    say(f"handling {hint.transaction_id}")
+    write_line(f"handling {hint.transaction_id}")
     sys.stdin.readline()
-    say(f"handled {hint.transaction_id}")
+    write_line(f"handled {hint.transaction_id}")
 
 
 def main(kind: str, place: str, *options: str) -> None:
@@ -41,11 +41,11 @@ def main(kind: str, place: str, *options: str) -> None:
         signal.signal(signal.SIGTERM, stop_gracefully)
         signal.signal(signal.SIGINT, stop_gracefully)
     queue = sqlite_queue(place) if kind == "sqlite" else redis_queue(place)
-    say("ready")
+    write_line("ready")
     try:
         queue.consume(dict.fromkeys(QueueName, handle), threads=2, stop=stop)
     except KeyboardInterrupt:
-        say("interrupted")
+        write_line("interrupted")
         sys.exit(130)
     queue.close()
 

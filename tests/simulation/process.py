@@ -1,4 +1,4 @@
-"""A process: a billvend of its own, over a world that it shares, which may die or be stopped at any of its points."""
+"""A process: a billvend of its own, over a simulation that it shares, which may die or be stopped at any of its points."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,123 +11,128 @@ from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.journal import DuePayment
 from billvend.ports.queue import Hint, QueueName
-from tests.simulation.company import Line
-from tests.simulation.world import Clock
+from tests.simulation.providers import ProviderConnection
+from tests.simulation.simulation import ProcessClock
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.simulation import Simulation
 
-DEATHS: Final = 0.0025
+CRASH_SHARE: Final = 0.0025
 """The share of points at which a process is killed."""
-STALLS: Final = 0.006
+STALL_SHARE: Final = 0.006
 """The share of calls before, or after, which a process is stopped for long."""
-LONGEST_STALL_SECONDS: Final = 3600.0
+MAX_STALL_SECONDS: Final = 3600.0
 
 
-class Died(BaseException):
+class Crashed(BaseException):
     """What a process feels that is killed."""
 
 
 class Process:
     """One worker, sweeper, or process of callers."""
 
-    def __init__(self, world: "World", when_stopped: Callable[[], None] = lambda: None) -> None:
-        self.world = world
+    def __init__(self, simulation: "Simulation", when_stopped: Callable[[], None] = lambda: None) -> None:
+        self.simulation = simulation
         self._when_stopped = when_stopped
-        self.clock = Clock(world)
-        parts = world.bv._deps
-        lines = {(c.account.provider, c.account.account_id): Line(c, self) for c in world.companies}
+        self.clock = ProcessClock(simulation)
+        parts = simulation.bv._deps
+        lines = {
+            (c.account.provider, c.account.account_id): ProviderConnection(c, self)
+            for c in simulation.providers
+        }
         self.bv = Billvend(
             replace(
                 parts,
                 clock=self.clock,
-                journal=JournalOf(self),
-                queries=Reached(self.world, parts.queries),
-                account_status=Reached(self.world, parts.account_status),
-                queue=QueueOf(self),
+                journal=ProcessJournal(self),
+                queries=ReachableWhileUp(self.simulation, parts.queries),
+                account_status=ReachableWhileUp(self.simulation, parts.account_status),
+                queue=ProcessQueue(self),
                 providers=lines,
             )
         )
 
     def restart(self) -> None:
         """Come back after a death, with a clock that is right."""
-        self.world.stage.pause(self.world.chance.uniform(1, 30))
+        self.simulation.scheduler.sleep(self.simulation.chance.uniform(1, 30))
         self.clock.ahead_seconds = 0.0
 
-    def point(self, what: str, *, stalls: bool = False) -> None:
+    def crash_point(self, what: str, *, may_stall: bool = False) -> None:
         """A place where dying matters. A little time passes; now and then the process dies here, or is stopped."""
-        world = self.world
-        if world.strikes(DEATHS, f"a process died {what}"):
-            raise Died
-        seconds = world.chance.uniform(0, 0.6 if stalls else 0.02)
-        if stalls and world.strikes(STALLS, f"a process was stopped {what}"):
+        simulation = self.simulation
+        if simulation.fault_occurs(CRASH_SHARE, f"a process died {what}"):
+            raise Crashed
+        seconds = simulation.chance.uniform(0, 0.6 if may_stall else 0.02)
+        if may_stall and simulation.fault_occurs(STALL_SHARE, f"a process was stopped {what}"):
             self._when_stopped()
-            seconds = LONGEST_STALL_SECONDS ** world.chance.uniform(0.4, 1)
-        world.stage.pause(seconds)
+            seconds = MAX_STALL_SECONDS ** simulation.chance.uniform(0.4, 1)
+        simulation.scheduler.sleep(seconds)
 
 
-class JournalOf:
+class ProcessJournal:
     """The journal as one process reaches it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._world = process.world
-        self._real = process.world.bv._deps.journal
+        self._simulation = process.simulation
+        self._real = process.simulation.bv._deps.journal
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """See the port."""
-        self._process.point("before a commit")
-        results = self._world.commits.carry_out(commands)
-        self._process.point("after a commit")
+        self._process.crash_point("before a commit")
+        results = self._simulation.commits.execute(commands)
+        self._process.crash_point("after a commit")
         for command in commands:
-            if isinstance(command, RecordAnswer) and self._world.strikes(0.02, "an answer reported twice"):
-                self._world.commits.again_later(command)
+            if isinstance(command, RecordAnswer) and self._simulation.fault_occurs(
+                0.02, "an answer reported twice"
+            ):
+                self._simulation.commits.report_again_later(command)
         return results
 
     def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """See the port."""
-        require_database(self._world)
+        require_database(self._simulation)
         return self._real.dry_run(commands)
 
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """See the port."""
-        require_database(self._world)
+        require_database(self._simulation)
         due = self._real.take_due_payments(now, limit, hint_interval_seconds)
-        self._process.point("after a commit")
+        self._process.crash_point("after a commit")
         return due
 
     def release_due(self, due: Sequence[DuePayment]) -> None:
         """See the port."""
-        require_database(self._world)
+        require_database(self._simulation)
         self._real.release_due(due)
 
     def bind_environment(self, mode: Mode) -> Mode:
         """See the port."""
-        require_database(self._world)
+        require_database(self._simulation)
         return self._real.bind_environment(mode)
 
     def mode(self) -> Mode | None:
         """See the port."""
-        require_database(self._world)
+        require_database(self._simulation)
         return self._real.mode()
 
     def close(self) -> None:
         """Others use it still."""
 
 
-class Reached:
+class ReachableWhileUp:
     """A part of the database as a process reaches it, while it is there."""
 
-    def __init__(self, world: "World", real: object) -> None:
-        self._world = world
+    def __init__(self, simulation: "Simulation", real: object) -> None:
+        self._simulation = simulation
         self._real = real
 
     def __getattr__(self, name: str) -> Any:
-        require_database(self._world)
+        require_database(self._simulation)
         return getattr(self._real, name)
 
 
-class QueueOf:
+class ProcessQueue:
     """The queue as one process reaches it; only hands over, since the workers of this play take by themselves."""
 
     backend = "memory"
@@ -137,13 +142,13 @@ class QueueOf:
 
     def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
         """See the port."""
-        self._process.point("before a hand-over")
-        world = self._process.world
-        if world.stage.seconds < world.queue_away_until:
-            world.stage.pause(0.2)
+        self._process.crash_point("before a hand-over")
+        simulation = self._process.simulation
+        if simulation.scheduler.seconds < simulation.queue_down_until:
+            simulation.scheduler.sleep(0.2)
             return 0
         for hint in hints:
-            world.queue.put(hint)
+            simulation.queue.put(hint)
         return len(hints)
 
     def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
@@ -162,7 +167,7 @@ class QueueOf:
         """Others use it still."""
 
 
-def require_database(world: "World") -> None:
+def require_database(simulation: "Simulation") -> None:
     """Raises `Unavailable` while the database is away."""
-    if world.stage.seconds < world.books_away_until:
+    if simulation.scheduler.seconds < simulation.database_down_until:
         raise Unavailable("The database is away. Nothing was done.")

@@ -1,7 +1,7 @@
 """Payments by the thousand in virtual time, under every fault that can be thought of; a seed replays exactly.
 
-`BILLVEND_SIMULATION` is how many payments (5,000), `BILLVEND_SEED` which ones: the first world has that seed, the next
-world the next one. Without a seed 5,000 payments are the same ones every time, and any other number is drawn.
+`BILLVEND_SIMULATION` is how many payments (5,000), `BILLVEND_SEED` which ones: the first simulation has that seed, the next
+simulation the next one. Without a seed 5,000 payments are the same ones every time, and any other number is drawn.
 """
 
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.company import FATES
-from tests.simulation.play import play
+from tests.simulation.providers import OUTCOMES
+from tests.simulation.run import run_simulation
 
 CI_PAYMENTS = 5_000
-WORLD_PAYMENTS = 2_500
+PAYMENTS_PER_RUN = 2_500
 PAYMENTS = int(os.environ.get("BILLVEND_SIMULATION") or CI_PAYMENTS)
-WORLDS = -(-PAYMENTS // WORLD_PAYMENTS)
+RUNS = -(-PAYMENTS // PAYMENTS_PER_RUN)
 FIRST_SEED = int(
     os.environ.get("BILLVEND_SEED") or (1 if PAYMENTS == CI_PAYMENTS else secrets.randbelow(10**9))
 )
 ENOUGH_PAYMENTS = 1_000
-"""In a world of so many, each of these strikes; with fewer, or with a rarer fault, chance may leave one out."""
-STRIKES = {
-    *(f"provider: {name}" for weight, name, _ in FATES[1:] if weight >= 10),
+"""In a simulation of so many, each of these strikes; with fewer, or with a rarer fault, chance may leave one out."""
+EXPECTED_FAULTS = {
+    *(f"provider: {name}" for weight, name, _ in OUTCOMES[1:] if weight >= 10),
     *(
         f"a process died {when}"
         for when in ("before a commit", "after a commit", "before a call", "after a call")
@@ -35,19 +35,19 @@ STRIKES = {
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", range(WORLDS))
-def test_nobody_pays_without_value_or_refund_or_has_both_and_every_payment_ends(
+@pytest.mark.parametrize("number", range(RUNS))
+def test_every_payment_ends_delivered_or_refunded_and_never_both(
     number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seed, payments = FIRST_SEED + number, min(WORLD_PAYMENTS, PAYMENTS - number * WORLD_PAYMENTS)
+    seed, payments = FIRST_SEED + number, min(PAYMENTS_PER_RUN, PAYMENTS - number * PAYMENTS_PER_RUN)
     again = f"BILLVEND_SEED={seed} BILLVEND_SIMULATION={payments} pytest tests/simulation"
     with capsys.disabled():
         print(f"\n{again}", flush=True)
-        outcome = play(seed, payments, tmp_path)
+        outcome = run_simulation(seed, payments, tmp_path)
         print(outcome, flush=True)
-    assert outcome.wrong == [], again
+    assert outcome.problems == [], again
     if payments >= ENOUGH_PAYMENTS:
-        assert set(outcome.counts["faults"]) >= STRIKES
+        assert set(outcome.counts["faults"]) >= EXPECTED_FAULTS
 
 
 def test_a_seed_replays_exactly(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_seed_replays_exactly(tmp_path: Path) -> None:
     for number, seed in enumerate((7, 7, 8)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        outcome = play(seed, 60, folder)
-        assert outcome.wrong == []
+        outcome = run_simulation(seed, 60, folder)
+        assert outcome.problems == []
         traces.append(outcome.trace)
     assert traces[0] == traces[1] != traces[2]

@@ -9,46 +9,46 @@ import pytest
 
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.schema_version import upgrade
-from tests.storage.till import EVERYWHERE, ON_DISK, Till, empty, open_till
+from tests.storage.harness import ALL_DATABASES, SHARED_DATABASES, JournalHarness, open_harness, truncate_all
 from tests.support import servers
 
 
-@pytest.fixture(params=EVERYWHERE)
-def till(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Till]:
+@pytest.fixture(params=ALL_DATABASES)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JournalHarness]:
     """New books of every kind."""
     if request.param == "postgres":
-        database: Database = request.getfixturevalue("postgres_books")
-        empty(database)
-        yield Till(database)
+        database: Database = request.getfixturevalue("postgres_database")
+        truncate_all(database)
+        yield JournalHarness(database)
     else:
-        with _new_books(request, tmp_path) as url, open_till(url) as till:
-            yield till
+        with _new_database(request, tmp_path) as url, open_harness(url) as harness:
+            yield harness
 
 
-@pytest.fixture(params=ON_DISK)
+@pytest.fixture(params=SHARED_DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of new books of the kinds that several connections can share."""
-    with _new_books(request, tmp_path) as url:
+    with _new_database(request, tmp_path) as url:
         yield url
 
 
 @contextmanager
-def _new_books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def _new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     match request.param:
         case "memory":
             yield "sqlite://"
         case "file":
             path = tmp_path / "books.db"
-            shutil.copy(request.getfixturevalue("sqlite_books"), path)
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)
             yield f"sqlite:///{path}"
         case _:
-            database: Database = request.getfixturevalue("postgres_books")
-            empty(database)
+            database: Database = request.getfixturevalue("postgres_database")
+            truncate_all(database)
             yield database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
-def sqlite_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with all tables and no rows, to be copied."""
     path = tmp_path_factory.mktemp("storage") / "empty.db"
     database = Database(f"sqlite:///{path}")
@@ -58,7 +58,7 @@ def sqlite_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_books(postgres_server: servers.Postgres) -> Iterator[Database]:
+def postgres_database(postgres_server: servers.Postgres) -> Iterator[Database]:
     """One PostgreSQL database with all tables, for all tests that leave these as they are."""
     url = servers.new_database(postgres_server)
     database = Database(url)

@@ -13,39 +13,41 @@ from billvend.domain.decisions.decider import Snapshot, decide
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Unknown
 from billvend.usecases.audit import AuditReport
-from tests.storage.till import ANSWERS, NOTHING_DELIVERED, NOW, ON_DISK, Till, delivered
+from tests.storage.harness import ANSWERS, NOTHING_DELIVERED, NOW, SHARED_DATABASES, JournalHarness, delivered
 
 
-def some_history(till: Till) -> None:
+def write_history(harness: JournalHarness) -> None:
     """A bit of everything, for two users. The payments are known by their keys."""
-    till.do(till.fund("ada", 10_000, key="fund-1"), till.fund("ben", 20_000, key="fund-2"))
-    till.do(till.fund("ada", 30_000, key="fund-3"), till.fund("ada", 500, key="fund-4", currency="KES"))
-    sold, refused, asked, fresh = (till.pay(key=key) for key in ("sold", "refused", "asked", "fresh"))
-    others = till.pay("ben", key="others")
-    till.do(sold, refused, asked, fresh, others)
-    till.pass_time(1)
-    till.told(sold, delivered(cost_minor=980))
-    till.told(refused, NOTHING_DELIVERED)
-    till.do(till.claim(refused))
-    till.told(asked, Unknown("no answer"))
-    till.told(others, delivered("22222222222222222222"))
+    harness.execute(harness.fund("ada", 10_000, key="fund-1"), harness.fund("ben", 20_000, key="fund-2"))
+    harness.execute(
+        harness.fund("ada", 30_000, key="fund-3"), harness.fund("ada", 500, key="fund-4", currency="KES")
+    )
+    sold, refused, asked, fresh = (harness.pay(key=key) for key in ("sold", "refused", "asked", "fresh"))
+    others = harness.pay("ben", key="others")
+    harness.execute(sold, refused, asked, fresh, others)
+    harness.advance(1)
+    harness.answer(sold, delivered(cost_minor=980))
+    harness.answer(refused, NOTHING_DELIVERED)
+    harness.execute(harness.claim(refused))
+    harness.answer(asked, Unknown("no answer"))
+    harness.answer(others, delivered("22222222222222222222"))
 
 
 @pytest.fixture
-def till(till: Till) -> Till:
-    some_history(till)
-    assert till.audit() == AuditReport(events=27, wallets=3, payments=5, transfers=13)
-    return till
+def harness(harness: JournalHarness) -> JournalHarness:
+    write_history(harness)
+    assert harness.audit() == AuditReport(events=27, wallets=3, payments=5, transfers=13)
+    return harness
 
 
-on_disk = pytest.mark.parametrize("till", ON_DISK, indirect=True)
+on_disk = pytest.mark.parametrize("harness", SHARED_DATABASES, indirect=True)
 
 
-def tamper(till: Till, *statements: str) -> None:
+def tamper(harness: JournalHarness, *statements: str) -> None:
     """Change the books as somebody might who owns the database: no trigger and no constraint stands in the way."""
-    raw = till.database.engine.raw_connection()
+    raw = harness.database.engine.raw_connection()
     cursor = raw.cursor()
-    if till.database.is_sqlite:
+    if harness.database.is_sqlite:
         cursor.execute("PRAGMA foreign_keys = OFF")
         cursor.execute("PRAGMA ignore_check_constraints = ON")
         triggers = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
@@ -61,8 +63,8 @@ def tamper(till: Till, *statements: str) -> None:
     raw.close()
 
 
-def found_by_audit(till: Till) -> list[str]:
-    audit = till.audit()
+def found_by_audit(harness: JournalHarness) -> list[str]:
+    audit = harness.audit()
     assert audit.ok is (audit.differences == [])
     return audit.differences
 
@@ -215,10 +217,10 @@ ROWS_CHANGED = {
 
 @on_disk
 @pytest.mark.parametrize("what", [*EVENTS_CHANGED, *ROWS_CHANGED])
-def test_the_audit_finds(till: Till, what: str) -> None:
+def test_audit_finds_tampering(harness: JournalHarness, what: str) -> None:
     statement, complaint = (EVENTS_CHANGED | ROWS_CHANGED)[what]
-    tamper(till, statement)
-    found = found_by_audit(till)
+    tamper(harness, statement)
+    found = found_by_audit(harness)
     assert any(re.search(complaint, each) for each in found), found
 
 
@@ -235,20 +237,20 @@ FOLDED = [
 ]
 
 
-@pytest.mark.parametrize("till", ["memory"], indirect=True)
+@pytest.mark.parametrize("harness", ["memory"], indirect=True)
 @pytest.mark.parametrize(("table", "column"), FOLDED)
-def test_the_audit_looks_at_every_column(till: Till, table: str, column: str) -> None:
+def test_audit_checks_every_column(harness: JournalHarness, table: str, column: str) -> None:
     """Of every row: each is changed in turn, where the column's constraints let it be."""
     keys = [key.name for key in tables.metadata.tables[table].primary_key]
-    given = till.rows(f"SELECT {column}, {', '.join(keys)} FROM {table}")
-    tamper(till)
+    given = harness.rows(f"SELECT {column}, {', '.join(keys)} FROM {table}")
+    tamper(harness)
     for before, *key in given:
         after = _another(before, table, column)
         which = dict(zip(keys, key, strict=True))
-        _set(till, table, column, after, which)
-        assert found_by_audit(till), f"{table}.{column} of {key}: {before!r} became {after!r}"
-        _set(till, table, column, before, which | {column: after} if column in which else which)
-    assert found_by_audit(till) == []
+        _set(harness, table, column, after, which)
+        assert found_by_audit(harness), f"{table}.{column} of {key}: {before!r} became {after!r}"
+        _set(harness, table, column, before, which | {column: after} if column in which else which)
+    assert found_by_audit(harness) == []
 
 
 def _another(value: object, table: str, column: str) -> object:
@@ -258,27 +260,27 @@ def _another(value: object, table: str, column: str) -> object:
     return 1_000 + int(str(value or 0)) if isinstance(kind, sa.Integer) else f"{value or ''}x"
 
 
-def _set(till: Till, table: str, column: str, value: object, which: dict[str, object]) -> None:
+def _set(harness: JournalHarness, table: str, column: str, value: object, which: dict[str, object]) -> None:
     where = " AND ".join(f"{name} = :was_{name}" for name in which)
     was = {f"was_{name}": before for name, before in which.items()}
-    till.run(f"UPDATE {table} SET {column} = :value WHERE {where}", value=value, **was)
+    harness.run(f"UPDATE {table} SET {column} = :value WHERE {where}", value=value, **was)
 
 
 @on_disk
-def test_a_payment_that_is_gone_with_all_its_rows_is_missed(till: Till) -> None:
+def test_audit_finds_payment_deleted_with_all_its_rows(harness: JournalHarness) -> None:
     """What is left of it is the hold in the wallet."""
     of = "(SELECT transaction_id FROM transactions WHERE key = 'fresh')"
-    tamper(till, f"DELETE FROM events WHERE stream = {of}", "DELETE FROM transactions WHERE key = 'fresh'")
-    assert found_by_audit(till) == [
+    tamper(harness, f"DELETE FROM events WHERE stream = {of}", "DELETE FROM transactions WHERE key = 'fresh'")
+    assert found_by_audit(harness) == [
         "ada in_flight:NGN: 1000 minor units more are held than open payments are for"
     ]
 
 
-def test_of_many_differences_the_first_are_told(till: Till) -> None:
-    till.do(*(till.fund("cleo", 1) for _ in range(150)))
-    till.do(*(till.fund(f"user{number:03}", 1) for number in range(150)))
-    tamper(till, "UPDATE transfers SET amount_minor = 2 WHERE amount_minor = 1")
-    audit = till.audit()
+def test_audit_lists_first_differences_and_counts_the_rest(harness: JournalHarness) -> None:
+    harness.execute(*(harness.fund("cleo", 1) for _ in range(150)))
+    harness.execute(*(harness.fund(f"user{number:03}", 1) for number in range(150)))
+    tamper(harness, "UPDATE transfers SET amount_minor = 2 WHERE amount_minor = 1")
+    audit = harness.audit()
     assert (len(audit.differences), audit.unlisted_differences) == (100, 200)
     assert audit.events == 327
 
@@ -287,46 +289,47 @@ def test_of_many_differences_the_first_are_told(till: Till) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_happens_the_books_agree(till: Till, seed: int) -> None:
+def test_audit_passes_after_random_history(harness: JournalHarness, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311
     users = ["ada", "ben", "ZOE", "Émile", "😀"]
-    till.do(*(till.fund(user, 50_000) for user in users))
+    harness.execute(*(harness.fund(user, 50_000) for user in users))
     pays = [
-        till.pay(user, dice.randint(1, 9) * 100, vend_type=dice.choice(list(VendType))) for user in users * 3
+        harness.pay(user, dice.randint(1, 9) * 100, vend_type=dice.choice(list(VendType)))
+        for user in users * 3
     ]
-    till.do(*pays)
+    harness.execute(*pays)
     open_calls: list[tuple[Pay, ProviderCall]] = []
     for _ in range(40):
-        till.pass_time(dice.choice([0, 1, 30, 61, 3_600, 90_000]))
+        harness.advance(dice.choice([0, 1, 30, 61, 3_600, 90_000]))
         commands: list[Command] = []
         for pay in dice.sample(pays, 4):
-            commands += [till.nudge(pay)] * (dice.random() < 0.5)
-            commands += [till.claim(pay)]
-            commands += [till.cancel(pay)] * (dice.random() < 0.1)
+            commands += [harness.request_requery(pay)] * (dice.random() < 0.5)
+            commands += [harness.claim(pay)]
+            commands += [harness.cancel(pay)] * (dice.random() < 0.1)
         for pay, work in dice.sample(open_calls, min(4, len(open_calls))):
-            commands.append(till.report(pay, work, dice.choice(ANSWERS)))
+            commands.append(harness.report(pay, work, dice.choice(ANSWERS)))
         by_id = {pay.transaction_id: pay for pay in pays}
         open_calls += [
             (by_id[result.result.transaction_id], result.result.provider_call)
-            for result in till.do(*commands)
+            for result in harness.execute(*commands)
             if isinstance(result, Executed) and result.result.provider_call is not None
         ]
-    audit = till.audit()
+    audit = harness.audit()
     assert (audit.differences, audit.unlisted_differences) == ([], 0)
-    assert audit.events == till.rows("SELECT count(*) FROM events")[0][0]
-    assert audit.transfers == till.rows("SELECT count(*) FROM transfers")[0][0]
+    assert audit.events == harness.rows("SELECT count(*) FROM events")[0][0]
+    assert audit.transfers == harness.rows("SELECT count(*) FROM transfers")[0][0]
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
 @on_disk
-def test_the_audit_of_a_long_history_takes_little_memory(till: Till) -> None:
+def test_audit_of_long_history_uses_little_memory(harness: JournalHarness) -> None:
     """Events, transfers, transactions: twenty-seven thousand rows, which would take some forty megabytes."""
-    _fill(till, fundings=4_000, payments=3_000)
+    _fill(harness, fundings=4_000, payments=3_000)
     tracemalloc.start()
     try:
-        audit = till.audit()
+        audit = harness.audit()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -334,11 +337,11 @@ def test_the_audit_of_a_long_history_takes_little_memory(till: Till) -> None:
     assert peak < 6 << 20, f"{peak >> 10} KiB"
 
 
-def _fill(till: Till, *, fundings: int, payments: int) -> None:
+def _fill(harness: JournalHarness, *, fundings: int, payments: int) -> None:
     """A history as the journal would write it, only faster."""
-    commands: list[Command] = [till.fund("cleo", 1_000_000) for _ in range(fundings)]
-    commands += [till.pay("cleo", 100) for _ in range(payments)]
+    commands: list[Command] = [harness.fund("cleo", 1_000_000) for _ in range(fundings)]
+    commands += [harness.pay("cleo", 100) for _ in range(payments)]
     changes, results = decide(Snapshot(), commands)
     assert len(changes.results) == len(results)
-    with till.database.write_transaction() as connection:
-        till.journal._write(connection, Snapshot(), changes)
+    with harness.database.write_transaction() as connection:
+        harness.journal._write(connection, Snapshot(), changes)

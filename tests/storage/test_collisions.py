@@ -10,59 +10,59 @@ import pytest
 from billvend.adapters.storage import database as storage
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.domain.errors import Unavailable
-from tests.storage.till import POSTGRES, Till, errors_of, named, open_till
+from tests.storage.harness import POSTGRES, JournalHarness, database_errors, open_harness, result_codes
 
 on_postgresql = pytest.mark.parametrize("url", [POSTGRES], indirect=True)
 on_sqlite = pytest.mark.parametrize("url", ["file"], indirect=True)
 
 
-WAITING = """
+LOCK_WAITERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()
 """
 
 
-def wait_until_it_waits(connection: psycopg.Connection) -> None:
+def wait_for_lock_waiter(connection: psycopg.Connection) -> None:
     """Return when another session of this database waits for a lock."""
-    while connection.execute(WAITING).fetchone() == (0,):
+    while connection.execute(LOCK_WAITERS).fetchone() == (0,):
         connection.execute("SELECT pg_stat_clear_snapshot()")
 
 
 @on_postgresql
-def test_a_deadlock_is_not_the_callers_business(url: str) -> None:
+def test_deadlock_is_retried(url: str) -> None:
     """We lock ada and wait for ben; somebody who has ben then waits for ada."""
     with (
-        open_till(url) as till,
+        open_harness(url) as harness,
         ThreadPoolExecutor(1) as pool,
         psycopg.connect(url) as other,
-        errors_of(till) as errors,
+        database_errors(harness) as errors,
     ):
-        till.do(till.fund("ada"), till.fund("ben"))
+        harness.execute(harness.fund("ada"), harness.fund("ben"))
         other.execute("SET deadlock_timeout = '1min'")  # that it is us who are sacrificed
         other.execute("SELECT 1 FROM wallets WHERE user_id = 'ben' FOR UPDATE")
-        paying = pool.submit(till.do, till.pay("ben", 100), till.pay("ada", 10))
-        wait_until_it_waits(other)
+        paying = pool.submit(harness.execute, harness.pay("ben", 100), harness.pay("ada", 10))
+        wait_for_lock_waiter(other)
         other.execute("SELECT 1 FROM wallets WHERE user_id = 'ada' FOR UPDATE")
         other.commit()
-        assert named(paying.result(30)) == ["done", "done"]
+        assert result_codes(paying.result(30)) == ["done", "done"]
         assert set(errors) == {"40P01"}  # once, or again where the other one is slow to go
-        assert (till.balance("ada"), till.balance("ben")) == ((9_990, 10), (9_900, 100))
-        assert till.audit().ok
+        assert (harness.balance("ada"), harness.balance("ben")) == ((9_990, 10), (9_900, 100))
+        assert harness.audit().ok
 
 
 @pytest.mark.integration
-def test_a_serialization_failure_is_not_the_callers_business(postgres_url: str) -> None:
+def test_serialization_failure_is_retried(postgres_url: str) -> None:
     """PostgreSQL has none at the level that we ask for; databases that speak its language do."""
     database = storage.Database(postgres_url)
     upgrade(database)
-    till = Till(database)
+    harness = JournalHarness(database)
     for statement in FAILING_TWICE:
-        till.run(statement)
-    with errors_of(till) as errors:
-        assert named(till.do(till.fund("ada"))) == ["done"]
+        harness.run(statement)
+    with database_errors(harness) as errors:
+        assert result_codes(harness.execute(harness.fund("ada"))) == ["done"]
     assert errors == ["40001", "40001"]
-    assert till.balance("ada") == (10_000, 0)
-    assert till.audit().ok
+    assert harness.balance("ada") == (10_000, 0)
+    assert harness.audit().ok
     database.close()
 
 
@@ -82,80 +82,84 @@ FAILING_TWICE = (
 
 
 @on_sqlite
-def test_a_busy_file_is_tried_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_sqlite_file_is_retried(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "SQLITE_BUSY_TIMEOUT_SECONDS", 0.001)
-    with open_till(url) as till, ThreadPoolExecutor(1) as pool, errors_of(till) as errors:
-        till.funded("ada")
-        with closing(sqlite3.connect(str(till.database.url.database), isolation_level=None)) as other:
+    with open_harness(url) as harness, ThreadPoolExecutor(1) as pool, database_errors(harness) as errors:
+        harness.add_funds("ada")
+        with closing(sqlite3.connect(str(harness.database.url.database), isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            paying = pool.submit(till.do, till.pay("ada", 100))
+            paying = pool.submit(harness.execute, harness.pay("ada", 100))
             while len(errors) < 2:
                 pass
             other.execute("ROLLBACK")
-        assert named(paying.result(30)) == ["done"]
+        assert result_codes(paying.result(30)) == ["done"]
         assert set(errors) == {"database is locked"}
-        assert till.audit().ok
+        assert harness.audit().ok
 
 
 @on_sqlite
-def test_a_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "SQLITE_BUSY_TIMEOUT_SECONDS", 0.001)
     with (
-        open_till(url) as till,
-        closing(sqlite3.connect(str(till.database.url.database), isolation_level=None)) as other,
+        open_harness(url) as harness,
+        closing(sqlite3.connect(str(harness.database.url.database), isolation_level=None)) as other,
     ):
-        till.funded("ada")
-        before = till.everything()
+        harness.add_funds("ada")
+        before = harness.all_rows()
         other.execute("BEGIN IMMEDIATE")
-        for commands in ([till.pay("ada", 100)], [till.pay("ada", 100), till.fund("ada")]):
+        for commands in ([harness.pay("ada", 100)], [harness.pay("ada", 100), harness.fund("ada")]):
             with pytest.raises(Unavailable, match=r"database is locked.*Nothing was done"):
-                till.do(*commands)
+                harness.execute(*commands)
         with pytest.raises(Unavailable, match="database is locked"):
-            till.journal.take_due_payments(till.now, 10, 60)
+            harness.journal.take_due_payments(harness.now, 10, 60)
         other.execute("ROLLBACK")
-        assert till.everything() == before
+        assert harness.all_rows() == before
 
 
 @on_postgresql
-def test_a_server_that_only_reads_is_unavailable(url: str) -> None:
+def test_read_only_server_is_unavailable_for_writes(url: str) -> None:
     """As a standby is, before it has been promoted."""
     with (
-        open_till(f"{url}?options=-c%20default_transaction_read_only%3Don") as till,
-        open_till(url) as writer,
+        open_harness(f"{url}?options=-c%20default_transaction_read_only%3Don") as harness,
+        open_harness(url) as writer,
     ):
-        writer.funded("ada")
-        for commands in ([till.pay("ada", 100)], [till.pay("ada", 100), till.fund("ada")]):
+        writer.add_funds("ada")
+        for commands in ([harness.pay("ada", 100)], [harness.pay("ada", 100), harness.fund("ada")]):
             with pytest.raises(Unavailable, match="Nothing was done"):
-                till.do(*commands)
-        assert till.balance("ada") == (10_000, 0)
+                harness.execute(*commands)
+        assert harness.balance("ada") == (10_000, 0)
 
 
 @on_sqlite
-def test_a_file_that_can_only_be_read_is_unavailable(url: str) -> None:
-    with open_till(url) as writer:
-        writer.funded("ada")
+def test_read_only_file_is_unavailable_for_writes(url: str) -> None:
+    with open_harness(url) as writer:
+        writer.add_funds("ada")
     database = storage.Database(f"{url.replace('sqlite:///', 'sqlite:///file:')}?mode=ro&uri=true")
-    till = Till(database, name="reader")
+    harness = JournalHarness(database, name="reader")
     with pytest.raises(Unavailable, match="Nothing was done"):
-        till.do(till.fund("ada"))
-    assert till.balance("ada") == (10_000, 0)
+        harness.execute(harness.fund("ada"))
+    assert harness.balance("ada") == (10_000, 0)
     database.close()
 
 
-def test_more_threads_than_connections_wait_their_turn(url: str) -> None:
-    with open_till(url) as till, ThreadPoolExecutor(48) as pool:
-        results = list(pool.map(lambda number: till.do(till.fund(f"user{number}")), range(96)))
-        assert [named(result) for result in results] == [["done"]] * 96
+def test_more_threads_than_connections_wait_and_succeed(url: str) -> None:
+    with open_harness(url) as harness, ThreadPoolExecutor(48) as pool:
+        results = list(pool.map(lambda number: harness.execute(harness.fund(f"user{number}")), range(96)))
+        assert [result_codes(result) for result in results] == [["done"]] * 96
 
 
-def test_no_connection_to_be_had_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_pool_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "POOL_SIZE", 1)
     monkeypatch.setattr(storage, "POOL_TIMEOUT_SECONDS", 0.01)
-    with open_till(url) as till, till.database.read_transaction(), till.database.read_transaction():
+    with (
+        open_harness(url) as harness,
+        harness.database.read_transaction(),
+        harness.database.read_transaction(),
+    ):
         for ask in (
-            lambda: till.do(till.fund()),
-            lambda: till.balance(),
-            lambda: till.journal.take_due_payments(till.now, 1, 1),
+            lambda: harness.execute(harness.fund()),
+            lambda: harness.balance(),
+            lambda: harness.journal.take_due_payments(harness.now, 1, 1),
         ):
             with pytest.raises(Unavailable, match="Nothing was done"):
                 ask()

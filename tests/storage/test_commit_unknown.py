@@ -11,28 +11,35 @@ from billvend.adapters.storage.journal import SqlJournal
 from billvend.domain.decisions.commands import Command, Executed, Pay
 from billvend.domain.enums import Status
 from billvend.domain.errors import OutcomeUnknown, Unavailable
-from tests.storage.rivals import at_once
-from tests.storage.till import POSTGRES, Till, all_done, delivered, named, open_till
-from tests.storage.wire import Wire, wire_to
+from tests.storage.concurrency import run_in_threads
+from tests.storage.db_proxy import DbProxy, db_proxy_to
+from tests.storage.harness import (
+    POSTGRES,
+    JournalHarness,
+    delivered,
+    expect_executed,
+    open_harness,
+    result_codes,
+)
 
 WHERE = pytest.mark.parametrize("where", ["before", "after"])
 
 
 @dataclass
-class Far:
+class ProxiedHarness:
     """A till at the far end of a wire, and another that stands beside the server and sees what is really there."""
 
-    till: Till
-    wire: Wire
-    near: Till
+    harness: JournalHarness
+    proxy: DbProxy
+    direct: JournalHarness
 
     def give_up_after(self, seconds: float) -> None:
         """How long a cut-off commit waits for the database to come back."""
-        self.till.journal = SqlJournal(self.till.database, reconnect_timeout_seconds=seconds)
+        self.harness.journal = SqlJournal(self.harness.database, reconnect_timeout_seconds=seconds)
 
-    def effects(self) -> tuple[int, int, int]:
+    def row_counts(self) -> tuple[int, int, int]:
         """How many payments, events and commands are on the books."""
-        ((counts),) = self.near.rows(
+        ((counts),) = self.direct.rows(
             "SELECT (SELECT count(*) FROM transactions WHERE type = 'payment'),"
             " (SELECT count(*) FROM events), (SELECT count(*) FROM commands)"
         )
@@ -41,43 +48,47 @@ class Far:
 
 
 @pytest.fixture
-def far(url: str) -> Iterator[Far]:
-    with open_till(url, name="near") as near, wire_to(url) as wire, open_till(wire.url) as till:
-        till.funded(minor=10_000)
-        yield Far(till, wire, near)
+def proxied(url: str) -> Iterator[ProxiedHarness]:
+    with (
+        open_harness(url, name="direct") as direct,
+        db_proxy_to(url) as proxy,
+        open_harness(proxy.url) as harness,
+    ):
+        harness.add_funds(minor=10_000)
+        yield ProxiedHarness(harness, proxy, direct)
 
 
 pytestmark = pytest.mark.parametrize("url", [POSTGRES], indirect=True)
 
 
 @WHERE
-def test_a_commit_that_was_cut_off_is_settled_by_its_key(far: Far, where: str) -> None:
-    pay = far.till.pay(minor=1_000)
-    far.wire.cut(where)
-    done = far.till.done(pay)
+def test_interrupted_commit_is_resolved_by_key(proxied: ProxiedHarness, where: str) -> None:
+    pay = proxied.harness.pay(minor=1_000)
+    proxied.proxy.cut(where)
+    done = proxied.harness.execute_one(pay)
     assert (done.result.transaction_id, done.result.status, done.result.balance_minor) == (
         *(pay.transaction_id, Status.PENDING, 9_000),
     )
-    assert far.effects() == (1, 3, 2)
-    assert far.near.balance() == (9_000, 1_000)
-    assert far.near.audit().ok
+    assert proxied.row_counts() == (1, 3, 2)
+    assert proxied.direct.balance() == (9_000, 1_000)
+    assert proxied.direct.audit().ok
 
 
 @WHERE
-def test_every_command_of_a_list_gets_its_reply(far: Far, where: str) -> None:
-    fund, twice = far.till.fund(minor=1), far.till.pay(minor=9_000)
+def test_interrupted_batch_commit_returns_every_reply(proxied: ProxiedHarness, where: str) -> None:
+    fund, twice = proxied.harness.fund(minor=1), proxied.harness.pay(minor=9_000)
     commands: list[Command] = [
         fund,
         twice,
         twice,
-        far.till.pay(minor=2_000),
-        far.till.pay("nobody"),
-        far.till.fund("ben"),
+        proxied.harness.pay(minor=2_000),
+        proxied.harness.pay("nobody"),
+        proxied.harness.fund("ben"),
     ]
-    far.wire.cut(where)
-    results = far.till.do(*commands)
+    proxied.proxy.cut(where)
+    results = proxied.harness.execute(*commands)
     fresh = {"done", "replayed"} if where == "after" else {"done"}
-    became = named(results)
+    became = result_codes(results)
     assert {became[place] for place in (0, 1, 5)} <= fresh
     assert became[2:5] == ["replayed", "insufficient_funds", "wallet_not_found"]
     assert [result.result.balance_minor for result in results if isinstance(result, Executed)] == [
@@ -86,141 +97,144 @@ def test_every_command_of_a_list_gets_its_reply(far: Far, where: str) -> None:
         1_001,
         10_000,
     ]
-    assert far.effects() == (1, 5, 4)
-    assert far.near.audit().ok
+    assert proxied.row_counts() == (1, 5, 4)
+    assert proxied.direct.audit().ok
 
 
 @WHERE
-def test_the_claimer_whose_commit_was_cut_off_still_gets_its_work_and_only_it(far: Far, where: str) -> None:
-    pay = far.till.paid()
-    far.wire.cut(where)
-    claims = [far.till.claim(pay) for _ in range(4)]
-    results = at_once(*((lambda claim=claim: far.till.done(claim)) for claim in claims))
+def test_interrupted_claim_gives_work_to_one_worker(proxied: ProxiedHarness, where: str) -> None:
+    pay = proxied.harness.accept_payment()
+    proxied.proxy.cut(where)
+    claims = [proxied.harness.claim(pay) for _ in range(4)]
+    results = run_in_threads(*((lambda claim=claim: proxied.harness.execute_one(claim)) for claim in claims))
     assert sum(done.result.provider_call is not None for done in results) == 1
-    assert far.near.rows("SELECT sends FROM attempts") == [(1,)]
+    assert proxied.direct.rows("SELECT sends FROM attempts") == [(1,)]
 
 
 @WHERE
-def test_a_report_that_was_cut_off_is_written_once(far: Far, where: str) -> None:
-    pay = far.till.paid(minor=1_000)
-    work = far.till.working(pay)
-    far.wire.cut(where)
-    assert far.till.done(far.till.report(pay, work, delivered())).result.status is Status.COMPLETED
-    assert far.near.accounts() == {"wallet": 9_000, "provider:sandbox": 1_000}
-    assert far.near.audit().ok
+def test_interrupted_answer_is_recorded_once(proxied: ProxiedHarness, where: str) -> None:
+    pay = proxied.harness.accept_payment(minor=1_000)
+    work = proxied.harness.claim_work(pay)
+    proxied.proxy.cut(where)
+    assert (
+        proxied.harness.execute_one(proxied.harness.report(pay, work, delivered())).result.status
+        is Status.COMPLETED
+    )
+    assert proxied.direct.accounts() == {"wallet": 9_000, "provider:sandbox": 1_000}
+    assert proxied.direct.audit().ok
 
 
-def test_a_wire_that_is_cut_again_and_again(far: Far) -> None:
-    far.wire.cut("before", "before", "after", "after")
-    pay = far.till.pay(minor=1_000)
-    assert far.till.done(pay).result.balance_minor == 9_000
-    assert far.wire.commits >= 4
-    assert far.effects() == (1, 3, 2)
+def test_repeatedly_interrupted_commit_succeeds(proxied: ProxiedHarness) -> None:
+    proxied.proxy.cut("before", "before", "after", "after")
+    pay = proxied.harness.pay(minor=1_000)
+    assert proxied.harness.execute_one(pay).result.balance_minor == 9_000
+    assert proxied.proxy.commits >= 4
+    assert proxied.row_counts() == (1, 3, 2)
 
 
 @WHERE
-def test_while_the_database_stays_away_the_outcome_is_unknown(far: Far, where: str) -> None:
-    far.give_up_after(0.2)
-    pays = [far.till.pay(minor=1_000, key="order-1"), far.till.pay(minor=2_000, key="order-2")]
-    far.wire.cut(where, stay_away=True)
-    results = far.till.do(*pays)
+def test_outcome_is_unknown_while_database_stays_down(proxied: ProxiedHarness, where: str) -> None:
+    proxied.give_up_after(0.2)
+    pays = [proxied.harness.pay(minor=1_000, key="order-1"), proxied.harness.pay(minor=2_000, key="order-2")]
+    proxied.proxy.cut(where, stay_down=True)
+    results = proxied.harness.execute(*pays)
     for pay, result in zip(pays, results, strict=True):
         assert isinstance(result, OutcomeUnknown)
         assert (result.transaction_id, result.idempotency_key) == (pay.transaction_id, pay.key)
         assert pay.key in str(result)
         assert "\n" not in str(result)
-    assert far.effects()[0] == (2 if where == "after" else 0)
+    assert proxied.row_counts()[0] == (2 if where == "after" else 0)
     # it is still away: still nobody is told that nothing was done before, nor that it was
     with pytest.raises(Unavailable):
-        far.till.do(pays[0])
-    far.wire.bring_back()
-    repeated = all_done(far.till.do(*pays))
+        proxied.harness.execute(pays[0])
+    proxied.proxy.start()
+    repeated = expect_executed(proxied.harness.execute(*pays))
     assert [done.replayed for done in repeated] == [where == "after"] * 2
     assert [done.result.transaction_id for done in repeated] == [pay.transaction_id for pay in pays]
-    assert far.effects() == (2, 5, 3)
-    assert far.near.audit().ok
+    assert proxied.row_counts() == (2, 5, 3)
+    assert proxied.direct.audit().ok
 
 
-def test_a_connection_that_breaks_before_commit_did_nothing(far: Far) -> None:
-    before = far.near.everything()
+def test_connection_lost_before_commit_changes_nothing(proxied: ProxiedHarness) -> None:
+    before = proxied.direct.all_rows()
     for said in (b"INSERT INTO events", b"INSERT INTO commands", b"FOR UPDATE", b"BEGIN"):
-        far.wire.cut_at(said)
+        proxied.proxy.cut_at(said)
         with pytest.raises(Unavailable, match="Nothing was done"):
-            far.till.do(far.till.pay())
-        assert far.near.everything() == before
-    assert named(far.till.do(far.till.pay())) == ["done"]
+            proxied.harness.execute(proxied.harness.pay())
+        assert proxied.direct.all_rows() == before
+    assert result_codes(proxied.harness.execute(proxied.harness.pay())) == ["done"]
 
 
-def test_a_database_that_is_away_is_said_to_be_and_found_again(far: Far) -> None:
-    before = far.near.everything()
-    far.wire.take_away()
-    pay = far.till.pay()
+def test_database_down_is_unavailable_and_recovers(proxied: ProxiedHarness) -> None:
+    before = proxied.direct.all_rows()
+    proxied.proxy.stop()
+    pay = proxied.harness.pay()
     asking: list[Callable[[], object]] = [
-        lambda: far.till.do(pay),
-        lambda: far.till.do(pay, far.till.fund()),
-        lambda: far.till.journal.take_due_payments(far.till.now, 10, 60),
-        lambda: far.till.balance(),
-        lambda: far.till.payment(pay),
-        lambda: far.till.audit(),
-        lambda: far.till.books.backlog(far.till.now),
+        lambda: proxied.harness.execute(pay),
+        lambda: proxied.harness.execute(pay, proxied.harness.fund()),
+        lambda: proxied.harness.journal.take_due_payments(proxied.harness.now, 10, 60),
+        lambda: proxied.harness.balance(),
+        lambda: proxied.harness.payment(pay),
+        lambda: proxied.harness.audit(),
+        lambda: proxied.harness.books.backlog(proxied.harness.now),
     ]
     for ask in asking:
         with pytest.raises(Unavailable) as refusal:
             ask()
         assert "\n" not in str(refusal.value)
-    assert far.near.everything() == before
-    far.wire.bring_back()
-    assert named(far.till.do(pay)) == ["done"]
-    assert far.till.audit().ok
+    assert proxied.direct.all_rows() == before
+    proxied.proxy.start()
+    assert result_codes(proxied.harness.execute(pay)) == ["done"]
+    assert proxied.harness.audit().ok
 
 
-def test_a_server_that_was_started_anew_is_not_even_noticed(far: Far) -> None:
+def test_restarted_server_is_used_without_error(proxied: ProxiedHarness) -> None:
     """The connections that the pool still holds are dead, and each is tried before it is used."""
-    at_once(*[lambda: far.till.balance()] * 6)
-    far.wire.take_away()
-    far.wire.bring_back()
-    assert far.till.balance() == (10_000, 0)
-    assert named(far.till.do(far.till.pay())) == ["done"]
+    run_in_threads(*[lambda: proxied.harness.balance()] * 6)
+    proxied.proxy.stop()
+    proxied.proxy.start()
+    assert proxied.harness.balance() == (10_000, 0)
+    assert result_codes(proxied.harness.execute(proxied.harness.pay())) == ["done"]
 
 
-def test_a_reading_that_breaks_off(far: Far) -> None:
-    far.wire.cut_at(b"FROM transactions")
+def test_interrupted_query_is_unavailable(proxied: ProxiedHarness) -> None:
+    proxied.proxy.cut_at(b"FROM transactions")
     with pytest.raises(Unavailable):
-        far.till.books.backlog(far.till.now)
-    assert far.till.books.backlog(far.till.now).due == 0
+        proxied.harness.books.backlog(proxied.harness.now)
+    assert proxied.harness.books.backlog(proxied.harness.now).due == 0
 
 
-def test_an_audit_that_breaks_off_finds_no_differences_but_says_so(far: Far) -> None:
+def test_interrupted_audit_is_unavailable(proxied: ProxiedHarness) -> None:
     """Long after its first rows were read."""
-    far.till.do(*(far.till.fund("ben", 1) for _ in range(1_200)))
-    far.wire.cut_at(b"FETCH FORWARD", time=12)
+    proxied.harness.execute(*(proxied.harness.fund("ben", 1) for _ in range(1_200)))
+    proxied.proxy.cut_at(b"FETCH FORWARD", time=12)
     with pytest.raises(Unavailable, match="does not answer"):
-        far.till.audit()
-    assert far.till.audit().ok
+        proxied.harness.audit()
+    assert proxied.harness.audit().ok
 
 
-def test_callers_who_repeat_until_it_is_done_pay_once_each(far: Far) -> None:
-    far.till.done(far.till.fund(minor=1_000_000))
-    far.wire.cut(*islice(cycle(["pass", "after", "pass", "pass", "before"]), 120))
-    pays = [far.till.pay(minor=1_000) for _ in range(48)]
+def test_repeating_callers_pay_once_each(proxied: ProxiedHarness) -> None:
+    proxied.harness.execute_one(proxied.harness.fund(minor=1_000_000))
+    proxied.proxy.cut(*islice(cycle(["pass", "after", "pass", "pass", "before"]), 120))
+    pays = [proxied.harness.pay(minor=1_000) for _ in range(48)]
 
     def caller(mine: list[Pay]) -> Counter[str]:
         became: Counter[str] = Counter()
         for pay in mine:
-            while (said := _tried(far.till, pay)) not in ("done", "replayed"):
+            while (said := _result_code(proxied.harness, pay)) not in ("done", "replayed"):
                 became[said] += 1
             became["ended"] += 1
         return became
 
-    became = sum(at_once(*((lambda part=part: caller(pays[part::6])) for part in range(6))), Counter())
+    became = sum(run_in_threads(*((lambda part=part: caller(pays[part::6])) for part in range(6))), Counter())
     assert became["ended"] == 48
-    assert far.effects() == (48, 2 + 48 * 2, 2 + 48)
-    assert far.near.balance() == (1_010_000 - 48_000, 48_000)
-    assert far.near.audit().ok
+    assert proxied.row_counts() == (48, 2 + 48 * 2, 2 + 48)
+    assert proxied.direct.balance() == (1_010_000 - 48_000, 48_000)
+    assert proxied.direct.audit().ok
 
 
-def _tried(till: Till, pay: Pay) -> str:
+def _result_code(harness: JournalHarness, pay: Pay) -> str:
     try:
-        return named(till.do(pay))[0]
+        return result_codes(harness.execute(pay))[0]
     except Unavailable as error:
         return error.code

@@ -13,17 +13,19 @@ from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import APPEND_ONLY, metadata
 from billvend.domain.outcome import Declined
 from billvend.domain.policy.accounts import Mode
-from tests.storage.till import ON_DISK, POSTGRES, Till, delivered
+from tests.storage.harness import POSTGRES, SHARED_DATABASES, JournalHarness, delivered
 from tests.support import servers
 
-REFUSALS = (
+REJECTIONS = (
     *(sqlite3.IntegrityError, sqlite3.OperationalError),
     *(psycopg.errors.IntegrityError, psycopg.errors.RaiseException),
 )
 
 
-@pytest.fixture(scope="module", params=ON_DISK)
-def till(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Till]:
+@pytest.fixture(scope="module", params=SHARED_DATABASES)
+def harness(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[JournalHarness]:
     """Books with a bit of everything on them. No test changes them: that is what they all show."""
     if request.param == "file":
         url = f"sqlite:///{tmp_path_factory.mktemp('constraints') / 'books.db'}"
@@ -31,23 +33,23 @@ def till(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         url = servers.new_database(request.getfixturevalue("postgres_server"))
     database = Database(url)
     upgrade(database)
-    till = Till(database)
-    till.do(till.fund("ada", 10_000, key="till-1"), till.fund("ben", 10_000, key="till-2"))
-    sold, refused, under_way = (till.pay(key=key) for key in ("sold", "refused", "under_way"))
-    till.do(sold, refused, under_way)
-    till.told(sold, delivered(cost_minor=980))
-    till.told(refused, Declined("no", about_transaction=True))
-    till.do(till.claim(refused))
-    till.working(under_way)
-    till.journal.bind_environment(Mode.TEST)
-    yield till
+    harness = JournalHarness(database)
+    harness.execute(harness.fund("ada", 10_000, key="till-1"), harness.fund("ben", 10_000, key="till-2"))
+    sold, refused, under_way = (harness.pay(key=key) for key in ("sold", "refused", "under_way"))
+    harness.execute(sold, refused, under_way)
+    harness.answer(sold, delivered(cost_minor=980))
+    harness.answer(refused, Declined("no", about_transaction=True))
+    harness.execute(harness.claim(refused))
+    harness.claim_work(under_way)
+    harness.journal.bind_environment(Mode.TEST)
+    yield harness
     database.close()
 
 
-def behind(till: Till, sql: str) -> None:
+def run_raw_sql(harness: JournalHarness, sql: str) -> None:
     """Run SQL through a connection of its own, which knows nothing of billvend and its settings."""
-    url = till.database.url
-    if till.database.is_sqlite:
+    url = harness.database.url
+    if harness.database.is_sqlite:
         with closing(sqlite3.connect(str(url.database))) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
             assert connection.execute("PRAGMA recursive_triggers").fetchone() == (0,)
@@ -60,12 +62,12 @@ def behind(till: Till, sql: str) -> None:
             connection.execute(sql)
 
 
-def refused(till: Till, sql: str, because: str) -> None:
-    before = till.everything()
-    with pytest.raises(REFUSALS, match=because):
-        behind(till, sql)
-    assert till.everything() == before
-    assert till.audit().ok
+def assert_rejected(harness: JournalHarness, sql: str, because: str) -> None:
+    before = harness.all_rows()
+    with pytest.raises(REJECTIONS, match=because):
+        run_raw_sql(harness, sql)
+    assert harness.all_rows() == before
+    assert harness.audit().ok
 
 
 EVENT = "user_id, stream, seq, type, at, command_key, data, prev_seq, prev_hash, hash"
@@ -107,7 +109,7 @@ def resolution(kind: str, proof: str, of: str = UNDER_WAY) -> str:
 
 
 A_FUNDING, A_PAYMENT = "key = 'till-1'", "key = 'sold'"
-IS_THERE = "UNIQUE constraint failed|_pkey"
+ALREADY_EXISTS = "UNIQUE constraint failed|_pkey"
 
 BROKEN_PROMISES = {
     "a balance is never negative": ("UPDATE wallets SET balance_minor = -1", "wallet_never_negative"),
@@ -115,12 +117,12 @@ BROKEN_PROMISES = {
         copied("wallets", "user_id = 'ada'", user_id="'cleo'", balance_minor="-1"),
         "wallet_never_negative",
     ),
-    "one wallet a user and currency": (copied("wallets", "user_id = 'ada'"), IS_THERE),
-    "one effect a key": (copied("commands", "key = 'sold'", transaction_id="'another'"), IS_THERE),
-    "one row a transaction": (copied("transactions", A_PAYMENT), IS_THERE),
+    "one wallet a user and currency": (copied("wallets", "user_id = 'ada'"), ALREADY_EXISTS),
+    "one effect a key": (copied("commands", "key = 'sold'", transaction_id="'another'"), ALREADY_EXISTS),
+    "one row a transaction": (copied("transactions", A_PAYMENT), ALREADY_EXISTS),
     "one row an attempt number": (
         copied("attempts", f"transaction_id = {SOLD}", reference="'another'"),
-        IS_THERE,
+        ALREADY_EXISTS,
     ),
     "one attempt a reference": (
         copied("attempts", f"transaction_id = {SOLD}", attempt="2"),
@@ -138,8 +140,8 @@ BROKEN_PROMISES = {
         copied("transactions", A_FUNDING, transaction_id="'another'"),
         "UNIQUE constraint failed: transactions.user_id, transactions.source|funding_reference_once",
     ),
-    "one end a payment": (resolution("'completed'", "NULL", of=SOLD), IS_THERE),
-    "no other end": (resolution("'reversed'", "'declined'", of=SOLD), IS_THERE),
+    "one end a payment": (resolution("'completed'", "NULL", of=SOLD), ALREADY_EXISTS),
+    "no other end": (resolution("'reversed'", "'declined'", of=SOLD), ALREADY_EXISTS),
     "no reversal without a proof": (resolution("'reversed'", "NULL"), "reversal_has_proof"),
     "no proof but the known ones": (resolution("'reversed'", "'old_age'"), "reversal_has_proof"),
     "no proof of a completion": (resolution("'completed'", "'declined'"), "reversal_has_proof"),
@@ -148,12 +150,12 @@ BROKEN_PROMISES = {
         resolution("'completed'", "NULL", of="'nobody'"),
         "FOREIGN KEY constraint failed|resolution_of_payment",
     ),
-    "an event has one number": (event(seq="seq", prev_seq="prev_seq", prev_hash="prev_hash"), IS_THERE),
+    "an event has one number": (event(seq="seq", prev_seq="prev_seq", prev_hash="prev_hash"), ALREADY_EXISTS),
     "no gap before an event": (
         event(seq=f"{LAST} + 2", prev_seq=f"{LAST} + 1"),
         "event_follows_event|FOREIGN KEY",
     ),
-    "no gap behind what it follows": (event(seq=f"{LAST} + 2", prev_seq=LAST), "event_without_gap"),
+    "no gap run_raw_sql what it follows": (event(seq=f"{LAST} + 2", prev_seq=LAST), "event_without_gap"),
     "no later event that follows nothing": (event(seq=f"{LAST} + 1", prev_seq="NULL"), "event_without_gap"),
     "no event that follows a later one": (
         event(seq=f"{LAST} + 1", prev_seq=f"{LAST} + 1"),
@@ -179,7 +181,7 @@ BROKEN_PROMISES = {
         "transfer_between_accounts",
     ),
     "no transfer without its event": (transfer(seq="99"), "FOREIGN KEY constraint failed|transfer_of_event"),
-    "a transfer is made once": (transfer(), IS_THERE),
+    "a transfer is made once": (transfer(), ALREADY_EXISTS),
     "no status but the known ones": (
         f"UPDATE transactions SET status = 'lost' WHERE {A_PAYMENT}",
         "transaction_status",
@@ -216,8 +218,8 @@ BROKEN_PROMISES = {
 
 
 @pytest.mark.parametrize("promise", BROKEN_PROMISES)
-def test_the_database_keeps(till: Till, promise: str) -> None:
-    refused(till, *BROKEN_PROMISES[promise])
+def test_database_rejects_broken_promise(harness: JournalHarness, promise: str) -> None:
+    assert_rejected(harness, *BROKEN_PROMISES[promise])
 
 
 # --- append-only ------------------------------------------------------------------------------------------------------
@@ -281,33 +283,37 @@ BY = "change"
 
 @pytest.mark.parametrize(BY, [_update, _delete, _upsert], ids=lambda change: change.__name__[1:])
 @IN_ALL_TABLES
-def test_nothing_is_changed_or_taken_away(till: Till, table: str, change: Callable[[str], str]) -> None:
-    refused(till, change(table), "append-only")
+def test_append_only_tables_reject_update_delete_and_upsert(
+    harness: JournalHarness, table: str, change: Callable[[str], str]
+) -> None:
+    assert_rejected(harness, change(table), "append-only")
 
 
-@pytest.mark.parametrize("till", ["file"], indirect=True)
+@pytest.mark.parametrize("harness", ["file"], indirect=True)
 @pytest.mark.parametrize(
     BY,
     [_replace, _replace_by_row_number, _update_or_replace, _update_or_ignore],
     ids=lambda change: change.__name__[1:],
 )
 @IN_ALL_TABLES
-def test_nothing_is_replaced_on_sqlite(till: Till, table: str, change: Callable[[str], str]) -> None:
-    refused(till, change(table), "append-only|no column named rowid")
+def test_append_only_tables_reject_replace_on_sqlite(
+    harness: JournalHarness, table: str, change: Callable[[str], str]
+) -> None:
+    assert_rejected(harness, change(table), "append-only|no column named rowid")
 
 
-@pytest.mark.parametrize("till", [POSTGRES], indirect=True)
+@pytest.mark.parametrize("harness", [POSTGRES], indirect=True)
 @pytest.mark.parametrize(BY, [_truncate, _merge], ids=lambda change: change.__name__[1:])
 @IN_ALL_TABLES
-def test_nothing_is_truncated_or_merged_away_on_postgresql(
-    till: Till, table: str, change: Callable[[str], str]
+def test_append_only_tables_reject_truncate_and_merge_on_postgresql(
+    harness: JournalHarness, table: str, change: Callable[[str], str]
 ) -> None:
-    refused(till, change(table), "append-only")
+    assert_rejected(harness, change(table), "append-only")
 
 
 # --- by user ----------------------------------------------------------------------------------------------------------
 
-OF_NOBODY = {
+WITHOUT_USER = {
     "environment": "says of the whole database whether its money is real: one row, for ever",
     "provider_accounts": "says how each provider account is, for everybody: a handful of rows",
     "api_keys": "says who may use the API, for everybody: a handful of rows",
@@ -316,12 +322,12 @@ OF_NOBODY = {
 }
 
 
-def test_every_key_starts_with_the_user(till: Till) -> None:
+def test_every_unique_key_starts_with_the_user(harness: JournalHarness) -> None:
     """So that the tables can be spread over machines by user, each write on one of them."""
-    inspector = sa.inspect(till.database.engine)
+    inspector = sa.inspect(harness.database.engine)
     tables = set(inspector.get_table_names())
     assert tables == {*metadata.tables, "alembic_version"}
-    for table in tables - set(OF_NOBODY):
+    for table in tables - set(WITHOUT_USER):
         keys = [inspector.get_pk_constraint(table)["constrained_columns"]]
         keys += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
         keys += [
@@ -335,10 +341,10 @@ def test_every_key_starts_with_the_user(till: Till) -> None:
             assert foreign["constrained_columns"][0] == foreign["referred_columns"][0] == "user_id"
 
 
-@pytest.mark.parametrize("till", [POSTGRES], indirect=True)
-def test_names_are_compared_byte_by_byte_on_postgresql(till: Till) -> None:
+@pytest.mark.parametrize("harness", [POSTGRES], indirect=True)
+def test_names_are_compared_byte_by_byte_on_postgresql(harness: JournalHarness) -> None:
     """Rows are locked, and read by the audit, in the order in which Python and SQLite sort names."""
-    collations = till.rows(
+    collations = harness.rows(
         "SELECT table_name, column_name, collation_name FROM information_schema.columns"
         " WHERE table_schema = 'public' AND table_name <> 'alembic_version' AND column_name IN"
         " ('user_id', 'stream', 'transaction_id', 'currency', 'key', 'operation', 'reference', 'provider', 'account')"

@@ -13,7 +13,7 @@ from billvend.adapters.storage.database import Database
 AT_ONCE = 4
 
 
-def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+def test_new_sqlite_file_is_opened_by_many_threads(tmp_path: Path) -> None:
     meeting = Barrier(AT_ONCE)
 
     def first_look(url: str) -> int:
@@ -31,7 +31,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
             assert list(pool.map(first_look, [url] * AT_ONCE)) == [1] * AT_ONCE
 
 
-def test_a_connection_in_use_is_closed_when_its_user_is_done(tmp_path: Path) -> None:
+def test_connection_in_use_is_closed_after_use(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'books.db'}")
     with database.read_transaction() as connection:
         driver = connection.connection.driver_connection

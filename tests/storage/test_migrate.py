@@ -17,12 +17,12 @@ from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
 from billvend.adapters.storage.tables import metadata
 from billvend.domain.errors import ConfigurationError, Unavailable
-from tests.storage.rivals import in_processes, upgrade_it
-from tests.storage.till import EVERYWHERE, ON_DISK, Till
+from tests.storage.concurrency import run_in_processes, upgrade_database
+from tests.storage.harness import ALL_DATABASES, SHARED_DATABASES, JournalHarness
 from tests.support import servers
 
 
-@pytest.fixture(params=EVERYWHERE)
+@pytest.fixture(params=ALL_DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where there is nothing yet."""
     if request.param == "postgres":
@@ -43,25 +43,25 @@ def alembic_config() -> Config:
     return config
 
 
-def test_tables_are_made_from_nothing_and_only_once(database: Database) -> None:
+def test_upgrade_creates_tables_once(database: Database) -> None:
     assert current_version(database) is None
     assert upgrade(database) == "none"
     assert current_version(database) == HEAD
     require_head(database)
-    till = Till(database)
-    till.funded(minor=7)
+    harness = JournalHarness(database)
+    harness.add_funds(minor=7)
     assert upgrade(database) == HEAD
-    assert till.balance() == (7, 0)
+    assert harness.balance() == (7, 0)
 
 
-def test_this_version_is_the_last_of_the_migrations() -> None:
+def test_head_is_the_latest_migration() -> None:
     scripts = ScriptDirectory.from_config(alembic_config())
     assert scripts.get_heads() == [HEAD]
     versions = [script.revision for script in scripts.walk_revisions()]
     assert versions == sorted(versions, reverse=True)  # "newer" is told by comparing them as text
 
 
-def by_migrations(database: Database) -> None:
+def run_migrations(database: Database) -> None:
     """Create the tables by all migrations, one after the other."""
     config = alembic_config()
     with database.write_transaction() as connection:
@@ -69,8 +69,8 @@ def by_migrations(database: Database) -> None:
         to_version(config, "head")
 
 
-@pytest.mark.parametrize("make", [upgrade, by_migrations])
-def test_tables_are_what_the_code_expects(database: Database, make: Callable[[Database], object]) -> None:
+@pytest.mark.parametrize("make", [upgrade, run_migrations])
+def test_created_tables_match_the_metadata(database: Database, make: Callable[[Database], object]) -> None:
     make(database)
     with database.engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
@@ -78,8 +78,8 @@ def test_tables_are_what_the_code_expects(database: Database, make: Callable[[Da
         assert compare_metadata(context, metadata) == []
 
 
-@pytest.mark.parametrize("url", ON_DISK, indirect=True)
-def test_migrations_create_the_tables_of_a_new_database(
+@pytest.mark.parametrize("url", SHARED_DATABASES, indirect=True)
+def test_migrations_and_metadata_create_identical_tables(
     request: pytest.FixtureRequest, database: Database, tmp_path: Path
 ) -> None:
     """To the letter, with constraints, conditions and triggers, which Alembic does not compare."""
@@ -89,14 +89,14 @@ def test_migrations_create_the_tables_of_a_new_database(
     else:
         server: servers.Postgres = request.getfixturevalue("postgres_server")
         migrated = Database(servers.new_database(server))
-    by_migrations(migrated)
+    run_migrations(migrated)
     assert current_version(migrated) == HEAD
-    assert described(database) == described(migrated)
+    assert describe(database) == describe(migrated)
     assert upgrade(migrated) == HEAD
     migrated.close()
 
 
-def described(database: Database) -> dict[str, Any]:
+def describe(database: Database) -> dict[str, Any]:
     """All that can be read back about the tables."""
     inspector = sa.inspect(database.engine)
 
@@ -130,20 +130,20 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, sa.TextClause) else value
 
 
-@pytest.mark.parametrize("url", ON_DISK, indirect=True)
-def test_processes_that_upgrade_at_once_take_turns(url: str, database: Database) -> None:
-    before = in_processes(upgrade_it, url, "a", "b")
+@pytest.mark.parametrize("url", SHARED_DATABASES, indirect=True)
+def test_concurrent_upgrades_run_one_after_another(url: str, database: Database) -> None:
+    before = run_in_processes(upgrade_database, url, "a", "b")
     assert sorted(before) == [HEAD, "none"]
     assert current_version(database) == HEAD
 
 
-def test_missing_tables_are_named_with_what_makes_them(database: Database) -> None:
+def test_missing_tables_error_names_the_upgrade_command(database: Database) -> None:
     with pytest.raises(ConfigurationError, match=r"no tables yet.*billvend db upgrade"):
         require_head(database)
 
 
 @pytest.mark.parametrize("version", ["0001", "0005"])
-def test_tables_from_before_the_first_release_are_left_alone(database: Database, version: str) -> None:
+def test_upgrade_rejects_tables_from_before_the_first_release(database: Database, version: str) -> None:
     upgrade(database)
     _set_version(database, version)
     for refusing in (require_head, upgrade):
@@ -156,7 +156,7 @@ def test_tables_from_before_the_first_release_are_left_alone(database: Database,
 
 
 @pytest.mark.parametrize("version", ["0101", "9999", "a1b2c3"])
-def test_tables_of_a_newer_billvend_are_left_alone(database: Database, version: str) -> None:
+def test_upgrade_rejects_tables_of_a_newer_version(database: Database, version: str) -> None:
     upgrade(database)
     _set_version(database, version)
     for refusing in (require_head, upgrade):
@@ -166,7 +166,7 @@ def test_tables_of_a_newer_billvend_are_left_alone(database: Database, version: 
     assert current_version(database) == version
 
 
-def test_a_database_of_somebody_else_is_left_as_it_was(database: Database) -> None:
+def test_upgrade_rejects_a_foreign_database(database: Database) -> None:
     with database.write_transaction() as connection:
         connection.execute(sa.text("CREATE TABLE wallets (owner TEXT)"))
     with pytest.raises(ConfigurationError, match="not billvend's") as refusal:
@@ -175,7 +175,7 @@ def test_a_database_of_somebody_else_is_left_as_it_was(database: Database) -> No
     assert sa.inspect(database.engine).get_table_names() == ["wallets"]
 
 
-def test_books_are_never_taken_down(database: Database) -> None:
+def test_downgrade_is_rejected(database: Database) -> None:
     upgrade(database)
     config = alembic_config()
     with pytest.raises(RuntimeError, match="restore a backup"), database.write_transaction() as connection:  # noqa: PT012  one act
@@ -185,7 +185,7 @@ def test_books_are_never_taken_down(database: Database) -> None:
 
 
 @pytest.mark.parametrize("gone", ["sqlite:////nowhere/books.db", "postgresql://billvend@127.0.0.1:1/books"])
-def test_a_database_that_is_away(gone: str) -> None:
+def test_upgrade_is_unavailable_when_database_is_down(gone: str) -> None:
     database = Database(gone)
     for asking in (current_version, upgrade, require_head):
         with pytest.raises(Unavailable) as refusal:

@@ -25,52 +25,62 @@ from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
 from billvend.ports.deposits import Deposit
 from billvend.ports.outbox import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message
 from billvend.ports.queries import Search
-from tests.storage.rivals import at_once
-from tests.storage.till import NOW, TOKEN, Till, delivered, named, open_till, statements
+from tests.storage.concurrency import run_in_threads
+from tests.storage.harness import (
+    NOW,
+    TOKEN,
+    JournalHarness,
+    delivered,
+    open_harness,
+    recorded_statements,
+    result_codes,
+)
 
 ALL = tuple(Channel)
 LEASE_SECONDS = 60.0
 
 
 @pytest.fixture
-def telling(till: Till) -> Till:
+def notifying(harness: JournalHarness) -> JournalHarness:
     """A till that tells the outside on every channel."""
-    return tell(till)
+    return enable_channels(harness)
 
 
 @pytest.fixture
-def outbox(till: Till) -> SqlOutbox:
-    return SqlOutbox(till.database)
+def outbox(harness: JournalHarness) -> SqlOutbox:
+    return SqlOutbox(harness.database)
 
 
-def tell(till: Till, *channels: Channel) -> Till:
-    till.journal = SqlJournal(till.database, channels=channels or ALL)
-    return till
+def enable_channels(harness: JournalHarness, *channels: Channel) -> JournalHarness:
+    harness.journal = SqlJournal(harness.database, channels=channels or ALL)
+    return harness
 
 
-def kinds(outbox: SqlOutbox, channel: Channel = Channel.WEBHOOK) -> list[str]:
+def message_kinds(outbox: SqlOutbox, channel: Channel = Channel.WEBHOOK) -> list[str]:
     """What is or was told on a channel, in order."""
     found = [told.message for told in outbox.history(limit=100, channel=channel)]
     return [message.kind for message in sorted(found, key=lambda message: message.at)]
 
 
 def take(
-    outbox: SqlOutbox, till: Till, channel: Channel = Channel.WEBHOOK, limit: int = 100
+    outbox: SqlOutbox, harness: JournalHarness, channel: Channel = Channel.WEBHOOK, limit: int = 100
 ) -> list[Message]:
-    return outbox.take(channel, till.now, limit=limit, lease_seconds=LEASE_SECONDS)
+    return outbox.take(channel, harness.now, limit=limit, lease_seconds=LEASE_SECONDS)
 
 
-def tried(till: Till, detail: str = "HTTP 500", status: int | None = 500) -> DeliveryAttempt:
-    return DeliveryAttempt(till.now, "https://shop.example", status, 35, detail)
+def delivery_attempt(
+    harness: JournalHarness, detail: str = "HTTP 500", status: int | None = 500
+) -> DeliveryAttempt:
+    return DeliveryAttempt(harness.now, "https://shop.example", status, 35, detail)
 
 
-def answered(till: Till, *answers: Answer) -> Pay:
+def pay_and_answer(harness: JournalHarness, *answers: Answer) -> Pay:
     """A payment that was sold, or not, as told."""
-    till.pass_time(1)
-    pay = till.paid()
+    harness.advance(1)
+    pay = harness.accept_payment()
     for answer in answers:
-        till.pass_time(1)
-        till.told(pay, answer, early=True)
+        harness.advance(1)
+        harness.answer(pay, answer, early=True)
     return pay
 
 
@@ -88,83 +98,85 @@ def answered(till: Till, *answers: Answer) -> Pay:
     ],
     ids=["sold", "declined", "in doubt", "sold late", "sold twice"],
 )
-def test_what_happens_is_told(
-    telling: Till, outbox: SqlOutbox, answers: tuple[Answer, ...], expected: list[str]
+def test_event_writes_its_messages(
+    notifying: JournalHarness, outbox: SqlOutbox, answers: tuple[Answer, ...], expected: list[str]
 ) -> None:
-    telling.funded()
-    pay = answered(telling, *answers)
+    notifying.add_funds()
+    pay = pay_and_answer(notifying, *answers)
     if expected == ["payment.reversed"]:
-        telling.pass_time(1)
-        telling.done(telling.claim(pay))  # gives the money back
-    assert kinds(outbox) == ["wallet.funded", *expected]
-    assert kinds(outbox, Channel.MAIL) == [
+        notifying.advance(1)
+        notifying.execute_one(notifying.claim(pay))  # gives the money back
+    assert message_kinds(outbox) == ["wallet.funded", *expected]
+    assert message_kinds(outbox, Channel.MAIL) == [
         kind for kind in ["wallet.funded", *expected] if kind != "payment.incident"
     ]
-    assert telling.audit().ok
+    assert notifying.audit().ok
 
 
-def test_a_message_says_what_the_event_says(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded(minor=10_000)
-    pay = answered(telling, delivered())
+def test_message_data_comes_from_the_event(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds(minor=10_000)
+    pay = pay_and_answer(notifying, delivered())
     sold, funded = (told.message for told in outbox.history(limit=10, channel=Channel.WEBHOOK))
     data = json.loads(sold.data)
     assert (data["token"], data["units"], data["amount"]) == (TOKEN, "12.5", "10.00")
-    assert (sold.user_id, sold.transaction_id, sold.at) == ("ada", pay.transaction_id, telling.now)
-    assert (sold.attempt_count, sold.next_at, sold.final_status) == (0, telling.now, None)
+    assert (sold.user_id, sold.transaction_id, sold.at) == ("ada", pay.transaction_id, notifying.now)
+    assert (sold.attempt_count, sold.next_at, sold.final_status) == (0, notifying.now, None)
     assert json.loads(funded.data)["amount"] == "100.00"
 
 
-def test_messages_of_all_channels_have_names_of_their_own(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded()
+def test_message_ids_differ_between_channels(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds()
     names = [told.message.message_id for told in outbox.history(limit=10)]
     assert len(set(names)) == len(ALL)
 
 
-def test_only_configured_channels_are_told(till: Till, outbox: SqlOutbox) -> None:
-    till.funded()  # on none
-    tell(till, Channel.MAIL)
-    answered(till, delivered())
+def test_only_configured_channels_get_messages(harness: JournalHarness, outbox: SqlOutbox) -> None:
+    harness.add_funds()  # on none
+    enable_channels(harness, Channel.MAIL)
+    pay_and_answer(harness, delivered())
     assert Counter(told.message.channel for told in outbox.history(limit=10)) == {Channel.MAIL: 1}
 
 
-def test_without_channels_nothing_is_written_and_not_a_statement_more_is_made(till: Till) -> None:
-    with statements(till.database) as seen:
-        till.funded()
-        till.told(till.paid(), delivered())
+def test_no_channels_need_no_outbox_statement(harness: JournalHarness) -> None:
+    with recorded_statements(harness.database) as seen:
+        harness.add_funds()
+        harness.answer(harness.accept_payment(), delivered())
     assert not [statement for statement in seen if "outbox" in statement]
 
 
-def test_accepting_payments_takes_not_a_statement_more_with_channels(telling: Till) -> None:
-    telling.funded(minor=100_000)
-    with statements(telling.database) as seen:
-        telling.do(*(telling.pay(meter=f"1234567890{number}") for number in range(5)))
+def test_accepting_payments_needs_no_outbox_statement(notifying: JournalHarness) -> None:
+    notifying.add_funds(minor=100_000)
+    with recorded_statements(notifying.database) as seen:
+        notifying.execute(*(notifying.pay(meter=f"1234567890{number}") for number in range(5)))
     assert not [statement for statement in seen if "outbox" in statement]
 
 
-def test_many_messages_take_one_statement(telling: Till) -> None:
-    with statements(telling.database) as seen:
-        telling.do(*(telling.fund() for _ in range(20)))
+def test_many_messages_take_one_statement(notifying: JournalHarness) -> None:
+    with recorded_statements(notifying.database) as seen:
+        notifying.execute(*(notifying.fund() for _ in range(20)))
     assert len([statement for statement in seen if "outbox" in statement]) == 1
 
 
-def test_a_refused_and_a_repeated_command_tell_nothing(telling: Till, outbox: SqlOutbox) -> None:
-    first = telling.fund(key="once")
-    assert named(telling.do(first, first, telling.fund(key="once", minor=1), telling.pay(minor=10**9))) == [
-        *("done", "replayed", "idempotency_mismatch", "insufficient_funds")
-    ]
-    telling.done(first)
-    assert kinds(outbox) == ["wallet.funded"]
+def test_rejected_or_repeated_command_writes_no_message(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    first = notifying.fund(key="once")
+    assert result_codes(
+        notifying.execute(first, first, notifying.fund(key="once", minor=1), notifying.pay(minor=10**9))
+    ) == [*("done", "replayed", "idempotency_mismatch", "insufficient_funds")]
+    notifying.execute_one(first)
+    assert message_kinds(outbox) == ["wallet.funded"]
 
 
-def test_what_can_not_be_told_does_not_happen(telling: Till, outbox: SqlOutbox) -> None:
-    telling.run("ALTER TABLE outbox_messages RENAME TO elsewhere")
+def test_event_is_rolled_back_when_message_cannot_be_written(
+    notifying: JournalHarness, outbox: SqlOutbox
+) -> None:
+    notifying.run("ALTER TABLE outbox_messages RENAME TO elsewhere")
     with suppress(Unavailable):
-        assert named(telling.do(telling.fund())) == ["internal"]
-    telling.run("ALTER TABLE elsewhere RENAME TO outbox_messages")
-    assert telling.books.balance("ada", "NGN") is None
+        assert result_codes(notifying.execute(notifying.fund())) == ["internal"]
+    notifying.run("ALTER TABLE elsewhere RENAME TO outbox_messages")
+    assert notifying.books.balance("ada", "NGN") is None
     assert outbox.history(limit=10) == []
-    telling.funded()
-    assert kinds(outbox) == ["wallet.funded"]
+    notifying.add_funds()
+    assert message_kinds(outbox) == ["wallet.funded"]
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
@@ -172,94 +184,96 @@ def test_what_can_not_be_told_does_not_happen(telling: Till, outbox: SqlOutbox) 
 
 def commit_and_die(url: str, moment: str) -> None:
     """In a process: sell, and be killed just before or just after the commit of the sale."""
-    with open_till(url, name="dying") as till:
-        tell(till)
-        till.funded()
-        pay = till.paid()
-        report = till.report(pay, till.working(pay), delivered())
+    with open_harness(url, name="dying") as harness:
+        enable_channels(harness)
+        harness.add_funds()
+        pay = harness.accept_payment()
+        report = harness.report(pay, harness.claim_work(pay), delivered())
         if moment == "before":
-            sa.event.listen(till.database.engine, "commit", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-        till.done(report)
+            sa.event.listen(harness.database.engine, "commit", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        harness.execute_one(report)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_process_that_is_killed_leaves_both_or_neither(url: str, moment: str) -> None:
+def test_killed_process_leaves_event_and_message_or_neither(url: str, moment: str) -> None:
     process = multiprocessing.get_context("spawn").Process(target=commit_and_die, args=(url, moment))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    with open_till(url) as till:
-        sold = till.rows("SELECT 1 FROM events WHERE type = 'PaymentCompleted'")
-        due = [message.kind for message in take(SqlOutbox(till.database), till)]
+    with open_harness(url) as harness:
+        sold = harness.rows("SELECT 1 FROM events WHERE type = 'PaymentCompleted'")
+        due = [message.kind for message in take(SqlOutbox(harness.database), harness)]
         assert bool(sold) == (moment == "after")
         assert due == ["wallet.funded", *["payment.completed"] * len(sold)]
-        assert till.audit().ok
+        assert harness.audit().ok
 
 
 # --- taken ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_taken_is_taken_by_one(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded()
-    (first,) = take(outbox, telling)
-    assert take(outbox, telling) == []
-    assert len(take(outbox, telling, Channel.MAIL)) == 1, "the other channels have theirs"
-    telling.pass_time(LEASE_SECONDS - 1)
-    assert take(outbox, telling) == []
-    telling.pass_time(1)
-    (second,) = take(outbox, telling)
+def test_leased_message_is_not_taken_twice(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds()
+    (first,) = take(outbox, notifying)
+    assert take(outbox, notifying) == []
+    assert len(take(outbox, notifying, Channel.MAIL)) == 1, "the other channels have theirs"
+    notifying.advance(LEASE_SECONDS - 1)
+    assert take(outbox, notifying) == []
+    notifying.advance(1)
+    (second,) = take(outbox, notifying)
     assert (second.message_id, second.data, second.attempt_count) == (first.message_id, first.data, 0)
 
 
-def test_what_is_due_first_is_taken_first_and_no_more_than_asked_for(
-    telling: Till, outbox: SqlOutbox
+def test_due_messages_are_taken_oldest_first_and_limited(
+    notifying: JournalHarness, outbox: SqlOutbox
 ) -> None:
     for _ in range(3):
-        telling.funded()
-        telling.pass_time(1)
-    taken = [take(outbox, telling, limit=2), take(outbox, telling, limit=2)]
+        notifying.add_funds()
+        notifying.advance(1)
+    taken = [take(outbox, notifying, limit=2), take(outbox, notifying, limit=2)]
     assert [len(messages) for messages in taken] == [2, 1]
     assert [message.at for messages in taken for message in messages] == [
         NOW + timedelta(seconds=number) for number in range(3)
     ]
 
 
-def test_where_nothing_is_due_nobody_who_writes_is_disturbed(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded()
-    take(outbox, telling)
-    with statements(telling.database) as seen:
-        assert take(outbox, telling) == []
+def test_taking_without_due_messages_takes_no_locks(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds()
+    take(outbox, notifying)
+    with recorded_statements(notifying.database) as seen:
+        assert take(outbox, notifying) == []
     assert not [statement for statement in seen if "FOR UPDATE" in statement or "UPDATE" in statement]
 
 
-def test_takers_who_come_at_once_share(url: str) -> None:
-    with open_till(url) as till, open_till(url, name="u") as other:
-        tell(till)
-        till.do(*(till.fund() for _ in range(40)))
-        boxes = [SqlOutbox(one.database) for one in (till, other)] * 3
-        taken = at_once(*(lambda box=box: take(box, till, limit=10) for box in boxes))
+def test_concurrent_takers_get_different_messages(url: str) -> None:
+    with open_harness(url) as harness, open_harness(url, name="u") as other:
+        enable_channels(harness)
+        harness.execute(*(harness.fund() for _ in range(40)))
+        boxes = [SqlOutbox(one.database) for one in (harness, other)] * 3
+        taken = run_in_threads(*(lambda box=box: take(box, harness, limit=10) for box in boxes))
         names = [message.message_id for messages in taken for message in messages]
         assert len(set(names)) == len(names)
-        rest = take(SqlOutbox(till.database), till)
+        rest = take(SqlOutbox(harness.database), harness)
         assert len(names) + len(rest) == 40
 
 
-def test_one_message_can_be_taken_unless_somebody_is_at_it(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded()
-    (message,) = take(outbox, telling)
+def test_single_message_is_taken_unless_leased(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds()
+    (message,) = take(outbox, notifying)
 
     def one(name: str = message.message_id) -> Message | None:
-        return outbox.take_one(name, telling.now, lease_seconds=LEASE_SECONDS)
+        return outbox.take_one(name, notifying.now, lease_seconds=LEASE_SECONDS)
 
     assert one() is None
     outbox.record_attempt(
-        message, tried(telling), next_at=telling.now + timedelta(hours=2), final_status=None
+        message, delivery_attempt(notifying), next_at=notifying.now + timedelta(hours=2), final_status=None
     )
     again = one()
     assert again is not None, "due or not"
     assert one() is None
-    outbox.record_attempt(again, tried(telling), next_at=None, final_status=FinalStatus.DELIVERED)
+    outbox.record_attempt(
+        again, delivery_attempt(notifying), next_at=None, final_status=FinalStatus.DELIVERED
+    )
     assert one() is None
     assert one("msg_none") is None
     assert one("\0") is None
@@ -268,51 +282,53 @@ def test_one_message_can_be_taken_unless_somebody_is_at_it(telling: Till, outbox
 # --- answered for -----------------------------------------------------------------------------------------------------
 
 
-def test_a_try_in_vain_is_due_again(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded()
-    (message,) = take(outbox, telling)
+def test_failed_delivery_is_due_again(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds()
+    (message,) = take(outbox, notifying)
     outbox.record_attempt(
-        message, tried(telling), next_at=telling.now + timedelta(seconds=5), final_status=None
+        message, delivery_attempt(notifying), next_at=notifying.now + timedelta(seconds=5), final_status=None
     )
-    assert take(outbox, telling) == []
-    telling.pass_time(5)
-    (again,) = take(outbox, telling)
+    assert take(outbox, notifying) == []
+    notifying.advance(5)
+    (again,) = take(outbox, notifying)
     assert (again.message_id, again.data, again.at, again.attempt_count) == (
         *(message.message_id, message.data, message.at, 1),
     )
 
 
 @pytest.mark.parametrize("end", FinalStatus)
-def test_what_has_ended_is_never_due(telling: Till, outbox: SqlOutbox, end: FinalStatus) -> None:
-    telling.funded()
-    (message,) = take(outbox, telling)
-    telling.pass_time(3)
-    outbox.record_attempt(message, tried(telling, "HTTP 200", 200), next_at=None, final_status=end)
-    telling.pass_time(10**6)
-    assert take(outbox, telling) == []
+def test_ended_message_is_never_due(notifying: JournalHarness, outbox: SqlOutbox, end: FinalStatus) -> None:
+    notifying.add_funds()
+    (message,) = take(outbox, notifying)
+    notifying.advance(3)
+    outbox.record_attempt(
+        message, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=end
+    )
+    notifying.advance(10**6)
+    assert take(outbox, notifying) == []
     (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
     assert (told.message.final_status, told.message.ended_at) == (end, NOW + timedelta(seconds=3))
     assert told.attempts == (
-        replace(tried(telling, "HTTP 200", 200), at=NOW + timedelta(seconds=3), number=1),
+        replace(delivery_attempt(notifying, "HTTP 200", 200), at=NOW + timedelta(seconds=3), number=1),
     )
 
 
-def late(telling: Till, outbox: SqlOutbox) -> tuple[Message, Message]:
+def expired_and_current_lease(notifying: JournalHarness, outbox: SqlOutbox) -> tuple[Message, Message]:
     """The same message with somebody whose lease ran out, and with the one who took it then."""
-    telling.funded()
-    (slow,) = take(outbox, telling)
-    telling.pass_time(LEASE_SECONDS)
-    (quick,) = take(outbox, telling)
+    notifying.add_funds()
+    (slow,) = take(outbox, notifying)
+    notifying.advance(LEASE_SECONDS)
+    (quick,) = take(outbox, notifying)
     return slow, quick
 
 
-def test_somebody_who_comes_too_late_undoes_nothing(telling: Till, outbox: SqlOutbox) -> None:
-    slow, quick = late(telling, outbox)
+def test_late_failure_report_does_not_undo_delivery(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    slow, quick = expired_and_current_lease(notifying, outbox)
     outbox.record_attempt(
-        quick, tried(telling, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
+        quick, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
     )
-    outbox.record_attempt(slow, tried(telling), next_at=telling.now, final_status=None)
-    assert take(outbox, telling) == []
+    outbox.record_attempt(slow, delivery_attempt(notifying), next_at=notifying.now, final_status=None)
+    assert take(outbox, notifying) == []
     (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
     assert told.message.final_status is FinalStatus.DELIVERED
     assert [one.detail for one in told.attempts] == ["HTTP 200", "HTTP 500"], (
@@ -321,34 +337,43 @@ def test_somebody_who_comes_too_late_undoes_nothing(telling: Till, outbox: SqlOu
     assert [one.number for one in told.attempts] == [1, 2]
 
 
-def test_somebody_who_delivered_it_is_believed_however_late(telling: Till, outbox: SqlOutbox) -> None:
-    slow, quick = late(telling, outbox)
+def test_late_delivery_report_is_recorded(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    slow, quick = expired_and_current_lease(notifying, outbox)
     outbox.record_attempt(
-        slow, tried(telling, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
+        slow, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
     )
-    outbox.record_attempt(quick, tried(telling), next_at=telling.now, final_status=None)
-    assert take(outbox, telling) == []
+    outbox.record_attempt(quick, delivery_attempt(notifying), next_at=notifying.now, final_status=None)
+    assert take(outbox, notifying) == []
     (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
     assert told.message.final_status is FinalStatus.DELIVERED
 
 
-def test_reports_that_come_at_once_are_all_noted(url: str) -> None:
-    with open_till(url) as till:
-        outbox = SqlOutbox(tell(till).database)
-        till.funded()
-        (message,) = take(outbox, till)
-        again = till.now + timedelta(hours=1)
-        at_once(*[lambda: outbox.record_attempt(message, tried(till), next_at=again, final_status=None)] * 6)
+def test_concurrent_delivery_reports_are_all_recorded(url: str) -> None:
+    with open_harness(url) as harness:
+        outbox = SqlOutbox(enable_channels(harness).database)
+        harness.add_funds()
+        (message,) = take(outbox, harness)
+        again = harness.now + timedelta(hours=1)
+        run_in_threads(
+            *[
+                lambda: outbox.record_attempt(
+                    message, delivery_attempt(harness), next_at=again, final_status=None
+                )
+            ]
+            * 6
+        )
         (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
         assert [one.number for one in told.attempts] == [1, 2, 3, 4, 5, 6]
         assert (told.message.attempt_count, told.message.next_at) == (1, again)
 
 
 @pytest.mark.parametrize("text", ["NUL \0", "half \ud800", "Ọ̀rọ̀"])
-def test_whatever_the_other_side_says_is_written_down(telling: Till, outbox: SqlOutbox, text: str) -> None:
-    telling.funded()
-    (message,) = take(outbox, telling)
-    outbox.record_attempt(message, tried(telling, text, None), next_at=None, final_status=FinalStatus.GAVE_UP)
+def test_odd_response_text_is_stored(notifying: JournalHarness, outbox: SqlOutbox, text: str) -> None:
+    notifying.add_funds()
+    (message,) = take(outbox, notifying)
+    outbox.record_attempt(
+        message, delivery_attempt(notifying, text, None), next_at=None, final_status=FinalStatus.GAVE_UP
+    )
     (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
     assert told.attempts[0].detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
 
@@ -356,7 +381,7 @@ def test_whatever_the_other_side_says_is_written_down(telling: Till, outbox: Sql
 # --- looked at, and told again ----------------------------------------------------------------------------------------
 
 
-def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
+def test_failed_messages_are_listed_newest_first(notifying: JournalHarness, outbox: SqlOutbox) -> None:
     fates: list[tuple[str, FinalStatus | None]] = [
         *(("untouched", None), ("at it", None), ("in vain", None)),
         *(
@@ -367,19 +392,19 @@ def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
     ]
     names = {}
     for name, end in fates:
-        telling.pass_time(1)
-        telling.funded()
+        notifying.advance(1)
+        notifying.add_funds()
         if name == "untouched":
             names[name] = outbox.history(limit=1, channel=Channel.WEBHOOK)[0].message.message_id
-            telling.run("UPDATE outbox_messages SET channel = 'webhook-' WHERE channel = 'webhook'")
+            notifying.run("UPDATE outbox_messages SET channel = 'webhook-' WHERE channel = 'webhook'")
             continue
-        (message,) = take(outbox, telling)
+        (message,) = take(outbox, notifying)
         names[name] = message.message_id
         if name != "at it":
-            telling.pass_time(0.5)
-            due = None if end else telling.now + timedelta(hours=5)
-            outbox.record_attempt(message, tried(telling), next_at=due, final_status=end)
-    telling.run("UPDATE outbox_messages SET channel = 'webhook' WHERE channel = 'webhook-'")
+            notifying.advance(0.5)
+            due = None if end else notifying.now + timedelta(hours=5)
+            outbox.record_attempt(message, delivery_attempt(notifying), next_at=due, final_status=end)
+    notifying.run("UPDATE outbox_messages SET channel = 'webhook' WHERE channel = 'webhook-'")
     failed = [told.message.message_id for told in outbox.history(limit=10, failed=True)]
     assert failed == [names["given up"], names["in vain"]], "the newest first"
     listed = [told.message.message_id for told in outbox.history(limit=4, channel=Channel.WEBHOOK)]
@@ -391,26 +416,26 @@ def test_what_failed_is_found(telling: Till, outbox: SqlOutbox) -> None:
 
 
 @pytest.mark.parametrize("end", FinalStatus)
-def test_what_is_replayed_begins_anew_under_its_name(
-    telling: Till, outbox: SqlOutbox, end: FinalStatus
+def test_replayed_message_starts_again_with_same_id(
+    notifying: JournalHarness, outbox: SqlOutbox, end: FinalStatus
 ) -> None:
-    telling.funded()
-    (message,) = take(outbox, telling)
-    outbox.record_attempt(message, tried(telling), next_at=None, final_status=end)
-    telling.pass_time(100)
-    assert outbox.replay(message.message_id, telling.now)
-    (again,) = take(outbox, telling)
+    notifying.add_funds()
+    (message,) = take(outbox, notifying)
+    outbox.record_attempt(message, delivery_attempt(notifying), next_at=None, final_status=end)
+    notifying.advance(100)
+    assert outbox.replay(message.message_id, notifying.now)
+    (again,) = take(outbox, notifying)
     assert (again.message_id, again.data, again.at) == (message.message_id, message.data, message.at)
     assert (again.attempt_count, again.final_status) == (0, None)
     outbox.record_attempt(
-        again, tried(telling, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
+        again, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
     )
     (told,) = outbox.history(limit=1, message_id=message.message_id)
     assert [(one.number, one.detail) for one in told.attempts] == [(1, "HTTP 500"), (2, "HTTP 200")]
-    assert telling.audit().ok
+    assert notifying.audit().ok
 
 
-def test_what_there_is_not_can_not_be_replayed(outbox: SqlOutbox) -> None:
+def test_replay_of_unknown_message_does_nothing(outbox: SqlOutbox) -> None:
     assert not outbox.replay("msg_none", NOW)
     assert not outbox.replay("\0", NOW)
 
@@ -418,7 +443,7 @@ def test_what_there_is_not_can_not_be_replayed(outbox: SqlOutbox) -> None:
 # --- endpoints, and addresses -----------------------------------------------------------------------------------------
 
 
-def test_an_endpoint_is_disabled_once_and_enabled_again(outbox: SqlOutbox) -> None:
+def test_endpoint_can_be_disabled_and_enabled(outbox: SqlOutbox) -> None:
     first = DisabledEndpoint("a1", "https://shop.example", NOW, "HTTP 410")
     other = DisabledEndpoint("b2", "https://other.example", NOW + timedelta(seconds=1), "HTTP 410")
     assert outbox.disabled() == []
@@ -432,7 +457,7 @@ def test_an_endpoint_is_disabled_once_and_enabled_again(outbox: SqlOutbox) -> No
     assert outbox.disabled() == []
 
 
-def test_email_kept_first_stays_until_another_is_set(outbox: SqlOutbox) -> None:
+def test_first_email_stays_until_another_is_set(outbox: SqlOutbox) -> None:
     assert outbox.email_of("ada", "any") is None
     outbox.set_email_if_absent("ada", "first@example.com", NOW)
     outbox.set_email_if_absent("ada", "second@example.com", NOW)
@@ -446,15 +471,17 @@ def test_email_kept_first_stays_until_another_is_set(outbox: SqlOutbox) -> None:
 
 
 def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
-    till: Till, outbox: SqlOutbox
+    harness: JournalHarness, outbox: SqlOutbox
 ) -> None:
     for reference, source in (("r1", "paystack"), ("r2", "manual")):
-        SqlDeposits(till.database).add(
+        SqlDeposits(harness.database).add(
             Deposit("ada", reference, None, "paystack", Money(100, "NGN"), f"{reference}@example.com", NOW)
         )
-        till.done(till.fund(source=source, reference=reference))
-    paid_in, by_hand = (till.books.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2"))
-    pay = till.paid()
+        harness.execute_one(harness.fund(source=source, reference=reference))
+    paid_in, by_hand = (
+        harness.books.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2")
+    )
+    pay = harness.accept_payment()
     assert outbox.email_of("ada", paid_in) == "r1@example.com"
     for other in (by_hand, pay.transaction_id, "r1"):
         assert outbox.email_of("ada", other) is None
@@ -464,36 +491,36 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
 
 
 @pytest.fixture
-def nowhere() -> Iterator[SqlOutbox]:
+def unavailable_outbox() -> Iterator[SqlOutbox]:
     database = Database("sqlite:////nowhere/at/all/books.db")
     yield SqlOutbox(database)
     database.close()
 
 
-def test_with_the_database_away_it_says_so(nowhere: SqlOutbox) -> None:
+def test_outbox_is_unavailable_when_database_is_down(unavailable_outbox: SqlOutbox) -> None:
     with pytest.raises(Unavailable):
-        nowhere.take(Channel.WEBHOOK, NOW, limit=1, lease_seconds=1)
+        unavailable_outbox.take(Channel.WEBHOOK, NOW, limit=1, lease_seconds=1)
     with pytest.raises(Unavailable):
-        nowhere.history(limit=1)
+        unavailable_outbox.history(limit=1)
     with pytest.raises(Unavailable):
-        nowhere.replay("msg_1", NOW)
+        unavailable_outbox.replay("msg_1", NOW)
     with pytest.raises(Unavailable):
-        nowhere.disabled()
+        unavailable_outbox.disabled()
     with pytest.raises(Unavailable):
-        nowhere.email_of("ada", "t-1")
+        unavailable_outbox.email_of("ada", "t-1")
     with pytest.raises(Unavailable):
-        nowhere.set_email_if_absent("ada", "ada@example.com", NOW)
+        unavailable_outbox.set_email_if_absent("ada", "ada@example.com", NOW)
     with pytest.raises(Unavailable):
-        nowhere.set_email("ada", "ada@example.com", NOW)
+        unavailable_outbox.set_email("ada", "ada@example.com", NOW)
 
 
-def test_a_sale_that_was_not_sent_is_told_when_the_money_is_back(telling: Till, outbox: SqlOutbox) -> None:
-    telling.funded()
-    telling.pass_time(1)
-    pay = telling.paid()
-    telling.told(pay, NotSent("refused"))
-    assert kinds(outbox) == ["wallet.funded"]
-    telling.pass_time(1)
-    unsent = telling.paid(meter="10987654321")
-    telling.done(telling.cancel(unsent))
-    assert kinds(outbox) == ["wallet.funded", "payment.reversed"]
+def test_unsent_payment_is_notified_when_reversed(notifying: JournalHarness, outbox: SqlOutbox) -> None:
+    notifying.add_funds()
+    notifying.advance(1)
+    pay = notifying.accept_payment()
+    notifying.answer(pay, NotSent("refused"))
+    assert message_kinds(outbox) == ["wallet.funded"]
+    notifying.advance(1)
+    unsent = notifying.accept_payment(meter="10987654321")
+    notifying.execute_one(notifying.cancel(unsent))
+    assert message_kinds(outbox) == ["wallet.funded", "payment.reversed"]

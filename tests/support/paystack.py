@@ -19,53 +19,55 @@ def signature(body: bytes, secret: str = SECRET) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha512).hexdigest()
 
 
-def spoken(document: object, status: str = "200 OK") -> bytes:
+def json_response(document: object, status: str = "200 OK") -> bytes:
     """An answer of Paystack, as it goes over the wire."""
     return http_response(json.dumps(document).encode(), status=status)
 
 
-class Paystack:
-    """The other side: what it knows, and how it behaves. Use `standing_in`."""
+class FakePaystack:
+    """The other side: what it knows, and how it behaves. Use `fake_paystack`."""
 
     def __init__(self) -> None:
-        self.book: dict[str, dict[str, Any]] = {}
+        self.transactions: dict[str, dict[str, Any]] = {}
         """What was announced, by reference: what `verify` says of it."""
-        self.initialise_says: bytes | None = None
+        self.initialize_response: bytes | None = None
         """The whole answer to each `initialize`, in place of the usual one; b"" for a connection that is reset."""
-        self.verify_says: bytes | None = None
+        self.verify_response: bytes | None = None
         """The same for `verify`."""
-        self.announced: list[dict[str, Any]] = []
-        self.verified: list[str] = []
-        self.before_answering = threading.Event()
+        self.initialize_requests: list[dict[str, Any]] = []
+        self.verified_references: list[str] = []
+        self.may_respond = threading.Event()
         """An `initialize` is answered when this is set, as it is at first."""
-        self.before_answering.set()
-        self.is_asked = threading.Event()
+        self.may_respond.set()
+        self.initialize_received = threading.Event()
         self.url = ""
 
-    def behave(self, talk: Connection) -> None:
+    def handle(self, talk: Connection) -> None:
         head, _, body = talk.request.partition(b"\r\n\r\n")
         method, path = head.split(b"\r\n")[0].decode().split()[:2]
         if f"authorization: bearer {SECRET}" not in head.decode().lower():
-            return talk.send(spoken({"status": False, "message": "Invalid key"}, "401 Unauthorized"))
+            return talk.send(json_response({"status": False, "message": "Invalid key"}, "401 Unauthorized"))
         if method == "POST":
-            return self._say(talk, self._initialise(json.loads(body)), self.initialise_says)
+            return self._respond(talk, self._initialize(json.loads(body)), self.initialize_response)
         reference = path.rpartition("/")[2]
-        self.verified.append(reference)
-        return self._say(talk, self._verify(reference), self.verify_says)
+        self.verified_references.append(reference)
+        return self._respond(talk, self._verify(reference), self.verify_response)
 
-    def _say(self, talk: Connection, usual: bytes, instead: bytes | None) -> None:
+    def _respond(self, talk: Connection, usual: bytes, instead: bytes | None) -> None:
         if instead == b"":
             talk.reset()
         else:
             talk.send(usual if instead is None else instead)
 
-    def _initialise(self, asked: dict[str, Any]) -> bytes:
-        self.announced.append(asked)
+    def _initialize(self, asked: dict[str, Any]) -> bytes:
+        self.initialize_requests.append(asked)
         reference = asked["reference"]
-        if reference in self.book:
-            return spoken({"status": False, "message": "Duplicate Transaction Reference"}, "400 Bad Request")
-        self.book[reference] = {
-            "id": len(self.book) + 1,
+        if reference in self.transactions:
+            return json_response(
+                {"status": False, "message": "Duplicate Transaction Reference"}, "400 Bad Request"
+            )
+        self.transactions[reference] = {
+            "id": len(self.transactions) + 1,
             "domain": "test",
             "status": "abandoned",
             "reference": reference,
@@ -74,40 +76,42 @@ class Paystack:
             "metadata": "",
             "fees": None,
         }
-        self.is_asked.set()
-        self.before_answering.wait(10)
+        self.initialize_received.set()
+        self.may_respond.wait(10)
         url = f"{self.url}/pay/{reference}"
-        return spoken(
+        return json_response(
             {"status": True, "message": "ok", "data": {"authorization_url": url, "reference": reference}}
         )
 
     def _verify(self, reference: str) -> bytes:
-        if reference not in self.book:
-            return spoken({"status": False, "message": "Transaction reference not found"}, "400 Bad Request")
-        return spoken({"status": True, "message": "ok", "data": self.book[reference]})
+        if reference not in self.transactions:
+            return json_response(
+                {"status": False, "message": "Transaction reference not found"}, "400 Bad Request"
+            )
+        return json_response({"status": True, "message": "ok", "data": self.transactions[reference]})
 
     # --- what happens there -------------------------------------------------------------------------------------------
 
-    def pays(self, reference: str, **more: Any) -> None:
+    def mark_paid(self, reference: str, **more: Any) -> None:
         """The customer pays; `more` is what `verify` says differently from then on."""
-        self.book[reference] |= {"status": "success", "fees": 7_500, **more}
+        self.transactions[reference] |= {"status": "success", "fees": 7_500, **more}
 
-    def hook(self, reference: str, event: str = "charge.success", **more: Any) -> tuple[bytes, str]:
+    def webhook(self, reference: str, event: str = "charge.success", **more: Any) -> tuple[bytes, str]:
         """The body of a hook with its signature."""
-        known = self.book.get(reference, {"reference": reference, "status": "success"})
+        known = self.transactions.get(reference, {"reference": reference, "status": "success"})
         body = json.dumps({"event": event, "data": {**known, **more}}).encode()
         return body, signature(body)
 
 
 @contextmanager
-def standing_in() -> Iterator[tuple[Paystack, PaystackGateway]]:
+def fake_paystack() -> Iterator[tuple[FakePaystack, PaystackGateway]]:
     """A Paystack, and a gateway that talks to it."""
-    paystack = Paystack()
-    with FaultServer(paystack.behave) as server:
+    paystack = FakePaystack()
+    with FaultServer(paystack.handle) as server:
         paystack.url = server.url
         gateway = PaystackGateway(secret_key=SECRET, api_url=server.url, timeout_seconds=5)
         try:
             yield paystack, gateway
         finally:
-            paystack.before_answering.set()
+            paystack.may_respond.set()
             gateway.close()

@@ -3,7 +3,7 @@
     with postgres() as server:
         url = new_database(server)
 
-A server is stopped when its `with` ends, and also when the process that started it is killed (see keeper.py). It can be
+A server is stopped when its `with` ends, and also when the process that started it is killed (see process_guard.py). It can be
 stopped, killed and started again in between, on the same port and, for PostgreSQL, with the same data. Ports need no
 password: give such a server nothing that is worth reading.
 """
@@ -36,7 +36,7 @@ from psycopg import sql
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-KEEPER = Path(__file__).with_name("keeper.py")
+PROCESS_GUARD = Path(__file__).with_name("process_guard.py")
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -56,7 +56,7 @@ class Server(ABC):
     """Chosen at the first start."""
     pid: int | None = field(default=None, init=False)
     """Of the server itself while it runs."""
-    _keeper: subprocess.Popen[str] | None = field(default=None, init=False, repr=False)
+    _process_guard: subprocess.Popen[str] | None = field(default=None, init=False, repr=False)
 
     @property
     @abstractmethod
@@ -66,7 +66,7 @@ class Server(ABC):
     @property
     def running(self) -> bool:
         """False once it was stopped or killed, by us or by anybody."""
-        return self._keeper is not None and self._keeper.poll() is None
+        return self._process_guard is not None and self._process_guard.poll() is None
 
     def start(self) -> None:
         """Start it, where it is not running, and return when it answers. Raises `ServerDied`."""
@@ -75,16 +75,16 @@ class Server(ABC):
         self._forget()
         kept = [str(os.getpid()), self._user or "-", str(self.folder), *self._command()]
         with self._log.open("ab") as log:
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(KEEPER), *kept],
+            self._process_guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(PROCESS_GUARD), *kept],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 process_group=0,  # Control-C is for the tests: they stop their servers themselves
             )
-        assert self._keeper.stdout is not None
-        first_line = self._keeper.stdout.readline()
+        assert self._process_guard.stdout is not None
+        first_line = self._process_guard.stdout.readline()
         self.pid = int(first_line) if first_line else None  # None: it could not be run, and the log says why
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -123,18 +123,18 @@ class Server(ABC):
         os.kill(self.pid, number)
 
     def _end_with(self, number: int) -> None:
-        for last_word in (number, signal.SIGKILL):
-            if self._keeper is not None and self.running:
+        for signal_number in (number, signal.SIGKILL):
+            if self._process_guard is not None and self.running:
                 with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                    self._signal(last_word)
-                    self._keeper.wait(STOP_SECONDS)
+                    self._signal(signal_number)
+                    self._process_guard.wait(STOP_SECONDS)
         self._forget()
 
     def _forget(self) -> None:
-        """Close our ends of the keeper's pipes, on which a keeper that still runs clears away and ends."""
-        if self._keeper is not None:
-            self._keeper.__exit__(None, None, None)
-        self._keeper = self.pid = None
+        """Close our ends of the process guard's pipes, on which a process guard that still runs clears away and ends."""
+        if self._process_guard is not None:
+            self._process_guard.__exit__(None, None, None)
+        self._process_guard = self.pid = None
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def eventually(holds: Callable[[], object]) -> None:
     """Come back as soon as it holds; fail where it does not within a minute."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    give_up_at = time.monotonic() + TIMEOUT_SECONDS
     while not holds():
         assert time.monotonic() < give_up_at, "it does not come to pass"
         time.sleep(0.005)

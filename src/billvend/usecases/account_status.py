@@ -125,7 +125,8 @@ def _suspension_reason(
         in_doubt = Money(exposure.in_doubt_minor, account.currency)
         return f"{in_doubt.display} are in doubt there, more than {max_in_doubt.display}"
     if has_too_many_not_found:
-        return f"{exposure.recent_not_found} of its last {exposure.recent_attempts} orders were not found: is it the right account?"
+        share = f"{exposure.recent_not_found} of its last {exposure.recent_attempts} orders"
+        return f"{share} were not found: is it the right account?"
     if min_float is not None and state.float_minor is not None and state.float_minor < min_float.amount_minor:
         return f"our float there is {Money(state.float_minor, account.currency).display}, less than {min_float.display}"
     return None

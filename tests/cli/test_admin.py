@@ -1,0 +1,83 @@
+"""config and db."""
+
+import sqlite3
+
+import pytest
+
+from billvend.adapters.storage.schema_version import HEAD
+from tests.cli.console import Console
+
+
+def test_config_shows_effective_settings_without_secrets(
+    billvend: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_INTERVAL", "7")
+    monkeypatch.setenv("PAYSTACK_SECRET_KEY", "sk_live_hunter2")
+    arguments = ("config", "--database-url", "postgresql://ada:hunter2@db.example/shop")
+    shown = billvend.json(*arguments)
+    assert shown["SWEEP_INTERVAL"] == 7
+    assert shown["DATABASE_URL"] == "postgresql://ada:***@db.example/shop"
+    assert shown["PAYSTACK_SECRET_KEY"] == "***"
+    told = billvend(*arguments).out
+    assert "hunter2" not in str(shown) + told
+    assert "SWEEP_INTERVAL" in told
+
+
+def test_config_reads_env_file_of_folder(billvend: Console) -> None:
+    (billvend.folder / ".env").write_text("QUEUE_CONCURRENCY=3\n")
+    assert billvend.json("config")["QUEUE_CONCURRENCY"] == 3
+
+
+def test_db_upgrade_creates_tables_once(billvend: Console) -> None:
+    assert billvend.json("db", "current") == {"current": None, "needed": HEAD, "upToDate": False}
+    assert "There are no tables" in billvend("db", "current").out
+    assert billvend.json("db", "upgrade") == {"before": None, "current": HEAD}
+    assert billvend.json("db", "upgrade") == {"before": HEAD, "current": HEAD}
+    assert billvend.json("db", "current") == {"current": HEAD, "needed": HEAD, "upToDate": True}
+    assert "already" in billvend("db", "upgrade").out
+
+
+def test_db_commands_work_on_postgresql(billvend: Console, postgres_url: str) -> None:
+    there = ("--database-url", postgres_url)
+    refused = billvend.json("balance", "ada", *there, status=2)
+    assert "billvend db upgrade" in refused["error"]["message"]
+    assert billvend.json("db", "current", *there)["current"] is None
+    assert billvend.json("db", "upgrade", *there)["before"] is None
+    assert billvend.json("db", "current", *there)["upToDate"] is True
+    assert len(billvend.json("db", "seed", *there)["items"]) == 9
+    assert billvend.json("balance", "ada", *there)["balance"] == "16500.00"
+    assert billvend.json("audit", *there)["ok"] is True
+
+
+def test_seed_is_safe_to_run_twice(billvend: Console) -> None:
+    first = billvend.json("db", "seed")["items"]
+    again = billvend.json("db", "seed")["items"]
+    assert [t["transactionId"] for t in again] == [t["transactionId"] for t in first]
+    assert sorted(t["status"] for t in first) == [
+        *["completed"] * 5,
+        *["in_doubt"] * 2,
+        "pending",
+        "reversed",
+    ]
+    assert billvend.json("balance", "ada")["balance"] == "16500.00"
+    assert "On the books" in billvend("db", "seed").out
+
+
+def test_seed_is_rejected_in_production(billvend: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("BILL_PROVIDER", "vtpass")
+    refused = billvend.json("db", "seed", status=2)
+    assert "examples belong in a test database" in refused["error"]["message"]
+    assert list(billvend.folder.iterdir()) == []
+
+
+def test_seed_is_rejected_on_live_database(billvend: Console) -> None:
+    assert billvend("db", "upgrade").status == 0
+    books = sqlite3.connect(billvend.folder / "billvend.db")
+    with books:
+        books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+    books.close()
+    refused = billvend.json("db", "seed", status=2)
+    assert "live money" in refused["error"]["message"]
+    assert billvend.json("payments")["items"] == []
+    assert billvend("balance", "ada").status == 3

@@ -1,0 +1,112 @@
+"""fund-intent and fund-check, with Paystack's part played on a real socket."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.console import Console
+from tests.support.paystack import SECRET, FakePaystack, fake_paystack, json_response
+
+EMAIL = ("--email", "ada@example.com")
+
+
+@pytest.fixture
+def paystack(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePaystack]:
+    with fake_paystack() as (paystack, _):
+        monkeypatch.setenv("PAYSTACK_SECRET_KEY", SECRET)
+        monkeypatch.setenv("PAYSTACK_API_URL", paystack.url)
+        yield paystack
+
+
+def test_deposit_is_created_checked_and_credited(billvend: Console, paystack: FakePaystack) -> None:
+    started = billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    reference = started["reference"]
+    assert started == {
+        "reference": reference,
+        "authorizationUrl": f"{paystack.url}/pay/{reference}",
+        "replayed": False,
+    }
+    again = billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    assert again == {**started, "replayed": True}
+    waiting = billvend.json("fund-check", reference, status=7)
+    assert (waiting["status"], waiting["transactionId"]) == ("not_paid", None)
+    paystack.mark_paid(reference)
+    paid = billvend.json("fund-check", reference)
+    assert (paid["status"], paid["amount"], paid["userId"]) == ("credited", "500.00", "ada")
+    assert billvend.json("fund-check", reference)["transactionId"] == paid["transactionId"]
+    shown = billvend.json("show", paid["transactionId"])
+    assert (shown["source"], shown["reference"]) == ("paystack", reference)
+    assert billvend.json("balance", "ada")["balance"] == "500.00"
+    assert billvend.json("audit")["ok"] is True
+
+
+def test_deposit_commands_print_next_step(billvend: Console, paystack: FakePaystack) -> None:
+    told = billvend("fund-intent", "ada", "500", *EMAIL).out
+    (reference,) = paystack.transactions
+    assert f"{paystack.url}/pay/{reference}\n" in told
+    assert f"billvend fund-check {reference}" in told
+    assert "Paystack says: abandoned" in billvend("fund-check", reference).out
+    paystack.mark_paid(reference)
+    assert "NGN 500.00 was credited" in billvend("fund-check", reference).out
+
+
+def test_deposit_with_wrong_amount_goes_to_review(billvend: Console, paystack: FakePaystack) -> None:
+    reference = billvend.json("fund-intent", "ada", "500", *EMAIL)["reference"]
+    paystack.mark_paid(reference, amount=100)
+    assert billvend.json("fund-check", reference, status=8)["status"] == "problem"
+    (incident,) = billvend.json("review")["incidents"]
+    assert (incident["kind"], incident["reference"], incident["amount"]) == (
+        "deposit_problem",
+        reference,
+        "500.00",
+    )
+    assert "NGN 1.00 was paid" in incident["detail"]
+    assert f"billvend fund-check {reference} --seen" in billvend("review").out
+    assert billvend.json("fund-check", reference, "--seen")["acknowledgedAt"] is not None
+    assert billvend.json("review") == {"items": [], "incidents": []}
+    again = billvend.json("fund-check", reference, "--seen", status=5)
+    assert again["error"]["code"] == "not_in_review"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (("fund-intent", "ada", "0", *EMAIL), 2, "invalid_amount"),
+        (("fund-intent", "ada", "500", "--email", "ada"), 2, "validation_failed"),
+        (("fund-intent", "ada", "500"), 2, "validation_failed"),
+        (("fund-intent", "ada", "500", *EMAIL, "--currency", "XOF"), 2, "unsupported_currency"),
+        (("fund-intent", "ada", "501", *EMAIL, "--key", "order-1"), 5, "idempotency_mismatch"),
+        (("fund-check", "nobody-s"), 3, "not_found"),
+    ],
+)
+def test_invalid_deposit_command_is_rejected(
+    billvend: Console, paystack: FakePaystack, arguments: tuple[str, ...], status: int, code: str
+) -> None:
+    billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    assert billvend.json(*arguments, status=status)["error"]["code"] == code
+    assert len(paystack.transactions) == 1
+
+
+def test_deposit_fails_when_paystack_is_down(billvend: Console, paystack: FakePaystack) -> None:
+    reference = billvend.json("fund-intent", "ada", "500", *EMAIL)["reference"]
+    paystack.initialize_response = paystack.verify_response = json_response({}, "503 Away")
+    for arguments in (("fund-intent", "ada", "500", *EMAIL), ("fund-check", reference)):
+        assert billvend.json(*arguments, status=9)["error"]["code"] == "unavailable"
+
+
+def test_deposit_without_paystack_key_is_rejected(billvend: Console) -> None:
+    refused = billvend.json("fund-intent", "ada", "500", *EMAIL, status=2)
+    assert "PAYSTACK_SECRET_KEY" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:4000"])
+def test_live_paystack_key_with_sandbox_is_rejected(
+    billvend: Console, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Money that is real must not be credited where nothing else is; nor the other way round."""
+    monkeypatch.setenv("PAYSTACK_API_URL", url)
+    monkeypatch.setenv("PAYSTACK_SECRET_KEY", "sk_live_hunter2")
+    refused = billvend("balance", "ada")
+    assert refused.status == 2
+    assert "PAYSTACK_SECRET_KEY is for live money" in refused.err
+    assert "hunter2" not in refused.err

@@ -1,0 +1,141 @@
+"""A payment that is followed, and what comes between: Ctrl-C, and a database that goes away."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from billvend import Status, open_billvend
+from billvend.adapters.clock import SystemClock
+from billvend.cli.progress import defer_sigint, wait_with_progress
+from billvend.config import settings_from_values
+from tests.cli.console import LOST_ANSWER_METER, PATIENCE_SECONDS, PROGRAM, Console, environment
+from tests.support.servers import PostgresServer, new_database
+
+SLOW_METER = "600000000005"
+"""Answers after 3 s."""
+
+
+@contextmanager
+def following_pay(
+    console: Console, meter: str, *arguments: str, **settings: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """A payment that is followed by a process of its own, from when it is about to be sent."""
+    with subprocess.Popen(
+        [*PROGRAM, "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments],
+        cwd=console.folder,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "about to be sent" in process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def pay_during_call(console: Console, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The same, from when the provider is being called."""
+    with following_pay(console, SLOW_METER, *arguments, LOG_LEVEL="debug", LOG_FORMAT="json") as process:
+        assert process.stderr is not None
+        while "Bill payment processing" not in process.stderr.readline():
+            assert process.poll() is None
+        yield process
+
+
+def funded_database(console: Console, server: PostgresServer) -> tuple[str, str]:
+    """A wallet with money on a PostgreSQL of its own: the option that names it."""
+    there = ("--database-url", new_database(server))
+    assert console("db", "upgrade", *there).status == 0
+    assert console("fund", "ada", "5000", *there).status == 0
+    return there
+
+
+def test_ctrl_c_stops_waiting_and_payment_continues(funded: Console) -> None:
+    with following_pay(funded, LOST_ANSWER_METER) as process:
+        assert process.stdout is not None
+        assert "confirming" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, errors) == (7, "")
+    (line,) = rest.splitlines()
+    assert line.startswith("The payment goes on, with its money reserved. Look at it with: billvend show ")
+    assert funded.json("show", line.rpartition(" ")[2])["status"] == "in_doubt"
+
+
+def test_ctrl_c_lets_running_call_finish(funded: Console) -> None:
+    with pay_during_call(funded) as process:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    (paid,) = funded.json("payments")["items"]
+    assert paid["status"] == "completed"
+    assert paid["transactionId"] in out
+
+
+class InterruptingClock(SystemClock):
+    """A clock during whose every pause somebody presses Ctrl-C so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def sleep(self, seconds: float) -> None:
+        for _ in range(self._times):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("times", "left", "status"), [(1, False, Status.COMPLETED), (2, True, Status.PENDING)]
+)
+def test_second_ctrl_c_exits_immediately(funded: Console, times: int, left: bool, status: Status) -> None:
+    settings = settings_from_values(database_url="sqlite:///billvend.db")
+    with open_billvend(settings, clock=InterruptingClock(times)) as bv, defer_sigint() as interrupt:
+        payment = bv.pay("ada", "500", meter=SLOW_METER, biller="EKEDC")
+        followed = wait_with_progress(bv, payment, 60, interrupt, quiet=True)
+    assert (followed.was_interrupted, followed.payment.status) == (left, status)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ignored_sigint_is_respected() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with defer_sigint() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+        assert not interrupt.is_requested
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_database_outage_after_acceptance_says_payment_is_accepted(
+    billvend: Console, own_postgres: PostgresServer
+) -> None:
+    there = funded_database(billvend, own_postgres)
+    with following_pay(billvend, LOST_ANSWER_METER, *there) as process:
+        assert process.stdout is not None
+        assert "confirming" in process.stdout.readline()
+        own_postgres.kill()
+        _, error = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 9
+    assert "is accepted and its money reserved" in error
+    assert "Nothing was done" not in error
+    assert error.count("\n") == 1
+    own_postgres.start()
+    (accepted,) = billvend.json("payments", *there)["items"]
+    assert accepted["transactionId"] in error
+
+
+def test_answer_is_recorded_after_database_outage(billvend: Console, own_postgres: PostgresServer) -> None:
+    there = funded_database(billvend, own_postgres)
+    with pay_during_call(billvend, *there) as process:
+        own_postgres.kill()
+        own_postgres.start()
+        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    assert "Token" in out

@@ -1,0 +1,135 @@
+"""What a person is shown and decides: meter, review, resolve."""
+
+import pytest
+
+from tests.cli.console import Console
+
+PENDING_METER = "201000000000"
+"""The meter that is pending until it was asked about twice."""
+TOKEN = "12345678901234567890"
+
+
+@pytest.fixture
+def in_review(funded: Console, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A payment that waits for a person; returns its id."""
+    monkeypatch.setenv("REVIEW_AFTER", "0.01")
+    transaction_id: str = funded.pay_json(PENDING_METER, "--wait", "1", status=7)["transactionId"]
+    assert funded.json("show", transaction_id)["status"] == "in_review"
+    return transaction_id
+
+
+def test_meter_command_shows_customer(billvend: Console) -> None:
+    found = billvend.json("meter", "12345678901", "--biller", "EKEDC")
+    assert found["customerName"]
+    assert (found["meterNumber"], found["provider"], found["minimumAmount"]) == ("12345678901", "EKEDC", None)
+    assert found["customerName"] in billvend("meter", "12345678901", "--biller", "EKEDC").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("000000000000", "--biller", "EKEDC"), "meter_not_found"),
+        (("1010101010101", "--biller", "EKEDC"), "wrong_meter_type"),
+        (("12345678901", "--biller", "NEPA"), "unknown_biller"),
+        (("1234", "--biller", "EKEDC"), "invalid_meter"),
+    ],
+)
+def test_meter_command_rejects_invalid_meter(
+    billvend: Console, arguments: tuple[str, ...], code: str
+) -> None:
+    assert billvend.json("meter", *arguments, status=2)["error"]["code"] == code
+
+
+def test_pay_verifies_meter_before_hold(funded: Console) -> None:
+    refused = funded.pay_json("000000000000", status=2)
+    assert refused["error"]["code"] == "meter_not_found"
+    assert "meterNumber" in refused["error"]["fields"]
+    assert funded.json("payments")["items"] == []
+    assert funded.json("balance", "ada")["balance"] == "5000.00"
+
+
+def test_pay_shows_customer_of_meter(funded: Console) -> None:
+    name = funded.json("meter", "12345678901", "--biller", "EKEDC")["customerName"]
+    assert f"The meter is that of {name}" in funded.pay("12345678901").out
+
+
+def test_review_without_payments_is_empty(funded: Console) -> None:
+    assert funded.json("review") == {"items": [], "incidents": []}
+    assert funded("review").out == "Nothing waits for a person.\n"
+
+
+def test_review_shows_payment_with_evidence(funded: Console, in_review: str) -> None:
+    (item,) = funded.json("review")["items"]
+    assert (item["transactionId"], item["amount"], item["meterNumber"]) == (
+        in_review,
+        "500.00",
+        PENDING_METER,
+    )
+    assert item["reason"] == "it has been in doubt for too long"
+    assert item["since"]
+    assert item["evidence"][0]["sends"][0]["answer"]["outcome"] == "unknown"
+    shown = funded("review").out
+    assert in_review in shown
+    assert f"billvend resolve {in_review}" in shown
+
+
+def test_resolve_delivered_completes_payment(funded: Console, in_review: str) -> None:
+    grouped = "1234-5678-9012-3456-7890"
+    resolved = funded.json("resolve", in_review, "--delivered", grouped, "--operator", "ngozi")
+    assert (resolved["status"], resolved["token"]) == ("completed", TOKEN)
+    (decided,) = [e["text"] for e in resolved["events"] if e["type"] == "operator_decided"]
+    assert decided.startswith("ngozi decided (delivered)")
+    assert funded.json("review")["items"] == []
+    assert funded.json("balance", "ada")["balance"] == "4500.00"
+    assert funded("audit").status == 0
+
+
+def test_resolve_reverse_then_late_delivery_raises_incident(funded: Console, in_review: str) -> None:
+    reason = "EKEDC knows nothing of it"
+    resolved = funded.json("resolve", in_review, "--reverse", "--reason", reason, "--operator", "ngozi")
+    assert resolved["status"] == "reversed"
+    assert (resolved["reversal"]["proof"], resolved["reversal"]["reason"]) == ("operator", f"ngozi: {reason}")
+    assert funded.json("balance", "ada")["balance"] == "5000.00"
+    funded.json("show", in_review, "--refresh")
+    found = funded.json(
+        "show", in_review, "--refresh"
+    )  # the second time that it is asked, the sandbox sells it
+    assert (found["status"], [i["kind"] for i in found["incidents"]]) == (
+        "reversed",
+        ["delivered_after_reversal"],
+    )
+    (incident,) = funded.json("review")["incidents"]
+    assert (incident["transactionId"], incident["amount"]) == (in_review, "492.50")
+    assert f"billvend resolve {in_review} --seen" in funded("review").out
+    funded.json("resolve", in_review, "--seen", "--reason", "EKEDC pays it back to us")
+    assert funded.json("review") == {"items": [], "incidents": []}
+    assert funded("audit").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        ((), 2, "validation_failed"),
+        (("--reverse",), 2, "validation_failed"),
+        (("--reverse", "--seen", "--reason", "why"), 2, "validation_failed"),
+        (("--reverse", "--reason", " "), 2, "validation_failed"),
+        (("--delivered", "1234"), 2, "validation_failed"),
+        (("--delivered", "9" * 20), 2, "validation_failed"),
+        (("--delivered-postpaid", "--reason", "why"), 2, "validation_failed"),
+        (("--seen", "--reason", "why"), 5, "not_in_review"),
+    ],
+)
+def test_resolve_with_invalid_decision_is_rejected(
+    funded: Console, in_review: str, arguments: tuple[str, ...], status: int, code: str
+) -> None:
+    assert funded.json("resolve", in_review, *arguments, status=status)["error"]["code"] == code
+    assert funded.json("show", in_review)["status"] == "in_review"
+
+
+def test_resolve_twice_is_rejected(funded: Console, in_review: str) -> None:
+    funded.json("resolve", in_review, "--delivered", TOKEN)
+    again = funded.json("resolve", in_review, "--reverse", "--reason", "why", status=5)
+    assert again["error"]["code"] == "not_in_review"
+    assert funded.json("resolve", "nobody", "--delivered", TOKEN, status=3)["error"]["code"] == (
+        "transaction_not_found"
+    )

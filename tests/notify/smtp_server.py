@@ -1,0 +1,81 @@
+"""A mail server on loopback that keeps what it gets, or refuses it as a test says."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
+
+LOOPBACK = "127.0.0.1"
+PASSWORD = "p@ss:w/rd"
+
+
+class RecordingSmtpServer:
+    """What came in, and what is said to those who bring it."""
+
+    def __init__(self) -> None:
+        self.emails: list[EmailMessage] = []
+        self.raw: list[bytes] = []
+        self.envelopes: list[tuple[str | None, list[str]]] = []
+        self.logins: list[tuple[bytes, bytes]] = []
+        self.recipient_reply = "250 OK"
+        self.message_reply = "250 OK"
+        self.port = 0
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd calls it so
+        self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.recipient_reply.startswith("2"):
+            envelope.rcpt_tos.append(address)
+        return self.recipient_reply
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802  as above
+        if self.message_reply.startswith("2"):
+            assert isinstance(envelope.content, bytes)
+            email = message_from_bytes(envelope.content, policy=default)
+            assert isinstance(email, EmailMessage)
+            self.emails.append(email)
+            self.raw.append(envelope.content)
+            self.envelopes.append((envelope.mail_from, envelope.rcpt_tos))
+        return self.message_reply
+
+    def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        self.logins.append((data.login, data.password))
+        return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
+
+
+class _FreePortController(Controller):
+    """aiosmtpd wants to know its port before it listens; so it is asked for when it does."""
+
+    def _trigger_server(self) -> None:
+        server: Any = self.server
+        self.port = server.sockets[0].getsockname()[1]
+        super()._trigger_server()  # type: ignore[no-untyped-call]  # theirs
+
+
+@contextmanager
+def run_smtp_server(
+    *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None, requires_login: bool = False
+) -> Iterator[RecordingSmtpServer]:
+    """Run the server: in TLS from the start with `tls`, or offering it with `starttls`."""
+    smtp = RecordingSmtpServer()
+    how: dict[str, Any] = {"tls_context": starttls} if starttls else {}
+    if requires_login:
+        how |= {
+            "authenticator": smtp.authenticate,
+            "auth_required": True,
+            "auth_require_tls": starttls is not None,
+        }
+    controller = _FreePortController(smtp, hostname=LOOPBACK, port=0, ssl_context=tls, **how)
+    controller.start()
+    try:
+        smtp.port = controller.port
+        yield smtp
+    finally:
+        controller.stop()

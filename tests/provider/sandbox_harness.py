@@ -1,0 +1,54 @@
+"""A sandbox with a clock and a pause that tests can read, and orders to give it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from billvend.adapters.providers.sandbox.provider import SandboxProvider
+from billvend.domain.enums import VendType
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer
+from billvend.ports.provider import Order, Provider
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def order(
+    meter: str = "12345678901",
+    *,
+    reference: str = "20261122ABC",
+    amount_minor: int = 500_00,
+    currency: str = "NGN",
+    biller: str = "EKEDC",
+    vend_type: VendType = VendType.PREPAID,
+) -> Order:
+    return Order(reference, meter, biller, vend_type, Money(amount_minor, currency), None)
+
+
+@dataclass
+class SandboxHarness:
+    """A sandbox on a file. `pauses` are the seconds that it would have waited."""
+
+    path: Path
+    timeout_seconds: float = 30
+    on_pause: Callable[[float], None] | None = None
+    pauses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sandbox = SandboxProvider(
+            self.path, timeout_seconds=self.timeout_seconds, now=lambda: NOW, pause=self._pause
+        )
+        self.provider: Provider = self.sandbox
+        self.book = self.sandbox.store
+
+    def vend(self, order: Order) -> Answer:
+        return self.provider.vend(order, may_send=lambda: True)
+
+    def requery(self, order: Order) -> Answer:
+        return self.provider.requery(order)
+
+    def _pause(self, seconds: float) -> None:
+        if self.on_pause:
+            self.on_pause(seconds)
+        self.pauses.append(seconds)

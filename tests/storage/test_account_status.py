@@ -1,0 +1,387 @@
+"""The contract of the breaker port, and of what the books and the journal are asked besides for people and for it."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from billvend.adapters.storage.account_status import SqlAccountStatuses
+from billvend.adapters.storage.database import Database
+from billvend.domain.decisions.commands import Command, Pay, Resolve
+from billvend.domain.enums import OperatorDecision, Status
+from billvend.domain.errors import Unavailable
+from billvend.domain.money import Money
+from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Unknown
+from billvend.domain.policy.policy import Policy
+from billvend.ports.account_status import AccountStatus, Exposure, by_account
+from tests.storage.harness import (
+    ANSWERS,
+    NOW,
+    TOKEN,
+    JournalHarness,
+    delivered,
+    open_harness,
+    provider_account,
+    recorded_statements,
+    result_codes,
+)
+
+NOT_FOUND = NotFound("no such reference")
+SUSPENDED = AccountStatus(
+    "acme", "key-1", "the float is empty", NOW, True, 12_345, NOW - timedelta(microseconds=1)
+)
+
+
+@pytest.fixture
+def breaker(harness: JournalHarness) -> SqlAccountStatuses:
+    return SqlAccountStatuses(harness.database)
+
+
+# --- the breaker ------------------------------------------------------------------------------------------------------
+
+
+def test_account_states_are_empty_at_first(breaker: SqlAccountStatuses) -> None:
+    assert breaker.all() == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        AccountStatus("acme", "key-1"),
+        SUSPENDED,
+        AccountStatus("acme", "key-1", float_minor=0),
+        AccountStatus("acme", "key-1", float_minor=-(10**15)),
+        AccountStatus("acme", "key-1", float_minor=9 * 10**18),
+        AccountStatus("", "", "Ọ̀rọ̀ " * 500),
+    ],
+    ids=["new", "closed", "nothing", "owing", "huge", "long"],
+)
+def test_account_state_is_read_back(breaker: SqlAccountStatuses, state: AccountStatus) -> None:
+    breaker.save(state)
+    assert breaker.all() == [state]
+
+
+def test_account_state_replaces_only_its_own(breaker: SqlAccountStatuses) -> None:
+    other = AccountStatus("acme", "key-2", float_minor=5)
+    elsewhere = AccountStatus("backup", "key-1", "because", NOW)
+    for state in (SUSPENDED, other, elsewhere, AccountStatus("acme", "key-1")):
+        breaker.save(state)
+    assert by_account(breaker.all()) == {
+        ("acme", "key-1"): AccountStatus("acme", "key-1"),
+        ("acme", "key-2"): other,
+        ("backup", "key-1"): elsewhere,
+    }
+
+
+@pytest.mark.parametrize("text", ["nul \0", "lone \ud800"])
+def test_odd_provider_text_does_not_prevent_suspension(breaker: SqlAccountStatuses, text: str) -> None:
+    breaker.save(AccountStatus("acme", "key-1", text))
+    (state,) = breaker.all()
+    assert state.suspended_reason is not None
+
+
+def test_account_state_is_shared_between_processes(url: str) -> None:
+    with open_harness(url) as one, open_harness(url) as two:
+        SqlAccountStatuses(one.database).save(SUSPENDED)
+        assert SqlAccountStatuses(two.database).all() == [SUSPENDED]
+
+
+def test_concurrent_writes_leave_one_row(url: str) -> None:
+    with open_harness(url) as harness:
+        breaker = SqlAccountStatuses(harness.database)
+        written = [AccountStatus("acme", "key-1", float_minor=number) for number in range(8)]
+        threads = [threading.Thread(target=breaker.save, args=(state,)) for state in written]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (state,) = breaker.all()
+        assert state in written
+
+
+def test_account_states_are_unavailable_when_database_is_down() -> None:
+    database = Database("sqlite:////nowhere/at/all/books.db")
+    with pytest.raises(Unavailable):
+        SqlAccountStatuses(database).all()
+    with pytest.raises(Unavailable):
+        SqlAccountStatuses(database).save(SUSPENDED)
+    database.close()
+
+
+# --- exposures ------------------------------------------------------------------------------------------------------------
+
+
+def requeried_payment(harness: JournalHarness, *answers: Answer, minor: int = 1_000) -> Pay:
+    """A payment that nobody answered, and about which the provider then said this."""
+    pay = harness.accept_payment(minor=minor)
+    harness.answer(pay, Unknown("no answer"))
+    for answer in answers:
+        harness.answer(pay, answer, early=True)
+    return pay
+
+
+def test_exposure_is_empty_at_first(harness: JournalHarness) -> None:
+    assert harness.books.exposures(NOW) == []
+    harness.add_funds()
+    harness.accept_payment()
+    assert harness.books.exposures(NOW) == []  # nothing was sent
+
+
+def test_exposure_counts_payments_in_doubt_and_in_review(harness: JournalHarness) -> None:
+    harness.add_funds(minor=100_000)
+    requeried_payment(harness, minor=1_000)
+    requeried_payment(harness, Unknown("no answer"), minor=200)
+    in_review = requeried_payment(harness, Unknown("known", known_to_provider=True), NOT_FOUND, minor=30)
+    assert harness.status(in_review) is Status.IN_REVIEW
+    requeried_payment(harness, delivered(), minor=4)
+    requeried_payment(harness, Declined("failed", about_transaction=True), minor=5)
+    processing = harness.accept_payment(minor=6)
+    harness.claim_work(processing)
+    assert harness.books.exposures(NOW) == [Exposure("sandbox", "here", 1_230, 6, 1)]
+
+
+@pytest.mark.parametrize("user", ["ada", "ben"])
+def test_exposure_sums_over_all_users(harness: JournalHarness, user: str) -> None:
+    for name in ("ada", user):
+        harness.add_funds(name)
+        pay = harness.accept_payment(name, minor=700)
+        harness.answer(pay, Unknown("no answer"))
+    assert harness.books.exposures(NOW) == [Exposure("sandbox", "here", 1_400, 2, 0)]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=repr)
+def test_exposure_counts_only_the_latest_answer(harness: JournalHarness, answer: Answer) -> None:
+    """Not found, unless something else was said later; and whatever was said before it."""
+    harness.add_funds(minor=100_000)
+    requeried_payment(harness, NOT_FOUND, answer)
+    (risk,) = harness.books.exposures(NOW)
+    assert (risk.recent_attempts, risk.recent_not_found) == (1, int(isinstance(answer, NotFound)))
+
+
+def test_exposure_ignores_attempts_before_the_period(harness: JournalHarness) -> None:
+    harness.add_funds(minor=100_000)
+    requeried_payment(harness, NOT_FOUND)
+    harness.advance(600)
+    requeried_payment(harness, NOT_FOUND, NOT_FOUND)
+    requeried_payment(harness)
+    assert harness.books.exposures(NOW) == [Exposure("sandbox", "here", 3_000, 3, 2)]
+    assert harness.books.exposures(harness.now) == [Exposure("sandbox", "here", 3_000, 2, 1)]
+    assert harness.books.exposures(harness.now + timedelta(seconds=1)) == [
+        Exposure("sandbox", "here", 3_000, 0, 0)
+    ]
+
+
+def test_exposure_is_per_account(url: str) -> None:
+    with open_harness(
+        url, policy=Policy(accounts=(provider_account("acme"), provider_account("backup")))
+    ) as harness:
+        harness.add_funds(minor=100_000)
+        requeried_payment(harness, NOT_FOUND, minor=100)
+        pay = harness.accept_payment(minor=20)
+        harness.answer(pay, Declined("not this one"))
+        harness.answer(pay, Unknown("no answer"))
+        assert sorted(harness.books.exposures(NOW), key=repr) == [
+            Exposure("acme", "here", 100, 2, 1),
+            Exposure("backup", "here", 20, 1, 0),
+        ]
+
+
+def test_prior_reference_not_found_is_no_exposure(harness: JournalHarness) -> None:
+    harness.policy = Policy(accounts=(replace(provider_account("sandbox"), reference_lasts_a_day=True),))
+    harness.add_funds()
+    pay = harness.accept_payment()
+    harness.advance(86_000)
+    harness.answer(pay, NOT_FOUND)
+    assert [risk.recent_not_found for risk in harness.books.exposures(NOW)] in ([], [0])
+
+
+# --- what waits for people --------------------------------------------------------------------------------------------
+
+
+def test_review_list_is_empty_at_first(harness: JournalHarness) -> None:
+    harness.add_funds()
+    harness.accept_payment()
+    assert harness.books.needing_review(10) == []
+
+
+def test_review_list_has_reviews_and_incidents_oldest_first(harness: JournalHarness) -> None:
+    """In review, or ended with an incident that nobody has seen; the oldest first, and no more than asked for."""
+    harness.add_funds(minor=100_000)
+    known = Unknown("known", known_to_provider=True)
+    with_incident = requeried_payment(harness, delivered(), delivered("99999999999999999999"))
+    requeried_payment(harness)
+    in_review = requeried_payment(harness, known, NOT_FOUND)
+    requeried_payment(harness, delivered("88888888888888888888"))
+    second = requeried_payment(harness, known, NOT_FOUND)
+    waiting = harness.books.needing_review(10)
+    expected = [with_incident, in_review, second]
+    assert [found.transaction_id for found in waiting] == [pay.transaction_id for pay in expected]
+    assert waiting == [harness.payment(pay) for pay in expected]
+    assert harness.books.needing_review(2) == waiting[:2]
+    harness.execute_one(resolve(harness, with_incident, OperatorDecision.ACKNOWLEDGED))
+    harness.execute_one(resolve(harness, in_review, OperatorDecision.REVERSE))
+    assert [found.transaction_id for found in harness.books.needing_review(10)] == [second.transaction_id]
+
+
+def resolve(
+    harness: JournalHarness, pay: Pay, verdict: OperatorDecision, token: str | None = None
+) -> Resolve:
+    return Resolve(
+        pay.user_id,
+        harness.new_id(),
+        pay.transaction_id,
+        harness.now,
+        harness.policy,
+        "ngozi",
+        verdict,
+        "by phone",
+        token,
+    )
+
+
+def test_first_decision_in_one_batch_wins(harness: JournalHarness) -> None:
+    harness.add_funds()
+    pay = requeried_payment(harness)
+    decisions = [
+        resolve(harness, pay, OperatorDecision.REVERSE),
+        resolve(harness, pay, OperatorDecision.DELIVERED, TOKEN),
+    ]
+    assert result_codes(harness.execute(*decisions)) == ["done", "not_in_review"]
+    assert harness.status(pay) is Status.REVERSED
+    assert harness.balance() == (10_000, 0)
+    assert harness.audit().ok
+
+
+def test_one_of_concurrent_decisions_wins(url: str) -> None:
+    with open_harness(url) as harness:
+        harness.add_funds()
+        pay = requeried_payment(harness)
+        decisions = [
+            resolve(
+                harness, pay, OperatorDecision.REVERSE if number % 2 else OperatorDecision.DELIVERED, TOKEN
+            )
+            for number in range(6)
+        ]
+        results: list[str] = []
+        threads = [
+            threading.Thread(target=lambda one=decision: results.extend(result_codes(harness.execute(one))))
+            for decision in decisions
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(results) == ["done"] + ["not_in_review"] * 5
+        assert len(harness.rows("SELECT * FROM resolutions")) == 1
+        assert harness.audit().ok
+
+
+def test_token_reported_twice_in_one_batch_is_an_incident(harness: JournalHarness) -> None:
+    harness.add_funds()
+    first, second = harness.accept_payment(), harness.accept_payment(meter="10987654321")
+    reports = [harness.report(pay, harness.claim_work(pay), delivered()) for pay in (first, second)]
+    harness.execute(*reports)
+    assert harness.payment(first).incidents == ()
+    (incident,) = harness.payment(second).incidents
+    assert incident.kind == "token_of_another"
+    assert first.transaction_id in incident.detail
+    assert harness.status(second) is Status.COMPLETED
+
+
+def test_token_owner_is_found_across_users(harness: JournalHarness) -> None:
+    harness.add_funds()
+    harness.add_funds("ben")
+    first = harness.accept_payment()
+    harness.answer(first, delivered())
+    harness.advance(1)
+    second = harness.accept_payment("ben")
+    harness.answer(second, Unknown("no answer"))
+    harness.execute_one(resolve(harness, second, OperatorDecision.DELIVERED, TOKEN))
+    (incident,) = harness.payment(second).incidents
+    assert first.transaction_id in incident.detail
+
+
+# --- a rehearsal ------------------------------------------------------------------------------------------------------
+
+
+def test_rehearsal_returns_real_results_and_writes_nothing(harness: JournalHarness) -> None:
+    harness.add_funds(minor=1_000)
+    pays = [
+        harness.pay(minor=600),
+        harness.pay(minor=600),
+        harness.pay("ben", minor=1),
+        harness.pay(minor=400),
+    ]
+    before = harness.all_rows()
+    rehearsed = harness.journal.dry_run(pays)
+    assert result_codes(rehearsed) == ["done", "insufficient_funds", "wallet_not_found", "done"]
+    assert harness.all_rows() == before
+    assert result_codes(harness.execute(*pays)) == result_codes(rehearsed)
+
+
+def test_rehearsal_sees_stored_replies(harness: JournalHarness) -> None:
+    harness.add_funds(minor=1_000)
+    harness.execute_one(harness.pay(minor=600, key="order-1"))
+    again = harness.pay(minor=600, key="order-1")
+    (replay, mismatch) = harness.journal.dry_run([again, harness.pay(minor=601, key="order-1")])
+    assert result_codes([replay, mismatch]) == ["replayed", "idempotency_mismatch"]
+    assert harness.balance() == (400, 600)
+
+
+def test_rehearsal_detects_likely_duplicate(harness: JournalHarness) -> None:
+    harness.add_funds()
+    harness.execute_one(harness.pay(has_caller_key=False))
+    assert result_codes(harness.journal.dry_run([harness.pay(has_caller_key=False)])) == ["likely_duplicate"]
+
+
+def test_empty_rehearsal_makes_no_statement(harness: JournalHarness) -> None:
+    with recorded_statements(harness.database) as seen:
+        assert harness.journal.dry_run([]) == []
+    assert seen == []
+
+
+def test_rehearsal_of_any_command_changes_no_row(harness: JournalHarness) -> None:
+    """Not even when a payment is due, which is written without an event elsewhere."""
+    harness.add_funds()
+    fresh, leased, doubtful, declined = (harness.accept_payment() for _ in range(4))
+    work = harness.claim_work(leased)
+    harness.answer(doubtful, Unknown("no answer"))
+    harness.answer(declined, Declined("no such meter"))
+    harness.run("UPDATE transactions SET next_check_at = created_at")
+    pays = (fresh, leased, doubtful, declined)
+    commands: list[Command] = [
+        harness.fund(),
+        harness.pay(),
+        *map(harness.claim, pays),
+        *map(harness.request_requery, pays),
+        harness.report(leased, work, Delivered(TOKEN)),
+        harness.cancel(harness.accept_payment()),
+    ]
+    before = harness.all_rows()
+    assert {*result_codes(harness.journal.dry_run(commands))} == {"done"}
+    for command in commands:
+        harness.journal.dry_run([command])
+    assert harness.all_rows() == before
+    assert harness.audit().ok
+
+
+def test_rehearsal_takes_no_locks(url: str) -> None:
+    """While a payment of the same wallet is being written, it answers at once, on what stands."""
+    with open_harness(url) as harness, open_harness(url, name="u") as other:
+        harness.add_funds(minor=1_000)
+        with harness.database.write_transaction() as connection, recorded_statements(other.database) as seen:
+            wallets = "SELECT * FROM wallets" + ("" if harness.database.is_sqlite else " FOR UPDATE")
+            connection.exec_driver_sql(wallets)
+            assert result_codes(other.journal.dry_run([other.pay(minor=600)])) == ["done"]
+        assert not [statement for statement in seen if "FOR UPDATE" in statement]
+        assert other.books.balance("ada", "NGN") == (Money(1_000, "NGN"), Money(0, "NGN"))
+
+
+def test_rehearsal_is_unavailable_when_database_is_down(url: str) -> None:
+    with open_harness(url) as harness:
+        pay = harness.pay()
+        harness.run("ALTER TABLE wallets RENAME TO elsewhere")
+        with pytest.raises(Unavailable):
+            harness.journal.dry_run([pay])
+        harness.run("ALTER TABLE elsewhere RENAME TO wallets")

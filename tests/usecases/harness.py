@@ -1,0 +1,270 @@
+"""A shop to play in: a whole billvend on books in memory, with a clock by hand and providers that say what they are told.
+
+A `Company` is a provider: it goes on saying what its fields say, and notes what it was asked. Nothing happens by itself:
+`Shop.work` does what is due, as a worker would, and `Shop.later` lets time pass before that.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+
+from billvend import Bill, Billvend, BillvendError, Money, Payment
+from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.storage.account_status import SqlAccountStatuses
+from billvend.adapters.storage.api_keys import SqlApiKeys
+from billvend.adapters.storage.database import Database
+from billvend.adapters.storage.deposits import SqlDeposits
+from billvend.adapters.storage.journal import SqlJournal
+from billvend.adapters.storage.outbox import SqlOutbox
+from billvend.adapters.storage.queries import SqlQueries
+from billvend.adapters.storage.schema_version import upgrade
+from billvend.adapters.storage.tables import transactions
+from billvend.domain.enums import VendType
+from billvend.domain.journal.events import Event, load_event
+from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
+from billvend.domain.notifications import Channel
+from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
+from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
+from billvend.domain.policy.policy import Policy
+from billvend.ports.gateway import Gateway
+from billvend.ports.notifier import Notifier
+from billvend.ports.provider import Order
+from billvend.ports.queue import Hint
+from billvend.usecases.dependencies import Dependencies, Limits, MeterCheck
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+METER = "12345678901"
+TOKEN = "12345678901234567890"
+OTHER_TOKEN = "22222222222222222222"
+NO_ANSWER = Unknown("no answer")
+
+
+class FakeClock:
+    """Moves when somebody pauses, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+        self._serial = count(1)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def elapsed_seconds(self) -> float:
+        return self.at.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+    def new_id(self) -> str:
+        return f"id-{next(self._serial):06}"
+
+
+class FakeProvider:
+    """A provider that says what the test wrote down, again and again, until the test writes down something else."""
+
+    def __init__(
+        self, name: str = "acme", *, account: str = "key-1", reference_lasts_a_day: bool = False
+    ) -> None:
+        def reference(seed: str, attempt: int, day: date) -> str:
+            return f"{name}/{seed}/{attempt}/{day}"
+
+        self.account = ProviderAccount(
+            name, account, Mode.TEST, (Biller("EKEDC", "Eko"),), "NGN", reference,
+            reference_lasts_a_day=reference_lasts_a_day,
+        )  # fmt: skip
+        self.send_answer: Answer = Delivered(TOKEN)
+        self.requery_answer: Answer = NO_ANSWER
+        self.meter_answer: MeterLookupResult = MeterFound("Ada Obi")
+        self.float_answer: Money | Misconfigured | Unknown = Money(100_000_000, "NGN")
+        self.calls: list[str] = []
+        """What it was asked, in order: `vend`, `requery`, `verify`, `float`."""
+        self.references: list[str] = []
+        """What was sent or asked about."""
+        self.during_verify: Callable[[], object] = lambda: None
+        self.during_requery: Callable[[], object] = lambda: None
+
+    def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+        if not may_send():
+            return NotSent("too late to send")
+        self.calls.append("vend")
+        self.references.append(order.reference)
+        return self.send_answer
+
+    def requery(self, order: Order) -> Answer:
+        self.calls.append("requery")
+        self.references.append(order.reference)
+        self.during_requery()
+        return self.requery_answer
+
+    def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
+        self.calls.append("verify")
+        self.during_verify()
+        return self.meter_answer
+
+    def fetch_float(self) -> Money | Misconfigured | Unknown:
+        self.calls.append("float")
+        return self.float_answer
+
+    def parse_references(self, hook: bytes) -> tuple[str, ...]:
+        return tuple(hook.decode().split())
+
+    def close(self) -> None: ...
+
+    def count(self, what: str) -> int:
+        """How often it was asked this."""
+        return self.calls.count(what)
+
+
+class AppHarness:
+    """A billvend of these providers, in order of preference, and ada with 10,000 naira."""
+
+    def __init__(
+        self,
+        *providers: FakeProvider,
+        verification: MeterCheck | None = None,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        gateway: Gateway | None = None,
+        notifiers: Mapping[Channel, Notifier] | None = None,
+    ) -> None:
+        self.clock = FakeClock()
+        self.database = Database("sqlite://")
+        upgrade(self.database)
+        self.queue = memory_queue()
+        self._verification = verification or MeterCheck()
+        self._limits = limits or Limits("100", "1000000")
+        self._policy = policy or Policy(())
+        self.gateway = gateway
+        self.notifiers = notifiers or {}
+        self.restart(*(providers or (FakeProvider(),)))
+        self.bv.fund("ada", 10_000)
+
+    def restart(self, *providers: FakeProvider) -> None:
+        """Lose everything in memory, and start again with these providers on the same books."""
+        by_account = {(c.account.provider, c.account.account_id): c for c in providers}
+        self.provider = providers[0]
+        self.deps = Dependencies(
+            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
+            by_account, self.clock,
+            replace(self._policy, accounts=tuple(provider.account for provider in providers)), self._limits,
+            "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),
+            api_keys=SqlApiKeys(self.database), deposits=SqlDeposits(self.database), gateway=self.gateway,
+            outbox=SqlOutbox(self.database), notifiers=self.notifiers, meter_check=self._verification,
+        )  # fmt: skip
+        self.bv = Billvend(self.deps)
+
+    def close(self) -> None:
+        self.bv.close()
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def pay(self, amount: int = 500, *, meter: str = METER, **more: Any) -> Payment:
+        """Accept a payment of ada's."""
+        return self.bv.pay("ada", amount, meter=meter, biller="EKEDC", allow_duplicate=True, **more)
+
+    def pay_many(self, number: int = 1, amount: int = 500) -> list[Payment]:
+        """Accept as many payments of ada's in bulk."""
+        bills = [Bill("ada", amount, METER, "EKEDC", key=self.clock.new_id()) for _ in range(number)]
+        paid: list[Payment] = []
+        for result in self.bv.pay_many(bills):
+            if isinstance(result, BillvendError):
+                raise result
+            paid.append(result.payment)
+        return paid
+
+    def payment_in_doubt(self, amount: int = 500, **more: Any) -> Payment:
+        """A payment that the company gave no answer about."""
+        self.provider.send_answer = NO_ANSWER
+        return self.settle(self.pay(amount, **more))
+
+    def payment_in_review(self, amount: int = 500, **more: Any) -> Payment:
+        """A payment that waits for a person, the provider silent for more than two hours."""
+        payment = self.payment_in_doubt(amount, **more)
+        for _ in range(12):
+            self.advance_until_due(payment)
+            self.settle_due()
+        return self.reload(payment)
+
+    def settle(self, payment: Payment) -> Payment:
+        """Do what is due on it, once."""
+        self.bv.settle(Hint(payment.user_id, payment.transaction_id))
+        return self.reload(payment)
+
+    def settle_due(self) -> None:
+        """Do what is due now, until nothing is."""
+        for _ in range(20):
+            due = self.deps.journal.take_due_payments(self.clock.at, 1_000, 0)
+            if not due:
+                return
+            for found in due:
+                self.bv.settle(Hint(found.user_id, found.transaction_id))
+        raise AssertionError("something is due for ever")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and do what is due then."""
+        self.clock.sleep(seconds)
+        self.settle_due()
+
+    def advance_until_due(self, payment: Payment) -> float:
+        """Let time pass until the payment is due; returns how many seconds that is."""
+        seconds = self.seconds_until_due(payment)
+        assert seconds is not None, "it is never due"
+        self.clock.sleep(max(0.0, seconds))
+        return seconds
+
+    def receive_webhook(self, payment: Payment, attempt: int = -1) -> int:
+        """The company's hook about one of the payment's references comes in."""
+        body = self.reload(payment).attempts[attempt].reference.encode()
+        return self.bv.handle_provider_webhook(self.provider.account.provider, body)
+
+    # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def reload(self, payment: Payment) -> Payment:
+        """The payment as it stands."""
+        found = self.bv.transaction(payment.transaction_id)
+        assert isinstance(found, Payment)
+        return found
+
+    def seconds_until_due(self, payment: Payment) -> float | None:
+        """When its row says that it is due, in seconds from now; None for never."""
+        row = transactions.c
+        with self.database.read_transaction() as connection:
+            due = connection.scalar(
+                sa.select(row.next_check_at).where(row.transaction_id == payment.transaction_id)
+            )
+        return None if due is None else float((due - self.clock.at).total_seconds())
+
+    def events(self, payment: Payment) -> list[Event]:
+        """What happened to it, in order."""
+        return [load_event(logged.kind, logged.data) for logged in self.bv.events(payment)]
+
+    def incidents(self, payment: Payment) -> list[tuple[str, int]]:
+        """What turned up after its end: the kind, and the naira that it moves between accounts of ours."""
+        return [(str(found.kind), found.amount_minor // 100) for found in self.reload(payment).incidents]
+
+    def account_total(self, name: str) -> int:
+        """What stands on an account of ours, in naira."""
+        sums = "SELECT COALESCE(SUM(CASE WHEN target = :id THEN amount_minor ELSE -amount_minor END), 0)"
+        with self.database.read_transaction() as connection:
+            minor = connection.scalar(
+                sa.text(f"{sums} FROM transfers WHERE :id IN (source, target)"),
+                {"id": name},
+            )
+        return int(minor) // 100
+
+    @property
+    def balance(self) -> tuple[int, int]:
+        """What ada can spend and what is held, in naira."""
+        found = self.bv.balance("ada")
+        return int(found.available.major), int(found.held.major)
+
+
+def using(app: AppHarness) -> Iterator[AppHarness]:
+    """For a fixture: the app, and an audit of its books when the test is over."""
+    yield app
+    assert app.bv.audit().ok
+    app.close()

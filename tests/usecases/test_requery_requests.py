@@ -1,0 +1,395 @@
+"""When the provider is asked what became of a payment: on its schedule, and sooner when somebody hints at news."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from billvend import Status
+from billvend.domain.enums import Proof
+from billvend.domain.journal.events import CostRecorded, RequeryRequested, RequeryStarted, load_event
+from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, NotFound, Pending
+from billvend.domain.policy.timing import JITTER
+from billvend.ports.provider import Order
+from tests.usecases.harness import TOKEN, AppHarness, FakeClock, FakeProvider, using
+
+SCHEDULE = (20, 60, 120, 300, 600, 1200)
+TAKEN_BACK = Declined("reversed to the wallet", about_transaction=True, provider_reversed=True)
+
+
+@pytest.fixture
+def app() -> Iterator[AppHarness]:
+    yield from using(AppHarness())
+
+
+def requery_count(app: AppHarness) -> int:
+    return app.provider.count("requery")
+
+
+# --- the schedule -----------------------------------------------------------------------------------------------------
+
+
+def test_requeries_follow_the_schedule_with_jitter(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    gaps = []
+    for seconds in SCHEDULE:
+        gaps.append(app.advance_until_due(payment))
+        assert seconds <= gaps[-1] <= seconds * (1 + JITTER)
+        app.settle_due()
+    assert requery_count(app) == len(SCHEDULE)
+    assert [gap for gap, seconds in zip(gaps, SCHEDULE, strict=True) if gap == seconds] == []
+
+
+def test_requeries_of_many_payments_are_spread(app: AppHarness) -> None:
+    assert len({app.seconds_until_due(app.payment_in_doubt(100)) for _ in range(20)}) > 15
+
+
+def test_no_requery_before_it_is_due(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    due_in = app.seconds_until_due(payment)
+    assert due_in is not None
+    app.advance(due_in - 0.001)
+    assert requery_count(app) == 0
+    app.advance(0.001)
+    assert requery_count(app) == 1
+
+
+def test_requery_schedule_continues_after_restart(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    app.advance_until_due(payment)
+    app.settle_due()
+    due_in = app.seconds_until_due(payment)
+    app.restart(app.provider)
+    assert app.seconds_until_due(payment) == due_in
+    assert due_in is not None
+    app.advance(due_in - 1)
+    assert requery_count(app) == 1
+    app.provider.requery_answer = Delivered(TOKEN)
+    app.advance(1)
+    assert app.reload(payment).token == TOKEN
+
+
+@pytest.mark.parametrize("advice", [5, 300, 7_000])
+def test_provider_advice_overrides_schedule(app: AppHarness, advice: int) -> None:
+    payment = app.payment_in_doubt()
+    app.provider.requery_answer = Pending("at work", retry_after_seconds=advice)
+    app.advance_until_due(payment)
+    app.settle_due()
+    assert app.seconds_until_due(payment) == pytest.approx(advice, rel=JITTER)
+
+
+# --- on demand --------------------------------------------------------------------------------------------------------
+
+
+def test_refresh_requeries_now_and_settles(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    app.provider.requery_answer = Delivered(TOKEN)
+    app.bv.refresh(payment.transaction_id)
+    assert app.reload(payment).token == TOKEN
+    failed = app.payment_in_doubt()
+    app.provider.requery_answer = Declined("it failed", about_transaction=True)
+    app.bv.refresh(failed.transaction_id)
+    assert app.reload(failed).status is Status.REVERSED
+
+
+def test_refresh_ignores_the_minimum_interval(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    for _ in range(3):
+        app.bv.refresh(payment.transaction_id)
+    assert requery_count(app) == 3
+
+
+def test_refresh_overrides_a_waiting_requery_request(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    app.bv.refresh(payment.transaction_id)
+    app.clock.sleep(1)
+    assert app.receive_webhook(payment) == 1
+    app.provider.requery_answer = Delivered(TOKEN)
+    app.bv.refresh(payment.transaction_id)
+    assert app.reload(payment).token == TOKEN
+
+
+def test_refresh_of_unsent_payment_makes_no_call(app: AppHarness) -> None:
+    app.bv.refresh(app.pay().transaction_id)
+    assert app.provider.calls == []
+
+
+def test_refresh_detects_provider_reversal_of_completed_payment(app: AppHarness) -> None:
+    payment = app.settle(app.pay())
+    app.provider.requery_answer = TAKEN_BACK
+    app.bv.refresh(payment.transaction_id)
+    assert app.incidents(payment) == [("taken_back", 500)]
+    assert app.reload(payment).status is Status.COMPLETED
+
+
+# --- hints ------------------------------------------------------------------------------------------------------------
+
+
+def request_requery(app: AppHarness, payment: str, by: str) -> None:
+    found = app.bv.payments()[0]
+    assert found.transaction_id == payment
+    app.receive_webhook(found) if by == "hook" else app.bv.request_requery(payment)
+
+
+@pytest.mark.parametrize("by", ["hook", "customer"])
+def test_requery_request_brings_the_next_requery_forward(app: AppHarness, by: str) -> None:
+    payment = app.payment_in_doubt()
+    for _ in range(4):
+        app.advance_until_due(payment)
+        app.settle_due()
+    app.clock.sleep(100)
+    request_requery(app, payment.transaction_id, by)
+    assert requery_count(app) == 4  # not inside of the request
+    app.provider.requery_answer = Delivered(TOKEN)
+    app.settle_due()
+    assert app.reload(payment).token == TOKEN
+    assert requery_count(app) == 5
+
+
+@pytest.mark.parametrize("by", ["hook", "customer"])
+def test_requery_requests_are_rate_limited(app: AppHarness, by: str) -> None:
+    payment = app.payment_in_doubt()
+    for _ in range(4):
+        app.advance_until_due(payment)
+        app.settle_due()
+    asked = requery_count(app)
+    for _ in range(40):  # for 200 seconds, of which an interval has 20
+        request_requery(app, payment.transaction_id, by)
+        app.advance(5)
+    assert 8 <= requery_count(app) - asked <= 11
+
+
+def scheduled_requery_times(*, hinted: bool) -> list[float]:
+    """When the schedule asked about a payment within 20 minutes, in seconds from its start."""
+    app = AppHarness()
+    payment, began = app.payment_in_doubt(), app.clock.at
+    for _ in range(120):
+        if hinted:
+            app.bv.request_requery(payment.transaction_id)
+        app.advance(10)
+    asked = [
+        (logged.at - began).total_seconds()
+        for logged in app.bv.events(payment)
+        if isinstance(event := load_event(logged.kind, logged.data), RequeryStarted) and not event.on_request
+    ]
+    app.close()
+    return asked
+
+
+def test_requery_requests_do_not_delay_the_schedule() -> None:
+    assert scheduled_requery_times(hinted=True) == scheduled_requery_times(hinted=False) != []
+
+
+def test_forged_webhook_causes_only_one_requery(app: AppHarness) -> None:
+    payment = app.payment_in_doubt()
+    before = app.seconds_until_due(payment)
+    app.receive_webhook(payment)
+    app.settle_due()
+    after = app.reload(payment)
+    assert requery_count(app) == 1
+    assert (after.status, after.incidents, after.token) == (Status.IN_DOUBT, (), None)
+    assert app.seconds_until_due(payment) == before
+    assert app.balance == (9_500, 500)
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"acme/id-999999/1/2026-11-22"])
+def test_webhook_with_unknown_reference_is_ignored(app: AppHarness, body: bytes) -> None:
+    app.payment_in_doubt()
+    assert app.bv.handle_provider_webhook("acme", body) == 0
+    assert app.bv.handle_provider_webhook("nobody", body) == 0
+    app.settle_due()
+    assert requery_count(app) == 0
+
+
+def test_webhooks_do_not_speed_up_not_found_reversal(app: AppHarness) -> None:
+    """Forged hooks make it be asked about often; the proof takes as long as it takes without them."""
+    payment = app.payment_in_doubt()
+    app.provider.requery_answer = NotFound("no such reference")
+    for _ in range(55):  # 9 minutes
+        app.receive_webhook(payment)
+        app.advance(10)
+    assert app.reload(payment).status is Status.IN_DOUBT
+
+
+def test_requery_request_before_send_is_ignored(app: AppHarness) -> None:
+    payment = app.pay()
+    app.bv.request_requery(payment.transaction_id)
+    app.settle_due()
+    assert app.provider.calls == ["vend"]
+
+
+def test_requery_request_during_successful_send_makes_no_requery() -> None:
+    """Callers look at their payments all the time; a sale that went well needs no question."""
+
+    class ProviderWithRequeryRequest(FakeProvider):
+        def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
+            app.bv.request_requery(payment.transaction_id)
+            return super().vend(order, may_send)
+
+    app = AppHarness(ProviderWithRequeryRequest())
+    payment = app.pay()
+    app.settle_due()
+    assert app.reload(payment).status is Status.COMPLETED
+    assert requery_count(app) == 0
+    app.close()
+
+
+@pytest.mark.parametrize("said", [Pending("at work", 600), Deferred("too early", 600)])
+@pytest.mark.parametrize("by", ["hook", "customer"])
+def test_requery_request_waits_for_provider_retry_after(app: AppHarness, by: str, said: Answer) -> None:
+    payment = app.payment_in_doubt()
+    app.provider.requery_answer = said
+    app.advance_until_due(payment)
+    app.settle_due()
+    app.provider.requery_answer = Delivered(TOKEN)
+    for _ in range(59):
+        request_requery(app, payment.transaction_id, by)
+        app.advance(10)
+    app.advance(9)
+    assert requery_count(app) == 1
+    app.advance(1)
+    assert app.reload(payment).token == TOKEN
+
+
+@pytest.mark.parametrize("said", [Pending("at work", 600), Deferred("too early", 600)])
+def test_operator_refresh_ignores_provider_retry_after(app: AppHarness, said: Answer) -> None:
+    payment = app.payment_in_doubt()
+    app.provider.requery_answer = said
+    app.advance_until_due(payment)
+    app.settle_due()
+    app.receive_webhook(payment)  # one that waits
+    app.provider.requery_answer = Delivered(TOKEN)
+    app.bv.refresh(payment.transaction_id)
+    assert app.reload(payment).token == TOKEN
+
+
+class RateLimitedProvider(FakeProvider):
+    """Turns away who asks within a minute, as BuyPower does, and knows nothing of anything."""
+
+    last_asked_at: datetime | None = None
+    rejected_requeries = 0
+
+    def requery(self, order: Order) -> Answer:
+        before, self.last_asked_at = self.last_asked_at, self.clock.now()
+        if before is not None and self.last_asked_at - before < timedelta(seconds=60):
+            self.rejected_requeries += 1
+            return Deferred("too early", 60)
+        return NotFound("no such reference")
+
+    clock: FakeClock
+
+
+@pytest.mark.parametrize("by", ["hook", "customer"])
+def test_requery_requests_do_not_delay_not_found_reversal(by: str) -> None:
+    """Hints without end have us turned away; the proof is not undone by that."""
+    touchy = RateLimitedProvider()
+    app = AppHarness(touchy)
+    touchy.clock = app.clock
+    payment = app.payment_in_doubt()
+    for _ in range(350):  # shortly before a person would be called
+        if app.reload(payment).has_ended:
+            break
+        request_requery(app, payment.transaction_id, by)
+        app.advance(20)
+    assert touchy.rejected_requeries > 5
+    assert app.reload(payment).proof is Proof.NOT_FOUND
+    assert app.balance == (10_000, 0)
+    app.close()
+
+
+@pytest.mark.parametrize("by", ["hook", "customer", "operator"])
+def test_requery_request_for_removed_account_is_not_recorded(app: AppHarness, by: str) -> None:
+    """A hint that can't be followed is not written down: they would pile up, and stand in the way of later ones."""
+    payment, old = app.payment_in_doubt(), app.provider
+    other = FakeProvider(account="key-2")
+    app.restart(other)
+    for _ in range(3):
+        if by == "operator":
+            app.bv.refresh(payment.transaction_id)
+        else:
+            request_requery(app, payment.transaction_id, by)
+        app.advance(100)
+    assert [event for event in app.events(payment) if isinstance(event, RequeryRequested)] == []
+    assert app.reload(payment).requery_request is None
+    assert other.calls == []
+    old.requery_answer = Delivered(TOKEN)
+    app.restart(other, old)
+    request_requery(app, payment.transaction_id, "customer")
+    app.settle_due()
+    assert app.reload(payment).token == TOKEN
+
+
+# --- hints after the end ----------------------------------------------------------------------------------------------
+
+
+def complete_payment(app: AppHarness, cost: int | None = None) -> str:
+    app.provider.send_answer = Delivered(TOKEN, cost_minor=cost)
+    return app.settle(app.pay()).transaction_id
+
+
+def test_webhook_on_completed_payment_detects_provider_reversal(app: AppHarness) -> None:
+    complete_payment(app, 49_000)
+    (payment,) = app.bv.payments()
+    app.provider.requery_answer = TAKEN_BACK
+    app.receive_webhook(payment)
+    app.settle_due()
+    assert app.reload(payment).status is Status.COMPLETED
+    assert app.incidents(payment) == [("taken_back", 490)]
+    assert app.account_total("recovered") == 490
+    assert app.balance == (9_500, 0)
+    assert [found.transaction_id for found in app.bv.review().payments_with_incidents] == [
+        payment.transaction_id
+    ]
+
+
+def test_repeated_provider_reversal_is_one_incident(app: AppHarness) -> None:
+    complete_payment(app)
+    (payment,) = app.bv.payments()
+    app.provider.requery_answer = TAKEN_BACK
+    for _ in range(3):
+        app.receive_webhook(payment)
+        app.advance(100)
+    assert requery_count(app) == 3
+    assert app.account_total("recovered") == 500
+    assert app.incidents(payment) == [("taken_back", 500)]
+
+
+def test_forged_webhook_on_completed_payment_changes_nothing(app: AppHarness) -> None:
+    complete_payment(app)
+    (payment,) = app.bv.payments()
+    for answer in (Delivered(TOKEN), NotFound("no such reference"), Pending("at work")):
+        app.provider.requery_answer = answer
+        app.receive_webhook(payment)
+        app.advance(100)
+    assert requery_count(app) == 3
+    assert app.incidents(payment) == []
+    assert app.seconds_until_due(payment) is None
+    assert app.reload(payment).token == TOKEN
+
+
+def test_cost_found_after_webhook_is_booked_once(app: AppHarness) -> None:
+    complete_payment(app)
+    (payment,) = app.bv.payments()
+    assert app.account_total("provider:acme") == 500
+    app.provider.requery_answer = Delivered(TOKEN, cost_minor=49_000)
+    for _ in range(2):
+        app.receive_webhook(payment)
+        app.advance(100)
+    assert (app.account_total("provider:acme"), app.account_total("commission:acme")) == (490, 10)
+    assert [event for event in app.events(payment) if isinstance(event, CostRecorded)] == [
+        CostRecorded(1, "acme", 50_000, 49_000)
+    ]
+
+
+def test_webhook_on_reversed_payment_detects_delivery(app: AppHarness) -> None:
+    app.provider.send_answer = Declined("not this one")
+    payment = app.pay()
+    app.settle_due()
+    assert app.reload(payment).proof is Proof.DECLINED
+    app.provider.requery_answer = Delivered(TOKEN)
+    for _ in range(2):
+        app.receive_webhook(payment)
+        app.advance(100)
+    assert app.incidents(payment) == [("delivered_after_reversal", 500)]
+    assert app.account_total("loss") == -500
+    assert app.balance == (10_000, 0)
