@@ -465,9 +465,11 @@ def test_policy_page_is_up_to_date() -> None:
 
 # --- when -------------------------------------------------------------------------------------------------------------
 
+NO_ANSWER = Unknown("?")
+
 
 def payment_in_doubt(
-    *requeries: PastRequery, since_seconds: float = 0, answer: Answer = Unknown("?")
+    *requeries: PastRequery, since_seconds: float = 0, answer: Answer = NO_ANSWER
 ) -> Payment:
     payment = payments_of(("in_doubt", "silent", "here", "none", "left", "valid", "young"))[0]
     attempt = replace(
