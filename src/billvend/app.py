@@ -8,7 +8,7 @@ from types import TracebackType
 from billvend.domain.api_keys import ApiKey
 from billvend.domain.decisions.commands import Pay
 from billvend.domain.decisions.decider import CommandOutcome
-from billvend.domain.decisions.handlers import OPERATOR
+from billvend.domain.decisions.operator import OPERATOR
 from billvend.domain.enums import OperatorDecision, Status
 from billvend.domain.errors import BillvendError, ConfigurationError
 from billvend.domain.meter_lookup import MeterFound

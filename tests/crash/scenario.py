@@ -139,7 +139,7 @@ class RecordingJournal:
         return done
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        (name,) = {type(command).__name__.lower() for command in commands}
+        (name,) = {command.operation for command in commands}
         results: list[CommandOutcome] = self._record(name, lambda: self._real.execute(commands))
         return results
 

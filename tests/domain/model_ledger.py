@@ -31,7 +31,7 @@ from billvend.domain.decisions.decider import (
     decide,
     duplicate_fingerprint,
 )
-from billvend.domain.decisions.handlers import needs_wallet
+from billvend.domain.decisions.worker import needs_wallet
 from billvend.domain.enums import Status
 from billvend.domain.journal.events import (
     NO_HASH,
@@ -49,7 +49,7 @@ from billvend.domain.journal.events import (
 from billvend.domain.ledger import wallet as wallets
 from billvend.domain.ledger.transfers import IN_FLIGHT, WALLET, transfers
 from billvend.domain.ledger.wallet import Wallet, wallet_stream
-from billvend.domain.payment import state as payments
+from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 

@@ -20,7 +20,7 @@ from billvend.domain.decisions.commands import (
     command_key,
 )
 from billvend.domain.decisions.decider import CommandOutcome, Snapshot, WriteSet, decide
-from billvend.domain.decisions.handlers import needs_wallet
+from billvend.domain.decisions.worker import needs_wallet
 from billvend.domain.enums import Proof, Status, VendType
 from billvend.domain.errors import (
     AlreadySent,

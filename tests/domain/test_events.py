@@ -17,6 +17,7 @@ from billvend.domain.journal.events import (
     OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
+    PaymentPutInDoubt,
     PaymentReversed,
     PriorAttemptRegistered,
     RequeryAnswered,
@@ -158,6 +159,11 @@ GOLDEN: Sequence[tuple[Event, str, str]] = [
             '{"decision":"reverse","is":"OperatorDecided","operator":"ngozi","reason":"the company was called"}'
         ),
         "3cbef974db0ecb34400a1910c687c4ea5047080138a0d9a37a88746951187a14",
+    ),
+    (
+        PaymentPutInDoubt(),
+        '{"is":"PaymentPutInDoubt"}',
+        "2788a3ca064561f76f4e20abf4c558a06537954e63c8556eb3e634e5d7daf3a0",
     ),
 ]
 

@@ -1,11 +1,10 @@
-"""The reversal policy, cell by cell. What is expected of each was written by hand, from section 4 of the design."""
+"""The reversal policy, cell by cell. The step of each cell was written down by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -24,12 +23,15 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
-from billvend.domain.policy.evidence import evidence_of, is_proven_absent, observed_seconds
+from billvend.domain.policy.conditions import Case, always
+from billvend.domain.policy.evidence import Evidence, evidence_of, is_proven_absent, observed_seconds
 from billvend.domain.policy.policy import Policy
-from billvend.domain.policy.rules import (
+from billvend.domain.policy.rules import POLICY, next_step
+from billvend.domain.policy.steps import (
     CheckPriorReference,
     Complete,
     NoAction,
+    PutInDoubt,
     RetrySend,
     Reverse,
     Review,
@@ -38,9 +40,9 @@ from billvend.domain.policy.rules import (
     Step,
     Wait,
     due_at,
-    next_step,
 )
 from billvend.domain.policy.timing import scheduled_gap_seconds
+from tests.domain import policy_page
 from tests.domain.model_ledger import NOON, provider, seconds
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -385,6 +387,8 @@ def step_name(step: Step, payment: Payment) -> str:
         case Wait(until):
             limit = payment.accepted_at + seconds(DAY)
             return "wait for the limit" if until == limit else f"wait {until}"
+        case PutInDoubt():
+            return "put in doubt"
         case NoAction():
             return "rest"
 
@@ -413,54 +417,43 @@ def test_next_step_equals_the_policy_table(status: str, evidence: str) -> None:
 
 # --- the page ---------------------------------------------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[2] / "docs" / "reversal-policy.md"
-PAGE_HEAD = """# The reversal policy
-
-What billvend does next with a payment, for everything that can be known of it. One pure function decides
-(`next_step` in `src/billvend/domain/policy/rules.py`); this table is printed from it, row by row, and a test holds it
-against answers that were written down by hand for each of its cells. Print it again with
-`python -m tests.domain.test_reversal`.
-
-- **status**: where the payment stands; `reversing` and `reversed` also name the kind of proof they rest on: `absent`
-  (`not_found`), `operator`, or `proven` (any other).
-- **evidence**: what is known of the latest attempt. `nothing`: there is none. `sending`, `asking`: a call is under way,
-  its lease runs. `failed`: the provider says so of the transaction; `declined`: it refused the only request.
-  `not-sent`, `deferred`, `misconfigured`: no request was carried out. `silent`: in doubt, no requery has brought anything.
-  `once`: not found once. `absent`: not found twice in a row, late and far enough apart (where the provider turned a question
-  away unread, that is passed over). `known`: in doubt, and the provider knows the
-  reference. `vanished`: it knew it, and now does not find it. `contradicted`: a worker says that it never sent, and the
-  provider knows the reference. Words in brackets stand for several of these.
-- **account**: is the account that it was sent to still configured? **other**: may another provider be asked? **tries**: is one
-  left of 5, 15 and 60 seconds? **reference**: may it still be sent when the next try is due? **age**: has the limit passed
-  (never sent: a day; in doubt: two hours)? A dash: it does not matter.
-
-Money goes back on the six proofs alone, and never because time has passed. A hint at news (a hook, an operator, a customer
-who looks) brings the next `ask` forward, except to a time at which the provider asks to be left alone, which only an
-operator overrides, and changes nothing else. Where an account is closed by the breaker, nothing is
-sent there: `send` and `send again` go elsewhere, back, or wait.
-
-| status | evidence | account | other | tries | reference | age | what happens |
-| --- | --- | --- | --- | --- | --- | --- | --- |
-"""
-
-
-def render_page() -> str:
-    """The table, with what the policy really does in each row: the cells of a row must agree."""
-    lines = []
-    for row, step in ROWS:
-        cells = [cell for cell in CELLS if matches(row, cell)]
-        steps = {
-            step_name(next_step(payment, policy_of(cell), NOW), payment)
-            for cell in cells
-            for payment in payments_of(cell)
-        }
-        if step != "impossible":
-            lines.append(f"| {' | '.join(row)} | {' or '.join(sorted(steps))} |")
-    return PAGE_HEAD + "\n".join(lines) + "\n"
-
 
 def test_policy_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == render_page(), "print it again: python -m tests.domain.test_reversal"
+    printed = "\n".join(policy_page.render()) + "\n"
+    assert policy_page.PAGE.read_text() == printed, "print it again: python -m tests.domain.policy_page"
+
+
+def test_summary_for_shops_covers_every_step_of_the_rules() -> None:
+    assert len(policy_page.SUMMARY) == 8
+    covered = {step for _, _, steps in policy_page.SUMMARY for step in steps}
+    assert covered == {rule.action.__name__ for rule in POLICY}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_and_evidence_has_a_rule_without_a_condition(status: Status) -> None:
+    for evidence in Evidence:
+        matching = [rule for rule in POLICY if status in rule.status and evidence in rule.evidence]
+        assert any(rule.condition is always for rule in matching), evidence
+
+
+def test_every_rule_decides_some_cell() -> None:
+    used = set()
+    for cell in CELLS:
+        for payment in payments_of(cell) if expected(cell) != "impossible" else ():
+            case = Case(payment, policy_of(cell), NOW)
+            used.add(next(number for number, rule in enumerate(POLICY) if rule.matches(case)))
+    elsewhere = {number for number, rule in enumerate(POLICY) if rule.action.__name__ in PLAYED_IN_SCENARIOS}
+    assert used | elsewhere == set(range(len(POLICY)))
+
+
+PLAYED_IN_SCENARIOS = {
+    "requery_as_requested",
+    "put_in_doubt",
+    "reverse_never_sent",
+    "reverse_not_sent",
+    "start_attempt",
+}
+"""Steps whose rules need a requery request, a prior reference, or a status that the table calls impossible."""
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -757,7 +750,7 @@ def test_evidence_while_a_call_is_open() -> None:
     )  # until somebody notes that it was lost
     asking = attempt_of("asking")
     assert evidence_of(asking, NOW + seconds(59)).name == "CALL_IN_FLIGHT"
-    assert evidence_of(asking, NOW + seconds(60)).name == "IN_DOUBT"
+    assert evidence_of(asking, NOW + seconds(60)).name == "UNKNOWN"
 
 
 CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
@@ -767,14 +760,14 @@ CONCLUSIONS: Sequence[tuple[Sequence[Answer], str]] = [
     ([Deferred("a"), NotSent("b")], "NOT_EXECUTED"),
     ([NotSent("a"), Misconfigured("b")], "NOT_EXECUTED"),
     ([Deferred("a"), Declined("b")], "DECLINED"),
-    ([NotFound("a")], "IN_DOUBT"),
-    ([NotSent("a"), NotFound("b")], "IN_DOUBT"),
-    ([Pending("a")], "IN_DOUBT"),
-    ([NotSent("a"), Unknown("b")], "IN_DOUBT"),
-    ([Unknown("a"), NotSent("b")], "IN_DOUBT"),
-    ([Unknown("a"), Misconfigured("b")], "IN_DOUBT"),
-    ([Unknown("a"), Deferred("b")], "IN_DOUBT"),
-    ([Unknown("a"), Declined("b")], "IN_DOUBT"),
+    ([NotFound("a")], "UNKNOWN"),
+    ([NotSent("a"), NotFound("b")], "UNKNOWN"),
+    ([Pending("a")], "UNKNOWN"),
+    ([NotSent("a"), Unknown("b")], "UNKNOWN"),
+    ([Unknown("a"), NotSent("b")], "UNKNOWN"),
+    ([Unknown("a"), Misconfigured("b")], "UNKNOWN"),
+    ([Unknown("a"), Deferred("b")], "UNKNOWN"),
+    ([Unknown("a"), Declined("b")], "UNKNOWN"),
     ([Unknown("a"), Declined("b", about_transaction=True)], "DECLINED"),
     ([Unknown("a"), Declined("b", about_transaction=True, provider_reversed=True)], "PROVIDER_REVERSED"),
     ([Unknown("a"), Delivered("1234")], "DELIVERED"),
@@ -793,7 +786,7 @@ def test_evidence_needs_an_answer_for_every_send(answers: Sequence[Answer], conc
 def test_failed_requery_proves_nothing_about_the_sends() -> None:
     for answer in (NotSent("refused"), Deferred("again"), Misconfigured("key"), Declined("your question")):
         attempt = payment_in_doubt(PastRequery(20, answer)).attempts[0]
-        assert evidence_of(attempt, NOW).name == "IN_DOUBT"
+        assert evidence_of(attempt, NOW).name == "UNKNOWN"
 
 
 def test_reversal_reason_comes_from_the_proving_answer() -> None:
@@ -876,7 +869,3 @@ def test_requery_goes_to_the_account_of_the_attempt() -> None:
     )
     assert Policy((backup, key_2, ours)).account_of(attempt) is ours
     assert Policy((backup, key_2)).account_of(attempt) is None
-
-
-if __name__ == "__main__":
-    PAGE.write_text(render_page())

@@ -12,6 +12,7 @@ from billvend.domain.journal.events import (
     OperatorDecided,
     PaymentAccepted,
     PaymentCompleted,
+    PaymentPutInDoubt,
     PaymentReversed,
     PriorAttemptRegistered,
     RequeryAnswered,
@@ -138,6 +139,8 @@ def describe_event(event: Event) -> str:
             return f"asked what became of attempt {event.attempt}, for the {_ordinal(event.requery)} time"
         case RequeryAnswered():
             return f"answer about attempt {event.attempt}: {describe_answer(event.answer)}"
+        case PaymentPutInDoubt():
+            return "in doubt: it may have been sold, and nothing is sent from here on"
         case ReviewRequested():
             return f"a person is to look: {event.reason}"
         case PriorAttemptRegistered():

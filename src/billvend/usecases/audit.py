@@ -21,7 +21,7 @@ from billvend.domain.journal.events import (
 from billvend.domain.ledger import wallet as wallets
 from billvend.domain.ledger.transfers import IN_FLIGHT, transfers
 from billvend.domain.ledger.wallet import Wallet
-from billvend.domain.payment import state as payments
+from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import StoredStream, StoredTransfer
 from billvend.usecases.dependencies import Dependencies

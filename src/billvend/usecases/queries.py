@@ -8,7 +8,8 @@ from billvend.domain.ids import parse_transaction_id, parse_user_id
 from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
-from billvend.domain.policy.rules import due_at, next_step
+from billvend.domain.policy.rules import next_step
+from billvend.domain.policy.steps import due_at
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.queries import RawEvent, Search, Transaction
 from billvend.usecases.account_status import current_policy

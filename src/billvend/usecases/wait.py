@@ -5,7 +5,8 @@ from collections.abc import Callable
 from billvend.domain.errors import TransactionNotFound, ValidationFailed
 from billvend.domain.ids import parse_transaction_id
 from billvend.domain.payment.state import Payment
-from billvend.domain.policy.rules import due_at, next_step
+from billvend.domain.policy.rules import next_step
+from billvend.domain.policy.steps import due_at
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.queue import Hint
 from billvend.usecases.account_status import current_policy, refresh_account_status

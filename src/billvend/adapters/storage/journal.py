@@ -37,6 +37,7 @@ from billvend.adapters.storage.tables import (
     commands as commands_table,
 )
 from billvend.domain.decisions.commands import Command, CommandKey, CommandResult, Fund, Pay
+from billvend.domain.decisions.customer import DUPLICATE_WINDOW_SECONDS
 from billvend.domain.decisions.decider import (
     CommandOutcome,
     DuplicateFingerprint,
@@ -47,7 +48,7 @@ from billvend.domain.decisions.decider import (
     decide,
     token_of,
 )
-from billvend.domain.decisions.handlers import DUPLICATE_WINDOW_SECONDS, needs_wallet
+from billvend.domain.decisions.worker import needs_wallet
 from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError, DependencyError, OutcomeUnknown, Unavailable
 from billvend.domain.journal import codec

@@ -13,7 +13,7 @@ from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.tables import events
 from billvend.domain.decisions.decider import StreamHead
 from billvend.domain.journal.events import PaymentEvent, StreamKey, load_event
-from billvend.domain.payment import state as payments
+from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
 

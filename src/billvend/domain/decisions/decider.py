@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeVar, assert_never
 
-from billvend.domain.decisions import handlers
+from billvend.domain.decisions import customer, operator, worker
 from billvend.domain.decisions.commands import (
     Cancel,
     Claim,
@@ -25,7 +25,7 @@ from billvend.domain.decisions.commands import (
     Resolve,
     command_key,
 )
-from billvend.domain.decisions.handlers import Decision
+from billvend.domain.decisions.recorder import Decision
 from billvend.domain.errors import (
     BillvendError,
     IdempotencyMismatch,
@@ -129,28 +129,28 @@ class _Batch:
             return Executed(known.result, replayed=True)
         match command:
             case Fund():
-                decision = handlers.fund(self.wallet(command.user_id, command.amount.currency), command)
+                decision = customer.fund(self.wallet(command.user_id, command.amount.currency), command)
             case Pay():
                 fingerprint = duplicate_fingerprint(command)
                 wallet = self.wallet(command.user_id, command.amount.currency)
-                decision = handlers.pay(wallet, self.recent_by_fingerprint.get(fingerprint), command)
+                decision = customer.pay(wallet, self.recent_by_fingerprint.get(fingerprint), command)
                 self.recent_by_fingerprint[fingerprint] = command.at
             case Cancel():
                 payment = self.payment(command)
-                decision = handlers.cancel(self.wallet_of(payment), payment, command)
+                decision = customer.cancel(self.wallet_of(payment), payment, command)
             case Resolve():
                 payment = self.payment(command)
-                decision = handlers.resolve(
+                decision = operator.resolve(
                     self.wallet_of(payment), payment, command, self.owner_of(command.token)
                 )
             case RequestRequery():
-                decision = handlers.request_requery(self.payment(command), command)
+                decision = operator.request_requery(self.payment(command), command)
             case Claim():
                 payment = self.payment(command)
-                decision = handlers.claim(self.wallet_of(payment), payment, command)
+                decision = worker.claim(self.wallet_of(payment), payment, command)
             case RecordAnswer():
                 payment = self.payment(command)
-                decision = handlers.record_answer(payment, command, self.owner_of(token_of(command)))
+                decision = worker.record_answer(payment, command, self.owner_of(token_of(command)))
             case _:
                 assert_never(command)
         return self._record_decision(key, command, decision)

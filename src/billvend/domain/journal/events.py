@@ -151,6 +151,11 @@ class RequeryRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentPutInDoubt:
+    """The outcome of the latest attempt is unknown: it may have been sold. From here on nothing is sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewRequested:
     """A person is asked to look. The money stays held and the provider goes on being asked."""
 
@@ -231,6 +236,7 @@ PaymentEvent = (
     | RequeryStarted
     | RequeryAnswered
     | RequeryRequested
+    | PaymentPutInDoubt
     | ReviewRequested
     | PaymentCompleted
     | CostRecorded

@@ -3,7 +3,6 @@
 from datetime import datetime
 from enum import Enum, auto
 
-from billvend.domain.enums import Proof
 from billvend.domain.outcome import (
     Declined,
     Deferred,
@@ -11,56 +10,90 @@ from billvend.domain.outcome import (
     NotFound,
     NotSent,
 )
-from billvend.domain.payment.state import Attempt, Requery, Send, find_delivery, holds_lease, knows_reference
+from billvend.domain.payment.lease import holds_lease
+from billvend.domain.payment.state import (
+    Attempt,
+    Payment,
+    Requery,
+    Send,
+    find_delivery,
+    knows_reference,
+)
 from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.policy.policy import Policy
 
 
-class AttemptEvidence(Enum):
-    """What an attempt's answers prove, taken together."""
+class Evidence(Enum):
+    """What the answers to an attempt prove, taken together; the last three are said of a payment."""
 
     CALL_IN_FLIGHT = auto()
+    """A worker is calling the provider, and its lease has not expired."""
     DELIVERED = auto()
     PROVIDER_REVERSED = auto()
+    """The provider sold, and then reversed the sale."""
     DECLINED = auto()
     NOT_SENT = auto()
+    """No request left us."""
     NOT_EXECUTED = auto()
-    IN_DOUBT = auto()
+    """Requests left us, and the provider states that it carried out none."""
+    UNKNOWN = auto()
+    """It may have been sold."""
+    PROVEN_ABSENT = auto()
+    """The provider did not find our reference: twice in a row, late and far enough apart."""
+    NOTHING_SENT = auto()
+    """No attempt was sent, as far as this ledger and the provider know."""
+    PRIOR_UNCHECKED = auto()
+    """A reference of an earlier day is being checked, and the provider has not answered yet."""
 
 
-PROOF_FOR = {
-    AttemptEvidence.PROVIDER_REVERSED: Proof.PROVIDER_REVERSED,
-    AttemptEvidence.DECLINED: Proof.DECLINED,
-    AttemptEvidence.NOT_SENT: Proof.NOT_SENT,
-    AttemptEvidence.NOT_EXECUTED: Proof.NOT_EXECUTED,
-}
-"""Which proof a standing is."""
+def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidence:
+    """What is proven of a payment: of its latest attempt, unless any attempt was delivered."""
+    if any(find_delivery(attempt) for attempt in payment.attempts):
+        return Evidence.DELIVERED
+    if not payment.attempts:
+        return Evidence.NOTHING_SENT
+    attempt = payment.attempts[-1]
+    evidence = evidence_of(attempt, now)
+    if evidence is Evidence.NOT_SENT and not attempt.sends:
+        is_checked = attempt.requeries and isinstance(attempt.requeries[-1].answer, NotFound)
+        return Evidence.NOTHING_SENT if is_checked else Evidence.PRIOR_UNCHECKED
+    if evidence is Evidence.UNKNOWN and _is_absent(attempt, policy):
+        return Evidence.PROVEN_ABSENT
+    return evidence
 
 
-def evidence_of(attempt: Attempt, now: datetime) -> AttemptEvidence:
+def _is_absent(attempt: Attempt, policy: Policy) -> bool:
+    account = policy.account_of(attempt)
+    if account is None or (account.provider, account.account_id) in policy.not_found_ignored:
+        return False
+    return is_proven_absent(attempt, account, policy.not_found_spacing_seconds)
+
+
+def evidence_of(attempt: Attempt, now: datetime) -> Evidence:
     """What is proven of an attempt.
 
     An answer about the transaction speaks for the reference. An answer to a send speaks for that send only: it proves
     the reference when every other send of it is proven too.
     """
     if find_delivery(attempt):
-        return AttemptEvidence.DELIVERED
+        return Evidence.DELIVERED
     final = [
         answer for answer in attempt.answers if isinstance(answer, Declined) and answer.about_transaction
     ]
     if final:
-        return AttemptEvidence.PROVIDER_REVERSED if final[-1].provider_reversed else AttemptEvidence.DECLINED
+        return Evidence.PROVIDER_REVERSED if final[-1].provider_reversed else Evidence.DECLINED
     if (call := attempt.open_call) is not None and (isinstance(call, Send) or holds_lease(call, now)):
-        return AttemptEvidence.CALL_IN_FLIGHT
+        return Evidence.CALL_IN_FLIGHT
     if any(send.is_ambiguous for send in attempt.sends) or is_known_to_provider(attempt):
-        return AttemptEvidence.IN_DOUBT
+        return Evidence.UNKNOWN
     answers = [send.answer for send in attempt.sends]
     if any(isinstance(answer, Declined) for answer in answers):
-        return AttemptEvidence.DECLINED
+        return Evidence.DECLINED
     if all(isinstance(answer, NotSent) for answer in answers):
-        return AttemptEvidence.NOT_SENT
+        return Evidence.NOT_SENT
     if all(isinstance(answer, (NotSent, Deferred, Misconfigured)) for answer in answers):
-        return AttemptEvidence.NOT_EXECUTED
-    return AttemptEvidence.IN_DOUBT  # whatever a send says beyond these words proves nothing
+        return Evidence.NOT_EXECUTED
+    return Evidence.UNKNOWN  # whatever a send says beyond these words proves nothing
 
 
 def is_proven_absent(attempt: Attempt, account: ProviderAccount, spacing_seconds: float) -> bool:

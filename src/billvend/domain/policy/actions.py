@@ -1,0 +1,169 @@
+"""What the rules of the reversal policy do: each makes the next step of a case."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from billvend.domain.enums import Proof, Status
+from billvend.domain.outcome import Declined, Deferred, Misconfigured, NotSent
+from billvend.domain.payment.state import Attempt, find_delivery
+from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.policy.conditions import Case
+from billvend.domain.policy.steps import (
+    CheckPriorReference,
+    Complete,
+    NoAction,
+    PutInDoubt,
+    RetrySend,
+    Reverse,
+    Review,
+    StartAttempt,
+    StartRequery,
+    Step,
+    Wait,
+)
+from billvend.domain.policy.timing import DAILY_SECONDS
+
+SUSPENDED_RETRY_SECONDS = 30
+"""How soon a payment for which every account is suspended is decided on again."""
+NEVER_SENT = "it was never sent to a provider"
+NEW_EVIDENCE = "new evidence came in after the reversal was decided"
+DISAPPEARED = "the provider knew our reference, and now does not find it"
+_REASONS = {Proof.NOT_FOUND: "the provider does not know our reference"}
+
+Action = Callable[[Case], Step]
+
+
+def nothing(_case: Case) -> Step:
+    """Leave it."""
+    return NoAction()
+
+
+def complete(case: Case) -> Step:
+    """Capture the hold, and give the token out."""
+    delivered = ((attempt, find_delivery(attempt)) for attempt in case.payment.attempts)
+    return next(Complete(attempt, delivery) for attempt, delivery in delivered if delivery is not None)
+
+
+def wait_for_lease(case: Case) -> Step:
+    """Wait until the call is answered, or its lease expires."""
+    call = case.attempt.open_call
+    return Wait(call.lease_until if call else case.now)
+
+
+def put_in_doubt(_case: Case) -> Step:
+    """From here on nothing is sent: only requeries."""
+    return PutInDoubt()
+
+
+def retry_send(case: Case) -> Step:
+    """Send the same reference again."""
+    return RetrySend(case.attempt, case.retry_at or case.now)
+
+
+def start_attempt(case: Case) -> Step:
+    """Send a new attempt to the next account; where references last a day, check those of earlier days first.
+
+    A ledger that was restored from a backup may have sent it on an earlier day, under that day's reference.
+    """
+    payment, policy, now = case.payment, case.policy, case.now
+    account = policy.next_account(payment)
+    if account is None or not account.reference_lasts_a_day:
+        return StartAttempt(account, now) if account else Wait(case.pending_limit)
+    sent = [attempt.started_at for attempt in payment.attempts if attempt.was_sent]
+    day, today = account.day(sent[-1] if sent else payment.accepted_at), account.day(now)
+    checked = {attempt.reference for attempt in payment.attempts}
+    while day < today:
+        if account.make_reference(payment.reference_seed, payment.reference_number, day) not in checked:
+            return _check_prior_reference(case, account, day)
+        day += timedelta(days=1)
+    if account.make_reference(payment.reference_seed, payment.reference_number, today) in checked:
+        # A clock that was ahead took today for an earlier day. Tomorrow has another reference.
+        return Wait(account.valid_until(today) or now)
+    return StartAttempt(account, now)
+
+
+def wait_for_account(case: Case) -> Step:
+    """Wait until an account sells again, or the limit has passed."""
+    soon = case.now + timedelta(seconds=SUSPENDED_RETRY_SECONDS)
+    return Wait(min(case.pending_limit, soon) if case.policy.suspended else case.pending_limit)
+
+
+def requery(case: Case) -> Step:
+    """Requery at a growing interval."""
+    return StartRequery(case.attempt, case.requery_at)
+
+
+def requery_as_requested(case: Case) -> Step:
+    """Requery soon, at most once an interval."""
+    return case.requested_requery or NoAction()
+
+
+def monitor(case: Case) -> Step:
+    """Requery after 1 h, 6 h, 1 d and 3 d."""
+    return StartRequery(case.attempt, case.monitor_at) if case.monitor_at else NoAction()
+
+
+def wait_a_day(case: Case) -> Step:
+    """Look again tomorrow."""
+    return Wait(case.now + timedelta(seconds=DAILY_SECONDS))
+
+
+def reverse(proof: Proof) -> Action:
+    """Give the money back on this proof, for the reason that proves it."""
+
+    def reverse_on_proof(case: Case) -> Step:
+        decided = case.payment.reversal
+        if decided is not None and decided.proof is proof:
+            return Reverse(proof, decided.reason, case.attempt)
+        return Reverse(proof, _REASONS.get(proof) or _last_reason(case.attempt), case.attempt)
+
+    reverse_on_proof.__name__ = f"reverse_{proof.value}"
+    return reverse_on_proof
+
+
+def reverse_as_decided(case: Case) -> Step:
+    """Give the money back on the proof that was decided on."""
+    decided, attempts = case.payment.reversal, case.payment.attempts
+    assert decided is not None  # noqa: S101  a reversing payment has one
+    return Reverse(decided.proof, decided.reason, attempts[-1] if attempts else None)
+
+
+def reverse_never_sent(case: Case) -> Step:
+    """Give the money back on the proof `not_sent`: no request ever left."""
+    in_review = case.payment.status is Status.IN_REVIEW and case.payment.attempts
+    return Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if in_review else None)
+
+
+def review(reason: str) -> Action:
+    """Ask a person to decide, for this reason."""
+
+    def review_now(case: Case) -> Step:
+        return Review(reason, case.now)
+
+    review_now.__name__ = "review"
+    return review_now
+
+
+def review_removed_account(case: Case) -> Step:
+    """Ask a person to decide: only the account that it was sent to can tell."""
+    account = f"{case.attempt.provider} account {case.attempt.account_id}"
+    return Review(f"the {account} that it was sent to is no longer configured", case.now)
+
+
+def review_too_long(case: Case) -> Step:
+    """Ask a person to decide. Requeries go on."""
+    return Review("it has been in doubt for too long", case.review_at)
+
+
+def _check_prior_reference(case: Case, account: ProviderAccount, day: date) -> Step:
+    midnight = account.valid_until(day) or case.now
+    processing_seconds = case.policy.timeout_seconds + account.max_processing_seconds
+    return CheckPriorReference(account, day, max(case.now, midnight + timedelta(seconds=processing_seconds)))
+
+
+def _last_reason(attempt: Attempt) -> str:
+    declined = [answer.reason for answer in attempt.answers if isinstance(answer, Declined)]
+    if declined:
+        return declined[-1]
+    last = attempt.sends[-1].answer if attempt.sends else None
+    return last.reason if isinstance(last, (NotSent, Deferred, Misconfigured)) else "no reason was given"

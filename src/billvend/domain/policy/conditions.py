@@ -1,0 +1,180 @@
+"""The conditions of the reversal policy: what each rule asks of a payment besides its status and its evidence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from billvend.domain.enums import Proof, Status
+from billvend.domain.outcome import Deferred, NotFound, NotSent
+from billvend.domain.payment.lease import holds_lease, is_far_ahead
+from billvend.domain.payment.state import Attempt, Payment, find_delivery
+from billvend.domain.policy.evidence import Evidence, is_known_to_provider, payment_evidence
+from billvend.domain.policy.policy import Policy
+from billvend.domain.policy.steps import StartRequery, Wait
+from billvend.domain.policy.timing import (
+    advice_seconds,
+    earliest_requested_requery_at,
+    next_requery_at,
+)
+
+RESEND_AFTER_SECONDS = (5, 15, 60)
+"""Gaps before a request that provably was not executed is sent again; after the last, the money goes back."""
+MONITOR_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
+"""When a reference reversed on `not_found` or by an operator is requeried once more, counted from the reversal."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A payment as the rules see it. `now` decides only whether a limit has passed."""
+
+    payment: Payment
+    policy: Policy
+    now: datetime
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What is proven of the payment."""
+        return payment_evidence(self.payment, self.policy, self.now)
+
+    @property
+    def attempt(self) -> Attempt:
+        """The latest attempt; only for rules whose evidence implies one."""
+        return self.payment.attempts[-1]
+
+    @cached_property
+    def retry_at(self) -> datetime | None:
+        """When the same reference may be sent again; None where it must not be, or no try is left."""
+        attempt, account = self.attempt, self.policy.account_of(self.attempt)
+        last, retries = attempt.sends[-1], len(attempt.sends) - 1
+        is_retryable = isinstance(last.answer, (NotSent, Deferred)) and retries < len(RESEND_AFTER_SECONDS)
+        is_selling = account is not None and self.policy.is_selling(account)
+        if not is_retryable or not is_selling or last.answered_at is None:
+            return None
+        wait_seconds = max(advice_seconds(last.answer), RESEND_AFTER_SECONDS[retries])
+        at = last.answered_at + timedelta(seconds=wait_seconds)
+        if is_far_ahead(last.answered_at, self.now):
+            at = self.now
+        is_valid = attempt.valid_until is None or max(at, self.now) < attempt.valid_until
+        return at if is_valid else None
+
+    @cached_property
+    def requery_at(self) -> datetime:
+        """When the schedule, or the provider's advice, has the latest attempt requeried."""
+        return next_requery_at(self.payment, self.attempt, self.policy, self.now)
+
+    @cached_property
+    def requested_requery(self) -> StartRequery | Wait | None:
+        """What a requery request leads to; None without one, or where the account is no longer configured."""
+        request = self.payment.requery_request
+        if request is None:
+            return None
+        attempt = self.payment.attempt(request.attempt)
+        if self.policy.account_of(attempt) is None:
+            return None
+        if (call := attempt.open_call) is not None and holds_lease(call, self.now):
+            return Wait(call.lease_until)
+        # A clock that was far ahead may have taken the request, and a request of now would not wait longer.
+        earliest = earliest_requested_requery_at(attempt, self.policy, self.now)
+        return StartRequery(attempt, min(request.not_before, earliest), on_request=True)
+
+    @cached_property
+    def monitor_at(self) -> datetime | None:
+        """When a reversed payment is requeried once more; None where it is not, or no time is left."""
+        payment = self.payment
+        if payment.proof not in (Proof.NOT_FOUND, Proof.OPERATOR) or payment.ended_at is None:
+            return None
+        if (
+            not payment.attempts
+            or self.policy.account_of(self.attempt) is None
+            or find_delivery(self.attempt)
+        ):
+            return None
+        requeries = self.attempt.requeries
+        last_at = requeries[-1].started_at if requeries else payment.ended_at
+        due_times = (payment.ended_at + timedelta(seconds=after) for after in MONITOR_AFTER_SECONDS)
+        return next((at for at in due_times if at > last_at), None)
+
+    @property
+    def review_at(self) -> datetime:
+        """When a payment in doubt becomes one for a person."""
+        since = self.payment.in_doubt_since or self.attempt.started_at
+        return since + timedelta(seconds=self.policy.review_after_seconds)
+
+    @property
+    def pending_limit(self) -> datetime:
+        """Until when a payment of which nothing was sent may wait."""
+        return self.payment.accepted_at + timedelta(seconds=self.policy.pending_limit_seconds)
+
+
+Condition = Callable[[Case], bool]
+
+
+def always(_case: Case) -> bool:
+    """No condition."""
+    return True
+
+
+def requery_was_requested(case: Case) -> bool:
+    """An operator, a customer or a webhook says that there may be news, and the account is configured."""
+    return case.requested_requery is not None
+
+
+def requery_was_requested_sooner(case: Case) -> bool:
+    """The same, and the request is due before the schedule."""
+    requested = case.requested_requery
+    return requested is not None and not (
+        isinstance(requested, StartRequery) and requested.at > case.requery_at
+    )
+
+
+def needs_monitoring(case: Case) -> bool:
+    """It was reversed on `not_found` or by an operator, within the last three days."""
+    return case.monitor_at is not None
+
+
+def was_decided_without_provider(case: Case) -> bool:
+    """The reversal rests on no attempt (cancelled, never sent) or on an operator."""
+    return not case.payment.attempts or case.payment.proof is Proof.OPERATOR
+
+
+def was_decided_on_not_found(case: Case) -> bool:
+    """The reversal rests on `not_found`."""
+    return case.payment.proof is Proof.NOT_FOUND
+
+
+def may_retry(case: Case) -> bool:
+    """A try of 5, 15 and 60 s is left, the account sells, and the reference is still valid then."""
+    return case.retry_at is not None
+
+
+def another_account_sells(case: Case) -> bool:
+    """A provider that has not been tried sells this now, for this amount."""
+    return case.policy.next_account(case.payment) is not None
+
+
+def is_older_than_pending_limit(case: Case) -> bool:
+    """It has waited for a day without any send."""
+    return case.now >= case.pending_limit
+
+
+def account_is_removed(case: Case) -> bool:
+    """The account that the attempt was sent to is no longer configured."""
+    return case.policy.account_of(case.attempt) is None
+
+
+def disappeared_at_provider(case: Case) -> bool:
+    """The provider knew our reference, and now does not find it."""
+    requeries = case.attempt.requeries
+    last = requeries[-1].answer if requeries else None
+    return isinstance(last, NotFound) and is_known_to_provider(case.attempt)
+
+
+def is_in_doubt_too_long(case: Case) -> bool:
+    """Two hours in doubt will have passed before the next requery."""
+    return case.review_at <= case.requery_at
+
+
+OPEN = frozenset(Status) - {Status.COMPLETED, Status.REVERSED}
+"""The statuses of a payment that has not ended."""
+ENDED = frozenset({Status.COMPLETED, Status.REVERSED})
