@@ -36,7 +36,7 @@ def write_history(harness: JournalHarness) -> None:
 @pytest.fixture
 def harness(harness: JournalHarness) -> JournalHarness:
     write_history(harness)
-    assert harness.audit() == AuditReport(events=31, wallets=3, payments=5, transfers=13)
+    assert harness.audit() == AuditReport(events=28, wallets=3, payments=5, transfers=13)
     return harness
 
 
