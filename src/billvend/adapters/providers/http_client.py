@@ -1,6 +1,6 @@
-"""One HTTP call to a provider: bounded in time and size, never repeated, and clear about whether anything left us.
+"""The HTTP client of every provider adapter. It knows no provider.
 
-Every provider adapter over HTTP talks through `HttpClient`. It knows nothing of any provider.
+A call is bounded in time and size, and is never repeated. Its result says whether any byte was sent.
 """
 
 import json
@@ -28,11 +28,11 @@ from billvend.domain.ids import is_loopback_host
 from billvend.domain.outcome import NotSent, Unknown
 
 VERIFY_TIMEOUT_SECONDS: Final = 5.0
-"""The deadline of a call for which a buyer waits, unless the settings say otherwise."""
+"""The default deadline of a call for which a buyer waits."""
 MAX_BODY_BYTES: Final = 1024 * 1024
-"""More than this is no answer of a provider."""
+"""The default limit of a body. No answer of a provider is larger."""
 KEEP_ALIVE_SECONDS: Final = 5.0
-"""An idle connection is used again for so long. Servers close theirs later, as a rule."""
+"""How long an idle connection is used again. Most servers close theirs later."""
 USER_AGENT: Final = "billvend"
 
 _CONNECT_ERRORS: Final = (
@@ -42,49 +42,49 @@ _CONNECT_ERRORS: Final = (
     httpx.LocalProtocolError,
     httpx.UnsupportedProtocol,
 )
-"""Errors that can only mean that nothing was sent, as long as nothing was written."""
+"""Errors that prove that nothing was sent, if nothing was written before."""
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
 
 Json = Any
-"""What JSON can say; numbers with a point are `Decimal`, never a binary float."""
+"""A JSON value. Numbers with a point are `Decimal`, never a binary float."""
 
 
 def resolve_host(host: str) -> Sequence[str]:
-    """The IP addresses of a name, the one to try first in front. Raises `OSError` where it has none."""
+    """The IP addresses of a name, in the order to try them. Raises `OSError` if there is none."""
     return tuple(str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer that arrived whole, whatever it says. Its repr shows nothing of its content: a token is value."""
+    """An answer that arrived whole. Its repr hides the content, because a token is worth money."""
 
     status: int
     body: Json = field(repr=False)
-    """The body as JSON; None where it is none."""
+    """The body as JSON, None if it is not JSON."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Names in lower case."""
     raw_body: bytes = field(default=b"", repr=False)
-    """The body as it came, decompressed."""
+    """The body, decompressed."""
 
     @property
     def is_json_object(self) -> bool:
-        """Whether the body is a JSON object: nothing else is an answer that can be read."""
+        """Whether the body is a JSON object. Adapters read nothing else."""
         return isinstance(self.body, dict)
 
     @property
     def summary(self) -> str:
-        """The answer in a few words, for a log or a reason: status and kind, nothing of its content."""
+        """Status and content type, for a log or a reason. Shows no content."""
         content_type = self.headers.get("content-type", "").partition(";")[0].strip()
         return f"HTTP {self.status}, {content_type if _CONTENT_TYPE.fullmatch(content_type) else 'no content type'}"
 
 
 class HttpClient:
-    """HTTP for one provider account. Every thread that calls at the same time has a connection of its own.
+    """HTTP for one provider account. Concurrent threads use one connection each.
 
-    Redirects are not followed, certificates are verified, cookies are not kept, proxies of the environment are not
-    used. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones. `resolve_host` finds the
-    addresses of a name; `may_connect` is asked about each address that a connection is about to be made to, so that a
-    name which answers otherwise the second time gains nothing.
+    It follows no redirects, verifies certificates, keeps no cookies and ignores the proxies of the environment.
+    `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones. `resolve_host` finds the
+    addresses of a name. `may_connect` is called for each address immediately before the connection is made: a name
+    that resolves differently the second time cannot get around it.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class HttpClient:
         timeout_seconds: float | None = None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> Response | NotSent | Unknown:
-        """Make one request; `content` is sent as JSON, or as it is where it is `bytes`. The deadline covers everything
-        from the name look-up to the last byte of the body.
+        """Make one request. `content` is sent as JSON; `bytes` are sent unchanged. The deadline covers everything from
+        the name look-up to the last byte of the body.
 
-        `NotSent` when provably no byte of the request left us; `may_send` is asked immediately before the first one.
-        `Unknown` when something may have left, and no whole answer came back. Neither repeats a header, or what the
-        other side wrote. Raises `TypeError` where `content` is not made of what JSON knows.
+        `NotSent` proves that no byte of the request was sent. `may_send` is called immediately before the first byte.
+        `Unknown` means that something may have been sent and no whole answer came back. Neither reason quotes a header
+        or what the provider wrote. Raises `TypeError` if `content` has no JSON form.
         """
         if not may_send():
             return NotSent("it was too late to send")
@@ -146,7 +146,7 @@ class HttpClient:
                     content=raw_content,
                     json=content if raw_content is None else None,
                 )
-            except (httpx.InvalidURL, ValueError) as error:  # a lone surrogate in a phone number, say
+            except (httpx.InvalidURL, ValueError) as error:  # for example a lone surrogate in a phone number
                 return NotSent(f"the request can't be written: {type(error).__name__}")
             connection.guard.start(seconds, may_send)
             try:
@@ -172,7 +172,7 @@ class HttpClient:
         return Response(response.status_code, _parse_json(plain), dict(response.headers), plain)
 
     def close(self) -> None:
-        """Give back the connections; those in use follow when their calls end. A later call opens new ones."""
+        """Close the connections. Those in use close when their calls end. A later call opens new ones."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -180,7 +180,7 @@ class HttpClient:
 
     @contextmanager
     def _connection(self) -> Iterator["_Connection"]:
-        """A connection that nobody else uses meanwhile: one that is shared by many threads is slow."""
+        """A connection for this call alone. Sharing one between many threads is slow."""
         with self._lock:
             idle = self._idle
             connection = idle.pop() if idle else None
@@ -204,19 +204,19 @@ class HttpClient:
         return bytes(body)
 
 
-# --- the deadline, and the moment of the first byte -------------------------------------------------------------------
+# --- the deadline, and the first byte ---------------------------------------------------------------------------------
 
 
 class _SendExpired(Exception):
-    """The leave to send ran out before the first byte."""
+    """`may_send` said no before the first byte."""
 
 
 class _ResponseTooLarge(Exception):
-    """More came than any answer has."""
+    """The body is larger than allowed."""
 
 
 class _SendGuard:
-    """Watches over the call that is being made."""
+    """The deadline of the current call, and whether it has sent anything."""
 
     def __init__(self) -> None:
         self.has_sent_data = False
@@ -244,7 +244,7 @@ class _SendGuard:
 
 
 class _Connection:
-    """A client with at most one connection, and what watches over it."""
+    """A client with at most one connection, and its guard."""
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ class _Connection:
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection on which the whole call has one deadline: a server that drips can't stretch it."""
+    """A connection with one deadline for the whole call. A server that drips cannot extend it."""
 
     def __init__(self, stream: httpcore.NetworkStream, guard: _SendGuard, tls: ssl.SSLContext) -> None:
         self._stream = stream
@@ -284,7 +284,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """The handshake, with our context: the one of the pool is a `_UnusedTlsContext`."""
+        """The handshake, with our own context. The context of the pool is an `_UnusedTlsContext`."""
         remaining_seconds = self._guard.remaining_seconds(httpcore.ConnectTimeout)
         secured = self._stream.start_tls(self._tls, server_hostname, remaining_seconds)
         return _Stream(secured, self._guard, self._tls)
@@ -294,7 +294,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _DeadlineNetwork(httpcore.SyncBackend):
-    """Connections within the deadline, the look-up of the name included, which no socket's timeout bounds."""
+    """Connects within the deadline, including the name look-up, which no socket timeout bounds."""
 
     def __init__(
         self,
@@ -309,7 +309,7 @@ class _DeadlineNetwork(httpcore.SyncBackend):
         self._may_connect = may_connect
 
     def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-        """A connection to the first address that answers; each has an equal share of the time that is left."""
+        """Connect to the first address that answers. Each address gets an equal share of the remaining time."""
         resolved = self._resolve(host)
         addresses = [address for address in resolved if self._may_connect(address)]
         reason = "no address of it may be connected to" if resolved else "the name has no address"
@@ -331,7 +331,7 @@ class _DeadlineNetwork(httpcore.SyncBackend):
         def resolve() -> None:
             try:
                 results.put(self._resolve_host(host))
-            except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host can be so
+            except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name
                 results.put(error)
 
         threading.Thread(target=resolve, name="billvend-resolve", daemon=True).start()
@@ -345,17 +345,17 @@ class _DeadlineNetwork(httpcore.SyncBackend):
 
 
 class _UnusedTlsContext:
-    """Stands in for the TLS context in httpcore, which sets the protocols anew at each connection.
+    """The TLS context that httpcore sees. It ignores the protocols that httpcore sets at each connection.
 
-    All threads share ours, and OpenSSL lets nobody write to a context while another thread begins a handshake with it.
+    All threads share the real context. OpenSSL forbids changes to a context while another thread begins a handshake.
     """
 
     def set_alpn_protocols(self, protocols: list[str]) -> None:
-        """Nothing: `HttpClient` did it once."""
+        """Do nothing. `HttpClient` set them once."""
 
 
 class _Transport(httpx.HTTPTransport):
-    """httpx's own transport over a network that is guarded."""
+    """httpx's own transport over a `_DeadlineNetwork`."""
 
     def __init__(self, tls: ssl.SSLContext, network: _DeadlineNetwork) -> None:
         super().__init__(verify=tls, trust_env=False)
@@ -367,7 +367,7 @@ class _Transport(httpx.HTTPTransport):
         )  # fmt: skip
 
     def close_if_unread_data(self) -> None:
-        """Close the connection where more came than the answer: it would pass for the answer to the next request."""
+        """Close the connection if more came than the answer. The rest would pass for the answer to the next request."""
         for connection in self._connections.connections:
             http11: Any = vars(connection)["_connection"]  # httpcore has no public way to its HTTP/1.1 state
             unread_data, _ = http11._h11_state.trailing_data
@@ -375,7 +375,7 @@ class _Transport(httpx.HTTPTransport):
                 self._connections.close()
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------------------------------------
 
 
 def _is_ip_address(host: str) -> bool:
@@ -387,13 +387,13 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _decompress(raw: bytes, encoding: str, max_bytes: int) -> bytes | None:
-    """The body as it was before compression, which we ask nobody for; None where that can't be told within bounds."""
+    """The decompressed body; None if it is broken, too large or in another encoding. We request no compression."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return raw
     if encoding not in ("gzip", "x-gzip", "deflate"):
         return None
-    stream = zlib.decompressobj(wbits=47)  # gzip or zlib, as its first bytes say
+    stream = zlib.decompressobj(wbits=47)  # detects gzip or zlib by the first bytes
     try:
         plain = stream.decompress(raw, max_bytes + 1)
     except zlib.error:
@@ -414,7 +414,7 @@ def _reject_constant(name: str) -> None:
 
 
 def _describe_error(error: Exception) -> str:
-    """The error, with what the system says of it. What a protocol error says may quote a header or the other side."""
+    """The error and the system's message. A protocol error's message is left out: it may quote a header or an answer."""
     detail = "" if isinstance(error, httpx.ProtocolError) else str(error).strip()
     return f"{type(error).__name__}: {detail}"[:200] if detail else type(error).__name__
 
@@ -423,13 +423,13 @@ def _describe_error(error: Exception) -> str:
 
 
 def host_and_port(url: str) -> str:
-    """The host of an address, with its port where it names one: what an account's fingerprint begins with."""
+    """The host of a URL, with the port if there is one. The fingerprint of an account begins with it."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return f"{host}:{parts.port}" if parts.port else host
 
 
 def is_test_endpoint(url: str, sandbox_url: str) -> bool:
-    """Whether no real money is behind an address: the provider's own sandbox, or this machine."""
+    """Whether no real money is behind a URL: it is the provider's own sandbox, or this machine."""
     host = urlsplit(url).hostname or ""
     return host == urlsplit(sandbox_url).hostname or is_loopback_host(host)
