@@ -3,27 +3,21 @@
 A call is bounded in time and size, and is never repeated. Its result says whether any byte was sent.
 """
 
-import json
 import re
 import socket
 import ssl
 import threading
-import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import ip_address
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import httpcore
 import httpx
 
+from billvend.adapters.providers.deadline_network import GuardedConnection, SendExpired
+from billvend.adapters.providers.http_body import Json, decompress, parse_json
 from billvend.domain.ids import is_loopback_host
 from billvend.domain.outcome import NotSent, Unknown
 
@@ -31,8 +25,6 @@ VERIFY_TIMEOUT_SECONDS: Final = 5.0
 """The default deadline of a call for which a buyer waits."""
 MAX_BODY_BYTES: Final = 1024 * 1024
 """The default limit of a body. No answer of a provider is larger."""
-KEEP_ALIVE_SECONDS: Final = 5.0
-"""How long an idle connection is used again. Most servers close theirs later."""
 USER_AGENT: Final = "billvend"
 
 _CONNECT_ERRORS: Final = (
@@ -44,9 +36,6 @@ _CONNECT_ERRORS: Final = (
 )
 """Errors that prove that nothing was sent, if nothing was written before."""
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}", re.ASCII)
-
-Json = Any
-"""A JSON value. Numbers with a point are `Decimal`, never a binary float."""
 
 
 def resolve_host(host: str) -> Sequence[str]:
@@ -107,7 +96,7 @@ class HttpClient:
         )
         self._tls.set_alpn_protocols(["http/1.1"])
         self._lock = threading.Lock()
-        self._idle: list[_Connection] = []
+        self._idle: list[GuardedConnection] = []
 
     def call(
         self,
@@ -155,7 +144,7 @@ class HttpClient:
                     body = self._read(response.iter_raw())
                 finally:
                     response.close()
-            except _SendExpired:
+            except SendExpired:
                 return NotSent("it was too late to send")
             except _ResponseTooLarge:
                 return Unknown(f"the answer is larger than {self._max_body_bytes:,} bytes")
@@ -166,10 +155,10 @@ class HttpClient:
                     return Unknown(f"no whole answer within {seconds:g} s")
                 return Unknown(f"the connection failed: {_describe_error(error)}")
             connection.transport.close_if_unread_data()
-        plain = _decompress(body, response.headers.get("content-encoding", ""), self._max_body_bytes)
+        plain = decompress(body, response.headers.get("content-encoding", ""), self._max_body_bytes)
         if plain is None:
             return Unknown("the answer's compression can't be read")
-        return Response(response.status_code, _parse_json(plain), dict(response.headers), plain)
+        return Response(response.status_code, parse_json(plain), dict(response.headers), plain)
 
     def close(self) -> None:
         """Close the connections. Those in use close when their calls end. A later call opens new ones."""
@@ -179,12 +168,12 @@ class HttpClient:
             connection.client.close()
 
     @contextmanager
-    def _connection(self) -> Iterator["_Connection"]:
+    def _connection(self) -> Iterator[GuardedConnection]:
         """A connection for this call alone. Sharing one between many threads is slow."""
         with self._lock:
             idle = self._idle
             connection = idle.pop() if idle else None
-        connection = connection or _Connection(self._tls, self._resolve_host, self._may_connect)
+        connection = connection or GuardedConnection(self._tls, self._resolve_host, self._may_connect)
         try:
             yield connection
         finally:
@@ -204,213 +193,8 @@ class HttpClient:
         return bytes(body)
 
 
-# --- the deadline, and the first byte ---------------------------------------------------------------------------------
-
-
-class _SendExpired(Exception):
-    """`may_send` said no before the first byte."""
-
-
 class _ResponseTooLarge(Exception):
     """The body is larger than allowed."""
-
-
-class _SendGuard:
-    """The deadline of the current call, and whether it has sent anything."""
-
-    def __init__(self) -> None:
-        self.has_sent_data = False
-        self._deadline = 0.0
-        self._may_send: Callable[[], bool] = lambda: True
-
-    def start(self, seconds: float, may_send: Callable[[], bool]) -> None:
-        self.has_sent_data = False
-        self._deadline = time.monotonic() + seconds
-        self._may_send = may_send
-
-    def check_before_first_byte(self) -> None:
-        if self.has_sent_data:
-            return
-        self.remaining_seconds(httpcore.ConnectTimeout)
-        if not self._may_send():
-            raise _SendExpired
-        self.has_sent_data = True
-
-    def remaining_seconds(self, error: type[Exception]) -> float:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise error("the deadline has passed")
-        return remaining
-
-
-class _Connection:
-    """A client with at most one connection, and its guard."""
-
-    def __init__(
-        self,
-        tls: ssl.SSLContext,
-        resolve_host: Callable[[str], Sequence[str]],
-        may_connect: Callable[[str], bool],
-    ) -> None:
-        self.guard = _SendGuard()
-        self.transport = _Transport(tls, _DeadlineNetwork(self.guard, tls, resolve_host, may_connect))
-        self.client = httpx.Client(
-            transport=self.transport,
-            timeout=httpx.Timeout(None),  # the guard's deadline is the only one
-            follow_redirects=False,
-            trust_env=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection with one deadline for the whole call. A server that drips cannot extend it."""
-
-    def __init__(self, stream: httpcore.NetworkStream, guard: _SendGuard, tls: ssl.SSLContext) -> None:
-        self._stream = stream
-        self._guard = guard
-        self._tls = tls
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._guard.remaining_seconds(httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._guard.check_before_first_byte()
-        self._stream.write(buffer, self._guard.remaining_seconds(httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        """The handshake, with our own context. The context of the pool is an `_UnusedTlsContext`."""
-        remaining_seconds = self._guard.remaining_seconds(httpcore.ConnectTimeout)
-        secured = self._stream.start_tls(self._tls, server_hostname, remaining_seconds)
-        return _Stream(secured, self._guard, self._tls)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _DeadlineNetwork(httpcore.SyncBackend):
-    """Connects within the deadline, including the name look-up, which no socket timeout bounds."""
-
-    def __init__(
-        self,
-        guard: _SendGuard,
-        tls: ssl.SSLContext,
-        resolve_host: Callable[[str], Sequence[str]],
-        may_connect: Callable[[str], bool],
-    ) -> None:
-        self._guard = guard
-        self._tls = tls
-        self._resolve_host = resolve_host
-        self._may_connect = may_connect
-
-    def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-        """Connect to the first address that answers. Each address gets an equal share of the remaining time."""
-        resolved = self._resolve(host)
-        addresses = [address for address in resolved if self._may_connect(address)]
-        reason = "no address of it may be connected to" if resolved else "the name has no address"
-        failure: Exception = httpcore.ConnectError(reason)
-        for index, address in enumerate(addresses):
-            remaining_seconds = self._guard.remaining_seconds(httpcore.ConnectTimeout)
-            kwargs["timeout"] = remaining_seconds / (len(addresses) - index)
-            try:
-                return _Stream(super().connect_tcp(address, port, *args, **kwargs), self._guard, self._tls)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    def _resolve(self, host: str) -> Sequence[str]:
-        if _is_ip_address(host):
-            return (host,)
-        results: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
-
-        def resolve() -> None:
-            try:
-                results.put(self._resolve_host(host))
-            except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name
-                results.put(error)
-
-        threading.Thread(target=resolve, name="billvend-resolve", daemon=True).start()
-        try:
-            result = results.get(timeout=self._guard.remaining_seconds(httpcore.ConnectTimeout))
-        except Empty:
-            raise httpcore.ConnectTimeout("the name look-up took too long") from None
-        if isinstance(result, Exception):
-            raise httpcore.ConnectError(str(result)) from result
-        return result
-
-
-class _UnusedTlsContext:
-    """The TLS context that httpcore sees. It ignores the protocols that httpcore sets at each connection.
-
-    All threads share the real context. OpenSSL forbids changes to a context while another thread begins a handshake.
-    """
-
-    def set_alpn_protocols(self, protocols: list[str]) -> None:
-        """Do nothing. `HttpClient` set them once."""
-
-
-class _Transport(httpx.HTTPTransport):
-    """httpx's own transport over a `_DeadlineNetwork`."""
-
-    def __init__(self, tls: ssl.SSLContext, network: _DeadlineNetwork) -> None:
-        super().__init__(verify=tls, trust_env=False)
-        # httpx has no argument for httpcore's network backend.
-        no_context: Any = _UnusedTlsContext()
-        self._connections = self._pool = httpcore.ConnectionPool(
-            ssl_context=no_context, max_connections=1, max_keepalive_connections=1,
-            keepalive_expiry=KEEP_ALIVE_SECONDS, retries=0, network_backend=network,
-        )  # fmt: skip
-
-    def close_if_unread_data(self) -> None:
-        """Close the connection if more came than the answer. The rest would pass for the answer to the next request."""
-        for connection in self._connections.connections:
-            http11: Any = vars(connection)["_connection"]  # httpcore has no public way to its HTTP/1.1 state
-            unread_data, _ = http11._h11_state.trailing_data
-            if unread_data:
-                self._connections.close()
-
-
-# --- parsing ----------------------------------------------------------------------------------------------------------
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _decompress(raw: bytes, encoding: str, max_bytes: int) -> bytes | None:
-    """The decompressed body; None if it is broken, too large or in another encoding. We request no compression."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
-        return raw
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return None
-    stream = zlib.decompressobj(wbits=47)  # detects gzip or zlib by the first bytes
-    try:
-        plain = stream.decompress(raw, max_bytes + 1)
-    except zlib.error:
-        return None
-    is_whole = stream.eof and not stream.unused_data
-    return plain if is_whole and len(plain) <= max_bytes else None
-
-
-def _parse_json(body: bytes) -> Json:
-    try:
-        return json.loads(body.decode(), parse_float=Decimal, parse_constant=_reject_constant)
-    except (ValueError, ArithmeticError, RecursionError):  # ArithmeticError: an exponent of twenty digits
-        return None
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _describe_error(error: Exception) -> str:
