@@ -288,8 +288,8 @@ class TrustsWebhooks(Toy):
 
 FAULTY_ADAPTERS: dict[type[Toy], tuple[str, str, str]] = {
     Retries: ("vend_returns_unknown_after_fault", "reset", "vend took 2 requests"),
-    IgnoresSendGuard: ("vend_sends_nothing_when_may_send_is_false", "", "it sent all the same"),
-    ChecksGuardTooEarly: ("vend_sends_nothing_when_may_send_expires_during_connect", "", "it sent all the same"),
+    IgnoresSendGuard: ("vend_sends_nothing_when_may_send_is_false", "", "but it sent"),
+    ChecksGuardTooEarly: ("vend_sends_nothing_when_may_send_expires_during_connect", "", "but it sent"),
     DeclinesOn500: ("vend_returns_unknown_after_fault", "HTML 500", "answered Declined"),
     TreatsUnknownAsNotFound: ("requery_verify_and_float_return_unknown_after_fault", "empty 200", "requery answered NotFound"),
     TreatsTimeoutAsNotSent: ("vend_returns_unknown_after_fault", "stalled", "answered NotSent"),
@@ -304,10 +304,10 @@ FAULTY_ADAPTERS: dict[type[Toy], tuple[str, str, str]] = {
     SharesAnswers: ("concurrent_vends_get_their_own_answers", "", "not what was sold to it"),
     RandomReferences: ("references_are_deterministic_short_and_unique", "", "another reference"),
     SameReferenceForAttempts: ("references_are_deterministic_short_and_unique", "", "share a reference"),
-    ShortensProcessingTime: ("provider_account_is_complete_and_stable", "", "can't shorten it"),
+    ShortensProcessingTime: ("provider_account_is_complete_and_stable", "", "shorter than the setting"),
     LeaksKeyInAccount: ("account_fingerprint_is_unique_and_hides_keys", "", "repeats the API key"),
     SameIdForAccounts: (
-        "account_fingerprint_is_unique_and_hides_keys", "", "two hosts have one name"),
+        "account_fingerprint_is_unique_and_hides_keys", "", "two hosts have one fingerprint"),
     LeavesConnectionsOpen: ("close_is_idempotent_and_frees_connections", "", "is open after close"),
     ClosesOnce: ("close_is_idempotent_and_frees_connections", "", "close raised RuntimeError"),
     TrustsWebhooks: ("unknown_webhook_yields_no_references", "", "it found"),

@@ -221,11 +221,11 @@ def test_store_of_earlier_version_is_upgraded(harness: SandboxHarness) -> None:
     [
         ("nonsense", "no fault 'nonsense'"),
         ("", "no fault ''"),
-        ("declined:2", "takes no requeries"),
+        ("declined:2", "has no parameter requeries"),
         ("lands_late:0", "from 1 to"),
         ("lands_late:-1", "whole number"),
         ("lands_late:", "whole number"),
-        ("minimum", "an amount belongs to minimum"),
+        ("minimum", "minimum requires an amount"),
     ],
 )
 def test_invalid_fault_text_is_rejected(text: str, why: str) -> None:
@@ -423,10 +423,10 @@ def test_control_api_adds_lists_and_clears_plans(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("call", "body", "why"),
     [
-        ("faults", {}, "give one of meter, reference and next"),
-        ("faults", [], "give one of"),
-        ("faults", {"fault": "declined"}, "give one of"),
-        ("faults", {"fault": "declined", "meter": "1", "next": 1}, "give one of"),
+        ("faults", {}, "exactly one of meter, reference and next is required"),
+        ("faults", [], "exactly one of"),
+        ("faults", {"fault": "declined"}, "exactly one of"),
+        ("faults", {"fault": "declined", "meter": "1", "next": 1}, "exactly one of"),
         ("faults", {"fault": "nonsense", "next": 1}, "there is no fault 'nonsense'"),
         ("faults", {"next": 1}, "there is no fault ''"),
         ("faults", {"fault": ["x"], "next": 1}, "there is no fault"),
@@ -434,14 +434,14 @@ def test_control_api_adds_lists_and_clears_plans(client: httpx.Client) -> None:
         ("faults", {"fault": "declined", "next": 1.5}, "next must be a whole number"),
         ("faults", {"fault": "declined", "next": 1, "times": 2}, "leave times out"),
         ("faults", {"fault": "declined", "meter": "1", "times": "x"}, "times must be"),
-        ("faults", {"fault": "declined", "meter": ""}, "meter must be a plain word"),
-        ("faults", {"fault": "declined", "meter": "1", "requeries": 2}, "takes no requeries"),
-        ("faults", {"fault": "minimum", "meter": "1"}, "an amount belongs to minimum"),
+        ("faults", {"fault": "declined", "meter": ""}, "meter must be 1 to 100 printable ASCII characters"),
+        ("faults", {"fault": "declined", "meter": "1", "requeries": 2}, "has no parameter requeries"),
+        ("faults", {"fault": "minimum", "meter": "1"}, "minimum requires an amount"),
         ("faults", {"fault": "minimum", "meter": "1", "naira": "x"}, "naira must be an amount"),
-        ("faults", {"fault": "declined", "next": 1, "sudo": 1}, "'sudo' is no field"),
-        ("float", {}, "naira must be given"),
+        ("faults", {"fault": "declined", "next": 1, "sudo": 1}, "'sudo' is not a field"),
+        ("float", {}, "naira is required"),
         ("float", {"naira": -1}, "naira must be an amount"),
-        ("take-back", {}, "reference must be given"),
+        ("take-back", {}, "reference is required"),
     ],
 )
 def test_invalid_control_request_is_rejected(client: httpx.Client, call: str, body: object, why: str) -> None:

@@ -167,7 +167,7 @@ def test_corrupt_store_gives_unknown_outcome(harness: SandboxHarness) -> None:
         path.write_bytes(b"no book at all" * 1000)
     for answer in (harness.vend(order(reference="B")), harness.requery(order(reference="A"))):
         assert isinstance(answer, Unknown)
-        assert "the sandbox's book failed" in answer.reason
+        assert "the sandbox's sales store failed" in answer.reason
 
 
 def test_provider_works_after_close(harness: SandboxHarness) -> None:

@@ -1,12 +1,13 @@
-"""For those who write an adapter: the suite that it has to pass, and a server that plays the other side.
+"""For authors of provider adapters: a conformance suite, and a server that plays the provider.
 
     class TestAcme(ProviderConformance): ...    in a module that pytest collects; see docs/adapters.md
 
-Nothing of billvend imports this. It is run by pytest, which a plug-in's project installs for itself, and imports nothing
-that billvend does not need anyway.
-
-    conformance   the suite                       server_faults   what the other side does instead of answering
+    conformance   the suite
+    server_faults what the server does instead of answering
     fault_server  the server, over raw sockets
+
+billvend itself does not import this package. It needs no dependency but billvend's own. The plug-in's project installs
+pytest to run it.
 """
 
 from billvend.testing.conformance import ProviderConformance

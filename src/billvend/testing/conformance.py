@@ -1,4 +1,4 @@
-"""What every provider adapter has to hold, as tests that its author runs."""
+"""What every provider adapter must do, as tests that its author runs."""
 
 import json
 import threading
@@ -28,23 +28,22 @@ from billvend.testing.server_faults import FAULTS, UNEXPECTED_BODIES, Fault, cor
 
 NOW: Final = datetime(2026, 6, 15, 12, tzinfo=UTC)
 MAX_REFERENCE_CHARACTERS: Final = 100
-"""Characters."""
 CONNECT_TIMEOUT_SECONDS: Final = 0.3
-"""How long the suite waits for a connection when it is asked whether the request may be sent."""
+"""How long `may_send` of the suite waits for the connection."""
 LONG_TIMEOUT_SECONDS: Final = 10.0
-"""The deadline of a call that is to come to its end."""
+"""The deadline of a call that should get its whole answer."""
 THREADS: Final = 8
 UNUSED_URL: Final = "http://127.0.0.1:9"
-"""For what opens no connection."""
+"""For tests that open no connection."""
 CALL_NAMES: Final = ("vend", "requery", "verify", "fetch_float")
-"""The calls that go to the other side."""
+"""The calls that send a request to the provider."""
 _ANSWER_WHEN_UNREACHABLE: Final = {
     "vend": NotSent, "requery": NotSent | Unknown, "verify": MeterLookupFailed, "fetch_float": Unknown,
 }  # fmt: skip
 
 
 class _Metafunc(Protocol):
-    """What pytest hands to `pytest_generate_tests`, as far as it is used here."""
+    """The part of pytest's Metafunc that is used here."""
 
     fixturenames: list[str]
 
@@ -53,43 +52,43 @@ class _Metafunc(Protocol):
 
 
 class ProviderConformance:
-    """The suite. Subclass it in a module that pytest collects, as a class whose name begins with `Test`, and say how
-    your adapter is opened and what your provider answers when it has sold.
+    """The suite. Subclass it in a module that pytest collects, as a class whose name begins with `Test`. Define how to
+    open your adapter and how your provider answers a sale.
 
-    Each test opens the adapter anew, in front of a server on loopback whose URL is in the setup. A test that does not
-    suit a provider may be overridden, with the reason.
+    Each test opens a new adapter against a server on loopback, whose URL is in the setup. If a test does not fit your
+    provider, override it and give the reason.
     """
 
     name: str = "conformance"
     """The name of the entry point."""
     timeout_seconds: float = 0.4
-    """The total deadline of a call, where the other side lets it pass."""
+    """The total deadline of a call in tests where the server lets it pass."""
     slack_seconds: float = 2.0
-    """How much later than its deadline a call may come back: the machine may be busy."""
+    """How much later than its deadline a call may return, because the machine may be busy."""
 
-    # --- what the author says ---
+    # --- what the author defines ---
 
     def open_provider(self, setup: ProviderSetup) -> Provider:
-        """The entry point."""
-        raise NotImplementedError("say how the adapter is opened")
+        """Open the adapter, as the entry point does."""
+        raise NotImplementedError("define how to open the adapter")
 
     def delivery_body(self, order: Order, token: str) -> bytes:
-        """The body of the HTTP 200 with which the provider states that it sold this order, in full, with this token
-        (20 digits) if the order is for a prepaid meter."""
-        raise NotImplementedError("say what the provider answers when it has sold")
+        """The body of the HTTP 200 with which the provider answers that it sold this whole order. `token` has 20 digits
+        and belongs in the body if the meter is prepaid."""
+        raise NotImplementedError("define how the provider answers a sale")
 
     def requery_delivery_body(self, order: Order, token: str) -> bytes:
-        """The same on a requery, where that has another shape."""
+        """The same for a requery. Override it if that has another form."""
         return self.delivery_body(order, token)
 
     def setup(self, url: str) -> ProviderSetup:
-        """The settings that the adapter is opened with. Override it where keys must have a form."""
+        """The settings of the adapter. Override it if your keys need a special form."""
         return ProviderSetup(
             name=self.name,
             api_url=url,
             api_key="conformance-api-key",
             public_key="conformance-public-key",
-            secret_key="conformance-secret-key",  # noqa: S106  no secret but a word to look for
+            secret_key="conformance-secret-key",  # noqa: S106  not a secret: the tests search for it
             timeout_seconds=self.timeout_seconds,
             verify_timeout_seconds=self.timeout_seconds,
             phone="08000000000",
@@ -100,7 +99,7 @@ class ProviderConformance:
         )
 
     def order(self, provider: Provider, number: int = 1) -> Order:
-        """An order that the provider can sell; another number is another sale in everything."""
+        """An order that the provider can sell. With another number, every field is different."""
         account = provider.account
         sells = [(biller.code, kind) for biller in account.billers for kind in biller.vend_types]
         biller, vend_type = next((sale for sale in sells if sale[1] is VendType.PREPAID), sells[0])
@@ -111,33 +110,35 @@ class ProviderConformance:
     # --- account ---
 
     def test_provider_account_is_complete_and_stable(self) -> None:
-        """Its account: complete, the same at every look, and no shorter processing time than configured."""
+        """The account is complete and always the same. Its processing time is not shorter than configured."""
         patient = replace(self.setup(UNUSED_URL), max_processing_seconds=7777)
         with self._provider(patient) as provider:
             account = provider.account
             again = provider.account
             codes = [biller.code for biller in account.billers]
-            _expect(account.provider == self.name, f"it is called {account.provider!r}, not {self.name!r}")
+            _expect(account.provider == self.name, f"its name is {account.provider!r}, not {self.name!r}")
             _expect(account.mode in Mode, f"its mode is {account.mode!r}")
             _expect(bool(codes), "it sells for no electricity company")
-            _expect(len(codes) == len(set(codes)), f"an electricity company is there twice: {codes}")
+            _expect(len(codes) == len(set(codes)), f"it lists an electricity company twice: {codes}")
             _expect(
                 all(biller.code and biller.name and biller.vend_types for biller in account.billers),
                 "an electricity company has no code, no name or nothing to sell",
             )
             decimals(account.currency)
-            _expect(abs(account.utc_offset) <= timedelta(hours=14), "no clock is so far from UTC")
+            _expect(
+                abs(account.utc_offset) <= timedelta(hours=14), "its offset from UTC is more than 14 hours"
+            )
             _expect(
                 account.max_processing_seconds >= 7777,
-                "a setting can lengthen max_processing_seconds, and an adapter can't shorten it",
+                "max_processing_seconds is shorter than the setting",
             )
             _expect(
                 (account.account_id, account.billers) == (again.account_id, again.billers),
-                "it declares something else at every look",
+                "its account changes between two reads",
             )
 
     def test_account_fingerprint_is_unique_and_hides_keys(self) -> None:
-        """A fingerprint of host and key id: the same for the same, another for another, and never a key itself."""
+        """The fingerprint is unique for host and key, stable, and contains no key."""
         setup = self.setup(UNUSED_URL)
         other_keys = replace(
             setup,
@@ -153,13 +154,13 @@ class ProviderConformance:
         ):
             account = one.account.account_id
             _expect(bool(account) and account.isprintable(), f"the account is {account!r}")
-            _expect(account == same.account.account_id, "the same account has two names")
-            _expect(account != elsewhere.account.account_id, "accounts on two hosts have one name")
-            _expect(account != another.account.account_id, "accounts with two keys have one name")
+            _expect(account == same.account.account_id, "the same account has two fingerprints")
+            _expect(account != elsewhere.account.account_id, "accounts on two hosts have one fingerprint")
+            _expect(account != another.account.account_id, "accounts with two keys have one fingerprint")
             self._expect_no_secret(one.account, "the account")
 
     def test_references_are_deterministic_short_and_unique(self) -> None:
-        """The reference: a pure function of payment, attempt and day."""
+        """The reference is a pure function of payment, attempt and day."""
         with self._provider(self.setup(UNUSED_URL)) as provider:
             account = provider.account
             day = date(2026, 6, 15)
@@ -173,7 +174,10 @@ class ProviderConformance:
             made = [account.make_reference(*which) for which in arguments]
             with self._provider(self.setup(UNUSED_URL)) as other:
                 again = [other.account.make_reference(*which) for which in arguments]
-            _expect(made == again, "restored books would derive another reference, and buy twice")
+            _expect(
+                made == again,
+                "it is not deterministic: a restored ledger would derive another reference and buy twice",
+            )
             _expect(len(set(made)) == len(made), "two attempts share a reference")
             for reference in made:
                 _expect(
@@ -185,12 +189,12 @@ class ProviderConformance:
                 )
             if account.reference_lasts_a_day:
                 tomorrow = account.make_reference(payments[0], 1, day + timedelta(days=1))
-                _expect(tomorrow != made[0], "a reference that lasts a day is the same on the next one")
+                _expect(tomorrow != made[0], "a reference that lasts a day is the same on the next day")
 
-    # --- leave to send ---
+    # --- may_send ---
 
     def test_vend_calls_may_send_after_connect_before_first_byte(self) -> None:
-        """`may_send` is asked when the connection stands, and before anything went over it."""
+        """`may_send` is called when the connection is open, and before any byte is sent."""
         calls: list[tuple[bool, int]] = []
 
         def may_send() -> bool:
@@ -199,21 +203,25 @@ class ProviderConformance:
 
         with self._provider_against(Connection.close) as (provider, server):
             _call(provider, "vend", self.order(provider), may_send)
-            _expect(bool(calls), "it never asked whether it may send")
-            _expect(all(received == 0 for _, received in calls), "it asked after it had begun to send")
+            _expect(bool(calls), "it never called may_send")
+            _expect(all(received == 0 for _, received in calls), "it called may_send after the first byte")
             _expect(
-                calls[-1][0], "it asked before it connected: connecting may take longer than the leave lasts"
+                calls[-1][0],
+                "it called may_send before it connected, but connecting may take longer than the permission lasts",
             )
 
     def test_vend_sends_nothing_when_may_send_is_false(self) -> None:
-        """The leave was never there: no byte is sent, and it says so."""
+        """Without permission it sends no byte and returns `NotSent`."""
         with self._provider_against(Connection.close) as (provider, server):
             answer = _call(provider, "vend", self.order(provider), lambda: False)
-            _expect(not server.received_bytes, "without leave, it sent all the same")
-            _expect(isinstance(answer, NotSent), f"without leave, it answered {answer!r} and not NotSent")
+            _expect(not server.received_bytes, "may_send returned False, but it sent")
+            _expect(
+                isinstance(answer, NotSent),
+                f"may_send returned False, and it answered {answer!r}, not NotSent",
+            )
 
     def test_vend_sends_nothing_when_may_send_expires_during_connect(self) -> None:
-        """The leave ran out while it connected."""
+        """The permission expires while it connects."""
         with self._provider_against(Connection.close) as (provider, server):
             order = self.order(provider)
             answer = _call(
@@ -221,14 +229,15 @@ class ProviderConformance:
             )
             _expect(
                 not server.received_bytes,
-                "the leave had run out while it connected, and it sent all the same",
+                "the permission expired while it connected, but it sent",
             )
             _expect(
-                isinstance(answer, NotSent), f"the leave had run out, and it answered {answer!r}, not NotSent"
+                isinstance(answer, NotSent),
+                f"the permission expired, and it answered {answer!r}, not NotSent",
             )
 
     def test_refused_connection_returns_not_sent(self) -> None:
-        """A refused connection is NotSent: the one failure after which sending again is safe."""
+        """A refused connection is `NotSent`. Only then is it safe to send again."""
         with FaultServer(Connection.close) as gone:
             url = gone.url
         with self._provider(self.setup(url)) as provider:
@@ -236,10 +245,10 @@ class ProviderConformance:
                 answer = self._call_in_time(provider, call, self.order(provider))
                 _expect(isinstance(answer, proven), f"the port was closed, and {call} answered {answer!r}")
 
-    # --- what is understood ---
+    # --- clear answers ---
 
     def test_delivery_is_recognised(self) -> None:
-        """What `delivery` and `found` say is understood, or the rest of this suite would prove little."""
+        """The adapter recognises a delivery. Without this the rest of the suite would prove little."""
         token = f"{1:020d}"
         for call, order, body in self._sales(token):
             with self._provider_against(send_and_keep_open(http_response(body))) as (provider, server):
@@ -250,7 +259,7 @@ class ProviderConformance:
                 _expect(len(server.requests) == 1, f"{call} took {len(server.requests)} requests")
 
     def test_foreign_reference_is_rejected(self) -> None:
-        """An answer that names another sale is told as such, or comes with the names by which the core sees it."""
+        """An answer about another sale is `Unknown`, or has the fields by which the core detects it."""
         for call, other, body in self._sales(f"{2:020d}", number=2):
             with self._provider_against(send_and_keep_open(http_response(body))) as (provider, _):
                 ours = self.order(provider)
@@ -258,17 +267,17 @@ class ProviderConformance:
                 what = f"{call} for {ours.reference}, answered with the delivery of {other.reference}"
                 _expect(isinstance(answer, Unknown), f"{what}, is {answer!r}")
 
-    # --- what is not understood ---
+    # --- unclear answers ---
 
     def test_vend_returns_unknown_after_fault(self, fault: Fault) -> None:
-        """After the first byte, without a clear answer: Unknown, in time, with one request."""
+        """Without a clear answer after the first byte, a vend returns `Unknown`, in time, after one request."""
         with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
             answer = self._call_in_time(provider, "vend", self.order(provider))
             self._expect_doubt(answer, f"{fault}: vend")
             _expect(len(server.requests) == 1, f"{fault}: vend took {len(server.requests)} requests")
 
     def test_requery_verify_and_float_return_unknown_after_fault(self, fault: Fault) -> None:
-        """The same for a requery, a verification and our balance."""
+        """The same for a requery, a verification and the balance."""
         with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
             for call, doubt in {
                 "requery": Unknown,
@@ -284,7 +293,7 @@ class ProviderConformance:
                 )
 
     def test_unexpected_body_returns_unknown(self) -> None:
-        """An answer 200 with a body that says nothing is Unknown, whatever shape that body has."""
+        """An answer 200 with a body that means nothing is `Unknown`, for every form of body."""
         with self._provider_answered_with() as (provider, next_body):
             order = self.order(provider)
             for body in UNEXPECTED_BODIES:
@@ -293,7 +302,7 @@ class ProviderConformance:
                     self._expect_doubt(_call(provider, call, order), f"{call}, answered with {body[:40]!r},")
 
     def test_corrupt_delivery_is_never_not_sent_or_not_found(self) -> None:
-        """Each value of a delivery in turn is something else: whatever that is taken for, it was sent and found."""
+        """Replace each value of a delivery in turn. Any answer but `NotSent` and `NotFound` is allowed."""
         for call, order, delivery in self._sales(f"{1:020d}"):
             with self._provider_answered_with() as (provider, next_body):
                 for body in corrupt(delivery):
@@ -305,7 +314,7 @@ class ProviderConformance:
                     )
 
     def test_truncated_delivery_returns_unknown(self) -> None:
-        """Cut off on the way, cut off at the source, or followed by more."""
+        """A delivery that is cut off, too short, or followed by more."""
         for call, order, delivery in self._sales(f"{1:020d}"):
             half = delivery[: len(delivery) // 2]
             for what, data in (
@@ -317,7 +326,7 @@ class ProviderConformance:
                     self._expect_doubt(_call(provider, call, order), f"{call}, with a delivery {what},")
 
     def test_redirects_are_not_followed(self) -> None:
-        """A redirect would carry our keys and a second sale to wherever it points."""
+        """A redirect would send our keys and a second order to another host."""
         with FaultServer(Connection.close) as elsewhere:
             for status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"):
                 redirect = http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/pay",))
@@ -332,7 +341,7 @@ class ProviderConformance:
                     _expect(len(server.requests) <= len(CALL_NAMES), f"after a {status} came another request")
 
     def test_answers_contain_no_secret(self) -> None:
-        """The other side throws our own request back at us; reasons are logged and shown, so no key may be in one."""
+        """The server echoes our request. Reasons are logged and shown, so they must contain no key."""
 
         def in_json(connection: Connection) -> None:
             request_text = connection.request.decode("latin-1")
@@ -352,10 +361,10 @@ class ProviderConformance:
                 for call in CALL_NAMES:
                     self._expect_no_secret(_call(provider, call, self.order(provider)), call)
 
-    # --- connections, threads, the end ---
+    # --- connections, threads, close, webhooks ---
 
     def test_closed_idle_connection_does_not_repeat_vend(self) -> None:
-        """The server closed its end between two calls: the second works on a new connection, or is in doubt."""
+        """The server closes its end between two calls. The second uses a new connection, or is in doubt."""
         with self._provider_against(send_and_close(http_response(b"{}"))) as (provider, server):
             for number in (1, 2):
                 _call(provider, "vend", self.order(provider, number))
@@ -366,11 +375,11 @@ class ProviderConformance:
                 )
 
     def test_concurrent_vends_get_their_own_answers(self) -> None:
-        """Several threads sell at once, and each gets its own answer."""
+        """Several threads vend at once, and each gets its own answer."""
         answers: dict[int, object] = {}
 
         def sell(connection: Connection) -> None:
-            server.has_requests(THREADS, CONNECT_TIMEOUT_SECONDS)  # so that they are at it at the same time
+            server.has_requests(THREADS, CONNECT_TIMEOUT_SECONDS)  # so that all of them run at the same time
             for number, order in orders.items():
                 if order.reference.encode() in connection.request:
                     connection.send(http_response(self.delivery_body(order, f"{number:020d}")))
@@ -397,7 +406,7 @@ class ProviderConformance:
             _expect(len(server.requests) == THREADS, f"it took {len(server.requests)} requests")
 
     def test_close_is_idempotent_and_frees_connections(self) -> None:
-        """`close` may come again, and leaves no connection open."""
+        """`close` may be called twice. It leaves no connection open."""
         with self._provider_against(send_and_keep_open(http_response(b"{}"))) as (provider, server):
             _call(provider, "requery", self.order(provider))
             for _ in range(2):
@@ -406,7 +415,7 @@ class ProviderConformance:
             _expect(server.has_no_connections(self.slack_seconds), "a connection is open after close")
 
     def test_unknown_webhook_yields_no_references(self) -> None:
-        """Anybody may post anything where hooks come in: it never raises, and finds references in its own hooks only."""
+        """Anyone may post any body as a webhook. `parse_references` never raises, and finds none in a foreign body."""
         with self._provider(self.setup(UNUSED_URL)) as provider:
             delivery = self.delivery_body(self.order(provider), f"{1:020d}")
             for body in (*UNEXPECTED_BODIES, *corrupt(delivery)):
@@ -422,10 +431,10 @@ class ProviderConformance:
                     f"it found {references!r} in {body[:300]!r}",
                 )
 
-    # --- how it is done ---
+    # --- helpers ---
 
     def pytest_generate_tests(self, metafunc: _Metafunc) -> None:
-        """Each test that takes a `fault` is run with all of them. Called by pytest."""
+        """Run each test that takes a `fault` with every fault. Pytest calls this."""
         if "fault" in metafunc.fixturenames:
             metafunc.parametrize("fault", FAULTS, ids=str)
 
@@ -442,7 +451,7 @@ class ProviderConformance:
     def _provider_against(
         self, handler: Handler, lasts_until_deadline: bool = False
     ) -> Iterator[tuple[Provider, FaultServer]]:
-        """The adapter in front of a server; its deadline is short only where the other side lets it pass."""
+        """The adapter against a server. Its deadline is short only if the server lets it pass."""
         with FaultServer(handler) as server:
             setup = self.setup(server.url)
             if not lasts_until_deadline:
@@ -454,7 +463,7 @@ class ProviderConformance:
 
     @contextmanager
     def _provider_answered_with(self) -> Iterator[tuple[Provider, list[bytes]]]:
-        """The adapter, and the body that the server will answer with next."""
+        """The adapter, and the body of the next answer."""
         next_body = [b""]
         with self._provider_against(lambda connection: connection.send(http_response(next_body[0]))) as (
             provider,
@@ -463,7 +472,7 @@ class ProviderConformance:
             yield provider, next_body
 
     def _sales(self, token: str, number: int = 1) -> tuple[tuple[str, Order, bytes], ...]:
-        """A call, an order, and what says that it was sold."""
+        """For vend and requery: the call, an order, and the body that says that it was sold."""
         with self._provider(self.setup(UNUSED_URL)) as provider:
             order = self.order(provider, number)
         return (
@@ -492,7 +501,7 @@ class ProviderConformance:
 
 
 def _expect(holds: bool, message: str) -> None:
-    """An assertion that says what is wrong by itself: pytest rewrites no `assert` in an installed package."""
+    """Assert with a message. Pytest does not rewrite `assert` in an installed package."""
     if not holds:
         raise AssertionError(message)
 
@@ -502,9 +511,7 @@ def _expect_no_exception(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise AssertionError(
-            f"{what} raised {type(error).__name__}: an adapter answers, whatever comes"
-        ) from error
+        raise AssertionError(f"{what} raised {type(error).__name__}: an adapter must never raise") from error
 
 
 def _call(provider: Provider, call: str, order: Order, may_send: Callable[[], bool] = lambda: True) -> object:
@@ -521,7 +528,7 @@ def _call(provider: Provider, call: str, order: Order, may_send: Callable[[], bo
 
 
 def _normalise(answer: object, order: Order) -> Answer:
-    """The answer as the core takes it."""
+    """The answer as the core normalises it."""
     return verify_echo(
         normalise(answer),
         reference=order.reference,

@@ -1,4 +1,4 @@
-"""A server on loopback that does with each request what a function says, down to the bytes, and counts."""
+"""A server on loopback that calls a handler for each request, works on raw bytes, and counts."""
 
 import socket
 import ssl
@@ -12,21 +12,21 @@ from typing import Final, Self, TypeAlias
 
 LOOPBACK: Final = "127.0.0.1"
 CLIENT_TIMEOUT_SECONDS: Final = 5.0
-"""The longest that a connection waits for its client: no test hangs on us."""
+"""How long a connection waits for its client, so that no test hangs."""
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def http_response(
     body: bytes, *, status: str = "200 OK", kind: str = "application/json", headers: tuple[str, ...] = ()
 ) -> bytes:
-    """An answer as it goes over the wire, with its true length."""
+    """The bytes of an HTTP answer with the right Content-Length."""
     lines = (f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers)
     return "\r\n".join((*lines, "", "")).encode() + body
 
 
 @dataclass(slots=True)
 class Connection:
-    """A request that came in, and the connection to answer it on."""
+    """A request, and the connection to answer it on."""
 
     request: bytes
     """Head and body."""
@@ -35,27 +35,27 @@ class Connection:
     """Set when the server closes."""
 
     def send(self, data: bytes) -> None:
-        """Send these bytes. Raises `OSError` where nobody takes them any more."""
+        """Send these bytes. Raises `OSError` if the client has disconnected."""
         self.raw_socket.sendall(data)
 
     def close(self) -> None:
-        """Close the connection in good order."""
+        """Close the connection properly (FIN)."""
         with suppress(OSError):
             self.raw_socket.shutdown(socket.SHUT_RDWR)
         self.raw_socket.close()
 
     def reset(self) -> None:
-        """Tear the connection down (RST)."""
+        """Reset the connection (RST)."""
         self.raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
         self.raw_socket.close()
 
     def hang(self) -> None:
-        """Say nothing until the other side goes, or for `CLIENT_TIMEOUT_SECONDS`."""
+        """Send nothing until the client disconnects, at most for `CLIENT_TIMEOUT_SECONDS`."""
         while self.raw_socket.recv(65536):
             pass
 
     def trickle(self, data: bytes, gap_seconds: float = 0.03) -> None:
-        """Send byte by byte, over and over, until the other side goes; at most for `CLIENT_TIMEOUT_SECONDS`."""
+        """Send `data` byte by byte, repeatedly, until the client disconnects, at most for `CLIENT_TIMEOUT_SECONDS`."""
         for turn in range(int(CLIENT_TIMEOUT_SECONDS / gap_seconds)):
             if self.server_closing.wait(gap_seconds):
                 return
@@ -63,14 +63,14 @@ class Connection:
 
 
 Handler: TypeAlias = Callable[[Connection], None]
-"""What the server does with a request: it answers or not. The connection stays open for the next one unless closed.
+"""What the server does with a request. The connection stays open for the next one, unless the handler closes it.
 
-An `OSError` ends the conversation: the other side has gone.
+An `OSError` means that the client has disconnected. It ends the connection.
 """
 
 
 def send_and_close(data: bytes) -> Handler:
-    """Send these bytes, and close."""
+    """A handler that sends these bytes and closes."""
 
     def handle(connection: Connection) -> None:
         connection.send(data)
@@ -80,58 +80,58 @@ def send_and_close(data: bytes) -> Handler:
 
 
 def send_and_keep_open(data: bytes) -> Handler:
-    """Send these bytes, and wait for the next request."""
+    """A handler that sends these bytes and waits for the next request."""
     return lambda connection: connection.send(data)
 
 
 class FaultServer:
-    """The server. It listens from the start; use it in a `with`, or `close` it."""
+    """The server. It listens when it is created. Use it in a `with` block, or call `close`."""
 
     def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
         """Every whole request, in the order of arrival."""
         self.received_bytes = bytearray()
-        """Every byte that came in, after TLS."""
+        """Every byte that arrived, decrypted."""
         self.connections = 0
-        """How many were opened in all."""
+        """How many connections were opened in all."""
         self._handler = handler
         self._tls = tls
         self._closing = threading.Event()
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
-        self._listener.settimeout(0.2)  # for systems on which closing it wakes nobody
+        self._listener.settimeout(0.2)  # for systems where closing it does not end accept()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         address: tuple[str, int] = self._listener.getsockname()
         return address[1]
 
     @property
     def url(self) -> str:
-        """Its address, without a path."""
+        """Its URL, without a path."""
         return f"{'http' if self._tls is None else 'https'}://{LOOPBACK}:{self.port}"
 
     def has_connection(self, within_seconds: float) -> bool:
-        """Whether anybody connected, or does within this time."""
+        """Whether a client has connected, or does within this time."""
         with self._changed:
             return self._changed.wait_for(lambda: self.connections > 0, within_seconds)
 
     def has_requests(self, number: int, within_seconds: float) -> bool:
-        """Whether so many whole requests came in, or do within this time."""
+        """Whether so many whole requests have arrived, or do within this time."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.requests) >= number, within_seconds)
 
     def has_no_connections(self, within_seconds: float) -> bool:
-        """Whether no connection is open any more, at the latest after this time."""
+        """Whether all connections are closed, or become so within this time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._open, within_seconds)
 
     def close(self) -> None:
-        """End all connections, and listen no more."""
+        """Close all connections and stop listening."""
         self._closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -156,7 +156,7 @@ class FaultServer:
         while not self._closing.is_set():
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # nobody came yet, or it closes
+            except OSError:  # no client yet, or the server is closing
                 continue
             connection.settimeout(CLIENT_TIMEOUT_SECONDS)
             with self._changed:
@@ -200,7 +200,7 @@ class FaultServer:
 
 
 def _end_of_request(data: bytes) -> int | None:
-    """Where the first whole request ends; None while it is not whole."""
+    """The end of the first whole request; None while it is incomplete."""
     head, blank, _ = data.partition(b"\r\n\r\n")
     if not blank:
         return None

@@ -1,4 +1,4 @@
-"""What the other side may do with a request that it received whole, and from which nobody can tell whether it sold."""
+"""Faults of the server after it received the whole request. None of them shows whether it sold."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from billvend.testing.fault_server import (
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 OVERSIZED_BODY_BYTES: Final = 50 * 1024 * 1024
-"""Far more than any answer has."""
+"""Much larger than any answer."""
 RANDOM_BYTES: Final = shake_256(b"billvend").digest(2000)
 UNEXPECTED_BODIES: Final = (
     *(b"", b" ", b"OK", b"null", b"true", b"0", b"-1", b'""', b'"success"', b"[]", b"{}", b"[[]]", b"[{}]"),
@@ -34,7 +34,7 @@ UNEXPECTED_BODIES: Final = (
     *(b'{"content": []}', b'{"result": "x"}', b'{"message": {}}', b'{"error": {"error": {}}}', b'{"": ""}'),
     b"<?xml version='1.0'?><r/>",
 )
-"""Bodies of an answer 200, each of which says nothing, whatever dialect a provider speaks."""
+"""Bodies of an answer 200 that mean nothing in the API of any provider."""
 
 UNEXPECTED_VALUES: Final[tuple[object, ...]] = (
     None,
@@ -50,17 +50,17 @@ UNEXPECTED_VALUES: Final[tuple[object, ...]] = (
     ["x"],
     {"x": ["x"]},
 )
-"""What stands in a damaged answer."""
+"""Values that replace those of a corrupt answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong after the whole request has arrived."""
+    """A fault after the whole request has arrived."""
 
     name: str
     handler: Handler
     lasts_until_deadline: bool = False
-    """Whether it goes on until the deadline of the call."""
+    """Whether the fault lasts until the deadline of the call."""
 
     def __str__(self) -> str:
         return self.name
@@ -114,13 +114,13 @@ FAULTS: Final = (
     Fault("a flood of 1xx", _flood(b"", _CONTINUE * 1000, OVERSIZED_BODY_BYTES), lasts_until_deadline=True),
     Fault("a flood of headers", _flood(_HEAD, b"X-Flood: flood\r\n" * 1000, OVERSIZED_BODY_BYTES)),
     Fault("a giant body", _flood(_HEAD + b"\r\n", b" " * 65536, OVERSIZED_BODY_BYTES)),
-    Fault("a compression that nobody asked for", send_and_keep_open(http_response(b"{}", headers=("Content-Encoding: br",)))),
+    Fault("a compression that was not requested", send_and_keep_open(http_response(b"{}", headers=("Content-Encoding: br",)))),
 )  # fmt: skip
-"""The server's part of the suite, in the order in which it is played."""
+"""The faults of the suite, in the order of its runs."""
 
 
 def corrupt(body: bytes) -> Iterator[bytes]:
-    """A JSON body, with each of its values in turn replaced by another; nothing where it is not JSON."""
+    """Copies of a JSON body, each with one value replaced. None if the body is not JSON."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -136,7 +136,7 @@ def corrupt(body: bytes) -> Iterator[bytes]:
 
 
 def _paths(document: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value in a JSON document."""
+    """The path to each value in a JSON document."""
     items = document.items() if isinstance(document, Mapping) else enumerate(document)
     for step, value in items:
         yield (*before, step)

@@ -1,4 +1,4 @@
-"""The electricity companies of Nigeria, by the codes that our doors take. Providers map these to their own names."""
+"""The electricity companies of Nigeria, by our codes. Providers map these to their own names."""
 
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +19,6 @@ BILLERS: Final = (
     Biller("YEDC", "Yola Electricity Distribution Company"),
     Biller("ABA", "Aba Power"),
 )
-"""All twelve, each for prepaid and postpaid meters. A provider sells all of them or some."""
+"""All twelve, each for prepaid and postpaid meters. A provider sells for some or all of them."""
 
 BILLER_BY_CODE: Final = MappingProxyType({biller.code: biller for biller in BILLERS})

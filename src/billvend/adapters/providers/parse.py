@@ -1,6 +1,6 @@
-"""Reading what providers write: numbers as text or not, "N/A" for nothing, tokens with words around them.
+"""Parse what providers write: numbers as text, "N/A" for a missing value, tokens with words around them.
 
-Everything here takes any JSON value and never raises: what can't be read is None.
+Every function takes any JSON value and never raises. A value that cannot be parsed is None.
 """
 
 import re
@@ -12,11 +12,11 @@ from billvend.domain.errors import InvalidAmount, UnsupportedCurrency
 from billvend.domain.money import parse_amount
 
 MISSING_VALUES: Final = frozenset({"", "n/a", "null", "none", "nil"})
-"""What providers write for a missing value, in small letters."""
+"""What providers write for a missing value, in lower case."""
 MAX_TEXT_CHARACTERS: Final = 500
-"""Characters that are kept of one value."""
+"""A longer value is cut to this."""
 MIN_TOKEN_DIGITS: Final = 10
-"""Of a token, however malformed. Every real one has 20."""
+"""Fewer digits are no token, not even a malformed one. Every real token has 20."""
 STS_TOKEN_COUNT: Final = 2**66
 """A token is 20 decimal digits that encode 66 bits (STS, IEC 62055-41)."""
 _TOKEN_LABEL = re.compile(r"^\s*tokens?\s*:\s*", re.IGNORECASE)
@@ -26,12 +26,12 @@ _NUMBER = re.compile(
 
 
 def to_mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a JSON object, else an empty one."""
+    """The value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def to_text(value: object) -> str | None:
-    """A value as text without blanks at its ends; None for what means "missing" and for lists and objects."""
+    """A value as text without blanks at its ends; None for a missing value, a list or an object."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return None
     if isinstance(value, Decimal):
@@ -44,21 +44,21 @@ def to_text(value: object) -> str | None:
 
 
 def first_text(source: Mapping[str, Any], *names: str) -> str | None:
-    """The first of these fields that says something."""
+    """The first of these fields that has a value."""
     return next((text for name in names if (text := to_text(source.get(name))) is not None), None)
 
 
 def to_number(value: object) -> str | None:
     """The first plain decimal number in a value ("79.9 kWh", "1,234.50", 13.7) as a decimal string.
 
-    What can be read in two ways ("1234,50", "1.2.3", "12,34") is none.
+    None if it is ambiguous ("1234,50", "1.2.3", "12,34").
     """
     match = _NUMBER.search(to_text(value) or "")
     return match.group().replace(",", "") if match else None
 
 
 def to_minor(value: object, currency: str) -> int | None:
-    """An amount in major units, as text or number, in minor units. None where it is negative or not exact."""
+    """An amount in major units, as text or number, in minor units. None if it is negative or not exact."""
     plain = to_number(value)
     if plain is None:
         return None
@@ -72,9 +72,9 @@ def to_minor(value: object, currency: str) -> int | None:
 def to_token(value: object) -> str | None:
     """A token as the customer types it: digits only, without "Token :", blanks and hyphens.
 
-    What is not of that form is kept as it came: a malformed token never turns a delivery into a failure.
+    A malformed token is kept as it came: it never turns a delivery into a failure.
     """
-    # 1.2E+19 has lost digits of a token: written out, it would look like one.
+    # 1.2E+19 has lost digits. Written out, it would look like a token.
     text = str(value)[:MAX_TEXT_CHARACTERS] if isinstance(value, Decimal) else to_text(value)
     if text is None:
         return None
@@ -84,11 +84,11 @@ def to_token(value: object) -> str | None:
 
 
 def to_valid_token(value: object) -> str | None:
-    """A token that somebody can have been given: a word like "pending", or a 0, in its place is none."""
+    """A token with enough digits to be one. A word like "pending", or a 0, is None."""
     text = to_token(value)
     return text if len(re.findall("[0-9]", text or "")) >= MIN_TOKEN_DIGITS else None
 
 
 def is_sts_token(digits: str) -> bool:
-    """Whether it is well formed: 20 digits below 2**66."""
+    """Whether the token is well formed: 20 digits below 2**66."""
     return len(digits) == 20 and digits.isascii() and digits.isdigit() and int(digits) < STS_TOKEN_COUNT

@@ -1,7 +1,7 @@
-"""What BuyPower calls things, and what its answers mean. Tables, and one pure function for each kind of answer.
+"""BuyPower's names, and what its answers mean. Tables, and one pure function for each kind of answer.
 
-The facts come from public integrations of its API and from one public list of its errors; BuyPower publishes no table
-of its own. What is in no row means nothing.
+Sources: public integrations of its API and one public list of its errors. BuyPower itself publishes no table. An
+answer that fits no row proves nothing.
 """
 
 import re
@@ -27,10 +27,10 @@ DISCO_BY_BILLER: Final = MappingProxyType(
         "EEDC": "ENUGU",
         "BEDC": "BENIN",
         "YEDC": "YOLA",
-        "ABA": "APLE",  # listed among the private estates
+        "ABA": "APLE",  # BuyPower lists it among the private estates
     }
 )
-"""BuyPower's names for our billers."""
+"""BuyPower's names for the electricity companies, by our codes."""
 
 VEND_TYPES: Final = MappingProxyType({VendType.PREPAID: "PREPAID", VendType.POSTPAID: "POSTPAID"})
 
@@ -39,43 +39,43 @@ VEND_TYPES: Final = MappingProxyType({VendType.PREPAID: "PREPAID", VendType.POST
 
 
 class Endpoint(Enum):
-    """The two calls that speak of a sale."""
+    """The two calls that are answered with a sale."""
 
     VEND = auto()
     REQUERY = auto()
 
 
 class AnswerKind(Enum):
-    """What an answer says of the sale."""
+    """What an answer says about the sale."""
 
     DELIVERED = auto()
-    """Sold, provided that the rest of the answer agrees."""
+    """Sold, if the rest of the answer agrees."""
     DECLINED = auto()
     MISCONFIGURED = auto()
-    """Our key or our float."""
+    """Our key is wrong or our float is too small."""
     RATE_LIMITED = auto()
-    """Asked too often or too early: this request was not carried out."""
+    """Too many requests or too early. This request was not carried out."""
     IN_PROGRESS = auto()
     ACKNOWLEDGED = auto()
-    """BuyPower knows our reference, and says nothing more that is clear."""
+    """BuyPower knows our reference. Nothing else is clear."""
     NOT_FOUND = auto()
     UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRule:
-    """One row of a table: it fits an answer when everything that it names fits. The first row that fits counts."""
+    """One row of a table. It matches if all of its fields match. The first matching row counts."""
 
     kind: AnswerKind
     statuses: Container[int]
     """HTTP statuses."""
     codes: Container[str | None] | None = None
-    """Values of `responseCode`, None for an answer without one; left out: any."""
+    """Values of `responseCode`, with None for an answer without one. By default any."""
     message_pattern: re.Pattern[str] | None = None
-    """What is found in the message; left out: anything."""
+    """A pattern to find in the message. By default any message."""
 
     def matches(self, status: int, code: str | None, message: str) -> bool:
-        """Whether this is the row of such an answer."""
+        """Whether the row matches an answer."""
         if status not in self.statuses or (self.codes is not None and code not in self.codes):
             return False
         return self.message_pattern is None or self.message_pattern.search(message) is not None
@@ -94,12 +94,12 @@ _SALE_EXISTS_WORDS: Final = (
 _EMPTY_WALLET: Final = _pattern("insufficient (wallet|balance|fund)|wallet.* insufficient")
 _FAILED_AND_REFUNDED: Final = _pattern(r"^transaction failed\. refund already processed\.?$")
 SALE_EXISTS: Final = _pattern(f"requery|{_SALE_EXISTS_WORDS}")
-"""Words of a sale that exists. An answer that has them refuses nothing, whatever its numbers say."""
+"""Words that show that the sale exists. An answer with them is no refusal, with any status or code."""
 SALE_EXISTS_IN_REQUERY: Final = _pattern(_SALE_EXISTS_WORDS)
-"""The same in answer to a requery, where "requery" only names the question."""
+"""The same for a requery, whose answers may contain the word "requery" for another reason."""
 
 CONTRADICTING_CODES: Final = frozenset({"200", "409", "429", "500", "501", "502", "503"})
-"""Codes that go with other statuses than a refusal's: such an answer makes two statements, and neither is believed."""
+"""Codes that contradict the status of a refusal. Such an answer says two things, and neither is believed."""
 
 ANSWER_RULES: Final[Mapping[Endpoint, AnswerRules]] = MappingProxyType(
     {
@@ -116,8 +116,8 @@ ANSWER_RULES: Final[Mapping[Endpoint, AnswerRules]] = MappingProxyType(
             AnswerRule(AnswerKind.MISCONFIGURED, {422}, message_pattern=_EMPTY_WALLET),
             AnswerRule(AnswerKind.DECLINED, {422}),
             AnswerRule(AnswerKind.RATE_LIMITED, {429}),
-            # 500, 502, 503: requery. 501 (the meter is being maintained, migrated, not activated) most likely sold
-            # nothing, but it is for a requery to say so.
+            # 500, 502, 503: a requery decides. 501 (the meter is being maintained, migrated, not activated) most
+            # likely sold nothing, but only a requery proves it.
         ),
         Endpoint.REQUERY: (
             AnswerRule(AnswerKind.DELIVERED, {200}, {"200"}),
@@ -126,10 +126,10 @@ ANSWER_RULES: Final[Mapping[Endpoint, AnswerRules]] = MappingProxyType(
             AnswerRule(AnswerKind.RATE_LIMITED, {429}),
             AnswerRule(AnswerKind.IN_PROGRESS, {400}, {"201"}, _pattern("still processing|in progress")),
             AnswerRule(AnswerKind.DECLINED, {400}, {"202"}, _pattern(r"^transaction failed\.?$")),
-            # It sounds final, but those who know BuyPower ask again.
+            # It sounds final, but integrations of BuyPower requery.
             AnswerRule(AnswerKind.ACKNOWLEDGED, {400}, {"202"}, _pattern("^transaction not successful")),
             AnswerRule(AnswerKind.DECLINED, {400}, {"203"}, _pattern(r"^transaction not initiated\.?$")),
-            # Which code comes with it is not known. A 5xx speaks against these words, and the careful reading counts.
+            # Its code is not known. A 5xx contradicts these words, so it is not in the range: the safe reading counts.
             AnswerRule(AnswerKind.DECLINED, range(400, 500), message_pattern=_FAILED_AND_REFUNDED),
             AnswerRule(AnswerKind.NOT_FOUND, {404}, {"20"}, _pattern("^no transaction found")),
         ),
@@ -138,7 +138,7 @@ ANSWER_RULES: Final[Mapping[Endpoint, AnswerRules]] = MappingProxyType(
 
 
 def classify(endpoint: Endpoint, status: int, code: str | None, message: str) -> AnswerKind:
-    """What an answer says of the sale, by its endpoint, HTTP status, `responseCode` and message, never by one alone."""
+    """What an answer says about the sale, by endpoint, HTTP status, `responseCode` and message, never by one alone."""
     rows = ANSWER_RULES[endpoint]
     return next((row.kind for row in rows if row.matches(status, code, message)), AnswerKind.UNKNOWN)
 
@@ -146,9 +146,9 @@ def classify(endpoint: Endpoint, status: int, code: str | None, message: str) ->
 # --- what a meter check means -----------------------------------------------------------------------------------------
 
 REJECTION_STATUSES: Final = frozenset({200, 400, 404, 422, 501})
-"""The HTTP statuses with which a meter may be refused. 401, 403, 429 and the other 5xx say nothing of the meter."""
+"""The HTTP statuses that may reject a meter. 401, 403, 429 and the other 5xx say nothing about the meter."""
 
-# There is no public table of these refusals: only words that are plainly about the meter are believed.
+# There is no public table of these rejections. Only words that are clearly about the meter are believed.
 METER_FAULT_PATTERNS: Final = (
     (MeterFault.WRONG_METER_TYPE, _pattern(r"\bnot (a |an )?(pre|post)-?paid|\b(wrong|invalid) (meter|vend) ?type")),
     (MeterFault.METER_CANNOT_VEND, _pattern(r"\bmeter( \w+){0,4} (maintenance|migrated|blocked|inactive)\b")),
@@ -160,7 +160,7 @@ METER_FAULT_PATTERNS: Final = (
 
 
 def find_meter_fault(status: int, message: str) -> MeterFault | None:
-    """Why a meter is not sold to, where the answer to a check says so in clear words."""
+    """Why a meter is rejected, if the answer to a check says so in clear words."""
     if status not in REJECTION_STATUSES:
         return None
     return next((fault for fault, pattern in METER_FAULT_PATTERNS if pattern.search(message)), None)

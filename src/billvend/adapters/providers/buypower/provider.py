@@ -1,4 +1,4 @@
-"""BuyPower as one of our providers: its calls, over one account."""
+"""The provider adapter for one BuyPower account."""
 
 import logging
 from base64 import b32encode
@@ -39,7 +39,7 @@ from billvend.ports.provider import Order
 SANDBOX_URL: Final = "https://idev.buypower.ng/v2"
 SIGNATURE_HEADER: Final = "x-buypower-signature"
 MIN_SECRET_CHARACTERS: Final = 8
-"""Characters. A shorter key keeps nobody out, and hiding it would tear other words apart."""
+"""A shorter key is not hidden: it protects nothing, and hiding it would cut other words."""
 
 logger = logging.getLogger("billvend.buypower")
 
@@ -47,7 +47,7 @@ _AnyAnswer = TypeVar("_AnyAnswer", bound=Answer | MeterLookupResult | Money)
 
 
 def open_buypower(setup: ProviderSetup) -> "BuypowerProvider":
-    """One account, as the settings name it. Raises `ConfigurationError`."""
+    """Open the account of the settings. Raises `ConfigurationError`."""
     return BuypowerProvider(
         api_url=setup.api_url,
         api_key=setup.api_key,
@@ -61,8 +61,8 @@ def open_buypower(setup: ProviderSetup) -> "BuypowerProvider":
 class BuypowerProvider:
     """One BuyPower account. Amounts are naira; a phone number is sent with every order.
 
-    `api_url` None is BuyPower's sandbox; `phone` is sent where an order has none; `max_processing_seconds` is the
-    longest that a request which BuyPower received may still take effect. Raises `ConfigurationError` without a usable key.
+    `api_url` None is BuyPower's sandbox. `phone` is sent if an order has none. `max_processing_seconds` is the longest
+    time after which a received request may still take effect. Raises `ConfigurationError` without a usable key.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class BuypowerProvider:
         self._phone = phone
         self._http_client = HttpClient(timeout_seconds=timeout_seconds)
         self._verify_timeout_seconds = verify_timeout_seconds
-        self._abilities = ProviderAccount(
+        self._account = ProviderAccount(
             provider="buypower",
-            # The key is its own only name: a few digits of its hash tell two keys apart, and give nothing away.
+            # The key has no public id. 32 bits of its hash distinguish keys and do not reveal them.
             account_id=f"{host_and_port(self._url)}#{sha256(self._key.encode()).hexdigest()[:8]}",
             mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
             billers=tuple(biller for biller in BILLERS if biller.code in DISCO_BY_BILLER),
@@ -96,7 +96,7 @@ class BuypowerProvider:
     @property
     def account(self) -> ProviderAccount:
         """What the account declares about itself."""
-        return self._abilities
+        return self._account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         """Buy the electricity, once."""
@@ -122,12 +122,12 @@ class BuypowerProvider:
         return self._answer(Endpoint.VEND, response, order)
 
     def requery(self, order: Order) -> Answer:
-        """Ask what became of our reference."""
+        """Ask BuyPower what became of our reference."""
         response = self._call("GET", f"/transaction/{quote(order.reference, safe='')}")
         return self._answer(Endpoint.REQUERY, response, order)
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
-        """Ask whose meter it is, and whether it may be sold to."""
+        """Ask BuyPower who owns a meter, and whether it may be sold to."""
         if biller not in DISCO_BY_BILLER:
             return MeterLookupFailed(f"BuyPower does not sell {biller}")
         params = {
@@ -152,34 +152,34 @@ class BuypowerProvider:
         return self._redact(parse_balance(response))
 
     def discos(self) -> dict[str, bool]:
-        """Which electricity companies BuyPower can sell for at the moment, by its own names; empty where it can't be
-        told."""
+        """Which electricity companies BuyPower can sell for at the moment, by its own names. Empty if there is no
+        readable answer."""
         response = self._call("GET", "/discos/status")
         if not isinstance(response, Response) or response.status != 200 or not is_readable(response):
             return {}
         return {name: up for name, up in response.body.items() if isinstance(up, bool)}
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
-        """Nothing: we know of no hook of BuyPower for sales."""
+        """None: we know of no webhook of BuyPower about sales."""
         return ()
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._http_client.close()
 
     def _call(self, method: str, path: str, **options: Any) -> Response | NotSent | Unknown:
         headers = {"Authorization": f"Bearer {self._key}"}
         response = self._http_client.call(method, self._url + path, headers=headers, **options)
         if isinstance(response, Response) and not self._has_valid_signature(response):
-            # One source describes how it is made. Until that has been seen to be so, it decides nothing.
+            # Only one source describes the signature. Until it is confirmed, a wrong signature is only logged.
             logger.warning(
-                "The signature of an answer of BuyPower does not fit",
+                "The signature of a BuyPower answer is wrong",
                 extra={"context": {"httpStatus": response.status}},
             )
         return response
 
     def _has_valid_signature(self, response: Response) -> bool:
-        """Whether its signature fits, or it has none."""
+        """Whether the signature is correct or missing."""
         signature = response.headers.get(SIGNATURE_HEADER)
         expected = sha512(response.raw_body + self._key.encode()).hexdigest()
         return signature is None or compare_digest(signature.strip().lower().encode(), expected.encode())
@@ -190,13 +190,13 @@ class BuypowerProvider:
         answer = parse_answer(endpoint, response, order)
         if isinstance(answer, Delivered) and answer.token and not is_sts_token(answer.token):
             logger.warning(
-                "A token of BuyPower is not of the usual form",
+                "A BuyPower token is malformed",
                 extra={"context": {"reference": order.reference}},
             )
         return self._redact(answer)
 
     def _redact(self, answer: _AnyAnswer) -> _AnyAnswer:
-        """The answer with our key hidden, in case that the other side, or an error about it, repeats it."""
+        """The answer with our key hidden, in case that BuyPower or an error message quotes it."""
         if len(self._key) < MIN_SECRET_CHARACTERS:
             return answer
         return replace(
@@ -204,7 +204,7 @@ class BuypowerProvider:
         )
 
     def _redact_value(self, value: Any) -> Any:
-        if type(value) is str and not value.isdigit():  # a StrEnum is a word of ours, and digits are a token
+        if type(value) is str and not value.isdigit():  # a StrEnum is our own text, and digits are a token
             return value.replace(self._key, "***")
         if isinstance(value, Mapping):
             return {name: self._redact_value(item) for name, item in value.items()}
@@ -212,10 +212,10 @@ class BuypowerProvider:
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:
-    """The reference of an attempt, BuyPower's `orderId`: BV and 120 bits of a hash, 26 letters and digits in all.
+    """The reference of an attempt, BuyPower's `orderId`: "BV" and 120 bits of a hash. It has 26 characters.
 
-    It leaves the day out on purpose. An `orderId` stays valid for ever, and so books that are restored from a backup
-    derive the same one on any later day, and find what was bought under it.
+    It does not depend on the day, because an `orderId` stays valid for ever. A ledger that is restored from a backup
+    derives the same one on any later day, and finds what was bought under it.
     """
     digest = sha256(f"{seed}|{attempt}".encode()).digest()
     return "BV" + b32encode(digest[:15]).decode()
@@ -224,16 +224,16 @@ def make_reference(seed: str, attempt: int, day: date) -> str:
 def _validate_key(key: str | None) -> str:
     if not key:
         raise ConfigurationError(
-            "BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) must be given: BuyPower answers nobody without a key."
+            "The setting BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) is required: BuyPower needs a key for every request."
         )
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigurationError(
-            "BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) must be printable ASCII without blanks."
+            "The setting BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) must be printable ASCII without blanks."
         )
     return key
 
 
 def _naira(amount: Money) -> int | str:
-    """An amount in JSON: a whole number of naira as such, and kobo as text, which keeps them exact."""
+    """An amount in naira for JSON: a number if it is whole, else text, which keeps the kobo exact."""
     naira, kobo = divmod(amount.amount_minor, 100)
     return str(amount) if kobo else naira

@@ -1,4 +1,4 @@
-"""An answer of BuyPower that arrived, as one of ours. Pure functions: any JSON of any shape, and nothing is raised."""
+"""Parse answers of BuyPower. Pure functions that take any JSON and never raise."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,15 +45,15 @@ from billvend.ports.provider import Order
 CURRENCY: Final = "NGN"
 
 DEFAULT_REQUERY_DELAY_SECONDS: Final = 120
-"""Until the next requery of what is in progress, where BuyPower names no time."""
+"""Until the next requery of a sale in progress, if BuyPower names no time."""
 DEFAULT_RETRY_AFTER_SECONDS: Final = 60
-"""Until the next request after too many, where BuyPower names no time."""
+"""Until the next request after too many, if BuyPower names no time."""
 MAX_WAIT_SECONDS: Final = 3600
-"""The most of such advice that is taken."""
+"""The upper limit of the times that BuyPower names."""
 MAX_REASON_CHARACTERS: Final = 200
-"""Characters that are kept of a message."""
+"""A longer message is cut to this."""
 MAX_CODE_CHARACTERS: Final = 20
-"""Characters that are shown of a `responseCode`, which has three."""
+"""A longer `responseCode` is cut to this. Real ones have three."""
 
 RECEIPT_FIELDS: Final = {
     "receiptNo": "receiptNumber",
@@ -67,46 +67,46 @@ RECEIPT_FIELDS: Final = {
     "freeUnits": "freeUnits",
     "vendTime": "vendTime",
 }
-"""What a receipt prints: its name at BuyPower, and ours."""
+"""The fields of a receipt: BuyPower's name, then ours."""
 PARCEL_FIELDS: Final = {"KCT1": "kct1", "KCT2": "kct2", "BONUS": "bonusToken"}
-"""The tokens that may come along with the one that was paid for."""
+"""The tokens that may come with the one that was paid for: BuyPower's name, then ours."""
 
 
 def is_readable(response: Response) -> bool:
-    """Whether it may be considered at all: BuyPower's rule is that what is not declared as JSON is no answer of its."""
+    """Whether to read an answer at all. BuyPower's rule: an answer that is not declared as JSON does not count."""
     content_type = response.headers.get("content-type", "json").partition(";")[0].strip().lower()
     return response.is_json_object and content_type.endswith("json")
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """What an answer says, wherever in it that stands."""
+    """The parts of an answer, which BuyPower puts in different places."""
 
     status: int
-    """Of HTTP."""
+    """The HTTP status."""
     code: str | None
-    """`responseCode`; where two of them differ, both, which is the code of nothing."""
+    """`responseCode`. If there are two that differ, both in one text, which matches no row."""
     message: str
     outer: Mapping[str, Any]
-    """The whole answer, or what is wrapped in `result`."""
+    """The content of `result` if there is one, else the whole answer."""
     data: Mapping[str, Any]
-    """What it says of the sale."""
+    """The content of `data`: the sale."""
     references: frozenset[str]
-    """The references that it names."""
+    """The references that the answer names."""
 
     @property
     def label(self) -> str:
-        """The statement's place in the tables: `400/203`."""
+        """Status and code: `400/203`."""
         return f"{self.status}/{self.code[:MAX_CODE_CHARACTERS]}" if self.code else str(self.status)
 
     @property
     def summary(self) -> str:
-        """In words: the message, and where it stands."""
+        """The message with status and code, for a reason."""
         return f"{self.message} (HTTP {self.label})" if self.message else f"HTTP {self.label}"
 
 
 def parse_body(response: Response) -> ParsedAnswer:
-    """What a readable answer says. A requery wraps in `result` what a vend gives bare; "in progress" may lie in `data`."""
+    """Find the parts. A requery wraps them in `result`, a vend does not. "In progress" may be in `data`."""
     body = to_mapping(response.body)
     result = to_mapping(body.get("result"))
     outer = result or body
@@ -128,7 +128,7 @@ def parse_body(response: Response) -> ParsedAnswer:
 
 
 def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
-    """What a whole answer to a vend or a requery tells us of our order."""
+    """What an answer to a vend or a requery says about our order."""
     if not is_readable(response):
         return Unknown(f"the answer is not JSON ({response.summary})")
     parsed = parse_body(response)
@@ -139,7 +139,7 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
         case AnswerKind.DELIVERED:
             return _parse_delivery(parsed, order)
         case AnswerKind.DECLINED:
-            # A requery speaks of the sale; a vend that is refused, of that one request.
+            # A requery is about the sale. A refused vend is about that one request.
             return Declined(parsed.message or parsed.summary, parsed.label, about_transaction=is_requery)
         case AnswerKind.MISCONFIGURED:
             return Misconfigured(parsed.message or parsed.summary, parsed.label)
@@ -159,7 +159,7 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
 
 
 def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
-    """The sale, where the whole answer agrees that it is one."""
+    """The sale, or `Unknown` if a part of the answer contradicts it."""
     inner_code = to_text(parsed.data.get("responseCode"))
     contradicts = parsed.outer.get("status") not in (None, True) or parsed.outer.get("error") not in (
         None,
@@ -171,7 +171,7 @@ def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
     token = to_valid_token(parsed.data.get("token")) or parcels.get("TOKEN")
     if token is None and order.vend_type is VendType.PREPAID:
         return Unknown("delivered, but without a token", known_to_provider=True)
-    if token is None and inner_code is None:  # postpaid: there has to be a sale in it all the same
+    if token is None and inner_code is None:  # postpaid has no token, so the inner code must prove the sale
         return Unknown(f"a success without a sale: {parsed.summary}", known_to_provider=True)
     receipt = {
         ours: value for theirs, ours in RECEIPT_FIELDS.items() if (value := to_text(parsed.data.get(theirs)))
@@ -180,8 +180,8 @@ def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
     return Delivered(
         token=token,
         units=to_number(parsed.data.get("units")),
-        # `totalAmountPaid` is what the customer pays, the same as `vendAmount`; what our wallet there is charged after
-        # commission is in no field.
+        # `totalAmountPaid` is what the customer pays, as `vendAmount` is. No field says what BuyPower takes from our
+        # float after commission.
         cost_minor=None,
         receipt=receipt,
         provider_reference=to_text(parsed.data.get("vendRef")),
@@ -192,7 +192,7 @@ def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
 
 
 def _parse_parcels(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The tokens of a sale by their kind; of two of a kind, the last one."""
+    """The kind and the token of each parcel. Of two of a kind, the last one counts."""
     listed = data.get("parcels")
     for parcel in map(to_mapping, listed if isinstance(listed, list) else []):
         kind, content = to_text(parcel.get("type")), to_valid_token(parcel.get("content"))
@@ -201,7 +201,7 @@ def _parse_parcels(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _parse_delay_seconds(parsed: ParsedAnswer) -> int:
-    """BuyPower's advice: the first of a list of delays."""
+    """How long BuyPower asks us to wait, in seconds: the first of a list of delays."""
     delays = parsed.outer.get("delay", parsed.data.get("delay"))
     return parse_wait_seconds(
         delays[0] if isinstance(delays, list) and delays else delays, DEFAULT_REQUERY_DELAY_SECONDS
@@ -209,7 +209,7 @@ def _parse_delay_seconds(parsed: ParsedAnswer) -> int:
 
 
 def parse_wait_seconds(advice: object, default_seconds: int) -> int:
-    """Advice in whole seconds, from 1 to an hour; what is no plain number counts for none."""
+    """A time that BuyPower names, in whole seconds, limited to 1 to 3600. The default if it is not a plain number."""
     plain = to_text(advice) or ""
     if not (plain.isascii() and plain.isdigit()):
         return default_seconds
@@ -217,7 +217,7 @@ def parse_wait_seconds(advice: object, default_seconds: int) -> int:
 
 
 def parse_meter(response: Response, meter: str, vend_type: VendType) -> MeterLookupResult:
-    """What a meter check tells us. A refusal is believed only where its words are about the meter."""
+    """What a meter check says. A rejection is believed only if its words are about the meter."""
     if not is_readable(response):
         return MeterLookupFailed(f"the answer is not JSON ({response.summary})")
     parsed = parse_body(response)
@@ -242,11 +242,11 @@ def parse_meter(response: Response, meter: str, vend_type: VendType) -> MeterLoo
 
 
 def _parse_limit(value: object) -> int | None:
-    return to_minor(value, CURRENCY) or None  # a limit of 0 is none
+    return to_minor(value, CURRENCY) or None  # 0 means no limit
 
 
 def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
-    """Our balance, whatever is less than a kobo left out; below zero where BuyPower says so."""
+    """Our balance, rounded down to a kobo. It may be negative."""
     if not is_readable(response):
         return Unknown(f"the answer is not JSON ({response.summary})")
     parsed = parse_body(response)

@@ -1,10 +1,11 @@
-"""A provider to practise on: some meters misbehave on purpose, and its store shows what it really sold.
+"""A provider to practise on. Some meters misbehave on purpose, and its sales store shows what it really sold.
 
-    meters        how each meter behaves               sale            what a sale consists of: token, units, receipt
-    faults        other behaviours, by name            fault_plans     the planned faults, as the file keeps them
-    simulator     takes sends and requeries, and sells sales_store, sale_record, sqlite_file   what was sold
-    provider      the simulator as a provider, in process              customer        whose meter it is
-    over_http     the simulator as two real providers, over HTTP
+    simulator     decides the answers, and sells       meters        how each meter behaves
+    provider      the adapter, in process              faults        other behaviours, by name
+    over_http     the same over HTTP, as two providers fault_plans   the planned faults in the file
+    sales_store   what was sold, in a file             sale          token, units, cost and receipt
+    sqlite_file   the SQL of that file                 sale_record   one reference in that file
+                                                       customer      the owner of a meter
 
-The simulator decides the answer and how it is delivered; the transport in front of it delivers it.
+The simulator decides the answer and how it is delivered. The adapter or the HTTP server delivers it.
 """

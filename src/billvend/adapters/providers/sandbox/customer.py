@@ -1,4 +1,4 @@
-"""Whose meter it is: names and addresses that are made up, and the same for a meter every time."""
+"""The owners of meters. Names and addresses are invented, and always the same for a meter."""
 
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -9,14 +9,14 @@ STREETS: Final = ("EXAMPLE ROAD", "SANDBOX CLOSE", "SPECIMEN AVENUE", "PRACTICE 
 
 
 class Customer(NamedTuple):
-    """Who is told to own a meter."""
+    """The owner of a meter."""
 
     name: str
     address: str
 
 
 def customer_of(meter: str) -> Customer:
-    """The owner of a meter."""
+    """The invented owner of a meter."""
     first, last, street, house = sha256(f"customer|{meter}".encode()).digest()[:4]
     name = f"{FIRST_NAMES[first % len(FIRST_NAMES)]} {LAST_NAMES[last % len(LAST_NAMES)]}"
     return Customer(name, f"{house % 99 + 1} {STREETS[street % len(STREETS)]}")

@@ -1,4 +1,4 @@
-"""The plans of faults as they stand in the book's file."""
+"""The table of fault plans in the file of the sales store."""
 
 import sqlite3
 from typing import Final
@@ -20,7 +20,7 @@ _SELECT_MATCHING: Final = (
 
 
 def add(connection: sqlite3.Connection, plan: FaultPlan) -> None:
-    """Write a plan down, in place of the one that was made before for the same meter or reference."""
+    """Store a plan. It replaces the earlier one for the same meter or reference."""
     for_verification = plan.fault.is_for_verification
     if plan.scope is not PlanScope.NEXT:
         same = (plan.scope, plan.target, for_verification)
@@ -36,19 +36,19 @@ def add(connection: sqlite3.Connection, plan: FaultPlan) -> None:
 
 
 def list_plans(connection: sqlite3.Connection) -> list[FaultPlan]:
-    """All of them, the oldest first."""
+    """All plans, the oldest first."""
     return [_to_plan(row) for row in connection.execute(f"{_SELECT} ORDER BY id").fetchall()]
 
 
 def clear(connection: sqlite3.Connection) -> int:
-    """Forget them all; returns how many there were."""
+    """Delete all plans. Returns how many there were."""
     return connection.execute("DELETE FROM fault_plan").rowcount
 
 
 def find_fault(
     connection: sqlite3.Connection, *, reference: str = "", meter: str = "", for_verification: bool = False
 ) -> SandboxFault | None:
-    """The fault that is planned for a reference, else for a meter. Leaves the plan as it is."""
+    """The fault that is planned for a reference, else for a meter. The plan does not change."""
     row = connection.execute(_SELECT_MATCHING, (for_verification, reference, meter, False)).fetchone()
     return None if row is None else _to_plan(row).fault
 
@@ -56,9 +56,9 @@ def find_fault(
 def consume_fault(
     connection: sqlite3.Connection, *, reference: str = "", meter: str = "", for_verification: bool = False
 ) -> SandboxFault | None:
-    """The fault that strikes now: planned for the reference, else for the meter, else for whatever comes next.
+    """The fault that strikes now: planned for the reference, else for the meter, else for the next call.
 
-    Counts it, and forgets a plan that has struck as often as it should.
+    Counts it, and deletes a plan that has struck often enough.
     """
     row = connection.execute(_SELECT_MATCHING, (for_verification, reference, meter, True)).fetchone()
     if row is None:

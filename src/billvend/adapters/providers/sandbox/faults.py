@@ -1,7 +1,7 @@
-"""The faults that can be asked for by name, and plans of when they strike.
+"""The faults by name, and plans of when they strike.
 
-A plan gives a meter, a reference or the next few sends another behaviour than their meter's own. Plans are kept in the
-book's file, so they outlive a restart and every process sees them.
+A plan replaces the behaviour of a meter, of a reference or of the next few sends. Plans are stored in the file of the
+sales store, so they survive a restart and every process sees them.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from billvend.adapters.providers.sandbox.meters import (
 from billvend.adapters.providers.sandbox.sale_record import SaleStatus
 
 MAX_REQUERIES: Final = 1_000_000
-"""So many requeries that nobody makes them."""
+"""More requeries than any test makes."""
 VERIFICATION_DOWN: Final = "verification_down"
 MINIMUM: Final = "minimum"
 
@@ -44,16 +44,16 @@ BEHAVIOUR_BY_FAULT: Final[Mapping[str, Behaviour]] = MappingProxyType(
         "pending_then_delivered": METERS["201000000000"],
         "pending_then_failed": METERS["600000000004"],
         "pending_for_ever": Behaviour(
-            "pending, whatever is asked", status_after_send=_PENDING, ends_at_requery=MAX_REQUERIES
+            "pending for ever", status_after_send=_PENDING, ends_at_requery=MAX_REQUERIES
         ),
         "initiated_then_delivered": replace(
             METERS["201000000000"],
-            description="in hand (VTpass: 000 and initiated), then delivered",
+            description="in progress (VTpass: 000 and initiated), then delivered",
             answer_code=meters.INITIATED,
         ),
         "still_processing": replace(
             METERS["201000000000"],
-            description="in hand (BuyPower: 400 with 201), then delivered",
+            description="in progress (BuyPower: 400 with 201), then delivered",
             answer_code=meters.STILL_PROCESSING,
         ),
         "please_retry": replace(
@@ -65,7 +65,7 @@ BEHAVIOUR_BY_FAULT: Final[Mapping[str, Behaviour]] = MappingProxyType(
         "lands_late": METERS["600000000007"],
         "other_meter": METERS["600000000009"],
         "duplicate_reference": Behaviour(
-            "vended, and answered as if the reference had been used before",
+            "vended, the answer says that the reference was used before",
             answer_code=meters.DUPLICATE_REFERENCE,
         ),
         "likely_duplicate": Behaviour(
@@ -79,21 +79,23 @@ BEHAVIOUR_BY_FAULT: Final[Mapping[str, Behaviour]] = MappingProxyType(
             "the meter is being maintained", status_after_send=_DECLINED, reason_code=meters.MAINTENANCE
         ),
         "not_initiated": Behaviour(
-            "it was never begun", status_after_send=_DECLINED, reason_code=meters.NOT_INITIATED
+            "the transaction was never initiated",
+            status_after_send=_DECLINED,
+            reason_code=meters.NOT_INITIATED,
         ),
         "system_error": Behaviour("vended, the answer is a system error", answer_code=meters.SYSTEM_ERROR),
         "bad_gateway": Behaviour("vended, the answer is a bad gateway", answer_code=meters.BAD_GATEWAY),
         "unavailable": Behaviour("vended, the answer is service unavailable", answer_code=meters.UNAVAILABLE),
         "unlisted_code": Behaviour(
-            "vended, the answer is a code in no list", answer_code=meters.UNLISTED_CODE
+            "vended, the answer is an unlisted code", answer_code=meters.UNLISTED_CODE
         ),
         "requery_cut": Behaviour(
-            "vended, connection cut; so are requeries",
+            "vended, connection cut, also of the first requeries",
             delivery_fault=DeliveryFault.CONNECTION_CLOSED,
             answers_from_requery=2,
         ),
         "requery_too_early": Behaviour(
-            "vended, connection cut; early requeries are refused",
+            "vended, connection cut, early requeries are refused",
             delivery_fault=DeliveryFault.CONNECTION_CLOSED,
             accepts_from_requery=2,
         ),
@@ -101,56 +103,58 @@ BEHAVIOUR_BY_FAULT: Final[Mapping[str, Behaviour]] = MappingProxyType(
         "taken_back_with_hook": METERS["600000000008"],
         "settled_with_hook": replace(
             METERS["201000000000"],
-            description="pending, delivered soon after, the hook says so",
+            description="pending, delivered soon after, a webhook says so",
             webhook=WebhookBehaviour.SETTLED,
         ),
         "hook_before_answer": Behaviour(
-            "delivered, the hook comes before the answer", webhook=WebhookBehaviour.BEFORE_ANSWER
+            "delivered, the webhook comes before the answer", webhook=WebhookBehaviour.BEFORE_ANSWER
         ),
         "hook_five_times": Behaviour(
-            "delivered, the hook comes five times", webhook=WebhookBehaviour.FIVE_TIMES
+            "delivered, the webhook comes five times", webhook=WebhookBehaviour.FIVE_TIMES
         ),
         "hook_forged": Behaviour(
-            "delivered, and a forged hook says it was reversed", webhook=WebhookBehaviour.FORGED
+            "delivered, a forged webhook says that it was reversed", webhook=WebhookBehaviour.FORGED
         ),
         "no_such_meter": METERS["000000000000"],
         "cannot_vend": Behaviour(
-            "nothing is sold to the meter", status_after_send=_DECLINED, reason_code=meters.CANNOT_VEND
+            "the meter cannot be sold to", status_after_send=_DECLINED, reason_code=meters.CANNOT_VEND
         ),
-        MINIMUM: Behaviour("sells nothing below a minimum"),
-        VERIFICATION_DOWN: Behaviour("nobody can say whose meter it is", is_verification_down=True),
+        MINIMUM: Behaviour("refused below a minimum amount"),
+        VERIFICATION_DOWN: Behaviour("verification is down", is_verification_down=True),
     }
 )
 """Every fault by its name."""
 
 
 class InvalidFault(ValueError):
-    """A fault that does not exist, or parameters that it does not take. The message is one line for people."""
+    """An unknown fault, or parameters that it does not have. The message is one line for people."""
 
 
 class PlanScope(StrEnum):
-    """What a plan is for."""
+    """What a plan applies to."""
 
     METER = "meter"
     REFERENCE = "reference"
     NEXT = "next"
-    """The sends (or, for `verification_down`, the verifications) that come next, whatever their meter."""
+    """The next sends (for `verification_down`: verifications), for any meter."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxFault:
-    """A fault with its parameters. Raises `InvalidFault` for what does not exist."""
+    """A fault with its parameters. Raises `InvalidFault` for an unknown fault or a wrong parameter."""
 
     name: str
     requeries: int | None = None
-    """The requery, counted from 1, at which it ends; None for its own."""
+    """The requery, counted from 1, at which it ends. None is the default of the fault."""
     minimum_minor: int | None = None
-    """For `minimum` alone: the smallest amount that is sold."""
+    """For `minimum` alone: the smallest amount that is sold, in minor units."""
 
     def __post_init__(self) -> None:
         known = BEHAVIOUR_BY_FAULT.get(self.name)
         if known is None:
-            raise InvalidFault(f"there is no fault {self.name!a}; there are {', '.join(BEHAVIOUR_BY_FAULT)}")
+            raise InvalidFault(
+                f"there is no fault {self.name!a}. The faults are: {', '.join(BEHAVIOUR_BY_FAULT)}"
+            )
         if self.requeries is not None:
             if not (
                 known.ends_at_requery
@@ -158,15 +162,15 @@ class SandboxFault:
                 or known.answers_from_requery
                 or known.accepts_from_requery
             ):
-                raise InvalidFault(f"{self.name} takes no requeries")
+                raise InvalidFault(f"{self.name} has no parameter requeries")
             if not 1 <= self.requeries <= MAX_REQUERIES:
                 raise InvalidFault(f"requeries must be from 1 to {MAX_REQUERIES}")
         if (self.minimum_minor is not None) is not (self.name == MINIMUM):
-            raise InvalidFault(f"an amount belongs to {MINIMUM}, and only there")
+            raise InvalidFault(f"{MINIMUM} requires an amount, and no other fault has one")
 
     @property
     def behaviour(self) -> Behaviour:
-        """What it makes of a send."""
+        """How it changes a send."""
         known = BEHAVIOUR_BY_FAULT[self.name]
 
         def until(own: int) -> int:
@@ -183,24 +187,24 @@ class SandboxFault:
 
     @property
     def is_for_verification(self) -> bool:
-        """Whether it strikes when a meter is verified, and not when it is sold to."""
+        """Whether it strikes verifications and not sends."""
         return self.name == VERIFICATION_DOWN
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """A fault, and when it strikes. The newest one for a meter or a reference replaces the one before."""
+    """A fault, and when it strikes. A new plan for a meter or a reference replaces the old one."""
 
     fault: SandboxFault
     scope: PlanScope
     target: str = ""
     """The meter or the reference."""
     times_left: int | None = None
-    """How often it still strikes; None for always."""
+    """How often it still strikes. None is always."""
 
 
 def parse_fault(text: str) -> SandboxFault:
-    """A fault as a header gives it: `pending_then_failed`, or `pending_then_failed:3` with its requeries.
+    """Parse a fault from a header: `pending_then_failed`, or `pending_then_failed:3` with its requeries.
 
     Raises `InvalidFault`.
     """

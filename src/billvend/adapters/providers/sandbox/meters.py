@@ -1,4 +1,4 @@
-"""Which meter behaves how: the table of the sandbox in the documentation, as data.
+"""How each meter behaves. The documentation prints this table.
 
 The numbers from 1111111111111 to 500000000000 are those of VTpass's own sandbox.
 """
@@ -20,55 +20,55 @@ class DeliveryFault(StrEnum):
     CONNECTION_CLOSED = "connection_closed"
     """The connection is closed before any answer."""
     HTML_ERROR = "html_error"
-    """As HTTP 500 with a page for people."""
+    """HTTP 500 with an HTML page."""
 
 
 class WebhookBehaviour(StrEnum):
-    """What is told by hook of a sale. In process there are no hooks, and nothing of this happens."""
+    """Which webhooks follow a sale. The sandbox in process sends none."""
 
     NONE = "none"
     TAKEN_BACK = "taken_back"
-    """The sale is reversed shortly after the answer, and the hook says so."""
+    """The sale is reversed shortly after the answer, and the webhook says so."""
     SETTLED = "settled"
-    """What is pending comes to its end shortly after the answer, and the hook says so."""
+    """A pending sale ends shortly after the answer, and the webhook says so."""
     BEFORE_ANSWER = "before_answer"
     FIVE_TIMES = "five_times"
     FORGED = "forged"
-    """The hook says that the sale was reversed, and it was not."""
+    """The webhook says that the sale was reversed, but it was not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What happens to a reference that is sent for a meter. The default is an honest sale."""
+    """What happens to a send for a meter. The default is an ordinary sale."""
 
     description: str
-    """As the table tells it."""
+    """The text of the table in the documentation."""
     status_after_send: SaleStatus = SaleStatus.VENDED
-    """What the send makes of the reference."""
+    """The status of the reference after the send."""
     ends_at_requery: int = 0
-    """The requery, counted from 1, at which what is received or pending turns into `final_status`."""
+    """The requery, counted from 1, at which a received or pending reference changes to `final_status`."""
     final_status: SaleStatus = SaleStatus.VENDED
     reason_code: str = ""
-    """Why it is refused or declined; `told` says it for people."""
+    """Why it is refused or declined. `description` is the same for people."""
     delivery_fault: DeliveryFault = DeliveryFault.NONE
     delay_seconds: float = 0.0
-    """Until the answer to the send sets out; infinite for never within any deadline."""
+    """Until the answer to the send is delivered. Infinite is never within any deadline."""
     token_from_requery: int = 0
-    """The requery from which on the token is shown."""
+    """The first requery whose answer has the token."""
     echoed_meter: str | None = None
-    """The meter that the answer to the send names, when it is not the right one."""
+    """The wrong meter that the answer to the send names, if any."""
     vend_types: tuple[VendType, ...] = (VendType.PREPAID, VendType.POSTPAID)
     answer_code: str = ""
-    """A word for what is answered in place of the plain truth: to a send of what is sold, to all while it is pending."""
+    """The false answer to a send that sold, or to all calls while the sale is pending. Empty is a true answer."""
     answers_from_requery: int = 0
-    """The requery from which on requeries are answered; before, their connections are cut."""
+    """The first requery that is answered. The connections of earlier ones are cut."""
     accepts_from_requery: int = 0
-    """The requery from which on requeries are not too early."""
+    """The first requery that is not too early."""
     minimum_minor: int | None = None
     """The smallest amount that is sold, in minor units."""
     is_verification_down: bool = False
     has_key_change: bool = False
-    """Whether two tokens come along that change the meter's key, to be typed in before the one that was bought."""
+    """Whether two tokens that change the meter's key come with the sale. They are typed in before the bought one."""
     webhook: WebhookBehaviour = WebhookBehaviour.NONE
 
 
@@ -82,7 +82,7 @@ LIKELY_DUPLICATE: Final = "likely_duplicate"
 BAD_CREDENTIALS: Final = "bad_credentials"
 MAINTENANCE: Final = "maintenance"
 NOT_INITIATED: Final = "not_initiated"
-# What is said in place of the plain truth.
+# False answers.
 DUPLICATE_REFERENCE: Final = "duplicate_reference"
 SYSTEM_ERROR: Final = "system_error"
 BAD_GATEWAY: Final = "bad_gateway"
@@ -129,21 +129,23 @@ METERS: Final = MappingProxyType(
         "600000000005": Behaviour("slow (3 s)", delay_seconds=3.0),
         "600000000006": Behaviour("vended without a token until the second requery", token_from_requery=2),
         "600000000007": Behaviour(
-            "not found, then lands late",
+            "connection cut, not found at first, vended late",
             status_after_send=SaleStatus.RECEIVED,
             ends_at_requery=3,
             delivery_fault=DeliveryFault.CONNECTION_CLOSED,
         ),
-        "600000000008": Behaviour("delivered, then taken back by hook", webhook=WebhookBehaviour.TAKEN_BACK),
-        "600000000009": Behaviour("the answer is another meter's", echoed_meter="62000000009"),
+        "600000000008": Behaviour(
+            "delivered, then reversed, a webhook says so", webhook=WebhookBehaviour.TAKEN_BACK
+        ),
+        "600000000009": Behaviour("vended, the answer names another meter", echoed_meter="62000000009"),
         "000000000000": Behaviour(
-            "verification knows no such meter",
+            "no such meter",
             status_after_send=SaleStatus.DECLINED,
             reason_code=NO_SUCH_METER,
         ),
     }
 )
-"""The meters that are named; `behaviour_of` knows the rest."""
+"""The meters with a row in the table. `behaviour_of` covers the rest."""
 
 _NOT_A_METER: Final = Behaviour(
     "a meter number has 11 or 13 digits", status_after_send=SaleStatus.DECLINED, reason_code=NO_SUCH_METER
@@ -151,6 +153,6 @@ _NOT_A_METER: Final = Behaviour(
 
 
 def behaviour_of(meter: str) -> Behaviour:
-    """How a meter behaves: as in the table, else an honest sale for 11 or 13 digits, and declined for anything else."""
+    """How a meter behaves: as in the table, else an ordinary sale for 11 or 13 digits, else declined."""
     digits = len(meter) if meter.isascii() and meter.isdigit() else 0
     return METERS.get(meter) or (ORDINARY if digits in (11, 13) else _NOT_A_METER)

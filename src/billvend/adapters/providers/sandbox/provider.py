@@ -1,4 +1,4 @@
-"""The sandbox in process: the desk as one of our providers, with the network between them acted out."""
+"""The sandbox in process: the provider adapter for the simulator. It also simulates the network between them."""
 
 import sqlite3
 import time
@@ -26,7 +26,7 @@ CONNECTION_CLOSED_REASON = "the connection was closed before an answer"
 
 
 def open_sandbox(store_path: str | PathLike[str], setup: ProviderSetup) -> "SandboxProvider":
-    """A sandbox in this process, with its book at `book_path`."""
+    """Open a sandbox in this process, with its sales store at `store_path`."""
     return SandboxProvider(
         store_path,
         timeout_seconds=setup.timeout_seconds,
@@ -38,9 +38,9 @@ def open_sandbox(store_path: str | PathLike[str], setup: ProviderSetup) -> "Sand
 
 
 class SandboxProvider:
-    """A provider that sells nothing real. Its account is its book: another file is another account.
+    """A provider that sells nothing real. Its account is its sales store: another file is another account.
 
-    `timeout_seconds` is the deadline of a call, acted out through `pause` where a meter says so.
+    `timeout_seconds` is the deadline of a call. A delayed answer calls `pause` with the seconds to wait.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SandboxProvider:
         currency: str = "NGN",
     ) -> None:
         self.store = SalesStore(store_path, busy_seconds=timeout_seconds)
-        """What it really sold. Only tests and the sandbox itself may look: for billvend it is the other side."""
+        """What it really sold. Only tests and the sandbox itself may read it. billvend must not know the truth."""
         self._timeout_seconds = timeout_seconds
         self._now = now
         self._pause = pause
@@ -63,7 +63,7 @@ class SandboxProvider:
 
     @cached_property
     def account(self) -> ProviderAccount:
-        """What the account declares about itself. Raises `Unavailable` where the book can't be opened."""
+        """What the account declares about itself. Raises `Unavailable` if the sales store cannot be opened."""
         return ProviderAccount(
             provider="sandbox",
             account_id=self.store.account,
@@ -76,7 +76,7 @@ class SandboxProvider:
         )
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
-        """Ask the desk to sell, once, and hear of it what its answer's journey leaves."""
+        """Have the simulator sell, once, and return what arrives of its answer."""
         if not may_send():
             return NotSent("too late to send")
         try:
@@ -84,38 +84,38 @@ class SandboxProvider:
         except Unavailable as error:
             return NotSent(error.message)
         except sqlite3.Error as error:
-            return Unknown(f"the sandbox's book failed: {error}")
+            return Unknown(f"the sandbox's sales store failed: {error}")
 
     def requery(self, order: Order) -> Answer:
-        """Ask the desk about our reference."""
+        """Ask the simulator what became of our reference."""
         try:
             reply = self._simulator.requery(order.reference)
         except (Unavailable, sqlite3.Error) as error:
-            return Unknown(f"the sandbox's book failed: {error}")
+            return Unknown(f"the sandbox's sales store failed: {error}")
         return (
             reply.answer if reply.delivery_fault is DeliveryFault.NONE else Unknown(CONNECTION_CLOSED_REASON)
         )
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
-        """Ask the desk whose meter it is."""
+        """Ask the simulator who owns a meter."""
         try:
             return self._simulator.verify(meter, biller, vend_type)
         except (Unavailable, sqlite3.Error) as error:
-            return MeterLookupFailed(f"the sandbox's book failed: {error}")
+            return MeterLookupFailed(f"the sandbox's sales store failed: {error}")
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
-        """What is left of our float at the desk."""
+        """The rest of our float."""
         try:
             return self._simulator.fetch_float()
         except (Unavailable, sqlite3.Error) as error:
-            return Unknown(f"the sandbox's book failed: {error}")
+            return Unknown(f"the sandbox's sales store failed: {error}")
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
-        """None: in process it sends no hooks."""
+        """None: the sandbox in process sends no webhooks."""
         return ()
 
     def close(self) -> None:
-        """Give the book's file back."""
+        """Close the file of the sales store."""
         self.store.close()
 
     @cached_property
@@ -139,9 +139,9 @@ class SandboxProvider:
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:
-    """The reference of an attempt: "SB" and 150 bits of a hash, 32 letters and digits in all.
+    """The reference of an attempt: "SB" and 150 bits of a hash. It has 32 characters.
 
-    It is the same on any day, so that books that are restored from a backup derive it again whenever that happens.
+    It does not depend on the day, so that a ledger that is restored from a backup derives it again on any later day.
     """
     digest = sha256(f"{seed}|{attempt}".encode()).digest()
     return "SB" + b32encode(digest).decode()[:30]

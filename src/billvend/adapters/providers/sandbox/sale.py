@@ -1,6 +1,6 @@
-"""What one sale of the sandbox consists of. Pure arithmetic: the same reference gives the same token, always.
+"""Token, units, cost and receipt of a sale. Pure arithmetic: the same reference always gives the same token.
 
-Whole numbers of minor units throughout, so that no decimal context and no binary float has a say.
+All amounts are whole numbers of minor units, so no decimal context and no binary float affects them.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ TOKEN_COUNT: Final = 2**66
 """A token encodes 66 bits (STS, IEC 62055-41) and is written with 20 decimal digits."""
 
 TARIFF_MINOR: Final = 209_50
-"""The price of a kilowatt hour before tax, in minor units. Made up: one rate for every meter and company."""
+"""The price of a kilowatt hour before tax, in minor units. It is invented, and the same for every company."""
 
 VAT_PER_MILLE: Final = 75
-"""7.5 % on energy in Nigeria since 1 February 2020, contained in what the customer pays."""
+"""7.5 % on energy in Nigeria since 1 February 2020. The amount that the customer pays includes it."""
 
 COMMISSION_PER_MILLE: Final = 15
-"""1.5 %, what VTpass's sandbox grants on Ikeja Electric; rounded down, so that our cost is never understated."""
+"""1.5 %, as VTpass's sandbox pays on Ikeja Electric. It is rounded down, so that our cost is never understated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What the buyer gets, and what it cost us. Field for field as in `SaleRecord` and `Delivered`."""
+    """What the customer gets, and our cost. The fields are those of `SaleRecord` and `Delivered`."""
 
     token: str | None
     units: str | None
@@ -36,12 +36,12 @@ class Sale:
 
 
 def token_of(reference: str) -> str:
-    """The token that is issued under a reference: 20 digits, below 2**66."""
+    """The token for a reference: 20 digits, below 2**66."""
     return f"{_number('token', reference, TOKEN_COUNT):020d}"
 
 
 def sale_of(reference: str, amount: Money, vend_type: VendType) -> Sale:
-    """What a positive amount buys. A postpaid account gets no token and no units: it pays off a bill."""
+    """What a positive amount buys. A postpaid account pays off a bill, so it gets no token and no units."""
     net = Money(_half_up(amount.amount_minor * 1000, 1000 + VAT_PER_MILLE), amount.currency)
     receipt = {
         "receiptNumber": f"R{_number('receipt', reference, 10**12):012d}",
@@ -62,7 +62,7 @@ def sale_of(reference: str, amount: Money, vend_type: VendType) -> Sale:
 
 
 def key_change_of(reference: str) -> Mapping[str, str]:
-    """The two tokens that change a meter's key, for a receipt; they cost nothing."""
+    """The two tokens that change a meter's key, for the receipt. They cost nothing."""
     return {name: token_of(f"{name}|{reference}") for name in ("kct1", "kct2")}
 
 

@@ -1,4 +1,4 @@
-"""One line of the sandbox's book: what it knows and what it did under one reference."""
+"""What the sandbox knows and did under one reference: a row of the sales store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ class SaleStatus(StrEnum):
     """What became of a reference at the sandbox."""
 
     REFUSED = "refused"
-    """Only refused or lost requests so far. The reference is not known, and may be sent again."""
+    """Every request so far was refused or lost. The reference is not known, and may be sent again."""
     RECEIVED = "received"
-    """On its way to the till. A requery does not find it yet."""
+    """Arrived, but not processed. A requery does not find it yet."""
     PENDING = "pending"
     VENDED = "vended"
     DECLINED = "declined"
     TAKEN_BACK = "taken_back"
-    """Vended, then reversed with the money back at the provider. The token stays on record."""
+    """Vended, then reversed. The money is back in our float at the provider. The record keeps the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class SaleRecord:
-    """What is in the book under one reference."""
+    """A row of the sales store."""
 
     reference: str
     account: str
-    """The fingerprint of the book, as `ProviderAccount.account_id`."""
+    """The fingerprint of the sales store, as in `ProviderAccount.account_id`."""
     meter: str
     biller: str
     vend_type: VendType
@@ -38,26 +38,26 @@ class SaleRecord:
     received_at: datetime
     status: SaleStatus
     code: str = ""
-    """A word for why it was refused or declined: `no_such_meter`, `low_float`. `reason` is the same for people."""
+    """Why it was refused or declined: `no_such_meter`, `low_float`. `reason` is the same for people."""
     reason: str = ""
     token: str | None = None
-    """Issued, whether or not the customer ever hears of it. None for postpaid and for what was not vended."""
+    """The issued token, even if no answer ever had it. None if postpaid or not vended."""
     units: str | None = None
     cost_minor: int | None = None
     receipt: Mapping[str, str] = field(default_factory=dict)
     provider_reference: str | None = None
     vended_at: datetime | None = None
     vends: int = 0
-    """How often it was really sold. More than one would be a bug of the sandbox."""
+    """How often it was really sold. More than one is a bug of the sandbox."""
     sends: int = 0
-    """Requests to sell that arrived under this reference, refused and repeated ones included."""
+    """Requests to sell under this reference, including refused and repeated ones."""
     requeries: int = 0
-    """Since the reference first came in."""
+    """Requeries since the first send."""
     fault: str = ""
-    """The fault that struck when it was sent, by name; empty where the meter behaved as it always does."""
+    """The name of the fault that struck the send. Empty if the meter behaved as usual."""
     fault_requeries: int | None = None
 
     @property
     def amount(self) -> Money:
-        """What was asked for."""
+        """The ordered amount."""
         return Money(self.amount_minor, self.currency)

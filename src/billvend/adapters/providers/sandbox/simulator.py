@@ -1,7 +1,7 @@
-"""The sandbox's desk: takes sends and requeries, and keeps the book. The only place that sells.
+"""The simulator takes sends and requeries, and writes the sales store. Only it sells.
 
-It states an `Answer` and how that answer should travel. What the caller gets to see of it is for whoever stands in
-front: in process `provider`, over the wire a server that puts the same statements into a provider's own words.
+It decides the `Answer` and how that is delivered. In process, `provider` delivers it. Over HTTP, the server writes it
+in the words of a real provider and delivers it.
 """
 
 from collections.abc import Callable
@@ -44,33 +44,33 @@ from billvend.domain.outcome import (
 from billvend.ports.provider import Order
 
 PENDING_RETRY_AFTER_SECONDS: Final = 2
-"""The sandbox's advice on when to ask again about what is pending."""
+"""When to requery a pending sale, as the answers say."""
 DEFAULT_FLOAT_MINOR: Final = 1_000_000_000_00
-"""Our float where nobody set one, in minor units: more than anybody practises with, and selling leaves it as it is."""
+"""Our float if it was not set, in minor units. Sales do not reduce it."""
 _LASTING_FAULTS: Final = BEHAVIOUR_BY_FAULT.keys() - {MINIMUM}
-"""The faults that have a say in requeries too."""
+"""The faults that also influence requeries."""
 _CONFIGURATION_CODES: Final = frozenset({meters.LOW_FLOAT, meters.BAD_CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedReply:
-    """What the desk states about a send or a requery, and how that travels."""
+    """The answer to a send or a requery, and how it is delivered."""
 
     answer: Answer
     delivery_fault: DeliveryFault = DeliveryFault.NONE
     delay_seconds: float = 0.0
-    """Until it sets out; infinite for never within any deadline. What was sold is sold before."""
+    """Until the answer is delivered. Infinite is never within any deadline. A sale happens before the delay."""
     code: str = ""
-    """The answer's reason, in a word of `meters`, for who puts it into a provider's own words."""
+    """The reason of the answer, a code of `meters`. The HTTP dialects translate it."""
     record: SaleRecord | None = None
-    """What the book shows by now; None where nothing came in under the reference."""
+    """The record after the call. None if the reference never arrived."""
     webhook: WebhookBehaviour = WebhookBehaviour.NONE
 
 
 class Simulator:
-    """Serves any number of threads. `behaves` tells how a meter behaves; `currency` is the only one it takes.
+    """Thread-safe. `meter_behaviour` says how a meter behaves. It sells in `currency` alone.
 
-    Raises `Unavailable` where the book can't be opened (nothing was done) and `sqlite3.Error` where it fails later.
+    Raises `Unavailable` if the sales store cannot be opened (nothing was sold), and `sqlite3.Error` if it fails later.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class Simulator:
     def send(
         self, order: Order, *, fault: SandboxFault | None = None, duplicate_window_seconds: int = 0
     ) -> SimulatedReply:
-        """Take a request to sell. A reference that is known already sells nothing.
+        """Process a request to sell. A known reference sells nothing.
 
-        A `fault` given here strikes before any that is planned. Where another reference was taken for the same meter
-        and biller within the last `duplicate_window_seconds`, nothing is sold.
+        `fault` has priority over planned faults. Nothing is sold if another reference was accepted for the same meter
+        and biller within the last `duplicate_window_seconds`.
         """
         with self._store.update(order.reference) as update:
             known = update.record
@@ -114,7 +114,7 @@ class Simulator:
         )
 
     def requery(self, reference: str) -> SimulatedReply:
-        """What became of a reference. What is under way may come to its end by being asked about."""
+        """What became of a reference. A requery may end a received or pending sale."""
         with self._store.update(reference) as update:
             if update.record is None:
                 return SimulatedReply(NotFound("no such reference"))
@@ -136,7 +136,7 @@ class Simulator:
     def verify(
         self, meter: str, biller: str, vend_type: VendType, *, fault: SandboxFault | None = None
     ) -> MeterLookupResult:
-        """Whose meter it is, and whether it is sold to."""
+        """The owner of a meter, and whether it may be sold to."""
         behaviour = self._behaviour(meter, fault or self._store.next_verification_fault(meter))
         if behaviour.is_verification_down:
             return MeterLookupFailed("verification is down")
@@ -151,22 +151,22 @@ class Simulator:
         return MeterFound(*customer_of(meter), minimum_minor=behaviour.minimum_minor)
 
     def fetch_float(self) -> Money:
-        """What is left to sell for."""
+        """The rest of our float."""
         remaining_minor = self._store.float_minor()
         return Money(DEFAULT_FLOAT_MINOR if remaining_minor is None else remaining_minor, self._currency)
 
     def reverse_sale(self, reference: str) -> SaleRecord:
-        """Reverse a sale. Raises `LookupError` where nothing was sold."""
+        """Reverse a sale. Raises `LookupError` if nothing was sold."""
         self._store.reverse_sale(reference)
         record = self._store.find(reference)
-        assert record is not None  # noqa: S101  it was there, and entries stay
+        assert record is not None  # noqa: S101  it existed, and records are never deleted
         return record
 
     def finish_pending(self, reference: str) -> SaleRecord:
-        """Bring what is pending to its end. Raises `LookupError` where nothing came in under the reference."""
+        """End a pending sale. Raises `LookupError` if the reference never arrived."""
         with self._store.update(reference) as update:
             if update.record is None:
-                raise LookupError(f"nothing came in under {reference}")
+                raise LookupError(f"no request with the reference {reference} arrived")
             if update.record.status is SaleStatus.PENDING:
                 behaviour = self._behaviour_of(update.record, update)
                 update.record = self._with_status(update.record, behaviour.final_status, behaviour)
@@ -231,7 +231,7 @@ def _duplicate_reply(record: SaleRecord) -> SimulatedReply:
 
 
 def _send_reply(record: SaleRecord, behaviour: Behaviour, *, retry_after_seconds: int) -> SimulatedReply:
-    """What is stated to a send that was taken, truly or not."""
+    """The answer to an accepted send, true or false."""
     answer, code = _answer_for(record, behaviour), record.code
     if record.status is SaleStatus.REFUSED:
         answer = _rejection(record, retry_after_seconds)
@@ -249,7 +249,7 @@ def _send_reply(record: SaleRecord, behaviour: Behaviour, *, retry_after_seconds
 
 
 def _rejection(record: SaleRecord, retry_after_seconds: int) -> Answer:
-    """What is stated of a request that left no trace."""
+    """The answer to a refused request. The reference stays unknown."""
     if record.code in _CONFIGURATION_CODES:
         return Misconfigured(record.reason, record.code)
     if record.code == meters.LIKELY_DUPLICATE:
@@ -266,7 +266,9 @@ def _answer_for(record: SaleRecord, behaviour: Behaviour) -> Answer:
         case SaleStatus.DECLINED:
             return Declined(record.reason, record.code, about_transaction=True)
         case SaleStatus.TAKEN_BACK:
-            return Declined("taken back", "reversed", about_transaction=True, provider_reversed=True)
+            return Declined(
+                "the sale was reversed", "reversed", about_transaction=True, provider_reversed=True
+            )
         case SaleStatus.VENDED:
             return Delivered(
                 token=record.token if record.requeries >= behaviour.token_from_requery else None,

@@ -1,4 +1,4 @@
-"""The file that the sandbox's book is kept in: an SQLite database, and the only place that speaks SQL to it."""
+"""The SQLite file of the sales store, and all of its SQL except for fault plans."""
 
 import json
 import sqlite3
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS float_deposit (singleton INTEGER PRIMARY KEY CHECK (s
 {fault_plans.SCHEMA}
 """
 _ADDED_COLUMNS = MappingProxyType({"fault": "TEXT NOT NULL DEFAULT ''", "fault_requeries": "INTEGER"})
-"""What a book of an earlier version lacks."""
+"""The columns that a file of an earlier version lacks."""
 _COLUMNS = [column.name for column in fields(SaleRecord)]
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM sale"  # noqa: S608  the names are our own
 _SELECT_ONE = f"{_SELECT} WHERE reference = ?"
@@ -52,7 +52,7 @@ _UPSERT = (
 
 
 def open_connection(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """A connection to the book in `path`, for any one thread at a time; the book is made where there is none.
+    """A connection to the file, for one thread at a time. Creates the file if there is none.
 
     Raises `sqlite3.Error`.
     """
@@ -76,30 +76,30 @@ def open_connection(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def read_id(connection: sqlite3.Connection) -> str:
-    """What was drawn when the file was made."""
+    """The random id of the file, from its creation."""
     return str(connection.execute("SELECT id FROM store").fetchone()[0])
 
 
 def read_record(connection: sqlite3.Connection, reference: str) -> SaleRecord | None:
-    """What is there under a reference, refused requests included."""
+    """The record of a reference, even if it had only refused requests."""
     columns = connection.execute(_SELECT_ONE, (reference,)).fetchone()
     return None if columns is None else _to_record(columns)
 
 
 def read_known_records(connection: sqlite3.Connection) -> list[SaleRecord]:
-    """Every reference that is known, in the order in which they first came in."""
+    """Every known reference, in the order of arrival."""
     return [_to_record(columns) for columns in connection.execute(_SELECT_KNOWN).fetchall()]
 
 
 def read_all_records(connection: sqlite3.Connection) -> list[SaleRecord]:
-    """Every reference that came in, refused requests included."""
+    """Every reference, including those that had only refused requests."""
     return [_to_record(columns) for columns in connection.execute(_SELECT_ALL).fetchall()]
 
 
 def has_recent_sale(
     connection: sqlite3.Connection, meter: str, biller: str, except_reference: str, since: datetime
 ) -> bool:
-    """Whether another reference was taken for the same meter and biller after `since`."""
+    """Whether another reference was accepted for the same meter and biller after `since`."""
     return (
         connection.execute(
             _SELECT_RECENT_SALE, (meter, biller, except_reference, format_timestamp(since))
@@ -109,7 +109,7 @@ def has_recent_sale(
 
 
 def read_float_minor(connection: sqlite3.Connection) -> int | None:
-    """What is left of our float: the deposit less what is sold and pending; None where there is no end of it."""
+    """The rest of our float, in minor units: the deposit less sold and pending sales. None is without limit."""
     deposit = connection.execute("SELECT amount_minor FROM float_deposit").fetchone()
     return (
         None if deposit is None else int(deposit[0] - connection.execute(_SELECT_SPENT_MINOR).fetchone()[0])
@@ -117,7 +117,7 @@ def read_float_minor(connection: sqlite3.Connection) -> int | None:
 
 
 def write_float_minor(connection: sqlite3.Connection, remaining_minor: int | None) -> None:
-    """Let so much be left of our float from now on; None for no end of it."""
+    """Set the rest of our float, in minor units. None is without limit."""
     connection.execute("DELETE FROM float_deposit")
     if remaining_minor is not None:
         connection.execute(
@@ -126,7 +126,7 @@ def write_float_minor(connection: sqlite3.Connection, remaining_minor: int | Non
 
 
 def write_record(connection: sqlite3.Connection, record: SaleRecord) -> None:
-    """Put what is known under a reference in place of what was there."""
+    """Insert or replace the record of a reference."""
     row = {name: getattr(record, name) for name in _COLUMNS}
     row["received_at"] = format_timestamp(record.received_at)
     row["vended_at"] = record.vended_at and format_timestamp(record.vended_at)
@@ -135,7 +135,7 @@ def write_record(connection: sqlite3.Connection, record: SaleRecord) -> None:
 
 
 def _enable_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Where several processes make the file at once, SQLite refuses this to all but one, and does not wait."""
+    """Enable WAL. If several processes create the file at once, SQLite rejects all but one without waiting, so retry."""
     give_up_at = time.monotonic() + busy_seconds
     while True:
         try:

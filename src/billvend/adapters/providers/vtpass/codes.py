@@ -1,21 +1,21 @@
-"""What VTpass's codes and words mean, and what it calls the electricity companies. Data only.
+"""What VTpass's codes and statuses mean, and its names for the electricity companies. Data only.
 
-What a code proves depends on the call that it answers:
+What a code proves depends on the call:
 
-| kind         | answer to /pay                     | answer to /requery                 |
-| ------------ | ---------------------------------- | ---------------------------------- |
-| BY_STATUS    | as the transaction's status says   | as the transaction's status says   |
-| RESOLVED     | only delivered or reversed count   | only delivered or reversed count   |
-| FAILED       | declined                           | declined, the transaction itself   |
-| REVERSED     | declined, taken back               | the same, the transaction itself   |
-| REJECTED      | declined, this request             | nothing: it speaks of the requery  |
-| MISCONFIGURED       | our set-up is at fault             | nothing: it speaks of the requery  |
-| TOO_SOON     | deferred                           | nothing: it speaks of the requery  |
-| NOT_FOUND   | nothing                            | not found                          |
-| ACKNOWLEDGED        | in doubt, the reference is known   | in doubt, the reference is known   |
-| INCONCLUSIVE         | nothing                            | nothing                            |
+| kind          | answer to /pay                     | answer to /requery                 |
+| ------------- | ---------------------------------- | ---------------------------------- |
+| BY_STATUS     | the transaction's status decides   | the transaction's status decides   |
+| RESOLVED      | only delivered or reversed count   | only delivered or reversed count   |
+| FAILED        | declined                           | declined, the transaction itself   |
+| REVERSED      | declined, reversed                 | the same, the transaction itself   |
+| REJECTED      | declined, this request             | nothing: it is about the requery   |
+| MISCONFIGURED | our set-up is wrong                | nothing: it is about the requery   |
+| TOO_SOON      | deferred                           | nothing: it is about the requery   |
+| NOT_FOUND     | nothing                            | not found                          |
+| ACKNOWLEDGED  | in doubt, the reference is known   | in doubt, the reference is known   |
+| INCONCLUSIVE  | nothing                            | nothing                            |
 
-A status that contradicts its code leaves the transaction in doubt, and so does a code that is not listed.
+A status that contradicts its code leaves the transaction in doubt. So does an unlisted code.
 """
 
 from enum import Enum, auto
@@ -26,7 +26,7 @@ SANDBOX_URL: Final = "https://sandbox.vtpass.com/api"
 
 
 class CodeKind(Enum):
-    """What a code says; see the table above."""
+    """What a code means. See the table above."""
 
     BY_STATUS = auto()
     RESOLVED = auto()
@@ -41,7 +41,7 @@ class CodeKind(Enum):
 
 
 class Code(NamedTuple):
-    """A code and its meaning in our words: a provider's own text may hold anything, and customers read ours."""
+    """A code and its meaning in our words. Customers read ours, because a provider's text may contain anything."""
 
     kind: CodeKind
     meaning: str
@@ -61,7 +61,7 @@ CODES: Final = MappingProxyType(
         "017": Code(CodeKind.REJECTED, "the amount is above the maximum"),
         "018": Code(CodeKind.MISCONFIGURED, "our balance at VTpass is too low"),
         "019": Code(CodeKind.TOO_SOON, "the same meter was paid for less than 30 s ago"),
-        # Says "biller confirmed", an answer to verification. Clients saw it on failed purchases: asking tells.
+        # "Biller confirmed", an answer to verification. Clients saw it on failed purchases, so a requery decides.
         "020": Code(CodeKind.INCONCLUSIVE, "the biller is confirmed"),
         "021": Code(CodeKind.MISCONFIGURED, "our account is locked"),
         "022": Code(CodeKind.MISCONFIGURED, "our account is suspended"),
@@ -84,7 +84,7 @@ CODES: Final = MappingProxyType(
         ),
         "087": Code(CodeKind.MISCONFIGURED, "our credentials are not accepted"),
         "089": Code(CodeKind.ACKNOWLEDGED, "the request is still being processed"),
-        # Speaks of the transaction, not of the request: it was not processed, and nothing was charged for it.
+        # About the transaction, not the request: it was not processed and nothing was charged.
         "091": Code(CodeKind.FAILED, "the transaction was not processed and not charged"),
         "099": Code(CodeKind.BY_STATUS, "the transaction is being processed"),
     }
@@ -95,21 +95,21 @@ UNLISTED: Final = Code(CodeKind.INCONCLUSIVE, "VTpass gave an answer that is in 
 ACKNOWLEDGING_KINDS: Final = frozenset(
     {CodeKind.BY_STATUS, CodeKind.RESOLVED, CodeKind.ACKNOWLEDGED, CodeKind.FAILED, CodeKind.REVERSED}
 )
-"""The kinds that show that VTpass knows the reference."""
+"""The kinds that prove that VTpass knows the reference."""
 
 SAME_METER_RETRY_SECONDS: Final = 31
-"""After TOO_SOON: VTpass takes the same meter again after 30 s."""
+"""After TOO_SOON. VTpass accepts the same meter again after 30 s."""
 
 
 class TransactionStatus(Enum):
-    """What the status of a transaction says."""
+    """What the status of a transaction means."""
 
     DELIVERED = auto()
     IN_PROGRESS = auto()
     FAILED = auto()
     REVERSED = auto()
     OTHER = auto()
-    """Anything else: it is there, and proves nothing."""
+    """Any other text. It proves nothing but that there is a status."""
 
 
 STATUS_BY_TEXT: Final = MappingProxyType(
@@ -122,7 +122,7 @@ STATUS_BY_TEXT: Final = MappingProxyType(
         "reversed": TransactionStatus.REVERSED,
     }
 )
-"""By `content.transactions.status`, in small letters. "resolved" is left out: it does not say how."""
+"""By `content.transactions.status` in lower case. "resolved" is left out: it does not say how."""
 
 SERVICE_ID_BY_BILLER: Final = MappingProxyType(
     {

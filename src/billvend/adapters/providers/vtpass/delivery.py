@@ -1,6 +1,6 @@
-"""What a delivery of VTpass's consists of. Every electricity company has spellings of its own for the same thing.
+"""Parse a delivery of VTpass. Each electricity company has its own names for the same fields.
 
-Nothing in here can turn a delivery into a failure: what can't be read is left out.
+No error here turns a delivery into a failure: a field that cannot be parsed is left out.
 """
 
 import re
@@ -21,7 +21,7 @@ from billvend.adapters.providers.parse import (
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Delivered
 
-TOKEN_WARNING: Final = "This is not a token of 20 digits; it stands here as the provider wrote it."  # noqa: S105
+TOKEN_WARNING: Final = "This is not a token of 20 digits. It is shown as the provider wrote it."  # noqa: S105
 
 _TOKEN_FIELDS: Final = ("token", "mainToken", "Token", "tokenValue", "purchased_code")
 _UNITS_FIELDS: Final = ("units", "mainTokenUnits", "Units", "PurchasedUnits")
@@ -36,7 +36,7 @@ RECEIPT_TOKEN_FIELDS: Final = MappingProxyType(
         "configureToken": ("configureToken",),
     }
 )
-"""More to type into the meter, by its name on our receipts: VTpass's names for it, the first that says something."""
+"""Further tokens for the meter: our name on receipts, then VTpass's names. The first that has a value counts."""
 
 RECEIPT_FIELDS: Final = MappingProxyType(
     {
@@ -73,16 +73,16 @@ RECEIPT_FIELDS: Final = MappingProxyType(
         "businessCenter": ("businessCenter",),
     }
 )
-"""The rest of a receipt, in the same way. The customer's name and address stay out: the books are for ever."""
+"""The rest of a receipt, in the same form. Name and address stay out, because the journal keeps data for ever."""
 
 
 def parse_sale(body: Mapping[str, Any], vend_type: VendType, currency: str) -> Delivered:
-    """The delivery that an answer to /pay or /requery states. Its token is None where there is none to be read."""
+    """The delivery in an answer to /pay or /requery. Its token is None if the answer has none."""
     transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
     main, bonus = _parse_tokens(body, transaction)
     well_formed = main is not None and is_sts_token(main)
     if vend_type is VendType.POSTPAID and not well_formed:
-        main = None  # a bill is paid off: whatever else stands there is nothing to type in
+        main = None  # it pays off a bill: any other text is not for a meter
     receipt = dict(_parse_receipt(body))
     if bonus:
         receipt.setdefault("bonusToken", bonus)
@@ -96,19 +96,19 @@ def parse_sale(body: Mapping[str, Any], vend_type: VendType, currency: str) -> D
         receipt=receipt,
         provider_reference=first_text(transaction, "transactionId"),
         reference=reference_in(body),
-        # Not the meterNumber at the top, which is "N/A" or, for a postpaid account, another number than we sent.
+        # Not the top-level meterNumber: it is "N/A" or, for a postpaid account, another number than we sent.
         meter=first_text(transaction, "unique_element"),
         amount_minor=next((amount for amount in amounts if amount is not None), None),
     )
 
 
 def reference_in(body: Mapping[str, Any]) -> str | None:
-    """Our reference as an answer or a hook echoes it."""
+    """Our reference, as an answer or a webhook echoes it."""
     return first_text(body, "requestId")
 
 
 def _parse_tokens(body: Mapping[str, Any], transaction: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The token and the bonus token beside it: "Token : A Bonus Token : B" stands in one text."""
+    """The token and the bonus token. One text may hold both: "Token : A Bonus Token : B"."""
     mains, bonuses = [], []
     for value in (*(body.get(name) for name in _TOKEN_FIELDS), transaction.get("extras")):
         main, *bonus = _BONUS_LABEL.split(to_text(value) or "", maxsplit=1)
@@ -127,9 +127,9 @@ def _parse_receipt(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _parse_cost_minor(total: object) -> int | None:
-    """What VTpass took from our float, in kobo: face value less commission, rounded up so that it is never understated.
+    """What VTpass took from our float, in kobo: face value less commission.
 
-    A commission of 1.5 % on an odd number of naira is no whole number of kobo.
+    It is rounded up, so that it is never understated: 1.5 % of an odd number of naira is not a whole number of kobo.
     """
     plain = to_number(total)
     return None if plain is None else int((Decimal(plain) * 100).to_integral_value(ROUND_CEILING))

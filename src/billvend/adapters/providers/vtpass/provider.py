@@ -1,4 +1,4 @@
-"""One VTpass account as one of our providers."""
+"""The provider adapter for one VTpass account."""
 
 from base64 import b32encode, b64encode
 from collections.abc import Callable, Mapping
@@ -34,11 +34,11 @@ from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
 MIN_PROCESSING_SECONDS: Final = 600
-"""VTpass names no time after which a delayed request is dead. This is ours; the setting can only lengthen it."""
+"""Our choice, which the setting can only lengthen. VTpass does not say when a delayed request is dead."""
 
 
 def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
-    """One account, as the settings name it. Raises `ConfigurationError`."""
+    """Open the account of the settings. Raises `ConfigurationError`."""
     return VtpassProvider(
         api_url=setup.api_url,
         api_key=setup.api_key,
@@ -55,11 +55,11 @@ def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
 class VtpassProvider:
     """One account at VTpass, over HTTP.
 
-    With `public_key` it uses API keys: `api_key` with the public key to read, with `secret_key` to sell and to ask
-    about sales. Without one, and with an e-mail address as `api_key`, it logs in with that and `secret_key` as the
-    password. `api_url` None is VTpass's sandbox. `phone` is sent where an order has none: VTpass wants one.
+    With `public_key` it uses API keys: `api_key` and `public_key` to read, `api_key` and `secret_key` to sell and to
+    requery. Without it, and with an e-mail address as `api_key`, it logs in with that address and `secret_key` as the
+    password. `api_url` None is VTpass's sandbox. `phone` is sent if an order has none, because VTpass requires one.
 
-    Raises `ConfigurationError` where a key is missing or can't be sent.
+    Raises `ConfigurationError` if a key is missing or cannot be sent in a header.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class VtpassProvider:
         self._now = now
         self._http_client = HttpClient(timeout_seconds=timeout_seconds)
         self._verify_timeout_seconds = verify_timeout_seconds
-        self._abilities = ProviderAccount(
+        self._account = ProviderAccount(
             provider="vtpass",
             account_id=f"{host_and_port(self._url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
             mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
@@ -97,13 +97,13 @@ class VtpassProvider:
     @property
     def account(self) -> ProviderAccount:
         """What the account declares about itself."""
-        return self._abilities
+        return self._account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
-        """Ask for the electricity, once.
+        """Buy the electricity, once.
 
-        Nothing is sent for what VTpass does not sell, without a phone number, or past the reference's own day: VTpass
-        would take that for a fault of our set-up (085), and the core would stop selling.
+        Nothing is sent if VTpass does not sell it, if there is no phone number, or if the reference is not of today.
+        VTpass would answer an old reference with 085, and the core would take that for a wrong set-up and stop selling.
         """
         if not (
             self.account.supports(order.biller, order.vend_type) and self.account.accepts_amount(order.amount)
@@ -127,12 +127,12 @@ class VtpassProvider:
         )
 
     def requery(self, order: Order) -> Answer:
-        """Ask what became of our reference."""
+        """Ask VTpass what became of our reference."""
         answer = self._request_answer(Endpoint.REQUERY, order, {"request_id": order.reference})
         return Unknown(answer.reason) if isinstance(answer, NotSent) else answer  # the question was not sent
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
-        """Ask whose meter it is, and whether it may be sold to."""
+        """Ask VTpass who owns a meter, and whether it may be sold to."""
         if not self.account.supports(biller, vend_type):
             return MeterLookupFailed(f"VTpass does not sell {vend_type} {biller}")
         content = {"billersCode": meter, "serviceID": SERVICE_ID_BY_BILLER[biller], "type": vend_type.value}
@@ -149,16 +149,16 @@ class VtpassProvider:
         return parse_balance(response) if isinstance(response, Response) else Unknown(response.reason)
 
     def variations(self, biller: str) -> tuple[str, ...] | Misconfigured | Unknown:
-        """What VTpass sells of an electricity company: `prepaid` and `postpaid`. Raises `KeyError` for no company."""
+        """What VTpass sells for a company: `prepaid` and `postpaid`. Raises `KeyError` if there is no such company."""
         response = self._get("/service-variations", {"serviceID": SERVICE_ID_BY_BILLER[biller]})
         return parse_variations(response) if isinstance(response, Response) else Unknown(response.reason)
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
-        """The reference that a hook of VTpass's is about. It is not signed, so anybody may have sent it."""
+        """The reference that a webhook of VTpass names. It has no signature, so anyone may have sent it."""
         return parse_references(hook)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._http_client.close()
 
     def _request_answer(
@@ -194,10 +194,10 @@ class VtpassProvider:
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:
-    """The reference of an attempt: twelve digits of the day and 100 bits of a hash, 32 letters and digits in all.
+    """The reference of an attempt: twelve digits of the day and 100 bits of a hash. It has 32 characters.
 
-    VTpass wants YYYYMMDDHHMM in front and looks whether the day is today in Lagos. The time of day is always 0000: a
-    reference must come out the same whenever it is made again, and midnight is never in the future.
+    VTpass wants YYYYMMDDHHMM in front and checks that the day is today in Lagos. The time of day is always 0000: the
+    same input must give the same reference at any time, and midnight is never in the future.
     """
     digest = sha256(f"{seed}|{attempt}".encode()).digest()
     return f"{_day_digits(day)}0000{b32encode(digest).decode()[:20]}"
@@ -208,14 +208,14 @@ def _day_digits(day: date) -> str:
 
 
 def _naira(amount: Money) -> int | str:
-    """In naira: a number where it is whole, else text, since JSON is written with binary floats here."""
+    """An amount in naira: a number if it is whole, else text. A JSON number would be a binary float."""
     return str(amount) if amount.major % 1 else int(amount.major)
 
 
 def _build_headers(
     api_key: str | None, public_key: str | None, secret_key: str | None
 ) -> tuple[dict[str, str], dict[str, str], str]:
-    """The headers to read and to sell with, and the key's id, which is no secret. Raises `ConfigurationError`."""
+    """The headers for reading and for selling, and the id of the key, which is not secret. Raises `ConfigurationError`."""
     api_key = _require_credential("API_KEY", api_key)
     secret_key = _require_credential("SECRET_KEY", secret_key)
     if not public_key and "@" in api_key:

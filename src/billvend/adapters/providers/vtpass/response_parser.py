@@ -1,6 +1,6 @@
-"""What an answer of VTpass's says: about a transaction, a meter, our balance, or in a hook. Pure functions.
+"""Parse answers of VTpass about a transaction, a meter or our balance, and its webhooks. Pure functions.
 
-Whatever the answer holds, nothing here raises; what is not recognised proves nothing.
+They never raise, for any content. An answer that is not recognised proves nothing.
 """
 
 import json
@@ -44,12 +44,12 @@ from billvend.domain.outcome import (
 from billvend.ports.provider import Order
 
 CURRENCY: Final = "NGN"
-_CODE = re.compile(r"[0-9]{3}")  # anything else may be a text that is not ours to repeat
+_CODE = re.compile(r"[0-9]{3}")  # any other text is not quoted: it may contain anything
 _REFERENCE = re.compile(r"[0-9]{12}[0-9A-Za-z]{1,88}")
 
 
 class Endpoint(Enum):
-    """The two calls that are answered with a transaction; the values are their paths."""
+    """The two calls that are answered with a transaction. The values are their paths."""
 
     PAY = "/pay"
     REQUERY = "/requery"
@@ -59,7 +59,7 @@ class Endpoint(Enum):
 
 
 def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
-    """What an answer to /pay or /requery tells of our order."""
+    """What an answer to /pay or /requery says about our order."""
     if not response.is_json_object:
         return Unknown(f"no answer that can be read: {response.summary}")
     body = response.body
@@ -67,7 +67,7 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
     if isinstance(answer, Delivered):
         sale = parse_sale(body, order.vend_type, CURRENCY)
         if order.vend_type is VendType.POSTPAID or sale.token or not _is_for_order(body, order):
-            return sale  # whose it is, the core checks
+            return sale  # the core checks that it is ours
         return Unknown("delivered, but without a token", known_to_provider=True)
     return answer if _is_for_order(body, order) else Unknown("the answer is for another transaction")
 
@@ -75,10 +75,10 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
 def classify(
     endpoint: Endpoint, http_status: int, code: str, transaction_status: TransactionStatus | None
 ) -> Answer:
-    """What these four prove together. A delivery comes bare: `parse_sale` reads what was sold.
+    """What these four prove together. A delivery is returned empty: `parse_sale` adds what was sold.
 
-    A code that needs no status may have one all the same, and then the two must agree. No answer with an HTTP status
-    of 500 or more proves anything but that the reference is known.
+    A code that needs no status may still come with one. Then the two must agree. An answer with an HTTP status of 500
+    or more proves at most that the reference is known.
     """
     kind, meaning = CODES.get(code, UNLISTED)
     acknowledged = transaction_status is not None or kind in ACKNOWLEDGING_KINDS
@@ -126,14 +126,14 @@ def classify(
 
 
 def _declined_reason(kind: CodeKind, meaning: str, transaction_status: TransactionStatus | None) -> str:
-    """Why a transaction was declined, for the customer: "processed" is no reason."""
+    """Why a transaction was declined, for the customer. "Processed" would be no reason."""
     if transaction_status is TransactionStatus.REVERSED:
         return CODES["040"].meaning
     return CODES["016"].meaning if kind is CodeKind.BY_STATUS else meaning
 
 
 def parse_status(body: Mapping[str, Any]) -> TransactionStatus | None:
-    """What `content.transactions.status` says; None where there is none. What can't be read is there all the same."""
+    """The meaning of `content.transactions.status`; None if there is none. A status of another type is `OTHER`."""
     transaction = to_mapping(body.get("content")).get("transactions")
     if not isinstance(transaction, dict):
         return TransactionStatus.OTHER if _is_present(transaction) else None
@@ -146,7 +146,7 @@ def parse_status(body: Mapping[str, Any]) -> TransactionStatus | None:
 
 
 def _is_for_order(body: Mapping[str, Any], order: Order) -> bool:
-    """Whether the answer names our reference; where it names none, whether it names no other meter."""
+    """Whether the answer names our reference. If it names none, whether it names no other meter."""
     reference = reference_in(body)
     if reference is not None:
         return reference == order.reference
@@ -158,16 +158,16 @@ def _is_for_order(body: Mapping[str, Any], order: Order) -> bool:
 
 
 def parse_meter(response: Response, vend_type: VendType) -> MeterLookupResult:
-    """What an answer to /merchant-verify tells of a meter.
+    """What an answer to /merchant-verify says about a meter.
 
-    A meter that VTpass does not know comes as a success (000) that holds an error, so success alone is nothing.
+    VTpass answers an unknown meter with a success (000) that contains an error. So the code alone proves nothing.
     """
     if error := parse_error(response):
         return MeterLookupFailed(error.reason)
     content = to_mapping(response.body).get("content")
     if to_text(to_mapping(response.body).get("code")) not in ("000", "020") or not isinstance(content, dict):
         return MeterLookupFailed(f"no answer that can be read: {response.summary}")
-    # Companies differ in spelling: Meter_Number and MeterNumber, MAX_Purchase_Amount.
+    # The spelling depends on the company: Meter_Number and MeterNumber, MAX_Purchase_Amount.
     fields = {name.replace("_", "").lower(): value for name, value in content.items()}
     if _is_present(error := fields.get("error")) or _is_truthy(fields.get("wrongbillerscode")):
         return MeterRejected(MeterFault.METER_NOT_FOUND, to_text(error) or "no such meter")
@@ -191,7 +191,7 @@ def parse_meter(response: Response, vend_type: VendType) -> MeterLookupResult:
 
 
 def _is_truthy(value: object) -> bool:
-    """Whether anything stands there that is not clearly a no."""
+    """Whether there is a value that is not clearly a no."""
     return _is_present(value) and not _is_no(value)
 
 
@@ -200,15 +200,15 @@ def _is_no(value: object) -> bool:
 
 
 def _is_present(value: object) -> bool:
-    """Whether anything stands there, readable or not: null, "", "N/A", 0 and [] are nothing."""
+    """Whether there is a value of any type. Null, "", "N/A", 0 and [] are none."""
     return bool(value) and not (isinstance(value, str) and to_text(value) is None)
 
 
-# --- our balance, the catalogue, hooks --------------------------------------------------------------------------------
+# --- our balance, the catalogue, webhooks -----------------------------------------------------------------------------
 
 
 def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
-    """Our balance, from an answer to /balance. What is finer than a kobo is left out."""
+    """Our balance, from an answer to /balance. It is rounded down to a kobo."""
     if error := parse_error(response):
         return error
     body = to_mapping(response.body)
@@ -231,7 +231,7 @@ def parse_variations(response: Response) -> tuple[str, ...] | Misconfigured | Un
 
 
 def parse_error(response: Response) -> Misconfigured | Unknown | None:
-    """Why an answer to a call that sells nothing is none: a fault of ours, a listed code of theirs, HTTP 500."""
+    """The error in an answer to a call that sells nothing: our set-up, a listed code, or HTTP 500 and above."""
     code = to_text(to_mapping(response.body).get("code")) or ""
     kind, meaning = CODES.get(code, UNLISTED)
     if response.status >= 500:
@@ -244,13 +244,13 @@ def parse_error(response: Response) -> Misconfigured | Unknown | None:
 
 
 def parse_references(hook: bytes) -> tuple[str, ...]:
-    """The requestId of a hook of the type transaction-update, where it has the form that VTpass takes."""
+    """The requestId of a webhook of the type transaction-update, if it has the form of a reference."""
     try:
         body = to_mapping(json.loads(hook))
     except (
         ValueError,
         RecursionError,
-    ):  # no JSON, no UTF, a number of a million digits; brackets without end
+    ):  # not JSON, not UTF-8, a number of a million digits; endless brackets
         return ()
     reference = reference_in(to_mapping(body.get("data")))
     if body.get("type") != "transaction-update" or reference is None or not _REFERENCE.fullmatch(reference):

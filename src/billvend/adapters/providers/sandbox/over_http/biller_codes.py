@@ -1,4 +1,4 @@
-"""What providers call the electricity companies."""
+"""The providers' names for the electricity companies."""
 
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +19,7 @@ SERVICE_ID_BY_BILLER: Final = MappingProxyType(
         "ABA": "aba-electric",
     }
 )
-"""Our code to VTpass's `serviceID`."""
+"""VTpass's `serviceID`, by our code."""
 
 DISCO_BY_BILLER: Final = MappingProxyType(
     {
@@ -37,7 +37,7 @@ DISCO_BY_BILLER: Final = MappingProxyType(
         "ABA": "APLE",
     }
 )
-"""Our code to BuyPower's `disco`."""
+"""BuyPower's `disco`, by our code."""
 
 BILLER_BY_SERVICE_ID: Final = MappingProxyType(
     {service: code for code, service in SERVICE_ID_BY_BILLER.items()}

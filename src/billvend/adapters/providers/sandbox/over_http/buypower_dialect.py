@@ -1,4 +1,4 @@
-"""BuyPower's calls, version 2."""
+"""The calls of BuyPower's API, version 2."""
 
 from hashlib import sha512
 from typing import Any, Final
@@ -34,7 +34,7 @@ _VEND_TYPES: Final = {vend_type.upper(): vend_type for vend_type in VendType}
 
 
 def buypower_dialect(sandbox: HttpSandbox) -> Blueprint:
-    """All calls, below `/v2` at the real one."""
+    """All calls. The real API has them below `/v2`."""
     calls = Blueprint("buypower", __name__)
 
     @calls.before_request
@@ -91,7 +91,7 @@ def _to_response(reply: JsonReply) -> Response:
 
 
 def _parse_order(fields: dict[str, Any]) -> Order | str:
-    """What is ordered, or what is wrong with it."""
+    """The order, or the error in it."""
     names = ("orderId", "meter", "disco", "phone", "paymentType", "vendType", "amount")
     values = {name: parse_text(fields.get(name)) or "" for name in names}
     for name in names:

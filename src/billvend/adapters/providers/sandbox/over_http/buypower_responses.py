@@ -1,4 +1,4 @@
-"""What BuyPower writes: a status and a body for each answer."""
+"""BuyPower's answers: status and body for each `SimulatedReply`."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ DEFAULT_RETRY_AFTER_SECONDS = 60
 
 
 class JsonReply(NamedTuple):
-    """One answer."""
+    """An answer in JSON."""
 
     status: int
     body: dict[str, Any]
@@ -22,12 +22,12 @@ class JsonReply(NamedTuple):
 
 
 def error_reply(status: int, code: int, message: str) -> JsonReply:
-    """An answer that is no delivery."""
+    """An answer without a delivery."""
     return JsonReply(status, {"status": False, "error": True, "responseCode": code, "message": message})
 
 
 def rate_limited_reply(seconds: int | None) -> JsonReply:
-    """Come back later."""
+    """The answer to too many requests. None is the default delay in seconds."""
     seconds = seconds or DEFAULT_RETRY_AFTER_SECONDS
     return error_reply(429, 429, f"Too many requests. Try again in {seconds} seconds")._replace(
         retry_after_seconds=seconds
@@ -35,10 +35,10 @@ def rate_limited_reply(seconds: int | None) -> JsonReply:
 
 
 def vend_reply(reply: SimulatedReply) -> JsonReply:
-    """What is answered to /vend."""
+    """The answer to /vend."""
     match reply.answer:
         case Delivered() as sale:
-            assert reply.record is not None  # noqa: S101  a sale is in the book
+            assert reply.record is not None  # noqa: S101  a sale has a record
             return JsonReply(200, _delivery_body(reply.record, sale, as_text=True))
         case Pending(retry_after_seconds=seconds):
             return _in_progress_reply(seconds or PENDING_RETRY_AFTER_SECONDS, times=3)
@@ -59,10 +59,10 @@ def vend_reply(reply: SimulatedReply) -> JsonReply:
 
 
 def requery_reply(reply: SimulatedReply) -> JsonReply:
-    """What is answered to /transaction/{orderId}."""
+    """The answer to /transaction/{orderId}."""
     match reply.answer:
         case Delivered() as sale:
-            assert reply.record is not None  # noqa: S101  a sale is in the book
+            assert reply.record is not None  # noqa: S101  a sale has a record
             return JsonReply(200, {"result": _delivery_body(reply.record, sale, as_text=False)})
         case NotFound():
             return error_reply(404, 20, "No transaction found with reference")
@@ -87,7 +87,7 @@ def requery_reply(reply: SimulatedReply) -> JsonReply:
 
 
 def unauthorized_reply() -> JsonReply:
-    """The key is not taken."""
+    """The answer to a wrong key."""
     return error_reply(401, 401, "Unauthorized")
 
 
@@ -112,7 +112,7 @@ def _unclear_reply(code: str) -> JsonReply:
 
 
 def _delivery_body(record: SaleRecord, sale: Delivered, *, as_text: bool) -> dict[str, Any]:
-    """A delivery; numbers come as text in one place and as numbers in another."""
+    """A delivery. BuyPower writes its numbers as text to a vend, and as numbers to a requery."""
 
     def number(value: str | int | float) -> str | int | float:
         return str(value) if as_text else float(value)

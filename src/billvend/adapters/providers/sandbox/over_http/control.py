@@ -1,4 +1,4 @@
-"""The sandbox's own calls: its book, the faults that are to strike, the float, and taking sales back. No key needed."""
+"""The sandbox's own calls: list sales, plan faults, set the float, reverse sales. They need no key."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -28,7 +28,7 @@ MAX_TIMES: Final = 1_000_000
 
 
 class InvalidControlRequest(ValueError):
-    """A control call that makes no sense. The message is one line for people."""
+    """An invalid control request. The message is one line for people."""
 
 
 def control(sandbox: HttpSandbox) -> Blueprint:
@@ -72,7 +72,7 @@ def control(sandbox: HttpSandbox) -> Blueprint:
     def set_float() -> Response:
         fields = _request_fields("naira")
         if "naira" not in fields:
-            raise InvalidControlRequest("naira must be given: an amount, 0, or null for a float without end")
+            raise InvalidControlRequest("naira is required: an amount, 0, or null for a float without limit")
         naira = fields["naira"]
         sandbox.store.set_float_minor(
             None if naira is None else 0 if parse_text(naira) == "0" else _parse_amount_minor(naira)
@@ -83,7 +83,7 @@ def control(sandbox: HttpSandbox) -> Blueprint:
     def reverse_sale() -> Response:
         reference = parse_text(_request_fields("reference").get("reference"))
         if reference is None:
-            raise InvalidControlRequest("reference must be given")
+            raise InvalidControlRequest("reference is required")
         try:
             record = sandbox.simulator.reverse_sale(reference)
         except LookupError as error:
@@ -97,14 +97,16 @@ def control(sandbox: HttpSandbox) -> Blueprint:
 def _request_fields(*names: str) -> dict[str, Any]:
     fields = parse_request()
     if unknown := sorted(fields.keys() - set(names)):
-        raise InvalidControlRequest(f"{unknown[0]!a} is no field of this call; there are {', '.join(names)}")
+        raise InvalidControlRequest(
+            f"{unknown[0]!a} is not a field of this call. The fields are: {', '.join(names)}"
+        )
     return fields
 
 
 def _parse_plan(fields: dict[str, Any]) -> FaultPlan:
     scopes = [scope for scope in PlanScope if scope in fields]
     if len(scopes) != 1:
-        raise InvalidControlRequest("give one of meter, reference and next")
+        raise InvalidControlRequest("exactly one of meter, reference and next is required")
     (scope,) = scopes
     minimum_minor = None if fields.get("naira") is None else _parse_amount_minor(fields["naira"])
     fault = SandboxFault(
@@ -113,11 +115,11 @@ def _parse_plan(fields: dict[str, Any]) -> FaultPlan:
     times = _parse_count(fields, "times")
     if scope is PlanScope.NEXT:
         if times is not None:
-            raise InvalidControlRequest("next says how often already: leave times out")
+            raise InvalidControlRequest("leave times out: next already says how often")
         return FaultPlan(fault, scope, times_left=_parse_count(fields, "next") or 1)
     target = parse_text(fields[scope])
     if target is None:
-        raise InvalidControlRequest(f"{scope} must be a plain word")
+        raise InvalidControlRequest(f"{scope} must be 1 to 100 printable ASCII characters")
     return FaultPlan(fault, scope, target, times)
 
 

@@ -8,6 +8,6 @@ LAGOS: Final = timezone(timedelta(hours=1))
 
 
 def naira_number(amount_minor: int) -> int | float:
-    """A number of naira for JSON. Written, never reckoned with: that may be a float."""
+    """A number of naira for JSON. It may be a float, because the sandbox never calculates with it."""
     whole, kobo = divmod(amount_minor, 100)
     return amount_minor / 100 if kobo else whole

@@ -1,4 +1,4 @@
-"""What both dialects have in common: how requests are read, and how answers travel, or don't."""
+"""What both dialects share: parsing requests, and delivering answers or not."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ from billvend.domain.outcome import Pending
 
 FAULT_HEADER: Final = "X-Sandbox-Fault"
 BAD_KEY: Final = "bad"
-"""The one key that is refused; any other that is not empty is taken."""
+"""The one key that is rejected. Any other key that is not empty is accepted."""
 CURRENCY: Final = "NGN"
 MAX_BODY_BYTES: Final = 1024 * 1024
 _ERROR_PAGE: Final = (
@@ -34,22 +34,22 @@ _ERROR_PAGE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class HttpSandbox:
-    """Where requests come in. One for the whole server; safe in any number of threads."""
+    """What the calls of both dialects use. One for the server, thread-safe."""
 
     simulator: Simulator
     store: SalesStore
     webhooks: WebhookSender
     now: Callable[[], datetime]
     max_delay_seconds: float
-    """However late an answer should be, it comes after so many seconds."""
+    """The longest delay of an answer. Longer ones are cut to this."""
     duplicate_window_seconds: int
-    """VTpass refuses another reference for the same meter and biller within so many seconds; 0 for never."""
+    """How long VTpass refuses another reference for the same meter and biller. 0 is never."""
     min_requery_age_seconds: int
-    """BuyPower refuses a requery within so many seconds of the send; 0 for never."""
+    """How long after the send BuyPower refuses a requery. 0 is never."""
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def deliver(self, reply: SimulatedReply, response: Response) -> Response:
-        """What becomes of an answer on its way: late, lost, garbled or whole. Tells by hook what is to be told."""
+        """Deliver an answer: whole, late, lost or replaced by an error page. Also starts its webhooks."""
         if reply.record is not None:
             self.webhooks.send(reply.webhook, reply.record)
         delay_seconds = min(reply.delay_seconds, self.max_delay_seconds)
@@ -64,7 +64,7 @@ class HttpSandbox:
                 return response
 
     def early_requery_reply(self, reference: str) -> SimulatedReply | None:
-        """The refusal of a requery that comes too soon after the send; None where it does not."""
+        """The refusal of a requery that is too early. None if it is not."""
         record = self.store.find(reference)
         if record is None or not self.min_requery_age_seconds:
             return None
@@ -76,21 +76,21 @@ class HttpSandbox:
 
 
 def close_connection() -> Response:
-    """Close the connection that is being served without a word. What is returned reaches nobody."""
+    """Close the client's connection without an answer. The returned response is never sent."""
     connection: socket.socket = request.environ["werkzeug.socket"]
-    connection.shutdown(socket.SHUT_RDWR)  # the server closes it, once it finds that it can't write
+    connection.shutdown(socket.SHUT_RDWR)  # the server closes it when it cannot write
     return Response()
 
 
 def json_response(
     body: Mapping[str, Any] | list[dict[str, Any]], status: int = 200, **headers: str
 ) -> Response:
-    """An answer in JSON, its fields in the order in which they are given."""
+    """An answer in JSON. The order of its fields is kept."""
     return Response(json.dumps(body), status, headers, mimetype="application/json")
 
 
 def parse_request() -> dict[str, Any]:
-    """The body of the request, as JSON or as a form; empty where it is neither."""
+    """The body of the request, from JSON or a form. Empty if it is neither."""
     if request.form:
         return dict(request.form)
     try:
@@ -101,13 +101,13 @@ def parse_request() -> dict[str, Any]:
 
 
 def parse_text(value: object) -> str | None:
-    """A field that holds a number or a plain word of at most 100 signs."""
+    """A field with a number or printable ASCII text of at most 100 characters, else None."""
     text = parse.to_text(value)
     return text if text and len(text) <= 100 and text.isascii() and text.isprintable() else None
 
 
 def parse_naira(value: object) -> Money | None:
-    """An amount in naira; None where it is none."""
+    """An amount in naira; None if it is not an amount."""
     try:
         return parse_amount(parse.to_number(value) or "", CURRENCY) if parse_text(value) else None
     except InvalidAmount:
@@ -115,11 +115,11 @@ def parse_naira(value: object) -> Money | None:
 
 
 def requested_fault() -> SandboxFault | None:
-    """The fault that the request asks for in its header. Raises `InvalidFault`."""
+    """The fault in the header of the request. Raises `InvalidFault`."""
     text = request.headers.get(FAULT_HEADER)
     return None if text is None else parse_fault(text)
 
 
 def is_accepted_key(key: str | None) -> bool:
-    """Whether it is taken for a key."""
+    """Whether the key is accepted."""
     return bool(key) and key != BAD_KEY

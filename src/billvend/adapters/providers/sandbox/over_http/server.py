@@ -1,4 +1,4 @@
-"""The sandbox as a server: both dialects, its own calls, and a thread for hooks."""
+"""The sandbox as a server: both dialects, its own calls, and a thread for webhooks."""
 
 import logging
 import re
@@ -37,35 +37,35 @@ VTPASS_PATH: Final = "/vtpass/api"
 BUYPOWER_PATH: Final = "/buypower/v2"
 CONTROL_PATH: Final = "/_sandbox"
 VTPASS_DUPLICATE_WINDOW_SECONDS: Final = 30
-"""VTpass's window."""
+"""As VTpass does."""
 
 logger = logging.getLogger("billvend.sandbox")
 
 
 @dataclass(frozen=True, slots=True)
 class RunningSandbox:
-    """A sandbox that listens."""
+    """A sandbox that is listening."""
 
     url: str
-    """`http://127.0.0.1:4000`."""
+    """Without a path: `http://127.0.0.1:4000`."""
     store: SalesStore
     """What it really sold."""
     stop: Callable[[], None]
-    """Answer what is in hand, cut what is being delayed, and listen no more. Twice is once."""
+    """Stop listening, finish running requests, and cut delayed ones. Idempotent."""
 
     @property
     def vtpass_url(self) -> str:
-        """What stands before `/pay`."""
+        """The URL below which `/pay` is."""
         return self.url + VTPASS_PATH
 
     @property
     def buypower_url(self) -> str:
-        """What stands before `/vend`."""
+        """The URL below which `/vend` is."""
         return self.url + BUYPOWER_PATH
 
     @property
     def control_url(self) -> str:
-        """What stands before `/book`."""
+        """The URL below which `/book` is."""
         return self.url + CONTROL_PATH
 
 
@@ -83,11 +83,11 @@ def serve_sandbox(
     min_requery_age_seconds: int = 0,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[RunningSandbox]:
-    """A sandbox that serves in threads of this process until the block ends.
+    """Serve a sandbox in threads of this process until the block ends.
 
-    Both dialects stand below paths of their own; `dialect` names the one that is served at the root as well. Port 0 is
-    any free one. Raises `ConfigurationError` where it can't listen or tell by hook, and `Unavailable`
-    where the book can't be opened.
+    Each dialect has a path of its own. `dialect` names one that is also served at the root. Port 0 is any free port.
+    Raises `ConfigurationError` if it cannot listen or the webhook URL is invalid, and `Unavailable` if the sales store
+    cannot be opened.
     """
     if webhook_url is not None and not re.fullmatch(r"https?://[!-~]+", webhook_url):
         raise ConfigurationError(
@@ -117,7 +117,7 @@ def serve_sandbox(
 
 
 def create_app(sandbox: HttpSandbox, dialect: str | None = None) -> Flask:
-    """The application. `dialect` is served at the root as well."""
+    """The application. `dialect` is also served at the root."""
     app = Flask("billvend.sandbox", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.register_blueprint(vtpass_dialect(sandbox), url_prefix=VTPASS_PATH)
@@ -139,15 +139,15 @@ def create_app(sandbox: HttpSandbox, dialect: str | None = None) -> Flask:
     @app.errorhandler(Unavailable)
     @app.errorhandler(sqlite3.Error)
     def store_failed(error: Exception) -> Response:
-        logger.error("The sandbox's book failed: %s", error)
-        return json_response({"error": "the sandbox's book failed"}, 500)
+        logger.error("The sandbox's sales store failed: %s", error)
+        return json_response({"error": "the sandbox's sales store failed"}, 500)
 
     return app
 
 
 @contextmanager
 def _open_listener(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that is ours to open, since werkzeug ends the process where it can't."""
+    """Open the socket here, because werkzeug ends the process if it cannot."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=128)
@@ -181,7 +181,7 @@ def _start(app: Flask, sandbox: HttpSandbox, listener: socket.socket, host: str)
 
 
 class _InFlightRequests:
-    """The application, and how many requests it has in hand."""
+    """The application, with a count of running requests."""
 
     def __init__(self, app: WSGIApplication, stopping: threading.Event) -> None:
         self._app = app
@@ -192,7 +192,7 @@ class _InFlightRequests:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with self._changed:
             if self._stopping.is_set():
-                raise ConnectionAbortedError  # which the server takes for a client that left
+                raise ConnectionAbortedError  # the server treats it as a client that disconnected
             self._count += 1
         try:
             return self._app(environ, start_response)
@@ -202,13 +202,13 @@ class _InFlightRequests:
                 self._changed.notify_all()
 
     def wait(self) -> None:
-        """Wait until nothing is in hand."""
+        """Wait until no request is running."""
         with self._changed:
             self._changed.wait_for(lambda: self._count == 0)
 
 
 class _RequestHandler(WSGIRequestHandler):
-    """Logs requests where billvend's logs go, and there only for who wants to know."""
+    """Logs requests to billvend's log, at level DEBUG."""
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  the base's name
         logger.debug(message, *args)

@@ -1,4 +1,4 @@
-"""VTpass's calls. Its answers come with HTTP 200, whatever their `code` says."""
+"""The calls of VTpass's API. It answers with HTTP 200, for any `code`."""
 
 import re
 from datetime import datetime
@@ -31,14 +31,14 @@ from billvend.ports.provider import Order
 
 MINIMUM: Final = Money(100_00, CURRENCY)
 MAXIMUM: Final = Money(10_000_000_00, CURRENCY)
-"""Of one payment, at every company."""
+"""The limits of a payment, for every company."""
 CATEGORY: Final = "electricity-bill"
 _REQUEST_ID = re.compile(r"(?P<minute>[0-9]{12})[0-9A-Za-z]*")
 _VEND_TYPES: Final = {str(vend_type): vend_type for vend_type in VendType}
 
 
 def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
-    """All calls, below `/api` at the real one."""
+    """All calls. The real API has them below `/api`."""
     calls = Blueprint("vtpass", __name__)
 
     @calls.before_request
@@ -126,7 +126,7 @@ def _has_credentials() -> bool:
 
 
 def _parse_order(fields: dict[str, Any], now: datetime) -> Order | str:
-    """What is ordered, or the code that says what is wrong with it."""
+    """The order, or the code of the error in it."""
     names = ("request_id", "serviceID", "billersCode", "variation_code", "amount", "phone")
     reference, service, meter, variation, amount_text, phone = (
         parse_text(fields.get(name)) for name in names
@@ -150,7 +150,7 @@ def _parse_order(fields: dict[str, Any], now: datetime) -> Order | str:
 
 
 def _is_of_today(request_id: str, now: datetime) -> bool:
-    """Whether it begins with a minute of today in Lagos, and goes on with letters and digits alone."""
+    """Whether a request id begins with a minute of today in Lagos, followed by ASCII alphanumerics alone."""
     fits = _REQUEST_ID.fullmatch(request_id)
     if fits is None:
         return False
@@ -168,7 +168,7 @@ def _verification_body(sandbox: HttpSandbox, meter: str, biller: str, vend_type:
         case MeterRejected(fault=MeterFault.METER_CANNOT_VEND):
             return {"code": "000", "content": _meter_fields(meter, vend_type) | {"Can_Vend": "no"}}
         case MeterRejected(reason=reason):
-            # Failures come with 000 as well.
+            # VTpass answers a failure with 000 too.
             return {"code": "000", "content": {"error": f"Not verified: {reason}.", "WrongBillersCode": True}}
         case MeterFound(minimum_minor=minimum_minor):
             minimum = "" if minimum_minor is None else str(naira_number(minimum_minor))

@@ -1,4 +1,4 @@
-"""What VTpass writes: answers about transactions, meters, and hooks. Spellings are VTpass's own, errors included."""
+"""VTpass's answers about transactions, and its webhooks. The spelling is VTpass's own, including errors."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -59,17 +59,17 @@ _CODE_BY_ANSWER_CODE: Final = MappingProxyType(
     }
 )
 _OLD_DATE_BILLERS: Final = frozenset({"KEDCO", "JED"})
-"""The companies whose answers carry dates in the form of before: some still do."""
+"""The companies whose answers have dates in VTpass's older form."""
 _EKO: Final = "EKEDC"
 
 
 def build_body(code: str, **more: object) -> dict[str, Any]:
-    """An answer that consists of its code."""
+    """An answer with a code and its description, and further fields."""
     return {"code": code, "response_description": CODES.get(code, "UNEXPECTED"), **more}
 
 
 def transaction_body(reply: SimulatedReply, *, is_requery: bool = False) -> dict[str, Any]:
-    """What is answered to /pay and /requery."""
+    """The answer to /pay and /requery."""
     match reply.answer:
         case Unknown():
             return build_body(_CODE_BY_ANSWER_CODE.get(reply.code, "083"))
@@ -82,7 +82,7 @@ def transaction_body(reply: SimulatedReply, *, is_requery: bool = False) -> dict
         case Declined() if reply.code == meters.MAINTENANCE and not is_requery:
             return build_body("030")
     record = reply.record
-    assert record is not None  # noqa: S101  all others are about something that came in
+    assert record is not None  # noqa: S101  all other answers have a record
     match reply.answer:
         case Delivered(token=token, meter=meter):
             return _transaction_fields(
@@ -99,7 +99,7 @@ def transaction_body(reply: SimulatedReply, *, is_requery: bool = False) -> dict
 
 
 def webhook_body(record: SaleRecord) -> dict[str, Any]:
-    """The body of a hook about a sale. Of one that was taken back, `amount` is what came back to our float."""
+    """The body of a webhook about a sale. In a reversal, `amount` is what came back to our float."""
     is_reversed = record.status is SaleStatus.TAKEN_BACK
     code, status = ("040", "reversed") if is_reversed else ("000", "delivered")
     data = _transaction_fields(code, status, record, True)
@@ -122,7 +122,7 @@ def webhook_body(record: SaleRecord) -> dict[str, Any]:
 
 
 def format_date(at: datetime, biller: str) -> str | dict[str, Any]:
-    """A moment in one of the two forms."""
+    """A time in the form that VTpass uses for the company."""
     if biller in _OLD_DATE_BILLERS:
         local = at.astimezone(LAGOS).strftime("%Y-%m-%d %H:%M:%S.%f")
         return {"date": local, "timezone_type": 3, "timezone": "Africa/Lagos"}

@@ -1,4 +1,4 @@
-"""Hooks: what VTpass posts to us of its own accord, truly or not. They carry no signature, there as here."""
+"""Posts webhooks as VTpass does, true or forged. They have no signature, as VTpass's have none."""
 
 import logging
 import queue
@@ -16,14 +16,14 @@ from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStat
 from billvend.adapters.providers.sandbox.simulator import Simulator
 
 MAX_DELIVERY_ATTEMPTS: Final = 5
-"""VTpass tries five times to get the answer {"response": "success"}."""
+"""VTpass tries five times until the answer is {"response": "success"}."""
 TIMEOUT_SECONDS: Final = 5.0
 
 logger = logging.getLogger("billvend.sandbox")
 
 
 class WebhookSender:
-    """Posts hooks to `url` (nowhere, where it is None), from a thread of its own, `delay_seconds` after the occasion."""
+    """Posts webhooks to `url` in a background thread, `delay_seconds` after the event. Posts none if `url` is None."""
 
     def __init__(self, url: str | None, *, delay_seconds: float, simulator: Simulator) -> None:
         self._url = url
@@ -36,7 +36,7 @@ class WebhookSender:
         self._thread.start()
 
     def send(self, webhook: WebhookBehaviour, record: SaleRecord) -> None:
-        """Do what a sale asks for: now, where the hook is to come before the answer, else soon."""
+        """Post the webhooks of a sale: now if they come before the answer, else after the delay."""
         match webhook:
             case WebhookBehaviour.BEFORE_ANSWER:
                 self._post(vtpass_responses.webhook_body(record))
@@ -61,11 +61,11 @@ class WebhookSender:
                 )
 
     def send_reversal(self, record: SaleRecord) -> None:
-        """Tell soon that a sale was reversed."""
+        """Post after the delay that a sale was reversed."""
         self._schedule(lambda: self._deliver(vtpass_responses.webhook_body(record)))
 
     def close(self) -> None:
-        """Stop; what is not told yet is not told any more."""
+        """Stop. Webhooks that are still waiting are dropped."""
         self._stopping.set()
         self._jobs.put(None)
         self._thread.join()
@@ -83,19 +83,19 @@ class WebhookSender:
             try:
                 job()
             except Exception:
-                logger.exception("A hook could not be made")
+                logger.exception("A webhook could not be created")
 
     def _deliver(self, body: dict[str, Any], tries: int = 0) -> None:
         if not self._post(body) and tries + 1 < MAX_DELIVERY_ATTEMPTS:
             self._schedule(lambda: self._deliver(body, tries + 1))
 
     def _post(self, body: dict[str, Any]) -> bool:
-        """Whether it was taken, or there is nobody to tell."""
+        """Whether the receiver accepted it, or there is no URL."""
         if self._client is None or self._url is None:
             return True
         try:
             answer = self._client.post(self._url, json=body)
             return bool(answer.json() == {"response": "success"})
         except (httpx.HTTPError, ValueError) as error:
-            logger.info("A hook was not taken: %s", error)
+            logger.info("A webhook was not accepted: %s", error)
             return False
