@@ -64,10 +64,8 @@ SKIPPED: Final = ("tests/golden/*.txt", "requirements/*", "docs/benchmarks.json"
 
 def places(*under: str) -> Iterator[str]:
     """Every place with a word that is not used: file, line, word, and what to write instead."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", *under],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *under]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
     for name in sorted(listed.stdout.split()):
         path = ROOT / name
         if not path.is_file() or not any(fnmatch(name, kind) for kind in TEXTS):
@@ -107,10 +105,8 @@ def test_exceptions_are_needed() -> None:
 
 
 def files_with(text: str) -> list[str]:
-    pattern = "" if text == "*" else text
-    listed = subprocess.run(
-        ["git", "grep", "-il", pattern or "."], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    search = ["git", "grep", "-il", "." if text == "*" else text]
+    listed = subprocess.run(search, cwd=ROOT, capture_output=True, text=True, check=True)
     return listed.stdout.split()
 
 
