@@ -465,7 +465,7 @@ def _answer(words: str) -> Answer:
         case ["duplicate"]:
             return Unknown("the reference exists", known_to_provider=True)
         case ["pending", *span]:
-            return Pending("in progress", _whole_seconds(span))
+            return Pending("at work", _whole_seconds(span))
         case ["not", "found"]:
             return NotFound("no such reference")
     raise ValueError(f"no provider says: {words}")
