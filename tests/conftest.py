@@ -1,8 +1,8 @@
-"""Fixtures for everybody: real servers, started when the first test asks for one and stopped with the run.
+"""Fixtures for all tests: real servers, started when the first test asks for one and stopped with the run.
 
-Every worker of pytest-xdist has its own. A test that asks for a server is marked `integration` by itself; one that asks
-for it by name at run time (`request.getfixturevalue("postgres_url")`) marks that case:
-`pytest.param("postgres", marks=pytest.mark.integration)`.
+Every worker of pytest-xdist has its own. A test that asks for a server is marked `integration` automatically. One that
+asks for it by name at run time (`request.getfixturevalue("postgres_url")`) marks that case: `pytest.param("postgres",
+marks=pytest.mark.integration)`.
 """
 
 import os
@@ -38,10 +38,10 @@ LONG = {
     "test_worker",
     "test_worker_without_queue",
 }
-"""What takes its time, and depends on nothing that differs between versions of Python: run on one of them."""
+"""Slow tests that depend on nothing that differs between versions of Python: run on one of them."""
 
-# How long an example takes says nothing on a busy machine, and a failure should show how to repeat it. What decides about a
-# change is the same each time; `nox -s histories` looks for what nobody has thought of.
+# The time of an example says nothing on a busy machine, and a failure should show how to repeat it. The tests of a
+# change use the same examples each time; `nox -s histories` draws new ones.
 hypothesis.settings.register_profile("billvend", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.register_profile(
     "nightly",
@@ -52,7 +52,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "billvend"))
 
-# The settings of whoever runs the tests are not for the tests.
+# The developer's own settings must not reach the tests.
 SETTINGS = Path(__file__).parent.parent / ".env.example"
 for setting in re.findall(r"^#?([A-Z_]+)=", SETTINGS.read_text(), re.MULTILINE):
     os.environ.pop(setting, None)
@@ -75,7 +75,7 @@ def _expect_mark(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Postgres]:
-    """A PostgreSQL server: the one at BILLVEND_TEST_POSTGRES_URL, where that is set, or one of our own."""
+    """A PostgreSQL server: the one at BILLVEND_TEST_POSTGRES_URL, if that is set, or one of our own."""
     if url := os.environ.get("BILLVEND_TEST_POSTGRES_URL"):
         yield servers.ExistingPostgres(url)
     else:
@@ -95,7 +95,7 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def own_postgres(request: pytest.FixtureRequest) -> Iterator[servers.PostgresServer]:
-    """A PostgreSQL server of this test alone, to be stopped, killed and started again."""
+    """A PostgreSQL server for this test alone, to be stopped, killed and started again."""
     _expect_mark(request)
     with servers.postgres() as server:
         yield server

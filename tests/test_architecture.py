@@ -1,4 +1,4 @@
-"""The rules of the house, held against every file: who may import what, style, types, and what never gets in."""
+"""The rules for every file: allowed imports, style, types, and what must never be in the repository."""
 
 import ast
 import os
@@ -24,7 +24,7 @@ PURE_MODULES = frozenset(
         *("ipaddress", "re", "string", "textwrap", "unicodedata"),
     }
 )
-"""The modules that the domain may use: they neither read nor write anything outside, tell no time and draw no lots."""
+"""The modules that the domain may use. They read and write nothing outside, and use no clock and no random numbers."""
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "eval", "exec", "__import__"})
 CLOCK_CALLS = frozenset({"now", "today", "utcnow"})
@@ -40,7 +40,7 @@ def name_of(path: Path) -> str:
 
 
 def imports_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """The line and the top-level package of every import, wherever it stands."""
+    """The line and the top-level package of every import, at any depth."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
@@ -49,13 +49,13 @@ def imports_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def third_party_imports(source: str) -> list[str]:
-    """What is imports_of that is neither the standard library nor billvend."""
+    """The packages in imports_of that are neither the standard library nor billvend."""
     known = sys.stdlib_module_names | {"billvend"}
     return [f"line {line}: {name}" for line, name in imports_of(ast.parse(source)) if name not in known]
 
 
 def impure_uses(source: str) -> list[str]:
-    """Where a module reaches outside, tells the time or draws lots."""
+    """Where a module does I/O, reads the clock or uses random numbers."""
     tree = ast.parse(source)
     found = [
         f"line {line}: {name}" for line, name in imports_of(tree) if name not in PURE_MODULES | {"billvend"}
@@ -65,7 +65,7 @@ def impure_uses(source: str) -> list[str]:
             case ast.Attribute(value=ast.Name(id="date" | "datetime"), attr=name) if name in CLOCK_CALLS:
                 found.append(f"line {node.lineno}: {name}")
             case ast.Call(func=ast.Attribute(value=ast.Name(id="date" | "datetime"))):
-                pass  # found already
+                pass  # reported already
             case ast.Call(func=ast.Attribute(attr=name)) if name in CLOCK_CALLS:
                 found.append(f"line {node.lineno}: {name}()")
             case ast.Call(func=ast.Name(id=name)) if name in IMPURE_CALLS:
@@ -84,7 +84,7 @@ def test_domain_has_no_io_no_clock_no_randomness(path: Path) -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    """A package that comes along with another one today may not tomorrow."""
+    """A package that is installed with another one today may not be tomorrow."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[\[<>=~!; ]", wanted)[0].lower() for wanted in project["dependencies"]}
     distributions = packages_distributions()
@@ -127,7 +127,7 @@ def test_third_party_import_is_found(source: str) -> None:
             "clock = datetime.utcnow",
             "date.today()",
             "moment.now()",
-            "open('book')",
+            "open('file')",
             "print(1)",
         ),
         "def late():\n    import time",
@@ -150,11 +150,11 @@ def test_pure_code_passes(source: str) -> None:
     assert impure_uses(source) == third_party_imports(source) == []
 
 
-# --- the checkers -----------------------------------------------------------------------------------------------------
+# --- checkers ---------------------------------------------------------------------------------------------------------
 
 
 def run(*command: str) -> None:
-    """Run a checker at the root of the project; show what it says when it finds something."""
+    """Run a checker at the root of the project; show its output if it finds something."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -178,7 +178,7 @@ def test_style(command: str) -> None:
     run(sys.executable, "-m", "ruff", *command.split(), "--output-format", "concise")
 
 
-# --- what never gets in -----------------------------------------------------------------------------------------------
+# --- what must never be in the repository -----------------------------------------------------------------------------
 
 # Written so that they don't match themselves.
 FORBIDDEN_TEXT = {
@@ -189,7 +189,7 @@ FORBIDDEN_TEXT = {
 
 
 def project_files() -> Iterator[Path]:
-    """What is in the repository or about to be; without git, all that is not in a hidden folder."""
+    """All files that are committed or about to be; without git, all files that are not in a hidden folder."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0:
@@ -201,7 +201,7 @@ def project_files() -> Iterator[Path]:
 
 
 def forbidden_text_in(content: bytes) -> list[str]:
-    """What is found in a file that should be in none, with its line."""
+    """The forbidden texts in a file, each with its line."""
     return [
         f"line {number}: {what}: {match.group().decode()}"
         for number, line in enumerate(content.split(b"\n"), start=1)

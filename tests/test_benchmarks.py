@@ -21,14 +21,14 @@ def wanted(name: str) -> Target:
 
 
 def test_figure_is_median_and_ratio_is_taken_per_round() -> None:
-    """A machine that is slow for one round is slow for the yardstick, too."""
+    """A machine that is slow for one round is slow for the reference measurement, too."""
     rounds = [
         {"T": 1000.0, "accepts": 1600.0},
         {"T": 100.0, "accepts": 140.0},
         {"T": 500.0, "accepts": 900.0},
     ]
-    (yardstick, accepts) = median_results(rounds)
-    assert (yardstick.value, yardstick.ratio, yardstick.is_met) == (500, None, None)
+    (reference, accepts) = median_results(rounds)
+    assert (reference.value, reference.ratio, reference.is_met) == (500, None, None)
     assert (accepts.value, accepts.ratio, accepts.is_met) == (900, 1.6, True)
 
 
@@ -37,10 +37,10 @@ def test_figure_is_median_and_ratio_is_taken_per_round() -> None:
     [
         ("accepts", 900.0, 1.5, True),
         ("accepts", 900.0, 1.49, False),
-        ("accepts", 900.0, None, None),  # without its yardstick it says nothing
+        ("accepts", 900.0, None, None),  # without its reference it says nothing
         ("http_p99_ms", 80.0, None, True),
         ("http_p99_ms", 80.1, None, False),
-        ("accepts_alone", 1.0, 1.0, None),  # nothing is asked of it
+        ("accepts_alone", 1.0, 1.0, None),  # it has no target
     ],
 )
 def test_figure_meets_its_target_or_not(
@@ -74,9 +74,9 @@ def test_table_shows_baselines_machine_and_versions() -> None:
     assert rows["accepts, 64 callers, one wallet"][1:] == (
         "0.80 of 'accepts, 64 callers, 1,000 wallets'", "at least 0.9", "no",
     )  # fmt: skip
-    told = machine_line(to_document(figures, "PostgreSQL 18.1", 1))
-    assert f"{os.cpu_count()} cores; PostgreSQL 18.1; Python {platform.python_version()}, " in told
-    assert "sqlalchemy 2." in told
+    line = machine_line(to_document(figures, "PostgreSQL 18.1", 1))
+    assert f"{os.cpu_count()} cores; PostgreSQL 18.1; Python {platform.python_version()}, " in line
+    assert "sqlalchemy 2." in line
 
 
 def test_benchmarks_leave_ledger_and_folder_unchanged(tmp_path: Path) -> None:

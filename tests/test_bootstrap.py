@@ -1,4 +1,4 @@
-"""What the settings say of a provider account reaches its adapter, ours and others' alike."""
+"""The settings of a provider account reach its adapter, ours and plug-ins alike."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from billvend.ports.provider import Provider
 from billvend.usecases.pay import PaymentResult
 
 SETUPS: list[ProviderSetup] = []
-"""With what the plug-in of these tests was opened."""
+"""The setup that the plug-in of these tests got."""
 EXPECTED_SETUP = {
     "name": "acme",
     "api_url": "https://acme.example",
@@ -44,7 +44,7 @@ def open_acme(setup: ProviderSetup) -> Provider:
 
 @pytest.fixture(autouse=True)
 def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The plug-in is installed, and nothing is configured."""
+    """The plug-in is installed, but not configured."""
     info = tmp_path / "acme-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
@@ -99,17 +99,19 @@ def test_provider_is_opened_under_its_own_name(name: str) -> None:
 def test_order_without_phone_uses_the_phone_setting(name: str, phone: str | None) -> None:
     with open_billvend(settings(name, bill_provider_phone=phone)) as bv:
         bv.fund("ada", 500)
-        (result,) = bv.pay_many([Bill("ada", 500, "12345678901", "EKEDC")])  # in bulk, nobody is asked yet
+        (result,) = bv.pay_many(
+            [Bill("ada", 500, "12345678901", "EKEDC")]
+        )  # in bulk, no meter is checked yet
     assert isinstance(result, ValidationFailed if phone is None else PaymentResult)
 
 
 def test_sandbox_file_is_created_at_the_set_path(tmp_path: Path) -> None:
-    with open_billvend(settings("sandbox", None, sandbox_book=tmp_path / "book.db")):
-        assert (tmp_path / "book.db").exists()
+    with open_billvend(settings("sandbox", None, sandbox_book=tmp_path / "sandbox.db")):
+        assert (tmp_path / "sandbox.db").exists()
 
 
 def test_failed_start_closes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gateway is looked at last: by then the provider has opened its files."""
+    """The gateway is checked last: by then the provider has opened its files."""
     closed: list[type] = []
 
     def noted(opened: type[SandboxProvider | Database]) -> Callable[[Any], None]:

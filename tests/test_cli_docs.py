@@ -40,7 +40,7 @@ EXITS = """
 
 
 def help_text(*arguments: str) -> str:
-    """What the command prints for `--help`, at a fixed width."""
+    """The output of the command for `--help`, at a fixed width."""
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
         patch.setenv("COLUMNS", "100")

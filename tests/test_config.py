@@ -1,4 +1,4 @@
-"""Settings: what is taken, from workspace, and the one line with which a start is refused."""
+"""Settings: where they are read from, and the one line that an invalid setting prints."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workspace:
 
 
 def error_line(**overrides: Any) -> str:
-    """The line with which these settings are refused."""
+    """The error line for these settings."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(**overrides)
     line = str(caught.value)
@@ -77,7 +77,7 @@ def error_line(**overrides: Any) -> str:
     return line
 
 
-# --- what is taken ----------------------------------------------------------------------------------------------------
+# --- sources ----------------------------------------------------------------------------------------------------------
 
 
 def test_defaults_are_sqlite_and_sandbox(workspace: Workspace) -> None:
@@ -121,7 +121,7 @@ def test_defaults_are_sqlite_and_sandbox(workspace: Workspace) -> None:
         ("DEFAULT_CURRENCY", "KES", "KES"),
         ("BILL_PROVIDER_PHONE", "+2348012345678", "+2348012345678"),
         ("TRUSTED_PROXIES", "2", 2),
-        ("SANDBOX_BOOK", "/var/book.db", Path("/var/book.db")),
+        ("SANDBOX_BOOK", "/var/sandbox.db", Path("/var/sandbox.db")),
         ("WEBHOOK_URL", "https://shop.example/hook", SecretStr("https://shop.example/hook")),
         ("SMTP_URL", "smtps://mail.example:465", SecretStr("smtps://mail.example:465")),
         ("SMTP_FROM", "shop@mail.example", "shop@mail.example"),
@@ -173,7 +173,7 @@ def test_settings_are_frozen(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "kind", "path", "book"),
+    ("url", "kind", "path", "sandbox_path"),
     [
         ("sqlite:///shop.db", "sqlite", "shop.db", "sandbox.db"),
         ("sqlite:///data/shop.db", "sqlite", "data/shop.db", "data/sandbox.db"),
@@ -190,13 +190,13 @@ def test_settings_are_frozen(workspace: Workspace) -> None:
     ],
 )
 def test_database_url_is_used_unchanged(
-    workspace: Workspace, url: str, kind: str, path: str | None, book: str | None
+    workspace: Workspace, url: str, kind: str, path: str | None, sandbox_path: str | None
 ) -> None:
     settings = load_settings(url)
     assert settings.database_url.get_secret_value() == url
     assert settings.database_kind == kind
     assert settings.database_path == (Path(path) if path else None)
-    assert settings.sandbox_book_path == (Path(book) if book else None)
+    assert settings.sandbox_book_path == (Path(sandbox_path) if sandbox_path else None)
     workspace.set_env(DATABASE_URL=url)
     assert load_settings() == settings
 
@@ -233,7 +233,7 @@ def test_a_database_may_be_given_in_parts(workspace: Workspace, changed: dict[st
     settings = load_settings()
     assert settings.database_url.get_secret_value() == url
     assert settings.database_kind == "postgresql"
-    workspace.set_env(DATABASE_URL=url)  # the same said twice is no contradiction
+    workspace.set_env(DATABASE_URL=url)  # the same value twice is no contradiction
     assert load_settings().database_url.get_secret_value() == url
 
 
@@ -273,7 +273,7 @@ def test_database_part_that_contradicts_the_url_is_rejected(workspace: Workspace
 
 
 def account_values(**parts: str) -> dict[str, Any]:
-    """The parts of an account, as they are kept."""
+    """The parts of an account, as they are stored."""
     return {part: text if part == "api_url" else SecretStr(text) for part, text in parts.items()}
 
 
@@ -331,7 +331,7 @@ def test_production_accepts_real_provider_and_longer_times(workspace: Workspace)
     assert load_settings().app_env == "production"
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- rejected ---------------------------------------------------------------------------------------------------------
 
 INVALID_DURATIONS = ["0", "-1", "nan", "inf", "1e400", "31622401", "soon", "1,2"]
 DURATION_SETTINGS = [
@@ -383,7 +383,7 @@ INVALID_AMOUNTS = ["-1", "1e3", "1,000", "1_000", "NaN", "x", "١٢"]
         ("DEFAULT_CURRENCY", ["ngn", "XXX", "naira"], "must be one of"),
         ("BILL_PROVIDER_PHONE", ["12", "0801 234 5678", "x"], "must be 7 to 15 digits"),
         ("BILL_PROVIDER", ["vtpas", "VTPASS", " vtpass"], "plug-in (none is installed) (did you mean vtpass?)"),
-        ("BILL_PROVIDERS", ["vtpass,", "vtpass,nobody"], "must be sandbox, vtpass, buypower or a plug-in"),
+        ("BILL_PROVIDERS", ["vtpass,", "vtpass,unknown"], "must be sandbox, vtpass, buypower or a plug-in"),
         ("BILL_PROVIDERS", ["vtpass,vtpass"], "must name each provider once"),
         ("LEASE_SECONDS", ["29", "30", "31"], "longer than BILL_PROVIDER_TIMEOUT, which is 30 s"),
     ],
@@ -558,7 +558,7 @@ def test_error_fields_name_every_invalid_setting(workspace: Workspace) -> None:
         ("SWEEP_INTERVALL", "SWEEP_INTERVAL"),
         ("LEASE_SECOND", "LEASE_SECONDS"),
         ("PAYSTACK_SECRET", "PAYSTACK_SECRET_KEY"),
-        ("SANDBOX_BOOKS", "SANDBOX_BOOK"),
+        ("SANDBOX_BOK", "SANDBOX_BOOK"),
     ],
 )
 def test_unknown_billvend_variable_is_rejected(workspace: Workspace, name: str, meant: str | None) -> None:
@@ -636,7 +636,7 @@ def test_unknown_argument_is_rejected(workspace: Workspace) -> None:
     assert error_line(prot=1) == "There is no setting prot, which stands in the call (did you mean PORT?)."
 
 
-# --- showing ----------------------------------------------------------------------------------------------------------
+# --- display ----------------------------------------------------------------------------------------------------------
 
 
 def test_redacted_settings_show_no_secret(workspace: Workspace) -> None:
@@ -711,7 +711,7 @@ def test_redacted_settings_can_be_loaded_again(workspace: Workspace) -> None:
         ("postgresql:///shop?port=1;s3cr3t", "postgresql:///shop?***"),
         ("postgresql://a:1,b:2/shop", "postgresql://a:1,b:2/shop"),
         ("postgresql://ada:s3cr3t@[::1]:5432/shop", "postgresql://ada:***@[::1]:5432/shop"),
-        # odd ones, of which only the scheme is shown
+        # unusual ones, of which only the scheme is shown
         ("postgresql://ada:s3@cr3t@db/shop", "postgresql://***"),
         ("postgresql://ada:s3/cr3t@db/shop", "postgresql://***"),
         ("postgresql://ada:12/s3cr3t@db/shop", "postgresql://***"),
@@ -745,7 +745,7 @@ def test_redacted_url_hides_password_with_any_special_character() -> None:
                 assert "s3cr3t" not in redact_url(url, with_path=True), url
 
 
-# --- the example, and what loading costs ------------------------------------------------------------------------------
+# --- the example file, and the cost of loading ------------------------------------------------------------------------
 
 
 def example() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The README's Python is run as it stands."""
+"""The README's Python runs as it is."""
 
 import re
 from pathlib import Path

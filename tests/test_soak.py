@@ -1,4 +1,4 @@
-"""The soak, for a few seconds: that it pays, settles and watches; and what it complains of."""
+"""The soak, for a few seconds: that it pays, settles and measures, and what it reports as wrong."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def test_soak_pays_settles_and_measures_every_process(postgres_url: str, tmp_pat
     with servers.valkey() as redis:
         soaked = soak(postgres_url, redis, tmp_path, seconds=2)
     assert soaked.payments > 0
-    assert len(soaked.memory_mib) == 5  # the server, two processes that answer for it, and two workers
+    assert len(soaked.memory_mib) == 5  # the server, its two processes, and two workers
     assert all(10 < size < 1_000 for sizes in soaked.memory_mib.values() for size in sizes)
 
 
@@ -20,7 +20,7 @@ def test_soak_pays_settles_and_measures_every_process(postgres_url: str, tmp_pat
     ("sizes", "complaint"),
     [
         ([90.0, *[100.0] * 11], None),
-        ([50.0, 90.0, *[100.0] * 30], None),  # it grows while all is loaded, and no further
+        ([50.0, 90.0, *[100.0] * 30], None),  # it grows while everything is loaded, and no further
         ([100.0 + n for n in range(40)], "process 7 grew to 1."),
         ([100.0] * 39 + [151.0], "process 7 held 151 MiB"),
         ([100.0], None),

@@ -54,6 +54,8 @@ EXCEPTIONS: Final = (
         "postal addresses of invented customers",
     ),
     ("*", "/book", "the path of a call of the sandbox"),
+    ("*", "sandbox_book", "the setting SANDBOX_BOOK, whose name users have in their configuration"),
+    ("tests/support/*.py", "nobody", "the system user of that name"),
     ("*", "till-7", "the key of a shop's till, an example that users see in the documentation"),
 )
 """File, word and the reason why it is needed there."""

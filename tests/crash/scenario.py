@@ -1,8 +1,8 @@
-"""One story, told by a real process that may be killed at any of its points, and by another that picks up the pieces.
+"""One scenario, run by a real process that may be killed at any of its points, and by another that resumes it.
 
-A *point* is a place where dying matters: just before and just after each commit, each call of the provider and each
-hand-over to the queue. Time is a clock of the test's own, kept in a file so that the second process goes on from it:
-leases and schedules run out without anybody sleeping.
+A *point* is a place where a crash matters: just before and just after each commit, each call of the provider and each
+hand-over to the queue. The test has its own clock, stored in a file so that the second process continues it. So leases
+and schedules run out without waiting.
 """
 
 import os
@@ -53,43 +53,43 @@ class DurableState:
 
     @property
     def trace(self) -> Path:
-        """The points that were passed, a line each."""
+        """The points that were passed, one a line."""
         return self.folder / "trace"
 
     @property
     def accepted(self) -> Path:
-        """What the caller was told was done, a line each."""
-        return self.folder / "told"
+        """The payments that the caller knows to be accepted, one a line."""
+        return self.folder / "accepted"
 
     @property
-    def book(self) -> Path:
-        """The sandbox's own book."""
+    def store(self) -> Path:
+        """The sandbox's own store."""
         return self.folder / "sandbox.db"
 
 
 class PersistentClock:
-    """A clock that moves when it is told to, and is kept in a file between processes."""
+    """A clock that moves when it is moved, and is stored in a file between processes."""
 
     def __init__(self, file: Path, *, ahead_seconds: float = 0.0) -> None:
         self._file = file
-        kept = float(file.read_text()) if file.exists() else 0.0
-        self._seconds = kept + ahead_seconds
+        stored = float(file.read_text()) if file.exists() else 0.0
+        self._seconds = stored + ahead_seconds
         self._ids = 0
         self._lock = threading.Lock()
         file.write_text(str(self._seconds))
 
     def now(self) -> datetime:
-        """A little later at each look, as clocks are."""
+        """A little later at each call, as real clocks are."""
         with self._lock:
             self._seconds += 0.000_1
             return START + timedelta(seconds=self._seconds)
 
     def elapsed_seconds(self) -> float:
-        """Goes with `now`."""
+        """Moves together with `now`."""
         return self._seconds
 
     def sleep(self, seconds: float) -> None:
-        """Nobody waits: time passes, and a little more of it, so that few looks are needed."""
+        """Nothing waits: time passes, and a little more of it, so that few polls are needed."""
         with self._lock:
             self._seconds += max(seconds, 3.0)
             self._file.write_text(str(self._seconds))
@@ -102,7 +102,7 @@ class PersistentClock:
 
 
 class CrashPoints:
-    """Notes each point that is passed, and dies at the chosen one."""
+    """Records each point that is passed, and kills the process at the chosen one."""
 
     def __init__(self, trace: Path, crash_at: int | None) -> None:
         self._trace = trace.open("a")
@@ -125,7 +125,7 @@ class RecordingJournal:
     def __init__(self, real: Any, points: CrashPoints) -> None:
         self._real: Journal = real
         self._points = points
-        self._operation = "nobody"
+        self._operation = "none"
         sa.event.listen(real._database.engine, "commit", self._before_commit)
 
     def _before_commit(self, connection: sa.Connection) -> None:
@@ -215,10 +215,10 @@ class RecordingQueue:
 def open_recording_billvend(
     state: DurableState, clock: PersistentClock, points: CrashPoints | None
 ) -> Billvend:
-    """A billvend of short times over the state, its points marked."""
+    """A billvend with short times on the state, with all its points recorded."""
     settings = load_settings(
         state.database_url,
-        sandbox_book=state.book,
+        sandbox_book=state.store,
         bill_provider_timeout=1,
         lease_seconds=10,
         requery_schedule="20,60",
@@ -229,7 +229,7 @@ def open_recording_billvend(
     if points is None:
         return real
     parts = real._deps
-    behind = parts.journal._journal  # type: ignore[attr-defined]  # what the group commit stands in front of
+    behind = parts.journal._journal  # type: ignore[attr-defined]  # the journal behind the group commit
     return Billvend(
         replace(
             parts,
@@ -243,11 +243,11 @@ def open_recording_billvend(
     )
 
 
-def submit_all(bv: Billvend, told: Path | None) -> dict[str, str]:
-    """What the callers want, each with a key: may be asked again by whoever was not told that it was done."""
+def submit_all(bv: Billvend, accepted_file: Path | None) -> dict[str, str]:
+    """All requests of the callers, each with a key. A caller that got no answer may repeat its request."""
     bv.fund(USER, FUNDED, key="cash")
     transactions = {}
-    with (told or Path(os.devnull)).open("a") as file:
+    with (accepted_file or Path(os.devnull)).open("a") as file:
         for meter in METERS:
             transactions[meter] = bv.pay(
                 USER, AMOUNT, meter=meter, biller="EKEDC", key=f"bill-{meter}"
@@ -266,7 +266,7 @@ def submit_all(bv: Billvend, told: Path | None) -> dict[str, str]:
 
 
 def run_first_process(state: DurableState, crash_at: int | None) -> None:
-    """The first process: asks for everything and works it through, unless it dies on the way."""
+    """The first process: makes all requests and settles them, unless it is killed."""
     points = CrashPoints(state.trace, crash_at)
     clock = PersistentClock(state.folder / "clock")
     with open_recording_billvend(state, clock, points) as bv:
@@ -276,7 +276,7 @@ def run_first_process(state: DurableState, crash_at: int | None) -> None:
 
 
 def resume(state: DurableState) -> None:
-    """The second process: the callers repeat themselves, a sweeper and workers do what is left."""
+    """The second process: callers repeat their requests, a sweeper and workers do the rest."""
     clock = PersistentClock(state.folder / "clock", ahead_seconds=11)
     with open_recording_billvend(state, clock, None) as bv:
         submit_all(bv, None)
@@ -290,7 +290,7 @@ def resume(state: DurableState) -> None:
                 clock.sleep(40)
                 bv.refresh_account_status()
                 bv.sweep()
-                stop.wait(0.02)  # the workers' turn
+                stop.wait(0.02)  # now the workers
         finally:
             stop.set()
             worker.join()

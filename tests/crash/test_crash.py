@@ -1,5 +1,7 @@
-"""A real process is killed with SIGKILL at every point where dying matters; then everything must still come out even:
-no payment lost, none vended twice, none both delivered and given back, whatever became of the queue."""
+"""A real process is killed with SIGKILL at every point where a crash matters. Then everything must still add up:
+
+no payment lost, none vended twice, none both delivered and reversed, whatever happened to the queue.
+"""
 
 import multiprocessing
 import os
@@ -44,7 +46,7 @@ SPAWN.set_forkserver_preload(
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def new_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], DurableState]]:
-    """Makes worlds: a new database, folder and sandbox for each story."""
+    """Makes states: a new database, folder and sandbox for each scenario."""
     if request.param == "sqlite":
         upgraded = tmp_path / "upgraded.db"
         database = Database(f"sqlite:///{upgraded}")
@@ -80,16 +82,16 @@ def new_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
 
 
 def run(target: Callable[..., None], *args: object) -> int:
-    """Run a part of the story in a process of its own; how it ended."""
+    """Run a part of the scenario in its own process; returns how it ended."""
     process = SPAWN.Process(target=target, args=args)
     process.start()
     process.join(60)
-    assert process.exitcode is not None, "the story hangs"
+    assert process.exitcode is not None, "the scenario hangs"
     return process.exitcode
 
 
 def chosen_crashes(trace: list[str]) -> dict[str, list[int]]:
-    """For each point, the occurrences at which to die (counted over all points, from 1)."""
+    """For each point, the occurrences to crash at (counted over all points, from 1)."""
     found: dict[str, list[int]] = {}
     for number, name in enumerate(trace, start=1):
         found.setdefault(name, []).append(number)
@@ -112,12 +114,12 @@ def test_ledger_and_provider_agree_after_kill_at_every_point(
     for name, occurrences in points.items():
         for number, crash_at in enumerate(occurrences):
             state = new_state(f"dies-{crash_at}")
-            assert run(run_first_process, state, crash_at) == -signal.SIGKILL, f"nobody died at {name}"
+            assert run(run_first_process, state, crash_at) == -signal.SIGKILL, f"no process died at {name}"
             assert state.trace.read_text().splitlines()[-1] == name
             if number % 2 == 0:
                 for file in state.folder.glob("*.queue.db*"):
-                    file.unlink()  # the queue is gone, as by FLUSHALL
-            assert run(resume, state) == 0, f"nobody could pick up after {name}"
+                    file.unlink()  # the queue is lost, as by FLUSHALL
+            assert run(resume, state) == 0, f"no process could resume after {name}"
             check(state)
             deaths += 1
     with capsys.disabled():
@@ -144,28 +146,28 @@ EXPECTED_POINTS = {
 
 
 def check(state: DurableState) -> None:
-    """Hold our books against what callers were told and against what the sandbox really sold."""
+    """Compare the ledger with the answers that callers got, and with what the sandbox really sold."""
     with open_recording_billvend(state, PersistentClock(state.folder / "clock"), None) as bv:
         payments = bv.payments(limit=1000)
         audit = bv.audit()
         balance = bv.balance(USER)
     assert audit.ok, audit.differences
-    told = state.accepted.read_text().split() if state.accepted.exists() else []
-    assert set(told) <= {payment.transaction_id for payment in payments}, "a payment was lost"
+    accepted = state.accepted.read_text().split() if state.accepted.exists() else []
+    assert set(accepted) <= {payment.transaction_id for payment in payments}, "a payment was lost"
     assert sorted(payment.meter for payment in payments) == sorted([*METERS, "99999999999"])
     assert all(payment.has_ended for payment in payments), [(p.meter, p.status) for p in payments]
-    sold = tokens_sold(state.book)
+    sold = tokens_sold(state.store)
     for payment in payments:
         check_payment(payment, sold)
     spent = sum(payment.status is Status.COMPLETED for payment in payments) * int(AMOUNT)
     assert balance.available.major == int(FUNDED) - spent
     assert balance.held.amount_minor == 0
-    ours = {attempt.reference for payment in payments for attempt in payment.attempts}
-    assert set(sold) <= ours, "something was sold that our books know nothing of"
+    known_references = {attempt.reference for payment in payments for attempt in payment.attempts}
+    assert set(sold) <= known_references, "something was sold that the ledger does not know"
 
 
 def check_payment(payment: Payment, sold: dict[str, str]) -> None:
-    """Delivered once and kept, or never delivered and given back."""
+    """Delivered once and spent, or never delivered and reversed."""
     delivered = [sold[attempt.reference] for attempt in payment.attempts if attempt.reference in sold]
     if payment.status is Status.COMPLETED:
         assert delivered == [payment.token], f"{payment.meter}: sold {delivered}, handed over {payment.token}"
@@ -173,11 +175,11 @@ def check_payment(payment: Payment, sold: dict[str, str]) -> None:
         assert delivered == [], f"{payment.meter}: reversed, but sold {delivered}"
 
 
-def tokens_sold(book: Path) -> dict[str, str]:
+def tokens_sold(store: Path) -> dict[str, str]:
     """The tokens that the sandbox really issued, by reference."""
-    if not book.exists():
+    if not store.exists():
         return {}
-    connection = sqlite3.connect(f"file:{book}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True)
     try:
         rows = connection.execute("SELECT reference, token, vends FROM sale WHERE vends > 0").fetchall()
     finally:

@@ -1,7 +1,7 @@
-"""The books in memory: what the journal does with `decide`, without a database, and checked after every list.
+"""An in-memory model of the ledger: what the journal does with `decide`, without a database, checked after every list.
 
-`Books` reads no more than a journal would (what the commands name, and a wallet only where it has to be locked),
-applies what `decide` wants written, and then holds the whole against what must be true of any ledger.
+`ModelLedger` reads no more than a journal would: what the commands name, and a wallet only where it has to be locked.
+It applies what `decide` returns, and then checks everything that must be true of any ledger.
 """
 
 from collections import Counter
@@ -94,7 +94,7 @@ def provider(
 
 
 class ModelLedger:
-    """All that was ever written."""
+    """All events and transfers."""
 
     def __init__(self) -> None:
         self.wallets: dict[StreamKey, tuple[Wallet, StreamHead]] = {}
@@ -103,19 +103,20 @@ class ModelLedger:
         self.next_at: dict[StreamKey, datetime | None] = {}
         self.streams: dict[StreamKey, tuple[StoredEvent, ...]] = {}
         self.token_owners: dict[str, StreamKey] = {}
-        """Whose tokens are known to be whose: those that came here, and as a story says."""
+        """The payment that each known token belongs to. Tokens are those of our answers, and those that a scenario
+        assigns."""
         self.accounts: Counter[tuple[str, str, str]] = Counter()
-        """What stands on (user, account, currency), in minor units, as the transfers add up."""
+        """The balance of (user, account, currency), in minor units, as the transfers add up."""
 
     def copy(self) -> "ModelLedger":
-        """Books that go their own way from here on."""
+        """An independent copy of the ledger."""
         other = ModelLedger()
         for name, kept in vars(self).items():
             setattr(other, name, copy(kept))
         return other
 
     def execute(self, *commands: Command, lock_all_wallets: bool = False) -> list[CommandOutcome]:
-        """Carry out a list of commands in one transaction."""
+        """Execute a list of commands in one transaction."""
         before = self.copy()
         snapshot = self.snapshot(commands)
         if lock_all_wallets:
@@ -133,13 +134,15 @@ class ModelLedger:
             for command in named
             if (key := StreamKey(command.user_id, command.transaction_id)) in self.payments
         }
-        wanted = {wallet_stream(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
+        wallet_keys = {
+            wallet_stream(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))
+        }
         for command in named:
             known = found.get(StreamKey(command.user_id, command.transaction_id))
             if known is not None and needs_wallet(known[0], command):
-                wanted.add(wallet_stream(command.user_id, known[0].amount.currency))
+                wallet_keys.add(wallet_stream(command.user_id, known[0].amount.currency))
         return Snapshot(
-            wallets={key: self.wallets[key] for key in wanted if key in self.wallets},
+            wallets={key: self.wallets[key] for key in wallet_keys if key in self.wallets},
             payments=found,
             stored_results=self.stored_replies,
             token_owners=self.token_owners,
@@ -152,16 +155,16 @@ class ModelLedger:
         )
 
     def payment(self, user_id: str, transaction_id: str) -> Payment:
-        """A payment as it stands."""
+        """The payment as it is now."""
         return self.payments[StreamKey(user_id, transaction_id)][0]
 
     def balance(self, user_id: str, currency: str = "NGN") -> int:
-        """What a user may spend, in minor units."""
+        """The available balance of a user, in minor units."""
         wallet, _ = self.wallets[wallet_stream(user_id, currency)]
         return wallet.balance.amount_minor
 
     def total(self, account: str) -> int:
-        """What stands on an account over all users, in minor units."""
+        """The balance of an account over all users, in minor units."""
         return sum(amount for (_, name, _), amount in self.accounts.items() if name == account)
 
     def _last_similar_payment_at(self, command: Pay) -> datetime | None:
@@ -207,7 +210,7 @@ def _currency(ledger: ModelLedger, key: StreamKey) -> str:
 
 
 def _check(before: ModelLedger, ledger: ModelLedger, changes: WriteSet) -> None:
-    """What must be true whatever was done: events chained, rows folded from them, money neither made nor lost."""
+    """What must be true after any command: events chained, rows folded from them, no money created or lost."""
     for key in {stored.key for stored in changes.events}:
         _check_stream(before, ledger, key)
     for key, (wallet, _) in ledger.wallets.items():
@@ -254,7 +257,7 @@ def _check_stream(before: ModelLedger, ledger: ModelLedger, key: StreamKey) -> N
 
 
 def _check_resolution(events: Sequence[object]) -> None:
-    """A hold is spent or given back, at most once, and never both."""
+    """A hold is captured or released, at most once, and never both."""
     ends = [event for event in events if isinstance(event, (PaymentCompleted, PaymentReversed))]
     assert len(ends) <= 1
     accepted = events[0]

@@ -1,25 +1,25 @@
-"""Scenarios that read like a bank statement, told to the pure core.
+"""Scenarios that read like a bank statement, run against the pure core.
 
-A line says what happens and, behind an arrow, all that must come of it:
+A line names an action and, after an arrow, its whole result:
 
     fund ada 1000                           a user, and naira
     pay ada 300 [as bill] [key K] [again] [meter M] [postpaid] [in USD]
     claim [bill] [early]                    a worker asks for what is due; early: after an operator asked for it
-    webhook [bill]                             somebody who says to be the provider hints at news
+    webhook [bill]                          an unverified webhook requests a requery
     resolve delivered 1234, resolve reversed, resolve acknowledged    a person decides
-    owner 1234                              from here on the token 1234 belongs to a payment of somebody else
+    owner 1234                              from now on the token 1234 belongs to a payment of another user
     send 1 says delivered 1234 cost 290     a worker reports; also `requery 2 says`, `attempt 2 send 1 says`
-    next 5 requeries say not found          as often: wait until due, claim, report
+    next 5 requeries say not found          repeated: wait until due, claim, report
     tick 20s, until due, time 22:59:50      the clock; one that jumps looks the same from here
-    provider acme [with ...], forget acme   what is configured
-    balance ada 700, accounts loss -300        what stands where; `accounts` names every account of ours that is not at zero
+    provider acme [with ...], forget acme   the configured providers
+    balance ada 700, accounts loss -300     balances; `accounts` names every account of ours that is not zero
 
 An answer is: delivered (TOKEN or without a token) [cost N] [meter M] [amount N] [reference R] | declined (this request)
 | failed (the transaction) | taken back | not sent | deferred [30s] | misconfigured | unknown | duplicate (unknown, and
 it knows our reference) | pending [120s] | not found.
 
-What is not said must not happen: a status that is not named has not changed, work that is not named was not given, and
-an incident that is not named was not raised.
+What a line does not name must not happen. A status that is not named has not changed, a call that is not named was
+not allowed, and an incident that is not named was not raised.
 """
 
 import re
@@ -70,7 +70,7 @@ STATUSES = frozenset(Status)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A story with its name, and where to find it."""
+    """A scenario with its name, and where to find it."""
 
     name: str
     file_name: str
@@ -78,7 +78,7 @@ class Scenario:
 
 
 def scenarios(folder: Path) -> Iterator[Scenario]:
-    """Every story in the files of a folder: `== its name`, then its lines; `#` begins a remark."""
+    """All scenarios in the files of a folder: `== its name`, then its lines; `#` begins a remark."""
     for path in sorted(folder.glob("*.txt")):
         name, lines = "", list[tuple[int, str]]()
         for number, text in enumerate([*path.read_text().splitlines(), "=="], 1):
@@ -91,7 +91,7 @@ def scenarios(folder: Path) -> Iterator[Scenario]:
 
 
 def run_scenario(scenario: Scenario) -> ModelLedger:
-    """Tell a story; raises AssertionError with its line where it takes another turn."""
+    """Run a scenario; raises AssertionError with the line whose result differs."""
     runner = ScenarioRunner()
     for number, line in scenario.lines:
         try:
@@ -102,7 +102,7 @@ def run_scenario(scenario: Scenario) -> ModelLedger:
 
 
 class ScenarioRunner:
-    """The books, the clock and the providers of one story."""
+    """The ledger, the clock and the providers of one scenario."""
 
     def __init__(self) -> None:
         self.ledger = ModelLedger()
@@ -110,7 +110,7 @@ class ScenarioRunner:
         self.accounts: dict[str, ProviderAccount] = {"acme": provider("acme")}
         self.user_of: dict[str, str] = {}
         self.payment_id = ""
-        """The payment that is spoken of."""
+        """The payment that the lines are about."""
         self.command_count = 0
         self._lines: Mapping[str, Callable[[str], StepResult | None]] = {
             r"fund (.+)": self._fund,
@@ -132,15 +132,15 @@ class ScenarioRunner:
         }
 
     def run_line(self, line: str) -> None:
-        """One line."""
-        told, _, expected = (part.strip() for part in line.partition("->"))
+        """Run one line."""
+        action, _, expected = (part.strip() for part in line.partition("->"))
         before = self.payment
         for pattern, act in self._lines.items():
-            if match := re.fullmatch(pattern, told):
+            if match := re.fullmatch(pattern, action):
                 step = act(match[1])
                 break
         else:
-            raise ValueError(f"nobody understands: {told}")
+            raise ValueError(f"unknown action: {action}")
         phrases = [phrase.strip() for phrase in expected.split(",") if phrase.strip()]
         if step is None:
             assert not phrases, "nothing can be expected of this line"
@@ -150,7 +150,7 @@ class ScenarioRunner:
 
     @property
     def payment(self) -> Payment | None:
-        """The payment that is spoken of, as it stands."""
+        """The payment that the lines are about, as it is now."""
         return (
             self.ledger.payment(self.user_of[self.payment_id], self.payment_id) if self.payment_id else None
         )
@@ -159,7 +159,7 @@ class ScenarioRunner:
     def policy(self) -> Policy:
         return Policy(tuple(self.accounts.values()))
 
-    # --- what happens -------------------------------------------------------------------------------------------------
+    # --- actions ------------------------------------------------------------------------------------------------------
 
     def _fund(self, words: str) -> "StepResult":
         found = _match(r"(\w+) (\S+)(?: key (\S+))?(?: in (\w+))?", words)
@@ -299,8 +299,8 @@ class ScenarioRunner:
 
     def _balance(self, words: str) -> None:
         user, amount, *currency = words.split()
-        wanted = _money(amount, *currency)
-        assert Money(self.ledger.balance(user, wanted.currency), wanted.currency) == wanted
+        expected = _money(amount, *currency)
+        assert Money(self.ledger.balance(user, expected.currency), expected.currency) == expected
 
     def _accounts(self, words: str) -> None:
         found = {
@@ -308,15 +308,15 @@ class ScenarioRunner:
             for name in {name for _, name, _ in self.ledger.accounts}
             if not name.startswith(("funding:", "wallet")) and (amount := self.ledger.total(name))
         }
-        wanted = {}
+        expected = {}
         if words != "nothing":
-            wanted = {
+            expected = {
                 name.strip(): str(Decimal(amount))
                 for name, _, amount in (entry.strip().rpartition(" ") for entry in words.split(","))
             }
-        assert found == wanted
+        assert found == expected
 
-    # --- what came of it ----------------------------------------------------------------------------------------------
+    # --- results ------------------------------------------------------------------------------------------------------
 
     def _do(self, command: Command) -> "StepResult":
         [result] = self.ledger.execute(command)
@@ -326,7 +326,7 @@ class ScenarioRunner:
         return replace(step, payment=self.payment, now=self.now, due=self._due())
 
     def _due(self) -> datetime | None:
-        """When the payment that is spoken of is due: as the last reply said, else as the books say."""
+        """When the payment is due, as the last reply or the ledger says."""
         return self.ledger.next_at[self.payment.stream_key] if self.payment else None
 
     def _select_payment(self, name: str) -> None:
@@ -339,7 +339,7 @@ class ScenarioRunner:
 
 @dataclass
 class StepResult:
-    """What came of a line, to be held against what the story says."""
+    """The result of a line, to be compared with what the scenario expects."""
 
     result: CommandOutcome | None
     payment: Payment | None = None
@@ -358,32 +358,32 @@ class StepResult:
 
     @property
     def incidents(self) -> list[str]:
-        """Those that this line raised."""
+        """The incidents that this line raised."""
         known = len(self.before.incidents) if self.before else 0
         raised = self.payment.incidents[known:] if self.payment else ()
         return [f"{incident.kind} {_naira(incident.amount_minor)}" for incident in raised]
 
     def __str__(self) -> str:
-        """In a few words, for the message of a story that took another turn."""
+        """A short form, for the message of a scenario that fails."""
         status = self.payment.status if self.payment else "no payment"
         return f"{status}, {self.work or 'no work'}, due {self.due}"
 
     def check(self, phrases: Sequence[str]) -> None:
-        """Hold what happened against what the story says, and against what it does not say."""
+        """Compare the result with what the scenario says, and with what it does not say."""
         statuses = [Status(phrase) for phrase in phrases if phrase in STATUSES]
         status = self.payment.status if self.payment else None
         before = self.before.status if self.before else None
-        refused = isinstance(self.result, Exception)
-        assert refused == any(phrase.startswith("refused") for phrase in phrases), repr(self.result)
+        rejected = isinstance(self.result, Exception)
+        assert rejected == any(phrase.startswith("refused") for phrase in phrases), repr(self.result)
         replayed = isinstance(self.result, Executed) and self.result.replayed
-        assert replayed == ("replayed" in phrases), "replayed" if replayed else "done anew"
+        assert replayed == ("replayed" in phrases), "replayed" if replayed else "executed"
         if self.payment:
-            wanted = statuses[0] if statuses else before
-            assert status == wanted, f"it is {status}, and was {before}"
+            expected = statuses[0] if statuses else before
+            assert status == expected, f"it is {status}, and was {before}"
         incidents = [phrase.removeprefix("incident ") for phrase in phrases if phrase.startswith("incident ")]
         assert self.incidents == incidents
         works = [phrase for phrase in phrases if re.match(r"(attempt \d+ )?(send|requery) \d+", phrase)]
-        assert bool(works) == bool(self.work), f"the worker was given {self.work}"
+        assert bool(works) == bool(self.work), f"the worker got {self.work}"
         for phrase in phrases:
             self._check(phrase)
 
@@ -432,14 +432,14 @@ class StepResult:
                 reasons = (payment.review_reason, payment.reversal.reason if payment.reversal else None)
                 assert any(reason and " ".join(words) in reason for reason in reasons), str(reasons)
             case ["incident", *_] | ["replayed"]:
-                pass  # seen to above
+                pass  # checked above
             case _:
-                assert phrase in STATUSES, f"nobody understands: {phrase}"
+                assert phrase in STATUSES, f"unknown result: {phrase}"
 
 
-def _check_span(span: timedelta, wanted: str) -> None:
-    """As long as it says, or a tenth longer at most."""
-    assert _span(wanted) <= span <= _span(wanted) * (1 + JITTER), f"{span.total_seconds()} s"
+def _check_span(span: timedelta, expected: str) -> None:
+    """The duration named, or at most a tenth more."""
+    assert _span(expected) <= span <= _span(expected) * (1 + JITTER), f"{span.total_seconds()} s"
 
 
 def _answer(words: str) -> Answer:
@@ -472,16 +472,16 @@ def _answer(words: str) -> Answer:
 
 
 def _delivered(token: str | None, rest: Sequence[str]) -> Delivered:
-    said = dict(zip(rest[::2], rest[1::2], strict=True))
-    cost, amount = said.pop("cost", None), said.pop("amount", None)
+    fields = dict(zip(rest[::2], rest[1::2], strict=True))
+    cost, amount = fields.pop("cost", None), fields.pop("amount", None)
     delivered = Delivered(
         token,
         cost_minor=_money(cost).amount_minor if cost else None,
         amount_minor=_money(amount).amount_minor if amount else None,
-        meter=said.pop("meter", None),
-        reference=said.pop("reference", None),
+        meter=fields.pop("meter", None),
+        reference=fields.pop("reference", None),
     )
-    assert not said, f"no provider says {said}"
+    assert not fields, f"no provider says {fields}"
     return delivered
 
 
@@ -505,5 +505,5 @@ def _whole_seconds(words: Sequence[str]) -> int | None:
 def _match(pattern: str, words: str) -> re.Match[str]:
     found = re.fullmatch(pattern, words)
     if not found:
-        raise ValueError(f"nobody understands: {words}")
+        raise ValueError(f"not understood: {words}")
     return found

@@ -1,4 +1,4 @@
-"""What the journal stores is canonical: one text for one value, for ever, and the value comes back out of it."""
+"""What the journal stores is canonical: one text for one value, for ever, and the text decodes to the same value."""
 
 import json
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What scenarios can't tell: lists of commands in one transaction, keys, and commands about what is not there."""
+"""What scenarios cannot express: lists of commands in one transaction, keys, and commands about missing transactions."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds
 POLICY = Policy((provider(),))
 
 
-def fund(kobo: int = 100000, *, user: str = "ada", key: str = "till-1") -> Fund:
+def fund(kobo: int = 100000, *, user: str = "ada", key: str = "fund-1") -> Fund:
     return Fund(user, key, f"funding-{key}", NOON, Money(kobo, "NGN"), "manual", key)
 
 
@@ -96,7 +96,7 @@ def test_batch_result_equals_commands_one_by_one() -> None:
     together, alone = ModelLedger(), ModelLedger()
     commands: Sequence[Command] = (
         *(fund(), pay(), claim(), record_answer(Delivered("1234", cost_minor=29000))),
-        *(pay("second", kobo=70000), cancel("second"), fund(500, key="till-2")),
+        *(pay("second", kobo=70000), cancel("second"), fund(500, key="fund-2")),
     )
     found = together.execute(*commands)
     one_by_one = [alone.execute(command)[0] for command in commands]
@@ -116,7 +116,7 @@ def test_rejected_command_changes_nothing_and_others_succeed() -> None:
     ledger = ledger_after(fund())
     before = ledger.copy()
     found = ledger.execute(
-        pay("dear", 10**9), cancel("nowhere"), pay("bob's", user="bob"), fund(99, key="till-1")
+        pay("dear", 10**9), cancel("nowhere"), pay("bob's", user="bob"), fund(99, key="fund-1")
     )
     assert result_types(found) == [
         InsufficientFunds,
@@ -131,7 +131,7 @@ def test_rejected_command_changes_nothing_and_others_succeed() -> None:
 
 def test_failing_command_does_not_affect_others_in_batch() -> None:
     ledger = ledger_after(fund(), pay(), claim())
-    found = ledger.execute(record_answer(NotSent("late"), call=7), fund(500, key="till-2"))
+    found = ledger.execute(record_answer(NotSent("late"), call=7), fund(500, key="fund-2"))
     assert result_types(found) == [InvalidTransition, Executed]
     assert ledger.balance("ada") == 70500
 
@@ -157,10 +157,10 @@ def test_likely_duplicate_in_one_batch_is_rejected() -> None:
 
 
 def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
-    """A journal locks the wallet for a claim on what it read as `reversing`; here it becomes so only in the list."""
+    """A journal locks the wallet for a claim if it read the status `reversing`. Here the status changes within the list."""
     ledger = ledger_after(fund(), pay(), claim())
-    told, claimed = ledger.execute(record_answer(Declined("no")), claim(key="claim-2"))
-    assert expect_executed(told).result.status is Status.REVERSING
+    answered, claimed = ledger.execute(record_answer(Declined("no")), claim(key="claim-2"))
+    assert expect_executed(answered).result.status is Status.REVERSING
     assert expect_executed(claimed).result.status is Status.REVERSING
     assert expect_executed(claimed).result.next_at == NOON
     assert ledger.balance("ada") == 70000
@@ -178,14 +178,14 @@ def test_only_commands_that_release_money_need_the_wallet() -> None:
     assert not needs_wallet(reversing, record_answer(NotSent("late")))
 
 
-# --- what is not there ------------------------------------------------------------------------------------------------
+# --- missing transactions ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [cancel, claim, lambda **given: record_answer(Delivered("1"), **given)])
 def test_command_on_unknown_or_foreign_payment_is_not_found(make: Callable[..., Command]) -> None:
     ledger = ledger_after(fund(), pay())
     before = ledger.copy()
-    for command in (make(name="nowhere"), make(user="bob"), make(name="funding-till-1")):
+    for command in (make(name="nowhere"), make(user="bob"), make(name="funding-fund-1")):
         assert result_types(ledger.execute(command)) == [TransactionNotFound]
     assert vars(ledger) == vars(before)
 
@@ -328,16 +328,16 @@ def test_command_key_is_user_operation_and_key() -> None:
 )
 def test_cancel_after_send_is_rejected_with_reason(history: Sequence[Answer], why: str) -> None:
     ledger = ledger_after(fund(), pay(), claim(), *(record_answer(answer) for answer in history))
-    [refused] = ledger.execute(cancel())
-    assert isinstance(refused, AlreadySent)
-    assert refused.message == f"The payment can't be cancelled: {why}. Nothing was changed."
+    [rejected] = ledger.execute(cancel())
+    assert isinstance(rejected, AlreadySent)
+    assert rejected.message == f"The payment can't be cancelled: {why}. Nothing was changed."
 
 
 def test_every_rejection_says_what_happened_to_the_money() -> None:
     ledger = ledger_after(fund(), pay(key="order-1"), claim())
-    refused: Sequence[Command] = (
+    rejected: Sequence[Command] = (
         *(pay("second"), pay("third", 10**9), pay("x", user="bob"), pay("x", 1, key="order-1"), cancel()),
     )
-    for result in ledger.execute(*refused):
+    for result in ledger.execute(*rejected):
         assert isinstance(result, BillvendError)
         assert re.search("[Nn]othing was (held|done|changed)", result.message)

@@ -1,4 +1,4 @@
-"""The chain of events: written down once as text and hashes, and broken by any change whatever."""
+"""The chain of events: stored once as text and hashes, and broken by any change."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -43,8 +43,7 @@ from tests.domain.values import values
 
 KEY = StreamKey("ada", "bill")
 
-# One of each, with the text that it is stored as and the hash that it has behind the one before. If a line changes,
-# books that were written before can't be audited any more.
+# One of each, with its stored text and its hash in the chain. If a line changes, an audit of an existing ledger fails.
 GOLDEN: Sequence[tuple[Event, str, str]] = [
     (
         WalletFunded("t1", 100000, "manual", "till-7"),
@@ -169,7 +168,7 @@ GOLDEN: Sequence[tuple[Event, str, str]] = [
 
 
 def chain(events: Sequence[Event]) -> list[StoredEvent]:
-    """The events, recorded one behind the other, a second apart."""
+    """The events, recorded one after the other, a second apart."""
     made: list[StoredEvent] = []
     for number, event in enumerate(events, 1):
         previous = made[-1].hash if made else NO_HASH
@@ -178,7 +177,7 @@ def chain(events: Sequence[Event]) -> list[StoredEvent]:
 
 
 def is_intact(stream: Sequence[StoredEvent]) -> bool:
-    """Whether an auditor would believe a stream."""
+    """Whether an audit would accept a stream."""
     previous = NO_HASH
     for number, row in enumerate(stream, 1):
         kind = type(row.event).__name__

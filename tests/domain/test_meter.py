@@ -24,7 +24,7 @@ INVALID = {
     "empty": "",
     "nine": "123456789",
     "seventeen": "12345678901234567",
-    "letters": "1234567890A",
+    "alphabetic": "1234567890A",
     "blank before": " 12345678901",
     "newline after": "12345678901\n",
     "dashes": "1234-5678-901",

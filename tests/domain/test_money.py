@@ -1,4 +1,4 @@
-"""Money is exact, and what can't be is refused by name."""
+"""Money is exact, and invalid amounts raise named errors."""
 
 import decimal
 import math
@@ -67,9 +67,9 @@ def test_currency_table_is_immutable_and_has_0_2_and_3_decimals() -> None:
     "code", ["", "ngn", "NG", "XXX", "NGN ", "NGN\n", "₦", "A" * 10_000, None, 566, ["NGN"], {}]
 )
 def test_unknown_currency_is_rejected_everywhere(code: Any) -> None:
-    for refused in (lambda: decimals(code), lambda: Money(1, code), lambda: parse_amount("1", code)):
+    for operation in (lambda: decimals(code), lambda: Money(1, code), lambda: parse_amount("1", code)):
         with pytest.raises(UnsupportedCurrency) as caught:
-            refused()
+            operation()
         assert_readable(caught.value, "currency")
 
 
@@ -248,7 +248,7 @@ def test_decimal_context_of_the_caller_has_no_effect() -> None:
         assert money.major.as_tuple().digits == (1, 2, 3, 4, 5, 6, 7, 8)
 
 
-# ---------------------------------------------------------------- parse_amount: refused
+# ---------------------------------------------------------------- parse_amount: rejected
 
 PLAIN = "plain number such as 1000.00"
 POSITIVE = "more than zero"
@@ -347,7 +347,7 @@ WRONG_TYPES = {
 
 
 def assert_readable(error: BillvendError, field: str) -> None:
-    """One printable ASCII line of bounded length, which names the field."""
+    """One printable ASCII line of bounded length that names the field."""
     assert list(error.fields) == [field]
     assert error.fields[field] in str(error)
     assert re.fullmatch("[ -~]{1,250}", str(error))
@@ -367,7 +367,9 @@ def assert_rejected(value: Any, why: str) -> None:
     before = time.process_time()
     with pytest.raises(InvalidAmount, match=re.escape(why)) as caught:
         parse_amount(value, "NGN")
-    assert time.process_time() - before < 0.2  # milliseconds; written out, the absurd exponents take minutes
+    assert (
+        time.process_time() - before < 0.2
+    )  # milliseconds; the largest exponents would take minutes as digits
     assert caught.type is InvalidAmount  # not a TypeError: the type was right
     assert caught.value.code == "invalid_amount"
     assert_readable(caught.value, "amount")

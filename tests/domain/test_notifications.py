@@ -1,4 +1,4 @@
-"""What the outside is told, and that it is the same to the byte whenever it is made."""
+"""The notifications: what they contain, and that their bytes are the same whenever they are made."""
 
 import json
 import re
@@ -167,7 +167,7 @@ def test_other_events_yield_no_notification(name: str) -> None:
 def test_notification_data_ignores_later_payment_state(
     event: Event, _kind: NotificationKind, _document: object
 ) -> None:
-    """In one transaction several events are written, and the payment is at hand only as the last one left it."""
+    """One transaction writes several events, but only the final state of the payment is available."""
     later = replace(
         PAYMENT, updated_at=AT.replace(day=23), in_doubt_since=AT, review_reason="why", completion=COMPLETED
     )
@@ -190,13 +190,13 @@ def test_message_id_is_unique_per_event_and_channel() -> None:
         stored_event(COMPLETED, seq=4),
         stored_event(COMPLETED, stream="T2"),
         stored_event(COMPLETED, user="ben"),
-        stored_event(replace(COMPLETED, units="12.6")),  # at the same place, in books that were restored
+        stored_event(replace(COMPLETED, units="12.6")),  # the same position in a restored ledger
     ]
     names = [message_id(one, channel) for one in (here, *others) for channel in Channel]
     assert len(set(names)) == len(names)
     assert message_id(stored_event(COMPLETED), Channel.WEBHOOK) == message_id(here, Channel.WEBHOOK)
     assert names[0].startswith("msg_")
-    assert "." not in names[0]  # which is what a signature puts behind it
+    assert "." not in names[0]  # the signed text puts a dot after the id
 
 
 def test_webhook_body_has_type_timestamp_and_data() -> None:

@@ -1,4 +1,4 @@
-"""A delivery is believed only where it is provably ours; everything else is taken as it was said."""
+"""A delivery is believed only where it is provably of our payment. Every other answer is accepted as it is."""
 
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -130,11 +130,11 @@ def test_delivery_is_accepted_only_with_matching_echo_and_token(answer: Delivere
         assert replace(found, cost_minor=None, token="") == replace(answer, cost_minor=None, token="")
 
 
-# --- what an adapter ought to have given ------------------------------------------------------------------------------
+# --- answers with invalid fields --------------------------------------------------------------------------------------
 
 
 class MalformedValue:
-    """What no adapter should pass on."""
+    """Answers that no adapter should pass on."""
 
     def __str__(self) -> str:
         return "garbled"
@@ -157,7 +157,7 @@ def normalised(answer: Answer, **fields_: Any) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("answer", "expected"),
     [
         (normalised(Delivered(TOKEN), token=1234, units=4.5), Delivered("1234", "4.5")),
         (normalised(Delivered(TOKEN), units=Decimal("79.90")), Delivered(TOKEN, "79.90")),
@@ -176,8 +176,8 @@ def normalised(answer: Answer, **fields_: Any) -> Answer:
         (normalised(Unknown("a"), known_to_provider="yes"), Unknown("a")),
     ],
 )  # fmt: skip
-def test_answer_field_of_wrong_type_is_converted_or_dropped(found: Answer, wanted: Answer) -> None:
-    assert found == wanted
+def test_answer_field_of_wrong_type_is_converted_or_dropped(answer: Answer, expected: Answer) -> None:
+    assert answer == expected
 
 
 @pytest.mark.parametrize("kind", Answer.__args__, ids=lambda kind: kind.__name__)

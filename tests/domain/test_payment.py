@@ -1,4 +1,4 @@
-"""A payment is the fold of its events, and every move that the rules forbid is refused by name."""
+"""A payment is the fold of its events, and every transition that the rules forbid raises a named error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError
@@ -71,7 +71,7 @@ EVENT_INTO: Mapping[Status, PaymentEvent] = {
     Status.REVERSING: REVERSAL_DECIDED,
     Status.REVERSED: REVERSED,
 }
-"""The event that would take a payment there."""
+"""The event that would move a payment to that status."""
 
 # + moves   . is rejected
 TABLE = """

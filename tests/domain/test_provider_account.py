@@ -1,4 +1,4 @@
-"""What a provider declares of itself, put to use: its day, what it sells, what it takes."""
+"""What a provider declares about itself, in use: its day, its billers, its meters and amounts."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -40,15 +40,15 @@ def test_daily_reference_is_valid_at_any_time_of_its_day() -> None:
 
 
 def test_account_supports_only_declared_billers_and_vend_types() -> None:
-    route = replace(
+    account = replace(
         provider(), billers=(Biller("EKEDC", "Eko"), Biller("IKEDC", "Ikeja", (VendType.PREPAID,)))
     )
-    assert route.supports("EKEDC", VendType.PREPAID)
-    assert route.supports("EKEDC", VendType.POSTPAID)
-    assert route.supports("IKEDC", VendType.PREPAID)
-    assert not route.supports("IKEDC", VendType.POSTPAID)
-    assert not route.supports("AEDC", VendType.PREPAID)
-    assert not route.supports("ekedc", VendType.PREPAID)
+    assert account.supports("EKEDC", VendType.PREPAID)
+    assert account.supports("EKEDC", VendType.POSTPAID)
+    assert account.supports("IKEDC", VendType.PREPAID)
+    assert not account.supports("IKEDC", VendType.POSTPAID)
+    assert not account.supports("AEDC", VendType.PREPAID)
+    assert not account.supports("ekedc", VendType.PREPAID)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The stories in `scenarios/`, told to the core; see `scenario.py` for how they are read."""
+"""The scenarios in `scenarios/`, run against the core; `scenario.py` describes their language."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Any history whatever: users, payments and workers in any order, answers true and false, clocks that jump.
+"""Any history: users, payments and workers in any order, true and false answers, clocks that jump.
 
-The machine keeps a notebook of its own: which calls it was given leave for, and what it answered. What the core does is
-held against that notebook, never against the core's own view of things. `Books` adds what must be true of any ledger.
+The machine keeps its own record of the calls that workers were allowed to make, and of their answers. It checks the
+core against that record, never against the core's own state. `ModelLedger` adds what must be true of any ledger.
 """
 
 from collections import Counter
@@ -60,7 +60,7 @@ from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds
 
 Item = TypeVar("Item")
 Produced: TypeAlias = Item | MultipleResults[Item]
-"""What a rule adds to a bundle: one thing, or as many as it made, which may be none."""
+"""What a rule adds to a bundle: one value, or as many as it made, which may be none."""
 
 USERS = ("ada", "bob")
 METER = "12345678901"
@@ -128,12 +128,12 @@ POSSIBLE_EVIDENCE = {
     Status.COMPLETED: {"CALL_IN_FLIGHT", "UNKNOWN", "DELIVERED", *PROVEN_EVIDENCE},
     Status.REVERSED: {"NONE", "CALL_IN_FLIGHT", "UNKNOWN", "DELIVERED", *PROVEN_EVIDENCE},
 }
-"""Where the latest attempt may stand in each status: what the policy's table calls impossible is seen never to be."""
+"""The possible evidence of the latest attempt in each status. What the policy's table calls impossible must never occur."""
 
 
 @dataclass
 class Call:
-    """A call that a worker got leave for, and what it brought back, in the order of the reports."""
+    """A call that a worker was allowed to make, and its answers, in the order of the reports."""
 
     key: StreamKey
     work: ProviderCall
@@ -146,13 +146,13 @@ class Call:
 
     @property
     def meaning(self) -> Meaning | None:
-        """What it is known to have brought: the first report, unless a later one brings a delivery."""
+        """The meaning of the answers: that of the first report, unless a later one brings a delivery."""
         meanings = [meaning for _, meaning in self.answers]
         return Meaning.DELIVERED if Meaning.DELIVERED in meanings else next(iter(meanings), None)
 
 
 class Histories(RuleBasedStateMachine):
-    """Everything that can be asked of the core, in any order."""
+    """All commands that the core accepts, in any order."""
 
     payments: Bundle[StreamKey] = Bundle("payments")
     calls: Bundle[Call] = Bundle("calls")
@@ -167,7 +167,7 @@ class Histories(RuleBasedStateMachine):
         self.ended: dict[StreamKey, Status] = {}
         self.count = 0
 
-    # --- what people do -----------------------------------------------------------------------------------------------
+    # --- commands of people -------------------------------------------------------------------------------------------
 
     @initialize(target=payments)
     def begin(self) -> MultipleResults[StreamKey]:
@@ -211,7 +211,7 @@ class Histories(RuleBasedStateMachine):
             assert not self.calls_of(key)
             assert self.payment(key).status is Status.REVERSED
 
-    # --- what workers do ----------------------------------------------------------------------------------------------
+    # --- commands of workers ------------------------------------------------------------------------------------------
 
     @rule(target=calls, key=payments, early=st.booleans())
     def claim(self, key: StreamKey, early: bool) -> Produced[Call]:
@@ -240,7 +240,7 @@ class Histories(RuleBasedStateMachine):
     def work_until_answered(
         self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]
     ) -> Produced[Call]:
-        """A worker that does its work at once, and the next that comes up too."""
+        """One worker does its work at once, and so does the next one."""
         made: list[Call] = []
         for answer in answers:
             if isinstance(call := self.claim_when_due(key), Call):
@@ -256,15 +256,15 @@ class Histories(RuleBasedStateMachine):
     def every_send_is_rejected(
         self, key: StreamKey, answers: Sequence[tuple[Answer, Meaning]]
     ) -> Produced[Call]:
-        """Time and again, here and elsewhere."""
+        """Several times, at this provider and at others."""
         return self.work_until_answered(key, answers)
 
     @rule(target=calls, key=payments, times=st.integers(3, 6))
     def every_requery_finds_nothing(self, key: StreamKey, times: int) -> Produced[Call]:
-        """For so long that it may be believed."""
+        """For long enough that the answer counts as proof."""
         return self.work_until_answered(key, [(NotFound("no such reference"), Meaning.NOT_FOUND)] * times)
 
-    # --- what the world does ------------------------------------------------------------------------------------------
+    # --- environment --------------------------------------------------------------------------------------------------
 
     @rule(span=st.sampled_from([1, 5, 20, 60, 61, 600, 3600, 7200, DAY, -1, -60, -3600]))
     def time_passes_or_the_clock_jumps(self, span: int) -> None:
@@ -272,13 +272,13 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["acme", "backup"]), account=st.sampled_from([None, "key-1", "key-2"]))
     def reconfigure(self, name: str, account: str | None) -> None:
-        self.configured = [route for route in self.configured if route.provider != name]
+        self.configured = [known for known in self.configured if known.provider != name]
         if account:
             self.configured.append(ACCOUNTS[name, account])
 
     @rule(data=st.data())
     def batch_equals_commands_one_by_one(self, data: st.DataObject) -> None:
-        """On two copies of the ledger, which are then forgotten: neither the money nor the notebook is touched."""
+        """On two copies of the ledger, discarded afterwards: neither the money nor the record changes."""
         keys = sorted(self.ledger.payments, key=str)
         makers: list[Callable[[], Command]] = [
             lambda: self._fund("ada", 700),
@@ -302,7 +302,7 @@ class Histories(RuleBasedStateMachine):
         assert vars(together) == vars(alone)
         assert not any(isinstance(result, WalletNotFound) for result in journal.execute(*commands))
 
-    # --- what must be true at any time --------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------------
 
     @invariant()
     def funded_equals_balance_held_and_spent(self) -> None:
@@ -316,7 +316,7 @@ class Histories(RuleBasedStateMachine):
             assert funded == self.ledger.balance(user) + held + spent
 
     def check_due_times_and_terminal_statuses(self) -> None:
-        """Looked at after every command, before anything else is known."""
+        """Checked after every command, before any other check."""
         for key, (payment, _) in self.ledger.payments.items():
             if not payment.has_ended:
                 assert self.ledger.next_at[key] is not None
@@ -333,46 +333,46 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def evidence_is_possible_in_its_status(self) -> None:
         for payment, _ in self.ledger.payments.values():
-            stands = evidence_of(payment.attempts[-1], self.now).name if payment.attempts else "NONE"
-            assert stands in POSSIBLE_EVIDENCE[payment.status], (payment.status, stands)
+            evidence = evidence_of(payment.attempts[-1], self.now).name if payment.attempts else "NONE"
+            assert evidence in POSSIBLE_EVIDENCE[payment.status], (payment.status, evidence)
 
-    # --- the notebook -------------------------------------------------------------------------------------------------
+    # --- the record ---------------------------------------------------------------------------------------------------
 
     def record_call(self, key: StreamKey, work: ProviderCall | None) -> Produced[Call]:
-        """A worker got leave to make a call, or did not."""
+        """A worker was allowed to make a call, or not."""
         if work is None:
             return multiple()
         payment, before = self.payment(key), self.calls_of(key)
-        route = ACCOUNTS[work.provider, work.account_id]
-        assert route in self.configured
+        account = ACCOUNTS[work.provider, work.account_id]
+        assert account in self.configured
         ours = [call.work for call in before if call.work.attempt == work.attempt]
         if not payment.attempt(work.attempt).sends:
-            self.check_prior_reference_requery(payment, work, route)
+            self.check_prior_reference_requery(payment, work, account)
         elif work.is_requery:
             assert {(w.reference, w.provider, w.account_id) for w in ours} == {
                 (work.reference, work.provider, work.account_id)
             }
             assert work.call_number == 1 + sum(w.is_requery for w in ours)
         else:
-            self.check_send(payment, work, before, route)
+            self.check_send(payment, work, before, account)
         call = Call(key, work, self.now)
         self.calls_made.append(call)
         return call
 
     def check_prior_reference_requery(
-        self, payment: Payment, work: ProviderCall, route: ProviderAccount
+        self, payment: Payment, work: ProviderCall, account: ProviderAccount
     ) -> None:
-        """Asked about before anything is sent: the reference that lost books would have sent on an earlier day."""
+        """A requery before anything is sent: of the reference that a lost journal would have sent on an earlier day."""
         assert work.is_requery
-        assert route.reference_lasts_a_day
+        assert account.reference_lasts_a_day
         attempt = payment.attempt(work.attempt)
         number = 1 + self.references_used_before(payment, work.attempt)
-        days = [route.day(attempt.started_at - seconds(DAY * back)) for back in range(1, 40)]
-        assert work.reference in {route.make_reference(payment.reference_seed, number, day) for day in days}
+        days = [account.day(attempt.started_at - seconds(DAY * back)) for back in range(1, 40)]
+        assert work.reference in {account.make_reference(payment.reference_seed, number, day) for day in days}
         assert work.call_number == len(attempt.requeries)
 
     def references_used_before(self, payment: Payment, attempt: int) -> int:
-        """How many attempts before that one took a reference: they were sent, or the provider knew of what was recalled."""
+        """How many earlier attempts used a reference: they sent it, or the provider knew it when it was asked first."""
         shown = {
             call.work.attempt
             for call in self.calls_of(payment.stream_key)
@@ -384,15 +384,15 @@ class Histories(RuleBasedStateMachine):
         return not self.payment(call.key).attempt(call.work.attempt).sends
 
     def check_send(
-        self, payment: Payment, work: ProviderCall, before: Sequence[Call], route: ProviderAccount
+        self, payment: Payment, work: ProviderCall, before: Sequence[Call], account: ProviderAccount
     ) -> None:
-        """Nothing is sent unless nothing that was sent before can have been carried out."""
+        """Nothing is sent unless no earlier send can have been carried out."""
         assert payment.status is Status.PROCESSING
         for attempt in payment.attempts:
             if not attempt.sends:
-                said = [call for call in before if call.work.attempt == attempt.number and call.answers]
-                refused = {Meaning.NOT_FOUND, Meaning.FAILED}
-                assert max(said, key=lambda call: call.answers[0][0]).meaning in refused, (
+                answered = [call for call in before if call.work.attempt == attempt.number and call.answers]
+                not_sold = {Meaning.NOT_FOUND, Meaning.FAILED}
+                assert max(answered, key=lambda call: call.answers[0][0]).meaning in not_sold, (
                     "it may have been sold"
                 )
         before = [call for call in before if not self.is_prior_reference_requery(call)]
@@ -404,7 +404,7 @@ class Histories(RuleBasedStateMachine):
         attempt = payment.attempts[-1]
         assert attempt.number == work.attempt
         number = 1 + self.references_used_before(payment, attempt.number)
-        expected = route.make_reference(payment.reference_seed, number, route.day(attempt.started_at))
+        expected = account.make_reference(payment.reference_seed, number, account.day(attempt.started_at))
         assert work.reference == expected
         if earlier:
             assert {call.work.reference for call in earlier} == {work.reference}
@@ -429,7 +429,7 @@ class Histories(RuleBasedStateMachine):
             assert after.incidents if reversed_before else after.token
 
     def check_end(self, payment: Payment) -> None:
-        """The money was spent because it was delivered, or went back because it was proven that nothing was."""
+        """The money was spent because of a delivery, or released because of a proof that there was none."""
         calls = self.calls_of(payment.stream_key)
         meanings = {call.meaning for call in calls}
         if payment.status is Status.COMPLETED:
@@ -443,7 +443,7 @@ class Histories(RuleBasedStateMachine):
             for call in calls
             if call.work.attempt < len(payment.attempts)
             and not self.is_prior_reference_requery(call)
-            # A hook may have us ask once more about what was refused: that nobody knows of it now is nothing new.
+            # A webhook may cause another requery of a declined attempt. That it is not found then is no new fact.
             and not (call.work.is_requery and call.meaning is Meaning.NOT_FOUND)
         ]
         assert set(earlier) <= REJECTED_MEANINGS
@@ -467,11 +467,11 @@ class Histories(RuleBasedStateMachine):
                 pytest.fail(f"reversed on {payment.proof}")
 
     def check_not_found_answers(self, payment: Payment, calls: Sequence[Call]) -> None:
-        told = sorted(
+        answers = sorted(
             (call.answers[0] for call in calls if call.work.is_requery and call.answers), key=lambda s: s[0]
         )
         run: list[datetime] = []
-        for at, meaning in reversed(told):
+        for at, meaning in reversed(answers):
             if meaning is Meaning.DEFERRED:  # the provider did not look
                 continue
             if meaning is not Meaning.NOT_FOUND:
@@ -479,13 +479,13 @@ class Histories(RuleBasedStateMachine):
             run.append(at)
         gone = payment.attempts[-1].sends[-1].answer_by
         late = [at for at in run if at >= gone + seconds(PROCESSING)]
-        assert late, "nobody looked late enough"
+        assert late, "no requery was late enough"
         assert max(late) - min(late) >= seconds(SPACING)
 
     def calls_of(self, key: StreamKey) -> list[Call]:
         return [call for call in self.calls_made if call.key == key]
 
-    # --- in short -----------------------------------------------------------------------------------------------------
+    # --- helpers ------------------------------------------------------------------------------------------------------
 
     def payment(self, key: StreamKey) -> Payment:
         return self.ledger.payment(key.user_id, key.stream)
@@ -549,7 +549,7 @@ class Histories(RuleBasedStateMachine):
         self.funded_equals_balance_held_and_spent()
 
 
-@pytest.mark.timeout(3_600)  # nightly; and a busy machine makes no history wrong
+@pytest.mark.timeout(3_600)  # nightly; and a busy machine is no reason to fail
 def test_random_histories_keep_all_invariants() -> None:
     of_profile = settings.default
     assert of_profile is not None

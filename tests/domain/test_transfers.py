@@ -1,4 +1,4 @@
-"""Which accounts each event moves money between: the table of section 4, and the sums that must hold for any amount."""
+"""The accounts between which each event moves money, and the sums that hold for any amount."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def captured(face: int, cost: int | None) -> PaymentCompleted:
 
 
 def incident(kind: IncidentKind, amount: int) -> IncidentRaised:
-    return IncidentRaised(kind, 2, "backup", amount, "told later")
+    return IncidentRaised(kind, 2, "backup", amount, "answered later")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A wallet holds what may be spent, and never less than nothing."""
+"""A wallet holds the available balance, which is never negative."""
 
 from collections.abc import Sequence
 

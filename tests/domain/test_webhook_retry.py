@@ -1,4 +1,4 @@
-"""When something is told again."""
+"""When a notification is sent again."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Values of any type that the journal keeps, drawn from the type itself."""
+"""Values of any type that the journal stores, generated from the type itself."""
 
 import collections.abc
 import types
@@ -23,7 +23,7 @@ PLAIN: Mapping[object, st.SearchStrategy[Any]] = {
 
 @cache
 def values(kind: Any) -> st.SearchStrategy[Any]:
-    """Any value of a type: a dataclass, a union, an enum, a tuple, a mapping of texts, or plain."""
+    """Any value of a type: a dataclass, a union, an enum, a tuple, a mapping of texts, or a plain type."""
     if kind in PLAIN:
         return PLAIN[kind]
     if kind is type(None):

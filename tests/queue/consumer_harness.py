@@ -1,4 +1,4 @@
-"""Consuming a queue in a test: on a thread, with inboxes as handlers."""
+"""Consume a queue in a test: on a thread, with inboxes as handlers."""
 
 import queue
 import threading
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from billvend.ports.queue import Hint, Queue, QueueName
 
 TEST_TIMEOUT_SECONDS = 20.0
-"""Long enough for a busy machine; nothing waits so long but a test that fails."""
+"""Long enough for a busy machine. Only a failing test waits so long."""
 
 
 class Inbox:
-    """A handler that keeps what it is given."""
+    """A handler that stores the hints that it gets."""
 
     def __init__(self) -> None:
         self._hints: queue.SimpleQueue[Hint] = queue.SimpleQueue()
@@ -22,7 +22,7 @@ class Inbox:
         self._hints.put(hint)
 
     def next(self) -> Hint:
-        """The next hint, as soon as it is there."""
+        """The next hint, as soon as it arrives."""
         return self._hints.get(timeout=TEST_TIMEOUT_SECONDS)
 
     def take(self, count: int) -> list[Hint]:
@@ -34,7 +34,7 @@ class Inbox:
 
 
 class BlockingHandler:
-    """A handler that says which hint it holds, and holds it until the gate is opened."""
+    """A handler that reports the hint that it got, and holds it until the test releases it."""
 
     def __init__(self) -> None:
         self.started = Inbox()
@@ -67,7 +67,7 @@ class RunningConsumer:
         return self._thread.is_alive()
 
     def stop_and_wait(self) -> None:
-        """Ask it to stop, and wait until it has."""
+        """Stop it, and wait until it has stopped."""
         self.stop.set()
         self._thread.join(TEST_TIMEOUT_SECONDS)
         assert not self.is_running
@@ -86,7 +86,7 @@ def running_consumer(
 
 
 def enqueue_all(target: Queue, name: QueueName, hints: Sequence[Hint]) -> None:
-    """Enqueue, repeating what wasn't taken: a consumer in memory needs a moment until it takes anything."""
+    """Enqueue, and repeat what was not accepted: a memory consumer needs a moment until it accepts hints."""
     deadline = time.monotonic() + TEST_TIMEOUT_SECONDS
     left = list(hints)
     while left:
@@ -101,7 +101,7 @@ def make_hints(count: int) -> list[Hint]:
 
 
 class FakeMonotonicClock:
-    """Seconds that pass when they are told to."""
+    """A monotonic clock that the test moves, in seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0

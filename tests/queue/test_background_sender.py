@@ -1,4 +1,4 @@
-"""The sender keeps its promise whatever it is given to carry to: the wait here is a lock, not a server."""
+"""The background sender keeps its promise with any transport: its destination here is a lock, not a server."""
 
 import logging
 import threading
@@ -20,12 +20,12 @@ from tests.queue.consumer_harness import TEST_TIMEOUT_SECONDS, FakeMonotonicCloc
 
 PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
 MAX_WAIT_SECONDS = 1.0
-"""200 ms, and the rest for a busy machine."""
+"""200 ms, and some time for a busy machine."""
 MESSAGES = [b"one", b"two"]
 
 
 class Destination:
-    """Takes messages, unless it is shut (it hangs) or broken (it raises)."""
+    """Takes messages, unless it is blocked (then it hangs) or broken (then it raises)."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[QueueName, list[bytes]]] = []
@@ -69,7 +69,7 @@ def sender(destination: Destination, clock: FakeMonotonicClock) -> Iterator[Back
 
 @pytest.fixture
 def patient_sender(destination: Destination, clock: FakeMonotonicClock) -> Iterator[BackgroundSender]:
-    """Of no interest here is how long it waits."""
+    """How long this takes does not matter here."""
     with closing(sender_to(destination, clock, timeout_seconds=TEST_TIMEOUT_SECONDS)) as sender:
         yield sender
         destination.resume()
@@ -83,21 +83,21 @@ def sender_to(
 
 
 def seconds_taken(sender: BackgroundSender, times: int = 1) -> float:
-    """How long it takes to hand over, in vain, so many times."""
+    """How long it takes to hand over messages without success, so many times."""
     start = time.monotonic()
     assert [sender.send(PAYMENTS, MESSAGES) for _ in range(times)] == [0] * times
     return time.monotonic() - start
 
 
 def send_with_retries(sender: BackgroundSender) -> None:
-    """Hand over, repeating it for a while: the sender may still be busy with what nobody waits for any more."""
+    """Hand over repeatedly for a while: the sender may still be busy with messages whose callers gave up."""
     deadline = time.monotonic() + TEST_TIMEOUT_SECONDS
     while not sender.send(PAYMENTS, MESSAGES):
         assert time.monotonic() < deadline
 
 
 def queue_up(callers: list[threading.Thread], sender: BackgroundSender, destination: Destination) -> None:
-    """Start them, so that the sender hangs with what the first one has, and all the others wait."""
+    """Start the calls, so that the sender hangs with the first one's messages and all others wait."""
     callers[0].start()
     assert destination.reached.acquire(timeout=TEST_TIMEOUT_SECONDS)
     for caller in callers[1:]:
@@ -170,14 +170,14 @@ def test_messages_queued_during_send_are_batched_in_order(
     destination.hang()
     patient_sender.send_nowait(PAYMENTS, [b"first"])
     assert destination.reached.acquire(timeout=TEST_TIMEOUT_SECONDS)
-    told = [b"%d" % number for number in range(2 * MAX_BATCH_MESSAGES)]
-    for message in told:
+    messages = [b"%d" % number for number in range(2 * MAX_BATCH_MESSAGES)]
+    for message in messages:
         patient_sender.send_nowait(PAYMENTS, [message])
         patient_sender.send_nowait(REVERSALS, [message])
-    assert patient_sender._batches.qsize() == 4  # two full ones for each queue, not one a message
+    assert patient_sender._batches.qsize() == 4  # two full batches for each queue, not one for each message
     destination.resume()
-    assert patient_sender.send(NOTIFICATIONS, [b"last"]) == 1  # all else is there by now
-    for queue, expected in ((PAYMENTS, [b"first", *told]), (REVERSALS, told)):
+    assert patient_sender.send(NOTIFICATIONS, [b"last"]) == 1  # everything else is sent by now
+    for queue, expected in ((PAYMENTS, [b"first", *messages]), (REVERSALS, messages)):
         assert [
             message for where, round_ in destination.batches for message in round_ if where == queue
         ] == expected
@@ -192,7 +192,7 @@ def test_messages_queued_during_send_are_not_lost(
         assert destination.reached.acquire(timeout=TEST_TIMEOUT_SECONDS)
         patient_sender.send_nowait(
             PAYMENTS, [b"b%d" % number]
-        )  # the first has left: this one goes by the next
+        )  # the first caller gave up: this message goes with the next
         destination.resume()
         assert destination.reached.acquire(timeout=TEST_TIMEOUT_SECONDS)
     assert patient_sender.send(PAYMENTS, [b"end"]) == 1

@@ -1,4 +1,4 @@
-"""Signals to a real process: what is in hand is finished, nothing else is begun, and the exit status is 0."""
+"""Signals to a real process: handlers that run finish, no other starts, and the exit status is 0."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A server or a file that is away, hangs or was emptied: nobody waits, nothing raises, and it works again by itself."""
+"""A server or a file that is down, hangs or was emptied: no caller waits, no call raises, and it recovers by itself."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ from tests.support.servers import RedisProtocolServer
 
 PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
 MAX_WAIT_SECONDS = 1.0
-"""200 ms, and the rest for a busy machine."""
+"""200 ms, and some time for a busy machine."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def clock() -> FakeMonotonicClock:
 
 
 def assert_gives_up_quickly(queue: Queue) -> None:
-    """The first call may wait for 200 ms; those that follow don't."""
+    """The first call may wait for 200 ms; later ones don't."""
     for times in (1, 100):
         start = time.monotonic()
         assert {queue.enqueue(PAYMENTS, make_hints(3)) for _ in range(times)} == {0}
@@ -52,7 +52,7 @@ def assert_gives_up_quickly(queue: Queue) -> None:
 
 
 def assert_works_again(queue: Queue, clock: FakeMonotonicClock) -> None:
-    """Where the clock moves on: the courier may have had a last failure to notice."""
+    """Where the clock moves on: the background sender may still have a last failure to notice."""
     deadline = time.monotonic() + TEST_TIMEOUT_SECONDS
     while queue.enqueue(REVERSALS, make_hints(3)) != 3:
         assert time.monotonic() < deadline
@@ -60,14 +60,14 @@ def assert_works_again(queue: Queue, clock: FakeMonotonicClock) -> None:
 
 
 def assert_failure_logged(caplog: pytest.LogCaptureFixture, what: str) -> None:
-    """That it failed and then that it worked again; perhaps more than once, on a machine that is too busy."""
+    """That it failed and then that it worked again; perhaps more than once on a very busy machine."""
     levels = [record.levelname for record in caplog.records if record.getMessage().startswith(what)]
     assert levels == ["WARNING", "INFO"] * max(1, len(levels) // 2)
 
 
 @contextmanager
 def captured_log() -> Iterator["SimpleQueue[str]"]:
-    """What billvend.queue says while the block runs."""
+    """The log records of billvend.queue during the block."""
     heard: SimpleQueue[str] = SimpleQueue()
 
     class Ear(logging.Handler):
@@ -82,11 +82,11 @@ def captured_log() -> Iterator["SimpleQueue[str]"]:
         logging.getLogger("billvend.queue").removeHandler(ear)
 
 
-# --- whatever carries the hints ---------------------------------------------------------------------------------------
+# --- any transport ----------------------------------------------------------------------------------------------------
 
 
 class StubStorage:
-    """A storage that does what a test makes of it, and counts how often it was read."""
+    """A storage whose behaviour a test sets, and which counts how often it was read."""
 
     blocking = True
 
@@ -119,7 +119,7 @@ def queue_on(storage: StubStorage) -> HueyQueue:
 
 
 def test_hung_storage_times_out() -> None:
-    """The resolver of names, a disk, a server that sends a byte now and then: no timeout of a driver knows of these."""
+    """A DNS resolver, a disk, a server that sends a byte now and then: no driver has a timeout for these."""
     release = Event()
     with closing(queue_on(StubStorage(lambda: assert_set(release)))) as queue:
         assert_gives_up_quickly(queue)
@@ -157,14 +157,14 @@ def queue(redis_server: RedisProtocolServer, clock: FakeMonotonicClock) -> Itera
 
 @pytest.fixture
 def patient_queue(redis_server: RedisProtocolServer, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
-    """Of no interest here is how long it waits."""
+    """How long this takes does not matter here."""
     with closing(redis_queue(redis_server.url, clock=clock, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         yield queue
 
 
 @contextmanager
 def stalled(server: RedisProtocolServer) -> Iterator[None]:
-    """The server is there and its port accepts, but nothing answers."""
+    """The server runs and its port accepts, but no answer comes."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -451,7 +451,7 @@ def test_a_missing_folder_raises_nothing(tmp_path: Path) -> None:
 def test_failed_connection_is_closed(
     file: Path, file_queue: Queue, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """Tried again and again while an outage lasts, they would pile up, each with a file descriptor."""
+    """Repeated while an outage lasts, they would pile up, each with a file descriptor."""
     connect, opened = sqlite3.connect, list[sqlite3.Connection]()
 
     def noted(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -502,7 +502,7 @@ def test_file_being_opened_is_closed_with_the_queue(
     assert closed.wait(TEST_TIMEOUT_SECONDS)
     wait([asking], TEST_TIMEOUT_SECONDS)
     with pytest.raises(Unavailable):
-        queue.depth()  # nor does whoever comes late leave one open
+        queue.depth()  # nor does a late caller leave one open
     for connection in opened:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("select 1")

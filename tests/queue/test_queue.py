@@ -1,4 +1,4 @@
-"""What every queue does, whatever carries it: memory, an SQLite file, Valkey, Redis."""
+"""What every queue does on any transport: memory, a SQLite file, Valkey, Redis."""
 
 import json
 import logging
@@ -32,20 +32,20 @@ PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
 
 
 class QueueStore(Protocol):
-    """Where the messages of a queue lie, seen without billvend."""
+    """Where the messages of a queue are stored, read without billvend."""
 
     def another_process(self) -> HueyQueue:
         """The same queue, as another process opens it."""
 
     def messages(self, name: QueueName) -> list[bytes]:
-        """What is stored, the oldest first."""
+        """The stored messages, the oldest first."""
 
     def push(self, name: QueueName, message: bytes) -> None:
-        """Store anything."""
+        """Store any bytes."""
 
 
 class PickleTrap:
-    """Whoever unpickles this creates a file."""
+    """Unpickling this creates a file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -172,7 +172,7 @@ class QueueContract:
         self.check_unhandled_hints(store, [Hint("ada", "second"), Hint("ada", "third")])
 
     def check_unhandled_hints(self, store: QueueStore, hints: list[Hint]) -> None:
-        """What was not handled waits for the next consumer."""
+        """A hint that was not handled waits for the next consumer."""
         inbox = Inbox()
         with closing(store.another_process()) as successor:
             assert successor.depth()[PAYMENTS] == len(hints)
@@ -184,7 +184,7 @@ class QueueContract:
         with running_consumer(queue, {PAYMENTS: inbox}, threads=3) as consumer:
             enqueue_all(queue, PAYMENTS, [Hint("ada", "before")])
             inbox.next()
-            consumer.stop.set()  # the workers still wait inside of a read
+            consumer.stop.set()  # the workers still wait inside a read
             queue.enqueue(PAYMENTS, [Hint("ada", "after")])
             consumer.stop_and_wait()
         assert inbox.is_empty
@@ -207,8 +207,8 @@ class QueueContract:
         with running_consumer(queue, {PAYMENTS: handler, NOTIFICATIONS: inbox}, threads=3):
             enqueue_all(queue, PAYMENTS, make_hints(4))
             assert len(handler.started.take(3)) == 3
-            enqueue_all(queue, NOTIFICATIONS, [Hint("ada", "told")])
-            assert inbox.next() == Hint("ada", "told")
+            enqueue_all(queue, NOTIFICATIONS, [Hint("ada", "message-1")])
+            assert inbox.next() == Hint("ada", "message-1")
             assert handler.started.is_empty, "a fourth thread"
             handler.release()
             handler.finished.take(4)
@@ -264,7 +264,7 @@ class QueueContract:
 
 
 class DurableQueueContract(QueueContract):
-    """What a queue does besides that outlives its processes."""
+    """What queues do that outlive their processes."""
 
     def test_hints_wait_for_a_later_consumer(self, queue: Queue, store: QueueStore) -> None:
         inbox = Inbox()
@@ -296,7 +296,7 @@ class DurableQueueContract(QueueContract):
 
 
 class MemoryStore:
-    """There is no other process here: everybody gets the same queue."""
+    """There is no other process here: every caller gets the same queue."""
 
     def __init__(self) -> None:
         self.queue = memory_queue(timeout_seconds=TEST_TIMEOUT_SECONDS)
@@ -426,7 +426,7 @@ class TestOnRedis(DurableQueueContract):
         calls = {name.removeprefix("cmdstat_"): numbers["calls"] for name, numbers in statistics.items()}
         assert calls.pop("lpush") == 10
         assert calls.pop("brpop") >= 10
-        # Our own, and what redis-py says when it connects: the client above, that is; ours say nothing.
+        # Our own connections, and redis-py's when it connects. That is the client above; ours send nothing of the kind.
         assert {name.partition("|")[0] for name in calls} <= {"config", "info", "hello", "client"}
         assert calls.get("hello", 0) <= 1
 

@@ -1,4 +1,5 @@
-"""A worker reduced to its queue, for test_stopping.py: it says what it does, and its handler waits to be told.
+"""A worker reduced to its queue, for test_graceful_stop.py. It prints what it does, and its handler waits for a signal
+from the test.
 
 worker_program.py KIND PLACE [--plain]: KIND is `sqlite` or `redis`; `--plain` leaves Ctrl-C to Python.
 """
@@ -17,13 +18,13 @@ stop_requested = False
 
 
 def write_line(line: str) -> None:
-    # Not print: a signal may come while a line is being written, and stdout refuses to be used within itself.
+    # Not print: a signal may arrive while a line is being written, and stdout does not allow reentrant writes.
     os.write(1, f"{line}\n".encode())
 
 
 def stop_gracefully(number: int, _frame: object) -> None:
     global stop_requested
-    # A second signal may interrupt this handler inside of stop.set(), which can't bear to be called within itself.
+    # A second signal may interrupt this handler inside stop.set(), which is not reentrant.
     if not stop_requested:
         stop_requested = True
         stop.set()

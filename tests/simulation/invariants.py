@@ -1,4 +1,4 @@
-"""The oracle: holds billvend's books, and what callers were told, against what the providers really sold."""
+"""The invariant checks: compare billvend's ledger, and the answers to callers, with what the providers really sold."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PAGE = 1000
 
 
 def check(simulation: Simulation, payments: list[Payment]) -> list[str]:
-    """Everything that is not as it should be, in words; nothing, if billvend kept its promises."""
+    """Every violated invariant, as text; nothing if billvend kept its promises."""
     wrong = [*simulation.problems, *_check_accepted(simulation, payments)]
     for payment in payments:
         wrong += [f"{payment.transaction_id}: {what}" for what in _check_payment(simulation, payment)]
@@ -26,7 +26,7 @@ def check(simulation: Simulation, payments: list[Payment]) -> list[str]:
 
 
 def all_payments(simulation: Simulation) -> list[Payment]:
-    """Every payment on the books."""
+    """Every payment in the ledger."""
     found: list[Payment] = []
     before = None
     while True:
@@ -38,20 +38,20 @@ def all_payments(simulation: Simulation) -> list[Payment]:
 
 
 def count_events(simulation: Simulation) -> Counter[str]:
-    """How many events of each kind stand on the books."""
+    """The number of stored events of each kind."""
     with simulation.database.read_transaction() as connection:
         rows = connection.execute(sa.select(events.c.type, sa.func.count()).group_by(events.c.type)).all()
     return Counter({row[0]: row[1] for row in rows})
 
 
 def last_hashes(simulation: Simulation) -> list[str]:
-    """The end of every chain of events: what a replay must come to."""
+    """The last hash of every chain of events, which a replay must reach."""
     with simulation.database.read_transaction() as connection:
         return list(connection.scalars(sa.select(events.c.hash).order_by(events.c.hash)))
 
 
 def entries_of(simulation: Simulation, payment: Payment) -> list[SaleRecord]:
-    """What the providers' books show of a payment."""
+    """What the providers' stores show of a payment."""
     references = [attempt.reference for attempt in payment.attempts]
     found = (provider.sales.find(reference) for provider in simulation.providers for reference in references)
     return [entry for entry in found if entry is not None]
@@ -59,18 +59,18 @@ def entries_of(simulation: Simulation, payment: Payment) -> list[SaleRecord]:
 
 def _check_accepted(simulation: Simulation, payments: list[Payment]) -> Iterator[str]:
     known = {payment.transaction_id: payment for payment in payments}
-    for transaction_id, told in simulation.accepted.items():
+    for transaction_id, expected in simulation.accepted.items():
         payment = known.get(transaction_id)
         if payment is None:
             yield f"{transaction_id}: accepted, and lost"
-        elif AcceptedPayment(payment.user_id, payment.meter, int(payment.amount.major)) != told:
-            yield f"{transaction_id}: accepted as {told}, booked as {payment}"
+        elif AcceptedPayment(payment.user_id, payment.meter, int(payment.amount.major)) != expected:
+            yield f"{transaction_id}: accepted as {expected}, booked as {payment}"
     keys = Counter((payment.user_id, payment.key) for payment in payments if payment.key)
     yield from (f"{number} payments for the key {key}" for key, number in keys.items() if number > 1)
-    ours = {attempt.reference for payment in payments for attempt in payment.attempts}
+    known_references = {attempt.reference for payment in payments for attempt in payment.attempts}
     for provider in simulation.providers:
         for entry in provider.sales.records():
-            if entry.reference not in ours:
+            if entry.reference not in known_references:
                 yield f"{entry.reference} is known to the provider, and to no payment"
 
 
@@ -79,7 +79,7 @@ def _check_payment(simulation: Simulation, payment: Payment) -> Iterator[str]:
     vends = sum(entry.vends for entry in entries)
     sold = [entry for entry in entries if entry.status is SaleStatus.VENDED]
     incidents = Counter(incident.kind for incident in payment.incidents)
-    # Money may only be lost where the provider broke its word, or where a person decided.
+    # Money may only be lost where the provider answered falsely, or where a person decided.
     late = any(
         attempt.reference in provider.landed_late
         for provider in simulation.providers

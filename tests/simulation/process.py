@@ -1,4 +1,4 @@
-"""A process: a billvend of its own, over a simulation that it shares, which may die or be stopped at any of its points."""
+"""A process: a billvend of its own on a shared simulation. It may be killed or stopped at any of its points."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 CRASH_SHARE: Final = 0.0025
 """The share of points at which a process is killed."""
 STALL_SHARE: Final = 0.006
-"""The share of calls before, or after, which a process is stopped for long."""
+"""The share of calls before or after which a process is stopped for long."""
 MAX_STALL_SECONDS: Final = 3600.0
 
 
 class Crashed(BaseException):
-    """What a process feels that is killed."""
+    """What a killed process raises."""
 
 
 class Process:
@@ -53,12 +53,12 @@ class Process:
         )
 
     def restart(self) -> None:
-        """Come back after a death, with a clock that is right."""
+        """Start again after a crash, with a correct clock."""
         self.simulation.scheduler.sleep(self.simulation.chance.uniform(1, 30))
         self.clock.ahead_seconds = 0.0
 
     def crash_point(self, what: str, *, may_stall: bool = False) -> None:
-        """A place where dying matters. A little time passes; now and then the process dies here, or is stopped."""
+        """A crash point. A little time passes; now and then the process is killed here, or stopped."""
         simulation = self.simulation
         if simulation.fault_occurs(CRASH_SHARE, f"a process died {what}"):
             raise Crashed
@@ -70,7 +70,7 @@ class Process:
 
 
 class ProcessJournal:
-    """The journal as one process reaches it."""
+    """The journal as one process sees it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -117,11 +117,11 @@ class ProcessJournal:
         return self._real.mode()
 
     def close(self) -> None:
-        """Others use it still."""
+        """Other processes still use it."""
 
 
 class ReachableWhileUp:
-    """A part of the database as a process reaches it, while it is there."""
+    """A part of the database as a process sees it, while the database is up."""
 
     def __init__(self, simulation: "Simulation", real: object) -> None:
         self._simulation = simulation
@@ -133,7 +133,7 @@ class ReachableWhileUp:
 
 
 class ProcessQueue:
-    """The queue as one process reaches it; only hands over, since the workers of this play take by themselves."""
+    """The queue as one process sees it. It only sends hints, since simulated workers take hints from `HintQueue`."""
 
     backend = "memory"
 
@@ -164,10 +164,10 @@ class ProcessQueue:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Others use it still."""
+        """Other processes still use it."""
 
 
 def require_database(simulation: "Simulation") -> None:
-    """Raises `Unavailable` while the database is away."""
+    """Raises `Unavailable` while the database is down."""
     if simulation.scheduler.seconds < simulation.database_down_until:
-        raise Unavailable("The database is away. Nothing was done.")
+        raise Unavailable("The database is down. Nothing was done.")

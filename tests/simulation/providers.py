@@ -1,7 +1,7 @@
-"""The other side: two providers that really sell (the sandbox's own desk and book), and the lines to them.
+"""The providers: two that really sell (the sandbox's own simulator and store), and the connections to them.
 
-What a provider does with a request, and what becomes of the answer, is drawn when the request is sent. The book says what
-was really sold: the oracle goes by it, and billvend never sees it.
+What a provider does with a request, and what happens to the answer, is drawn when the request is sent. The store
+records what was really sold. The invariant checks read it, and billvend never sees it.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ TOO_LATE: Final = "lands later than declared"
 FORGOTTEN: Final = "taken note of, then forgotten"
 
 OUTCOMES: Final[tuple[tuple[int, str, int], ...]] = (
-    # weight, what happens, and up to how many requeries it lasts
+    # weight, what happens, and the highest number of requeries that it lasts
     (746, "none", 0),
     (10, REFUSED, 0),
     (20, LATE, 0),
@@ -72,7 +72,7 @@ _WEIGHTS: Final = tuple(weight for weight, _, _ in OUTCOMES)
 
 
 class SimulatedProvider:
-    """One provider account, which counts as up unless the weather says otherwise."""
+    """One provider account, which counts as up unless the fault injector took it down."""
 
     def __init__(self, simulation: "Simulation", name: str, *, reference_lasts_a_day: bool) -> None:
         self.simulation = simulation
@@ -80,9 +80,9 @@ class SimulatedProvider:
         self.simulator = Simulator(self.sales, currency="NGN", now=lambda: simulation.true_time)
         self.down_until = 0.0
         self.in_transit: set[str] = set()
-        """References that were sent and have not landed yet."""
+        """References that were sent and have not arrived yet."""
         self.landed_late: set[str] = set()
-        """References that landed later than this provider declares to be possible."""
+        """References that arrived later than this provider declares to be possible."""
         self.account = ProviderAccount(
             provider=name,
             account_id=f"{name}-1",
@@ -97,7 +97,7 @@ class SimulatedProvider:
 
     @property
     def is_down(self) -> bool:
-        """Whether nobody can reach it."""
+        """Whether no process can reach it."""
         return self.simulation.scheduler.seconds < self.down_until
 
     def may_still_sell(self, reference: str) -> bool:
@@ -107,7 +107,7 @@ class SimulatedProvider:
         return reference in self.in_transit or (entry is not None and entry.status in open_)
 
     def land_later(self, order: Order, after_seconds: float) -> None:
-        """A request that is on its way for so long."""
+        """A request that takes so long to arrive."""
 
         def land() -> None:
             self.in_transit.discard(order.reference)
@@ -117,7 +117,7 @@ class SimulatedProvider:
         self.simulation.scheduler.at(after_seconds, land)
 
     def take_back_later(self, reference: str) -> None:
-        """The sale is reversed, and a hook says that there is news."""
+        """Reverse the sale, and send a webhook about it."""
 
         def take_back() -> None:
             self.sales.reverse_sale(reference)
@@ -127,7 +127,7 @@ class SimulatedProvider:
 
 
 class ProviderConnection:
-    """The provider as one process meets it: `billvend.ports.provider.Provider`."""
+    """The provider as one process sees it: `billvend.ports.provider.Provider`."""
 
     def __init__(self, provider: SimulatedProvider, process: "Process") -> None:
         self._provider = provider
@@ -140,7 +140,7 @@ class ProviderConnection:
         return self._provider.account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
-        """A send, with whatever befalls it."""
+        """A send, with a random fault."""
         provider, chance = self._provider, self._simulation.chance
         self._process.crash_point("before a call", may_stall=True)
         if provider.is_down:
@@ -167,7 +167,7 @@ class ProviderConnection:
         return self._receive(reply)
 
     def requery(self, order: Order) -> Answer:
-        """A question, which may get no answer."""
+        """A requery, which may get no answer."""
         self._process.crash_point("before a call", may_stall=True)
         if self._provider.is_down:
             return Unknown(REFUSED)
@@ -178,22 +178,22 @@ class ProviderConnection:
         return self._receive(reply)
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
-        """Every meter is fine."""
+        """Every meter is valid."""
         return MeterFound("ADA EXAMPLE")
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
-        """Enough for whatever comes, while it can be asked."""
+        """Enough for all sales, while the provider is up."""
         return Unknown(REFUSED) if self._provider.is_down else self._provider.simulator.fetch_float()
 
-    def parse_references(self, hook: bytes) -> tuple[str, ...]:
-        """A hook of this play says nothing else."""
-        return (hook.decode(),)
+    def parse_references(self, body: bytes) -> tuple[str, ...]:
+        """A simulated webhook contains the reference alone."""
+        return (body.decode(),)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """There is nothing to close."""
 
     def _delayed_request(self, order: Order, *, too_late: bool) -> Answer:
-        """No answer comes, and the request lands some time after; the whole of the declared time is used."""
+        """No answer comes, and the request arrives later. The delay may use the whole of the declared time."""
         provider, chance = self._provider, self._simulation.chance
         most = TIMEOUT_SECONDS + MAX_PROCESSING_SECONDS
         after_seconds = chance.choice((chance.uniform(0, most), most - chance.uniform(0, 1)))
@@ -206,7 +206,7 @@ class ProviderConnection:
         return Unknown("no answer")
 
     def _receive(self, reply: SimulatedReply) -> Answer:
-        """What the answer's journey leaves of it."""
+        """The answer as it arrives after the faults of the network."""
         self._simulation.scheduler.sleep(min(reply.delay_seconds, TIMEOUT_SECONDS))
         self._process.crash_point("after a call", may_stall=True)
         if reply.delay_seconds >= TIMEOUT_SECONDS:
@@ -220,7 +220,7 @@ class ProviderConnection:
                 return answer
 
     def _check(self, order: Order) -> None:
-        """What no book shows afterwards: whether this very send was allowed."""
+        """Checks what no store shows afterwards: whether this very send was allowed."""
         account = self.account
         if account.reference_lasts_a_day:
             day = datetime.strptime(order.reference[:8], "%Y%m%d").replace(tzinfo=UTC).date()

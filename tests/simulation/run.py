@@ -1,4 +1,4 @@
-"""One play: a seed and a number of payments in, what happened and what was wrong with it out."""
+"""Run one simulation: a seed and a number of payments in, the outcome and all violations out."""
 
 import time
 from collections import Counter
@@ -18,14 +18,14 @@ MAX_DAYS = 30
 
 @dataclass
 class Outcome:
-    """What came of a play."""
+    """The outcome of a simulation."""
 
     seed: int
     payments: int
     problems: list[str]
     """What billvend must never do, and did."""
     trace: str
-    """A hash over every turn, every commit and every event: the same for the same seed."""
+    """A hash over every turn, every commit and every event. It is the same for the same seed."""
     virtual_days: float
     wall_seconds: float
     counts: Mapping[str, Mapping[str, int]]
@@ -45,9 +45,10 @@ class Outcome:
 
 
 def run_simulation(seed: int, payments: int, folder: Path) -> Outcome:
-    """Rough times until all is paid and for three quarters of an hour more; then fine weather until nothing is left to do.
+    """Inject faults until all payments are made and for three quarters of an hour more, then run without faults until
+    no work is left.
 
-    Raises `Violation` where billvend is caught in the act.
+    Raises `Violation` at once if billvend does what it must never do.
     """
     began = time.monotonic()
     simulation = Simulation(seed, folder)
@@ -80,7 +81,7 @@ def _run(simulation: Simulation, payments: int) -> None:
     workers: list[Process] = []
 
     def hire() -> None:
-        """A new worker, also where one is stopped: somebody starts another, and then there are both."""
+        """Start a new worker, also in place of a stopped one, which may wake up later: then there are both."""
         workers.append(Process(simulation, when_stopped=hire))
         scheduler.spawn(f"worker {len(workers)}", partial(tasks.worker, workers[-1]))
 
@@ -93,7 +94,7 @@ def _run(simulation: Simulation, payments: int) -> None:
         scheduler.spawn(f"sweeper {number}", partial(tasks.sweeper, simulation))
     scheduler.spawn("support", partial(tasks.webhook_receiver, simulation))
     scheduler.spawn("operator", partial(tasks.operator, simulation))
-    scheduler.spawn("weather", partial(tasks.inject_faults, simulation, workers))
+    scheduler.spawn("fault injector", partial(tasks.inject_faults, simulation, workers))
     while len(simulation.accepted) < payments:
         scheduler.sleep(60)
     scheduler.sleep(0.75 * tasks.HOUR)

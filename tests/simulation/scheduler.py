@@ -1,7 +1,7 @@
 """The scheduler: virtual time, and whose turn it is.
 
-Actors are threads that hand one baton round: exactly one of them runs, until it sleeps or parks. Who is next is a matter
-of the agenda alone, and the agenda of the seed, so that a seed replays exactly. Nobody really waits.
+Tasks are threads that pass one baton around. Exactly one of them runs, until it sleeps or parks. The agenda alone
+decides who is next, and the seed decides the agenda, so a seed replays exactly. No thread really waits.
 """
 
 import threading
@@ -13,22 +13,23 @@ from random import Random
 
 
 class Shutdown(BaseException):
-    """The play is over: what a task feels in its last sleep."""
+    """The simulation is over. Raised in a task's last sleep."""
 
 
 class Task:
-    """One thread of the play, which runs only while it holds the baton."""
+    """One thread of the simulation, which runs only while it holds the baton."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.turn = threading.Lock()
-        """Held, except for the moment in which the baton is handed over."""
+        """Held, except while the baton is passed."""
         self.turn.acquire()
         self.thread = threading.current_thread()
 
 
 class Scheduler:
-    """Where it all happens. Whoever makes it is the director: a task too, who alone hears of failures."""
+    """The scheduler of a simulation. The thread that makes it is the director: a task too, and the only one that gets
+    failures."""
 
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)  # noqa: S311  a seed that replays is the point
@@ -36,7 +37,7 @@ class Scheduler:
         """Virtual time since the beginning."""
         self.failure: BaseException | None = None
         self._main = self.current = Task("main")
-        """`on`: who holds the baton."""
+        """The task that holds the baton."""
         self._events: list[tuple[float, int, Task | Callable[[], None]]] = []
         self._serial = count()
         self._tasks: list[Task] = []
@@ -45,30 +46,30 @@ class Scheduler:
 
     @property
     def trace(self) -> str:
-        """A hash over whose turn it was when, and over all that was noted."""
+        """A hash over all turns and all trace entries."""
         return self._trace.hexdigest()
 
     def record(self, what: str) -> None:
-        """Make something part of the trace."""
+        """Add an entry to the trace."""
         self._trace.update(f"{self.seconds!r} {what}\n".encode())
 
-    # --- for actors ---------------------------------------------------------------------------------------------------
+    # --- for tasks ----------------------------------------------------------------------------------------------------
 
     def sleep(self, seconds: float) -> None:
-        """Let others play meanwhile."""
+        """Let other tasks run meanwhile."""
         self._schedule(seconds, self.current)
         self._yield_turn()
 
     def park(self) -> None:
-        """Leave the scheduler until somebody wakes this task."""
+        """Sleep until another task wakes this one."""
         self._yield_turn()
 
     def wake(self, task: Task, after_seconds: float = 0.0) -> None:
-        """Let a parked task go on."""
+        """Wake a parked task."""
         self._schedule(after_seconds, task)
 
     def at(self, after_seconds: float, act: Callable[[], None]) -> None:
-        """Have something done later, by nobody in particular. It may not sleep."""
+        """Call a function later, outside any task. It may not sleep."""
         self._schedule(after_seconds, act)
 
     # --- for the director ---------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ class Scheduler:
         self._schedule(0.0, task)
 
     def close(self) -> None:
-        """Send everybody home, one after the other."""
+        """End all tasks, one after the other."""
         self._closing = True
         for task in self._tasks:
             task.turn.release()
@@ -97,7 +98,7 @@ class Scheduler:
                 work()
         except Shutdown:
             return
-        except BaseException as failure:  # noqa: BLE001  whatever it was, the director tells
+        except BaseException as failure:  # noqa: BLE001  whatever it was, the director reports it
             self.failure = self.failure or failure
         if not self._closing:
             self._switch_to(self._next())
@@ -122,7 +123,7 @@ class Scheduler:
         following.turn.release()
 
     def _next(self) -> Task:
-        """Who is next; what is nobody's in particular is done on the way."""
+        """The next task. Functions that are due before are called on the way."""
         while self.failure is None:
             self.seconds, _, what = heappop(self._events)
             if isinstance(what, Task):

@@ -1,6 +1,6 @@
-"""The simulation: what outlives a process. The true time, one database, one queue, two providers, and the weather.
+"""The simulation: what outlives a process. The true time, one database, one queue, two providers and the faults.
 
-The core, the use cases and the SQLite journal are the real ones; only the edges are acted.
+The core, the use cases and the SQLite journal are the real ones; only the edges are simulated.
 """
 
 from collections import Counter, defaultdict
@@ -28,7 +28,7 @@ START: Final = datetime(2026, 11, 22, 22, 57, tzinfo=UTC)
 """Three minutes before midnight at the providers, one of which binds its references to the day."""
 LEASE_SECONDS: Final = 40.0
 COMMIT_SECONDS: Final = 1.0
-"""What processes want committed within so long of each other is committed together."""
+"""Commands that arrive within so long of each other are committed together."""
 
 
 class Violation(BaseException):
@@ -37,7 +37,7 @@ class Violation(BaseException):
 
 @dataclass
 class AcceptedPayment:
-    """What a caller was told of a payment that was accepted."""
+    """The answer that a caller got for an accepted payment."""
 
     user_id: str
     meter: str
@@ -52,7 +52,7 @@ class Simulation:
         self.scheduler = Scheduler(seed)
         self.chance = self.scheduler.chance
         self.faults_enabled = True
-        """Whether faults strike."""
+        """Whether faults are injected."""
         self.faults: Counter[str] = Counter()
         self.observed: Counter[str] = Counter()
         self.ids = count(1)
@@ -62,24 +62,24 @@ class Simulation:
         ]
         self.clock = ProcessClock(self)
         self.bv = self._open_billvend(folder)
-        """A billvend to which nothing happens: the director's and the oracle's."""
+        """A billvend without faults, for the director and the invariant checks."""
         self.database = self.bv._deps.journal._database  # type: ignore[attr-defined]  # the SQL one's own
         self.database_down_until = self.queue_down_until = 0.0
         self.commits = CommitBatches(self)
         self.queue = HintQueue(self)
         self.problems: list[str] = []
-        """What the oracle is to tell besides what it finds itself."""
+        """Violations that were found while it ran, besides those of the invariant checks."""
         self.accepted: dict[str, AcceptedPayment] = {}
         """By transaction id."""
         self.funded: Counter[str] = Counter()
-        """What each user surely brought in, in naira."""
+        """The deposits that each user certainly made, in naira."""
         self.payment_of: dict[str, StreamKey] = {}
-        """Whose reference it is."""
+        """The payment of each reference."""
         self.references: defaultdict[StreamKey, list[str]] = defaultdict(list)
         self.may_send_until: dict[str, float] = {}
-        """Until when each reference may be sent, by the latest leave that was given."""
+        """Until when each reference may be sent, by the latest permission."""
         self.webhooks: list[tuple[str, str]] = []
-        """What came in and nobody read yet: which provider says that there is news, and of which reference."""
+        """Received webhooks that no process has read yet: the provider that sent each, and its reference."""
 
     @property
     def true_time(self) -> datetime:
@@ -101,32 +101,33 @@ class Simulation:
         for provider in parts.providers.values():
             provider.close()
         routes = tuple(provider.account for provider in self.providers)
-        # Without the group commit, whose callers wait for each other: here they take turns by the scheduler's own rules.
+        # Without the group commit, whose callers wait for each other: here they take turns by the scheduler's own
+        # rules.
         journal = parts.journal._journal  # type: ignore[attr-defined]  # see above
         policy = replace(parts.policy, accounts=routes)
         return Billvend(replace(parts, journal=journal, providers={}, policy=policy))
 
     def stop_faults(self) -> None:
-        """No fault strikes from here on, and what is away comes back."""
+        """Inject no fault from here on, and bring up everything that is down."""
         self.faults_enabled = False
         self.database_down_until = self.queue_down_until = 0.0
         for provider in self.providers:
             provider.down_until = 0.0
 
     def next_due(self) -> datetime | None:
-        """When a payment is next due; None when none ever will be."""
+        """When a payment is next due; None if none ever will be."""
         with self.database.read_transaction() as connection:
             due: datetime | None = connection.scalar(sa.select(sa.func.min(transactions.c.next_check_at)))
         return due
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to do, on either side."""
+        """Whether no work is left, on either side."""
         landed = not any(provider.in_transit for provider in self.providers)
         return self.next_due() is None and self.queue.is_empty and landed and not self.webhooks
 
     def close(self) -> None:
-        """Send everybody home."""
+        """End all tasks."""
         self.scheduler.close()
         self.bv.close()
         for provider in self.providers:
@@ -135,7 +136,7 @@ class Simulation:
     # --- chance -------------------------------------------------------------------------------------------------------
 
     def fault_occurs(self, share: float, fault: str) -> bool:
-        """Whether a fault strikes now; counts it."""
+        """Whether to inject a fault now; counts it."""
         struck = self.chance.random() < share and self.faults_enabled
         if struck:
             self.faults[fault] += 1
@@ -144,21 +145,21 @@ class Simulation:
     def draw_outcome(
         self, table: Sequence[tuple[int, str, int]], weights: Sequence[int]
     ) -> tuple[int, str, int]:
-        """One row of a table of faults, which begins with the absence of any."""
+        """One row of a table of faults, whose first row is no fault."""
         drawn = self.chance.choices(table, weights)[0]
         if not self.faults_enabled or drawn is table[0]:
             return table[0]
         self.faults[f"provider: {drawn[1]}"] += 1
         return drawn
 
-    # --- what is held against billvend while it runs --------------------------------------------------------------------
+    # --- checks while billvend runs -------------------------------------------------------------------------------------
 
     def fail(self, what: str) -> None:
-        """End it here."""
+        """Raise `Violation`, which ends the simulation."""
         raise Violation(f"{self.scheduler.seconds:.1f} s: {what}")
 
     def record_permission(self, payment: StreamKey, reference: str, *, to_send: bool) -> None:
-        """A worker got leave to call about a reference."""
+        """A worker may now call the provider about a reference."""
         if to_send:
             self.may_send_until[reference] = self.scheduler.seconds + LEASE_SECONDS
         if reference not in self.payment_of:
@@ -166,7 +167,7 @@ class Simulation:
             self.references[payment].append(reference)
 
     def check_send(self, reference: str) -> None:
-        """Nobody may send a reference after the lease, nor while another one of the payment may have sold, or may yet."""
+        """No process may send a reference after the lease, nor while another one of the payment may have sold, or may yet."""
         if self.scheduler.seconds > self.may_send_until[reference]:
             self.fail(f"{reference} is sent after its lease")
         payment = self.payment_of[reference]
@@ -177,42 +178,45 @@ class Simulation:
 
 
 class ProcessClock:
-    """A process's own clock: right, unless somebody set it wrong."""
+    """A process's own clock. It is right unless the fault injector set it wrong."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self.ahead_seconds = 0.0
 
     def now(self) -> datetime:
-        """The moment, as the wall clock has it."""
+        """The time of the wall clock."""
         return self._simulation.true_time + timedelta(seconds=self.ahead_seconds)
 
     def elapsed_seconds(self) -> float:
-        """What nobody can set."""
+        """The monotonic clock, which cannot be set."""
         return self._simulation.scheduler.seconds
 
     def sleep(self, seconds: float) -> None:
-        """Others play meanwhile."""
+        """Other tasks run meanwhile."""
         self._simulation.scheduler.sleep(seconds)
 
     def new_id(self) -> str:
-        """Unique among all processes, and sorted by its time of making."""
+        """Unique among all processes, and sorted by the time of making."""
         return f"id-{next(self._simulation.ids):09}"
 
 
 class CommitBatches:
-    """The way to the journal. What comes in within a short while is carried out as one list, as the port allows; that is
-    also what makes 5,000 payments a matter of seconds."""
+    """The connection to the journal. Commands that arrive within a short time are executed as one list, as the port
+    allows.
+
+    That is also why 5,000 payments take only seconds.
+    """
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._waiting: list[tuple[Task, Sequence[Command]]] = []
         self._results: dict[str, list[CommandOutcome] | Unavailable] = {}
         self._permissions: dict[tuple[StreamKey, int, int], float] = {}
-        """Until when the leave to make a send runs, which nobody has reported yet."""
+        """The permissions to send that have no report yet, each with its end."""
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Have the commands of one process done, beside those of others."""
+        """Execute the commands of one process, together with those of others."""
         scheduler = self._simulation.scheduler
         if not self._waiting:
             scheduler.at(self._simulation.chance.uniform(0, COMMIT_SECONDS), self._commit)
@@ -227,19 +231,22 @@ class CommitBatches:
         simulation, waiting = self._simulation, self._waiting
         self._waiting = []
         simulation.chance.shuffle(waiting)
-        commands = [command for _, theirs in waiting for command in theirs]
+        commands = [command for _, commands_of_task in waiting for command in commands_of_task]
         results = self._executed(commands)
-        for task, theirs in waiting:
+        for task, commands_of_task in waiting:
             if isinstance(results, Unavailable):
                 self._results[task.name] = results
             else:
-                self._results[task.name], results = results[: len(theirs)], results[len(theirs) :]
+                self._results[task.name], results = (
+                    results[: len(commands_of_task)],
+                    results[len(commands_of_task) :],
+                )
             simulation.scheduler.wake(task, simulation.chance.uniform(0, 0.05))
 
     def _executed(self, commands: Sequence[Command]) -> list[CommandOutcome] | Unavailable:
         simulation = self._simulation
         if simulation.scheduler.seconds < simulation.database_down_until:
-            return Unavailable("The database is away. Nothing was done.")
+            return Unavailable("The database is down. Nothing was done.")
         if simulation.fault_occurs(0.002, "a commit cut off before it was done"):
             return [_unknown(command) for command in commands]
         results = simulation.bv._deps.journal.execute(commands)
@@ -250,7 +257,7 @@ class CommitBatches:
         return results
 
     def report_again_later(self, report: RecordAnswer) -> None:
-        """The same answer is reported once more, some time after, by somebody else."""
+        """Another process reports the same answer once more, some time later."""
         simulation = self._simulation
 
         def repeat() -> None:
@@ -261,7 +268,7 @@ class CommitBatches:
         simulation.scheduler.at(simulation.chance.uniform(0, 3600), repeat)
 
     def _note(self, command: Command, result: CommandOutcome) -> None:
-        """Into the trace; and nobody may be given leave to send while somebody else's leave runs."""
+        """Add the command to the trace; and no process may get permission to send while another permission is valid."""
         simulation = self._simulation
         payment = StreamKey(command.user_id, command.transaction_id)
         if not isinstance(result, Executed):
@@ -278,7 +285,7 @@ class CommitBatches:
             return
         now = simulation.scheduler.seconds
         for (whose, _, _), until in self._permissions.items():
-            # A clock that was wrong when it took a lease excludes nobody: the core can't know better.
+            # A clock that was wrong when it took a lease protects nothing: the core cannot know better.
             if whose == payment and now < until <= now + LEASE_SECONDS:
                 simulation.fail(f"two may send payment {payment.stream} at once")
         until = (command.at - START).total_seconds() + LEASE_SECONDS
@@ -295,7 +302,7 @@ def _unknown(command: Command) -> OutcomeUnknown:
 
 
 class HintQueue:
-    """One queue for all processes, which loses, doubles, delays and disorders what it is given."""
+    """One queue for all processes, which loses, duplicates, delays and reorders hints."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -322,13 +329,13 @@ class HintQueue:
         return self._ready.pop(self._simulation.chance.randrange(len(self._ready)))
 
     def wipe(self) -> None:
-        """As by FLUSHALL: what waits is gone, and what is under way too."""
+        """As by FLUSHALL: queued hints are lost, and so are delayed ones."""
         self._ready.clear()
         self._wiped += 1
 
     @property
     def is_empty(self) -> bool:
-        """Whether no hint waits."""
+        """Whether no hint is queued."""
         return not self._ready
 
     def _send(self, hint: Hint, after_seconds: float) -> None:

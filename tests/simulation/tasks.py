@@ -1,4 +1,4 @@
-"""Who plays: workers, sweepers, callers, the support desk, an operator, and the weather."""
+"""The tasks: workers, sweepers, callers, customer support, an operator and the fault injector."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,14 +33,14 @@ Answered = TypeVar("Answered")
 
 
 def worker(process: Process) -> None:
-    """Takes hints, and settles what they point at."""
+    """Takes hints, and settles the payments that they name."""
     simulation = process.simulation
     while True:
         hint = simulation.queue.take()
         try:
             process.bv.settle(hint)
         except DependencyError:
-            simulation.observed["settles given up, the database away"] += 1
+            simulation.observed["settles given up, the database down"] += 1
         except BillvendError as error:
             simulation.problems.append(f"settling {hint.transaction_id} failed: {error}")
         except Crashed:
@@ -48,7 +48,7 @@ def worker(process: Process) -> None:
 
 
 def sweeper(simulation: Simulation) -> None:
-    """Finds what the queue lost; what the queue does not take, it does itself."""
+    """Finds what the queue lost. What the queue does not take, it settles itself."""
     process = Process(simulation)
     while True:
         simulation.scheduler.sleep(
@@ -68,23 +68,23 @@ def sweeper(simulation: Simulation) -> None:
 
 
 def seconds_until_due(simulation: Simulation) -> float:
-    """Seconds until something is due: sweeps that would find nothing are left out once the weather is fine."""
+    """Seconds until a payment is due. Sweeps that would find nothing are left out once no faults are injected."""
     due = simulation.next_due()
     return HOUR if due is None else max(5 * SWEEP_SECONDS, (due - simulation.true_time).total_seconds())
 
 
 class Callers:
-    """One process of callers. They know their keys, and repeat what they got no answer to."""
+    """One process of callers. They know their keys, and repeat requests that got no answer."""
 
-    def __init__(self, simulation: Simulation, wanted: int) -> None:
+    def __init__(self, simulation: Simulation, target_count: int) -> None:
         self.simulation = simulation
         self.chance = simulation.chance
-        self.wanted = wanted
+        self.target_count = target_count
         self.process = Process(simulation)
 
     def run(self) -> None:
-        """Pay until enough was paid, by all of them together."""
-        while len(self.simulation.accepted) < self.wanted:
+        """Pay until all callers together have made enough payments."""
+        while len(self.simulation.accepted) < self.target_count:
             self.simulation.scheduler.sleep(self.chance.expovariate(1 / 8.0))
             try:
                 self.do_one_action()
@@ -92,7 +92,7 @@ class Callers:
                 self.process.restart()
 
     def do_one_action(self) -> None:
-        """One thing that a caller does."""
+        """One action of a caller."""
         action = self.chance.random()
         if action < 0.1:
             self.pay_many()
@@ -102,7 +102,7 @@ class Callers:
             self.pay_and_follow()
 
     def pay_and_follow(self) -> None:
-        """Pay with a key, then perhaps do what people do."""
+        """Pay with a key, then perhaps repeat, query or cancel."""
         bill = self.new_bill()
         paid = self.retry_until_clear(bill.user_id, lambda: self.process.bv.accept(bill))
         if not isinstance(paid, PaymentResult):
@@ -122,7 +122,7 @@ class Callers:
             self.ask(lambda: self.process.bv.wait(payment.transaction_id, timeout=20))
 
     def repeat(self, bill: Bill, payment: Payment) -> None:
-        """The same key again: the same payment; for another amount: refused."""
+        """The same key again: the same payment; for another amount: rejected."""
         self.simulation.scheduler.sleep(self.chance.expovariate(1 / 20))
         again = self.retry_until_clear(bill.user_id, lambda: self.process.bv.accept(bill))
         if isinstance(again, PaymentResult) and again.payment.transaction_id != payment.transaction_id:
@@ -136,7 +136,7 @@ class Callers:
         self.simulation.observed["keys repeated"] += 1
 
     def cancel(self, payment: Payment) -> None:
-        """Think better of it: reversed at once, or too late."""
+        """Cancel: reversed at once, or too late."""
         self.simulation.scheduler.sleep(self.chance.uniform(0, 2))
         try:
             cancelled = self.process.bv.cancel(payment.transaction_id)
@@ -150,7 +150,7 @@ class Callers:
             self.simulation.observed["cancelled"] += 1
 
     def click_twice(self) -> None:
-        """Pay without a key, twice within moments: one payment, unless the first one came back in between."""
+        """Pay without a key, twice within moments: one payment, unless the first one was reversed in between."""
         bill = self.new_bill(key=False)
         first = self.once(bill)
         self.simulation.scheduler.sleep(self.chance.uniform(0, 5))
@@ -159,12 +159,12 @@ class Callers:
             found = self.simulation.bv.transaction(first.payment.transaction_id)
             if isinstance(found, Payment) and found.status is not Status.REVERSED:
                 self.simulation.fail(f"payment {second.payment.transaction_id} is a double click")
-        self.simulation.observed["double clicks refused"] += isinstance(second, LikelyDuplicate)
+        self.simulation.observed["double clicks rejected"] += isinstance(second, LikelyDuplicate)
 
     def pay_many(self) -> None:
         """A few bills at once."""
         user = self.some_user()
-        most = max(2, min(50, self.wanted - len(self.simulation.accepted)))
+        most = max(2, min(50, self.target_count - len(self.simulation.accepted)))
         bills = [self.new_bill(user=user) for _ in range(self.chance.randint(2, most))]
         results = self.process.bv.pay_many(bills)
         for bill, result in zip(bills, results, strict=True):
@@ -173,10 +173,10 @@ class Callers:
             if isinstance(result, PaymentResult):
                 self.record_accepted(bill, result.payment)
 
-    # --- how they ask -------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def once(self, bill: Bill) -> PaymentResult | BillvendError:
-        """Ask once: without a key nobody may repeat."""
+        """Request once: without a key a caller may not repeat."""
         try:
             paid = self.process.bv.accept(bill)
         except InsufficientFunds as refusal:
@@ -188,12 +188,12 @@ class Callers:
         return paid
 
     def retry_until_clear(self, user_id: str, ask: Callable[[], Answered]) -> Answered | BillvendError:
-        """Ask until the answer is clear, over outages and deaths; fund the wallet where that is what is missing."""
+        """Repeat until the answer is clear, through outages and crashes; fund the wallet if money is missing."""
         while True:
             try:
                 return ask()
             except ProviderUnavailable as refusal:
-                self.simulation.observed["refused, since nobody sells"] += 1
+                self.simulation.observed["rejected, since sales are suspended"] += 1
                 return refusal
             except DependencyError:
                 self.simulation.scheduler.sleep(self.chance.uniform(0.5, 10))
@@ -205,29 +205,29 @@ class Callers:
                 return refusal
 
     def ask(self, ask: Callable[[], Any]) -> None:
-        """Ask, and don't mind if nobody answers."""
+        """Request, and ignore a missing answer."""
         with suppress(DependencyError):
             ask()
 
     def fund(self, user_id: str) -> None:
-        """Bring money, until it is surely there."""
+        """Fund the wallet, until it is certain that it is funded."""
         key = self.simulation.clock.new_id()
         funded = self.retry_until_clear(user_id, lambda: self.process.bv.fund(user_id, FUNDED_NAIRA, key=key))
         if isinstance(funded, BillvendError):
-            self.simulation.fail(f"a funding was refused: {funded}")
+            self.simulation.fail(f"a funding was rejected: {funded}")
         self.simulation.funded[user_id] += FUNDED_NAIRA
 
-    # --- what they ask for --------------------------------------------------------------------------------------------
+    # --- what callers request -----------------------------------------------------------------------------------------
 
     def some_user(self) -> str:
-        """One of few, so that wallets are shared."""
+        """One of few users, so that wallets are shared."""
         user_id = f"user-{self.chance.randrange(USERS):02}"
         if user_id not in self.simulation.funded:
             self.fund(user_id)
         return user_id
 
     def new_bill(self, *, user: str | None = None, key: bool = True) -> Bill:
-        """A bill that nobody had before."""
+        """A new bill, different from all before."""
         user_id, serial = user or self.some_user(), next(self.simulation.ids)
         amount = 100 * self.chance.randint(1, 20)
         vend_type = "postpaid" if self.chance.random() < 0.05 else "prepaid"
@@ -235,7 +235,7 @@ class Callers:
         return Bill(user_id, amount, f"{70_000_000_000 + serial}", "EKEDC", vend_type, key=bill_key)
 
     def record_accepted(self, bill: Bill, payment: Payment) -> None:
-        """It was accepted: from now on it may not be lost."""
+        """The payment was accepted: from now on it may not be lost."""
         assert isinstance(bill.amount, int)
         self.simulation.accepted[payment.transaction_id] = AcceptedPayment(
             bill.user_id, bill.meter, bill.amount
@@ -243,7 +243,7 @@ class Callers:
 
 
 def webhook_receiver(simulation: Simulation) -> None:
-    """Takes the providers' hooks in."""
+    """Handles the providers' webhooks."""
     process = Process(simulation)
     while True:
         simulation.scheduler.sleep(5 if simulation.faults_enabled else HOUR)
@@ -259,7 +259,7 @@ def webhook_receiver(simulation: Simulation) -> None:
 
 
 def operator(simulation: Simulation) -> None:
-    """Decides what waits for a person, having called the provider; now and then without having called."""
+    """Decides payments in review after a call to the provider; now and then without a call."""
     process = Process(simulation)
     while True:
         simulation.scheduler.sleep(6 * HOUR)
@@ -273,7 +273,7 @@ def operator(simulation: Simulation) -> None:
 
 
 def decide(simulation: Simulation, process: Process, payment: Payment) -> None:
-    """One decision: as the provider's book has it, or, by mistake, in a hurry."""
+    """One decision: as the provider's store shows, or sometimes by mistake."""
     references = [attempt.reference for attempt in payment.attempts]
     known = [
         entry for provider in simulation.providers for r in references if (entry := provider.sales.find(r))
@@ -283,13 +283,17 @@ def decide(simulation: Simulation, process: Process, payment: Payment) -> None:
     in_a_hurry = is_open and simulation.fault_occurs(0.1, "an operator in a hurry")
     if is_open and not sold and not in_a_hurry:
         return
-    verdict = OperatorDecision.DELIVERED if sold and not in_a_hurry else OperatorDecision.REVERSE
-    token = sold[0].token if verdict is OperatorDecision.DELIVERED else None
+    decision = OperatorDecision.DELIVERED if sold and not in_a_hurry else OperatorDecision.REVERSE
+    token = sold[0].token if decision is OperatorDecision.DELIVERED else None
     try:
         process.bv.resolve(
-            payment.transaction_id, operator="ben", reason="asked the provider", token=token, decision=verdict
+            payment.transaction_id,
+            operator="ben",
+            reason="asked the provider",
+            token=token,
+            decision=decision,
         )
-        simulation.observed[f"decided by an operator: {verdict}"] += 1
+        simulation.observed[f"decided by an operator: {decision}"] += 1
     except NotInReview:
         simulation.observed["an operator came too late"] += 1
 
@@ -304,12 +308,12 @@ def inject_faults(simulation: Simulation, workers: list[Process]) -> None:
 
 
 def _database(simulation: Simulation, workers: list[Process]) -> None:
-    simulation.faults["the database away"] += 1
+    simulation.faults["the database down"] += 1
     simulation.database_down_until = simulation.scheduler.seconds + 300 ** simulation.chance.random()
 
 
 def _queue(simulation: Simulation, workers: list[Process]) -> None:
-    simulation.faults["the queue away"] += 1
+    simulation.faults["the queue down"] += 1
     simulation.queue_down_until = simulation.scheduler.seconds + 300 ** simulation.chance.random()
 
 
@@ -319,7 +323,7 @@ def _wipe(simulation: Simulation, workers: list[Process]) -> None:
 
 
 def _provider(simulation: Simulation, workers: list[Process]) -> None:
-    simulation.faults["a provider away"] += 1
+    simulation.faults["a provider down"] += 1
     provider = simulation.chance.choice(simulation.providers)
     provider.down_until = simulation.scheduler.seconds + 400 ** simulation.chance.random()
 

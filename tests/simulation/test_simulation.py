@@ -1,7 +1,7 @@
-"""Payments by the thousand in virtual time, under every fault that can be thought of; a seed replays exactly.
+"""Thousands of payments in virtual time, under every fault that we know of; a seed replays exactly.
 
-`BILLVEND_SIMULATION` is how many payments (5,000), `BILLVEND_SEED` which ones: the first simulation has that seed, the next
-simulation the next one. Without a seed 5,000 payments are the same ones every time, and any other number is drawn.
+`BILLVEND_SIMULATION` is the number of payments (5,000), and `BILLVEND_SEED` the seed of the first simulation; the next
+one has the next seed. Without a seed, 5,000 payments are the same ones every time, and any other number is drawn.
 """
 
 import os
@@ -21,7 +21,8 @@ FIRST_SEED = int(
     os.environ.get("BILLVEND_SEED") or (1 if PAYMENTS == CI_PAYMENTS else secrets.randbelow(10**9))
 )
 ENOUGH_PAYMENTS = 1_000
-"""In a simulation of so many, each of these strikes; with fewer, or with a rarer fault, chance may leave one out."""
+"""In a simulation of so many payments, each of these faults occurs. With fewer, or with a rarer fault, chance may leave
+one out."""
 EXPECTED_FAULTS = {
     *(f"provider: {name}" for weight, name, _ in OUTCOMES[1:] if weight >= 10),
     *(

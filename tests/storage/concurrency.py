@@ -1,4 +1,4 @@
-"""Work that is done by many at once: in threads, or in processes that share nothing but the database."""
+"""Run work concurrently: in threads, or in processes that share nothing but the database."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 60
 
 
 def run_in_threads(*calls: Callable[[], T]) -> list[T]:
-    """What the calls return, each made in a thread of its own, and all started together."""
+    """The results of the calls. Each call runs in its own thread, and all start together."""
     barrier = ThreadBarrier(len(calls))
 
     def run(call: Callable[[], T]) -> T:
@@ -29,7 +29,7 @@ def run_in_threads(*calls: Callable[[], T]) -> list[T]:
 
 
 def run_in_processes(work: Callable[[str, str], T], url: str, *names: str) -> list[T]:
-    """What `work(url, name)` returns in a fresh process for each name, all started together."""
+    """The results of `work(url, name)`, each run in a fresh process. All start together."""
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(len(names))
     with ProcessPoolExecutor(len(names), spawn, initializer=_set_barrier, initargs=(barrier,)) as pool:
@@ -44,7 +44,7 @@ def _set_barrier(barrier: Barrier) -> None:
 
 
 def wait_for_others() -> None:
-    """In a process: wait until all of them are here."""
+    """In a process: wait until all processes have arrived."""
     _barriers[-1].wait(TIMEOUT_SECONDS)
 
 
@@ -53,7 +53,7 @@ def _started(work: Callable[[str, str], T], url: str, name: str) -> T:
     return work(url, name)
 
 
-# --- what processes do ------------------------------------------------------------------------------------------------
+# --- functions that the processes run ---------------------------------------------------------------------------------
 
 
 def upgrade_database(url: str, _name: str) -> str:
@@ -65,7 +65,7 @@ def upgrade_database(url: str, _name: str) -> str:
 
 
 def pay_and_claim(url: str, name: str) -> tuple[list[str], int]:
-    """Pay the same twenty bills as everybody, then work on whatever is due; returns what came of it."""
+    """Pay the same twenty bills as the other processes, then work on all that is due; returns the results."""
     with open_harness(url, name=name) as harness:
         became = [
             result_codes(harness.execute(harness.pay(minor=1_000, key=f"order-{number}")))[0]

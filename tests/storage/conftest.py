@@ -1,4 +1,4 @@
-"""Books to write in: on a SQLite file, on SQLite in memory, and on PostgreSQL."""
+"""Databases for the tests: a SQLite file, SQLite in memory, and PostgreSQL."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support import servers
 
 @pytest.fixture(params=ALL_DATABASES)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JournalHarness]:
-    """New books of every kind."""
+    """A new database of each kind."""
     if request.param == "postgres":
         database: Database = request.getfixturevalue("postgres_database")
         truncate_all(database)
@@ -27,7 +27,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JournalH
 
 @pytest.fixture(params=SHARED_DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of new books of the kinds that several connections can share."""
+    """The URL of a new database, of the kinds that several connections can share."""
     with _new_database(request, tmp_path) as url:
         yield url
 
@@ -38,7 +38,7 @@ def _new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[st
         case "memory":
             yield "sqlite://"
         case "file":
-            path = tmp_path / "books.db"
+            path = tmp_path / "billvend.db"
             shutil.copy(request.getfixturevalue("sqlite_template"), path)
             yield f"sqlite:///{path}"
         case _:
@@ -49,7 +49,7 @@ def _new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[st
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with all tables and no rows, to be copied."""
+    """A SQLite file with all tables and no rows. Tests copy it."""
     path = tmp_path_factory.mktemp("storage") / "empty.db"
     database = Database(f"sqlite:///{path}")
     upgrade(database)
@@ -59,7 +59,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: servers.Postgres) -> Iterator[Database]:
-    """One PostgreSQL database with all tables, for all tests that leave these as they are."""
+    """One PostgreSQL database with all tables, shared by all tests that do not change the tables."""
     url = servers.new_database(postgres_server)
     database = Database(url)
     upgrade(database)

@@ -1,7 +1,7 @@
-"""A wire to PostgreSQL that can be cut: a proxy on a loopback port, which reads along and knows a COMMIT when it sees one.
+"""A proxy to PostgreSQL on a loopback port that can cut connections at a COMMIT.
 
-`before` cuts when a COMMIT comes by, which then never reaches the server; `after` lets it reach the server, waits until it
-is carried out, and cuts before the client learns of it.
+`before` cuts when the client sends COMMIT: it never reaches the server. `after` forwards the COMMIT, waits until the
+server has carried it out, and cuts before the client receives the answer.
 """
 
 import socket
@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
 CONNECTION_SETUP = b"SET TIME ZONE"
-"""What is said, and then committed, on each new connection."""
+"""Sent, and then committed, on each new connection."""
 LOOPBACK = "127.0.0.1"
 
 
 class DbProxy:
-    """Where the client connects is `url`. Cuts are ordered ahead, and made in that order, one a COMMIT."""
+    """A proxy: the client connects to `url`. Cuts are ordered ahead and made in that order, one for each COMMIT."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -35,24 +35,25 @@ class DbProxy:
         self._threads: list[threading.Thread] = []
         self._stays_down = False
         self.commits = 0
-        """How many have come by."""
+        """How many COMMITs have passed."""
         self.url = parts._replace(netloc=f"{parts.username}@{LOOPBACK}:{self._port}").geturl()
         self._spawn(self._accept, self._listener)
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
     def cut(self, *orders: str, stay_down: bool = False) -> None:
-        """What to do with the next commits: `before`, `after` or `pass`; then, perhaps, to take no new connection."""
+        """What to do with the next commits: `before`, `after` or `pass`. With `stay_down`, accept no new connection
+        after that."""
         self._orders.extend(orders)
         self._stays_down = stay_down
 
     def cut_at(self, text: bytes, *, time: int = 1) -> None:
-        """Cut as soon as the client says this for the n-th time."""
+        """Cut as soon as the client has sent this text for the n-th time."""
         times = count(1)
         self._on_statement = lambda sent: text in sent and next(times) == time
 
     def stop(self) -> None:
-        """Cut all, and refuse whoever tries to connect."""
+        """Cut all connections, and refuse new ones."""
         _close(self._listener)
         with self._lock:
             ends, self._ends = self._ends, set()
@@ -60,7 +61,7 @@ class DbProxy:
             _close(end)
 
     def start(self) -> None:
-        """Take connections again, at the same port."""
+        """Accept connections again, on the same port."""
         self._stays_down = False
         self._listener = _listening(self._port)
         self._spawn(self._accept, self._listener)
@@ -70,7 +71,7 @@ class DbProxy:
         for thread in self._threads:
             thread.join(10)
 
-    # --- at work ------------------------------------------------------------------------------------------------------
+    # --- forwarding ---------------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
@@ -87,32 +88,32 @@ class DbProxy:
                 self._spawn(self._forward, client, server)
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        """Carry bytes both ways until either end closes, or it is time to cut."""
+        """Forward bytes both ways until either end closes, or a cut is due."""
         order, setting_up = "pass", False
         with suppress(OSError, ValueError):
             while True:
                 for end in select([client, server], [], [])[0]:
-                    said = end.recv(1 << 16)
-                    if not said:
+                    data = end.recv(1 << 16)
+                    if not data:
                         raise ConnectionError
                     if end is client:
-                        order = "pass" if setting_up else self._order(said)
-                        setting_up = CONNECTION_SETUP in said
-                    if order == "before" or (order == "after" and end is server and COMMITTED in said):
+                        order = "pass" if setting_up else self._order(data)
+                        setting_up = CONNECTION_SETUP in data
+                    if order == "before" or (order == "after" and end is server and COMMITTED in data):
                         self._cut()
                         raise ConnectionError
-                    (server if end is client else client).sendall(said)
+                    (server if end is client else client).sendall(data)
         with self._lock:
             self._ends -= {client, server}
         _close(client)
         _close(server)
 
-    def _order(self, said: bytes) -> str:
+    def _order(self, data: bytes) -> str:
         with self._lock:
-            if self._on_statement(said):
+            if self._on_statement(data):
                 self._on_statement = lambda _sent: False
                 return "before"
-            if not said.endswith(COMMIT):
+            if not data.endswith(COMMIT):
                 return "pass"
             self.commits += 1
             return self._orders.popleft() if self._orders else "pass"
@@ -132,13 +133,13 @@ def _listening(port: int) -> socket.socket:
 
 def _close(end: socket.socket) -> None:
     with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)  # wakes whoever waits on it
+        end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
     end.close()
 
 
 @contextmanager
 def db_proxy_to(url: str) -> Iterator[DbProxy]:
-    """A wire to the PostgreSQL server at a URL."""
+    """A proxy to the PostgreSQL server at a URL."""
     proxy = DbProxy(url)
     try:
         yield proxy

@@ -1,4 +1,4 @@
-"""A harness: a journal with its books, and orders to give them. Time stands still until somebody moves it."""
+"""A journal with its database, and the commands that tests give it. The clock moves only when a test moves it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -58,9 +58,9 @@ from billvend.usecases.dependencies import Dependencies, Limits
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
 ALL_DATABASES = ["file", "memory", POSTGRES]
-"""The kinds of books."""
+"""The kinds of databases."""
 SHARED_DATABASES = ["file", POSTGRES]
-"""Those where several connections, threads or processes can meet."""
+"""The kinds that several connections, threads or processes can share."""
 
 METER = "12345678901"
 TOKEN = "12345678901234567890"
@@ -80,23 +80,23 @@ POLICY = Policy(accounts=(provider_account("sandbox"),))
 
 
 class JournalHarness:
-    """Commands are made by `fund`, `pay` and so on, and given to the journal by `do`."""
+    """A journal, its queries and a clock. `fund`, `pay` and so on make commands; `execute` gives them to the journal."""
 
     def __init__(self, database: Database, *, name: str = "t", policy: Policy = POLICY) -> None:
         self.database = database
         self.journal = SqlJournal(database)
-        self.books = SqlQueries(database)
+        self.queries = SqlQueries(database)
         self.policy = policy
         self.now = NOW
         self._name = name
         self._ids = count(1)
 
     def new_id(self) -> str:
-        """Ids rise as they are made, as those of the real clock do."""
+        """Ids rise in the order in which they are made, as those of the real clock do."""
         return f"{self._name}{next(self._ids):07}"
 
     def reopen(self, database: Database) -> "JournalHarness":
-        """The same till after everything in memory was lost: only the time and the ids go on."""
+        """The same harness after everything in memory was lost. Only the time and the ids go on."""
         other = JournalHarness(database, policy=self.policy)
         other.now, other._ids = self.now, self._ids
         return other
@@ -154,13 +154,13 @@ class JournalHarness:
             work.attempt, work.call_number, work.is_requery, answer,
         )  # fmt: skip
 
-    # --- having them done ---------------------------------------------------------------------------------------------
+    # --- execution ----------------------------------------------------------------------------------------------------
 
     def execute(self, *commands: Command) -> list[CommandOutcome]:
         return self.journal.execute(commands)
 
     def execute_one(self, command: Command) -> Executed:
-        """One command, which must not be refused."""
+        """Execute one command, which must not be rejected."""
         return expect_executed(self.execute(command))[0]
 
     def add_funds(self, user: str = "ada", minor: int = 10_000) -> Fund:
@@ -174,7 +174,7 @@ class JournalHarness:
         return command
 
     def claim_work(self, pay: Pay, *, early: bool = False) -> ProviderCall:
-        """Claim a payment on which there is something to do."""
+        """Claim a payment that has work to do."""
         if early:
             self.execute_one(self.request_requery(pay))
         work = self.execute_one(self.claim(pay)).result.provider_call
@@ -182,13 +182,13 @@ class JournalHarness:
         return work
 
     def answer(self, pay: Pay, answer: Answer, *, early: bool = False) -> CommandResult:
-        """Claim a payment, and report this answer to what the claim allowed."""
+        """Claim a payment, and report this answer to the call that the claim allowed."""
         return self.execute_one(self.report(pay, self.claim_work(pay, early=early), answer)).result
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------------------------
 
     def payment(self, pay: Pay) -> Payment:
-        found = self.books.transaction(pay.transaction_id, pay.user_id)
+        found = self.queries.transaction(pay.transaction_id, pay.user_id)
         assert isinstance(found, Payment)
         return found
 
@@ -196,8 +196,8 @@ class JournalHarness:
         return self.payment(pay).status
 
     def balance(self, user: str = "ada", currency: str = "NGN") -> tuple[int, int]:
-        """What can be spent and what is held, in minor units."""
-        found = self.books.balance(user, currency)
+        """The available and the held balance, in minor units."""
+        found = self.queries.balance(user, currency)
         assert found is not None
         return found[0].amount_minor, found[1].amount_minor
 
@@ -213,7 +213,7 @@ class JournalHarness:
             }
 
     def accounts(self) -> Counter[str]:
-        """What each account of ours holds by the transfers, in minor units."""
+        """The balance of each of our accounts, summed from the transfers, in minor units."""
         held: Counter[str] = Counter()
         for source, target, minor in self.rows("SELECT source, target, amount_minor FROM transfers"):
             held[source] -= minor
@@ -225,14 +225,14 @@ class JournalHarness:
             return [tuple(row) for row in connection.execute(sa.text(sql), values)]
 
     def run(self, sql: str, **values: object) -> None:
-        """Go behind the journal's back."""
+        """Run SQL without the journal."""
         with self.database.write_transaction() as connection:
             connection.execute(sa.text(sql), values)
 
 
 @contextmanager
 def open_harness(url: str, *, name: str = "t", policy: Policy = POLICY) -> Iterator[JournalHarness]:
-    """A till on the books at a URL; a SQLite file gets its tables."""
+    """A harness on the database at a URL; a SQLite file gets its tables."""
     database = Database(url)
     if database.is_sqlite:
         upgrade(database)
@@ -249,7 +249,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idl
 
 
 def truncate_all(database: Database) -> None:
-    """Take everything off the books of a PostgreSQL database, in a tenth of the time that a new one takes."""
+    """Delete all rows of a PostgreSQL database. It takes a tenth of the time that a new database takes."""
     with database.write_transaction() as connection:
         connection.execute(sa.text(TERMINATE_SESSIONS))
         for table in APPEND_ONLY:
@@ -261,7 +261,7 @@ def truncate_all(database: Database) -> None:
 
 def deps_of(harness: JournalHarness) -> Dependencies:
     return Dependencies(
-        harness.journal, harness.books, memory_queue(), {}, SystemClock(), harness.policy, Limits("100", "1000000"),
+        harness.journal, harness.queries, memory_queue(), {}, SystemClock(), harness.policy, Limits("100", "1000000"),
         "NGN", Mode.TEST, sweep_quiet_seconds=60, account_status=SqlAccountStatuses(harness.database),
         api_keys=SqlApiKeys(harness.database), deposits=SqlDeposits(harness.database),
         outbox=SqlOutbox(harness.database),
@@ -269,7 +269,7 @@ def deps_of(harness: JournalHarness) -> Dependencies:
 
 
 def expect_executed(results: list[CommandOutcome]) -> list[Executed]:
-    """The results of commands of which none may be refused."""
+    """The results of commands none of which may be rejected."""
     done: list[Executed] = []
     for result in results:
         if isinstance(result, BillvendError):
@@ -279,7 +279,7 @@ def expect_executed(results: list[CommandOutcome]) -> list[Executed]:
 
 
 def result_codes(results: list[CommandOutcome]) -> list[str]:
-    """What became of each command: `done`, `replayed`, or the code of its refusal."""
+    """The result of each command: `done`, `replayed`, or the code of its rejection."""
     return [
         result.code if isinstance(result, BillvendError) else "replayed" if result.replayed else "done"
         for result in results
@@ -299,7 +299,7 @@ ANSWERS: list[Answer] = [
     NOTHING_DELIVERED,
     Declined("not this time"),
     Declined("sold, and taken back", about_transaction=True, provider_reversed=True),
-    NotSent("refused"),
+    NotSent("rejected"),
     Deferred("later", retry_after_seconds=30),
     Misconfigured("no float"),
     Unknown("no answer"),
@@ -307,12 +307,12 @@ ANSWERS: list[Answer] = [
     Pending("wait"),
     NotFound("no such reference"),
 ]
-"""Whatever a provider may say."""
+"""Any answer that a provider may give."""
 
 
 @contextmanager
 def recorded_statements(database: Database) -> Iterator[list[str]]:
-    """The statements that reach the database meanwhile; one for many rows counts once."""
+    """The statements that reach the database during the block. One for many rows counts once."""
     seen: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
@@ -327,7 +327,7 @@ def recorded_statements(database: Database) -> Iterator[list[str]]:
 
 @contextmanager
 def database_errors(harness: JournalHarness) -> Iterator[list[str]]:
-    """The errors that the database answers with meanwhile: SQLSTATE, or SQLite's words."""
+    """The errors that the database answers during the block: SQLSTATE, or SQLite's message."""
     seen: list[str] = []
 
     def note(context: sa.engine.ExceptionContext) -> None:

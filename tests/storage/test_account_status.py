@@ -1,4 +1,4 @@
-"""The contract of the breaker port, and of what the books and the journal are asked besides for people and for it."""
+"""The contract of the AccountStatuses port, and of the queries that people and account statuses need."""
 
 import threading
 from dataclasses import replace
@@ -38,7 +38,7 @@ def breaker(harness: JournalHarness) -> SqlAccountStatuses:
     return SqlAccountStatuses(harness.database)
 
 
-# --- the breaker ------------------------------------------------------------------------------------------------------
+# --- account statuses -------------------------------------------------------------------------------------------------
 
 
 def test_account_states_are_empty_at_first(breaker: SqlAccountStatuses) -> None:
@@ -101,7 +101,7 @@ def test_concurrent_writes_leave_one_row(url: str) -> None:
 
 
 def test_account_states_are_unavailable_when_database_is_down() -> None:
-    database = Database("sqlite:////nowhere/at/all/books.db")
+    database = Database("sqlite:////nowhere/at/all/billvend.db")
     with pytest.raises(Unavailable):
         SqlAccountStatuses(database).all()
     with pytest.raises(Unavailable):
@@ -113,7 +113,7 @@ def test_account_states_are_unavailable_when_database_is_down() -> None:
 
 
 def requeried_payment(harness: JournalHarness, *answers: Answer, minor: int = 1_000) -> Pay:
-    """A payment that nobody answered, and about which the provider then said this."""
+    """A payment without an answer to its send, and with this answer to its requery."""
     pay = harness.accept_payment(minor=minor)
     harness.answer(pay, Unknown("no answer"))
     for answer in answers:
@@ -122,10 +122,10 @@ def requeried_payment(harness: JournalHarness, *answers: Answer, minor: int = 1_
 
 
 def test_exposure_is_empty_at_first(harness: JournalHarness) -> None:
-    assert harness.books.exposures(NOW) == []
+    assert harness.queries.exposures(NOW) == []
     harness.add_funds()
     harness.accept_payment()
-    assert harness.books.exposures(NOW) == []  # nothing was sent
+    assert harness.queries.exposures(NOW) == []  # nothing was sent
 
 
 def test_exposure_counts_payments_in_doubt_and_in_review(harness: JournalHarness) -> None:
@@ -138,7 +138,7 @@ def test_exposure_counts_payments_in_doubt_and_in_review(harness: JournalHarness
     requeried_payment(harness, Declined("failed", about_transaction=True), minor=5)
     processing = harness.accept_payment(minor=6)
     harness.claim_work(processing)
-    assert harness.books.exposures(NOW) == [Exposure("sandbox", "here", 1_230, 6, 1)]
+    assert harness.queries.exposures(NOW) == [Exposure("sandbox", "here", 1_230, 6, 1)]
 
 
 @pytest.mark.parametrize("user", ["ada", "ben"])
@@ -147,15 +147,15 @@ def test_exposure_sums_over_all_users(harness: JournalHarness, user: str) -> Non
         harness.add_funds(name)
         pay = harness.accept_payment(name, minor=700)
         harness.answer(pay, Unknown("no answer"))
-    assert harness.books.exposures(NOW) == [Exposure("sandbox", "here", 1_400, 2, 0)]
+    assert harness.queries.exposures(NOW) == [Exposure("sandbox", "here", 1_400, 2, 0)]
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=repr)
 def test_exposure_counts_only_the_latest_answer(harness: JournalHarness, answer: Answer) -> None:
-    """Not found, unless something else was said later; and whatever was said before it."""
+    """A payment counts as not found by its latest answer alone."""
     harness.add_funds(minor=100_000)
     requeried_payment(harness, NOT_FOUND, answer)
-    (risk,) = harness.books.exposures(NOW)
+    (risk,) = harness.queries.exposures(NOW)
     assert (risk.recent_attempts, risk.recent_not_found) == (1, int(isinstance(answer, NotFound)))
 
 
@@ -165,9 +165,9 @@ def test_exposure_ignores_attempts_before_the_period(harness: JournalHarness) ->
     harness.advance(600)
     requeried_payment(harness, NOT_FOUND, NOT_FOUND)
     requeried_payment(harness)
-    assert harness.books.exposures(NOW) == [Exposure("sandbox", "here", 3_000, 3, 2)]
-    assert harness.books.exposures(harness.now) == [Exposure("sandbox", "here", 3_000, 2, 1)]
-    assert harness.books.exposures(harness.now + timedelta(seconds=1)) == [
+    assert harness.queries.exposures(NOW) == [Exposure("sandbox", "here", 3_000, 3, 2)]
+    assert harness.queries.exposures(harness.now) == [Exposure("sandbox", "here", 3_000, 2, 1)]
+    assert harness.queries.exposures(harness.now + timedelta(seconds=1)) == [
         Exposure("sandbox", "here", 3_000, 0, 0)
     ]
 
@@ -181,7 +181,7 @@ def test_exposure_is_per_account(url: str) -> None:
         pay = harness.accept_payment(minor=20)
         harness.answer(pay, Declined("not this one"))
         harness.answer(pay, Unknown("no answer"))
-        assert sorted(harness.books.exposures(NOW), key=repr) == [
+        assert sorted(harness.queries.exposures(NOW), key=repr) == [
             Exposure("acme", "here", 100, 2, 1),
             Exposure("backup", "here", 20, 1, 0),
         ]
@@ -193,20 +193,20 @@ def test_prior_reference_not_found_is_no_exposure(harness: JournalHarness) -> No
     pay = harness.accept_payment()
     harness.advance(86_000)
     harness.answer(pay, NOT_FOUND)
-    assert [risk.recent_not_found for risk in harness.books.exposures(NOW)] in ([], [0])
+    assert [risk.recent_not_found for risk in harness.queries.exposures(NOW)] in ([], [0])
 
 
-# --- what waits for people --------------------------------------------------------------------------------------------
+# --- what needs a person ----------------------------------------------------------------------------------------------
 
 
 def test_review_list_is_empty_at_first(harness: JournalHarness) -> None:
     harness.add_funds()
     harness.accept_payment()
-    assert harness.books.needing_review(10) == []
+    assert harness.queries.needing_review(10) == []
 
 
 def test_review_list_has_reviews_and_incidents_oldest_first(harness: JournalHarness) -> None:
-    """In review, or ended with an incident that nobody has seen; the oldest first, and no more than asked for."""
+    """In review, or ended with an incident that no person has acknowledged. The oldest first, and no more than the limit."""
     harness.add_funds(minor=100_000)
     known = Unknown("known", known_to_provider=True)
     with_incident = requeried_payment(harness, delivered(), delivered("99999999999999999999"))
@@ -214,14 +214,14 @@ def test_review_list_has_reviews_and_incidents_oldest_first(harness: JournalHarn
     in_review = requeried_payment(harness, known, NOT_FOUND)
     requeried_payment(harness, delivered("88888888888888888888"))
     second = requeried_payment(harness, known, NOT_FOUND)
-    waiting = harness.books.needing_review(10)
+    waiting = harness.queries.needing_review(10)
     expected = [with_incident, in_review, second]
     assert [found.transaction_id for found in waiting] == [pay.transaction_id for pay in expected]
     assert waiting == [harness.payment(pay) for pay in expected]
-    assert harness.books.needing_review(2) == waiting[:2]
+    assert harness.queries.needing_review(2) == waiting[:2]
     harness.execute_one(resolve(harness, with_incident, OperatorDecision.ACKNOWLEDGED))
     harness.execute_one(resolve(harness, in_review, OperatorDecision.REVERSE))
-    assert [found.transaction_id for found in harness.books.needing_review(10)] == [second.transaction_id]
+    assert [found.transaction_id for found in harness.queries.needing_review(10)] == [second.transaction_id]
 
 
 def resolve(
@@ -302,7 +302,7 @@ def test_token_owner_is_found_across_users(harness: JournalHarness) -> None:
     assert first.transaction_id in incident.detail
 
 
-# --- a rehearsal ------------------------------------------------------------------------------------------------------
+# --- preview ----------------------------------------------------------------------------------------------------------
 
 
 def test_rehearsal_returns_real_results_and_writes_nothing(harness: JournalHarness) -> None:
@@ -342,7 +342,7 @@ def test_empty_rehearsal_makes_no_statement(harness: JournalHarness) -> None:
 
 
 def test_rehearsal_of_any_command_changes_no_row(harness: JournalHarness) -> None:
-    """Not even when a payment is due, which is written without an event elsewhere."""
+    """Not even the row of a due payment, which a real claim may change without an event."""
     harness.add_funds()
     fresh, leased, doubtful, declined = (harness.accept_payment() for _ in range(4))
     work = harness.claim_work(leased)
@@ -367,7 +367,7 @@ def test_rehearsal_of_any_command_changes_no_row(harness: JournalHarness) -> Non
 
 
 def test_rehearsal_takes_no_locks(url: str) -> None:
-    """While a payment of the same wallet is being written, it answers at once, on what stands."""
+    """While another transaction writes a payment of the same wallet, the preview answers at once from what is committed."""
     with open_harness(url) as harness, open_harness(url, name="u") as other:
         harness.add_funds(minor=1_000)
         with harness.database.write_transaction() as connection, recorded_statements(other.database) as seen:
@@ -375,7 +375,7 @@ def test_rehearsal_takes_no_locks(url: str) -> None:
             connection.exec_driver_sql(wallets)
             assert result_codes(other.journal.dry_run([other.pay(minor=600)])) == ["done"]
         assert not [statement for statement in seen if "FOR UPDATE" in statement]
-        assert other.books.balance("ada", "NGN") == (Money(1_000, "NGN"), Money(0, "NGN"))
+        assert other.queries.balance("ada", "NGN") == (Money(1_000, "NGN"), Money(0, "NGN"))
 
 
 def test_rehearsal_is_unavailable_when_database_is_down(url: str) -> None:

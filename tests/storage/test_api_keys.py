@@ -1,4 +1,4 @@
-"""The contract of the keys port."""
+"""The contract of the ApiKeys port."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -44,7 +44,7 @@ def test_key_name_is_unique_until_revoked(keys: SqlApiKeys) -> None:
     assert keys.add(stored_key("k1"))
     assert not keys.add(stored_key("k2"))
     assert keys.find("k2") is None
-    assert keys.add(stored_key("k3", "till-8"))
+    assert keys.add(stored_key("k3", "web-8"))
     keys.revoke("k1", NOW)
     assert keys.add(stored_key("k4"))
     assert [key.key_id for key in keys.all()] == ["k1", "k3", "k4"]
@@ -52,7 +52,7 @@ def test_key_name_is_unique_until_revoked(keys: SqlApiKeys) -> None:
 
 def test_key_id_is_unique(keys: SqlApiKeys) -> None:
     assert keys.add(stored_key("k1"))
-    assert not keys.add(stored_key("k1", "till-8"))
+    assert not keys.add(stored_key("k1", "web-8"))
     assert keys.all() == [stored_key("k1").key]
 
 
@@ -78,20 +78,20 @@ def test_revocation_is_visible_to_other_processes(url: str) -> None:
 
 def test_repeated_revocation_keeps_the_first_time(keys: SqlApiKeys) -> None:
     keys.add(stored_key("k1"))
-    keys.add(stored_key("k2", "till-8"))
+    keys.add(stored_key("k2", "web-8"))
     keys.revoke("k1", NOW)
     keys.revoke("k1", LATER)
-    keys.revoke("nobody", NOW)
+    keys.revoke("unknown", NOW)
     assert [key.revoked_at for key in keys.all()] == [NOW, None]
 
 
 def test_the_last_use_never_goes_back(keys: SqlApiKeys) -> None:
     keys.add(stored_key("k1"))
-    keys.add(stored_key("k2", "till-8"))
+    keys.add(stored_key("k2", "web-8"))
     for at, known in ((NOW, NOW), (LATER, LATER), (NOW, LATER)):
         keys.record_use("k1", at)
         assert [key.last_used_at for key in keys.all()] == [known, None]
-    keys.record_use("nobody", NOW)
+    keys.record_use("unknown", NOW)
 
 
 def test_random_secrets_are_unique() -> None:
@@ -110,7 +110,7 @@ def test_database_rejects_second_key_with_same_name(harness: JournalHarness) -> 
 
 
 def test_keys_are_unavailable_when_database_is_down() -> None:
-    database = Database("sqlite:////nowhere/at/all/books.db")
+    database = Database("sqlite:////nowhere/at/all/billvend.db")
     keys = SqlApiKeys(database)
     key = replace(stored_key())
     for call in (

@@ -1,4 +1,4 @@
-"""The audit finds whatever was done to the books behind the journal's back."""
+"""The audit finds every change that was made to the tables without the journal."""
 
 import random
 import re
@@ -17,19 +17,21 @@ from tests.storage.harness import ANSWERS, NOTHING_DELIVERED, NOW, SHARED_DATABA
 
 
 def write_history(harness: JournalHarness) -> None:
-    """A bit of everything, for two users. The payments are known by their keys."""
+    """A bit of everything, for two users. Payments are identified by their keys."""
     harness.execute(harness.fund("ada", 10_000, key="fund-1"), harness.fund("ben", 20_000, key="fund-2"))
     harness.execute(
         harness.fund("ada", 30_000, key="fund-3"), harness.fund("ada", 500, key="fund-4", currency="KES")
     )
-    sold, refused, asked, fresh = (harness.pay(key=key) for key in ("sold", "refused", "asked", "fresh"))
+    sold, declined, in_doubt, fresh = (
+        harness.pay(key=key) for key in ("sold", "declined", "in_doubt", "fresh")
+    )
     others = harness.pay("ben", key="others")
-    harness.execute(sold, refused, asked, fresh, others)
+    harness.execute(sold, declined, in_doubt, fresh, others)
     harness.advance(1)
     harness.answer(sold, delivered(cost_minor=980))
-    harness.answer(refused, NOTHING_DELIVERED)
-    harness.execute(harness.claim(refused))
-    harness.answer(asked, Unknown("no answer"))
+    harness.answer(declined, NOTHING_DELIVERED)
+    harness.execute(harness.claim(declined))
+    harness.answer(in_doubt, Unknown("no answer"))
     harness.answer(others, delivered("22222222222222222222"))
 
 
@@ -44,7 +46,7 @@ on_disk = pytest.mark.parametrize("harness", SHARED_DATABASES, indirect=True)
 
 
 def tamper(harness: JournalHarness, *statements: str) -> None:
-    """Change the books as somebody might who owns the database: no trigger and no constraint stands in the way."""
+    """Change the tables as the owner of the database can: without triggers and constraints."""
     raw = harness.database.engine.raw_connection()
     cursor = raw.cursor()
     if harness.database.is_sqlite:
@@ -90,24 +92,24 @@ EVENTS_CHANGED = {
     "no JSON": (f"UPDATE events SET data = 'oops' WHERE {FUNDING}", "can't be replayed"),
     "other JSON": (f"UPDATE events SET data = '[]' WHERE {FUNDING}", "can't be replayed"),
     "another user": (f"UPDATE events SET user_id = 'cleo' WHERE stream = {SOLD}", "cleo .*was changed"),
-    "the first taken away": (f"DELETE FROM events WHERE {FUNDING}", "event 2 does not follow event 0"),
-    "the last taken away": (
+    "the first event deleted": (f"DELETE FROM events WHERE {FUNDING}", "event 2 does not follow event 0"),
+    "the last event deleted": (
         f"DELETE FROM events WHERE stream = {SOLD} AND type = 'PaymentCompleted'",
         "resolutions: 1 rows where the events make 0",
     ),
-    "the last taken away of what has no transfers": (
-        "DELETE FROM events WHERE stream IN (SELECT transaction_id FROM transactions WHERE key = 'asked') AND seq = 4",
+    "the last event deleted where there are no transfers": (
+        "DELETE FROM events WHERE stream IN (SELECT transaction_id FROM transactions WHERE key = 'in_doubt') AND seq = 4",
         "transactions.status: 'in_doubt' where the events say 'processing'",
     ),
-    "one in the middle taken away": (
+    "an event in the middle deleted": (
         f"DELETE FROM events WHERE stream = {SOLD} AND seq = 2",
         "event 3 does not follow event 1",
     ),
-    "all of a payment taken away": (
+    "all events of a payment deleted": (
         f"DELETE FROM events WHERE stream = {SOLD}",
         "transactions: a row without an event",
     ),
-    "all of a wallet taken away": (
+    "all events of a wallet deleted": (
         "DELETE FROM events WHERE stream = 'wallet:KES'",
         "ada wallet:KES: wallets: a row without an event",
     ),
@@ -119,7 +121,7 @@ EVENTS_CHANGED = {
         ),
         "event 1 was changed",
     ),
-    "a chain of its own": (
+    "a made-up previous hash": (
         f"UPDATE events SET prev_hash = 'made-up' WHERE stream = {SOLD} AND seq = 3",
         "event 3 does not follow event 2",
     ),
@@ -154,7 +156,7 @@ ROWS_CHANGED = {
         ),
         "transfer 4.7 that no event makes",
     ),
-    "transfers of nobody": (
+    "transfers of an unknown user": (
         (
             f"INSERT INTO transfers ({TRANSFER}) SELECT 'zoe', stream, seq, leg, transaction_id, source, target,"
             f" 5, currency, at FROM transfers WHERE {FUNDING}"
@@ -171,7 +173,7 @@ ROWS_CHANGED = {
         ),
         "transactions: funding x that no event makes",
     ),
-    "a funding of nobody": (
+    "a funding of an unknown user": (
         "UPDATE transactions SET user_id = 'zoe' WHERE key = 'fund-1'",
         "zoe .*a row without an event",
     ),
@@ -179,8 +181,8 @@ ROWS_CHANGED = {
         "UPDATE transactions SET amount_minor = 40000 - amount_minor WHERE key IN ('fund-1', 'fund-3')",
         "transactions.amount_minor: 30000 where the events say 10000",
     ),
-    "a payment's row missing": ("DELETE FROM transactions WHERE key = 'sold'", "transactions: 0 rows"),
-    "a payment's row of nobody": (
+    "a payment row missing": ("DELETE FROM transactions WHERE key = 'sold'", "transactions: 0 rows"),
+    "a payment row without events": (
         (
             "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
             " meter, seq) SELECT user_id, 'x', type, status, 5, currency, created_at, updated_at, meter, seq"
@@ -196,19 +198,19 @@ ROWS_CHANGED = {
         ),
         "attempts: 2 rows where the events make 1",
     ),
-    "an attempt of nobody": (
+    "an attempt without a payment": (
         "UPDATE attempts SET transaction_id = 'x'||transaction_id",
         "attempts: a row without",
     ),
-    "an end missing": (f"DELETE FROM resolutions WHERE transaction_id = {SOLD}", "resolutions: 0 rows"),
-    "an end too many": (
+    "a resolution missing": (f"DELETE FROM resolutions WHERE transaction_id = {SOLD}", "resolutions: 0 rows"),
+    "a resolution too many": (
         (
             f"INSERT INTO resolutions SELECT user_id, {FRESH}, kind, proof, reason, at FROM resolutions"
             f" WHERE transaction_id = {SOLD}"
         ),
         "resolutions: 1 rows where the events make 0",
     ),
-    "an end of nobody": (
+    "a resolution of an unknown user": (
         "UPDATE resolutions SET user_id = 'zoe'",
         "zoe .*resolutions: a row without an event",
     ),
@@ -240,11 +242,11 @@ FOLDED = [
 @pytest.mark.parametrize("harness", ["memory"], indirect=True)
 @pytest.mark.parametrize(("table", "column"), FOLDED)
 def test_audit_checks_every_column(harness: JournalHarness, table: str, column: str) -> None:
-    """Of every row: each is changed in turn, where the column's constraints let it be."""
+    """Change each column of every row in turn, where the constraints of the column allow it."""
     keys = [key.name for key in tables.metadata.tables[table].primary_key]
-    given = harness.rows(f"SELECT {column}, {', '.join(keys)} FROM {table}")
+    rows = harness.rows(f"SELECT {column}, {', '.join(keys)} FROM {table}")
     tamper(harness)
-    for before, *key in given:
+    for before, *key in rows:
         after = _another(before, table, column)
         which = dict(zip(keys, key, strict=True))
         _set(harness, table, column, after, which)
@@ -268,7 +270,7 @@ def _set(harness: JournalHarness, table: str, column: str, value: object, which:
 
 @on_disk
 def test_audit_finds_payment_deleted_with_all_its_rows(harness: JournalHarness) -> None:
-    """What is left of it is the hold in the wallet."""
+    """Only the hold in the wallet is left of it."""
     of = "(SELECT transaction_id FROM transactions WHERE key = 'fresh')"
     tamper(harness, f"DELETE FROM events WHERE stream = {of}", "DELETE FROM transactions WHERE key = 'fresh'")
     assert found_by_audit(harness) == [
@@ -325,7 +327,7 @@ def test_audit_passes_after_random_history(harness: JournalHarness, seed: int) -
 
 @on_disk
 def test_audit_of_long_history_uses_little_memory(harness: JournalHarness) -> None:
-    """Events, transfers, transactions: twenty-seven thousand rows, which would take some forty megabytes."""
+    """Events, transfers, transactions: twenty-seven thousand rows. In memory they would take about forty megabytes."""
     _fill(harness, fundings=4_000, payments=3_000)
     tracemalloc.start()
     try:
@@ -338,7 +340,7 @@ def test_audit_of_long_history_uses_little_memory(harness: JournalHarness) -> No
 
 
 def _fill(harness: JournalHarness, *, fundings: int, payments: int) -> None:
-    """A history as the journal would write it, only faster."""
+    """A history as the journal would write it, written faster."""
     commands: list[Command] = [harness.fund("cleo", 1_000_000) for _ in range(fundings)]
     commands += [harness.pay("cleo", 100) for _ in range(payments)]
     changes, results = decide(Snapshot(), commands)

@@ -1,4 +1,4 @@
-"""Work that collides with somebody else's is done again, with the same commands, and nobody sees it."""
+"""Work that collides with other work is repeated with the same commands, and callers do not see it."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def wait_for_lock_waiter(connection: psycopg.Connection) -> None:
 
 @on_postgresql
 def test_deadlock_is_retried(url: str) -> None:
-    """We lock ada and wait for ben; somebody who has ben then waits for ada."""
+    """We lock ada and wait for ben; another session that holds ben then waits for ada."""
     with (
         open_harness(url) as harness,
         ThreadPoolExecutor(1) as pool,
@@ -38,21 +38,21 @@ def test_deadlock_is_retried(url: str) -> None:
         database_errors(harness) as errors,
     ):
         harness.execute(harness.fund("ada"), harness.fund("ben"))
-        other.execute("SET deadlock_timeout = '1min'")  # that it is us who are sacrificed
+        other.execute("SET deadlock_timeout = '1min'")  # the database must abort our session
         other.execute("SELECT 1 FROM wallets WHERE user_id = 'ben' FOR UPDATE")
         paying = pool.submit(harness.execute, harness.pay("ben", 100), harness.pay("ada", 10))
         wait_for_lock_waiter(other)
         other.execute("SELECT 1 FROM wallets WHERE user_id = 'ada' FOR UPDATE")
         other.commit()
         assert result_codes(paying.result(30)) == ["done", "done"]
-        assert set(errors) == {"40P01"}  # once, or again where the other one is slow to go
+        assert set(errors) == {"40P01"}  # once, or again if the other session is slow to end
         assert (harness.balance("ada"), harness.balance("ben")) == ((9_990, 10), (9_900, 100))
         assert harness.audit().ok
 
 
 @pytest.mark.integration
 def test_serialization_failure_is_retried(postgres_url: str) -> None:
-    """PostgreSQL has none at the level that we ask for; databases that speak its language do."""
+    """PostgreSQL raises none at our isolation level. Compatible databases do."""
     database = storage.Database(postgres_url)
     upgrade(database)
     harness = JournalHarness(database)
@@ -67,11 +67,11 @@ def test_serialization_failure_is_retried(postgres_url: str) -> None:
 
 
 FAILING_TWICE = (
-    "CREATE SEQUENCE asked",  # counts also what is rolled back
+    "CREATE SEQUENCE attempts_made",  # counts rolled-back attempts too
     """
     CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF nextval('asked') <= 2 THEN
+        IF nextval('attempts_made') <= 2 THEN
             RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
         END IF;
         RETURN NEW;
@@ -118,7 +118,7 @@ def test_sqlite_file_that_stays_busy_is_unavailable(url: str, monkeypatch: pytes
 
 @on_postgresql
 def test_read_only_server_is_unavailable_for_writes(url: str) -> None:
-    """As a standby is, before it has been promoted."""
+    """As a standby is before it is promoted."""
     with (
         open_harness(f"{url}?options=-c%20default_transaction_read_only%3Don") as harness,
         open_harness(url) as writer,
@@ -156,10 +156,10 @@ def test_exhausted_pool_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch
         harness.database.read_transaction(),
         harness.database.read_transaction(),
     ):
-        for ask in (
+        for operation in (
             lambda: harness.execute(harness.fund()),
             lambda: harness.balance(),
             lambda: harness.journal.take_due_payments(harness.now, 1, 1),
         ):
             with pytest.raises(Unavailable, match="Nothing was done"):
-                ask()
+                operation()

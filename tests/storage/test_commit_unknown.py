@@ -1,4 +1,4 @@
-"""The connection breaks where it hurts most: around COMMIT. Nobody is told "nothing was done" unless that is so."""
+"""The connection breaks around COMMIT. No caller gets "nothing was done" unless that is true."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,18 +27,18 @@ WHERE = pytest.mark.parametrize("where", ["before", "after"])
 
 @dataclass
 class ProxiedHarness:
-    """A till at the far end of a wire, and another that stands beside the server and sees what is really there."""
+    """A harness behind the proxy, and one with a direct connection that sees what is really stored."""
 
     harness: JournalHarness
     proxy: DbProxy
     direct: JournalHarness
 
     def give_up_after(self, seconds: float) -> None:
-        """How long a cut-off commit waits for the database to come back."""
+        """How long an interrupted commit waits for the database to come back."""
         self.harness.journal = SqlJournal(self.harness.database, reconnect_timeout_seconds=seconds)
 
     def row_counts(self) -> tuple[int, int, int]:
-        """How many payments, events and commands are on the books."""
+        """How many payments, events and commands are stored."""
         ((counts),) = self.direct.rows(
             "SELECT (SELECT count(*) FROM transactions WHERE type = 'payment'),"
             " (SELECT count(*) FROM events), (SELECT count(*) FROM commands)"
@@ -82,7 +82,7 @@ def test_interrupted_batch_commit_returns_every_reply(proxied: ProxiedHarness, w
         twice,
         twice,
         proxied.harness.pay(minor=2_000),
-        proxied.harness.pay("nobody"),
+        proxied.harness.pay("unknown"),
         proxied.harness.fund("ben"),
     ]
     proxied.proxy.cut(where)
@@ -144,7 +144,7 @@ def test_outcome_is_unknown_while_database_stays_down(proxied: ProxiedHarness, w
         assert pay.key in str(result)
         assert "\n" not in str(result)
     assert proxied.row_counts()[0] == (2 if where == "after" else 0)
-    # it is still away: still nobody is told that nothing was done before, nor that it was
+    # still down: no caller may learn that nothing was done before, nor that it was
     with pytest.raises(Unavailable):
         proxied.harness.execute(pays[0])
     proxied.proxy.start()
@@ -157,8 +157,8 @@ def test_outcome_is_unknown_while_database_stays_down(proxied: ProxiedHarness, w
 
 def test_connection_lost_before_commit_changes_nothing(proxied: ProxiedHarness) -> None:
     before = proxied.direct.all_rows()
-    for said in (b"INSERT INTO events", b"INSERT INTO commands", b"FOR UPDATE", b"BEGIN"):
-        proxied.proxy.cut_at(said)
+    for statement in (b"INSERT INTO events", b"INSERT INTO commands", b"FOR UPDATE", b"BEGIN"):
+        proxied.proxy.cut_at(statement)
         with pytest.raises(Unavailable, match="Nothing was done"):
             proxied.harness.execute(proxied.harness.pay())
         assert proxied.direct.all_rows() == before
@@ -169,18 +169,18 @@ def test_database_down_is_unavailable_and_recovers(proxied: ProxiedHarness) -> N
     before = proxied.direct.all_rows()
     proxied.proxy.stop()
     pay = proxied.harness.pay()
-    asking: list[Callable[[], object]] = [
+    operations: list[Callable[[], object]] = [
         lambda: proxied.harness.execute(pay),
         lambda: proxied.harness.execute(pay, proxied.harness.fund()),
         lambda: proxied.harness.journal.take_due_payments(proxied.harness.now, 10, 60),
         lambda: proxied.harness.balance(),
         lambda: proxied.harness.payment(pay),
         lambda: proxied.harness.audit(),
-        lambda: proxied.harness.books.backlog(proxied.harness.now),
+        lambda: proxied.harness.queries.backlog(proxied.harness.now),
     ]
-    for ask in asking:
+    for operation in operations:
         with pytest.raises(Unavailable) as refusal:
-            ask()
+            operation()
         assert "\n" not in str(refusal.value)
     assert proxied.direct.all_rows() == before
     proxied.proxy.start()
@@ -189,7 +189,7 @@ def test_database_down_is_unavailable_and_recovers(proxied: ProxiedHarness) -> N
 
 
 def test_restarted_server_is_used_without_error(proxied: ProxiedHarness) -> None:
-    """The connections that the pool still holds are dead, and each is tried before it is used."""
+    """The connections that the pool still holds are dead. Each is checked before it is used."""
     run_in_threads(*[lambda: proxied.harness.balance()] * 6)
     proxied.proxy.stop()
     proxied.proxy.start()
@@ -200,12 +200,12 @@ def test_restarted_server_is_used_without_error(proxied: ProxiedHarness) -> None
 def test_interrupted_query_is_unavailable(proxied: ProxiedHarness) -> None:
     proxied.proxy.cut_at(b"FROM transactions")
     with pytest.raises(Unavailable):
-        proxied.harness.books.backlog(proxied.harness.now)
-    assert proxied.harness.books.backlog(proxied.harness.now).due == 0
+        proxied.harness.queries.backlog(proxied.harness.now)
+    assert proxied.harness.queries.backlog(proxied.harness.now).due == 0
 
 
 def test_interrupted_audit_is_unavailable(proxied: ProxiedHarness) -> None:
-    """Long after its first rows were read."""
+    """The connection breaks long after the first rows were read."""
     proxied.harness.execute(*(proxied.harness.fund("ben", 1) for _ in range(1_200)))
     proxied.proxy.cut_at(b"FETCH FORWARD", time=12)
     with pytest.raises(Unavailable, match="does not answer"):
@@ -221,8 +221,8 @@ def test_repeating_callers_pay_once_each(proxied: ProxiedHarness) -> None:
     def caller(mine: list[Pay]) -> Counter[str]:
         became: Counter[str] = Counter()
         for pay in mine:
-            while (said := _result_code(proxied.harness, pay)) not in ("done", "replayed"):
-                became[said] += 1
+            while (code := _result_code(proxied.harness, pay)) not in ("done", "replayed"):
+                became[code] += 1
             became["ended"] += 1
         return became
 

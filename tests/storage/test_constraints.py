@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever asks: each promise, and plain SQL that tries to break it."""
+"""What the database itself rejects, from any client: each promise, and plain SQL that tries to break it."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -26,28 +26,28 @@ REJECTIONS = (
 def harness(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[JournalHarness]:
-    """Books with a bit of everything on them. No test changes them: that is what they all show."""
+    """A database with a bit of everything in it. No test changes a row: every statement must fail."""
     if request.param == "file":
-        url = f"sqlite:///{tmp_path_factory.mktemp('constraints') / 'books.db'}"
+        url = f"sqlite:///{tmp_path_factory.mktemp('constraints') / 'billvend.db'}"
     else:
         url = servers.new_database(request.getfixturevalue("postgres_server"))
     database = Database(url)
     upgrade(database)
     harness = JournalHarness(database)
-    harness.execute(harness.fund("ada", 10_000, key="till-1"), harness.fund("ben", 10_000, key="till-2"))
-    sold, refused, under_way = (harness.pay(key=key) for key in ("sold", "refused", "under_way"))
-    harness.execute(sold, refused, under_way)
+    harness.execute(harness.fund("ada", 10_000, key="fund-1"), harness.fund("ben", 10_000, key="fund-2"))
+    sold, declined, in_flight = (harness.pay(key=key) for key in ("sold", "declined", "in_flight"))
+    harness.execute(sold, declined, in_flight)
     harness.answer(sold, delivered(cost_minor=980))
-    harness.answer(refused, Declined("no", about_transaction=True))
-    harness.execute(harness.claim(refused))
-    harness.claim_work(under_way)
+    harness.answer(declined, Declined("no", about_transaction=True))
+    harness.execute(harness.claim(declined))
+    harness.claim_work(in_flight)
     harness.journal.bind_environment(Mode.TEST)
     yield harness
     database.close()
 
 
 def run_raw_sql(harness: JournalHarness, sql: str) -> None:
-    """Run SQL through a connection of its own, which knows nothing of billvend and its settings."""
+    """Run SQL through a separate connection without billvend's settings."""
     url = harness.database.url
     if harness.database.is_sqlite:
         with closing(sqlite3.connect(str(url.database))) as connection:
@@ -74,11 +74,11 @@ EVENT = "user_id, stream, seq, type, at, command_key, data, prev_seq, prev_hash,
 LAST = "(SELECT max(seq) FROM events WHERE user_id = 'ada' AND stream = 'wallet:NGN')"
 TRANSFER = "user_id, stream, seq, leg, transaction_id, source, target, amount_minor, currency, at"
 SOLD = "(SELECT transaction_id FROM transactions WHERE key = 'sold')"
-UNDER_WAY = "(SELECT transaction_id FROM transactions WHERE key = 'under_way')"
+UNDER_WAY = "(SELECT transaction_id FROM transactions WHERE key = 'in_flight')"
 
 
 def event(*, stream: str = "stream", seq: str, prev_seq: str, prev_hash: str = "hash") -> str:
-    """Another event in ada's wallet, made from the first."""
+    """Another event in ada's wallet, copied from the first."""
     return (
         f"INSERT INTO events ({EVENT}) SELECT user_id, {stream}, {seq}, type, at, command_key, data, {prev_seq}, "
         f"{prev_hash}, 'made-up' FROM events WHERE user_id = 'ada' AND stream = 'wallet:NGN' AND seq = 1"
@@ -86,7 +86,7 @@ def event(*, stream: str = "stream", seq: str, prev_seq: str, prev_hash: str = "
 
 
 def transfer(**changed: str) -> str:
-    """Another transfer, made from that of ada's funding."""
+    """Another transfer, copied from that of ada's funding."""
     columns = [changed.get(name, name) for name in TRANSFER.split(", ")]
     return (
         f"INSERT INTO transfers ({TRANSFER}) SELECT {', '.join(columns)} FROM transfers "
@@ -95,7 +95,7 @@ def transfer(**changed: str) -> str:
 
 
 def copied(table: str, where: str, **changed: str) -> str:
-    """Another row, made from one that is there."""
+    """Another row, copied from an existing one."""
     names = [column.name for column in metadata.tables[table].columns]
     columns = [changed.get(name, name) for name in names]
     return f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(columns)} FROM {table} WHERE {where}"
@@ -108,7 +108,7 @@ def resolution(kind: str, proof: str, of: str = UNDER_WAY) -> str:
     )
 
 
-A_FUNDING, A_PAYMENT = "key = 'till-1'", "key = 'sold'"
+A_FUNDING, A_PAYMENT = "key = 'fund-1'", "key = 'sold'"
 ALREADY_EXISTS = "UNIQUE constraint failed|_pkey"
 
 BROKEN_PROMISES = {
@@ -133,7 +133,7 @@ BROKEN_PROMISES = {
         "UNIQUE constraint failed: attempts.user_id, attempts.provider|reference_once",
     ),
     "no attempt of nothing": (
-        copied("attempts", f"transaction_id = {SOLD}", transaction_id="'nobody'", reference="'another'"),
+        copied("attempts", f"transaction_id = {SOLD}", transaction_id="'unknown'", reference="'another'"),
         "FOREIGN KEY constraint failed|attempt_of_payment",
     ),
     "a funding reference counts once": (
@@ -147,7 +147,7 @@ BROKEN_PROMISES = {
     "no proof of a completion": (resolution("'completed'", "'declined'"), "reversal_has_proof"),
     "no end but the two": (resolution("'forgotten'", "NULL"), "reversal_has_proof"),
     "no end of nothing": (
-        resolution("'completed'", "NULL", of="'nobody'"),
+        resolution("'completed'", "NULL", of="'unknown'"),
         "FOREIGN KEY constraint failed|resolution_of_payment",
     ),
     "an event has one number": (event(seq="seq", prev_seq="prev_seq", prev_hash="prev_hash"), ALREADY_EXISTS),
@@ -254,7 +254,7 @@ def _replace(table: str) -> str:
 
 
 def _replace_by_row_number(table: str) -> str:
-    """A good row of another key, in the place of one that is there."""
+    """A valid row of another key, in the place of an existing one."""
     names = [column.name for column in metadata.tables[table].columns]
     other_key = {
         "events": {"stream": "'new'", "seq": "1", "prev_seq": "NULL", "prev_hash": "''"},
@@ -323,7 +323,7 @@ WITHOUT_USER = {
 
 
 def test_every_unique_key_starts_with_the_user(harness: JournalHarness) -> None:
-    """So that the tables can be spread over machines by user, each write on one of them."""
+    """So that the tables can be sharded by user, with each write on one shard."""
     inspector = sa.inspect(harness.database.engine)
     tables = set(inspector.get_table_names())
     assert tables == {*metadata.tables, "alembic_version"}
@@ -343,7 +343,7 @@ def test_every_unique_key_starts_with_the_user(harness: JournalHarness) -> None:
 
 @pytest.mark.parametrize("harness", [POSTGRES], indirect=True)
 def test_names_are_compared_byte_by_byte_on_postgresql(harness: JournalHarness) -> None:
-    """Rows are locked, and read by the audit, in the order in which Python and SQLite sort names."""
+    """The journal locks rows, and the audit reads them, in the order in which Python and SQLite sort names."""
     collations = harness.rows(
         "SELECT table_name, column_name, collation_name FROM information_schema.columns"
         " WHERE table_schema = 'public' AND table_name <> 'alembic_version' AND column_name IN"

@@ -1,4 +1,4 @@
-"""How a process comes to its connections."""
+"""How a process opens its connections."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ def test_new_sqlite_file_is_opened_by_many_threads(tmp_path: Path) -> None:
 
 
 def test_connection_in_use_is_closed_after_use(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'books.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'billvend.db'}")
     with database.read_transaction() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
@@ -59,7 +59,7 @@ def test_postgresql_connection_commits_durably_whatever_the_server_default(
     for transaction in (
         database.write_transaction,
         database.write_transaction,
-    ):  # the second one on a connection that was used before
+    ):  # the second one on a connection from the pool
         with transaction() as connection:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == used
     database.close()

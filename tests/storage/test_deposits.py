@@ -1,4 +1,4 @@
-"""The contract of the intents port; and fundings that are started and settled by many at once."""
+"""The contract of the Deposits port; and deposits that many threads start and credit at once."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,86 +19,86 @@ URL = "https://pay.example/1"
 
 
 @pytest.fixture
-def intents(harness: JournalHarness) -> SqlDeposits:
+def deposits(harness: JournalHarness) -> SqlDeposits:
     return SqlDeposits(harness.database)
 
 
-def intent(reference: str = "r1", key: str | None = "order-1", user: str = "ada") -> Deposit:
+def deposit(reference: str = "r1", key: str | None = "order-1", user: str = "ada") -> Deposit:
     return Deposit(user, reference, key, "paystack", Money(50_050, "NGN"), "ada@example.com", NOW)
 
 
-def test_stored_deposit_is_found(intents: SqlDeposits) -> None:
-    assert intents.find("r1") is None
-    assert intents.add(intent()) == intent()
-    assert intents.find("r1") == intent()
-    assert intents.find("r2") is None
-    assert intents.find("\0") is None
-    trusted = replace(intent("r3", None), email_may_get_tokens=True)
-    intents.add(trusted)
-    assert intents.find("r3") == trusted
+def test_stored_deposit_is_found(deposits: SqlDeposits) -> None:
+    assert deposits.find("r1") is None
+    assert deposits.add(deposit()) == deposit()
+    assert deposits.find("r1") == deposit()
+    assert deposits.find("r2") is None
+    assert deposits.find("\0") is None
+    trusted = replace(deposit("r3", None), email_may_get_tokens=True)
+    deposits.add(trusted)
+    assert deposits.find("r3") == trusted
 
 
-def test_key_is_unique_per_user(intents: SqlDeposits) -> None:
-    intents.add(intent())
-    assert intents.add(intent("r2")) == intent()
-    assert intents.find("r2") is None
-    assert intents.add(intent("r3", user="ben")).reference == "r3"
+def test_key_is_unique_per_user(deposits: SqlDeposits) -> None:
+    deposits.add(deposit())
+    assert deposits.add(deposit("r2")) == deposit()
+    assert deposits.find("r2") is None
+    assert deposits.add(deposit("r3", user="ben")).reference == "r3"
     for reference in ("r4", "r5"):
-        assert intents.add(intent(reference, None)).reference == reference
+        assert deposits.add(deposit(reference, None)).reference == reference
 
 
-def test_stored_authorization_url_keeps_the_key(intents: SqlDeposits) -> None:
-    kept = intents.add(intent())
-    assert intents.set_authorization_url(kept, URL)
-    assert intents.find("r1") == replace(kept, authorization_url=URL)
-    intents.release_key(kept)
-    assert intents.add(intent("r2")).reference == "r1"
+def test_stored_authorization_url_keeps_the_key(deposits: SqlDeposits) -> None:
+    stored = deposits.add(deposit())
+    assert deposits.set_authorization_url(stored, URL)
+    assert deposits.find("r1") == replace(stored, authorization_url=URL)
+    deposits.release_key(stored)
+    assert deposits.add(deposit("r2")).reference == "r1"
 
 
-def test_released_key_can_be_used_again(intents: SqlDeposits) -> None:
-    kept = intents.add(intent())
-    intents.release_key(kept)
-    assert intents.add(intent("r2")).reference == "r2"
-    assert not intents.set_authorization_url(kept, URL)  # its announcement took too long
-    assert intents.find("r1") == replace(kept, key=None)
-    without_key = intents.add(intent("r3", None))
-    assert intents.set_authorization_url(without_key, URL)
+def test_released_key_can_be_used_again(deposits: SqlDeposits) -> None:
+    stored = deposits.add(deposit())
+    deposits.release_key(stored)
+    assert deposits.add(deposit("r2")).reference == "r2"
+    assert not deposits.set_authorization_url(stored, URL)  # the gateway answered too late
+    assert deposits.find("r1") == replace(stored, key=None)
+    without_key = deposits.add(deposit("r3", None))
+    assert deposits.set_authorization_url(without_key, URL)
 
 
-def test_problems_are_listed_until_acknowledged(intents: SqlDeposits) -> None:
-    first = intents.add(intent("r1", None))
-    second = intents.add(replace(intent("r2", None), created_at=NOW - timedelta(days=1)))
-    intents.add(intent("r3", None))
+def test_problems_are_listed_until_acknowledged(deposits: SqlDeposits) -> None:
+    first = deposits.add(deposit("r1", None))
+    second = deposits.add(replace(deposit("r2", None), created_at=NOW - timedelta(days=1)))
+    deposits.add(deposit("r3", None))
     for each in (first, second):
-        assert intents.set_problem(each, "too little")
-        assert not intents.set_problem(each, "too little")
-    assert [each.reference for each in intents.with_problems(10)] == ["r2", "r1"]
-    assert [each.reference for each in intents.with_problems(1)] == ["r2"]
-    intents.acknowledge(second, NOW)
-    assert not intents.set_problem(second, "too little")
-    assert [each.reference for each in intents.with_problems(10)] == ["r1"]
-    assert intents.set_problem(second, "nul \0, lone \ud800")
-    assert [each.acknowledged_at for each in intents.with_problems(10)] == [None, None]
-    assert intents.set_problem(first, None)
-    assert [each.reference for each in intents.with_problems(10)] == ["r2"]
+        assert deposits.set_problem(each, "too little")
+        assert not deposits.set_problem(each, "too little")
+    assert [each.reference for each in deposits.with_problems(10)] == ["r2", "r1"]
+    assert [each.reference for each in deposits.with_problems(1)] == ["r2"]
+    deposits.acknowledge(second, NOW)
+    assert not deposits.set_problem(second, "too little")
+    assert [each.reference for each in deposits.with_problems(10)] == ["r1"]
+    assert deposits.set_problem(second, "nul \0, lone \ud800")
+    assert [each.acknowledged_at for each in deposits.with_problems(10)] == [None, None]
+    assert deposits.set_problem(first, None)
+    assert [each.reference for each in deposits.with_problems(10)] == ["r2"]
 
 
 def test_deposit_of_zero_is_rejected(harness: JournalHarness) -> None:
     with pytest.raises(Unavailable):
-        SqlDeposits(harness.database).add(replace(intent(key=None), amount=Money(0, "NGN")))
+        SqlDeposits(harness.database).add(replace(deposit(key=None), amount=Money(0, "NGN")))
 
 
 def test_deposits_are_unavailable_when_database_is_down() -> None:
-    database = Database("sqlite:////nowhere/at/all/books.db")
-    intents = SqlDeposits(database)
+    database = Database("sqlite:////nowhere/at/all/billvend.db")
+    deposits = SqlDeposits(database)
     for call in (
-        lambda: intents.add(intent()),
-        lambda: intents.find("r1"),
-        lambda: intents.set_authorization_url(intent(), URL),
-        lambda: intents.release_key(intent()),
-        lambda: intents.set_problem(intent(), "why"),
-        lambda: intents.acknowledge(intent(), NOW),
-        lambda: intents.with_problems(1),
+        lambda: deposits.add(deposit()),
+        lambda: deposits.find("r1"),
+        lambda: deposits.set_authorization_url(deposit(), URL),
+        lambda: deposits.release_key(deposit()),
+        lambda: deposits.set_problem(deposit(), "why"),
+        lambda: deposits.acknowledge(deposit(), NOW),
+        lambda: deposits.with_problems(1),
     ):
         with pytest.raises(Unavailable):
             call()
@@ -110,7 +110,7 @@ def test_deposits_are_unavailable_when_database_is_down() -> None:
 
 @pytest.fixture
 def app_and_paystack(url: str) -> Iterator[tuple[Billvend, FakePaystack]]:
-    """A billvend on books that several threads can share, and its Paystack; audited at the end."""
+    """A billvend on a database that several threads can share, and its Paystack; audited at the end."""
     with fake_paystack() as (paystack, gateway), open_harness(url) as harness:
         bv = Billvend(replace(deps_of(harness), gateway=gateway))
         yield bv, paystack
@@ -121,8 +121,8 @@ def test_twenty_concurrent_webhooks_credit_once(app_and_paystack: tuple[Billvend
     bv, paystack = app_and_paystack
     reference = bv.create_deposit("ada", 500, email="ada@example.com").reference
     paystack.mark_paid(reference)
-    hook = paystack.webhook(reference)
-    assert run_in_threads(*[lambda: bv.handle_gateway_webhook(*hook)] * 20) == [True] * 20
+    webhook = paystack.webhook(reference)
+    assert run_in_threads(*[lambda: bv.handle_gateway_webhook(*webhook)] * 20) == [True] * 20
     assert bv.balance("ada").available == Money(50_000, "NGN")
     assert len(bv.history("ada")) == 1
 
@@ -133,9 +133,9 @@ def test_concurrent_webhooks_and_operator_credit_once(
     bv, paystack = app_and_paystack
     reference = bv.create_deposit("ada", 500, email="ada@example.com").reference
     paystack.mark_paid(reference)
-    hook = paystack.webhook(reference)
+    webhook = paystack.webhook(reference)
     calls = [
-        lambda: bv.handle_gateway_webhook(*hook),
+        lambda: bv.handle_gateway_webhook(*webhook),
         lambda: bv.check_deposit(reference).status is DepositStatus.CREDITED,
     ]
     assert all(run_in_threads(*calls * 5))
@@ -147,9 +147,9 @@ def test_ten_concurrent_requests_with_one_key_initialize_once(
 ) -> None:
     bv, paystack = app_and_paystack
     start = lambda: bv.create_deposit("ada", 500, email="ada@example.com", key="order-1")  # noqa: E731
-    intents = run_in_threads(*[start] * 10)
-    assert len({each.authorization_url for each in intents}) == 1
-    assert [each.replayed for each in intents].count(False) == 1
+    deposits = run_in_threads(*[start] * 10)
+    assert len({each.authorization_url for each in deposits}) == 1
+    assert [each.replayed for each in deposits].count(False) == 1
     assert len(paystack.initialize_requests) == 1
 
 
@@ -167,7 +167,7 @@ def test_webhook_during_initialize_call_credits(
         paystack.may_respond.set()
         return taken
 
-    intent, taken = run_in_threads(lambda: bv.create_deposit("ada", 500, email="ada@example.com"), pay)
+    deposit, taken = run_in_threads(lambda: bv.create_deposit("ada", 500, email="ada@example.com"), pay)
     assert taken is True
     assert bv.balance("ada").available == Money(50_000, "NGN")
-    assert bv.check_deposit(str(getattr(intent, "reference", ""))).status is DepositStatus.CREDITED
+    assert bv.check_deposit(str(getattr(deposit, "reference", ""))).status is DepositStatus.CREDITED

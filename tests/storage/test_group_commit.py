@@ -1,4 +1,4 @@
-"""Group commit: together in one transaction, each with its own result, and nobody waits for nothing."""
+"""Group commit: many callers in one transaction, each with its own result, and no needless wait."""
 
 import threading
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
 
 class BlockingJournal:
-    """A journal that notes each list that it is given, and does nothing with it before it is let."""
+    """A journal that records each list that it is given, and holds it until the test releases it."""
 
     def __init__(self, harness: JournalHarness) -> None:
         self._journal = harness.journal
@@ -29,7 +29,7 @@ class BlockingJournal:
         self.started = threading.Semaphore(0)
         self.may_continue = threading.Semaphore(0)
         self.errors: list[BaseException] = []
-        """What the next lists raise instead."""
+        """What the next lists raise."""
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         self.batches.append(list(commands))
@@ -40,12 +40,12 @@ class BlockingJournal:
         return self._journal.execute(commands)
 
     def unblock(self) -> None:
-        """From now on it does all at once."""
+        """From now on, execute everything at once."""
         self.may_continue.release(1_000_000)
 
 
 class CommitCallers:
-    """Callers in threads, queued up one after the other in a known order."""
+    """Callers in threads, queued in a known order."""
 
     def __init__(
         self, harness: JournalHarness, *, max_batch_commands: int = 500, max_waiting_commands: int = 5_000
@@ -59,7 +59,7 @@ class CommitCallers:
         self._pool = ThreadPoolExecutor(32)
 
     def submit(self, *commands: Command) -> "Future[list[CommandOutcome]]":
-        """Ask in a thread; returns once it leads or waits."""
+        """Submit in a thread; returns once the caller leads or waits."""
         queued, lists = self._queued(), len(self.journal.batches)
         future = self._pool.submit(self.group_commit.execute, commands)
         eventually(lambda: self._queued() > queued or len(self.journal.batches) > lists or future.done())
@@ -101,11 +101,11 @@ def test_each_caller_gets_its_own_results(harness: JournalHarness) -> None:
         callers.submit(harness.fund("eve"))
         good = callers.submit(harness.pay("ada", 400), harness.pay("ada", 300, meter="22345678901"))
         poor = callers.submit(harness.pay("ada", 400, meter="32345678901"))
-        nobody = callers.submit(harness.pay("nobody"), harness.fund("nobody", 5))
+        unknown = callers.submit(harness.pay("unknown"), harness.fund("unknown", 5))
         callers.journal.unblock()
         assert result_codes(good.result(TIMEOUT_SECONDS)) == ["done", "done"]
         assert result_codes(poor.result(TIMEOUT_SECONDS)) == ["insufficient_funds"]
-        assert result_codes(nobody.result(TIMEOUT_SECONDS)) == ["wallet_not_found", "done"]
+        assert result_codes(unknown.result(TIMEOUT_SECONDS)) == ["wallet_not_found", "done"]
     assert len(callers.journal.batches) == 2
     assert harness.balance("ada") == (300, 700)
 
@@ -139,7 +139,7 @@ def test_database_error_reaches_every_caller_of_the_group(harness: JournalHarnes
     with CommitCallers(harness) as callers:
         first = callers.submit(harness.fund())
         both = [callers.submit(harness.fund()) for _ in range(2)]
-        callers.journal.errors = [Unavailable("away"), Unavailable("away")]
+        callers.journal.errors = [Unavailable("down"), Unavailable("down")]
         callers.journal.unblock()
         for future in (first, *both):
             assert isinstance(future.exception(TIMEOUT_SECONDS), Unavailable)
@@ -147,7 +147,7 @@ def test_database_error_reaches_every_caller_of_the_group(harness: JournalHarnes
 
 
 def test_interrupted_leader_hands_over_queue(harness: JournalHarness) -> None:
-    """Ctrl-C hits whoever commits: the others ask for themselves."""
+    """Ctrl-C hits the caller that commits: the others submit again by themselves."""
     with CommitCallers(harness) as callers:
         first = callers.submit(harness.fund(minor=1))
         both = [callers.submit(harness.fund(minor=1)) for _ in range(2)]
@@ -163,7 +163,7 @@ def test_interrupted_leader_hands_over_queue(harness: JournalHarness) -> None:
 
 
 class _InterruptedLock:
-    """As much of a lock as is used."""
+    """As much of a lock as group commit uses."""
 
     def __init__(self) -> None:
         self._released = threading.Event()
@@ -179,7 +179,7 @@ class _InterruptedLock:
 def test_interrupted_waiting_caller_hands_over_leadership(
     harness: JournalHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was just told to lead: then the next one does."""
+    """The caller was just chosen to lead: then the next one leads."""
     request = group_commit._Request
     with CommitCallers(harness) as callers:
         first = callers.submit(harness.fund(minor=1))
@@ -208,8 +208,8 @@ COMMANDS = st.one_of(
 CALLERS = st.lists(st.lists(st.lists(COMMANDS, min_size=1, max_size=3), max_size=4), min_size=2, max_size=5)
 
 
-def _command(harness: JournalHarness, asked: tuple[str, str, str, int], number: int) -> Command:
-    kind, user, key, size = asked
+def _command(harness: JournalHarness, fields: tuple[str, str, str, int], number: int) -> Command:
+    kind, user, key, size = fields
     name = f"{user}-{kind}-{number}"
     match kind:
         case "fund":
@@ -233,7 +233,7 @@ def _comparable(results: Sequence[CommandOutcome]) -> list[Any]:
 def test_concurrent_results_equal_some_serial_order(
     callers: list[list[list[tuple[str, str, str, int]]]],
 ) -> None:
-    """The order in which the journal got them: played again alone on new books, each gets the same."""
+    """The order in which the journal got them. Each command alone, on a new database, gets the same result."""
     with open_harness("sqlite://") as together, open_harness("sqlite://") as alone:
         slow = BlockingJournal(together)
         slow.unblock()
@@ -242,20 +242,20 @@ def test_concurrent_results_equal_some_serial_order(
         turns = [
             [[_command(together, one, next(numbers)) for one in turn] for turn in turns] for turns in callers
         ]
-        got: dict[int, Any] = {}
+        results: dict[int, Any] = {}
 
-        def ask(turns: list[list[Command]]) -> None:
+        def submit(turns: list[list[Command]]) -> None:
             for turn in turns:
-                for command, told in zip(turn, _comparable(shared.execute(turn)), strict=True):
-                    got[id(command)] = told
+                for command, result in zip(turn, _comparable(shared.execute(turn)), strict=True):
+                    results[id(command)] = result
 
         with ThreadPoolExecutor(len(turns)) as pool:
-            list(pool.map(ask, turns))
+            list(pool.map(submit, turns))
         order = [command for commands in slow.batches for command in commands]
         one_at_a_time = [_comparable(alone.journal.execute([command]))[0] for command in order]
-        assert [got[id(command)] for command in order] == one_at_a_time
+        assert [results[id(command)] for command in order] == one_at_a_time
         assert together.audit().ok
         streams = {StreamKey("ada", "wallet:NGN"), StreamKey("ben", "wallet:NGN")}
-        assert [together.books.events(stream) for stream in streams] == [
-            alone.books.events(stream) for stream in streams
+        assert [together.queries.events(stream) for stream in streams] == [
+            alone.queries.events(stream) for stream in streams
         ]

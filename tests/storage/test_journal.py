@@ -1,4 +1,4 @@
-"""The contract of the journal port: what every journal does with commands, alone and in lists."""
+"""The contract of the Journal port: what every journal does with commands, alone and in lists."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -57,7 +57,7 @@ def test_wallets_are_separate_by_user_and_currency(harness: JournalHarness) -> N
         (4, 0),
     ]
     assert result_codes(harness.execute(harness.pay("ben", 1, currency="KES"))) == ["wallet_not_found"]
-    assert harness.books.balance("ben", "KES") is None
+    assert harness.queries.balance("ben", "KES") is None
     assert harness.audit().wallets == 3
 
 
@@ -149,10 +149,10 @@ def test_send_of_dead_worker_is_requeried_and_never_resent(harness: JournalHarne
     pay = harness.accept_payment()
     sent = harness.claim_work(pay)
     harness.advance(61)
-    asked = harness.claim_work(pay)
+    requery = harness.claim_work(pay)
     assert harness.status(pay) is Status.IN_DOUBT
-    assert (asked.is_requery, asked.reference, asked.send_before) == (True, sent.reference, None)
-    harness.execute_one(harness.report(pay, asked, delivered()))
+    assert (requery.is_requery, requery.reference, requery.send_before) == (True, sent.reference, None)
+    harness.execute_one(harness.report(pay, requery, delivered()))
     assert harness.status(pay) is Status.COMPLETED
     assert harness.audit().ok
 
@@ -173,7 +173,7 @@ def test_repeated_late_not_found_reverses_the_payment(harness: JournalHarness) -
     assert harness.rows("SELECT answers FROM attempts")[0][0].startswith(
         "send 1: Unknown; requery 1: NotFound; requery 2"
     )
-    assert released.next_at == harness.now + timedelta(hours=1)  # it stays watched
+    assert released.next_at == harness.now + timedelta(hours=1)  # the payment is still watched
     assert harness.journal.take_due_payments(released.next_at, 10, 60) == [
         DuePayment("ada", pay.transaction_id, Status.REVERSED)
     ]
@@ -184,7 +184,7 @@ def test_not_sent_request_is_resent_with_same_reference(harness: JournalHarness)
     harness.add_funds()
     pay = harness.accept_payment()
     first = harness.claim_work(pay)
-    reply = harness.execute_one(harness.report(pay, first, NotSent("refused"))).result
+    reply = harness.execute_one(harness.report(pay, first, NotSent("rejected"))).result
     assert (reply.status, reply.next_at) == (Status.PROCESSING, NOW + timedelta(seconds=5))
     assert harness.execute_one(harness.claim(pay)).result.provider_call is None
     harness.advance(5)
@@ -234,15 +234,15 @@ def test_empty_batch_returns_nothing(harness: JournalHarness) -> None:
     assert harness.execute() == []
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
+# --- rejections -------------------------------------------------------------------------------------------------------
 
 
 def test_rejections_write_nothing(harness: JournalHarness) -> None:
     harness.add_funds(minor=1_000)
     pay = harness.accept_payment(minor=400, meter="11111111111")
-    unknown = replace(pay, transaction_id="nobody-knows")
+    unknown = replace(pay, transaction_id="unknown-payment")
     before = harness.all_rows()
-    refused: list[tuple[Command, type[BillvendError]]] = [
+    rejected: list[tuple[Command, type[BillvendError]]] = [
         (harness.pay(minor=601), InsufficientFunds),
         (harness.pay("ben"), WalletNotFound),
         (harness.pay(currency="KES"), WalletNotFound),
@@ -252,10 +252,10 @@ def test_rejections_write_nothing(harness: JournalHarness) -> None:
         (harness.claim(replace(pay, user_id="ben")), TransactionNotFound),
         (replace(pay, amount=Money(1, "NGN")), IdempotencyMismatch),
     ]
-    alone = [harness.execute(command)[0] for command, _ in refused]
-    together = harness.execute(*(command for command, _ in refused))
+    alone = [harness.execute(command)[0] for command, _ in rejected]
+    together = harness.execute(*(command for command, _ in rejected))
     for results in (alone, together):
-        assert [type(result) for result in results] == [kind for _, kind in refused]
+        assert [type(result) for result in results] == [kind for _, kind in rejected]
     assert harness.all_rows() == before
 
 
@@ -264,7 +264,7 @@ def test_rejected_command_does_not_affect_others_in_batch(harness: JournalHarnes
     results = harness.execute(
         harness.pay(minor=700, key="a"),
         harness.pay(minor=700, key="b"),
-        harness.pay("nobody", key="c"),
+        harness.pay("unknown", key="c"),
         harness.pay(minor=300, key="d"),
         harness.pay(minor=1, key="e"),
         harness.fund(minor=50, key="f"),
@@ -408,7 +408,7 @@ def test_repeated_key_with_new_id_returns_first_transaction(harness: JournalHarn
     assert first.transaction_id != again.transaction_id
     results = expect_executed([*harness.execute(first), *harness.execute(again)])
     assert [done.result.transaction_id for done in results] == [first.transaction_id] * 2
-    assert harness.books.transaction(again.transaction_id) is None
+    assert harness.queries.transaction(again.transaction_id) is None
 
 
 def test_key_is_unique_per_user_and_operation(harness: JournalHarness) -> None:
@@ -433,7 +433,7 @@ def test_late_answer_is_recorded_only_if_delivered(harness: JournalHarness) -> N
     work = harness.claim_work(pay)
     harness.execute_one(harness.report(pay, work, Unknown("no answer")))
     before = harness.rows("SELECT count(*) FROM events")
-    harness.execute_one(harness.report(pay, work, NotSent("refused")))
+    harness.execute_one(harness.report(pay, work, NotSent("rejected")))
     assert harness.rows("SELECT count(*) FROM events") == before
     harness.execute_one(harness.report(pay, work, delivered()))
     assert harness.status(pay) is Status.COMPLETED
@@ -588,11 +588,11 @@ def test_batch_needs_constant_number_of_statements(
     assert harness.audit().ok
 
 
-# --- poison -----------------------------------------------------------------------------------------------------------
+# --- commands that break a transaction --------------------------------------------------------------------------------
 
 
 def _taken_reference(harness: JournalHarness) -> Command:
-    """A database constraint refuses it."""
+    """A database constraint rejects it."""
     harness.execute_one(harness.fund(source="paystack", reference="once"))
     return harness.fund(source="paystack", reference="once")
 
@@ -608,7 +608,7 @@ def _unreadable_name(harness: JournalHarness) -> Command:
 
 
 def _unknown_call(harness: JournalHarness) -> Command:
-    """The rules call it a bug of ours."""
+    """The rules raise an internal error."""
     pay = harness.accept_payment()
     harness.claim_work(pay)
     return harness.report(pay, ProviderCall(1, 7, False, "", "sandbox", "here"), delivered())
@@ -647,14 +647,14 @@ AWKWARD = ["nul \0 inside", "lone \ud800 surrogate", "😀 ﷽ \u202e", "', \" \
 @pytest.mark.parametrize("text", AWKWARD, ids=range(len(AWKWARD)))
 def test_odd_provider_text_is_stored(harness: JournalHarness, text: str) -> None:
     harness.add_funds()
-    sold, refused = harness.accept_payment(), harness.accept_payment()
+    sold, declined = harness.accept_payment(), harness.accept_payment()
     harness.answer(
         sold, replace(delivered(token=text), units=text, receipt={text: text}, provider_reference=text)
     )
-    harness.answer(refused, Declined(text, code=text, about_transaction=True))
-    harness.execute_one(harness.claim(refused))
+    harness.answer(declined, Declined(text, code=text, about_transaction=True))
+    harness.execute_one(harness.claim(declined))
     assert harness.payment(sold).token == text
-    assert harness.payment(refused).reversal == PaymentReversed(Proof.DECLINED, text, 1_000)
+    assert harness.payment(declined).reversal == PaymentReversed(Proof.DECLINED, text, 1_000)
     assert harness.audit().ok
 
 
@@ -766,7 +766,7 @@ def _due_of(harness: JournalHarness, pay: Pay) -> datetime | None:
 
 
 def test_claim_without_work_only_postpones_the_next_check(harness: JournalHarness) -> None:
-    """By hints for what somebody is at, for what is not due, and for what has ended, whatever the row said."""
+    """A claim of a payment that is leased, not due or ended, whatever its row says."""
     harness.add_funds()
     leased, doubtful, ended, other = (harness.accept_payment() for _ in range(4))
     harness.claim_work(leased)
@@ -776,7 +776,7 @@ def test_claim_without_work_only_postpones_the_next_check(harness: JournalHarnes
         harness.run(f"UPDATE transactions SET next_check_at = {wrong} WHERE type = 'payment'")
         harness.journal.take_due_payments(
             harness.now, 10, 60
-        )  # where a row says that it is due, it has been pointed out
+        )  # where a row says that it is due, a hint was queued
         other_due = _due_of(harness, other)
         before = harness.all_rows()
         replies = [harness.execute_one(harness.claim(pay)).result for pay in (leased, doubtful, ended)]

@@ -1,4 +1,4 @@
-"""The tables: made from nothing, by anybody, on both databases, and exactly as the code thinks they are."""
+"""The tables: created from nothing, with few rights, on both databases, and exactly as the code defines them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.support import servers
 
 @pytest.fixture(params=ALL_DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where there is nothing yet."""
+    """A database without tables."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_url"))
     return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'new.db'}"
@@ -58,11 +58,11 @@ def test_head_is_the_latest_migration() -> None:
     scripts = ScriptDirectory.from_config(alembic_config())
     assert scripts.get_heads() == [HEAD]
     versions = [script.revision for script in scripts.walk_revisions()]
-    assert versions == sorted(versions, reverse=True)  # "newer" is told by comparing them as text
+    assert versions == sorted(versions, reverse=True)  # "newer" compares the versions as text
 
 
 def run_migrations(database: Database) -> None:
-    """Create the tables by all migrations, one after the other."""
+    """Create the tables with all migrations, one after the other."""
     config = alembic_config()
     with database.write_transaction() as connection:
         config.attributes["connection"] = connection
@@ -82,7 +82,7 @@ def test_created_tables_match_the_metadata(database: Database, make: Callable[[D
 def test_migrations_and_metadata_create_identical_tables(
     request: pytest.FixtureRequest, database: Database, tmp_path: Path
 ) -> None:
-    """To the letter, with constraints, conditions and triggers, which Alembic does not compare."""
+    """Exactly, with constraints, conditions and triggers, which Alembic does not compare."""
     upgrade(database)
     if database.is_sqlite:
         migrated = Database(f"sqlite:///{tmp_path / 'migrated.db'}")
@@ -97,7 +97,7 @@ def test_migrations_and_metadata_create_identical_tables(
 
 
 def describe(database: Database) -> dict[str, Any]:
-    """All that can be read back about the tables."""
+    """Everything that the database reports about the tables."""
     inspector = sa.inspect(database.engine)
 
     def by_name(found: list[Any]) -> list[str]:
@@ -184,12 +184,14 @@ def test_downgrade_is_rejected(database: Database) -> None:
     require_head(database)
 
 
-@pytest.mark.parametrize("gone", ["sqlite:////nowhere/books.db", "postgresql://billvend@127.0.0.1:1/books"])
-def test_upgrade_is_unavailable_when_database_is_down(gone: str) -> None:
-    database = Database(gone)
-    for asking in (current_version, upgrade, require_head):
+@pytest.mark.parametrize(
+    "unreachable", ["sqlite:////nowhere/billvend.db", "postgresql://billvend@127.0.0.1:1/billvend"]
+)
+def test_upgrade_is_unavailable_when_database_is_down(unreachable: str) -> None:
+    database = Database(unreachable)
+    for operation in (current_version, upgrade, require_head):
         with pytest.raises(Unavailable) as refusal:
-            asking(database)
+            operation(database)
         assert "\n" not in str(refusal.value)
     database.close()
 

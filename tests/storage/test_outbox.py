@@ -1,4 +1,4 @@
-"""What is to be told to the outside: there with its event or not at all, taken by one at a time, and never lost."""
+"""The outbox: messages are written with their event or not at all, taken by one worker at a time, and never lost."""
 
 import json
 import multiprocessing
@@ -42,7 +42,7 @@ LEASE_SECONDS = 60.0
 
 @pytest.fixture
 def notifying(harness: JournalHarness) -> JournalHarness:
-    """A till that tells the outside on every channel."""
+    """A harness that sends notifications on every channel."""
     return enable_channels(harness)
 
 
@@ -57,8 +57,8 @@ def enable_channels(harness: JournalHarness, *channels: Channel) -> JournalHarne
 
 
 def message_kinds(outbox: SqlOutbox, channel: Channel = Channel.WEBHOOK) -> list[str]:
-    """What is or was told on a channel, in order."""
-    found = [told.message for told in outbox.history(limit=100, channel=channel)]
+    """The messages of a channel, pending or ended, in order."""
+    found = [entry.message for entry in outbox.history(limit=100, channel=channel)]
     return [message.kind for message in sorted(found, key=lambda message: message.at)]
 
 
@@ -75,7 +75,7 @@ def delivery_attempt(
 
 
 def pay_and_answer(harness: JournalHarness, *answers: Answer) -> Pay:
-    """A payment that was sold, or not, as told."""
+    """The messages of a payment that was sold or reversed."""
     harness.advance(1)
     pay = harness.accept_payment()
     for answer in answers:
@@ -105,7 +105,7 @@ def test_event_writes_its_messages(
     pay = pay_and_answer(notifying, *answers)
     if expected == ["payment.reversed"]:
         notifying.advance(1)
-        notifying.execute_one(notifying.claim(pay))  # gives the money back
+        notifying.execute_one(notifying.claim(pay))  # releases the money
     assert message_kinds(outbox) == ["wallet.funded", *expected]
     assert message_kinds(outbox, Channel.MAIL) == [
         kind for kind in ["wallet.funded", *expected] if kind != "payment.incident"
@@ -116,7 +116,7 @@ def test_event_writes_its_messages(
 def test_message_data_comes_from_the_event(notifying: JournalHarness, outbox: SqlOutbox) -> None:
     notifying.add_funds(minor=10_000)
     pay = pay_and_answer(notifying, delivered())
-    sold, funded = (told.message for told in outbox.history(limit=10, channel=Channel.WEBHOOK))
+    sold, funded = (entry.message for entry in outbox.history(limit=10, channel=Channel.WEBHOOK))
     data = json.loads(sold.data)
     assert (data["token"], data["units"], data["amount"]) == (TOKEN, "12.5", "10.00")
     assert (sold.user_id, sold.transaction_id, sold.at) == ("ada", pay.transaction_id, notifying.now)
@@ -126,15 +126,15 @@ def test_message_data_comes_from_the_event(notifying: JournalHarness, outbox: Sq
 
 def test_message_ids_differ_between_channels(notifying: JournalHarness, outbox: SqlOutbox) -> None:
     notifying.add_funds()
-    names = [told.message.message_id for told in outbox.history(limit=10)]
+    names = [entry.message.message_id for entry in outbox.history(limit=10)]
     assert len(set(names)) == len(ALL)
 
 
 def test_only_configured_channels_get_messages(harness: JournalHarness, outbox: SqlOutbox) -> None:
-    harness.add_funds()  # on none
+    harness.add_funds()  # on no channel
     enable_channels(harness, Channel.MAIL)
     pay_and_answer(harness, delivered())
-    assert Counter(told.message.channel for told in outbox.history(limit=10)) == {Channel.MAIL: 1}
+    assert Counter(entry.message.channel for entry in outbox.history(limit=10)) == {Channel.MAIL: 1}
 
 
 def test_no_channels_need_no_outbox_statement(harness: JournalHarness) -> None:
@@ -173,7 +173,7 @@ def test_event_is_rolled_back_when_message_cannot_be_written(
     with suppress(Unavailable):
         assert result_codes(notifying.execute(notifying.fund())) == ["internal"]
     notifying.run("ALTER TABLE elsewhere RENAME TO outbox_messages")
-    assert notifying.books.balance("ada", "NGN") is None
+    assert notifying.queries.balance("ada", "NGN") is None
     assert outbox.history(limit=10) == []
     notifying.add_funds()
     assert message_kinds(outbox) == ["wallet.funded"]
@@ -279,7 +279,7 @@ def test_single_message_is_taken_unless_leased(notifying: JournalHarness, outbox
     assert one("\0") is None
 
 
-# --- answered for -----------------------------------------------------------------------------------------------------
+# --- delivery results -------------------------------------------------------------------------------------------------
 
 
 def test_failed_delivery_is_due_again(notifying: JournalHarness, outbox: SqlOutbox) -> None:
@@ -306,15 +306,15 @@ def test_ended_message_is_never_due(notifying: JournalHarness, outbox: SqlOutbox
     )
     notifying.advance(10**6)
     assert take(outbox, notifying) == []
-    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert (told.message.final_status, told.message.ended_at) == (end, NOW + timedelta(seconds=3))
-    assert told.attempts == (
+    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert (entry.message.final_status, entry.message.ended_at) == (end, NOW + timedelta(seconds=3))
+    assert entry.attempts == (
         replace(delivery_attempt(notifying, "HTTP 200", 200), at=NOW + timedelta(seconds=3), number=1),
     )
 
 
 def expired_and_current_lease(notifying: JournalHarness, outbox: SqlOutbox) -> tuple[Message, Message]:
-    """The same message with somebody whose lease ran out, and with the one who took it then."""
+    """The same message at a worker whose lease ran out, and at the worker that took it then."""
     notifying.add_funds()
     (slow,) = take(outbox, notifying)
     notifying.advance(LEASE_SECONDS)
@@ -329,12 +329,12 @@ def test_late_failure_report_does_not_undo_delivery(notifying: JournalHarness, o
     )
     outbox.record_attempt(slow, delivery_attempt(notifying), next_at=notifying.now, final_status=None)
     assert take(outbox, notifying) == []
-    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert told.message.final_status is FinalStatus.DELIVERED
-    assert [one.detail for one in told.attempts] == ["HTTP 200", "HTTP 500"], (
+    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert entry.message.final_status is FinalStatus.DELIVERED
+    assert [one.detail for one in entry.attempts] == ["HTTP 200", "HTTP 500"], (
         "what was tried is noted all the same"
     )
-    assert [one.number for one in told.attempts] == [1, 2]
+    assert [one.number for one in entry.attempts] == [1, 2]
 
 
 def test_late_delivery_report_is_recorded(notifying: JournalHarness, outbox: SqlOutbox) -> None:
@@ -344,8 +344,8 @@ def test_late_delivery_report_is_recorded(notifying: JournalHarness, outbox: Sql
     )
     outbox.record_attempt(quick, delivery_attempt(notifying), next_at=notifying.now, final_status=None)
     assert take(outbox, notifying) == []
-    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert told.message.final_status is FinalStatus.DELIVERED
+    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert entry.message.final_status is FinalStatus.DELIVERED
 
 
 def test_concurrent_delivery_reports_are_all_recorded(url: str) -> None:
@@ -362,9 +362,9 @@ def test_concurrent_delivery_reports_are_all_recorded(url: str) -> None:
             ]
             * 6
         )
-        (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-        assert [one.number for one in told.attempts] == [1, 2, 3, 4, 5, 6]
-        assert (told.message.attempt_count, told.message.next_at) == (1, again)
+        (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+        assert [one.number for one in entry.attempts] == [1, 2, 3, 4, 5, 6]
+        assert (entry.message.attempt_count, entry.message.next_at) == (1, again)
 
 
 @pytest.mark.parametrize("text", ["NUL \0", "half \ud800", "Ọ̀rọ̀"])
@@ -374,16 +374,16 @@ def test_odd_response_text_is_stored(notifying: JournalHarness, outbox: SqlOutbo
     outbox.record_attempt(
         message, delivery_attempt(notifying, text, None), next_at=None, final_status=FinalStatus.GAVE_UP
     )
-    (told,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert told.attempts[0].detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
+    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    assert entry.attempts[0].detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
 
 
-# --- looked at, and told again ----------------------------------------------------------------------------------------
+# --- history and replays ----------------------------------------------------------------------------------------------
 
 
 def test_failed_messages_are_listed_newest_first(notifying: JournalHarness, outbox: SqlOutbox) -> None:
-    fates: list[tuple[str, FinalStatus | None]] = [
-        *(("untouched", None), ("at it", None), ("in vain", None)),
+    cases: list[tuple[str, FinalStatus | None]] = [
+        *(("untouched", None), ("leased", None), ("failing", None)),
         *(
             ("given up", FinalStatus.GAVE_UP),
             ("skipped", FinalStatus.SKIPPED),
@@ -391,7 +391,7 @@ def test_failed_messages_are_listed_newest_first(notifying: JournalHarness, outb
         ),
     ]
     names = {}
-    for name, end in fates:
+    for name, end in cases:
         notifying.advance(1)
         notifying.add_funds()
         if name == "untouched":
@@ -400,15 +400,15 @@ def test_failed_messages_are_listed_newest_first(notifying: JournalHarness, outb
             continue
         (message,) = take(outbox, notifying)
         names[name] = message.message_id
-        if name != "at it":
+        if name != "leased":
             notifying.advance(0.5)
             due = None if end else notifying.now + timedelta(hours=5)
             outbox.record_attempt(message, delivery_attempt(notifying), next_at=due, final_status=end)
     notifying.run("UPDATE outbox_messages SET channel = 'webhook' WHERE channel = 'webhook-'")
-    failed = [told.message.message_id for told in outbox.history(limit=10, failed=True)]
-    assert failed == [names["given up"], names["in vain"]], "the newest first"
-    listed = [told.message.message_id for told in outbox.history(limit=4, channel=Channel.WEBHOOK)]
-    assert listed == [names[name] for name in ("delivered", "skipped", "given up", "in vain")]
+    failed = [entry.message.message_id for entry in outbox.history(limit=10, failed=True)]
+    assert failed == [names["given up"], names["failing"]], "the newest first"
+    listed = [entry.message.message_id for entry in outbox.history(limit=4, channel=Channel.WEBHOOK)]
+    assert listed == [names[name] for name in ("delivered", "skipped", "given up", "failing")]
     (one,) = outbox.history(limit=10, message_id=names["skipped"])
     assert one.message.final_status is FinalStatus.SKIPPED
     assert outbox.history(limit=10, message_id="msg_none") == []
@@ -430,8 +430,8 @@ def test_replayed_message_starts_again_with_same_id(
     outbox.record_attempt(
         again, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
     )
-    (told,) = outbox.history(limit=1, message_id=message.message_id)
-    assert [(one.number, one.detail) for one in told.attempts] == [(1, "HTTP 500"), (2, "HTTP 200")]
+    (entry,) = outbox.history(limit=1, message_id=message.message_id)
+    assert [(one.number, one.detail) for one in entry.attempts] == [(1, "HTTP 500"), (2, "HTTP 200")]
     assert notifying.audit().ok
 
 
@@ -440,7 +440,7 @@ def test_replay_of_unknown_message_does_nothing(outbox: SqlOutbox) -> None:
     assert not outbox.replay("\0", NOW)
 
 
-# --- endpoints, and addresses -----------------------------------------------------------------------------------------
+# --- endpoints and email addresses ------------------------------------------------------------------------------------
 
 
 def test_endpoint_can_be_disabled_and_enabled(outbox: SqlOutbox) -> None:
@@ -479,7 +479,7 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
         )
         harness.execute_one(harness.fund(source=source, reference=reference))
     paid_in, by_hand = (
-        harness.books.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2")
+        harness.queries.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2")
     )
     pay = harness.accept_payment()
     assert outbox.email_of("ada", paid_in) == "r1@example.com"
@@ -492,7 +492,7 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
 
 @pytest.fixture
 def unavailable_outbox() -> Iterator[SqlOutbox]:
-    database = Database("sqlite:////nowhere/at/all/books.db")
+    database = Database("sqlite:////nowhere/at/all/billvend.db")
     yield SqlOutbox(database)
     database.close()
 
@@ -518,7 +518,7 @@ def test_unsent_payment_is_notified_when_reversed(notifying: JournalHarness, out
     notifying.add_funds()
     notifying.advance(1)
     pay = notifying.accept_payment()
-    notifying.answer(pay, NotSent("refused"))
+    notifying.answer(pay, NotSent("rejected"))
     assert message_kinds(outbox) == ["wallet.funded"]
     notifying.advance(1)
     unsent = notifying.accept_payment(meter="10987654321")

@@ -1,4 +1,4 @@
-"""The contract of the books port: looking things up."""
+"""The contract of the Queries port."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,41 +17,41 @@ from tests.storage.harness import METER, NOW, JournalHarness, delivered, recorde
 
 
 def test_empty_ledger_returns_nothing(harness: JournalHarness) -> None:
-    assert harness.books.balance("ada", "NGN") is None
-    assert harness.books.transaction("t1") is None
-    assert harness.books.search(Search()) == []
-    assert harness.books.events(StreamKey("ada", "t1")) == []
-    assert harness.books.backlog(NOW) == Backlog({}, {}, 0, None)
-    assert list(harness.books.streams()) == []
+    assert harness.queries.balance("ada", "NGN") is None
+    assert harness.queries.transaction("t1") is None
+    assert harness.queries.search(Search()) == []
+    assert harness.queries.events(StreamKey("ada", "t1")) == []
+    assert harness.queries.backlog(NOW) == Backlog({}, {}, 0, None)
+    assert list(harness.queries.streams()) == []
 
 
 @pytest.mark.parametrize("text", ["nul \0", "lone \ud800", "", "%", "'; --", "x" * 100_000], ids=range(6))
 def test_impossible_text_finds_nothing(harness: JournalHarness, text: str) -> None:
     harness.add_funds()
     harness.accept_payment()
-    assert harness.books.balance(text, "NGN") is None
-    assert harness.books.balance("ada", text) is None
-    assert harness.books.transaction(text) is None
-    assert harness.books.transaction("t0000002", text) is None
-    assert harness.books.events(StreamKey("ada", text)) == []
+    assert harness.queries.balance(text, "NGN") is None
+    assert harness.queries.balance("ada", text) is None
+    assert harness.queries.transaction(text) is None
+    assert harness.queries.transaction("t0000002", text) is None
+    assert harness.queries.events(StreamKey("ada", text)) == []
     for search in (Search(user_id=text), Search(meter=text), Search(reference=text), Search(key=text)):
-        assert harness.books.search(search) == []
+        assert harness.queries.search(search) == []
 
 
 def test_transaction_is_found_by_id(harness: JournalHarness) -> None:
     fund = harness.add_funds(minor=10_000)
     pay = harness.pay(minor=700, key="order-42", vend_type=VendType.POSTPAID)
     harness.execute_one(pay)
-    assert harness.books.transaction(fund.transaction_id) == Funding(
+    assert harness.queries.transaction(fund.transaction_id) == Funding(
         "ada", fund.transaction_id, Money(10_000, "NGN"), "manual", fund.key, NOW
     )
-    assert harness.books.transaction(pay.transaction_id) == Payment(
+    assert harness.queries.transaction(pay.transaction_id) == Payment(
         "ada", pay.transaction_id, Money(700, "NGN"), METER, "EKEDC", VendType.POSTPAID, None, "order-42",
         Status.PENDING, accepted_at=NOW, updated_at=NOW,
     )  # fmt: skip
     for command in (fund, pay):
-        assert harness.books.transaction(command.transaction_id, "ada") is not None
-        assert harness.books.transaction(command.transaction_id, "ben") is None
+        assert harness.queries.transaction(command.transaction_id, "ada") is not None
+        assert harness.queries.transaction(command.transaction_id, "ben") is None
 
 
 def test_held_balance_is_the_sum_of_open_payments(harness: JournalHarness) -> None:
@@ -77,7 +77,7 @@ def test_held_balance_is_the_sum_of_open_payments(harness: JournalHarness) -> No
 
 
 def ids(harness: JournalHarness, **wanted: object) -> list[str]:
-    found = harness.books.search(Search(**wanted))  # type: ignore[arg-type]
+    found = harness.queries.search(Search(**wanted))  # type: ignore[arg-type]
     return [transaction.transaction_id for transaction in found]
 
 
@@ -98,12 +98,12 @@ def test_search_pages_newest_first(harness: JournalHarness) -> None:
     assert ids(harness, limit=4, before=wanted[5]) == []
     assert ids(harness, kind="payment", limit=2) == [wanted[0], wanted[2]]
     assert ids(harness, kind="payment", limit=2, before=wanted[2]) == [wanted[4]]
-    found = harness.books.search(Search(limit=2))
+    found = harness.queries.search(Search(limit=2))
     assert [type(transaction) for transaction in found] == [Payment, Funding]
 
 
 def test_search_by_each_field(harness: JournalHarness) -> None:
-    ada, ben = harness.fund("ada", key="till-1"), harness.fund("ben", key="till-2")
+    ada, ben = harness.fund("ada", key="fund-1"), harness.fund("ben", key="fund-2")
     one, two = harness.pay("ada", key="order-1", meter="10101010101"), harness.pay("ben", key="order-2")
     harness.execute(ada, ben, one, two)
     keyless = harness.pay("ben", has_caller_key=False, allow_duplicate=True)
@@ -117,9 +117,9 @@ def test_search_by_each_field(harness: JournalHarness) -> None:
         ({"kind": "funding"}, [ben, ada]),
         ({"meter": "10101010101"}, [one]),
         ({"reference": reference}, [one]),
-        ({"reference": "till-2"}, [ben]),
+        ({"reference": "fund-2"}, [ben]),
         ({"key": "order-2"}, [two]),
-        ({"key": "till-1"}, [ada]),
+        ({"key": "fund-1"}, [ada]),
         ({"key": keyless.key}, []),
         ({"statuses": (Status.PROCESSING,)}, [one]),
         ({"statuses": (Status.COMPLETED,)}, [two, ben, ada]),
@@ -144,7 +144,7 @@ def test_page_needs_constant_number_of_statements(harness: JournalHarness) -> No
     for size in (1, 200):
         harness.execute(*(harness.pay() for _ in range(size)))
         with recorded_statements(harness.database) as seen:
-            assert len(harness.books.search(Search(kind="payment", limit=size))) == size
+            assert len(harness.queries.search(Search(kind="payment", limit=size))) == size
         taken.append(len(seen))
     assert taken[0] == taken[1]
 
@@ -157,7 +157,7 @@ def test_stream_events_form_a_hash_chain(harness: JournalHarness) -> None:
     pay = harness.accept_payment()
     harness.advance(0.000001)
     harness.answer(pay, Deferred("later", retry_after_seconds=7))
-    logged = harness.books.events(StreamKey("ada", pay.transaction_id))
+    logged = harness.queries.events(StreamKey("ada", pay.transaction_id))
     assert [(event.seq, event.kind) for event in logged] == [
         (1, "PaymentAccepted"),
         (2, "SendStarted"),
@@ -171,11 +171,11 @@ def test_stream_events_form_a_hash_chain(harness: JournalHarness) -> None:
             event.prev_hash, event.key, event.seq, event.at, event.kind, event.command_key, event.data
         )
         assert event.hash == before
-    wallet = harness.books.events(StreamKey("ada", "wallet:NGN"))
+    wallet = harness.queries.events(StreamKey("ada", "wallet:NGN"))
     assert [(event.seq, event.kind) for event in wallet] == [(1, "WalletFunded"), (2, "WalletHeld")]
 
 
-# --- what waits -------------------------------------------------------------------------------------------------------
+# --- backlog ----------------------------------------------------------------------------------------------------------
 
 
 def test_backlog_counts_open_payments(harness: JournalHarness) -> None:
@@ -188,7 +188,7 @@ def test_backlog_counts_open_payments(harness: JournalHarness) -> None:
     harness.answer(in_doubt, Unknown("no answer"))
     harness.answer(completed, delivered())
     now = harness.now
-    assert harness.books.backlog(now) == Backlog(
+    assert harness.queries.backlog(now) == Backlog(
         payments={Status.PENDING: 3, Status.IN_DOUBT: 1},
         amounts={
             (Status.PENDING, "KES"): Money(5, "KES"),
@@ -198,5 +198,5 @@ def test_backlog_counts_open_payments(harness: JournalHarness) -> None:
         due=3,
         oldest_due_at=NOW,
     )
-    assert harness.books.backlog(NOW - timedelta(seconds=1)).due == 0
-    assert harness.books.backlog(now + timedelta(hours=1)).due == 4
+    assert harness.queries.backlog(NOW - timedelta(seconds=1)).due == 0
+    assert harness.queries.backlog(now + timedelta(hours=1)).due == 4

@@ -1,4 +1,5 @@
-"""How the database finds what billvend asks for: by an index, however full the books are, and in as few statements."""
+"""How the database runs billvend's queries: by an index, however full the tables are, and in as few statements as
+possible."""
 
 import json
 import re
@@ -42,13 +43,13 @@ GROWING = (
     events, transactions, attempts, resolutions, commands, transfers, outbox_messages, delivery_attempts, wallets, deposits,
     wallet_emails,
 )  # fmt: skip
-"""Tables that grow with what is sold, in an order that foreign keys allow."""
+"""Tables that grow with sales, in an order that foreign keys allow."""
 GROWING_NAMES = {table.name for table in GROWING}
 SMALL_TABLES = {"provider_accounts", "api_keys", "disabled_endpoints", "environment"}
-"""Tables of a few rows for ever: they may be read in any way."""
+"""Tables that stay small. They may be read in any way."""
 
 ALLOWED_FULL_SCANS: Mapping[str, str] = {
-    # Words of a statement, and why it may read a table that grows from beginning to end.
+    # Words of a statement, and why it may scan a table that grows.
     "FROM events ORDER BY events.user_id, events.stream, events.seq": "the audit replays every event",
     "FROM transfers ORDER BY": "the audit holds every row against the events",
     "FROM transactions WHERE transactions.type = ? ORDER BY transactions.user_id": "the audit",
@@ -57,15 +58,15 @@ ALLOWED_FULL_SCANS: Mapping[str, str] = {
     "FROM wallets ORDER BY": "the audit",
 }
 ALLOWED_SCANS_WITH_LIMIT: Mapping[str, str] = {
-    # The newest first, by an index, until a page is full: why that is soon.
+    # These read the newest rows first, by an index, until a page is full. The value says why that is soon.
     "FROM transactions WHERE transactions.type = ? ORDER BY transactions.transaction_id DESC": (
         "every wallet that is funded is there to pay from: payments are most of all"
     ),
     "FROM transactions WHERE transactions.type = ? AND transactions.status IN (?) ORDER BY transactions.transaction_id": (
-        "most payments are completed; reversed ones, and those that have not ended, are asked for in other words"
+        "most payments are completed; reversed ones, and those that have not ended, have other queries"
     ),
     "FROM outbox_messages WHERE outbox_messages.channel = ? ORDER BY outbox_messages.at DESC": (
-        "every channel is told of the same events"
+        "every channel carries messages of the same events"
     ),
 }
 PARTIAL = {
@@ -75,38 +76,39 @@ PARTIAL = {
     if index.dialect_options["sqlite"]["where"] is not None
     if index.name not in ("transactions_by_token", "transactions_by_reference")
 }
-"""Indexes of what is still to be done, or went wrong: few rows, which may all be read."""
+"""Indexes of work that is open or that failed. They have few rows, which may all be read."""
 
 PLANNED_KEYWORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 """How statements begin that have a plan."""
 METER_CHECK_SETTINGS = {"verify_meter": True, "bill_provider_timeout": 0.3}
 NOTIFICATION_SETTINGS = {
-    # Where nobody listens: what can't be told is tried and written down all the same.
+    # No server listens there. Delivery attempts fail, and are recorded all the same.
     "enable_webhooks": True,
-    "webhook_url": "http://127.0.0.1:9/hook",
+    "webhook_url": "http://127.0.0.1:9/webhook",
     "webhook_secret": "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
     "webhook_allow_private": True,
     "smtp_url": "smtp://127.0.0.1:9",
 }
 
 COPIES = 20_000
-"""In small tables all ways are equally short. What the planner thinks of these, it thinks of larger ones the more."""
+"""All plans cost the same on small tables. What the planner prefers here, it prefers even more on larger ones."""
 EXTRA_COPIES = 1_000
 STEP = timedelta(minutes=40)
-"""Between one copy and the next: years of business, of which the last days are a small part."""
+"""The distance between two copies: years of business, of which the last days are a small part."""
 ONE_IN_OPEN = 100
-"""Of so many payments one has not ended, and so on."""
+"""One payment in so many has not ended, and so on."""
 PLANNING_COST = 25
-"""What PostgreSQL reckons that planning a statement anew costs, at most."""
+"""The highest cost that PostgreSQL estimates for planning a statement again."""
 MAX_ROWS = 500
-"""That one statement of the day goes through in one table, of many times as many. The busiest user has four times that."""
+"""Rows that one statement of the day may read in one table, which has many times as many. The busiest user has four
+times that."""
 
 
 # --- a day, and years of days -----------------------------------------------------------------------------------------
 
 
 def run_business_day(bv: Billvend, paid_in: Callable[[str], None]) -> Payment:
-    """What is done all day, at every door and by every worker; returns a payment that was delivered."""
+    """Do everything that the CLI, the API and the workers do in a day; returns a payment that was delivered."""
     bv.fund("ada", "5000", key="f-1")
     bv.fund("ada", "5000", key="f-1")
     first = bv.pay("ada", "500", meter="12345678901", biller="EKEDC", key="order-1")
@@ -138,12 +140,12 @@ def run_business_day(bv: Billvend, paid_in: Callable[[str], None]) -> Payment:
 
 def _worker_day(bv: Billvend, paid_in: Callable[[str], None]) -> None:
     bv.refresh_account_status()
-    announced = bv.create_deposit("ada", "100", email="ada@example.com", key="intent-1")
-    bv.create_deposit("ada", "100", email="ada@example.com", key="intent-1")
+    deposit = bv.create_deposit("ada", "100", email="ada@example.com", key="deposit-1")
+    bv.create_deposit("ada", "100", email="ada@example.com", key="deposit-1")
     bv.poll_deposits()
     bv.poll_deposits(bv.now() - timedelta(minutes=1))
-    paid_in(announced.reference)
-    assert bv.check_deposit(announced.reference).transaction_id is not None
+    paid_in(deposit.reference)
+    assert bv.check_deposit(deposit.reference).transaction_id is not None
     bv.set_email("ada", "ada@example.com")
     assert bv.deliver_notifications()
 
@@ -166,11 +168,11 @@ def _operator_day(bv: Billvend, payment: Payment) -> None:
     bv.transaction(newest)
     bv.events(payment)
     bv.review()
-    (told,) = bv.notification_history(limit=1)
+    (entry,) = bv.notification_history(limit=1)
     bv.notification_history(channel=None)
     bv.notification_history(failed=True)
-    bv.notification_history(message_id=told.message.message_id)
-    bv.replay_notification(told.message.message_id)
+    bv.notification_history(message_id=entry.message.message_id)
+    bv.replay_notification(entry.message.message_id)
     bv.backlog()
     assert bv.health().status == "ok"
     bv.metrics()
@@ -181,19 +183,19 @@ def _operator_day(bv: Billvend, payment: Payment) -> None:
 def fill(
     database: Database, payment_id: str, copies: int, *, some_open: bool, tables: Sequence[sa.Table] = GROWING
 ) -> None:
-    """Copy a payment, a funding and all that belongs to them into the years before. The audit would find them out."""
+    """Copy a payment, a funding and all their rows into the years before. An audit would find the copies."""
     for table in tables:
         whose = "stream" if "stream" in table.c else "transaction_id"
-        ours = table.c.user_id == "ada"
+        condition = table.c.user_id == "ada"
         if table is delivery_attempts:
-            told = sa.select(outbox_messages.c.message_id).where(
+            message_ids = sa.select(outbox_messages.c.message_id).where(
                 outbox_messages.c.transaction_id == payment_id
             )
-            ours &= table.c.message_id.in_(told)
+            condition &= table.c.message_id.in_(message_ids)
         elif whose in table.c:
-            ours &= table.c[whose] == payment_id
+            condition &= table.c[whose] == payment_id
         with database.write_transaction() as connection:
-            models = [dict(row) for row in connection.execute(sa.select(table).where(ours)).mappings()]
+            models = [dict(row) for row in connection.execute(sa.select(table).where(condition)).mappings()]
             if table is transactions:
                 funding = sa.select(table).where(table.c.type == "funding").limit(1)
                 models += [dict(row) for row in connection.execute(funding).mappings()]
@@ -203,10 +205,10 @@ def fill(
 
 
 def _copy(model: Mapping[str, Any], n: int, some_open: bool) -> dict[str, Any]:
-    """Ids begin so that they are smaller than those of today; every tenth is the same user's."""
+    """Copied ids sort before those of today. Every tenth belongs to the same user."""
     row = {
         str(name): value for name, value in model.items()
-    }  # not SQLAlchemy's names, which JSON does not take
+    }  # not SQLAlchemy's names, which JSON does not accept
     for name in ("transaction_id", "stream", "reference", "key", "message_id"):
         if row.get(name) is not None:
             row[name] = f"00{n:06}-{row[name]}"
@@ -236,20 +238,20 @@ def _copy(model: Mapping[str, Any], n: int, some_open: bool) -> dict[str, Any]:
 
 @contextmanager
 def open_full_billvend(url: str, folder: Path) -> Iterator[tuple[Billvend, Database, Callable[[str], None]]]:
-    """A billvend with all that may be set up, its database, and a customer who pays in."""
+    """A billvend with every optional part configured, its database, and a customer who makes a deposit."""
     with ExitStack() as stack:
         paystack, gateway = stack.enter_context(fake_paystack())
         gateway.close()
         more = {"paystack_secret_key": SECRET, "paystack_api_url": paystack.url, "rate_limit": "0"}
-        given = prepare_shop(url, folder).model_dump() | METER_CHECK_SETTINGS | NOTIFICATION_SETTINGS | more
-        bv = stack.enter_context(open_billvend(Settings(**given)))
-        books: Any = bv._deps.queries
-        yield bv, books._database, paystack.mark_paid
+        options = prepare_shop(url, folder).model_dump() | METER_CHECK_SETTINGS | NOTIFICATION_SETTINGS | more
+        bv = stack.enter_context(open_billvend(Settings(**options)))
+        queries: Any = bv._deps.queries
+        yield bv, queries._database, paystack.mark_paid
 
 
 @contextmanager
 def statements_with_values(engine: sa.Engine) -> Iterator[dict[str, Any]]:
-    """Every statement that is sent meanwhile, each with the values that it was last sent with."""
+    """Every statement that is sent during the block, each with its latest values."""
     found: dict[str, Any] = {}
 
     def listen(_c: object, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
@@ -272,7 +274,7 @@ def is_among(statement: str, exceptions: Mapping[str, str]) -> bool:
 
 
 def nodes(plan: dict[str, Any], *, has_end: bool = False) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The parts of a plan of PostgreSQL's, each with whether it stops when enough was found."""
+    """The nodes of a PostgreSQL plan, each with whether it stops when it has enough rows."""
     has_end = has_end or plan["Node Type"] == "Limit"
     yield plan, has_end
     for part in plan.get("Plans", ()):
@@ -280,7 +282,7 @@ def nodes(plan: dict[str, Any], *, has_end: bool = False) -> Iterator[tuple[dict
 
 
 def scans(plan: dict[str, Any], *, until_enough: bool) -> Iterator[str]:
-    """What a plan reads from beginning to end, of tables that grow."""
+    """The growing tables that a plan scans completely."""
     by_index = {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}
     for node, has_end in nodes(plan):
         if node.get("Relation Name") not in GROWING_NAMES or node["Node Type"] == "ModifyTable":
@@ -292,7 +294,7 @@ def scans(plan: dict[str, Any], *, until_enough: bool) -> Iterator[str]:
 
 
 def rows_read(plan: dict[str, Any]) -> Iterator[str]:
-    """What a plan went through, where that is more than it may be."""
+    """The rows that a plan read, where that is more than the limit."""
     for node, _ in nodes(plan):
         read = sum(
             node.get(name, 0)
@@ -314,8 +316,8 @@ def with_numbered_parameters(statement: str) -> str:
 
 def explain(connection: sa.Connection, options: str, statement: str, values: Any) -> dict[str, Any]:
     with connection.begin_nested() as savepoint:
-        asked = f"EXPLAIN ({options}, FORMAT JSON) {statement}"
-        found = connection.exec_driver_sql(asked, values).scalar()
+        explain = f"EXPLAIN ({options}, FORMAT JSON) {statement}"
+        found = connection.exec_driver_sql(explain, values).scalar()
         savepoint.rollback()
     plans = found if isinstance(found, list) else json.loads(str(found))
     plan: dict[str, Any] = plans[0]["Plan"]
@@ -327,21 +329,22 @@ def test_every_table_is_listed_as_growing_or_small() -> None:
 
 
 def test_postgresql_plans_never_scan_growing_tables(postgres_url: str, tmp_path: Path) -> None:
-    """By the planner's own choice, for these values and for any; and few rows are gone through to find what is asked."""
+    """With the plan that the planner chooses, for these values and for any, few rows are read to find the result."""
     found: list[str] = []
     with open_full_billvend(postgres_url, tmp_path) as (bv, database, paid_in):
-        with statements_with_values(database.engine) as asked:
+        with statements_with_values(database.engine) as statement_values:
             payment = run_business_day(bv, paid_in)
         fill(database, payment.transaction_id, COPIES, some_open=True)
         with database.engine.connect() as connection:
             connection.exec_driver_sql("ANALYZE")
             version = connection.dialect.server_version_info or (0,)
-            for statement, values in asked.items():
+            for statement, values in statement_values.items():
                 if is_among(statement, ALLOWED_FULL_SCANS):
                     continue
                 ways = {"for these values": explain(connection, "COSTS", statement, values)}
                 if version >= (16,):
-                    # What a connection sends often is planned once for all values, unless that seems to be dearer.
+                    # PostgreSQL plans a statement that a connection sends often once for all values, unless that seems
+                    # more expensive.
                     plan = explain(connection, "GENERIC_PLAN", with_numbered_parameters(statement), None)
                     if plan["Total Cost"] <= ways["for these values"]["Total Cost"] + PLANNING_COST:
                         ways["for any values"] = plan
@@ -350,22 +353,22 @@ def test_postgresql_plans_never_scan_growing_tables(postgres_url: str, tmp_path:
                     found += [
                         f"{scan}, {way}: {statement}" for scan in scans(plan, until_enough=until_enough)
                     ]
-                if statement.startswith("SELECT"):  # what writes begins with WITH
+                if statement.startswith("SELECT"):  # statements that write begin with WITH
                     plan = explain(connection, "ANALYZE, TIMING OFF", statement, values)
                     found += [f"{read}: {statement}" for read in rows_read(plan)]
             connection.rollback()
-    assert len(asked) > 60
+    assert len(statement_values) > 60
     assert found == [], "\n\n".join(found)
 
 
 def test_sqlite_plans_never_scan_growing_tables(tmp_path: Path) -> None:
-    """SQLite chooses without knowing how full a table is, so there is nothing to fill."""
+    """SQLite chooses its plan without knowing how full a table is, so the tables need no rows."""
     found: list[str] = []
     with open_full_billvend(f"sqlite:///{tmp_path / 'shop.db'}", tmp_path) as (bv, database, paid_in):
-        with statements_with_values(database.engine) as asked:
+        with statements_with_values(database.engine) as statement_values:
             run_business_day(bv, paid_in)
         with database.engine.connect() as connection:
-            for statement, values in asked.items():
+            for statement, values in statement_values.items():
                 if is_among(statement, ALLOWED_FULL_SCANS):
                     continue
                 plan = [
@@ -384,7 +387,7 @@ def test_sqlite_plans_never_scan_growing_tables(tmp_path: Path) -> None:
                     ):
                         found.append(f"{' '.join(words)}: {statement}")
             connection.rollback()
-    assert len(asked) > 60
+    assert len(statement_values) > 60
     assert found == [], "\n\n".join(found)
 
 
@@ -392,7 +395,7 @@ def test_sqlite_plans_never_scan_growing_tables(tmp_path: Path) -> None:
 
 
 def statement_counts(harness: JournalHarness, size: int) -> dict[str, int]:
-    """How many statements it takes to accept so many payments at once, to settle them, and to look at them."""
+    """How many statements it takes to accept so many payments at once, to settle them, and to query them."""
     counts: dict[str, int] = {}
 
     def noted(name: str, act: Callable[[], object]) -> None:
@@ -406,7 +409,7 @@ def statement_counts(harness: JournalHarness, size: int) -> dict[str, int]:
         assert len(results) == size
         return results
 
-    harness.advance(60)  # nothing is a double click of what was done before
+    harness.advance(60)  # none is a double click of an earlier payment
     meters = [f"{10**10 + n}" for n in range(size)]
     pays = [harness.pay(minor=1, meter=meter) for meter in meters]
     done("accept", pays)
@@ -415,7 +418,7 @@ def statement_counts(harness: JournalHarness, size: int) -> dict[str, int]:
     )
     done("repeat", pays)
     works = [result.result.provider_call for result in done("claim", [harness.claim(pay) for pay in pays])]
-    done("claim what somebody is at", [harness.claim(pay) for pay in pays])
+    done("claim leased payments", [harness.claim(pay) for pay in pays])
     done(
         "settle",
         [
@@ -424,8 +427,10 @@ def statement_counts(harness: JournalHarness, size: int) -> dict[str, int]:
             if work is not None
         ],
     )
-    noted("page", lambda: harness.books.search(Search(user_id="ada", limit=size)))
-    noted("payments", lambda: harness.books.payments([StreamKey("ada", pay.transaction_id) for pay in pays]))
+    noted("page", lambda: harness.queries.search(Search(user_id="ada", limit=size)))
+    noted(
+        "payments", lambda: harness.queries.payments([StreamKey("ada", pay.transaction_id) for pay in pays])
+    )
     noted("sweep", lambda: harness.journal.take_due_payments(harness.now, size, 0))
     return counts
 
@@ -437,8 +442,8 @@ def test_statement_count_is_constant_for_batches_and_full_tables(harness: Journa
     of_one = statement_counts(harness, 1)
     assert statement_counts(harness, 10) == of_one
     assert statement_counts(harness, 100) == of_one
-    books = [events, transactions, attempts, resolutions, commands, transfers, wallets]
-    fill(harness.database, first.transaction_id, EXTRA_COPIES, some_open=False, tables=books)
+    ledger_tables = [events, transactions, attempts, resolutions, commands, transfers, wallets]
+    fill(harness.database, first.transaction_id, EXTRA_COPIES, some_open=False, tables=ledger_tables)
     assert statement_counts(harness, 1) == of_one
     assert statement_counts(harness, 100) == of_one
 
@@ -452,10 +457,10 @@ def test_pay_many_needs_constant_number_of_statements(
     counts = []
     with open_billvend(prepare_shop(url, tmp_path)) as bv:
         bv.fund("ada", "100000")
-        books: Any = bv._deps.queries
+        queries: Any = bv._deps.queries
         for size in (1, 10, 200):
             bills = [Bill("ada", "1", f"{10**10 + n}", "EKEDC", key=f"{size}-{n}") for n in range(size)]
-            with recorded_statements(books._database) as seen:
+            with recorded_statements(queries._database) as seen:
                 bv.pay_many(bills)
                 bv.pay_many(bills)
             counts.append(len(seen))

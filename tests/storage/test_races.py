@@ -1,4 +1,4 @@
-"""Many at once, in threads and in processes: the books decide as if they had come one after the other."""
+"""Many at once, in threads and in processes: the results are those of one after the other."""
 
 import random
 from collections import Counter
@@ -31,7 +31,7 @@ def harness(url: str) -> Iterator[JournalHarness]:
 
 
 def result_codes_of_concurrent(harness: JournalHarness, *commands: Command) -> list[str]:
-    """What became of commands that were all given at the same time."""
+    """The results of commands that were all submitted at the same time."""
     results = run_in_threads(*((lambda command=command: harness.execute(command)) for command in commands))
     return result_codes([result for (result,) in results])
 
@@ -77,7 +77,7 @@ def test_concurrent_fundings_of_new_wallet_add_up(harness: JournalHarness) -> No
 
 def test_concurrent_fundings_with_one_key_fund_once(harness: JournalHarness) -> None:
     outcome = Counter(
-        result_codes_of_concurrent(harness, *(harness.fund(minor=7, key="till-1") for _ in range(20)))
+        result_codes_of_concurrent(harness, *(harness.fund(minor=7, key="fund-1") for _ in range(20)))
     )
     assert outcome == {"done": 1, "replayed": 19}
     assert harness.balance() == (7, 0)
@@ -85,8 +85,8 @@ def test_concurrent_fundings_with_one_key_fund_once(harness: JournalHarness) -> 
 
 
 def test_concurrent_fundings_in_two_currencies_with_one_key_fund_one(harness: JournalHarness) -> None:
-    """They lock different rows: the unique key alone stands between them."""
-    funds = [harness.fund(key="till-1", currency="NGN" if even else "KES") for even in [True, False] * 8]
+    """They lock different rows: only the unique key prevents a second funding."""
+    funds = [harness.fund(key="fund-1", currency="NGN" if even else "KES") for even in [True, False] * 8]
     outcome = Counter(result_codes_of_concurrent(harness, *funds))
     assert outcome == {"done": 1, "replayed": 7, "idempotency_mismatch": 8}
     assert harness.rows("SELECT count(*) FROM events") == [(1,)]
@@ -122,7 +122,7 @@ def test_concurrent_cancel_and_claim_have_one_winner(harness: JournalHarness) ->
 
 
 def test_concurrent_delivery_and_reversal_have_one_winner(harness: JournalHarness) -> None:
-    """Whichever is first stands: the money is spent, or it is back and the delivery is our loss. Never both."""
+    """The first decision is final: the money is spent, or it is released and the delivery is our loss. Never both."""
     harness.add_funds(minor=100_000)
     for number in range(6):
         pay = harness.accept_payment(minor=1_000)
@@ -147,7 +147,8 @@ def test_concurrent_delivery_and_reversal_have_one_winner(harness: JournalHarnes
 
 
 def test_readers_see_consistent_state_during_writes(harness: JournalHarness) -> None:
-    """An audit of many tables agrees, and what left the balance is held, though the two are read one after the other."""
+    """An audit of many tables agrees: what left the available balance is held, though the audit reads them one after
+    the other."""
     harness.add_funds(minor=1_000)
     writing = [True]
 
@@ -204,7 +205,8 @@ def test_concurrent_environment_writes_keep_the_first(harness: JournalHarness) -
 
 
 def test_new_wallets_in_opposite_batch_orders_are_created(harness: JournalHarness) -> None:
-    """The unique indexes make the lists wait for each other crosswise: the database breaks the knot, nobody sees it."""
+    """The unique indexes make the lists wait for each other crosswise. The database breaks the deadlock; no caller sees
+    it."""
     users = [f"user{number}" for number in range(12)]
     lists = [[harness.fund(user, 1) for user in users[:: 1 if even else -1]] for even in [True, False] * 4]
     for results in run_in_threads(*((lambda funds=funds: harness.execute(*funds)) for funds in lists)):
@@ -226,7 +228,7 @@ def test_wallets_are_locked_in_one_order(harness: JournalHarness) -> None:
 
     with database_errors(harness) as errors:
         run_in_threads(*((lambda seed=seed: worker(seed)) for seed in range(8)))
-    assert errors == []  # not even a deadlock that was healed
+    assert errors == []  # not even a deadlock that was resolved
     assert [harness.balance(user)[1] for user in users] == [48] * len(users)
 
 
@@ -278,10 +280,10 @@ def test_random_concurrent_batches_on_same_wallets_balance(harness: JournalHarne
 
 def test_two_processes_on_one_ledger_do_not_double_work(url: str, harness: JournalHarness) -> None:
     harness.add_funds(minor=15 * 1_000)
-    told = run_in_processes(pay_and_claim, url, "p", "q")
-    became = Counter(each for paid, _ in told for each in paid)
+    results = run_in_processes(pay_and_claim, url, "p", "q")
+    became = Counter(each for paid, _ in results for each in paid)
     assert became == {"done": 15, "replayed": 15, "insufficient_funds": 10}
-    assert sum(works for _, works in told) == 15
+    assert sum(works for _, works in results) == 15
     assert harness.balance() == (0, 15_000)
     assert harness.rows("SELECT count(*), sum(sends) FROM attempts") == [(15, 15)]
     assert harness.audit().ok

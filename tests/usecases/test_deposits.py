@@ -1,4 +1,4 @@
-"""Funding from outside, with Paystack's part played on a real socket: what is credited, when, and how often."""
+"""Deposits, with a fake Paystack on a real socket: what is credited, when, and how often."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ from tests.usecases.harness import AppHarness, using
 
 EMAIL = "ada@example.com"
 INITIAL_NAIRA = 10_000
-"""Naira in ada's wallet at first."""
+"""The naira in ada's wallet at first."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def start_deposit(app: AppHarness, amount: Any = "500.50", **more: Any) -> Depos
 
 
 def credited_kobo(app: AppHarness) -> int:
-    """What came into ada's wallet from Paystack, in kobo; all of it is there, and the books agree."""
+    """What Paystack credited to ada's wallet, in kobo. All of it is there, and the ledger passes an audit."""
     found = [each for each in app.bv.history("ada", limit=100) if isinstance(each, Funding)]
     kobo = sum(each.amount.amount_minor for each in found if each.source == "paystack")
     assert app.bv.balance("ada").available.amount_minor == INITIAL_NAIRA * 100 + kobo
@@ -69,7 +69,7 @@ def initialized_response(url: object, reference: str = "of-another") -> bytes:
     return json_response({"status": True, "data": {"authorization_url": url, "reference": reference}})
 
 
-# --- hooks that never come --------------------------------------------------------------------------------------------
+# --- webhooks that never come -----------------------------------------------------------------------------------------
 
 
 def test_paid_deposit_is_credited_without_webhook(app: AppHarness, paystack: FakePaystack) -> None:
@@ -81,15 +81,13 @@ def test_paid_deposit_is_credited_without_webhook(app: AppHarness, paystack: Fak
     since = app.bv.poll_deposits(since)
     assert (credited_kobo(app), paystack.verified_references) == (50_050, [paid.reference, unpaid.reference])
     since = app.bv.poll_deposits(since)
-    assert len(paystack.verified_references) == 2  # not at each look
+    assert len(paystack.verified_references) == 2  # not at each check
     app.advance(20 * 60)
     since = app.bv.poll_deposits(since)
     assert paystack.verified_references[2:] == [unpaid.reference]
     app.advance(3 * 24 * 3600)
     since = app.bv.poll_deposits(since)
-    assert paystack.verified_references[3:] == [
-        unpaid.reference
-    ]  # the looks that were missed are made up for once
+    assert paystack.verified_references[3:] == [unpaid.reference]  # missed checks are made up for once
     app.advance(30 * 24 * 3600)
     app.bv.poll_deposits(since)
     assert len(paystack.verified_references) == 4
@@ -97,8 +95,8 @@ def test_paid_deposit_is_credited_without_webhook(app: AppHarness, paystack: Fak
 
 
 def test_failed_deposit_poll_is_repeated(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
     since = app.bv.poll_deposits()
     app.advance(10 * 60)
     paystack.verify_response = b""
@@ -109,16 +107,16 @@ def test_failed_deposit_poll_is_repeated(app: AppHarness, paystack: FakePaystack
     assert credited_kobo(app) == 50_050
 
 
-# --- starting ---------------------------------------------------------------------------------------------------------
+# --- creating ---------------------------------------------------------------------------------------------------------
 
 
 def test_deposit_is_initialized_once_with_amount_in_kobo(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
+    deposit = start_deposit(app)
     assert paystack.initialize_requests == [
-        {"reference": intent.reference, "amount": 50_050, "currency": "NGN", "email": EMAIL}
+        {"reference": deposit.reference, "amount": 50_050, "currency": "NGN", "email": EMAIL}
     ]
-    assert intent.authorization_url == f"{paystack.url}/pay/{intent.reference}"
-    assert intent.replayed is False
+    assert deposit.authorization_url == f"{paystack.url}/pay/{deposit.reference}"
+    assert deposit.replayed is False
     assert credited_kobo(app) == 0
 
 
@@ -139,13 +137,13 @@ def test_repeated_key_returns_same_authorization_url(app: AppHarness, paystack: 
 
 
 def test_no_key_or_other_user_creates_another_deposit(app: AppHarness, paystack: FakePaystack) -> None:
-    intents = [
+    deposits = [
         start_deposit(app),
         start_deposit(app),
         start_deposit(app, key="order-1"),
         app.bv.create_deposit("ben", 500, email=EMAIL, key="order-1"),
     ]
-    assert len({intent.reference for intent in intents}) == len(paystack.initialize_requests) == 4
+    assert len({deposit.reference for deposit in deposits}) == len(paystack.initialize_requests) == 4
 
 
 @pytest.mark.parametrize("other", [{"amount": "500.51"}, {"email": "b@example.com"}, {"currency": "KES"}])
@@ -211,9 +209,9 @@ def test_failed_initialization_releases_the_key(
         start_deposit(app, key="order-1")
     assert SECRET not in str(caught.value)
     paystack.initialize_response = None
-    intent = start_deposit(app, key="order-1")
+    deposit = start_deposit(app, key="order-1")
     first, second = (announced["reference"] for announced in paystack.initialize_requests)
-    assert second == intent.reference != first  # Paystack may know the first: it is never used again
+    assert second == deposit.reference != first  # Paystack may know the first: it is never used again
     assert start_deposit(app, key="order-1").reference == second
 
 
@@ -234,7 +232,7 @@ def test_invalid_authorization_url_is_not_returned(
 
 
 def test_abandoned_deposit_is_restarted(app: AppHarness, paystack: FakePaystack) -> None:
-    """It committed its intent, and nobody knows whether it announced it."""
+    """It stored its deposit, and may or may not have initialised it."""
     first = start_deposit(app, key="order-1")
     with app.database.write_transaction() as connection:
         connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
@@ -244,9 +242,9 @@ def test_abandoned_deposit_is_restarted(app: AppHarness, paystack: FakePaystack)
     second = start_deposit(app, key="order-1")
     assert second.reference != first.reference
     assert start_deposit(app, key="order-1").reference == second.reference
-    for intent in (first, second):  # and whichever is paid is credited
-        paystack.mark_paid(intent.reference)
-        assert app.bv.check_deposit(intent.reference).status is DepositStatus.CREDITED
+    for deposit in (first, second):  # and the one that is paid is credited
+        paystack.mark_paid(deposit.reference)
+        assert app.bv.check_deposit(deposit.reference).status is DepositStatus.CREDITED
     assert credited_kobo(app) == 2 * 50_050
 
 
@@ -270,49 +268,49 @@ def test_live_ledger_rejects_test_gateway(app: AppHarness, paystack: FakePaystac
     assert paystack.initialize_requests == []
 
 
-# --- hooks ------------------------------------------------------------------------------------------------------------
+# --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
 def test_webhook_credits_paid_deposit(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
-    (funding,) = app.bv.search(Search(reference=intent.reference))
+    (funding,) = app.bv.search(Search(reference=deposit.reference))
     assert isinstance(funding, Funding)
     assert funding.source == "paystack"
 
 
 def test_five_webhooks_credit_once(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
     for number in range(5):
-        assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference, id=number))
+        assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, id=number))
     assert credited_kobo(app) == 50_050
-    assert app.bv.check_deposit(intent.reference).detail == "It had been credited."
-    app.bv.fund("ada", "500.50", key=intent.reference, source="paystack")  # an operator who did it by hand
+    assert app.bv.check_deposit(deposit.reference).detail == "It had been credited."
+    app.bv.fund("ada", "500.50", key=deposit.reference, source="paystack")  # an operator who did it by hand
     assert credited_kobo(app) == 50_050
 
 
 def test_deposit_credited_by_operator_is_not_credited_again(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    app.bv.fund("ada", "500.50", key=intent.reference, source="paystack")
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    app.bv.fund("ada", "500.50", key=deposit.reference, source="paystack")
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
 
 
 def test_reference_used_as_key_needs_review(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    app.bv.fund("ada", 1, key=intent.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    app.bv.fund("ada", 1, key=deposit.reference)
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     (shown,) = app.bv.review().deposits_with_problems
     assert "was used as the key of another funding" in str(shown.problem)
 
 
 def test_webhook_before_initialize_response_credits(app: AppHarness, paystack: FakePaystack) -> None:
-    """Paystack knows of the payment, its hook is here, and its answer is lost: what was paid is credited all the same."""
+    """Paystack knows the payment, and its webhook arrives, but its answer is lost. What was paid is credited all the same."""
     paystack.initialize_response = b""
     with pytest.raises(Unavailable):
         start_deposit(app)
@@ -334,7 +332,7 @@ def test_webhook_before_initialize_response_credits(app: AppHarness, paystack: F
         (lambda body: (body, "ü\udc80" * 64), "no hex"),
         (lambda body: (body + b" ", signature(body)), "one more blank"),
         (lambda body: (body.replace(b"50050", b"90050"), signature(body)), "another sum"),
-        (lambda body: (json.dumps(json.loads(body), indent=1).encode(), signature(body)), "written anew"),
+        (lambda body: (json.dumps(json.loads(body), indent=1).encode(), signature(body)), "formatted differently"),
         (lambda body: (json.dumps(json.loads(body), separators=(",", ":")).encode(), signature(body)), "tight"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -342,20 +340,20 @@ def test_webhook_before_initialize_response_credits(app: AppHarness, paystack: F
 def test_webhook_with_invalid_signature_is_ignored(
     app: AppHarness, paystack: FakePaystack, forge: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    body, _ = paystack.webhook(intent.reference)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    body, _ = paystack.webhook(deposit.reference)
     assert app.bv.handle_gateway_webhook(*forge(body)) is False
     assert (paystack.verified_references, credited_kobo(app)) == ([], 0)
     assert SECRET not in caplog.text
 
 
 def test_webhook_signature_covers_raw_bytes(app: AppHarness, paystack: FakePaystack) -> None:
-    """Blanks, escapes, the order of the names, a name given twice: as long as these bytes are signed, they are read."""
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
+    """Spaces, escapes, the order of names, a name given twice: these bytes are accepted as long as they are signed."""
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
     body = b'\n{ "data" : {"x": "\\u00e9\xc3\xa9", "reference":"no", "reference":"%s"}, "event":1}\n' % (
-        intent.reference.encode()
+        deposit.reference.encode()
     )
     assert app.bv.handle_gateway_webhook(body, signature(body))
     assert credited_kobo(app) == 50_050
@@ -367,7 +365,7 @@ def test_webhook_signature_covers_raw_bytes(app: AppHarness, paystack: FakePayst
         b"", b"nonsense", b"null", b"[]", b"5", b'"x"', b"{}", b'{"data": null}', b'{"data": []}', b"\xff\xfe\x00",
         b'{"data": {"reference": null}}', b'{"data": {"reference": 5}}', b'{"data": {"reference": {}}}',
         b'{"data": {"reference": "a\\u0000b"}}', b'{"data": {"reference": "\\ud800"}}', b'{"data": {"reference": ""}}',
-        b'{"data": {"reference": "' + b"a" * 101 + b'"}}', b'{"data": {"reference": "nobody-s"}}',
+        b'{"data": {"reference": "' + b"a" * 101 + b'"}}', b'{"data": {"reference": "unknown-1"}}',
         b"[" * 200_000, b'{"data": {"reference": "x", "amount": 1e999999999999999999999}}',
         b'{"data": {"reference": "x", "amount": ' + b"9" * 10_000 + b"}}", b" " * 5_000_000 + b'{"data": {}}',
         b'{"data": {"reference": NaN}}',
@@ -387,13 +385,13 @@ METADATA = [{"wallet": "w"}, '{"wallet": "w"}', "", 0, None, [], "no json {", {"
 
 @pytest.mark.parametrize("metadata", METADATA, ids=repr)
 def test_metadata_of_any_type_is_ignored(app: AppHarness, paystack: FakePaystack, metadata: object) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference, metadata=metadata)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference, metadata=metadata))
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference, metadata=metadata)
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, metadata=metadata))
     assert credited_kobo(app) == 50_050
 
 
-# --- what Paystack says when it is asked ------------------------------------------------------------------------------
+# --- answers of Paystack to a check -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -402,25 +400,25 @@ def test_metadata_of_any_type_is_ignored(app: AppHarness, paystack: FakePaystack
 def test_webhook_is_verified_and_may_credit_later(
     app: AppHarness, paystack: FakePaystack, status: str
 ) -> None:
-    intent = start_deposit(app)
-    paystack.transactions[intent.reference]["status"] = status
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference, status="success"))
-    settled = app.bv.check_deposit(intent.reference)
+    deposit = start_deposit(app)
+    paystack.transactions[deposit.reference]["status"] = status
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, status="success"))
+    settled = app.bv.check_deposit(deposit.reference)
     assert (settled.status, settled.detail) == (DepositStatus.NOT_PAID, f"Paystack says: {status}")
     assert credited_kobo(app) == 0
     app.clock.sleep(100_000)
-    paystack.mark_paid(intent.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    paystack.mark_paid(deposit.reference)
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
 
 
 def test_webhooks_in_any_order_credit_once(app: AppHarness, paystack: FakePaystack) -> None:
-    """First the one of the success, then the one of the failed try before it."""
-    intent = start_deposit(app)
-    failed = paystack.webhook(intent.reference, "charge.failed", status="failed")
-    paystack.mark_paid(intent.reference)
-    for hook in (paystack.webhook(intent.reference), failed):
-        assert app.bv.handle_gateway_webhook(*hook)
+    """The webhook of the success first, then that of the failed attempt before it."""
+    deposit = start_deposit(app)
+    failed = paystack.webhook(deposit.reference, "charge.failed", status="failed")
+    paystack.mark_paid(deposit.reference)
+    for webhook in (paystack.webhook(deposit.reference), failed):
+        assert app.bv.handle_gateway_webhook(*webhook)
     assert credited_kobo(app) == 50_050
 
 
@@ -451,48 +449,48 @@ def test_wrong_amount_or_currency_is_not_credited_and_needs_review(
     words: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference, **paid)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference, **paid)
     for _ in range(3):
-        assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+        assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 0
     (shown,) = app.bv.review().deposits_with_problems
     assert words in str(shown.problem)
     assert str(shown.problem).endswith("NGN 500.50 was asked for; it was not credited")
     assert [record.levelname for record in caplog.records if "needs a person" in record.message] == ["ERROR"]
-    app.bv.acknowledge_deposit(intent.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    app.bv.acknowledge_deposit(deposit.reference)
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert app.bv.review().deposits_with_problems == []  # it is the same one
     with pytest.raises(NotInReview):
-        app.bv.acknowledge_deposit(intent.reference)
+        app.bv.acknowledge_deposit(deposit.reference)
 
 
 @pytest.mark.parametrize("amount", [50_050, "50050", 50_050.0], ids=repr)
 def test_amount_as_text_or_float_is_the_same_amount(
     app: AppHarness, paystack: FakePaystack, amount: object
 ) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference, amount=amount)
-    assert app.bv.check_deposit(intent.reference).status is DepositStatus.CREDITED
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference, amount=amount)
+    assert app.bv.check_deposit(deposit.reference).status is DepositStatus.CREDITED
     assert credited_kobo(app) == 50_050
 
 
 def test_solved_deposit_problem_leaves_review(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference, amount=1)
-    app.bv.check_deposit(intent.reference)
-    paystack.mark_paid(intent.reference, amount=50_050)
-    assert app.bv.check_deposit(intent.reference).status is DepositStatus.CREDITED
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference, amount=1)
+    app.bv.check_deposit(deposit.reference)
+    paystack.mark_paid(deposit.reference, amount=50_050)
+    assert app.bv.check_deposit(deposit.reference).status is DepositStatus.CREDITED
     assert (app.bv.review().deposits_with_problems, credited_kobo(app)) == ([], 50_050)
 
 
 def test_refund_after_credit_needs_review(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    app.bv.check_deposit(intent.reference)
-    paystack.transactions[intent.reference]["status"] = "reversed"
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    app.bv.check_deposit(deposit.reference)
+    paystack.transactions[deposit.reference]["status"] = "reversed"
     body = json.dumps(
-        {"event": "refund.processed", "data": {"transaction_reference": intent.reference}}
+        {"event": "refund.processed", "data": {"transaction_reference": deposit.reference}}
     ).encode()
     assert app.bv.handle_gateway_webhook(body, signature(body))
     (shown,) = app.bv.review().deposits_with_problems
@@ -522,43 +520,43 @@ def test_refund_after_credit_needs_review(app: AppHarness, paystack: FakePaystac
 def test_webhook_is_retried_when_verify_fails(
     app: AppHarness, paystack: FakePaystack, says: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
     paystack.verify_response = says
     with pytest.raises(Unavailable, match="Nothing was credited"):
-        app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+        app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 0
     paystack.verify_response = None
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
     assert SECRET not in caplog.text
 
 
 def test_webhook_is_retried_when_database_is_down(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
     rename = "ALTER TABLE {} RENAME TO {}"
     for table in ("deposits", "events"):
         with app.database.write_transaction() as connection:
             connection.exec_driver_sql(rename.format(table, "elsewhere"))
         with pytest.raises(BillvendError):
-            app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+            app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
         with app.database.write_transaction() as connection:
             connection.exec_driver_sql(rename.format("elsewhere", table))
     assert credited_kobo(app) == 0
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
 
 
 def test_paid_deposit_is_credited_even_above_new_limit(app: AppHarness, paystack: FakePaystack) -> None:
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(intent.reference)
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(deposit.reference)
     assert credited_kobo(app) == 50_050
 
 
 def test_unknown_deposit_reference_is_not_found(app: AppHarness, paystack: FakePaystack) -> None:
-    for reference in ("nobody-s", "", "a\0b", "\ud800", "x" * 10_000):
+    for reference in ("unknown-1", "", "a\0b", "\ud800", "x" * 10_000):
         with pytest.raises(ResourceNotFound):
             app.bv.check_deposit(reference)
     assert paystack.verified_references == []
@@ -568,9 +566,9 @@ def test_secret_key_is_not_logged(
     app: AppHarness, paystack: FakePaystack, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    intent = start_deposit(app)
-    paystack.mark_paid(intent.reference)
-    app.bv.handle_gateway_webhook(*paystack.webhook(intent.reference))
+    deposit = start_deposit(app)
+    paystack.mark_paid(deposit.reference)
+    app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     app.bv.handle_gateway_webhook(b"{}", "forged")
     assert "Wallet funded" in caplog.text
     assert SECRET not in caplog.text

@@ -1,4 +1,4 @@
-"""Whose meter is it: asked before any money is held, and in bulk before anything is sent."""
+"""Meter checks: made before any money is held, and in bulk before anything is sent."""
 
 from collections.abc import Iterator
 
@@ -64,14 +64,14 @@ def accept(app: AppHarness, amount: int = 500, meter: str = METER, key: str | No
 # --- before the hold --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("said", "kind"), REJECTIONS, ids=KINDS)
+@pytest.mark.parametrize(("lookup_result", "kind"), REJECTIONS, ids=KINDS)
 def test_rejected_meter_holds_nothing(
-    app: AppHarness, said: MeterLookupResult, kind: type[BillvendError]
+    app: AppHarness, lookup_result: MeterLookupResult, kind: type[BillvendError]
 ) -> None:
-    app.provider.meter_answer = said
-    with pytest.raises(kind) as refused:
+    app.provider.meter_answer = lookup_result
+    with pytest.raises(kind) as error:
         app.pay(500)
-    assert "Nothing was held" in refused.value.message
+    assert "Nothing was held" in error.value.message
     assert app.balance == (10_000, 0)
     assert app.bv.payments() == []
     assert app.provider.calls == ["verify"]
@@ -85,9 +85,9 @@ def test_minimum_amount_of_meter_is_accepted(app: AppHarness) -> None:
 def test_amount_above_meter_maximum_is_rejected(app: AppHarness) -> None:
     app.provider.meter_answer = MeterFound("Ada Obi", minimum_minor=50_000, maximum_minor=50_000)
     assert app.settle(app.pay(500)).token == TOKEN
-    with pytest.raises(InvalidAmount, match=r"NGN 500\.00 at most\. Nothing was held") as refused:
+    with pytest.raises(InvalidAmount, match=r"NGN 500\.00 at most\. Nothing was held") as error:
         app.pay(501)
-    assert refused.value.fields == {"amount": "must be at most 500.00"}
+    assert error.value.fields == {"amount": "must be at most 500.00"}
     assert app.balance == (9_500, 0)
 
 
@@ -96,7 +96,7 @@ def test_accepted_payment_returns_meter_owner(app: AppHarness) -> None:
     assert paid.meter == MeterFound("Ada Obi")
     assert paid.payment.verified
     app.settle(paid.payment)
-    assert app.provider.calls == ["verify", "vend"]  # and the worker does not ask again
+    assert app.provider.calls == ["verify", "vend"]  # and the worker does not check again
 
 
 def test_meter_lookup_returns_owner_or_error(app: AppHarness) -> None:
@@ -104,22 +104,22 @@ def test_meter_lookup_returns_owner_or_error(app: AppHarness) -> None:
     with pytest.raises(InvalidMeter):
         app.bv.meter("12", biller="EKEDC")
     with pytest.raises(UnknownBiller):
-        app.bv.meter(METER, biller="NOBODY")
+        app.bv.meter(METER, biller="UNKNOWN")
     assert app.provider.calls == ["verify"]
-    for said, kind in REJECTIONS:
-        app.provider.meter_answer = said
+    for lookup_result, kind in REJECTIONS:
+        app.provider.meter_answer = lookup_result
         if kind is not BelowMinimum:
             with pytest.raises(kind):
                 app.bv.meter(OTHER_METER, biller="EKEDC")
 
 
 def test_order_of_rejections_before_provider_call(app: AppHarness) -> None:
-    """Each request is wrong in all that comes later as well; the provider is asked last, and only then."""
+    """Each request is also invalid in every later respect. The provider is asked last, and only for a valid request."""
     app.provider.meter_answer = REJECTIONS[0][0]
     for kind, bill in [
-        (InvalidMeter, Bill("bob", "0", "12", "NOBODY")),
-        (InvalidAmount, Bill("bob", "0", METER, "NOBODY")),
-        (UnknownBiller, Bill("bob", "99999", METER, "NOBODY")),
+        (InvalidMeter, Bill("bob", "0", "12", "UNKNOWN")),
+        (InvalidAmount, Bill("bob", "0", METER, "UNKNOWN")),
+        (UnknownBiller, Bill("bob", "99999", METER, "UNKNOWN")),
         (WalletNotFound, Bill("bob", "99999", METER, "EKEDC")),
         (InsufficientFunds, Bill("ada", "99999", METER, "EKEDC")),
     ]:
@@ -133,10 +133,10 @@ def test_order_of_rejections_before_provider_call(app: AppHarness) -> None:
 
 def test_key_of_another_request_is_rejected_before_funds(app: AppHarness) -> None:
     accept(app, 9_000, key="order-1")
-    asked = app.provider.count("verify")
+    verify_count = app.provider.count("verify")
     with pytest.raises(IdempotencyMismatch):
         accept(app, 99_999, OTHER_METER, key="order-1")
-    assert app.provider.count("verify") == asked
+    assert app.provider.count("verify") == verify_count
 
 
 def test_likely_duplicate_is_rejected_before_funds_and_lookup(app: AppHarness) -> None:
@@ -147,10 +147,12 @@ def test_likely_duplicate_is_rejected_before_funds_and_lookup(app: AppHarness) -
     assert app.provider.count("verify") == 1
 
 
-@pytest.mark.parametrize("said", [said for said, _ in REJECTIONS], ids=KINDS)
-def test_replay_makes_no_lookup_and_returns_first_reply(app: AppHarness, said: MeterLookupResult) -> None:
+@pytest.mark.parametrize("lookup_result", [lookup_result for lookup_result, _ in REJECTIONS], ids=KINDS)
+def test_replay_makes_no_lookup_and_returns_first_reply(
+    app: AppHarness, lookup_result: MeterLookupResult
+) -> None:
     first = accept(app, 500, key="order-1")
-    app.provider.meter_answer = said
+    app.provider.meter_answer = lookup_result
     app.clock.sleep(METER_CACHE_SECONDS + 1)
     assert accept(app, 500, key="order-1") == first
     assert app.provider.count("verify") == 1
@@ -182,15 +184,15 @@ def test_same_key_during_lookup_pays_once(app: AppHarness) -> None:
     assert app.balance == (9_500, 500)
 
 
-@pytest.mark.parametrize("said", [said for said, _ in REJECTIONS], ids=KINDS)
-def test_concurrent_acceptance_wins_over_rejection(app: AppHarness, said: MeterLookupResult) -> None:
-    """The same request twice at once: where the first is accepted, nothing may be said to have been refused."""
+@pytest.mark.parametrize("lookup_result", [lookup_result for lookup_result, _ in REJECTIONS], ids=KINDS)
+def test_concurrent_acceptance_wins_over_rejection(app: AppHarness, lookup_result: MeterLookupResult) -> None:
+    """The same request twice at once: if the first is accepted, the second must not get a rejection."""
     first: list[str] = []
 
     def again() -> None:
         app.provider.during_verify = lambda: None
         first.append(accept(app, 500, key="order-1"))
-        app.provider.meter_answer = said
+        app.provider.meter_answer = lookup_result
 
     app.provider.during_verify = again
     paid = app.bv.accept(Bill("ada", 500, METER, "EKEDC", key="order-1"))
@@ -212,7 +214,7 @@ def test_key_of_another_request_during_lookup_is_rejected(app: AppHarness) -> No
     assert app.balance == (9_300, 700)
 
 
-# --- what is remembered -----------------------------------------------------------------------------------------------
+# --- cached answers ---------------------------------------------------------------------------------------------------
 
 
 def test_found_meter_is_cached_for_ten_minutes(app: AppHarness) -> None:
@@ -229,7 +231,7 @@ def test_cached_meter_needs_no_precheck(app: AppHarness, monkeypatch: pytest.Mon
     accept(app, 500, key="one")
 
     def dry_run(_journal: SqlJournal, _commands: object) -> list[CommandOutcome]:
-        raise AssertionError("nobody has to be asked: the decision alone says no")
+        raise AssertionError("no dry run is needed: the decision alone rejects")
 
     monkeypatch.setattr(SqlJournal, "dry_run", dry_run)
     paid = app.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
@@ -261,9 +263,11 @@ def test_cached_meter_keeps_its_minimum_amount(app: AppHarness) -> None:
     assert app.provider.count("verify") == 1
 
 
-@pytest.mark.parametrize("said", [said for said, kind in REJECTIONS if kind is not BelowMinimum])
-def test_negative_lookup_is_not_cached(app: AppHarness, said: MeterLookupResult) -> None:
-    app.provider.meter_answer = said
+@pytest.mark.parametrize(
+    "lookup_result", [lookup_result for lookup_result, kind in REJECTIONS if kind is not BelowMinimum]
+)
+def test_negative_lookup_is_not_cached(app: AppHarness, lookup_result: MeterLookupResult) -> None:
+    app.provider.meter_answer = lookup_result
     with pytest.raises(BillvendError):
         app.pay(500)
     app.provider.meter_answer = MeterFound("Ada Obi")
@@ -271,7 +275,7 @@ def test_negative_lookup_is_not_cached(app: AppHarness, said: MeterLookupResult)
     assert app.provider.count("verify") == 2
 
 
-# --- when nobody can be asked -----------------------------------------------------------------------------------------
+# --- when no provider can be asked ------------------------------------------------------------------------------------
 
 
 def test_adapter_error_counts_as_provider_unavailable(app: AppHarness) -> None:
@@ -301,7 +305,7 @@ def test_unverified_payment_is_accepted_when_setting_allows() -> None:
     payment = app.pay(500)
     assert not payment.verified
     assert app.settle(payment).status is Status.COMPLETED
-    app.provider.meter_answer = REJECTIONS[0][0]  # allowed is only what could not be asked about
+    app.provider.meter_answer = REJECTIONS[0][0]  # allowed only if the meter could not be checked
     with pytest.raises(MeterNotFound):
         app.pay(500)
     app.close()
@@ -327,11 +331,11 @@ def test_bulk_payment_is_verified_by_worker_before_send(app: AppHarness) -> None
     assert app.provider.calls == ["verify", "vend"]
 
 
-@pytest.mark.parametrize(("said", "kind"), REJECTIONS[:4], ids=KINDS[:4])
+@pytest.mark.parametrize(("lookup_result", "kind"), REJECTIONS[:4], ids=KINDS[:4])
 def test_bulk_rejected_meter_is_reversed_without_send(
-    app: AppHarness, said: MeterLookupResult, kind: type[BillvendError]
+    app: AppHarness, lookup_result: MeterLookupResult, kind: type[BillvendError]
 ) -> None:
-    app.provider.meter_answer = said
+    app.provider.meter_answer = lookup_result
     (payment,) = app.pay_many()
     assert app.balance == (9_500, 500)
     app.settle_due()
@@ -379,7 +383,7 @@ def test_bulk_rejection_tries_next_provider() -> None:
 
 
 def test_bulk_payment_that_cannot_be_verified_is_reversed(app: AppHarness) -> None:
-    """Refused where it is paid alone; in bulk tried again, and then given back."""
+    """Rejected where it is paid alone; in bulk retried, and then reversed."""
     app.provider.meter_answer = LOOKUP_FAILED
     (payment,) = app.pay_many()
     app.settle_due()

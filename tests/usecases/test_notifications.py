@@ -1,4 +1,4 @@
-"""Telling the outside: at once, again when it failed, and never for ever; a channel in trouble is no trouble of others."""
+"""Notifications are sent at once, retried after a failure, and not for ever. Trouble on one channel affects no other."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ GONE = DeliveryResult(DeliveryOutcome.GONE, "https://shop.example", "HTTP 410", 
 
 
 class FakeChannel:
-    """A channel that says what the test wrote down, and notes what it was told."""
+    """A channel that gives the results that the test set, and records the messages."""
 
     def __init__(self, *, endpoint: str | None = None) -> None:
         self.endpoint = endpoint
@@ -54,7 +54,7 @@ def mail() -> FakeChannel:
 
 @pytest.fixture
 def app(webhook: FakeChannel, mail: FakeChannel) -> Iterator[AppHarness]:
-    """It tells both of them; that ada paid in is told already."""
+    """Both are sent; the funding of ada's wallet was sent already."""
     app = AppHarness(notifiers={Channel.WEBHOOK: webhook, Channel.MAIL: mail})
     app.bv.deliver_notifications()
     webhook.messages.clear()
@@ -63,19 +63,19 @@ def app(webhook: FakeChannel, mail: FakeChannel) -> Iterator[AppHarness]:
 
 
 def complete_payment(app: AppHarness) -> Payment:
-    """A payment that was sold, of which nobody was told."""
+    """A payment that was sold, with no notification sent."""
     app.provider.send_answer = Delivered(f"{int(app.clock.new_id()[3:]):020}")  # each has a token of its own
     app.clock.sleep(1)
     return app.settle(app.pay(100))
 
 
 def latest_webhook(app: AppHarness) -> tuple[str, FinalStatus | None, int]:
-    """Of the newest webhook: what it tells of, how it ended, and how often it was tried since it began."""
+    """Of the newest webhook: its type, its final status, and its number of attempts since it began."""
     message = app.bv.notification_history(limit=1)[0].message
     return message.kind, message.final_status, message.attempt_count
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- content ----------------------------------------------------------------------------------------------------------
 
 
 def test_completed_payment_is_notified_once_on_each_channel(
@@ -87,8 +87,8 @@ def test_completed_payment_is_notified_once_on_each_channel(
     assert webhook.kinds == mail.kinds == ["payment.completed"]
     data = json.loads(mail.messages[0].data)
     assert (data["transactionId"], data["token"]) == (payment.transaction_id, payment.token)
-    (told, _) = app.bv.notification_history()
-    assert (told.message.final_status, [one.detail for one in told.attempts]) == (
+    (entry, _) = app.bv.notification_history()
+    assert (entry.message.final_status, [one.detail for one in entry.attempts]) == (
         FinalStatus.DELIVERED,
         ["HTTP 200"],
     )
@@ -107,12 +107,12 @@ def test_reversal_review_and_incident_are_notified(
     while app.bv.deliver_notifications():
         pass
     expected = ["payment.reversed", "payment.reversed", "payment.completed"]
-    assert sorted(mail.kinds) == sorted(expected)  # several are told at once
+    assert sorted(mail.kinds) == sorted(expected)  # several are sent at once
     assert sorted(webhook.kinds) == sorted([*expected, "payment.in_review", "payment.incident"])
 
 
 def count_hints(app: AppHarness, what: Callable[[], object]) -> int:
-    """How many hints a worker gets while something happens."""
+    """How many hints a worker gets during an action."""
     got: list[Hint] = []
     stop, ready = threading.Event(), threading.Event()
     ready_hint = Hint("ready", "ready")
@@ -164,7 +164,7 @@ def test_hint_wakes_the_notification_worker(app: AppHarness, webhook: FakeChanne
     worker = threading.Thread(target=lambda: app.bv.run_worker(threads=1, stop=stop))
     worker.start()
     try:
-        for _ in range(100):  # it takes hints as soon as it listens
+        for _ in range(100):  # a memory queue accepts hints as soon as a consumer runs
             app.bv.fund("ada", 100)
             if came.wait(0.1):
                 break
@@ -182,7 +182,7 @@ def test_no_channels_means_no_notifications() -> None:
     app.close()
 
 
-# --- again ------------------------------------------------------------------------------------------------------------
+# --- retries ----------------------------------------------------------------------------------------------------------
 
 
 def test_failing_delivery_is_given_up_after_ten_tries(app: AppHarness, webhook: FakeChannel) -> None:
@@ -199,8 +199,8 @@ def test_failing_delivery_is_given_up_after_ten_tries(app: AppHarness, webhook: 
     app.clock.sleep(10**7)
     assert app.bv.deliver_notifications() == 0
     assert len({(message.message_id, message.data, message.at) for message in webhook.messages}) == 1
-    (told,) = app.bv.notification_history(failed=True)
-    assert [one.number for one in told.attempts] == list(range(1, 11))
+    (entry,) = app.bv.notification_history(failed=True)
+    assert [one.number for one in entry.attempts] == list(range(1, 11))
 
 
 def test_retry_after_of_endpoint_is_respected(app: AppHarness, webhook: FakeChannel) -> None:
@@ -218,7 +218,7 @@ def test_retry_after_of_endpoint_is_respected(app: AppHarness, webhook: FakeChan
 @pytest.mark.parametrize(
     ("outcome", "end"),
     [(DeliveryOutcome.REJECTED, FinalStatus.GAVE_UP), (DeliveryOutcome.NO_RECIPIENT, FinalStatus.SKIPPED)],
-    ids=["refused", "nobody"],
+    ids=["rejected", "no recipient"],
 )
 def test_rejected_or_addressless_delivery_ends_at_once(
     app: AppHarness, mail: FakeChannel, outcome: DeliveryOutcome, end: FinalStatus
@@ -226,8 +226,8 @@ def test_rejected_or_addressless_delivery_ends_at_once(
     mail.answer = DeliveryResult(outcome, "", "why")
     complete_payment(app)
     app.bv.deliver_notifications()
-    (told, *_) = app.bv.notification_history(channel="mail")
-    assert (told.message.final_status, [one.detail for one in told.attempts]) == (end, ["why"])
+    (entry, *_) = app.bv.notification_history(channel="mail")
+    assert (entry.message.final_status, [one.detail for one in entry.attempts]) == (end, ["why"])
 
 
 def test_failing_channel_is_retried_and_does_not_block_others(
@@ -251,7 +251,7 @@ def test_failing_channel_is_retried_and_does_not_block_others(
 def test_message_of_dead_worker_is_sent_by_the_next(
     app: AppHarness, webhook: FakeChannel, mail: FakeChannel
 ) -> None:
-    """At least once: it may have arrived."""
+    """At least once: the first attempt may have arrived."""
 
     def dies() -> None:
         raise SystemExit
@@ -282,7 +282,7 @@ def test_leased_message_is_not_sent_twice(app: AppHarness, webhook: FakeChannel)
 def test_pass_sends_a_batch_per_channel_in_parallel(
     app: AppHarness, webhook: FakeChannel, mail: FakeChannel
 ) -> None:
-    """Whoever has much to tell on one channel holds up no other; and a slow endpoint is not waited for one by one."""
+    """Many messages on one channel delay no other channel; and messages to a slow endpoint do not wait for each other."""
     together = threading.Barrier(MAX_MESSAGES_PER_CHANNEL)
     webhook.during_delivery = lambda: together.wait(30)
     for _ in range(2 * MAX_MESSAGES_PER_CHANNEL):
@@ -299,11 +299,11 @@ def test_pass_sends_a_batch_per_channel_in_parallel(
 def test_unrecorded_delivery_is_repeated_after_database_recovers(
     app: AppHarness, webhook: FakeChannel
 ) -> None:
-    def away() -> None:
+    def endpoint_is_down() -> None:
         with app.database.write_transaction() as connection:
             connection.exec_driver_sql("ALTER TABLE delivery_attempts RENAME TO elsewhere")
 
-    webhook.during_delivery = away
+    webhook.during_delivery = endpoint_is_down
     app.notifiers = {Channel.WEBHOOK: webhook}
     app.restart(app.provider)
     app.bv.fund("ada", 100)
@@ -317,7 +317,7 @@ def test_unrecorded_delivery_is_repeated_after_database_recovers(
     assert len(webhook.messages) == 2
 
 
-# --- gone -------------------------------------------------------------------------------------------------------------
+# --- endpoints that answer 410 Gone -----------------------------------------------------------------------------------
 
 
 def test_gone_endpoint_is_disabled_until_enabled(
@@ -350,15 +350,15 @@ def test_new_endpoint_gets_pending_messages(app: AppHarness, webhook: FakeChanne
     assert new.kinds == ["payment.completed"]
 
 
-# --- replayed ---------------------------------------------------------------------------------------------------------
+# --- replays ----------------------------------------------------------------------------------------------------------
 
 
 def test_delivered_message_can_be_replayed(app: AppHarness, webhook: FakeChannel, mail: FakeChannel) -> None:
     complete_payment(app)
     app.bv.deliver_notifications()
-    (told, *_) = app.bv.notification_history()
+    (entry, *_) = app.bv.notification_history()
     app.clock.sleep(10**7)
-    again = app.bv.replay_notification(told.message.message_id)
+    again = app.bv.replay_notification(entry.message.message_id)
     assert (again.message.final_status, [one.number for one in again.attempts]) == (
         FinalStatus.DELIVERED,
         [1, 2],

@@ -1,4 +1,4 @@
-"""Which provider is asked for the electricity, and which about it."""
+"""Which provider a payment is sent to, and which one is requeried."""
 
 from collections.abc import Iterator
 
@@ -26,22 +26,22 @@ NOT_FOUND = NotFound("no such reference")
 
 @pytest.fixture
 def app() -> Iterator[AppHarness]:
-    """Two providers; `app.provider` is the one that is preferred."""
+    """Two providers; `app.provider` is the preferred one."""
     second = FakeProvider("backup")
     app = AppHarness(FakeProvider("acme"), second)
     yield from using(app)
 
 
 def second(app: AppHarness) -> FakeProvider:
-    (_, company) = app.deps.providers.values()
-    assert isinstance(company, FakeProvider)
-    return company
+    (_, provider) = app.deps.providers.values()
+    assert isinstance(provider, FakeProvider)
+    return provider
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Declined("not this one"), Declined("it failed", about_transaction=True), NotSent("refused"),
+        Declined("not this one"), Declined("it failed", about_transaction=True), NotSent("rejected"),
         Deferred("later"), EMPTY_FLOAT,
     ],
     ids=["declined", "failed", "not sent", "deferred", "misconfigured"],
@@ -126,7 +126,7 @@ def test_second_provider_is_used_while_first_is_suspended() -> None:
     app.close()
 
 
-# --- keys and addresses that change -----------------------------------------------------------------------------------
+# --- keys and URLs that change ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_restored_account_is_requeried(single_provider: AppHarness) -> None:
 
 
 def test_requery_request_for_removed_account_does_not_block_other_attempts(app: AppHarness) -> None:
-    """A payment has one unresolved attempt: asking about it must not depend on those before."""
+    """A payment has one unresolved attempt. Its requery must not depend on the earlier ones."""
     app.provider.send_answer, second(app).send_answer = Declined("not this one"), NO_ANSWER
     payment = app.pay()
     app.settle_due()
@@ -197,7 +197,7 @@ def test_changed_account_sells_at_once(single_provider: AppHarness) -> None:
 
 
 def test_unanswered_prior_reference_at_removed_account_goes_to_review() -> None:
-    """Lost books may have sent it there: a person has to look."""
+    """A lost journal may have sent it there: a person must decide."""
     backup = FakeProvider("backup")
     app = AppHarness(FakeProvider("acme", reference_lasts_a_day=True), backup)
     app.clock.sleep(11.9 * 3600)
@@ -215,7 +215,7 @@ def test_unanswered_prior_reference_at_removed_account_goes_to_review() -> None:
 
 
 def test_unanswered_prior_reference_goes_to_review() -> None:
-    """Within about two hours, with nothing sent to anybody; it is asked about daily from then on."""
+    """Review comes within about two hours, with nothing sent to any provider. Requeries are daily from then on."""
     acme, backup = FakeProvider("acme", reference_lasts_a_day=True), FakeProvider("backup")
     app = AppHarness(acme, backup)
     app.clock.sleep(11.9 * 3600)
@@ -227,10 +227,10 @@ def test_unanswered_prior_reference_goes_to_review() -> None:
     assert "in doubt for too long" in (app.reload(payment).review_reason or "")
     assert {*acme.calls, *backup.calls} <= {"requery", "float"}
     assert app.balance == (9_500, 500)
-    asked = acme.count("requery")
+    requeries = acme.count("requery")
     for _ in range(12):
         app.advance(4 * 3600)
-    assert acme.count("requery") == asked + 2
+    assert acme.count("requery") == requeries + 2
     acme.requery_answer = NOT_FOUND
     for _ in range(7):
         app.advance(4 * 3600)

@@ -1,4 +1,4 @@
-"""When the provider is asked what became of a payment: on its schedule, and sooner when somebody hints at news."""
+"""When a payment is requeried: on its schedule, and sooner on a requery request."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ def test_requery_schedule_continues_after_restart(app: AppHarness) -> None:
 @pytest.mark.parametrize("advice", [5, 300, 7_000])
 def test_provider_advice_overrides_schedule(app: AppHarness, advice: int) -> None:
     payment = app.payment_in_doubt()
-    app.provider.requery_answer = Pending("at work", retry_after_seconds=advice)
+    app.provider.requery_answer = Pending("in progress", retry_after_seconds=advice)
     app.advance_until_due(payment)
     app.settle_due()
     assert app.seconds_until_due(payment) == pytest.approx(advice, rel=JITTER)
@@ -122,16 +122,16 @@ def test_refresh_detects_provider_reversal_of_completed_payment(app: AppHarness)
     assert app.reload(payment).status is Status.COMPLETED
 
 
-# --- hints ------------------------------------------------------------------------------------------------------------
+# --- requests from webhooks -------------------------------------------------------------------------------------------
 
 
 def request_requery(app: AppHarness, payment: str, by: str) -> None:
     found = app.bv.payments()[0]
     assert found.transaction_id == payment
-    app.receive_webhook(found) if by == "hook" else app.bv.request_requery(payment)
+    app.receive_webhook(found) if by == "webhook" else app.bv.request_requery(payment)
 
 
-@pytest.mark.parametrize("by", ["hook", "customer"])
+@pytest.mark.parametrize("by", ["webhook", "customer"])
 def test_requery_request_brings_the_next_requery_forward(app: AppHarness, by: str) -> None:
     payment = app.payment_in_doubt()
     for _ in range(4):
@@ -139,45 +139,45 @@ def test_requery_request_brings_the_next_requery_forward(app: AppHarness, by: st
         app.settle_due()
     app.clock.sleep(100)
     request_requery(app, payment.transaction_id, by)
-    assert requery_count(app) == 4  # not inside of the request
+    assert requery_count(app) == 4  # not inside the request
     app.provider.requery_answer = Delivered(TOKEN)
     app.settle_due()
     assert app.reload(payment).token == TOKEN
     assert requery_count(app) == 5
 
 
-@pytest.mark.parametrize("by", ["hook", "customer"])
+@pytest.mark.parametrize("by", ["webhook", "customer"])
 def test_requery_requests_are_rate_limited(app: AppHarness, by: str) -> None:
     payment = app.payment_in_doubt()
     for _ in range(4):
         app.advance_until_due(payment)
         app.settle_due()
-    asked = requery_count(app)
-    for _ in range(40):  # for 200 seconds, of which an interval has 20
+    requeries = requery_count(app)
+    for _ in range(40):  # for 200 seconds, which is 20 per interval
         request_requery(app, payment.transaction_id, by)
         app.advance(5)
-    assert 8 <= requery_count(app) - asked <= 11
+    assert 8 <= requery_count(app) - requeries <= 11
 
 
-def scheduled_requery_times(*, hinted: bool) -> list[float]:
-    """When the schedule asked about a payment within 20 minutes, in seconds from its start."""
+def scheduled_requery_times(*, requested: bool) -> list[float]:
+    """When the schedule requeries a payment within 20 minutes, in seconds from its start."""
     app = AppHarness()
     payment, began = app.payment_in_doubt(), app.clock.at
     for _ in range(120):
-        if hinted:
+        if requested:
             app.bv.request_requery(payment.transaction_id)
         app.advance(10)
-    asked = [
+    requeries = [
         (logged.at - began).total_seconds()
         for logged in app.bv.events(payment)
         if isinstance(event := load_event(logged.kind, logged.data), RequeryStarted) and not event.on_request
     ]
     app.close()
-    return asked
+    return requeries
 
 
 def test_requery_requests_do_not_delay_the_schedule() -> None:
-    assert scheduled_requery_times(hinted=True) == scheduled_requery_times(hinted=False) != []
+    assert scheduled_requery_times(requested=True) == scheduled_requery_times(requested=False) != []
 
 
 def test_forged_webhook_causes_only_one_requery(app: AppHarness) -> None:
@@ -196,13 +196,13 @@ def test_forged_webhook_causes_only_one_requery(app: AppHarness) -> None:
 def test_webhook_with_unknown_reference_is_ignored(app: AppHarness, body: bytes) -> None:
     app.payment_in_doubt()
     assert app.bv.handle_provider_webhook("acme", body) == 0
-    assert app.bv.handle_provider_webhook("nobody", body) == 0
+    assert app.bv.handle_provider_webhook("unknown", body) == 0
     app.settle_due()
     assert requery_count(app) == 0
 
 
 def test_webhooks_do_not_speed_up_not_found_reversal(app: AppHarness) -> None:
-    """Forged hooks make it be asked about often; the proof takes as long as it takes without them."""
+    """Forged webhooks cause more requeries, but the proof takes as long as it takes without them."""
     payment = app.payment_in_doubt()
     app.provider.requery_answer = NotFound("no such reference")
     for _ in range(55):  # 9 minutes
@@ -219,7 +219,7 @@ def test_requery_request_before_send_is_ignored(app: AppHarness) -> None:
 
 
 def test_requery_request_during_successful_send_makes_no_requery() -> None:
-    """Callers look at their payments all the time; a sale that went well needs no question."""
+    """Callers query their payments all the time. A completed sale needs no requery."""
 
     class ProviderWithRequeryRequest(FakeProvider):
         def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
@@ -234,11 +234,11 @@ def test_requery_request_during_successful_send_makes_no_requery() -> None:
     app.close()
 
 
-@pytest.mark.parametrize("said", [Pending("at work", 600), Deferred("too early", 600)])
-@pytest.mark.parametrize("by", ["hook", "customer"])
-def test_requery_request_waits_for_provider_retry_after(app: AppHarness, by: str, said: Answer) -> None:
+@pytest.mark.parametrize("answer", [Pending("in progress", 600), Deferred("too early", 600)])
+@pytest.mark.parametrize("by", ["webhook", "customer"])
+def test_requery_request_waits_for_provider_retry_after(app: AppHarness, by: str, answer: Answer) -> None:
     payment = app.payment_in_doubt()
-    app.provider.requery_answer = said
+    app.provider.requery_answer = answer
     app.advance_until_due(payment)
     app.settle_due()
     app.provider.requery_answer = Delivered(TOKEN)
@@ -251,10 +251,10 @@ def test_requery_request_waits_for_provider_retry_after(app: AppHarness, by: str
     assert app.reload(payment).token == TOKEN
 
 
-@pytest.mark.parametrize("said", [Pending("at work", 600), Deferred("too early", 600)])
-def test_operator_refresh_ignores_provider_retry_after(app: AppHarness, said: Answer) -> None:
+@pytest.mark.parametrize("answer", [Pending("in progress", 600), Deferred("too early", 600)])
+def test_operator_refresh_ignores_provider_retry_after(app: AppHarness, answer: Answer) -> None:
     payment = app.payment_in_doubt()
-    app.provider.requery_answer = said
+    app.provider.requery_answer = answer
     app.advance_until_due(payment)
     app.settle_due()
     app.receive_webhook(payment)  # one that waits
@@ -264,7 +264,7 @@ def test_operator_refresh_ignores_provider_retry_after(app: AppHarness, said: An
 
 
 class RateLimitedProvider(FakeProvider):
-    """Turns away who asks within a minute, as BuyPower does, and knows nothing of anything."""
+    """A provider that rejects requeries within a minute of each other, as BuyPower does, and knows no reference."""
 
     last_asked_at: datetime | None = None
     rejected_requeries = 0
@@ -279,14 +279,14 @@ class RateLimitedProvider(FakeProvider):
     clock: FakeClock
 
 
-@pytest.mark.parametrize("by", ["hook", "customer"])
+@pytest.mark.parametrize("by", ["webhook", "customer"])
 def test_requery_requests_do_not_delay_not_found_reversal(by: str) -> None:
-    """Hints without end have us turned away; the proof is not undone by that."""
+    """Endless requests make the provider reject requeries; that does not undo the proof."""
     touchy = RateLimitedProvider()
     app = AppHarness(touchy)
     touchy.clock = app.clock
     payment = app.payment_in_doubt()
-    for _ in range(350):  # shortly before a person would be called
+    for _ in range(350):  # shortly before the review
         if app.reload(payment).has_ended:
             break
         request_requery(app, payment.transaction_id, by)
@@ -297,9 +297,9 @@ def test_requery_requests_do_not_delay_not_found_reversal(by: str) -> None:
     app.close()
 
 
-@pytest.mark.parametrize("by", ["hook", "customer", "operator"])
+@pytest.mark.parametrize("by", ["webhook", "customer", "operator"])
 def test_requery_request_for_removed_account_is_not_recorded(app: AppHarness, by: str) -> None:
-    """A hint that can't be followed is not written down: they would pile up, and stand in the way of later ones."""
+    """A request that cannot be followed is not recorded: such requests would pile up and block later ones."""
     payment, old = app.payment_in_doubt(), app.provider
     other = FakeProvider(account="key-2")
     app.restart(other)
@@ -319,7 +319,7 @@ def test_requery_request_for_removed_account_is_not_recorded(app: AppHarness, by
     assert app.reload(payment).token == TOKEN
 
 
-# --- hints after the end ----------------------------------------------------------------------------------------------
+# --- requests after the end -------------------------------------------------------------------------------------------
 
 
 def complete_payment(app: AppHarness, cost: int | None = None) -> str:
@@ -357,7 +357,7 @@ def test_repeated_provider_reversal_is_one_incident(app: AppHarness) -> None:
 def test_forged_webhook_on_completed_payment_changes_nothing(app: AppHarness) -> None:
     complete_payment(app)
     (payment,) = app.bv.payments()
-    for answer in (Delivered(TOKEN), NotFound("no such reference"), Pending("at work")):
+    for answer in (Delivered(TOKEN), NotFound("no such reference"), Pending("in progress")):
         app.provider.requery_answer = answer
         app.receive_webhook(payment)
         app.advance(100)

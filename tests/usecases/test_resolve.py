@@ -1,4 +1,5 @@
-"""A person decides, while the provider gives no answer; what it says later contradicts in the open."""
+"""A person decides while the provider gives no answer. A later answer that contradicts the decision is shown as an
+incident."""
 
 from collections.abc import Callable, Iterator
 
@@ -44,7 +45,7 @@ def acknowledge(app: AppHarness, payment: Payment) -> Payment:
 
 
 def answer_after_webhook(app: AppHarness, payment: Payment, answer: Answer) -> Payment:
-    """The company says this when it is asked because of a hook."""
+    """The provider gives this answer when a webhook causes a requery."""
     app.provider.requery_answer = answer
     app.receive_webhook(payment)
     app.advance(100)
@@ -74,11 +75,11 @@ def test_review_lists_payments_with_evidence_oldest_first(app: AppHarness) -> No
 
 def test_payment_in_review_is_requeried_daily_until_answered(app: AppHarness) -> None:
     payment = app.payment_in_review()
-    asked = app.provider.count("requery")
+    requeries = app.provider.count("requery")
     for day in range(1, 4):
         assert DAY * 0.9 < app.advance_until_due(payment) <= DAY
         app.settle_due()
-        assert app.provider.count("requery") == asked + day
+        assert app.provider.count("requery") == requeries + day
     app.provider.requery_answer = Delivered(TOKEN)
     app.advance_until_due(payment)
     app.settle_due()
@@ -95,7 +96,7 @@ def test_decline_in_review_reverses_the_payment(app: AppHarness) -> None:
     assert app.balance == (10_000, 0)
 
 
-# --- deciding ---------------------------------------------------------------------------------------------------------
+# --- decisions --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["in doubt", "in review"])
@@ -134,9 +135,9 @@ def test_token_may_be_entered_in_groups(app: AppHarness, typed: str) -> None:
 )
 def test_invalid_token_is_rejected(app: AppHarness, typed: str | None) -> None:
     payment = app.payment_in_doubt()
-    with pytest.raises(ValidationFailed) as refused:
+    with pytest.raises(ValidationFailed) as error:
         complete(app, payment, typed)
-    assert "token" in refused.value.fields
+    assert "token" in error.value.fields
     assert app.reload(payment) == payment
 
 
@@ -150,13 +151,13 @@ def test_postpaid_payment_is_completed_without_token(app: AppHarness) -> None:
 def test_resolve_without_operator_or_reason_is_rejected(app: AppHarness, field: str, blank: str) -> None:
     payment = app.payment_in_doubt()
     words = {"operator": "ngozi", "reason": "by phone"} | {field: blank}
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as error:
         app.bv.resolve(payment.transaction_id, token=TOKEN, **words)
-    assert list(refused.value.fields) == [field]
+    assert list(error.value.fields) == [field]
     assert app.reload(payment) == payment
 
 
-# --- what is not to be decided ----------------------------------------------------------------------------------------
+# --- decisions that are rejected --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["pending", "to be sent again", "completed", "reversed", "reversing"])
@@ -164,7 +165,7 @@ def test_resolve_without_operator_or_reason_is_rejected(app: AppHarness, field: 
 def test_resolve_of_payment_not_in_doubt_is_rejected(
     app: AppHarness, state: str, verdict: OperatorDecision
 ) -> None:
-    sent: dict[str, Answer] = {"completed": Delivered(TOKEN), "to be sent again": NotSent("refused")}
+    sent: dict[str, Answer] = {"completed": Delivered(TOKEN), "to be sent again": NotSent("rejected")}
     app.provider.send_answer = sent.get(state, FAILED)
     payment = app.pay()
     if state == "reversed":
@@ -172,11 +173,11 @@ def test_resolve_of_payment_not_in_doubt_is_rejected(
     elif state != "pending":
         app.settle(payment)
     before = app.reload(payment)
-    with pytest.raises(NotInReview) as refused:
+    with pytest.raises(NotInReview) as error:
         app.bv.resolve(
             payment.transaction_id, operator="ngozi", reason="by phone", decision=verdict, token=OTHER_TOKEN
         )
-    assert isinstance(refused.value, Conflict)  # exit status 5
+    assert isinstance(error.value, Conflict)  # exit status 5
     assert app.reload(payment) == before
 
 
@@ -203,7 +204,7 @@ def test_second_decision_is_rejected(app: AppHarness, first: Decide, second: Dec
 @pytest.mark.parametrize("decide", [complete, reverse])
 @pytest.mark.parametrize("answer", [Delivered(TOKEN), FAILED, NotFound("no such reference"), NO_ANSWER])
 def test_decision_during_requery_is_kept(app: AppHarness, decide: Decide, answer: Answer) -> None:
-    """The answer comes to a payment that has ended: it stays as the person decided, and the books balance."""
+    """The answer comes to a payment that has ended. It stays as the person decided, and the balances add up."""
     payment = app.payment_in_doubt()
     app.provider.requery_answer = answer
     app.provider.during_requery = lambda: decide(app, payment)
@@ -216,7 +217,7 @@ def test_decision_during_requery_is_kept(app: AppHarness, decide: Decide, answer
     assert app.balance == ((9_500, 0) if decide is complete else (10_000, 0))
 
 
-# --- what the provider says later -------------------------------------------------------------------------------------
+# --- later answers ----------------------------------------------------------------------------------------------------
 
 
 def test_same_token_is_no_incident_and_late_cost_is_booked(app: AppHarness) -> None:
@@ -254,13 +255,13 @@ def test_failure_after_operator_completion_is_an_incident(app: AppHarness) -> No
 
 def test_payment_reversed_by_operator_is_monitored(app: AppHarness) -> None:
     payment = reverse(app, app.payment_in_doubt())
-    asked = app.provider.count("requery")
+    requeries = app.provider.count("requery")
     waits = []
     while (due_in := app.seconds_until_due(payment)) is not None:
         waits.append(round(due_in / 3600))
         app.advance(due_in)
     assert waits == [1, 5, 18, 48]
-    assert app.provider.count("requery") == asked + 4
+    assert app.provider.count("requery") == requeries + 4
 
 
 def test_delivery_after_operator_reversal_is_one_loss(app: AppHarness) -> None:
@@ -288,7 +289,7 @@ def test_incident_needs_review_until_acknowledged(app: AppHarness) -> None:
     ]
     acknowledge(app, payment)
     assert app.bv.review().payments_with_incidents == []
-    assert app.incidents(payment) == [("another_token", 0)]  # seen, not forgotten
+    assert app.incidents(payment) == [("another_token", 0)]  # acknowledged, but not forgotten
     with pytest.raises(NotInReview):
         acknowledge(app, payment)
     answer_after_webhook(app, payment, Delivered("33333333333333333333"))

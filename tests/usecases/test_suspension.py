@@ -1,4 +1,4 @@
-"""Where too much money is at risk, or nothing can be sold, nothing more is sold until it clears."""
+"""Sales are suspended when too much money is at risk or nothing can be sold, until that clears."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")
 NOT_FOUND = NotFound("no such reference")
 MAX_NOT_FOUND = 4
-"""So many not found are too many here."""
+"""So many attempts not found are too many here."""
 
 
 def limits(*, in_doubt: str = "0", float_: str = "0", most_not_found: int = 0) -> Limits:
@@ -26,7 +26,7 @@ def naira(amount: int) -> Money:
 
 
 def assert_payment_rejected(app: AppHarness) -> None:
-    """Paying is refused, and nothing is held for it."""
+    """Payments are rejected, and nothing is held."""
     before = (app.balance, len(app.bv.payments()))
     with pytest.raises(ProviderUnavailable) as refusal:
         app.pay()
@@ -35,7 +35,7 @@ def assert_payment_rejected(app: AppHarness) -> None:
 
 
 def refresh_later(app: AppHarness, seconds: float = 61) -> None:
-    """The sweeper comes round a minute later."""
+    """The sweeper refreshes a minute later."""
     app.clock.sleep(seconds)
     app.bv.refresh_account_status()
 
@@ -77,7 +77,7 @@ def test_payment_in_review_counts_as_in_doubt(doubt_limited: AppHarness) -> None
 
 
 def test_suspended_account_resumes_on_next_payment(doubt_limited: AppHarness) -> None:
-    """Embedded there may be no worker that looks."""
+    """In an embedded library there may be no worker that checks."""
     payment = doubt_limited.payment_in_doubt(1_100)
     refresh_later(doubt_limited)
     assert_payment_rejected(doubt_limited)
@@ -86,12 +86,12 @@ def test_suspended_account_resumes_on_next_payment(doubt_limited: AppHarness) ->
     doubt_limited.pay()
 
 
-# --- our float --------------------------------------------------------------------------------------------------------
+# --- float ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def float_limited() -> Iterator[AppHarness]:
-    """Our float must be a thousand naira at least."""
+    """Our float must be at least a thousand naira."""
     yield from using(AppHarness(limits=limits(float_="1000")))
 
 
@@ -141,7 +141,7 @@ def test_failing_poll_affects_only_its_account() -> None:
     app.close()
 
 
-# --- our set-up -------------------------------------------------------------------------------------------------------
+# --- configuration ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_misconfigured_answer_suspends_the_account_at_once(app: AppHarness) -> N
     first, second = app.pay(), app.pay()
     app.settle(first)
     assert_payment_rejected(app)
-    assert app.settle(second).status is Status.PENDING  # nothing was sent of it, and it waits
+    assert app.settle(second).status is Status.PENDING  # nothing of it was sent, and it waits
     assert app.provider.count("vend") == 1
     app.settle_due()
     assert app.reload(first).proof is Proof.NOT_EXECUTED
@@ -219,7 +219,7 @@ def not_found_limited() -> Iterator[AppHarness]:
 
 
 def not_found_payments(app: AppHarness, number: int) -> list[Payment]:
-    """So many orders that nobody answers, and that are not found when they are asked about first."""
+    """So many orders without an answer, which are not found on their first requery."""
     app.provider.requery_answer = NOT_FOUND
     payments = [app.payment_in_doubt(100) for _ in range(number)]
     app.advance(22)
@@ -266,7 +266,7 @@ def test_account_resumes_when_orders_are_found(not_found_limited: AppHarness) ->
 
 
 def test_too_many_not_found_reverse_nothing() -> None:
-    """It may be the wrong account: the proof is the same in each case, and worth nothing. A person is called."""
+    """It may be the wrong account. Then the proof looks the same and is worth nothing, so a person must decide."""
     app = AppHarness(limits=limits(most_not_found=MAX_NOT_FOUND))
     payments = not_found_payments(app, MAX_NOT_FOUND)
     for _ in range(60):  # the sweeper, for an hour
@@ -286,7 +286,7 @@ def test_single_not_found_is_reversed(not_found_limited: AppHarness) -> None:
 
 
 def test_not_found_of_prior_references_does_not_suspend() -> None:
-    """What waited over midnight is asked about under the old day's reference: that it is not found is as it should be."""
+    """A payment that waited over midnight is requeried under the old day's reference. It is right that it is not found."""
     app = AppHarness(FakeProvider(reference_lasts_a_day=True), limits=limits(most_not_found=MAX_NOT_FOUND))
     app.clock.sleep(11.9 * 3600)
     payments = app.pay_many(MAX_NOT_FOUND + 1)
@@ -327,21 +327,21 @@ def test_no_limits_never_suspend(app: AppHarness) -> None:
     app.pay()
 
 
-# --- what others see --------------------------------------------------------------------------------------------------
+# --- health and metrics -----------------------------------------------------------------------------------------------
 
 
 def test_health_shows_suspended_account(app: AppHarness) -> None:
     assert app.bv.health().status == "ok"
     app.provider.send_answer = EMPTY_FLOAT
     app.settle(app.pay())
-    sick = app.bv.health()
-    assert sick.status == "degraded"
-    assert "the float is empty" in str(sick.checks["provider"].details["suspended"])
+    degraded = app.bv.health()
+    assert degraded.status == "degraded"
+    assert "the float is empty" in str(degraded.checks["provider"].details["suspended"])
     app.provider.float_answer = naira(5_000)
     refresh_later(app)
-    well = app.bv.health()
-    assert well.status == "ok"
-    assert well.checks["provider"].details["float"] == {"acme": "5000.00"}
+    healthy = app.bv.health()
+    assert healthy.status == "ok"
+    assert healthy.checks["provider"].details["float"] == {"acme": "5000.00"}
 
 
 def test_health_names_removed_accounts_with_payments_in_doubt(app: AppHarness) -> None:
@@ -351,10 +351,10 @@ def test_health_names_removed_accounts_with_payments_in_doubt(app: AppHarness) -
     assert "unconfigured" not in app.bv.health().checks["provider"].details
     app.restart(new)
     for _ in range(2):  # in doubt, and then in review
-        sick = app.bv.health()
-        assert sick.status == "degraded"
-        assert sick.checks["provider"].status == "down"
-        assert sick.checks["provider"].details["unconfigured"] == ["acme account key-1"]
+        degraded = app.bv.health()
+        assert degraded.status == "degraded"
+        assert degraded.checks["provider"].status == "down"
+        assert degraded.checks["provider"].details["unconfigured"] == ["acme account key-1"]
         app.advance(60)
     assert app.reload(payment).status is Status.IN_REVIEW
     old.requery_answer = Delivered(TOKEN)
@@ -362,9 +362,9 @@ def test_health_names_removed_accounts_with_payments_in_doubt(app: AppHarness) -
     assert "unconfigured" not in app.bv.health().checks["provider"].details
     app.advance(86400)
     app.restart(new)  # nothing waits for the old account any more
-    well = app.bv.health()
-    assert well.status == "ok"
-    assert "unconfigured" not in well.checks["provider"].details
+    healthy = app.bv.health()
+    assert healthy.status == "ok"
+    assert "unconfigured" not in healthy.checks["provider"].details
 
 
 def test_removed_account_without_exposure_is_ignored(app: AppHarness) -> None:
@@ -375,7 +375,7 @@ def test_removed_account_without_exposure_is_ignored(app: AppHarness) -> None:
 
 
 def test_other_process_sees_suspension_within_seconds(app: AppHarness) -> None:
-    """Every process goes by what the database says."""
+    """Every process follows the status in the database."""
     mine = app.bv
     mine.backlog()
     app.restart(app.provider)
@@ -388,7 +388,7 @@ def test_other_process_sees_suspension_within_seconds(app: AppHarness) -> None:
 
 
 def test_last_known_suspension_applies_when_database_is_down(app: AppHarness) -> None:
-    app.provider.send_answer = NotSent("refused")
+    app.provider.send_answer = NotSent("rejected")
     app.provider.float_answer = EMPTY_FLOAT
     refresh_later(app)
     assert_payment_rejected(app)

@@ -1,4 +1,4 @@
-"""What the queue lost is pointed out again, and a queue that nobody empties does not grow without end."""
+"""A sweep queues lost hints again, and a queue without consumers does not grow without end."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,7 +29,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppHarness]:
 
 @pytest.fixture
 def queue(tmp_path: Path, app: AppHarness) -> Iterator[HueyQueue]:
-    """One that keeps its hints while nobody takes them, for the app."""
+    """A queue that keeps its hints until a consumer runs, for the app."""
     with closing(sqlite_queue(tmp_path / "queue.db", timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         app.queue = queue
         app.restart(app.provider)
@@ -37,7 +37,7 @@ def queue(tmp_path: Path, app: AppHarness) -> Iterator[HueyQueue]:
 
 
 def wait_for_hints(queue: HueyQueue) -> None:
-    """Hints that nobody waited for are there when a later one is."""
+    """Old hints without a consumer are still there when a later one comes."""
     assert queue.enqueue(QueueName.NOTIFICATIONS, [Hint("ada", "last")]) == 1
 
 
@@ -77,7 +77,7 @@ def test_full_queue_does_not_block_other_queues(app: AppHarness, queue: HueyQueu
 
 
 def test_sweep_returns_work_when_queue_is_unavailable(app: AppHarness) -> None:
-    """One in memory takes nothing while this process does not consume."""
+    """A memory queue accepts nothing while this process does not consume."""
     payments = app.pay_many(2)
     left = tuple(Hint("ada", payment.transaction_id) for payment in payments)
     assert app.bv.sweep() == SweepResult(2, 0, left)
