@@ -37,7 +37,7 @@ def current_version(database: Database) -> str | None:
 def upgrade(database: Database) -> str:
     """Create or change the tables, all in one transaction; returns the version that was there before, or "none".
 
-    A new database gets the tables as `tables.py` defines them; migrations only change tables that exist.
+    A new database gets the tables as `tables` defines them; migrations only change tables that exist.
     Raises `ConfigurationError`
     for tables of another program, of a newer billvend or of one before the first release, and `Unavailable`.
     """

@@ -1,7 +1,7 @@
-"""The tables of version 0.1.0, as `tables.py` defines them.
+"""The tables of version 0.1.0, as `tables` defines them.
 
-A new database gets its tables from `tables.py` directly and is marked with the newest version, so this revision is only
-the root of the chain. The next one, v0101, changes tables that exist, and `tables.py` in the same commit.
+A new database gets its tables from `tables` directly and is marked with the newest version, so this revision is only
+the root of the chain. The next one, v0101, changes tables that exist, and `tables` in the same commit.
 
 Revision ID: 0100
 Revises:

@@ -1,63 +1,22 @@
-"""The tables: one definition for SQLite and PostgreSQL.
-
-`events` is the truth; every other table is folded from it and written in the same transaction. Every primary key and
-every unique constraint starts with the user, so that the schema can be spread over machines by user.
-"""
-
-from datetime import UTC, datetime
-from typing import Any
+"""The journal of events, the ledger and the payments that are folded from it, and the commands that were carried out."""
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     ForeignKeyConstraint,
     Index,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
-    String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
-    and_,
     literal,
-    or_,
 )
-from sqlalchemy.dialects import postgresql
 
 from billvend.adapters.storage.append_only import make_append_only
-from billvend.domain.enums import Proof, Status, VendType
-from billvend.domain.journal.codec import format_timestamp
-
-
-class _TextInstant(TypeDecorator[datetime]):
-    """A moment on SQLite: RFC 3339 text in UTC with microseconds, which sorts as time does."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        return None if value is None else format_timestamp(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
-
-
-INSTANT = DateTime(timezone=True).with_variant(_TextInstant(), "sqlite")
-IDENTIFIER = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Text compared byte by byte on both databases, so that rows are locked in the order in which Python sorts names."""
-MINOR = BigInteger()
-
-metadata = MetaData()
-
-
-def _one_of(column: str, values: type[Proof] | type[Status] | type[VendType] | tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
-
+from billvend.adapters.storage.tables.columns import IDENTIFIER, INSTANT, MINOR, metadata, one_of
+from billvend.domain.enums import Proof, Status
 
 wallets = Table(
     "wallets",
@@ -156,8 +115,8 @@ transactions = Table(
     Column("account", IDENTIFIER),
     Column("open_incidents", SmallInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("user_id", "transaction_id"),
-    CheckConstraint(_one_of("type", ("funding", "payment")), name="transaction_type"),
-    CheckConstraint(_one_of("status", Status), name="transaction_status"),
+    CheckConstraint(one_of("type", ("funding", "payment")), name="transaction_type"),
+    CheckConstraint(one_of("status", Status), name="transaction_status"),
     CheckConstraint("amount_minor > 0", name="transaction_amount"),
     CheckConstraint(
         "type = 'funding' OR (meter IS NOT NULL AND seq IS NOT NULL)", name="payment_has_meter_and_seq"
@@ -264,7 +223,7 @@ resolutions = Table(
     ),
     CheckConstraint(
         f"(kind = 'completed' AND proof IS NULL)"
-        f" OR (kind = 'reversed' AND proof IS NOT NULL AND {_one_of('proof', Proof)})",
+        f" OR (kind = 'reversed' AND proof IS NOT NULL AND {one_of('proof', Proof)})",
         name="reversal_has_proof",
     ),
     sqlite_with_rowid=False,
@@ -282,162 +241,6 @@ commands = Table(
     Column("at", INSTANT, nullable=False),
     PrimaryKeyConstraint("user_id", "operation", "key"),
     sqlite_with_rowid=False,
-)
-
-environment = Table(
-    "environment",
-    metadata,
-    Column("id", SmallInteger, nullable=False),
-    Column("mode", Text, nullable=False),
-    PrimaryKeyConstraint("id"),
-    CheckConstraint("id = 1", name="one_environment"),
-    CheckConstraint(_one_of("mode", ("test", "live")), name="environment_mode"),
-)
-
-provider_accounts = Table(
-    "provider_accounts",
-    metadata,
-    # Of a provider, not of a user: a handful of rows, not folded from events, and soft.
-    Column("provider", IDENTIFIER, nullable=False),
-    Column("account", IDENTIFIER, nullable=False),
-    Column("suspended_reason", Text),
-    Column("suspended_at", INSTANT),
-    Column("not_found_ignored", SmallInteger, nullable=False),
-    Column("float_minor", MINOR),
-    Column("float_checked_at", INSTANT),
-    PrimaryKeyConstraint("provider", "account"),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    # Who may use the API: a handful of rows, of no user.
-    Column("key_id", IDENTIFIER, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("created_at", INSTANT, nullable=False),
-    Column("revoked_at", INSTANT),
-    Column("last_used_at", INSTANT),
-    PrimaryKeyConstraint("key_id"),
-)
-_is_active = api_keys.c.revoked_at.is_(None)
-Index("api_key_name_once", api_keys.c.name, unique=True, postgresql_where=_is_active, sqlite_where=_is_active)
-
-deposits = Table(
-    "deposits",
-    metadata,
-    Column("user_id", IDENTIFIER, nullable=False),
-    Column("reference", IDENTIFIER, nullable=False),
-    # The caller's idempotency key, while it stands for this intent.
-    Column("key", IDENTIFIER),
-    Column("source", IDENTIFIER, nullable=False),
-    Column("amount_minor", MINOR, nullable=False),
-    Column("currency", IDENTIFIER, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("authorization_url", Text),
-    Column("created_at", INSTANT, nullable=False),
-    # What a person has to see: money came that is not what was asked for. And when somebody had seen to it.
-    Column("problem", Text),
-    Column("acknowledged_at", INSTANT),
-    Column("email_may_get_tokens", SmallInteger, nullable=False),
-    PrimaryKeyConstraint("user_id", "reference"),
-    UniqueConstraint("user_id", "key", name="deposit_key_once"),
-    CheckConstraint("amount_minor > 0", name="deposit_amount"),
-)
-Index("deposits_by_reference", deposits.c.reference)
-Index("deposits_by_time", deposits.c.created_at)
-_has_open_problem = and_(deposits.c.problem.is_not(None), deposits.c.acknowledged_at.is_(None))
-Index(
-    "deposits_with_problems",
-    deposits.c.created_at,
-    postgresql_where=_has_open_problem,
-    sqlite_where=_has_open_problem,
-)
-
-wallet_emails = Table(
-    "wallet_emails",
-    metadata,
-    # Where mail about a user's wallets goes, tokens included. Not folded from events.
-    Column("user_id", IDENTIFIER, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("set_at", INSTANT, nullable=False),
-    PrimaryKeyConstraint("user_id"),
-)
-
-outbox_messages = Table(
-    "outbox_messages",
-    metadata,
-    # What is to be told to somebody outside, written with the event that it tells of: one row a channel.
-    Column("user_id", IDENTIFIER, nullable=False),
-    Column("stream", IDENTIFIER, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("channel", IDENTIFIER, nullable=False),
-    Column("message_id", IDENTIFIER, nullable=False),
-    Column("transaction_id", IDENTIFIER, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("data", Text, nullable=False),
-    Column("at", INSTANT, nullable=False),
-    Column("next_attempt_at", INSTANT),
-    Column("lease_until", INSTANT),
-    Column("attempt_count", SmallInteger, nullable=False),
-    Column("final_status", Text),
-    Column("ended_at", INSTANT),
-    PrimaryKeyConstraint("user_id", "stream", "seq", "channel"),
-    ForeignKeyConstraint(
-        ["user_id", "stream", "seq"],
-        ["events.user_id", "events.stream", "events.seq"],
-        name="message_of_event",
-    ),
-    CheckConstraint(
-        "final_status IS NULL OR final_status IN ('delivered', 'gave_up', 'skipped')",
-        name="notification_status",
-    ),
-    CheckConstraint("(final_status IS NULL) = (next_attempt_at IS NOT NULL)", name="message_is_due_or_ended"),
-)
-Index("outbox_messages_by_id", outbox_messages.c.message_id)
-Index("outbox_messages_by_time", outbox_messages.c.at)
-_has_next_attempt = outbox_messages.c.next_attempt_at.is_not(None)
-HAS_FAILED = or_(
-    outbox_messages.c.final_status == literal("gave_up", literal_execute=True),
-    and_(
-        outbox_messages.c.final_status.is_(None),
-        outbox_messages.c.attempt_count > literal(0, literal_execute=True),
-    ),
-)
-Index("outbox_messages_failed", outbox_messages.c.at, postgresql_where=HAS_FAILED, sqlite_where=HAS_FAILED)
-Index(
-    "outbox_messages_due",
-    outbox_messages.c.channel,
-    outbox_messages.c.next_attempt_at,
-    postgresql_where=_has_next_attempt,
-    sqlite_where=_has_next_attempt,
-)
-
-delivery_attempts = Table(
-    "delivery_attempts",
-    metadata,
-    # Every try to deliver a message, and what came of it.
-    Column("user_id", IDENTIFIER, nullable=False),
-    Column("message_id", IDENTIFIER, nullable=False),
-    Column("number", SmallInteger, nullable=False),
-    Column("at", INSTANT, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("http_status", SmallInteger),
-    Column("latency_ms", BigInteger, nullable=False),
-    Column("detail", Text, nullable=False),
-    PrimaryKeyConstraint("user_id", "message_id", "number"),
-)
-
-disabled_endpoints = Table(
-    "disabled_endpoints",
-    metadata,
-    # Where nothing is sent any more, because the other side said so. A URL may be a secret, so it is named by its hash.
-    Column("endpoint", IDENTIFIER, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("disabled_at", INSTANT, nullable=False),
-    Column("reason", Text, nullable=False),
-    PrimaryKeyConstraint("endpoint"),
 )
 
 APPEND_ONLY = (events, transfers, resolutions, commands)
