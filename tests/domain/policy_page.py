@@ -76,8 +76,8 @@ Money goes back on six proofs alone, and never because time has passed: `decline
 RULES: Final = """
 ## The rules
 
-*Status* is where the payment is. *Evidence* is what is proven of its latest attempt (below). A reversal is decided first and made
-under the lock of the wallet, where the rules decide once more.
+*Status* is where the payment is. *Evidence* is what is proven of its latest attempt (below). A reversal is decided first, and
+made under the lock of the wallet, where the rules decide once more.
 
 | | status | evidence | condition | step | why |
 | --- | --- | --- | --- | --- | --- |
@@ -85,8 +85,8 @@ under the lock of the wallet, where the rules decide once more.
 EVIDENCE: Final = """
 ## The evidence
 
-An answer about the *transaction* speaks for the reference. An answer to a *send* speaks for that send alone: it proves the reference
-only if every other send of it is proven too.
+An answer about the *transaction* speaks for the reference. An answer to a *send* speaks for that send alone: it proves the
+reference only if every other send of it is proven too.
 
 | evidence | means |
 | --- | --- |
