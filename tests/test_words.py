@@ -53,6 +53,7 @@ EXCEPTIONS: Final = (
         "street",
         "postal addresses of invented customers",
     ),
+    ("*", "sandbox_book", "the setting SANDBOX_BOOK and its attribute"),
     ("*", "till-7", "the key of a shop's till, an example that users see in the documentation"),
 )
 """File, word and the reason why it is needed there."""
