@@ -261,7 +261,7 @@ def test_database_part_that_contradicts_the_url_is_rejected(workspace: Workspace
     workspace.set_env(**{part: "1"})
     assert (
         error_line()
-        == f"The setting {part} is not accepted: it contradicts DATABASE_URL: give one of the two."
+        == f"The setting {part} is not accepted: it contradicts DATABASE_URL: set only one of the two."
     )
     workspace.set_env(DATABASE_URL="sqlite:///shop.db")
     assert part in error_line()
@@ -564,7 +564,7 @@ def test_error_fields_name_every_invalid_setting(workspace: Workspace) -> None:
 def test_unknown_billvend_variable_is_rejected(workspace: Workspace, name: str, meant: str | None) -> None:
     workspace.set_env(**{name: SECRET})
     line = error_line()
-    assert line.startswith(f"There is no setting {name}, which stands in the environment")
+    assert line.startswith(f"The setting {name} in the environment is unknown")
     if meant:
         assert line.endswith(f"(did you mean {meant}?).")
 
@@ -599,18 +599,18 @@ def test_variables_of_other_software_are_ignored(workspace: Workspace, name: str
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("PROT=1", "There is no setting PROT, which stands in .env (did you mean PORT?)."),
-        ("port=1", "There is no setting port, which stands in .env (did you mean PORT?)."),
-        ("FLASK_DEBUG=1", "There is no setting FLASK_DEBUG, which stands in .env."),
-        ("PLUG_IN_ACCOUNTS=x", "There is no setting PLUG_IN_ACCOUNTS, which stands in .env."),
-        ("ACME_API_KEY=x", "There is no setting ACME_API_KEY, which stands in .env."),
+        ("PROT=1", "The setting PROT in .env is unknown (did you mean PORT?)."),
+        ("port=1", "The setting port in .env is unknown (did you mean PORT?)."),
+        ("FLASK_DEBUG=1", "The setting FLASK_DEBUG in .env is unknown."),
+        ("PLUG_IN_ACCOUNTS=x", "The setting PLUG_IN_ACCOUNTS in .env is unknown."),
+        ("ACME_API_KEY=x", "The setting ACME_API_KEY in .env is unknown."),
         (f"{SECRET}==", "Something in .env is not the name of any setting."),
         (f"redis://:{SECRET}@h/?db=1", "Something in .env is not the name of any setting."),
         ("# fine\n\n \n PORT", "Line 4 of .env is not accepted: it must be NAME=value."),
         (f"PORT 3000 {SECRET}", "Line 1 of .env is not accepted: it must be NAME=value."),
         (f"PORT='3000 {SECRET}", "Line 1 of .env is not accepted: it must be NAME=value."),
-        ("PORT=1\nPORT=2", "Line 2 of .env contradicts an earlier one: give one of the two."),
-        ("REDIS_URL=redis://:${PASSWORD}@r", "Line 1 of .env is not accepted: nothing expands ${...} there."),
+        ("PORT=1\nPORT=2", "Line 2 of .env contradicts an earlier line: keep one of the two."),
+        ("REDIS_URL=redis://:${PASSWORD}@r", "Line 1 of .env is not accepted: ${...} is not expanded there."),
         (f'WEBHOOK_SECRET="{SECRET}\\n"', "The setting WEBHOOK_SECRET is not accepted"),
     ],
 )
@@ -633,7 +633,7 @@ def test_unreadable_dotenv_is_rejected(workspace: Workspace) -> None:
 
 
 def test_unknown_argument_is_rejected(workspace: Workspace) -> None:
-    assert error_line(prot=1) == "There is no setting prot, which stands in the call (did you mean PORT?)."
+    assert error_line(prot=1) == "The setting prot in the call is unknown (did you mean PORT?)."
 
 
 # --- display ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Sell prepaid electricity from wallets, and never guess with money.
+"""Sells prepaid electricity from wallets, and never guesses with money.
 
     from billvend import open_billvend
 
@@ -8,7 +8,7 @@
         payment = bv.wait(payment.transaction_id, timeout=30)
         print(payment.status, payment.token, payment.units)
 
-What is named here is public; everything else may change.
+The names in `__all__` are public. Everything else may change.
 """
 
 from importlib import import_module
@@ -84,12 +84,12 @@ _MODULES = (
     "usecases.pay",
     "bootstrap",
 )
-"""Where these names are at home, the cheapest to import first."""
+"""The modules that define these names, the cheapest to import first."""
 
-if not TYPE_CHECKING:  # a checker would let any name pass
+if not TYPE_CHECKING:  # with it a type checker would accept any name
 
     def __getattr__(name: str) -> object:
-        """Imported when it is first asked for: `billvend --help` needs none of it, and should be there at once."""
+        """Import a name when it is first used. `billvend --help` needs none of them, and must be fast."""
         for module_name in _MODULES if name in __all__ else ():
             module = import_module(f"billvend.{module_name}")
             if name in vars(module):

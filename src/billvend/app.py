@@ -1,4 +1,4 @@
-"""The library: everything that billvend can do, as methods of one object."""
+"""The library: everything that billvend does, as methods of one object."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -40,10 +40,10 @@ from billvend.usecases.wait import wait
 
 
 class Billvend:
-    """One billvend, wired to its database, queue and providers. Get one from `open_billvend`.
+    """One billvend, connected to its database, queue and providers. `open_billvend` returns one.
 
-    May be used from several threads at once. Every method may raise `Unavailable` when the database is away, with
-    nothing done; `fund` and `pay` may raise `OutcomeUnknown`, after which repeating them with the same key is safe.
+    It may be used from several threads at once. Every method may raise `Unavailable` if the database is unavailable and
+    nothing was done. `fund` and `pay` may raise `OutcomeUnknown`: it is safe to repeat them with the same key.
     """
 
     def __init__(self, deps: Dependencies) -> None:
@@ -60,10 +60,10 @@ class Billvend:
         key: str | None = None,
         source: str = "manual",
     ) -> FundingResult:
-        """Add money to a wallet, in major units (naira); opens the wallet if it is new.
+        """Add money to a wallet, in major units (naira). Creates the wallet if it is new.
 
-        With a `key`, doing it twice adds it once. Raises `InvalidAmount` (also a `TypeError` for a float),
-        `UnsupportedCurrency`, `ValidationFailed`; `IdempotencyMismatch` when the key was used for something else.
+        Two calls with the same `key` add the money once. Raises `InvalidAmount` (also a `TypeError` for a float),
+        `UnsupportedCurrency`, `ValidationFailed`; `IdempotencyMismatch` if the key was used for something else.
         """
         return fund(self._deps, user_id, amount, currency=currency, key=key, source=source)
 
@@ -77,13 +77,14 @@ class Billvend:
         key: str | None = None,
         email_may_get_tokens: bool = True,
     ) -> DepositResult:
-        """Announce a funding to Paystack; the customer pays at its `authorization_url`, and is credited when it is paid.
+        """Create a deposit at Paystack. The customer pays at its `authorization_url`, and then the wallet is credited.
 
-        Then `email` becomes the user's address, to which tokens are mailed, if there is none yet. Say
-        `email_may_get_tokens=False` for a caller who may not read tokens: `email` gets the receipt of this deposit alone.
+        If the user has no e-mail address, `email` becomes it at the credit, and tokens are mailed there. Use
+        `email_may_get_tokens=False` for a caller who may not read tokens. Then `email` gets only the receipt of this
+        deposit.
 
-        With a `key`, the same request gets the same address each time. Raises `InvalidInput` and its kinds,
-        `IdempotencyMismatch`, `Unavailable`; `ConfigurationError` where no gateway is set up.
+        With a `key`, the same request returns the same URL each time. Raises `InvalidInput` and its subclasses,
+        `IdempotencyMismatch`, `RequestInProgress`, `Unavailable`; `ConfigurationError` if no gateway is configured.
         """
         return deposits.create(
             self._deps,
@@ -96,28 +97,30 @@ class Billvend:
         )
 
     def check_deposit(self, reference: str) -> DepositCheck:
-        """Ask the gateway what became of an announced funding, and credit it if it was paid, once for ever.
+        """Query the gateway for a deposit, and credit it if it was paid, once for ever.
 
-        Raises `ResourceNotFound`, `Unavailable`, `OutcomeUnknown`; `ConfigurationError` where no gateway is set up.
+        Raises `ResourceNotFound`, `Unavailable`, `OutcomeUnknown`; `ConfigurationError` if no gateway is configured.
         """
         return deposits.check(self._deps, reference)
 
     def poll_deposits(self, since: datetime | None = None) -> datetime:
-        """Ask about the announced fundings of which nothing was heard; how late a worker does so, `docs/api.md` says.
+        """Check the unpaid deposits that are due for a check. A worker does so at the ages in `docs/api.md`.
 
-        Returns what `since` is next time. Raises `Unavailable`, `OutcomeUnknown`, `ConfigurationError`: then ask again.
+        Returns `since` of the next call. Raises `Unavailable`, `OutcomeUnknown`, `ConfigurationError`. Then repeat the
+        call with the same `since`.
         """
         return deposits.poll_unpaid(self._deps, since)
 
     def handle_gateway_webhook(self, body: bytes, signature: str | None) -> bool:
-        """Take a hook of the gateway as a reason to ask it; `body` is what came, to the byte. False: it is not genuine.
+        """Query the gateway about the deposit that its webhook names. `body` is the request body, byte for byte.
 
-        Raises nothing for what it says; `Unavailable`, `OutcomeUnknown` or `ConfigurationError` where it should come again.
+        Returns False if the signature is wrong. Nothing in the body raises an error. Raises `Unavailable`,
+        `OutcomeUnknown` or `ConfigurationError` if the gateway should send it again.
         """
         return deposits.handle_webhook(self._deps, body, signature)
 
     def acknowledge_deposit(self, reference: str) -> DepositCheck:
-        """Somebody has seen to the problem of an announced funding. Raises `ResourceNotFound`, `NotInReview`."""
+        """Record that a person acknowledged the problem of a deposit. Raises `ResourceNotFound`, `NotInReview`."""
         return deposits.acknowledge(self._deps, reference)
 
     def pay(
@@ -132,41 +135,40 @@ class Billvend:
         key: str | None = None,
         allow_duplicate: bool = False,
     ) -> Payment:
-        """Accept a bill: the money is held when this returns, and a worker, or `wait`, will buy the electricity.
+        """Accept a bill. The money is held when this returns. A worker, or `wait`, then buys the electricity.
 
-        With a `key`, doing it twice pays once, and the second call returns the payment as it stands. Without one, the
-        same bill within 30 seconds is refused as a likely double click, unless `allow_duplicate`. Raises, in this
-        order: `InvalidInput` and its kinds, `IdempotencyMismatch`, `WalletNotFound`, `LikelyDuplicate`,
-        `InsufficientFunds`, `ProviderUnavailable`, and what the provider says of the meter (`MeterNotFound`,
-        `WrongMeterType`, `MeterCannotVend`, `BelowMinimum`). The provider is not asked about meters in bulk: there a
-        worker does so before it sends.
+        Two calls with the same `key` pay once, and the second returns the payment in its current state. Without a key,
+        the same bill within 30 seconds is rejected as a likely double click, unless `allow_duplicate` is true. Raises,
+        in this order: `InvalidInput` and its subclasses, `IdempotencyMismatch`, `WalletNotFound`, `LikelyDuplicate`,
+        `InsufficientFunds`, `ProviderUnavailable`, and the meter's errors (`MeterNotFound`, `WrongMeterType`,
+        `MeterCannotVend`, `BelowMinimum`). `pay_many` does not check meters: there a worker does so before it sends.
         """
         return self.accept(
             Bill(user_id, amount, meter, biller, vend_type, phone, key, allow_duplicate)
         ).payment
 
     def accept(self, bill: Bill) -> PaymentResult:
-        """`pay` for doors: tells as well whether the key had been used for this before."""
+        """Like `pay`. The result also says whether an earlier call with the key made the payment."""
         return pay(self._deps, bill)
 
     def pay_many(self, bills: Iterable[Bill | Pay]) -> list[PaymentResult | BillvendError]:
-        """Accept many bills, 500 in a transaction; each gets its payment or its refusal, in order.
+        """Accept many bills, 500 in a transaction. Each gets its payment or its error, in order.
 
-        One refusal stops nothing. With keys it may be run again: a repeat does only what is missing. Bills that were
-        `read` before are taken as they are.
+        A rejected bill does not stop the others. With keys it is safe to repeat: it does only what is missing. A command
+        from `build_command` is used as it is.
         """
         return pay_many(self._deps, bills)
 
     def build_command(self, bill: Bill) -> Pay:
-        """What a bill asks of the books; nobody is asked, and nothing is done. Raises `InvalidInput` and its kinds."""
+        """Validate a bill, and build its command. Nothing is sent or stored. Raises `InvalidInput` and its subclasses."""
         return build_command(self._deps, bill)
 
     def preview(self, bills: Sequence[Pay]) -> list[CommandOutcome]:
-        """What `pay_many` would make of bills that were `read`, on the books as they stand. Nothing is done."""
+        """What `pay_many` would do now with the commands of `build_command`. Nothing is done."""
         return self._deps.journal.dry_run(bills)
 
     def cancel(self, transaction_id: str) -> Payment:
-        """Give the money back while nothing was sent. Raises `TransactionNotFound`, `AlreadySent`."""
+        """Reverse a payment that was never sent. Raises `TransactionNotFound`, `AlreadySent`."""
         return cancel(self._deps, transaction_id)
 
     # --- work ---------------------------------------------------------------------------------------------------------
@@ -174,28 +176,28 @@ class Billvend:
     def wait(
         self, transaction_id: str, timeout: float = 60.0, *, on_poll: Callable[[Payment], None] | None = None
     ) -> Payment:
-        """See a payment through here, as any worker would; returns it at its end, or as it is after `timeout` seconds.
+        """Settle a payment here, as a worker would. Returns it when it has ended, or as it is after `timeout` seconds.
 
-        `watch` is called with the payment each time it was looked at. Raises `TransactionNotFound`.
+        Calls `on_poll` with the payment each time it was read. Raises `TransactionNotFound`, `ValidationFailed`.
         """
         return wait(self._deps, transaction_id, timeout, on_poll=on_poll or (lambda _payment: None))
 
     def refresh(self, transaction_id: str) -> Transaction:
-        """Ask the provider now what became of a payment, before its time; returns the transaction as it then stands.
+        """Requery a payment now, before it is due. Returns the transaction in its state after that.
 
-        A payment of which nothing was sent stays so; one that has ended keeps its end, and what contradicts it becomes
-        an incident. Raises `TransactionNotFound`.
+        A payment that was never sent does not change. A payment that has ended keeps its final status, and a
+        contradicting answer becomes an incident. Raises `TransactionNotFound`.
         """
         transaction = self.transaction(transaction_id)
         if not isinstance(transaction, Payment) or not transaction.attempts:
             return transaction
         hint = request_requery(self._deps, transaction, OPERATOR)
         if settle(self._deps, hint).status is Status.REVERSING:
-            settle(self._deps, hint)  # the answer allows it: the money goes back
+            settle(self._deps, hint)  # the answer is a proof: the money goes back
         return self.transaction(transaction_id)
 
     def request_requery(self, transaction_id: str) -> None:
-        """Somebody waits for news of a payment: its next requery comes forward, at most once an interval.
+        """Make the next requery of a payment due earlier, because a customer waits. At most once an interval.
 
         Raises `TransactionNotFound`.
         """
@@ -204,9 +206,9 @@ class Billvend:
             request_requery(self._deps, transaction, "customer")
 
     def handle_provider_webhook(self, provider: str, body: bytes) -> int:
-        """Take an inbound hook of a provider as a hint: what it is about is asked about soon, and nothing else is done.
+        """Request a requery of the payments that a provider's webhook names. Nothing else is done with the webhook.
 
-        Returns how many payments that is. Raises nothing for what the body says, and nothing for unknown providers.
+        Returns the number of these payments. Neither the body nor an unknown provider raises an error.
         """
         accounts = [account for (name, _), account in self._deps.providers.items() if name == provider]
         references = {reference for account in accounts for reference in account.parse_references(body)}
@@ -215,15 +217,15 @@ class Billvend:
         )
 
     def refresh_account_status(self) -> None:
-        """Look at the money at risk and at our float at each provider: stop selling there, or start again."""
+        """Check the money in doubt and our float at each provider account, and suspend or resume its sales."""
         refresh_account_status(self._deps)
 
     def sweep(self) -> SweepResult:
-        """Point workers at due payments that the queue lost, at most 1,000 a pass."""
+        """Queue hints for due payments that the queue lost, at most 1,000 in one call."""
         return sweep(self._deps)
 
     def run_worker(self, *, threads: int, stop: threading.Event) -> None:
-        """Handle what the queue brings until `stop` is set; then finish what is in hand, and return."""
+        """Handle hints from the queue until `stop` is set. Then finish the running work, and return."""
         handlers: dict[QueueName, Callable[[Hint], None]] = {
             QueueName.PAYMENTS: self.settle,
             QueueName.REVERSALS: self.settle,
@@ -232,23 +234,23 @@ class Billvend:
         self._deps.queue.consume(handlers, threads=threads, stop=stop)
 
     def settle(self, hint: Hint) -> None:
-        """Do what is due on one payment, as a worker would; nothing, if nothing is or somebody else is at it."""
+        """Do what is due on one payment. Does nothing if nothing is due or another worker has a lease on it."""
         settle(self._deps, hint)
 
     def deliver_notifications(self) -> int:
-        """Try to tell the outside some of what is due now (webhooks, mail); returns how much was tried, 0 when nothing is.
+        """Deliver some of the notifications that are due (webhooks, mail). Returns how many attempts were made.
 
-        What is told arrives at least once. Workers do this by themselves.
+        0 means that nothing is due. Notifications arrive at least once. Workers do this by themselves.
         """
         return notifications.deliver_due(self._deps)
 
     def _handle_notification_hint(self, _hint: Hint) -> None:
         notifications.deliver_due(self._deps)
 
-    # --- people decide ------------------------------------------------------------------------------------------------
+    # --- review -------------------------------------------------------------------------------------------------------
 
     def review(self) -> ReviewList:
-        """What waits for a person: payments in review, and incidents."""
+        """What waits for a person: payments in review, incidents, and deposits with a problem."""
         return review(self._deps)
 
     def resolve(
@@ -260,18 +262,18 @@ class Billvend:
         token: str | None = None,
         decision: OperatorDecision | str | None = None,
     ) -> Payment:
-        """Decide about a payment in doubt or in review: with a `token` it is completed, without one reversed.
+        """Decide about a payment in doubt or in review. With a `token` it is completed, without one it is reversed.
 
-        `decision` says it expressly: `delivered` (a postpaid payment has no token), `reverse`, or `acknowledged` for incidents
-        that have been dealt with. Who decided, and why, stands in the events for ever. Raises `TransactionNotFound`,
-        `NotInReview`, `ValidationFailed`.
+        `decision` states it explicitly: `delivered` (a postpaid payment has no token), `reverse`, or `acknowledged` for
+        incidents. The operator and the reason stay in the events for ever. Raises `TransactionNotFound`, `NotInReview`,
+        `ValidationFailed`.
         """
         operator_decision = decision or (OperatorDecision.DELIVERED if token else OperatorDecision.REVERSE)
         return resolve(
             self._deps, transaction_id, str(operator_decision), operator=operator, reason=reason, token=token
         )
 
-    # --- what is told to the outside ----------------------------------------------------------------------------------
+    # --- notifications ------------------------------------------------------------------------------------------------
 
     def notification_history(
         self,
@@ -281,63 +283,67 @@ class Billvend:
         failed: bool = False,
         message_id: str | None = None,
     ) -> Sequence[MessageHistory]:
-        """What is or was to be told, with every try, the newest first; `channel` may be `mail`, `console` or None for all.
+        """Messages with their delivery attempts, the newest first. `channel` may be `webhook`, `mail`, `console` or None
+        (all).
 
-        `failed`: only what was tried in vain and not delivered since. Raises `ValidationFailed`.
+        `failed`: only messages with a failed attempt that were not delivered. Raises `ValidationFailed`.
         """
         return notifications.history(
             self._deps, limit=limit, channel=channel, failed=failed, message_id=message_id
         )
 
     def replay_notification(self, message_id: str) -> MessageHistory:
-        """Tell something again, under the same id: here and now, where its channel is set up. Raises `ResourceNotFound`."""
+        """Deliver a message again, with the same id. It is delivered now if its channel is configured here.
+
+        Raises `ResourceNotFound`.
+        """
         return notifications.replay(self._deps, message_id)
 
     def set_email(self, user_id: str, email: str) -> None:
-        """Set where mail about a user's wallets goes, tokens included, in place of any other address.
+        """Set the address for mail about a user's wallets, tokens included. It replaces any other address.
 
-        Raises `ValidationFailed`, also for a user whose id is an e-mail address: mail goes there.
+        Raises `ValidationFailed`, also if the user id is an e-mail address, because mail goes there.
         """
         notifications.set_email(self._deps, user_id, email)
 
     def disabled_endpoints(self) -> Sequence[DisabledEndpoint]:
-        """Where webhooks don't go any more, because the endpoint answered 410."""
+        """The endpoints to which no webhooks are sent, because they answered 410."""
         return self._deps.outbox.disabled()
 
     def enable_webhooks(self) -> int:
-        """Let webhooks go to endpoints that were disabled; what waited is due now. Returns how many were disabled."""
+        """Send webhooks again to disabled endpoints. Waiting messages are due now. Returns how many were disabled."""
         return self._deps.outbox.enable()
 
-    # --- who gets in over HTTP ----------------------------------------------------------------------------------------
+    # --- API keys -----------------------------------------------------------------------------------------------------
 
     def create_api_key(self, name: str, scopes: Iterable[str]) -> NewApiKey:
-        """Make a key of the API; its secret is shown here and never again. Raises `ValidationFailed`, `Conflict`."""
+        """Create an API key. Its secret is in the result, and is never shown again. Raises `ValidationFailed`, `Conflict`."""
         return api_keys.create(self._deps, name, scopes)
 
     def api_keys(self) -> list[ApiKey]:
-        """Every key, also revoked ones, in the order of their making."""
+        """Every API key, also revoked ones, in the order of creation."""
         return self._deps.api_keys.all()
 
     def revoke_api_key(self, key: str) -> ApiKey:
-        """From now on a key, given by id or name, opens nothing. Raises `ResourceNotFound`."""
+        """Revoke an API key, by its id or name. Raises `ResourceNotFound`."""
         return api_keys.revoke(self._deps, key)
 
     def authenticate(self, secret: str) -> ApiKey | None:
-        """The key in force with this secret; None where there is none. Asks the database each time."""
+        """The active API key with this secret; None if there is none. Reads the database each time."""
         return api_keys.authenticate(self._deps, secret)
 
     def has_api_keys(self) -> bool:
-        """Whether a key was ever made: revoking the last one opens nothing again."""
+        """Whether an API key was ever created. Revoking the last one does not make the API open again."""
         return not self._deps.api_keys.is_empty()
 
-    # --- looking up ---------------------------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------------------------
 
     def balance(self, user_id: str, *, currency: str | None = None) -> Balance:
-        """What can be spent, and what is held. Raises `WalletNotFound`."""
+        """The available and the held balance. Raises `WalletNotFound`."""
         return queries.balance(self._deps, user_id, currency)
 
     def history(self, user_id: str, *, limit: int = 20) -> list[Transaction]:
-        """A user's fundings and payments, newest first."""
+        """The fundings and payments of a user, newest first."""
         return self.search(Search(user_id=user_id, limit=limit))
 
     def transaction(self, transaction_id: str) -> Transaction:
@@ -345,7 +351,7 @@ class Billvend:
         return queries.transaction(self._deps, transaction_id)
 
     def events(self, payment: Payment) -> list[RawEvent]:
-        """What happened to a payment, in order."""
+        """The events of a payment, in order."""
         return queries.events(self._deps, payment)
 
     def search(self, criteria: Search) -> list[Transaction]:
@@ -353,20 +359,20 @@ class Billvend:
         return queries.search(self._deps, criteria)
 
     def payments(self, *statuses: Status, limit: int = 100) -> list[Payment]:
-        """Payments in these statuses (all, when none is named), newest first."""
+        """Payments in these statuses (in all, if none is given), newest first."""
         parsed_statuses = tuple(Status(status) for status in statuses)
         transactions = self.search(Search(kind="payment", statuses=parsed_statuses, limit=limit))
         return [payment for payment in transactions if isinstance(payment, Payment)]
 
     def next_check_at(self, payment: Payment) -> datetime | None:
-        """When somebody will next do something about a payment; None when it has ended."""
+        """When a payment is next due for a worker; None if it has ended."""
         return queries.next_check_at(self._deps, payment)
 
     def meter(self, meter: str, *, biller: str, vend_type: str = "prepaid") -> MeterFound:
-        """Whose meter it is, and what it takes at least, as the provider says.
+        """The customer of a meter and the smallest amount that it takes, from the provider.
 
         Raises `InvalidMeter`, `UnknownBiller`; `MeterNotFound`, `WrongMeterType`, `MeterCannotVend`;
-        `ProviderUnavailable` where it can't be asked.
+        `ProviderUnavailable` if no provider answers.
         """
         return verify_meter(self._deps, meter, biller, vend_type)
 
@@ -376,7 +382,7 @@ class Billvend:
 
     @property
     def currency(self) -> str:
-        """The currency of wallets where none is named, and of what providers sell for."""
+        """The default currency of wallets, and the currency in which the providers sell."""
         return self._deps.default_currency
 
     def billers(self) -> Sequence[Biller]:
@@ -387,44 +393,44 @@ class Billvend:
         return sorted(billers_by_code.values(), key=lambda biller: biller.code)
 
     def audit(self) -> AuditReport:
-        """Replay every event and hold the books against what comes out."""
+        """Replay every event, and compare the rest of the database with the result."""
         return audit(self._deps)
 
     def health(self) -> Health:
-        """How each part is, and what waits. Raises nothing."""
+        """The status of each dependency, and the open work. Raises nothing."""
         return health(self._deps)
 
     def metrics(self) -> str:
-        """What was counted, and how things stand, as text for Prometheus; docs/metrics.md says what is in it."""
+        """The metrics as text for Prometheus; docs/metrics.md lists them."""
         return metrics(self._deps)
 
     def count_rejection(self, code: str) -> None:
-        """For doors: a request was turned away with this stable code. It is counted in the metrics, and nothing else."""
+        """Count a request that was rejected with this stable code, in the metrics alone."""
         self._deps.metrics.rejected(code)
 
     def backlog(self) -> Backlog:
-        """What is still to be done, and how many payments wait for a worker now."""
+        """The open work, and how many payments wait for a worker now."""
         return self._deps.queries.backlog(self._deps.clock.now())
 
     def require_test_money(self) -> None:
-        """Refuse, with `ConfigurationError`, books or providers of real money. From now on these books take none."""
+        """Raise `ConfigurationError` if the ledger or a provider is for real money. Marks the ledger as test for ever."""
         if self._deps.mode is not Mode.TEST:
             raise ConfigurationError(
-                "The configured provider sells for real money: this is for test money alone."
+                "The configured provider sells for real money, and this works only with test money. Nothing was done."
             )
         check_mode(self._deps)
 
     def is_test_money_only(self) -> bool:
-        """Whether neither the providers nor the books are of real money; books without a mark are not.
+        """Whether neither the providers nor the ledger are for real money. A ledger without a mark counts as test.
 
-        Without any API key nothing else is served over HTTP.
+        Without any API key, the HTTP API serves only test money.
         """
         return is_test_money_only(self._deps)
 
-    # --- life ---------------------------------------------------------------------------------------------------------
+    # --- lifetime -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Give back connections and files."""
+        """Close connections and files."""
         self._deps.queue.close()
         for provider in self._deps.providers.values():
             provider.close()

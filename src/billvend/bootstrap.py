@@ -1,4 +1,4 @@
-"""The one place that wires everything: settings in, a `Billvend` out. Adapters are imported only when chosen."""
+"""Builds a `Billvend` from settings. It imports only the adapters that the settings choose."""
 
 from contextlib import ExitStack, closing
 from functools import partial
@@ -30,17 +30,17 @@ if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billven
 def open_billvend(
     database: "str | Settings | None" = None, *, clock: Clock | None = None, metrics: Metrics | None = None
 ) -> Billvend:
-    """A billvend over a database URL (`sqlite:///shop.db`, `postgresql://...`) or `Settings`.
+    """A billvend on a database URL (`sqlite:///shop.db`, `postgresql://...`) or with `Settings`.
 
-    What is not given comes from the environment and `.env`; with nothing at all it is embedded: SQLite beside you, and
-    a sandbox that sells nothing real. The tables of a SQLite file are made by themselves; PostgreSQL's by
-    `billvend db upgrade`. What happens is counted for Prometheus, unless `measures` does something else with it.
-    Raises `ConfigurationError`, `Unavailable`. Close it, or use it in a `with`.
+    Other settings come from the environment and `.env`. Without any it is embedded: SQLite in the working directory, and
+    a sandbox that sells nothing real. The tables in a SQLite file are created automatically, those in PostgreSQL by
+    `billvend db upgrade`. Metrics are counted for Prometheus, unless `metrics` is given. Raises `ConfigurationError`,
+    `Unavailable`. Close it, or use it in a `with`.
     """
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    with ExitStack() as resources:  # what is open when something turns out to be wrong is closed again
+    with ExitStack() as resources:  # after an error, everything that is open is closed
         bv = _assemble(settings, clock or _system_clock(), metrics or _default_metrics(), resources)
         resources.pop_all()
     return bv
@@ -96,14 +96,14 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: E
 
 
 def open_database(settings: "Settings") -> "Database":
-    """The configured database, whether it has tables yet or not. Raises `ConfigurationError`."""
+    """The configured database, with or without tables. Raises `ConfigurationError`."""
     from billvend.adapters.storage.database import Database
 
     return Database(settings.database_url.get_secret_value())
 
 
 def schema_versions(settings: "Settings") -> tuple[str | None, str]:
-    """The version of the database's tables, None where it has none, and the one that this billvend needs.
+    """The version of the database's tables (None without tables), and the version that this billvend needs.
 
     Raises `ConfigurationError`, `Unavailable`.
     """
@@ -114,9 +114,9 @@ def schema_versions(settings: "Settings") -> tuple[str | None, str]:
 
 
 def upgrade_schema(settings: "Settings") -> tuple[str | None, str]:
-    """Make or change the tables; returns the version that was there, None for none, and the one that is.
+    """Create or upgrade the tables. Returns the version before (None without tables) and the version now.
 
-    Safe to run twice, and from two machines at once. Raises `ConfigurationError`, `Unavailable`.
+    It is safe to run it twice, and from two machines at once. Raises `ConfigurationError`, `Unavailable`.
     """
     from billvend.adapters.storage.schema_version import HEAD, upgrade
 
@@ -126,7 +126,7 @@ def upgrade_schema(settings: "Settings") -> tuple[str | None, str]:
 
 
 def count_sandbox_sales(settings: "Settings") -> int:
-    """How many sales the sandbox's own book shows: what billvend says is held against it. Raises `Unavailable`."""
+    """The number of sales in the sandbox's own file, to compare with billvend's payments. Raises `Unavailable`."""
     from billvend.adapters.providers.sandbox.sales_store import SalesStore
 
     with closing(SalesStore(settings.sandbox_book_path or Path("sandbox.db"))) as store:
@@ -156,7 +156,7 @@ def _build_policy(settings: "Settings", accounts: tuple[ProviderAccount, ...]) -
 
 
 def _open_provider(account: "ProviderSettings", settings: "Settings", clock: Clock) -> Provider:
-    """One configured account, opened. Raises `ConfigurationError`."""
+    """Open one configured provider account. Raises `ConfigurationError`."""
 
     def reveal(secret: "SecretStr | None") -> str | None:
         return None if secret is None else secret.get_secret_value()
@@ -180,7 +180,7 @@ def _open_provider(account: "ProviderSettings", settings: "Settings", clock: Clo
 
 
 def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
-    """What opens an account of this provider: ours are opened as plug-ins are."""
+    """The function that opens an account of this provider. Built-in providers and plug-ins open the same way."""
     match name:
         case "sandbox":
             from billvend.adapters.providers.sandbox.provider import open_sandbox
@@ -199,7 +199,7 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
 
 
 def _open_plugin(setup: ProviderSetup) -> Provider:
-    """A provider that an installed package brings. Raises `ConfigurationError` where it can't be opened."""
+    """Open a provider of an installed plug-in. Raises `ConfigurationError` if it can't be opened."""
     from importlib.metadata import entry_points
 
     from billvend.config.provider_settings import PLUGIN_GROUP
@@ -211,13 +211,13 @@ def _open_plugin(setup: ProviderSetup) -> Provider:
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"BILL_PROVIDER: the plug-in {setup.name!a} can't be opened ({type(error).__name__}: {error})."
+            f"The plug-in {setup.name!a} of BILL_PROVIDER can't be opened ({type(error).__name__}: {error})."
         ) from error
     return provider
 
 
 def _open_gateway(settings: "Settings", mode: Mode) -> Gateway | None:
-    """Where customers pay in; None without a key. Raises `ConfigurationError` where its money is of another kind."""
+    """Open the gateway; None without its key. Raises `ConfigurationError` if it is not for the provider's kind of money."""
     if settings.paystack_secret_key is None:
         return None
     from billvend.adapters.gateways.paystack import API_URL, PaystackGateway
@@ -229,13 +229,13 @@ def _open_gateway(settings: "Settings", mode: Mode) -> Gateway | None:
     if gateway.mode is not mode:
         raise ConfigurationError(
             f"PAYSTACK_SECRET_KEY is for {gateway.mode} money, and the configured provider is for {mode} money: "
-            "one would pay for the other."
+            "use two keys of the same kind."
         )
     return gateway
 
 
 def _open_notifiers(settings: "Settings", database: "Database", clock: Clock) -> dict[Channel, Notifier]:
-    """The ways to the outside. Customers get mail; without a mail server, a line in the log stands for it."""
+    """Open the configured channels. Customers get mail. Without a mail server, it is a line in the log."""
     notifiers: dict[Channel, Notifier] = {}
     if settings.enable_notifications and settings.smtp_url is not None:
         from billvend.adapters.notify.email import EmailNotifier
@@ -274,7 +274,7 @@ def _open_queue(settings: "Settings") -> Queue:
 
 
 def _open_local_queue(database_path: Path | None) -> Queue:
-    """Where there is no server for it: a file beside an embedded database, or else memory."""
+    """The queue without Redis: a file beside a SQLite database, or else memory."""
     if database_path is not None:
         from billvend.adapters.queue.sqlite_queue import sqlite_queue
 
@@ -287,9 +287,7 @@ def _open_local_queue(database_path: Path | None) -> Queue:
 def _common_mode(accounts: tuple[ProviderAccount, ...]) -> Mode:
     modes = {account.mode for account in accounts}
     if len(modes) != 1:
-        raise ConfigurationError(
-            "BILL_PROVIDERS mixes test and live accounts: the books take only one of the two."
-        )
+        raise ConfigurationError("BILL_PROVIDERS mixes test and live accounts: name accounts of one kind.")
     return modes.pop()
 
 

@@ -1,19 +1,19 @@
-"""How often Python looks for garbage in billvend's own processes: seldom. A host of the library decides for itself."""
+"""Settings of Python's garbage collector for billvend's own processes. A program that uses the library sets its own."""
 
 import gc
 from typing import Final
 
 GC_THRESHOLDS: Final = (50_000, 20, 20)
-"""New objects between two looks (Python's own: 700). What modules are made of stays until the process ends: to look through it
-time and again took a tenth of the start of a command, and made the slowest answers of a server slower by a third."""
+"""New objects between two collections (Python's default: 700). Modules live as long as the process. Scanning them again
+and again took 10 % of a command's start, and made the slowest answers of a server slower by a third."""
 
 
 def relax_gc() -> None:
-    """For a process that begins."""
+    """Collect rarely. Call it at the start of a process."""
     gc.set_threshold(*GC_THRESHOLDS)
 
 
 def freeze_gc() -> None:
-    """For a server that has loaded all it needs: that is not looked through any more."""
+    """Exclude all objects of now from later collections. Call it when a server has loaded everything."""
     gc.collect()
     gc.freeze()

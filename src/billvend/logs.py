@@ -1,9 +1,9 @@
-"""Logs: a line a happening on stderr, as JSON or for people. Tokens and secrets are never in it.
+"""Logs: one line an event on stderr, as JSON or for people. They never contain tokens or secrets.
 
     {"timestamp": "2026-11-22T12:00:00.000Z", "level": "info", "message": "Bill payment completed",
      "context": {"userId": "ada", "transactionId": "...", "amount": "500.00", "provider": "EKEDC"}}
 
-Whoever logs uses the standard library: `logger.info("...", extra={"context": {...}})`.
+All code logs with the standard library: `logger.info("...", extra={"context": {...}})`.
 """
 
 import logging
@@ -18,19 +18,19 @@ from typing import Any, Final, TextIO
 MASK: Final = "***"
 
 _TOKEN = re.compile(r"(?<![\w-])\d{4}([ -]?)\d{4}\1\d{4}\1\d{4}\1\d{4}(?![\w-])")
-"""Twenty digits, in one piece or in groups of four. No id looks like it."""
+"""Twenty digits, without separators or in groups of four. No id has this form."""
 
 _SECRET = re.compile(r"\b(bv_[0-9a-f]{12}_|sk_(?:live|test)_|whsec_)[\w+/=-]+")
-"""A secret of a key of the API, of Paystack or of a webhook: its beginning says what it is, and may be seen."""
+"""A secret of an API key, of Paystack or of a webhook. Its prefix says what it is, and may be shown."""
 
 _TOKEN_NAME = re.compile(r"(?i)token|^kct[12]$")
 
 
 @contextmanager
 def log_to_stderr(level: str, line_format: str | None = None) -> Iterator[None]:
-    """Log from `level` (LOG_LEVEL) on, in a shape (LOG_FORMAT): `json`, `console`, or None for what stderr asks for.
+    """Log from `level` (LOG_LEVEL) on, in a format (LOG_FORMAT): `json`, `console`, or None (console on a terminal).
 
-    Other libraries are heard from `warning` on. Afterwards everything is as it was.
+    Other libraries are logged from `warning` on. The end of the context restores everything.
     """
     min_level = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler(sys.stderr)
@@ -49,7 +49,7 @@ def log_to_stderr(level: str, line_format: str | None = None) -> Iterator[None]:
 
 
 def mask_secrets(value: Any) -> Any:
-    """The value with every token and secret in it hidden: by what it looks like, and by the name that it stands under."""
+    """The value with every token and secret masked. They are found by their form, and by the name of their field."""
     match value:
         case str():
             return _SECRET.sub(rf"\1{MASK}", _TOKEN.sub(MASK, value))
@@ -65,7 +65,7 @@ def mask_secrets(value: Any) -> Any:
 
 
 class _LineFormatter(logging.Formatter):
-    """Imports structlog with the first line: a command that logs nothing need not wait for it."""
+    """Imports structlog with the first line, so that a command that logs nothing does not wait for it."""
 
     def __init__(self, stream: TextIO, line_format: str | None) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def _to_line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The line of the public interface, without a token in it."""
+    """The line in the public format, with tokens masked."""
     record: logging.LogRecord = event.pop("_record")
     exception = event.pop("exception", None)
     at = datetime.fromtimestamp(record.created, UTC)
@@ -107,5 +107,5 @@ def _to_line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mu
 
 
 def _flatten(_logger: object, _name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The same as structlog shows it to people."""
+    """The line in the form that structlog shows to people."""
     return {**line.pop("context"), "event": line.pop("message"), **line}

@@ -1,6 +1,7 @@
-"""The worker: takes what the queue brings, and sweeps for what the queue lost.
+"""The worker: settles the payments that the queue hints at, and sweeps for those that the queue lost.
 
-Any number of them may run, anywhere. One that is killed loses nothing: its claims run out, and a sweep finds the work.
+Any number of workers may run, on any machine. A killed worker loses nothing: its leases expire, and a sweep finds the
+work.
 """
 
 import logging
@@ -19,7 +20,7 @@ from billvend.ports.queue import Hint
 from billvend.usecases.sweep import MAX_PAYMENTS_PER_SWEEP
 
 MIN_RETRY_SECONDS = 0.25
-"""After a pass whose finds nobody took, the next one comes so soon; then after twice that, up to the interval."""
+"""The pause after a sweep whose hints the queue did not accept. It doubles each time, up to the interval."""
 
 logger = logging.getLogger("billvend.worker")
 
@@ -27,9 +28,9 @@ logger = logging.getLogger("billvend.worker")
 def run(
     bv: Billvend, *, threads: int, sweep_interval_seconds: float, parent: IO[bytes] | None = None
 ) -> None:
-    """Work until SIGTERM or SIGINT, or until `parent` ends; then finish what is in hand, and return.
+    """Work until SIGTERM or SIGINT, or until the parent process ends. Then finish the running work, and return.
 
-    To be called on the main thread. `parent` is a pipe that whoever started this holds open as long as it lives.
+    Call it on the main thread. `parent` is a pipe that the parent process keeps open as long as it lives.
     """
     stop_signal = _StopSignal()
     if parent is not None:
@@ -67,7 +68,7 @@ def run(
 
 
 def sweep_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Sweep now and every so often until `stop` is set, whatever happens in between."""
+    """Sweep now and at every interval until `stop` is set. Errors are logged."""
     retry_seconds, is_failing = MIN_RETRY_SECONDS, False
     while not stop.is_set():
         pause_seconds = interval_seconds
@@ -76,7 +77,7 @@ def sweep_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> 
         except Exception as error:
             if not is_failing:
                 is_expected = isinstance(error, BillvendError)
-                logger.warning("Sweeping fails, and goes on trying: %s", error, exc_info=not is_expected)
+                logger.warning("Sweeping fails, and is retried: %s", error, exc_info=not is_expected)
             is_failing = True
         else:
             if is_failing:
@@ -84,7 +85,7 @@ def sweep_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> 
             is_failing = False
             if result.due:
                 logger.info("Swept", extra={"context": {"due": result.due, "enqueued": result.enqueued}})
-            if result.not_enqueued:  # the queue is away, and that must stop no payment
+            if result.not_enqueued:  # the queue is unavailable, which must not stop payments
                 settle_inline(bv, result.not_enqueued, stop)
                 pause_seconds = min(retry_seconds, interval_seconds)
                 retry_seconds = min(retry_seconds * 2, interval_seconds)
@@ -96,44 +97,44 @@ def sweep_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> 
 
 
 def account_status_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Look after the provider accounts now and every so often until `stop` is set, whatever happens in between."""
+    """Refresh the account status now and at every interval until `stop` is set. Errors are logged."""
     while True:
         try:
             bv.refresh_account_status()
         except Exception as error:
             is_expected = isinstance(error, BillvendError)
-            logger.warning("The providers could not be looked after: %s", error, exc_info=not is_expected)
+            logger.warning("The account status could not be refreshed: %s", error, exc_info=not is_expected)
         if stop.wait(interval_seconds):
             return
 
 
 def deposit_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Ask about fundings of which nothing was heard, every so often until `stop` is set, whatever happens in between."""
+    """Check unpaid deposits now and at every interval until `stop` is set. Errors are logged."""
     since: datetime | None = None
     while not stop.is_set():
         try:
             since = bv.poll_deposits(since)
         except Exception as error:
             is_expected = isinstance(error, BillvendError)
-            logger.warning("Fundings could not be asked about: %s", error, exc_info=not is_expected)
+            logger.warning("Unpaid deposits could not be checked: %s", error, exc_info=not is_expected)
         stop.wait(interval_seconds)
 
 
 def notification_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Tell the outside what is due, what the queue lost included, now and every so often until `stop` is set."""
+    """Deliver due notifications now and at every interval until `stop` is set, also those that the queue lost."""
     while not stop.is_set():
         delivered_count = 0
         try:
             delivered_count = bv.deliver_notifications()
         except Exception as error:
             is_expected = isinstance(error, BillvendError)
-            logger.warning("The outside could not be told: %s", error, exc_info=not is_expected)
+            logger.warning("Notifications could not be delivered: %s", error, exc_info=not is_expected)
         if not delivered_count:
             stop.wait(interval_seconds)
 
 
 def settle_inline(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) -> None:
-    """Settle payments without the queue's help, one after the other, until `stop` is set."""
+    """Settle payments without the queue, one after the other, until `stop` is set."""
     for hint in hints:
         if stop.is_set():
             return
@@ -142,7 +143,7 @@ def settle_inline(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) ->
         except Exception as error:
             is_expected = isinstance(error, BillvendError)
             logger.warning(
-                "A payment could not be worked, and will be tried again: %s",
+                "A payment could not be settled, and is retried: %s",
                 error,
                 exc_info=not is_expected,
                 extra={"context": {"transactionId": hint.transaction_id}},
@@ -150,25 +151,25 @@ def settle_inline(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) ->
 
 
 class _StopSignal:
-    """The wish to stop: made once, by a signal or by ourselves."""
+    """The request to stop. The first one counts."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.reason: str | None = None
 
     def request(self, reason: str) -> None:
-        # The reason first: a signal may come while this thread is inside of set(), which can't bear another set().
+        # Set the reason first. A signal may arrive while this thread is inside set(), and a second set() would deadlock.
         if self.reason is None:
             self.reason = reason
             self.event.set()
 
     def stop_when_parent_exits(self, parent: IO[bytes]) -> None:
-        """Wait until there is nothing more to read, and then stop."""
+        """Wait until the pipe is closed, and then stop."""
         while os.read(
             parent.fileno(), 1024
-        ):  # past its buffer, whose lock the end of Python would find taken
+        ):  # not through its buffer: the buffer's lock would block the exit of Python
             pass
-        self.request("the end of its parent")
+        self.request("the end of the parent process")
 
     @contextmanager
     def signal_handlers(self) -> Iterator[None]:

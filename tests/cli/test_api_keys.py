@@ -25,7 +25,7 @@ def test_api_key_secret_is_printed_only_on_create(billvend: Console, monkeypatch
     assert ended.status == 0, ended
     (secret,) = ended.out.splitlines()  # KEY=$(billvend keys create ...)
     assert secret.startswith("bv_")
-    assert "API key made" in ended.err, ended
+    assert "API key created" in ended.err, ended
     assert "It is not shown again." in ended.err
     others = [billvend("keys", "list"), billvend("keys", "revoke", "till-7"), billvend("config")]
     for text in (ended.err, *(other.out + other.err for other in others)):

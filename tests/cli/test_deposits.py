@@ -60,7 +60,7 @@ def test_deposit_with_wrong_amount_goes_to_review(billvend: Console, paystack: F
         reference,
         "500.00",
     )
-    assert "NGN 1.00 was paid" in incident["detail"]
+    assert "a payment of NGN 1.00" in incident["detail"]
     assert f"billvend fund-check {reference} --seen" in billvend("review").out
     assert billvend.json("fund-check", reference, "--seen")["acknowledgedAt"] is not None
     assert billvend.json("review") == {"items": [], "incidents": []}

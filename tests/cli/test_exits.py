@@ -175,7 +175,7 @@ def test_unknown_outcome_error_names_transaction_and_key(capsys: pytest.CaptureF
     ("cause", "status", "code"),
     [
         (Unavailable("The database does not answer (gone). Nothing was done: try again."), 9, "unavailable"),
-        (errors.ConfigurationError("These books are for live money. Nothing was sent."), 1, "bad_setting"),
+        (errors.ConfigurationError("This database is for live money. Nothing was sent."), 1, "bad_setting"),
         (ValueError("odd"), 1, "internal"),
     ],
 )

@@ -84,7 +84,7 @@ EVENTS_CHANGED = {
     ),
     "another token": (
         f"UPDATE events SET data = replace(data, '1234567890', '1234567891') WHERE stream = {SOLD}",
-        "was changed: its hash does not fit",
+        "was changed: its hash does not match",
     ),
     "another command": ("UPDATE events SET command_key = 'another' WHERE " + FUNDING, "event 1 was changed"),
     "another kind": (f"UPDATE events SET type = 'WalletReleased' WHERE {FUNDING}", "event 1 was changed"),
@@ -274,7 +274,7 @@ def test_audit_finds_payment_deleted_with_all_its_rows(harness: JournalHarness) 
     of = "(SELECT transaction_id FROM transactions WHERE key = 'fresh')"
     tamper(harness, f"DELETE FROM events WHERE stream = {of}", "DELETE FROM transactions WHERE key = 'fresh'")
     assert found_by_audit(harness) == [
-        "ada in_flight:NGN: 1000 minor units more are held than open payments are for"
+        "ada in_flight:NGN: 1000 minor units more are held than the open payments need"
     ]
 
 

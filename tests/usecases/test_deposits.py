@@ -187,7 +187,7 @@ def test_invalid_deposit_is_rejected_before_any_call(
 @pytest.mark.parametrize(
     ("says", "error", "words"),
     [
-        (error_response("Invalid\r\n amount."), ValidationFailed, "does not take this: Invalid amount"),
+        (error_response("Invalid\r\n amount."), ValidationFailed, "rejects this deposit: Invalid amount"),
         (error_response(f"no {SECRET}"), ValidationFailed, r"no \*\*\*"),
         (error_response(5), ValidationFailed, "no reason"),
         (json_response({"status": False}, "401 Unauthorized"), Unavailable, "refuses our key"),
@@ -236,7 +236,7 @@ def test_abandoned_deposit_is_restarted(app: AppHarness, paystack: FakePaystack)
     first = start_deposit(app, key="order-1")
     with app.database.write_transaction() as connection:
         connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
-    with pytest.raises(RequestInProgress, match="still at work"):
+    with pytest.raises(RequestInProgress, match="still running"):
         start_deposit(app, key="order-1")
     app.clock.sleep(30)
     second = start_deposit(app, key="order-1")
@@ -287,7 +287,7 @@ def test_five_webhooks_credit_once(app: AppHarness, paystack: FakePaystack) -> N
     for number in range(5):
         assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, id=number))
     assert credited_kobo(app) == 50_050
-    assert app.bv.check_deposit(deposit.reference).detail == "It had been credited."
+    assert app.bv.check_deposit(deposit.reference).detail == "It was already credited."
     app.bv.fund("ada", "500.50", key=deposit.reference, source="paystack")  # an operator who did it by hand
     assert credited_kobo(app) == 50_050
 
@@ -425,21 +425,21 @@ def test_webhooks_in_any_order_credit_once(app: AppHarness, paystack: FakePaysta
 @pytest.mark.parametrize(
     ("paid", "words"),
     [
-        ({"amount": 50_049}, "NGN 500.49 was paid"),
-        ({"amount": 5_005_000}, "NGN 50,050.00 was paid"),
-        ({"amount": 500.5}, "a sum that can't be read was paid"),
-        ({"amount": "500.50"}, "can't be read"),
-        ({"amount": "50050 "}, "can't be read"),
-        ({"amount": -50_050}, "can't be read"),
-        ({"amount": 0}, "can't be read"),
-        ({"amount": 10**30}, "can't be read"),
-        ({"amount": True}, "can't be read"),
-        ({"amount": None}, "can't be read"),
-        ({"amount": [50_050]}, "can't be read"),
-        ({"currency": "GHS"}, "GHS 500.50 was paid"),
-        ({"currency": "ngn"}, "50050 of 'ngn' was paid"),
-        ({"currency": None}, "can't be read"),
-        ({"currency": "\x00\ud800"}, "was paid"),
+        ({"amount": 50_049}, "a payment of NGN 500.49"),
+        ({"amount": 5_005_000}, "a payment of NGN 50,050.00"),
+        ({"amount": 500.5}, "an unreadable amount"),
+        ({"amount": "500.50"}, "an unreadable amount"),
+        ({"amount": "50050 "}, "an unreadable amount"),
+        ({"amount": -50_050}, "an unreadable amount"),
+        ({"amount": 0}, "an unreadable amount"),
+        ({"amount": 10**30}, "an unreadable amount"),
+        ({"amount": True}, "an unreadable amount"),
+        ({"amount": None}, "an unreadable amount"),
+        ({"amount": [50_050]}, "an unreadable amount"),
+        ({"currency": "GHS"}, "a payment of GHS 500.50"),
+        ({"currency": "ngn"}, "a payment of 50050 of 'ngn'"),
+        ({"currency": None}, "an unreadable amount"),
+        ({"currency": "\x00\ud800"}, "a payment of"),
     ],
 )  # fmt: skip
 def test_wrong_amount_or_currency_is_not_credited_and_needs_review(
@@ -456,8 +456,8 @@ def test_wrong_amount_or_currency_is_not_credited_and_needs_review(
     assert credited_kobo(app) == 0
     (shown,) = app.bv.review().deposits_with_problems
     assert words in str(shown.problem)
-    assert str(shown.problem).endswith("NGN 500.50 was asked for; it was not credited")
-    assert [record.levelname for record in caplog.records if "needs a person" in record.message] == ["ERROR"]
+    assert str(shown.problem).endswith("but the deposit is NGN 500.50. The deposit was not credited")
+    assert [record.levelname for record in caplog.records if "needs review" in record.message] == ["ERROR"]
     app.bv.acknowledge_deposit(deposit.reference)
     assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert app.bv.review().deposits_with_problems == []  # it is the same one
@@ -494,7 +494,7 @@ def test_refund_after_credit_needs_review(app: AppHarness, paystack: FakePaystac
     ).encode()
     assert app.bv.handle_gateway_webhook(body, signature(body))
     (shown,) = app.bv.review().deposits_with_problems
-    assert shown.problem == "Paystack gave the money back to the customer; it was credited"
+    assert shown.problem == "Paystack refunded the money to the customer. The deposit was credited"
     assert credited_kobo(app) == 50_050
 
 

@@ -241,7 +241,7 @@ def test_failing_channel_is_retried_and_does_not_block_others(
     assert app.bv.deliver_notifications() == 2
     assert mail.kinds == ["payment.completed"]
     assert latest_webhook(app) == ("payment.completed", None, 1)
-    assert app.bv.notification_history()[0].attempts[0].detail == "it could not be tried: KeyError"
+    assert app.bv.notification_history()[0].attempts[0].detail == "the delivery attempt failed: KeyError"
     assert TOKEN not in caplog.text
 
 

@@ -1,15 +1,17 @@
-"""Settings: what may be configured, from where it is read, and why a start is refused.
+"""Settings: their names and defaults, their sources, and their errors.
 
-Every setting has one name, in capitals, in the environment and in a `.env` file of the working directory.
-The environment wins; an empty value means that the setting is not given. What is unknown, malformed or
-contradictory raises `ConfigurationError`: one line that names the setting and never repeats a secret.
-Nothing here connects to anything.
+Every setting has one name, in capitals, in the environment and in a `.env` file in the working directory.
+The environment wins. An empty value means that the setting is not set. An unknown, malformed or
+contradictory setting raises `ConfigurationError`: one line that names the setting and never repeats a secret.
+Nothing here opens a connection.
 
-    settings.py   every setting, its default, and what must hold between them
-    setting_types.py  the kinds of values, and the words in which a wrong one is refused
-    provider_settings.py  provider accounts                     urls.py       addresses
-    sources.py    the environment and .env              setting_errors.py  the one line of a refusal
-    redaction.py  showing settings without secrets
+    settings.py           every setting, its default, and the checks between settings
+    setting_types.py      the types of values, and the description of valid values
+    provider_settings.py  provider accounts
+    urls.py               URLs
+    sources.py            the environment and .env
+    setting_errors.py     the error messages
+    redaction.py          showing settings without secrets
 """
 
 from billvend.config.provider_settings import BUILT_IN_PROVIDERS, PLUGIN_GROUP, ProviderSettings

@@ -1,4 +1,4 @@
-"""Settings shown without their secrets."""
+"""Shows settings without their secrets."""
 
 import re
 from decimal import Decimal
@@ -14,9 +14,9 @@ REDACTED: Final = "***"
 
 
 def redact_settings(settings: Settings) -> dict[str, object]:
-    """What is in force, by the setting's name, fit for showing and for JSON: secrets are `***`, in URLs too.
+    """The settings in force, by name, safe to show and for JSON. Secrets are `***`, in URLs too.
 
-    Sums are text, times numbers of seconds, lists and the rate limit as they are written; None is not given.
+    Amounts are text, and times are numbers of seconds. Lists and the rate limit are as written. None means not set.
     """
     redacted = {
         name: _redact_value(name, getattr(settings, attribute))
@@ -61,7 +61,7 @@ _SIMPLE_URL = re.compile(
     r"(?P<scheme>[a-z]+)://((?P<user>[^:/?#@\s]*)(?P<password>:[^/?#@\s]*)?@)?"
     rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?P<path>/[^?#@\s]*)?(\?(?P<query>[^#@\s]*))?"
 )
-"""A URL in which nothing can be a piece of a password: one @ at most, and no stray sign."""
+"""A URL without parts that could belong to a password: it has at most one @, and no stray special characters."""
 
 _SAFE_OPTION = re.compile(
     r"(host|hostaddr|port|dbname|db|user|sslmode|connect_timeout|application_name|target_session_attrs)=[\w.,:/%-]*"
@@ -69,9 +69,9 @@ _SAFE_OPTION = re.compile(
 
 
 def redact_url(url: str, *, with_user: bool = False, with_path: bool = False) -> str:
-    """Only what is surely no secret; of an odd URL (a raw @, / or ? in its password) the scheme alone.
+    """The parts of a URL that are surely not secret. Of an odd URL (a raw @, / or ? in its password) only the scheme.
 
-    The user is shown for databases: for others it may be a key. So may the path be, a webhook's above all.
+    `with_user` is for databases: in other URLs the user may be a key. The path may be a secret too, as in webhook URLs.
     """
     match = _SIMPLE_URL.fullmatch(url)
     if match is None:

@@ -1,4 +1,4 @@
-"""The kinds of values that settings take: how each is read, and the words in which a wrong one is refused."""
+"""The types of settings: how each value is parsed, and the description of valid values for error messages."""
 
 import re
 from base64 import b64decode
@@ -14,30 +14,31 @@ from billvend.domain.ids import parse_phone
 from billvend.domain.money import CURRENCIES
 
 WEBHOOK_SECRETS_FORMAT: Final = (
-    "one secret or several with blanks between, each whsec_ and 24 to 64 bytes in base64"
+    "one secret or several with spaces between, each whsec_ and 24 to 64 bytes in base64"
 )
 MAX_SECONDS: Final = 366 * 24 * 3600
-"""The longest time that a setting takes, in seconds: a year. More is a slip."""
+"""The longest time that a setting accepts, in seconds: a year. More is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a setting takes, in words that follow "must be"."""
+    """The valid values of a setting."""
 
     description: str
+    """Words that follow "must be"."""
     is_secret: bool = False
-    """True where the value is never repeated: a secret, or a URL that may hold one."""
+    """True if the value is never repeated: a secret, or a URL that may contain one."""
 
 
 class RateLimit(NamedTuple):
-    """How many requests a key or address may make in a window."""
+    """The number of requests that an API key or address may make in a window."""
 
     requests: int
     window: str
     """`second`, `minute`, `hour` or `day`."""
 
     def __str__(self) -> str:
-        """As the setting is written: `600/minute`."""
+        """The text of the setting: `600/minute`."""
         return f"{self.requests}/{self.window}"
 
 
@@ -50,7 +51,7 @@ def _split_commas(value: object) -> object:
 
 
 def _decimal(value: object) -> object:
-    """A sum as a Decimal: no binary float, and none of the spellings (1e3, 1_000) that may be slips."""
+    """An amount as a Decimal. A binary float is invalid, and so are 1e3 and 1_000, which may be mistakes."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,10})?", value.strip()):
         return Decimal(value.strip())
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
@@ -94,7 +95,7 @@ def _require_scheme(*schemes: str) -> AfterValidator:
 
 
 def is_webhook_secret(text: str) -> bool:
-    """Whether webhooks can be signed with it: 24 to 64 bytes in base64, by Standard Webhooks."""
+    """Whether it can sign webhooks: 24 to 64 bytes in base64, as Standard Webhooks requires."""
     encoded = text.removeprefix("whsec_").rstrip("=")
     try:
         return 24 <= len(b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)) <= 64

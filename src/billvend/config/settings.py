@@ -1,4 +1,4 @@
-"""Every setting with its default, and what must hold between them."""
+"""Every setting with its default, and the checks between settings."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -17,7 +17,7 @@ from billvend.config.provider_settings import (
     plugin_setting_names,
     setting_name,
 )
-from billvend.config.setting_errors import did_you_mean, invalid_setting, unknown_setting
+from billvend.config.setting_errors import did_you_mean, invalid_setting, missing_setting, unknown_setting
 from billvend.config.sources import merge_sources, read_dotenv, read_environment
 from billvend.domain.errors import ConfigurationError, InvalidAmount
 from billvend.domain.money import parse_amount
@@ -35,10 +35,10 @@ _REDIS_PARTS = ("redis_host", "redis_port")
 
 
 class Settings(BaseSettings):
-    """Every setting, read and checked when the object is made; frozen.
+    """Every setting, read and checked when the object is created. It is frozen.
 
-    An attribute is the setting's name in small letters. Times are seconds, sums are naira (major units) as
-    `Decimal`. Keyword arguments win over the environment, which wins over `.env`. Raises `ConfigurationError`.
+    An attribute is the setting's name in lower case. Times are seconds. Amounts are naira (major units) as `Decimal`.
+    Keyword arguments win over the environment, which wins over `.env`. Raises `ConfigurationError`.
     """
 
     model_config = SettingsConfigDict(
@@ -52,28 +52,28 @@ class Settings(BaseSettings):
     )
 
     app_env: setting_types.Environment = "development"
-    """`production` refuses the sandbox, and times that are too short to prove that nothing was vended."""
+    """`production` rejects the sandbox, and times that are too short to prove that nothing was vended."""
 
     database_host: setting_types.Text = None
-    """A host name, or a folder (`/run/postgresql`) that holds PostgreSQL's socket."""
+    """A host name, or the folder of PostgreSQL's socket (`/run/postgresql`)."""
     database_port: setting_types.ServerPort = None
     database_username: setting_types.Text = None
     database_password: setting_types.Secret = None
     database_name: setting_types.Text = None
     database_url: setting_types.DatabaseUrl = SecretStr("")
-    """Where the books are; never empty. Composed of the DATABASE_* parts where given, else as written."""
+    """The database; never empty. Built from the DATABASE_* parts if they are set, else as written."""
 
     redis_host: setting_types.Text = None
     redis_port: setting_types.ServerPort = None
     redis_url: setting_types.RedisUrl = None
-    """Redis for the queue, composed of the REDIS_* parts where those were given.
+    """Redis for the queue. Built from the REDIS_* parts if they are set.
 
-    None: the queue is on SQLite, or, with PostgreSQL, the sweeper alone feeds the workers."""
+    None: the queue is in SQLite. With PostgreSQL there is no shared queue then, and only sweeps give work to workers."""
     queue_concurrency: setting_types.Threads = 5
-    """Worker threads a process."""
+    """Worker threads in a process."""
 
     bill_provider: setting_types.Provider = "sandbox"
-    """The one provider, unless `bill_providers` names several. Ask `providers` for what is in force."""
+    """The provider, unless `bill_providers` names several. Read `providers` for those in force."""
     bill_provider_api_url: setting_types.ApiUrl = None
     bill_provider_api_key: setting_types.Secret = None
     bill_provider_public_key: setting_types.Secret = None
@@ -89,80 +89,81 @@ class Settings(BaseSettings):
     buypower_public_key: setting_types.Secret = None
     buypower_secret_key: setting_types.Secret = None
     plugin_settings: dict[str, SecretStr] = {}
-    """Not a setting itself: what was given under the names of chosen plug-ins (`ACME_API_KEY`)."""
+    """Not a setting itself: the settings of the chosen plug-ins (`ACME_API_KEY`)."""
     sandbox_book: Path | None = None
-    """As given. Ask `sandbox_book_path`."""
+    """As given. Read `sandbox_book_path` for the file in force."""
 
     bill_provider_timeout: setting_types.Seconds = 30.0
-    """The total deadline of one call, body included. `lease_seconds` is longer by more than a second."""
+    """The total deadline of one call, body included. `lease_seconds` must be longer by more than a second."""
     bill_provider_max_processing: setting_types.Seconds = 600.0
-    """The longest that a delayed request may still land at the provider."""
+    """The longest time after which the provider may still carry out a delayed request."""
     bill_provider_phone: setting_types.Phone = None
-    """Sent when a payment has no phone of its own."""
+    """Sent for payments that have no phone number."""
     not_found_spacing: setting_types.Seconds = 60.0
-    """The least time between two sightings of "not found"."""
+    """The shortest time between two "not found" answers that count."""
     requery_schedule: setting_types.Schedule = (20.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0)
-    """Gaps after the send or the last requery; the last one then repeats, until review."""
+    """Gaps after the send or the last requery. The last one repeats until review."""
     review_after: setting_types.Seconds = 7200.0
-    """In doubt this long: a person looks."""
+    """A payment that is in doubt for this long goes to review."""
     pending_limit: setting_types.Seconds = 86400.0
-    """Never sent this long: released."""
+    """A payment that is not sent within this time is reversed."""
     sweep_interval: setting_types.Seconds = 10.0
-    """Between two passes of the sweeper."""
+    """The time between two sweeps."""
     lease_seconds: setting_types.Seconds = 60.0
-    """How long a worker's claim on a payment holds."""
+    """How long a worker's lease on a payment lasts."""
 
     min_amount: setting_types.Naira = Decimal(100)
-    """The smallest payment, itself included."""
+    """The smallest payment, inclusive."""
     max_amount: setting_types.Naira = Decimal(1_000_000)
-    """The largest payment and the largest funding, itself included."""
+    """The largest payment and the largest funding, inclusive."""
     default_currency: setting_types.Currency = "NGN"
 
     verify_meter: setting_types.Bool = True
-    """Ask the provider about the meter before money is held."""
+    """Check the meter with the provider before money is held."""
     verify_timeout: setting_types.Seconds = 5.0
+    """The total deadline of a meter check."""
     verify_unreachable: setting_types.UnreachablePolicy = "refuse"
-    """What to do with a payment when the provider can't be asked."""
+    """Whether a payment is rejected (`refuse`) or accepted (`allow`) if no provider answers about its meter."""
     breaker_max_in_doubt: setting_types.Naira = Decimal(500_000)
-    """Naira in doubt at a provider, beyond which it sells no more; 0: no such limit, as with the next two."""
+    """A provider account with more naira in doubt is suspended; 0: no limit."""
     breaker_min_float: setting_types.Naira = Decimal(0)
-    """Naira of our float at a provider, below which it sells no more."""
+    """A provider account with a float of fewer naira is suspended; 0: no limit."""
     breaker_not_found: setting_types.Count = 20
-    """Attempts not found at a provider, from which on it sells no more."""
+    """A provider account with this many recent attempts not found is suspended; 0: no limit."""
 
     host: setting_types.Host = "127.0.0.1"
     port: setting_types.ListenPort = 3000
-    """0: any free one."""
+    """0: any free port."""
     trusted_proxies: setting_types.ProxyCount = 0
-    """ProxyCount before us whose forwarded headers count."""
+    """The number of proxies before billvend whose forwarded headers are trusted."""
     rate_limit: setting_types.Rate = setting_types.RateLimit(600, "minute")
-    """For each key or address; None: no limit."""
+    """For each API key or address; None: no limit."""
     strict_validation: setting_types.Bool = True
-    """False lets unknown JSON fields pass."""
+    """False accepts unknown JSON fields."""
     metrics_port: setting_types.ServerPort = None
-    """Where a worker tells its metrics, on loopback; None: nowhere. The API does so at /metrics."""
+    """The loopback port where a worker serves its metrics; None: it serves none. The API serves its own at /metrics."""
     log_level: setting_types.LogLevel = "info"
     log_format: setting_types.LogFormat = None
-    """None: JSON when not a terminal."""
+    """None: `console` on a terminal, else `json`."""
 
     enable_notifications: setting_types.Bool = True
     enable_webhooks: setting_types.Bool = False
     webhook_url: setting_types.WebhookUrl = None
     webhook_secret: setting_types.Secret = None
-    """As given. Ask `webhook_secrets`."""
+    """As given. Read `webhook_secrets` for the single secrets."""
     webhook_allow_private: setting_types.Bool = False
-    """True lets webhooks go to private addresses."""
+    """True allows webhooks to private addresses."""
     smtp_url: setting_types.SmtpUrl = None
     smtp_from: setting_types.MailSender = "billvend@localhost"
-    """Whom mail comes from."""
+    """The sender of mail."""
     paystack_secret_key: setting_types.Secret = None
-    """None: nobody can fund a wallet from outside."""
+    """None: customers cannot make deposits."""
     paystack_api_url: setting_types.ApiUrl = "https://api.paystack.co"
 
     def __init__(self, **values: Any) -> None:
         """See the class."""
         for url, parts in (("database_url", _DATABASE_PARTS), ("redis_url", _REDIS_PARTS)):
-            if values.get(url) is not None:  # it stands alone, whatever the environment says
+            if values.get(url) is not None:  # it replaces the parts in the environment
                 values = dict.fromkeys(parts) | values
         try:
             super().__init__(**values)
@@ -178,24 +179,24 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments of the call, then what is written down (pydantic-settings' hook)."""
+        """The arguments of the call, then the environment and `.env` (a hook of pydantic-settings)."""
         return init_settings, InitSettingsSource(settings_cls, init_kwargs=_read_sources())
 
     @property
     def database_kind(self) -> Literal["sqlite", "postgresql"]:
-        """Which database `database_url` names."""
+        """The kind of database in `database_url`."""
         return "sqlite" if self.database_url.get_secret_value().startswith("sqlite:") else "postgresql"
 
     @property
     def database_path(self) -> Path | None:
-        """The SQLite file; None for one in memory and for PostgreSQL."""
+        """The SQLite file; None for SQLite in memory and for PostgreSQL."""
         path = self.database_url.get_secret_value().removeprefix("sqlite://").removeprefix("/")
         return Path(path) if self.database_kind == "sqlite" and path not in ("", ":memory:") else None
 
     @property
     def sandbox_book_path(self) -> Path | None:
-        """The sandbox's book: as given, else `sandbox.db` beside the SQLite file, or, with PostgreSQL, in the
-        working directory. None keeps it in memory, as the database is."""
+        """The file of the sandbox's sales: as given, else `sandbox.db` beside the SQLite file, or, with PostgreSQL, in
+        the working directory. None: in memory, like the database."""
         if self.sandbox_book is not None:
             return self.sandbox_book
         if self.database_kind == "postgresql":
@@ -204,12 +205,12 @@ class Settings(BaseSettings):
 
     @property
     def providers(self) -> tuple[ProviderSettings, ...]:
-        """The providers in order of preference: at least one, none twice."""
+        """The providers in order of preference. There is at least one, and none is there twice."""
         return tuple(self._provider_settings(name) for name in self.bill_providers or (self.bill_provider,))
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
-        """What webhooks are signed with: each gives a signature."""
+        """The secrets that sign webhooks. Each gives one signature."""
         text = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
         return tuple(text.replace(",", " ").split())
 
@@ -223,7 +224,7 @@ class Settings(BaseSettings):
         return getattr(self, f"bill_provider_{part}")
 
     def _provider_value(self, provider: str, part: str) -> Any:
-        """What stands under the provider's own name, VTPASS_API_KEY: a URL as text, a key as a secret."""
+        """The value of the provider's own setting, such as VTPASS_API_KEY: a URL as text, a key as a secret."""
         name = setting_name(provider, part)
         if name in ATTRIBUTE_BY_SETTING:
             return getattr(self, ATTRIBUTE_BY_SETTING[name])
@@ -273,7 +274,7 @@ class Settings(BaseSettings):
 
     def _check_times(self) -> None:
         lease, deadline = self.lease_seconds, self.bill_provider_timeout
-        if lease <= deadline + 1:  # a send starts at the latest at claim + lease - deadline - 1 s
+        if lease <= deadline + 1:  # a send starts at claim + lease - deadline - 1 s at the latest
             reason = f"must be more than a second longer than BILL_PROVIDER_TIMEOUT, which is {deadline:g} s"
             raise invalid_setting("LEASE_SECONDS", reason, f"{lease:g}")
         if self.app_env == "production":
@@ -302,7 +303,7 @@ class Settings(BaseSettings):
             raise invalid_setting("BILL_PROVIDERS", "must name each provider once", ",".join(several))
         if several and is_single_given and several != (self.bill_provider,):
             raise invalid_setting(
-                "BILL_PROVIDER", "contradicts BILL_PROVIDERS: give one of the two", self.bill_provider
+                "BILL_PROVIDER", "contradicts BILL_PROVIDERS: set only one of the two", self.bill_provider
             )
         for name in several or (self.bill_provider,):
             self._check_provider("BILL_PROVIDERS" if several else "BILL_PROVIDER", name)
@@ -314,7 +315,7 @@ class Settings(BaseSettings):
         if several and short:
             raise invalid_setting(
                 short[0],
-                "is the short form for one provider: with BILL_PROVIDERS give VTPASS_... and the like",
+                "is the short form for one provider: with BILL_PROVIDERS set VTPASS_... or BUYPOWER_... instead",
             )
         if not several and not is_single_given:
             own = [
@@ -325,15 +326,13 @@ class Settings(BaseSettings):
             ]
             if short or own:
                 where = short[0] if short else f"{own[0].upper()}_*"
-                raise invalid_setting(
-                    "BILL_PROVIDER", f"must be given where {where} is: without it only the sandbox sells"
-                )
+                raise missing_setting("BILL_PROVIDER", f"with {where}: without it only the sandbox sells")
 
     def _check_notifications(self) -> None:
         if self.enable_webhooks:
             for name in ("webhook_url", "webhook_secret"):
                 if getattr(self, name) is None:
-                    raise invalid_setting(name.upper(), "must be given with ENABLE_WEBHOOKS")
+                    raise missing_setting(name.upper(), "with ENABLE_WEBHOOKS")
             if not self.webhook_secrets or not all(
                 map(setting_types.is_webhook_secret, self.webhook_secrets)
             ):
@@ -351,36 +350,39 @@ class Settings(BaseSettings):
             raise invalid_setting(setting, reason, name)
         if name == "sandbox" and self.app_env == "production":
             raise invalid_setting(
-                setting, "must not be the sandbox with APP_ENV=production: no meter takes its tokens", name
+                setting, "must not be the sandbox with APP_ENV=production: no meter accepts its tokens", name
             )
         for part in () if self.bill_providers else CREDENTIAL_FIELDS:
             short, own = self._common_value(part), self._provider_value(name, part)
             if short and own and short != own:
-                reason = f"contradicts BILL_PROVIDER_{part.upper()}: give one of the two"
+                reason = f"contradicts BILL_PROVIDER_{part.upper()}: set only one of the two"
                 raise invalid_setting(setting_name(name, part), reason)
 
 
 ATTRIBUTE_BY_SETTING: Final[Mapping[str, str]] = {
     name.upper(): name for name in Settings.model_fields if name != "plugin_settings"
 }
-"""The attribute of each setting, by its name."""
+"""The attribute of each setting, by the setting's name."""
 
 SETTING_NAMES: Final = tuple(ATTRIBUTE_BY_SETTING)
-"""Every setting's name. A plug-in that BILL_PROVIDER or BILL_PROVIDERS names adds its own: `ACME_API_KEY`."""
+"""The name of every setting. A plug-in in BILL_PROVIDER or BILL_PROVIDERS adds its own: `ACME_API_KEY`."""
 
 
 def load_settings(database_url: str | None = None, **overrides: Any) -> Settings:
     """The settings of this process, from the environment and `.env`.
 
-    `database_url` stands for DATABASE_URL and its parts; `overrides` are other settings by attribute name, as
-    `port=0`. None and "" leave a setting as it is. Raises `ConfigurationError`.
+    `database_url` replaces DATABASE_URL and its parts. `overrides` are other settings by attribute name, such as
+    `port=0`. None and "" do not change a setting. Raises `ConfigurationError`.
     """
     values = {"database_url": database_url, **overrides}
     return Settings(**{name: value for name, value in values.items() if value is not None and value != ""})
 
 
 def settings_from_values(**values: Any) -> Settings:
-    """Settings by attribute name and nothing else: the environment and `.env` have no say. Raises `ConfigurationError`."""
+    """Settings from these values alone, by attribute name, without the environment and `.env`.
+
+    Raises `ConfigurationError`.
+    """
     return _InitOnlySettings(**values)
 
 
@@ -422,7 +424,7 @@ def _allowed(field_name: str) -> setting_types.Allowed:
 
 
 def _configuration_error(error: ValidationError) -> ConfigurationError:
-    """pydantic's findings as one of ours: the first makes the line, all are in its `fields`."""
+    """pydantic's errors as one of ours. The first one makes the message, and all are in `fields`."""
     errors = [_to_error(detail) for detail in error.errors(include_url=False)]
     errors[0].fields = {name: why for each in reversed(errors) for name, why in each.fields.items()}
     return errors[0]
@@ -430,7 +432,7 @@ def _configuration_error(error: ValidationError) -> ConfigurationError:
 
 def _to_error(detail: Mapping[str, Any]) -> ConfigurationError:
     name = str(detail["loc"][0])
-    if name in Settings.model_fields:  # given in the call
+    if name in Settings.model_fields:  # an argument of the call
         name = name.upper()
     if name not in ATTRIBUTE_BY_SETTING:
         return unknown_setting(name, ATTRIBUTE_BY_SETTING, "the call")

@@ -1,6 +1,6 @@
-"""Where settings are written down: the environment, and a `.env` file in the working directory.
+"""The sources of settings: the environment, and a `.env` file in the working directory.
 
-pydantic-settings' own sources let a malformed line and a misspelt name pass in silence, so these are ours.
+pydantic-settings' own sources accept a malformed line and a misspelt name silently, so these are ours.
 """
 
 import difflib
@@ -15,30 +15,30 @@ from billvend.config.setting_errors import invalid_setting, unknown_setting
 from billvend.domain.errors import ConfigurationError
 
 _OWN_PREFIXES = ("BILL_PROVIDER", "VTPASS_", "BUYPOWER_", "REQUERY_", "BREAKER_", "NOT_FOUND_")
-"""No other software uses these prefixes: an unknown environment variable that starts so is refused."""
+"""No other software uses these prefixes. An unknown environment variable with one of them is rejected."""
 
 _SHARED_PREFIXES = ("VERIFY_", "WEBHOOK_", "SANDBOX_", "QUEUE_", "SWEEP_", "LEASE_", "PAYSTACK_")
-"""Other software does use these: refused is only what looks like a misspelt setting of ours."""
+"""Other software uses these prefixes too. Only a name that looks like a misspelt setting of ours is rejected."""
 
 _MIN_SIMILARITY = 0.75
-"""From what likeness on (difflib, of what follows the prefix) such a name is taken for a slip:
+"""The similarity (difflib, of the part after the prefix) from which such a name counts as misspelt.
 QUEUE_CONCURENCY has 0.95, SANDBOX_ROOT (for SANDBOX_BOOK) 0.5, WEBHOOK_PORT 0.29."""
 
 
 def read_environment() -> dict[str, str]:
-    """The process's variables, empty ones left out: an empty setting is one that is not given."""
+    """The variables of the process. Empty ones are left out: an empty setting is not set."""
     return {name: value for name, value in os.environ.items() if value}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """The settings in a file, empty ones left out; nothing where there is no file. Nothing is expanded.
+    """The settings in a file, without empty ones. There are none if the file does not exist. Nothing is expanded.
 
     Raises `ConfigurationError` for a file that can't be read, for a line that is not NAME=value, for a name with two
-    values, and for `${...}`, which other readers of such files expand.
+    values, and for `${...}`, because other programs expand it in such files.
     """
     try:
         text = path.read_text("utf-8")
-    except (FileNotFoundError, IsADirectoryError):  # a folder called .env is somebody's virtual environment
+    except (FileNotFoundError, IsADirectoryError):  # a folder called .env is a virtual environment
         return {}
     except UnicodeDecodeError:
         raise ConfigurationError("The file .env can't be read: it is not UTF-8.") from None
@@ -53,9 +53,9 @@ def read_dotenv(path: Path) -> dict[str, str]:
         if entry.key is None or entry.value is None:
             raise ConfigurationError(f"{where} is not accepted: it must be NAME=value.")
         if values.get(entry.key, entry.value) != entry.value:
-            raise ConfigurationError(f"{where} contradicts an earlier one: give one of the two.")
+            raise ConfigurationError(f"{where} contradicts an earlier line: keep one of the two.")
         if "${" in entry.value:
-            raise ConfigurationError(f"{where} is not accepted: nothing expands ${{...}} there.")
+            raise ConfigurationError(f"{where} is not accepted: ${{...}} is not expanded there.")
         values[entry.key] = entry.value
     return {name: value for name, value in values.items() if value}
 
@@ -63,10 +63,10 @@ def read_dotenv(path: Path) -> dict[str, str]:
 def merge_sources(
     file_values: dict[str, str], environment_values: dict[str, str], known: Collection[str]
 ) -> dict[str, str]:
-    """What both say under known names; the environment wins.
+    """The known settings of both sources. The environment wins.
 
-    Raises `ConfigurationError` for any other name in the file, for one in the environment that can only be meant for
-    us, and for a value with a line break or another character that can't be printed, which none needs.
+    Raises `ConfigurationError` for an unknown name in the file, for an unknown name in the environment that can only be
+    meant for billvend, and for a value with a line break or another unprintable character, which no setting needs.
     """
     for name in file_values:
         if name not in known:
@@ -77,9 +77,7 @@ def merge_sources(
     values = {name: value for name, value in (file_values | environment_values).items() if name in known}
     for name, value in values.items():
         if not value.isprintable():
-            raise invalid_setting(
-                name, "must be text without line breaks and other characters that can't be printed"
-            )
+            raise invalid_setting(name, "must be text without line breaks and other unprintable characters")
     return values
 
 

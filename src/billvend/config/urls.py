@@ -1,6 +1,6 @@
-"""Addresses: which are accepted, and how one is made of its parts.
+"""URLs: which are valid, and how one is built from its parts.
 
-The checks raise `ValueError` with what "it must be", or with nothing where the kind's own words say it all.
+The checks raise `ValueError` with the words that follow "it". They are empty if the description of the type says enough.
 """
 
 import re
@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from billvend.config.setting_errors import invalid_setting
+from billvend.config.setting_errors import invalid_setting, missing_setting
 from billvend.domain.ids import is_loopback_host
 
 
 def check_api_url(value: str | None) -> str | None:
-    """A provider's address: https://, or http:// on loopback, and nothing in it but host, port and path."""
+    """Check the URL of a provider: https://, or http:// on loopback, with a host, a port and a path only."""
     if value is None:
         return None
     if re.search(r"[\s\\]", value):
@@ -32,12 +32,12 @@ def check_api_url(value: str | None) -> str | None:
             "must be a URL without a user, a query or a fragment: keys have settings of their own"
         )
     if url.scheme == "http" and not is_loopback_host(host):
-        raise ValueError("must be an https:// URL: http:// is taken only on loopback")
+        raise ValueError("must be an https:// URL: http:// is accepted only on loopback")
     return value
 
 
 def has_host(url: str) -> bool:
-    """Whether a URL has a host, a port that can be one, and nothing in it that no URL has."""
+    """Whether a URL has a host, a valid port, and no spaces or backslashes."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\\]", url)
@@ -46,7 +46,7 @@ def has_host(url: str) -> bool:
 
 
 def check_database_url(url: str) -> None:
-    """A SQLite file or memory, or anything at all that libpq may take."""
+    """Check a database URL: a SQLite file or memory, or any URL for libpq."""
     scheme, separator, rest = url.partition("://")
     if scheme in ("postgresql", "postgres") and separator:
         return
@@ -56,25 +56,23 @@ def check_database_url(url: str) -> None:
         )
     if rest and not rest.startswith("/"):
         raise ValueError(
-            "must have three slashes before a path (sqlite:///shop.db), four before an absolute one"
+            "must have three slashes before a relative path (sqlite:///shop.db), and four before an absolute one"
         )
     if rest == "/":
         raise ValueError("must name a file (sqlite:///shop.db), or be sqlite:// for a database in memory")
     if "?" in rest:
-        raise ValueError("must be without ?options where the database is SQLite")
+        raise ValueError("must not have ?options, because the database is SQLite")
 
 
 def build_database_url(parts: Mapping[str, Any]) -> str:
-    """The URL that the DATABASE_* parts mean, by attribute name. Raises `ConfigurationError` where one is missing."""
+    """The URL of the DATABASE_* parts, by attribute name. Raises `ConfigurationError` if one is missing."""
     needed = ["database_host", "database_name"]
     if "database_password" in parts:
         needed.append("database_username")
     for name in needed:
         if name not in parts:
             given_names = ", ".join(part.upper() for part in parts)
-            raise invalid_setting(
-                name.upper(), f"must be given where {given_names} is: without it there is no address"
-            )
+            raise missing_setting(name.upper(), f"with {given_names}")
     login = quote(parts.get("database_username", ""), safe="")
     if "database_password" in parts:
         login += ":" + quote(parts["database_password"].get_secret_value(), safe="")
@@ -90,9 +88,9 @@ def build_database_url(parts: Mapping[str, Any]) -> str:
 
 
 def build_redis_url(parts: Mapping[str, Any]) -> str:
-    """The URL that the REDIS_* parts mean, by attribute name. Raises `ConfigurationError` without a host."""
+    """The URL of the REDIS_* parts, by attribute name. Raises `ConfigurationError` without a host."""
     if "redis_host" not in parts:
-        raise invalid_setting("REDIS_HOST", "must be given where REDIS_PORT is")
+        raise missing_setting("REDIS_HOST", "with REDIS_PORT")
     return f"redis://{_url_host(parts['redis_host'])}:{parts.get('redis_port', 6379)}"
 
 
@@ -101,19 +99,19 @@ def _url_host(host: str) -> str:
 
 
 def check_parts_agree(name: str, url: str, parts: Mapping[str, Any], *, default_port: int) -> None:
-    """A URL and its parts may both be given while they say the same. Raises `ConfigurationError` where they don't."""
+    """Check that a URL and its parts are the same, if both are set. Raises `ConfigurationError` if they differ."""
     url_parts = _split_url(url, default_port) if parts else {}
     for part, value in parts.items():
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         if url_parts.get(part.partition("_")[2]) != text:
-            raise invalid_setting(part.upper(), f"contradicts {name}: give one of the two")
+            raise invalid_setting(part.upper(), f"contradicts {name}: set only one of the two")
 
 
 def _split_url(url: str, default_port: int) -> dict[str, str]:
     try:
         split = urlsplit(url)
         port = split.port
-    except ValueError:  # several hosts, say: nothing that single parts could agree with
+    except ValueError:  # for example several hosts, with which a single part can't agree
         return {}
     url_parts = {
         "host": unquote(split.netloc.rpartition("@")[2].removesuffix(f":{port}").strip("[]")),

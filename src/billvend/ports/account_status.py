@@ -1,6 +1,6 @@
-"""The breaker port: how each provider account is, as all processes should know it.
+"""The account status port: the status of each provider account, shared by all processes.
 
-Soft: a few rows, kept beside the books and not folded from events. Losing them costs one more look, never money.
+It is a few rows beside the journal, not derived from events. Losing them costs one more check, never money.
 """
 
 from collections.abc import Sequence
@@ -11,43 +11,43 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """What is known of one provider account."""
+    """The known status of one provider account."""
 
     provider: str
     account_id: str
     suspended_reason: str | None = None
-    """Why nothing is sold there now, for people; None: it sells."""
+    """Why sales there are suspended, in words for people; None: it sells."""
     suspended_at: datetime | None = None
     not_found_ignored: bool = False
-    """True when too many of its answers were "not found": nothing is reversed on that meanwhile."""
+    """True after too many "not found" answers. While it is true, "not found" reverses no payment."""
     float_minor: int | None = None
-    """Our balance there when it was last asked about; None where nobody knows."""
+    """Our last known balance there; None if it is unknown."""
     float_checked_at: datetime | None = None
-    """When that was tried last."""
+    """When the balance was last requested, also without an answer."""
 
 
 class AccountStatuses(Protocol):
-    """Keeps the statuses. Every method raises `Unavailable` when the database is away."""
+    """Stores the statuses. Every method raises `Unavailable` when the database is unavailable."""
 
     def all(self) -> list[AccountStatus]:
-        """All that is known."""
+        """All stored statuses."""
 
     def save(self, status: AccountStatus) -> None:
-        """Replace what is known of one account."""
+        """Replace the status of one account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What the books say of one account."""
+    """The open risk at one account, as the database shows it."""
 
     provider: str
     account_id: str
     in_doubt_minor: int
-    """Money in doubt or in review there, in the account's currency."""
+    """Money in doubt or in review there, in minor units of the account's currency."""
     recent_attempts: int
-    """Attempts begun since the moment that was asked for."""
+    """Attempts started since the given time."""
     recent_not_found: int
-    """Those of them about which the latest word is "not found"."""
+    """Those of them whose latest answer is "not found"."""
 
 
 def by_account(statuses: Sequence[AccountStatus]) -> dict[tuple[str, str], AccountStatus]:

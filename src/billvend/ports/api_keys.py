@@ -1,4 +1,4 @@
-"""The keys port: where the keys of the HTTP API are kept, by digests that open nothing."""
+"""The API keys port: stores the keys of the HTTP API. It stores digests, which give no access."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,35 +9,35 @@ from billvend.domain.api_keys import ApiKey
 
 @dataclass(frozen=True, slots=True)
 class StoredApiKey:
-    """A key, with what its secret is known by."""
+    """A key with the digest of its secret."""
 
     key: ApiKey
     digest: str
 
 
 class ApiKeys(Protocol):
-    """Keeps the keys; none is ever deleted.
+    """Stores the keys. No key is ever deleted.
 
-    Every method but `generate_secret` raises `Unavailable` when the database is away.
+    Every method except `generate_secret` raises `Unavailable` when the database is unavailable.
     """
 
     def generate_secret(self) -> str:
-        """256 fresh bits of chance, as 43 URL-safe characters."""
+        """256 new random bits, as 43 URL-safe characters."""
 
     def add(self, key: StoredApiKey) -> bool:
-        """Keep a new key; False where a key that is not revoked has its name already, and nothing was done."""
+        """Store a new key. Returns False, and does nothing, if an active key has the same name."""
 
     def find(self, key_id: str) -> StoredApiKey | None:
-        """The key of this id, in force or revoked."""
+        """The key with this id, active or revoked."""
 
     def all(self) -> list[ApiKey]:
-        """Every key, also revoked ones, in the order of their making."""
+        """Every key, also revoked ones, in the order of creation."""
 
     def is_empty(self) -> bool:
-        """Whether no key was ever made."""
+        """Whether no key was ever created."""
 
     def revoke(self, key_id: str, at: datetime) -> None:
-        """From now on this key opens nothing; one that is revoked stays so as it is."""
+        """Revoke a key. A key that is already revoked does not change."""
 
     def record_use(self, key_id: str, at: datetime) -> None:
-        """The key was used at this moment; an earlier one than is known changes nothing."""
+        """Record that the key was used at `at`. A time before the stored one changes nothing."""

@@ -1,24 +1,24 @@
-"""The clock port: time and new names come from outside, so that the same inputs always give the same books."""
+"""The clock port: time and new ids. They come from outside, so that the same inputs always give the same ledger."""
 
 from datetime import datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """What time it is, and fresh ids."""
+    """The time, and new ids."""
 
     def now(self) -> datetime:
-        """The moment, in UTC, as the wall clock has it."""
+        """The wall clock's time, in UTC."""
         ...
 
     def elapsed_seconds(self) -> float:
-        """A clock that only goes forward, and runs on while the process is stopped or the machine sleeps."""
+        """A clock that only goes forward. It also runs while the process is stopped or the machine sleeps."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait for this many seconds."""
         ...
 
     def new_id(self) -> str:
-        """A fresh id that sorts by its time of making (UUIDv7)."""
+        """A new id that sorts by its creation time (UUIDv7)."""
         ...

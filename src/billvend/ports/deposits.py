@@ -1,4 +1,4 @@
-"""The deposits port: fundings that were announced to a payment gateway, each under a reference of ours."""
+"""The deposits port: deposits at a payment gateway, each with our own reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,57 +10,57 @@ from billvend.domain.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """A funding that a customer is going to make. Whether the money came stands in the books, not here."""
+    """A payment that a customer is going to make at the gateway. The ledger says whether the money was credited."""
 
     user_id: str
     reference: str
-    """Ours, and never used twice: what the gateway knows the payment by."""
+    """Our reference at the gateway. It is never used twice."""
     key: str | None
-    """The caller's idempotency key, while it stands for this deposit."""
+    """The caller's idempotency key, while it belongs to this deposit."""
     source: str
     """The gateway."""
     amount: Money
     email: str
     created_at: datetime
     authorization_url: str | None = None
-    """Where the customer pays; None as long as the gateway has not told it."""
+    """Where the customer pays; None until the gateway has returned it."""
     problem: str | None = None
-    """What a person has to see: what came is not what was asked for, and was not credited."""
+    """What a person must check, such as a paid amount that differs from the deposit."""
     acknowledged_at: datetime | None = None
-    """When somebody had seen to the problem."""
+    """When a person acknowledged the problem."""
     email_may_get_tokens: bool = False
-    """Whether tokens may be mailed to `email` once the deposit is credited: the caller may read tokens anyway."""
+    """Whether tokens may be mailed to `email` after the deposit is credited. True if the caller may read tokens anyway."""
 
 
 class Deposits(Protocol):
-    """Keeps the deposits. Every method raises `Unavailable` when the database is away."""
+    """Stores the deposits. Every method raises `Unavailable` when the database is unavailable."""
 
     def add(self, deposit: Deposit) -> Deposit:
-        """Keep a new deposit, unless its key stands for one already; returns the one that is kept now."""
+        """Store a new deposit, unless its key belongs to an earlier one. Returns the stored deposit with that key."""
 
     def find(self, reference: str) -> Deposit | None:
-        """The deposit with this reference, whoever's it is."""
+        """The deposit with this reference, of any user."""
 
     def set_authorization_url(self, deposit: Deposit, authorization_url: str) -> bool:
-        """Keep where the customer pays; False where the deposit's key was freed meanwhile, and nothing was done."""
+        """Store where the customer pays. Returns False, and does nothing, if the deposit's key was released meanwhile."""
 
     def release_key(self, deposit: Deposit) -> None:
-        """The key of an deposit that nobody can pay stands for it no longer; nothing, where it can be paid."""
+        """Free the key of a deposit that has no payment URL. Does nothing if the deposit can be paid."""
 
     def set_problem(self, deposit: Deposit, problem: str | None) -> bool:
-        """Keep what a person has to see, or that there is nothing; False where that was known.
+        """Store what a person must check, or None. Returns False if the same was stored already.
 
-        A new problem is one that nobody has seen to.
+        A new problem is not acknowledged.
         """
 
     def acknowledge(self, deposit: Deposit, at: datetime) -> None:
-        """Somebody has seen to the problem."""
+        """Record that a person acknowledged the problem."""
 
     def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Deposit]:
-        """Those of which no money has come, announced in one of the spans (after its first moment, up to its last).
+        """Unpaid deposits that were created in one of the spans (after its start, up to its end).
 
-        The oldest first; without those that nobody can pay, or that wait for a person.
+        The oldest first. Deposits without a payment URL, and deposits that wait for a person, are left out.
         """
 
     def with_problems(self, limit: int) -> list[Deposit]:
-        """Those with a problem that nobody has seen to, the oldest first."""
+        """Deposits with a problem that no person has acknowledged. The oldest first."""

@@ -1,7 +1,7 @@
-"""The gateway port: where customers pay money in, such as Paystack.
+"""The gateway port: a payment gateway where customers make deposits, such as Paystack.
 
-What a gateway tells us by itself, in a hook, is only a reason to ask it: money is credited on the answer to a question
-of ours, about a reference of ours.
+A webhook from the gateway is only a reason to query it. Money is credited on the gateway's answer to our own query
+about our own reference.
 """
 
 from dataclasses import dataclass
@@ -21,38 +21,38 @@ class DepositInitialised:
 
 @dataclass(frozen=True, slots=True)
 class DepositRejected:
-    """The gateway takes no payment of this kind. `reason` is in a few words, and may be shown."""
+    """The gateway rejects this payment. `reason` has a few words, and may be shown."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayMisconfigured:
-    """The gateway refuses our key: an operator has to mend it."""
+    """The gateway rejects our key. An operator must correct it."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayUnknown:
-    """Nothing came back, or nothing that can be read. Whether it was done is unknown."""
+    """There was no answer, or no readable one. It is unknown whether the request was carried out."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class DepositPaid:
-    """The customer has paid this, before the gateway's fee."""
+    """The customer paid this amount, before the gateway's fee."""
 
     amount_minor: int | None
-    """None where no sum can be read."""
+    """In minor units; None if no amount can be read."""
     currency: str | None
-    """As the gateway writes it; None where it can't be read."""
+    """As the gateway writes it; None if it can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepositUnpaid:
-    """The customer has not paid; that may change later, whatever the status."""
+    """The customer has not paid. That may still change, with any status."""
 
     status: str
     """In the gateway's words."""
@@ -60,7 +60,7 @@ class DepositUnpaid:
 
 @dataclass(frozen=True, slots=True)
 class DepositRefunded:
-    """The customer had paid, and got the money back from the gateway."""
+    """The customer paid, and the gateway refunded the money."""
 
 
 InitialiseAnswer = DepositInitialised | DepositRejected | GatewayMisconfigured | GatewayUnknown
@@ -68,11 +68,11 @@ VerifyAnswer = DepositPaid | DepositUnpaid | DepositRefunded | GatewayMisconfigu
 
 
 class Gateway(Protocol):
-    """One account at a gateway. Used from any thread; each call has a deadline; nothing raises."""
+    """One account at a gateway. Used from any thread. Each call has a deadline. No method raises."""
 
     @property
     def name(self) -> str:
-        """The source of its fundings: `paystack`."""
+        """The source of its deposits: `paystack`."""
 
     @property
     def mode(self) -> Mode:
@@ -80,23 +80,23 @@ class Gateway(Protocol):
 
     @property
     def currencies(self) -> tuple[str, ...]:
-        """What can be paid in there."""
+        """The currencies that it accepts."""
 
     @property
     def max_call_seconds(self) -> float:
         """The deadline of a call."""
 
     def initialise(self, reference: str, amount: Money, email: str) -> InitialiseAnswer:
-        """Announce a payment, once for each reference."""
+        """Create a payment at the gateway, once for each reference."""
 
     def verify(self, reference: str) -> VerifyAnswer:
-        """Ask what became of a payment."""
+        """Query the state of a payment."""
 
     def has_valid_signature(self, body: bytes, signature: str | None) -> bool:
-        """Whether a hook is the gateway's own: its signature is that of these very bytes."""
+        """Whether the gateway signed exactly these bytes."""
 
     def parse_reference(self, body: bytes) -> str | None:
-        """Which payment a hook is about; None where it names none that could be ours."""
+        """The payment that a webhook is about; None if it names none that could be ours."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""

@@ -1,4 +1,4 @@
-"""The journal port: the only way to change the books."""
+"""The journal port: the only way to change the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from billvend.domain.policy.accounts import Mode
 
 @dataclass(frozen=True, slots=True)
 class DuePayment:
-    """A payment that somebody should look at now."""
+    """A payment with work due now."""
 
     user_id: str
     transaction_id: str
@@ -21,34 +21,34 @@ class DuePayment:
 
 
 class Journal(Protocol):
-    """Locks what the commands name, decides them in memory, and writes what came out, in one transaction."""
+    """Locks what the commands name, decides them in memory, and writes the results, in one transaction."""
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Carry out the commands; each gets its own reply or refusal, in order, and is durable when this returns.
+        """Execute the commands. Each gets its own result or error, in order, and is durable when this returns.
 
-        Raises `Unavailable` when the database is away and nothing was done. A command whose commit was cut off, with
-        the database away ever since, gets `OutcomeUnknown` in its place: repeating it is safe.
+        Raises `Unavailable` if the database is unavailable and nothing was done. If a commit was interrupted and the
+        database is still unavailable, the command's outcome is `OutcomeUnknown`. It is safe to repeat it.
         """
 
     def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """What the commands would get now, on the books as they stand. Nothing is locked, written or remembered.
+        """What the commands would get now. Nothing is locked or written.
 
         Raises `Unavailable`.
         """
 
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
-        """At most `limit` payments that are due and were not pointed out in the last `hint_interval_seconds`; notes that they
-        now were. Raises `Unavailable`."""
+        """At most `limit` due payments without a hint in the last `hint_interval_seconds`. Records that they get one
+        now. Raises `Unavailable`."""
 
     def release_due(self, due: Sequence[DuePayment]) -> None:
-        """Forget that these were pointed out: nobody took the hint, and the next sweep is to find them at once.
-        Raises `Unavailable`."""
+        """Forget the hints of these payments, because the queue did not accept them. The next sweep finds the payments at
+        once. Raises `Unavailable`."""
 
     def bind_environment(self, mode: Mode) -> Mode:
-        """Mark these books as test or live, once and for ever; returns what they are marked as. Raises `Unavailable`."""
+        """Mark the ledger as test or live, once and for ever. Returns its mark. Raises `Unavailable`."""
 
     def mode(self) -> Mode | None:
-        """What these books are marked as; None while they have no mark. Raises `Unavailable`."""
+        """The mark of the ledger; None if it has none yet. Raises `Unavailable`."""
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""

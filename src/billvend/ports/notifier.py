@@ -1,4 +1,4 @@
-"""The notifier port: one way to the outside. It makes one try, and says what came of it."""
+"""The notifier port: one channel for notifications. It makes one delivery attempt and returns the result."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,46 +8,46 @@ from billvend.ports.outbox import Message
 
 
 class DeliveryOutcome(StrEnum):
-    """What came of one try."""
+    """The outcome of one delivery attempt."""
 
     DELIVERED = "delivered"
-    """It was taken."""
+    """The receiver accepted the message."""
     FAILED = "failed"
-    """It was not, or nobody knows: it is tried again later."""
+    """The attempt failed, or its outcome is unknown. It is retried later."""
     REJECTED = "rejected"
-    """It never will be taken: it is not tried again."""
+    """The receiver will never accept the message. It is not retried."""
     NO_RECIPIENT = "no_recipient"
-    """There is nobody to tell."""
+    """There is no address to send it to."""
     GONE = "gone"
-    """The other side wants no more of these: the endpoint is disabled, and the message waits."""
+    """The receiver refuses further messages. The endpoint is disabled, and the message waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """One try, as its channel saw it."""
+    """The result of one delivery attempt."""
 
     outcome: DeliveryOutcome
     target: str
-    """Where it went, fit for showing: a URL without what may be a secret, a mail address."""
+    """The destination, safe to show: a URL without possible secrets, or a mail address."""
     detail: str
-    """What came of it, in a few words. Nothing of a message's content is in it."""
+    """The outcome in a few words. It contains nothing of the message's content."""
     http_status: int | None = None
     retry_after_seconds: float | None = None
-    """How long the other side asks us to stay away."""
+    """How long the receiver asks us to wait before the next attempt."""
 
 
 class Notifier(Protocol):
-    """One channel, set up."""
+    """One configured channel."""
 
     @property
     def endpoint(self) -> str | None:
-        """The name under which this way out can be disabled; None for a channel that nobody disables.
+        """The id under which the endpoint can be disabled; None for a channel that can't be disabled.
 
-        It is another one for another address, and is no secret.
+        Each address has its own id. The id is not a secret.
         """
 
     def deliver(self, message: Message) -> DeliveryResult:
-        """Make one try, with a deadline of its own. Raises nothing for what the other side does."""
+        """Make one delivery attempt, with its own deadline. Nothing that the receiver does raises an error."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""

@@ -1,8 +1,8 @@
-"""The outbox port: what is to be told to the outside, and what became of it.
+"""The outbox port: notification messages and their delivery attempts.
 
-The journal writes a message in the same transaction as the event that it tells of, so that neither is there without the
-other. From then on it is delivered at least once: whoever delivers takes it for a while first, and a taker who dies
-leaves it to the next one.
+The journal writes a message in the same transaction as its event, so that neither exists without the other. The message
+is then delivered at least once. A worker leases it before it delivers. If the worker dies, the lease expires and
+another worker takes the message.
 """
 
 from collections.abc import Sequence
@@ -15,42 +15,42 @@ from billvend.domain.notifications import Channel
 
 
 class FinalStatus(StrEnum):
-    """How it ended with a message. Replayed, it begins anew."""
+    """The final status of a message. A replay clears it."""
 
     DELIVERED = "delivered"
     GAVE_UP = "gave_up"
-    """Tried ten times in vain, or refused for good."""
+    """Ten attempts failed, or the receiver rejected it permanently."""
     SKIPPED = "skipped"
-    """There was nobody to tell."""
+    """There was no address to send it to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something to be told on one channel."""
+    """A notification for one channel."""
 
     message_id: str
-    """The same on every try."""
+    """The same in every delivery attempt."""
     user_id: str
     channel: Channel
     transaction_id: str
     kind: str
     data: str
-    """JSON, as it was written with the event; see `billvend.domain.notifications`."""
+    """JSON, as written with the event; see `billvend.domain.notifications`."""
     at: datetime
-    """When what it tells of happened."""
+    """When the event happened."""
     attempt_count: int = 0
-    """How often it was tried, since it was written or replayed."""
+    """Delivery attempts since it was written or replayed."""
     next_at: datetime | None = None
-    """When it is due; None when it has ended. While somebody is at it, when their time is up."""
+    """When it is due; None when it has ended. While it is leased, the end of the lease."""
     lease_until: datetime | None = None
-    """Set while somebody is at it."""
+    """Set while a worker delivers it."""
     final_status: FinalStatus | None = None
     ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One line of the log of deliveries."""
+    """One delivery attempt, as logged."""
 
     at: datetime
     target: str
@@ -58,12 +58,12 @@ class DeliveryAttempt:
     latency_ms: int
     detail: str
     number: int = 0
-    """1, 2, 3 ... within the message, counted on over replays; given when it is written down."""
+    """1, 2, 3 ... within the message. A replay does not reset it. The outbox assigns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageHistory:
-    """A message with what was tried, for showing."""
+    """A message with its delivery attempts, for display."""
 
     message: Message
     attempts: tuple[DeliveryAttempt, ...] = ()
@@ -71,24 +71,24 @@ class MessageHistory:
 
 @dataclass(frozen=True, slots=True)
 class DisabledEndpoint:
-    """A place to which nothing is sent any more, because it said so."""
+    """An endpoint that refused further messages. Nothing is sent there."""
 
     endpoint: str
     target: str
-    """Fit for showing."""
+    """Safe to show."""
     disabled_at: datetime
     reason: str
 
 
 class Outbox(Protocol):
-    """Keeps the messages. Every method raises `Unavailable` when the database is away."""
+    """Stores the messages. Every method raises `Unavailable` when the database is unavailable."""
 
     def take(self, channel: Channel, now: datetime, *, limit: int, lease_seconds: float) -> list[Message]:
-        """At most `limit` messages of a channel that are due, the oldest first; nobody else gets them before the lease
-        runs out."""
+        """Lease at most `limit` due messages of a channel, the oldest first. No other worker gets them before the lease
+        expires."""
 
     def take_one(self, message_id: str, now: datetime, *, lease_seconds: float) -> Message | None:
-        """One message, due or not, unless it has ended or somebody is at it."""
+        """Lease one message, due or not; None if it has ended or another worker has a lease on it."""
 
     def record_attempt(
         self,
@@ -98,9 +98,9 @@ class Outbox(Protocol):
         next_at: datetime | None,
         final_status: FinalStatus | None,
     ) -> None:
-        """Write down a try of a message that was taken, and when it is due again or how it ended.
+        """Log a delivery attempt of a leased message, and store when it is due again or its final status.
 
-        The try is written down in any case. Of somebody whose lease has run out, only a delivery counts for more.
+        The attempt is always logged. If the lease has expired, only a successful delivery changes the message.
         """
 
     def history(
@@ -111,28 +111,28 @@ class Outbox(Protocol):
         failed: bool = False,
         message_id: str | None = None,
     ) -> list[MessageHistory]:
-        """Messages, the newest first. `failed`: only those of which some try failed, and that were not delivered."""
+        """Messages, the newest first. `failed`: only those with a failed attempt that were not delivered."""
 
     def replay(self, message_id: str, now: datetime) -> bool:
-        """Let a message be due now, as if it had never been tried; False where there is none."""
+        """Make a message due now, with no attempts counted. Returns False if it does not exist."""
 
     def disable(self, disabled: DisabledEndpoint) -> None:
-        """Note that nothing is to be sent to an endpoint."""
+        """Stop sending to an endpoint."""
 
     def enable(self, endpoint: str | None = None) -> int:
-        """Forget that an endpoint, or any of them, was disabled; returns how many were."""
+        """Send again to an endpoint, or to all (None). Returns how many were disabled."""
 
     def disabled(self) -> Sequence[DisabledEndpoint]:
-        """The endpoints to which nothing is sent."""
+        """The disabled endpoints."""
 
     def email_of(self, user_id: str, transaction_id: str) -> str | None:
-        """Where mail about a transaction goes: the address of the user's wallets; None where there is none.
+        """The address for mail about a transaction, which is that of the user's wallets; None if there is none.
 
-        A deposit is acknowledged to the address that was given with it where the wallets have none.
+        If the wallets have no address, the receipt of a deposit goes to the deposit's own address.
         """
 
     def set_email_if_absent(self, user_id: str, email: str, at: datetime) -> None:
-        """Let this be the address of a user's wallets, unless they have one."""
+        """Set the e-mail address of a user's wallets, unless they have one."""
 
     def set_email(self, user_id: str, email: str, at: datetime) -> None:
-        """Let this be the address of a user's wallets, in place of any other."""
+        """Set the e-mail address of a user's wallets. It replaces any other."""

@@ -1,4 +1,4 @@
-"""The provider port: one account at an aggregator that sells us tokens."""
+"""The provider port: one account at a provider that sells us electricity tokens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from billvend.domain.policy.accounts import ProviderAccount
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked of the provider under one reference. The same for every send and every requery of it."""
+    """An order to the provider under one reference. Every send and every requery of it carries the same order."""
 
     reference: str
     meter: str
@@ -24,37 +24,37 @@ class Order:
 
 
 class Provider(Protocol):
-    """One provider account. Never raises for what the other side does: every answer is one of a closed set.
+    """One provider account. Nothing that the provider does raises an error: every answer is one of a closed set.
 
-    Every call is bounded by a total deadline, body included, and never repeats a request by itself. Safe to call from
-    several threads.
+    Every call has a total deadline, body included. No call repeats a request by itself. Safe to call from several
+    threads.
     """
 
     @property
     def account(self) -> ProviderAccount:
-        """What the account declares about itself."""
+        """The properties that the account declares."""
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
-        """Ask for the electricity, once.
+        """Order the electricity, once.
 
-        `may_send` is asked immediately before the first byte; when it says no, nothing is sent and the answer is
-        `NotSent`. Whatever happens after the first byte without a clear statement of the provider is `Unknown`.
+        Calls `may_send` immediately before the first byte. If it returns False, nothing is sent and the answer is
+        `NotSent`. After the first byte the answer is `Unknown`, unless the provider gives a clear answer.
         """
 
     def requery(self, order: Order) -> Answer:
-        """Ask what became of our reference. Never sells anything."""
+        """Ask for the outcome of our reference. Sells nothing."""
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
-        """Ask whose meter it is, and whether it may be sold to. Sells nothing. A buyer waits: its deadline is short."""
+        """Ask whose meter it is and whether it can be sold to. Sells nothing. A buyer waits, so the deadline is short."""
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
-        """Our balance at the provider. `Unknown` also where the provider has no such call."""
+        """Our balance at the provider. `Unknown` also if the provider has no such call."""
 
     def parse_references(self, body: bytes) -> tuple[str, ...]:
-        """The references of ours that the body of an inbound hook is about: a hint to ask, never a fact.
+        """Our references in the body of an inbound webhook. They are a reason to requery, never a fact.
 
-        Empty for what is no hook of this provider.
+        Empty if the body is not a webhook of this provider.
         """
 
     def close(self) -> None:
-        """Give back connections and files."""
+        """Close connections and files."""

@@ -1,4 +1,4 @@
-"""The books port: looking things up. Nothing here changes anything."""
+"""The queries port: reads from the database. Nothing here changes anything."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Transaction = Payment | Funding
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which transactions; what is None does not matter. Newest first."""
+    """A search for transactions. A criterion that is None matches all. Newest first."""
 
     user_id: str | None = None
     statuses: tuple[Status, ...] = ()
@@ -28,30 +28,30 @@ class Search:
     currency: str | None = None
     meter: str | None = None
     reference: str | None = None
-    """Ours, as sent to a provider; or a funding's."""
+    """Our reference at a provider, or the reference of a funding."""
     key: str | None = None
     """The caller's idempotency key."""
     before: str | None = None
-    """Only transactions with a smaller id than this: the next page."""
+    """Only transactions with a smaller id than this. Used for the next page."""
     limit: int = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is still to be done, and how much money waits in it."""
+    """Open work, and the money in it."""
 
     payments: Mapping[Status, int]
-    """How many payments stand in each status that is not an end."""
+    """The number of payments in each status that is not final."""
     amounts: Mapping[tuple[Status, str], Money]
     """Their sums, by status and currency."""
     due: int
     oldest_due_at: datetime | None
     open_incidents: int = 0
-    """Payments with incidents that nobody has dealt with."""
+    """Payments with incidents that no person has acknowledged."""
 
 
 class RawEvent(NamedTuple):
-    """An event as its row says, unread: for showing and for auditing."""
+    """An event as stored, with its data unparsed. For display and for audits."""
 
     key: StreamKey
     seq: int
@@ -64,7 +64,7 @@ class RawEvent(NamedTuple):
 
 
 class StoredTransfer(NamedTuple):
-    """A transfer as its row says."""
+    """A transfer as stored."""
 
     seq: int
     leg: int
@@ -78,29 +78,29 @@ class StoredTransfer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """Everything on the books about one wallet or payment, for the audit to hold against each other."""
+    """Everything stored about one wallet or payment. The audit compares its parts."""
 
     key: StreamKey
     events: Iterable[RawEvent]
-    """In order, read as they are consumed."""
+    """In order. They are read while they are consumed."""
     transfers: Iterable[StoredTransfer]
     """In the order of their events."""
     differences: Callable[[Wallet | Payment | None, StreamHead], list[str]]
-    """How the rows derived from this stream differ from what they should be, given the state that its events fold to
-    and the end of the stream. Ask once the events have been consumed."""
+    """How the rows derived from this stream differ from what they should be. Its arguments are the state that the
+    events fold to, and the end of the stream. Call it after all events are consumed."""
 
 
 class Queries(Protocol):
-    """Reading. Every method raises `Unavailable` when the database is away."""
+    """Reads. Every method raises `Unavailable` when the database is unavailable."""
 
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
-        """What can be spent, and what is held for payments that have not ended; None without a wallet."""
+        """The available and the held balance of a wallet; None if there is no wallet."""
 
     def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
-        """One transaction by its bare id, faster when its user is known."""
+        """One transaction by its id. It is faster with the user id."""
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
-        """These payments, in one look; who is missing does not exist."""
+        """These payments, in one query. Payments that don't exist are missing from the result."""
 
     def search(self, search: Search) -> list[Transaction]:
         """The transactions that match, newest first."""
@@ -109,13 +109,13 @@ class Queries(Protocol):
         """The events of a stream, in order."""
 
     def needing_review(self, limit: int) -> list[Payment]:
-        """Payments in review, or with incidents that nobody has dealt with; the oldest first."""
+        """Payments in review, or with incidents that no person has acknowledged. The oldest first."""
 
     def exposures(self, since: datetime) -> list[Exposure]:
-        """What stands at risk at each provider account, with what its attempts begun since then brought."""
+        """The open risk at each provider account, with counts of the attempts started after `since`."""
 
     def backlog(self, now: datetime) -> Backlog:
-        """What is still to be done."""
+        """The open work."""
 
     def streams(self) -> Iterator[StoredStream]:
-        """Every stream with its rows, in one consistent reading. Consume each before asking for the next."""
+        """Every stream with its rows, from one consistent snapshot. Consume each before you request the next."""

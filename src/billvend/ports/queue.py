@@ -1,8 +1,8 @@
-"""The queue: a hint that somebody should look at a transaction now, rather than at the next sweep.
+"""The queue port: hints that wake a worker for a transaction before the next sweep finds it.
 
-The database row is the truth. A hint may be lost, come twice, come late or come for work that is long done; whoever
-receives one claims the work in the database before acting. So nothing here is durable, nothing is acknowledged, and
-no caller's answer ever depends on it.
+The database row is the truth. A hint may be lost, come twice, come late, or come after the work is done. A worker that
+receives one claims the work in the database before it acts. So hints need not be durable, need no acknowledgement,
+and no answer to a caller depends on them.
 """
 
 import threading
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class QueueName(StrEnum):
-    """The three queues. Each has workers of its own, so that one that is stuck holds up no other."""
+    """The three queues. Each has its own workers, so that a stuck queue does not delay the others."""
 
     PAYMENTS = "payments"
     REVERSALS = "reversals"
@@ -22,7 +22,7 @@ class QueueName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Whose transaction to look at. Ids only: whatever else is to be known stands in the database."""
+    """The transaction to work on. It has ids only: everything else is in the database."""
 
     user_id: str
     transaction_id: str
@@ -37,36 +37,36 @@ class Queue(Protocol):
         ...
 
     def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
-        """Hand hints over, after the commit that made them true. Never raises, and returns within 200 ms.
+        """Queue hints, after the commit of the work that they point at. Never raises, and returns within 200 ms.
 
-        Returns how many were surely handed over, always the first ones. The others may or may not have arrived: a
-        sweep finds what didn't.
+        Returns how many were surely queued, always the first ones. The others may or may not be queued. A sweep finds
+        the work of those that are not.
         """
         ...
 
     def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """The same for whoever does not wait to hear how many arrived. Never raises, and returns at once.
+        """Queue hints in the background. Never raises, and returns at once.
 
-        `close` waits for what is on its way, as long as `enqueue` would.
+        `close` waits for hints that are being sent, for as long as `enqueue` would.
         """
         ...
 
     def depth(self) -> dict[QueueName, int]:
-        """How many hints wait, by queue. Returns within a second, or raises `Unavailable`."""
+        """The number of waiting hints, by queue. Returns within a second, or raises `Unavailable`."""
         ...
 
     def consume(
         self, handlers: Mapping[QueueName, Callable[[Hint], None]], *, threads: int, stop: threading.Event
     ) -> None:
-        """Call the handlers with what arrives until `stop` is set; then finish what is in hand, and return.
+        """Call the handlers with each hint until `stop` is set. Then finish the running handlers, and return.
 
-        Payments are handled by `threads` threads, the other queues by one thread each. What a handler raises is
-        logged. While the backend is away this goes on trying. It may run on the main thread beside signal handlers
-        that set `stop`; interrupted there by an exception (Ctrl-C), it sets `stop` itself, finishes what is in hand,
-        and lets the exception pass.
+        `threads` threads handle payments. The other queues have one thread each. An exception in a handler is logged.
+        While the backend is unavailable, this retries. It may run on the main thread, beside signal handlers that set
+        `stop`. An exception that interrupts it there (Ctrl-C) makes it set `stop`, finish the running handlers, and
+        raise the exception again.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections and threads. Hints enqueued afterwards are not handed over."""
+        """Close connections and threads. Hints that are queued afterwards are dropped."""
         ...

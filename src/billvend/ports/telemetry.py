@@ -1,6 +1,6 @@
-"""The measures port: what happens is counted, for whoever watches from outside.
+"""The metrics port: counts events, for monitoring.
 
-A measure is told after the fact, often with a provider's answer still in hand: no method may raise.
+Metrics are recorded on the money path, often before a provider's answer is stored. So no method may raise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,84 +16,84 @@ from billvend.ports.notifier import DeliveryOutcome
 from billvend.ports.queue import QueueName
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""What an exposition is, over HTTP."""
+"""The HTTP content type of an exposition."""
 
 
 @dataclass(frozen=True, slots=True)
 class BacklogGauges:
-    """What is still to be done, as the books say."""
+    """Open work, as the database shows it."""
 
     payments: Mapping[Status, int]
-    """How many payments stand in each status that is not an end; none is left out."""
+    """The number of payments in each status that is not final; no such status is left out."""
     amounts: Mapping[tuple[Status, str], Money]
     """Their sums, by status and currency."""
     due: int
-    """How many payments wait for a worker."""
+    """The number of payments that wait for a worker."""
     oldest_due_seconds: float
-    """For how long the oldest of them has been due; 0 where none is."""
+    """How long the oldest of them has been due; 0 if none is due."""
     open_incidents: int
-    """Payments with incidents that nobody has dealt with."""
+    """Payments with incidents that no person has acknowledged."""
     disabled_endpoints: int
-    """Endpoints of webhooks that want no more."""
+    """Webhook endpoints that refuse further webhooks."""
     unconfigured: int
-    """Provider accounts that hold payments in doubt, and that nobody can ask any more."""
+    """Provider accounts that have payments in doubt but are no longer configured, so that no requery is possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountGauges:
-    """How one configured provider account is."""
+    """The state of one configured provider account."""
 
     provider: str
     is_selling: bool
     in_doubt: Money
-    """In doubt or in review there."""
+    """The money in doubt or in review there."""
     float_: Money | None
-    """Our balance there when it was last asked about; None where nobody knows."""
+    """Our last known balance there; None if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """How things stand at a moment: the same, whichever process looks."""
+    """The current state. Every process reads the same values."""
 
     backlog: BacklogGauges | None
-    """None while the database is away, and then there are no accounts either."""
+    """None while the database is unavailable; `accounts` is empty then."""
     accounts: Sequence[AccountGauges]
     depth: Mapping[QueueName, int] | None
-    """How many hints wait, by queue; None while the queue is away."""
+    """The number of waiting hints, by queue; None while the queue is unavailable."""
 
 
 class Metrics(Protocol):
-    """Counts what this process does. Used from any thread; no method raises, but for the last."""
+    """Counts what this process does. Used from any thread. Only `exposition` may raise."""
 
     def accepted(self, payment: Payment) -> None:
         """The money for a payment is held."""
 
     def put_in_doubt(self, payment: Payment) -> None:
-        """A payment is in doubt from now on."""
+        """A payment is now in doubt."""
 
     def ended(self, payment: Payment) -> None:
         """A payment is completed or reversed."""
 
     def rejected(self, code: str) -> None:
-        """A door turned a request away, with this stable code."""
+        """The API rejected a request with this stable code."""
 
     def answered(self, provider: str, answer: Answer, seconds: float, *, is_requery: bool) -> None:
-        """A provider was called, and this came of it after so long."""
+        """A call to a provider gave this answer after this many seconds."""
 
     def funded(self, source: str, amount: Money) -> None:
-        """Money came in."""
+        """A wallet was funded."""
 
     def swept(self, due: int, enqueued: int) -> None:
-        """A sweep found so much due, and handed so much of it to the queue."""
+        """A sweep found `due` payments, and put hints for `enqueued` of them into the queue."""
 
     def batch(self, size: int) -> None:
-        """So many commands were written down in one transaction."""
+        """One transaction committed this many commands."""
 
     def delivered(self, channel: Channel, outcome: DeliveryOutcome, *, given_up: bool) -> None:
-        """The outside was told, or that was tried in vain; for the last time, if it is given up."""
+        """A delivery attempt had this outcome. `given_up`: it was the last attempt, and it failed."""
 
     def exposition(self, gauges: Gauges) -> str:
-        """All of it as text for Prometheus, format 0.0.4, with how things stand."""
+        """All counters and the gauges as text for Prometheus, format 0.0.4."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""The breaker: where too much money is at risk, or nothing can be sold, nothing more is sold until it clears.
+"""Account status: suspends sales at a provider account while too much money is at risk or nothing can be sold.
 
-The sweeper looks at the books and at our floats now and then; a worker closes an account at once when the provider says
-that our set-up or float is at fault. What they find is soft and shared through the database; each process looks at it
-every few seconds.
+The worker's account status loop checks the ledger and our floats at intervals. A worker suspends an account at once when
+the provider answers that our configuration or our float is at fault. The status is shared through the database, and
+each process reads it every few seconds. Losing it costs one more check.
 """
 
 import logging
@@ -19,24 +19,26 @@ from billvend.ports.provider import Provider
 from billvend.usecases.dependencies import Dependencies
 
 STATUS_CACHE_SECONDS = 2.0
-"""How long a process goes by what it read last."""
+"""How long a process uses the statuses that it read last."""
 NOT_FOUND_WINDOW_SECONDS = 600
-"""The attempts of so long are looked at for "not found"."""
+"""The age of the attempts that count for "not found"."""
 FLOAT_POLL_INTERVAL_SECONDS = 60
 """How often a provider is asked for our float."""
 
 REFRESH_INTERVAL_SECONDS = 10.0
-"""How often a process that accepts payments looks at the money in doubt."""
+"""How often a process that accepts payments checks the money in doubt."""
 FAULT_RETRY_SECONDS = 600
-"""An account at fault that can't be asked about our float sells again after this: the next answer tells."""
+"""An account that is suspended for a fault, and whose float is unknown, sells again after this. The next answer shows
+whether the fault remains."""
 
-CONFIGURATION_FAULT_PREFIX = "our set-up there is at fault"
+CONFIGURATION_FAULT_PREFIX = "our configuration or float there is at fault"
 
 logger = logging.getLogger("billvend.account_status")
 
 
 def current_policy(deps: Dependencies) -> Policy:
-    """The policy with what is closed at present. Raises nothing: without news the last known holds."""
+    """The policy with the accounts that are suspended now. Raises nothing: if the database is unavailable, the last
+    known statuses apply."""
     cache = deps.account_status_cache
     with cache.lock:
         if deps.clock.elapsed_seconds() - cache.read_at_seconds >= STATUS_CACHE_SECONDS:
@@ -44,11 +46,11 @@ def current_policy(deps: Dependencies) -> Policy:
             try:
                 cache.states = by_account(deps.account_status.all())
             except BillvendError:
-                logger.debug("How the provider accounts are could not be read")
+                logger.debug("The status of the provider accounts could not be read")
         states = cache.states
     suspended = frozenset(key for key, state in states.items() if state.suspended_reason is not None)
     not_found_ignored = frozenset(key for key, state in states.items() if state.not_found_ignored)
-    # Every payment asks, and nearly always all is well.
+    # Every payment calls this, and accounts are rarely suspended: avoid a new policy object.
     return (
         replace(deps.policy, suspended=suspended, not_found_ignored=not_found_ignored)
         if suspended or not_found_ignored
@@ -57,9 +59,9 @@ def current_policy(deps: Dependencies) -> Policy:
 
 
 def suspend(deps: Dependencies, provider: str, account: str, reason: str) -> None:
-    """Stop selling at an account at once: it said that our set-up or our float is at fault."""
+    """Suspend an account at once, because it answered that our configuration or our float is at fault."""
     previous = _load_state(deps, (provider, account))
-    # What our float was before proves nothing now.
+    # The float that was known before the fault proves nothing now.
     _save(
         deps,
         replace(previous, suspended_reason=reason, suspended_at=deps.clock.now(), float_minor=None),
@@ -68,7 +70,10 @@ def suspend(deps: Dependencies, provider: str, account: str, reason: str) -> Non
 
 
 def refresh_if_stale(deps: Dependencies) -> None:
-    """Look at the books alone, if this process has not for a while: there may be no worker who does. Raises `Unavailable`."""
+    """Refresh the status from the database alone, if this process has not done so for 10 seconds.
+
+    It is needed where no worker runs. Raises `Unavailable`.
+    """
     cache, now_seconds = deps.account_status_cache, deps.clock.elapsed_seconds()
     with cache.lock:
         if now_seconds - cache.refreshed_at_seconds < REFRESH_INTERVAL_SECONDS:
@@ -78,7 +83,7 @@ def refresh_if_stale(deps: Dependencies) -> None:
 
 
 def refresh_account_status(deps: Dependencies, *, poll_floats: bool = True) -> None:
-    """Close what should not sell, and open what may again. Raises `Unavailable`."""
+    """Suspend accounts that should not sell, and resume those that may. Raises `Unavailable`."""
     now = deps.clock.now()
     states = _load_states(deps)
     exposures = {
@@ -90,7 +95,7 @@ def refresh_account_status(deps: Dependencies, *, poll_floats: bool = True) -> N
         state = _poll_float(deps, provider, previous, now) if poll_floats else previous
         exposure = exposures.get(key) or Exposure(*key, 0, 0, 0)
         has_too_many_not_found = _has_too_many_not_found(deps, exposure)
-        # Proof that something is absent takes longer than ten minutes: the doubt stays while there are payments to doubt.
+        # Proof of "not found" takes longer than these ten minutes. So it stays ignored while payments are in doubt.
         not_found_ignored = has_too_many_not_found or (
             previous.not_found_ignored and exposure.in_doubt_minor > 0
         )
@@ -101,7 +106,7 @@ def refresh_account_status(deps: Dependencies, *, poll_floats: bool = True) -> N
         updated = replace(
             state, suspended_reason=reason, suspended_at=suspended_at, not_found_ignored=not_found_ignored
         )
-        # Providers were asked meanwhile: where a worker has heard more by now, the next look goes by that.
+        # The providers took time to answer. If a worker stored a newer status meanwhile, keep that one.
         if updated != previous and _load_state(deps, key) == previous:
             _save(deps, updated, previous)
 
@@ -116,7 +121,7 @@ def _suspension_reason(
     has_too_many_not_found: bool,
 ) -> str | None:
     if not _has_recovered(state, now):
-        return state.suspended_reason  # before all else, which may clear sooner
+        return state.suspended_reason  # a fault comes first: other reasons may clear sooner
     max_in_doubt, min_float = (
         deps.limits.max_in_doubt(account.currency),
         deps.limits.min_float(account.currency),
@@ -126,18 +131,18 @@ def _suspension_reason(
         return f"{in_doubt.display} are in doubt there, more than {max_in_doubt.display}"
     if has_too_many_not_found:
         share = f"{exposure.recent_not_found} of its last {exposure.recent_attempts} orders"
-        return f"{share} were not found: is it the right account?"
+        return f"{share} were not found: check that it is the right account"
     if min_float is not None and state.float_minor is not None and state.float_minor < min_float.amount_minor:
         return f"our float there is {Money(state.float_minor, account.currency).display}, less than {min_float.display}"
     return None
 
 
 def _has_recovered(state: AccountStatus, now: datetime) -> bool:
-    """Whether an account that was closed because our set-up or float was at fault may be tried again."""
+    """Whether an account that was suspended because our configuration or float was at fault may sell again."""
     if state.suspended_reason is None or state.suspended_at is None:
         return True
     if not state.suspended_reason.startswith(CONFIGURATION_FAULT_PREFIX):
-        return True  # what it was closed for is looked at anew each time
+        return True  # other reasons are checked again each time
     is_polled_since = state.float_checked_at is not None and state.float_checked_at > state.suspended_at
     if is_polled_since and state.float_minor is not None:
         return state.float_minor > 0
@@ -145,7 +150,7 @@ def _has_recovered(state: AccountStatus, now: datetime) -> bool:
 
 
 def configuration_fault_reason(answer: Misconfigured) -> str:
-    """Why an account is closed that gave this answer."""
+    """Why an account that gave this answer is suspended."""
     return f"{CONFIGURATION_FAULT_PREFIX}: {answer.reason}"
 
 
@@ -159,17 +164,17 @@ def _has_too_many_not_found(deps: Dependencies, exposure: Exposure) -> bool:
 
 
 def _poll_float(deps: Dependencies, provider: Provider, state: AccountStatus, now: datetime) -> AccountStatus:
-    """The state with our float as it is now, if it is time to ask again."""
+    """The status with our current float, if it is time to ask for it again."""
     if state.float_checked_at is not None and abs(now - state.float_checked_at) < timedelta(
         seconds=FLOAT_POLL_INTERVAL_SECONDS
     ):
         return state
     if not deps.account_status_cache.float_poll_lock.acquire(blocking=False):
-        return state  # another thread waits for a provider that may be slow: one buyer is enough
+        return state  # another thread waits for a provider that may be slow: one buyer who waits is enough
     try:
         answer = provider.fetch_float()
-    except Exception as error:  # noqa: BLE001  an adapter's bug must not stop what looks after the others
-        logger.warning("Asking %s for our float failed: %s", state.provider, type(error).__name__)
+    except Exception as error:  # noqa: BLE001  an adapter's bug must not stop the checks of the other accounts
+        logger.warning("The float at %s could not be read: %s", state.provider, type(error).__name__)
         return replace(state, float_checked_at=now)
     finally:
         deps.account_status_cache.float_poll_lock.release()
@@ -201,6 +206,6 @@ def _save(deps: Dependencies, state: AccountStatus, previous: AccountStatus) -> 
     deps.account_status_cache.read_at_seconds = float("-inf")
     context = {"context": {"provider": state.provider, "account": state.account_id}}
     if state.suspended_reason is not None and previous.suspended_reason is None:
-        logger.error("Nothing is sold at a provider now: %s", state.suspended_reason, extra=context)
+        logger.error("Sales at a provider are suspended: %s", state.suspended_reason, extra=context)
     if state.suspended_reason is None and previous.suspended_reason is not None:
-        logger.warning("A provider sells again", extra=context)
+        logger.warning("Sales at a provider are resumed", extra=context)

@@ -1,7 +1,7 @@
-"""Note: say in the log what became of money, and count it. Ids and sums; a token is never among them.
+"""Activity log: logs and counts what happens to money. It contains ids and amounts, never tokens.
 
-A door decides where it goes and in what shape: here it is the standard library's logging, and `context` holds what the
-line is about.
+It uses the standard library's logging, with the facts in `context`. The CLI, the API or the worker decides where the
+lines go and in which format.
 """
 
 import logging
@@ -18,14 +18,14 @@ _END_MESSAGES = {Status.COMPLETED: "Bill payment completed", Status.REVERSED: "B
 
 
 def log_funding(deps: Dependencies, user_id: str, transaction_id: str, amount: Money, source: str) -> None:
-    """Money came in."""
+    """Log and count a funding."""
     context = {"userId": user_id, "transactionId": transaction_id, "amount": str(amount), "source": source}
     logger.info("Wallet funded", extra={"context": context})
     deps.metrics.funded(source, amount)
 
 
 def log_payment(deps: Dependencies, payment: Payment, at: datetime) -> None:
-    """What the command of that moment made of a payment; nothing, where it changed nothing worth a line."""
+    """Log and count what the command at `at` changed in a payment. Does nothing if it changed nothing."""
     if payment.updated_at != at:
         return
     if payment.has_ended and payment.ended_at == at:

@@ -1,7 +1,7 @@
-"""Keys: who gets in over HTTP.
+"""API keys: authentication over HTTP.
 
-A secret is shown once, when it is made. What is kept of it is its SHA-256: with 256 bits of chance in it there is
-nothing to guess, so a hash that is slow on purpose, as passwords need one, would only make every request slow.
+A secret is shown once, when it is created. Only its SHA-256 is stored. The secret has 256 random bits, so it can't be
+guessed. A slow hash, as for passwords, would only make every request slow.
 """
 
 import hashlib
@@ -18,47 +18,47 @@ from billvend.ports.api_keys import StoredApiKey
 from billvend.usecases.dependencies import Dependencies
 
 RECORD_USE_INTERVAL_SECONDS = 60.0
-"""A process writes the last use of a key down at most so often."""
+"""A process stores the last use of a key at most this often."""
 
 _SECRET_PATTERN = re.compile(r"bv_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _DUMMY_DIGEST = "0" * 64
-"""No secret has it that anybody could find."""
+"""It is compared with if there is no such key. No secret with this digest is known."""
 
 logger = logging.getLogger("billvend.api_keys")
 
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key that was just made, with the secret that nobody will see again."""
+    """A new key with its secret, which is shown only once."""
 
     key: ApiKey
     secret: str = field(repr=False)
-    """What is sent as `Authorization: Bearer bv_...`."""
+    """The value of `Authorization: Bearer bv_...`."""
 
 
 def create(deps: Dependencies, name: str, scopes: Iterable[str]) -> NewApiKey:
-    """Make a key. Raises `ValidationFailed`; `Conflict` where a key in force has this name; `Unavailable`."""
+    """Create a key. Raises `ValidationFailed`; `Conflict` if an active key has this name; `Unavailable`."""
     name, parsed_scopes = parse_key_name(name), parse_scopes(scopes)
     random_text = deps.api_keys.generate_secret()
-    # The id comes of the same draw, by a hash that leads nowhere: 48 bits of it say nothing about the other 256.
+    # The id is 48 bits of a hash of the secret. It reveals nothing about the secret.
     key_id = hashlib.sha256(f"id of {random_text}".encode()).hexdigest()[:12]
     secret = f"bv_{key_id}_{random_text}"
     key = ApiKey(key_id, name, parsed_scopes, created_at=deps.clock.now())
     if not deps.api_keys.add(StoredApiKey(key, _digest(secret))):
         raise Conflict(
-            f"There is a key called {safe_repr(name)} already. None was made: choose another name, or revoke that one.",
+            f"An active key already has the name {safe_repr(name)}. No key was created: choose another name, or revoke it.",
             fields={"name": "is in use"},
         )
     logger.info(
-        "API key made", extra={"context": {"keyId": key_id, "name": name, "scopes": sorted(key.scopes)}}
+        "API key created", extra={"context": {"keyId": key_id, "name": name, "scopes": sorted(key.scopes)}}
     )
     return NewApiKey(key, secret)
 
 
 def revoke(deps: Dependencies, key: str) -> ApiKey:
-    """Let a key open nothing any more, by its id, or by its name while it is in force; from the next request on.
+    """Revoke a key, by its id, or by its name while it is active. The next request with it is rejected.
 
-    An id may be given twice: the second time changes nothing. Raises `ResourceNotFound`, `Unavailable`.
+    Revoking a key twice by its id changes nothing. Raises `ResourceNotFound`, `Unavailable`.
     """
     api_keys = deps.api_keys.all()
     api_key = next((each for each in api_keys if each.key_id == key), None) or next(
@@ -66,7 +66,7 @@ def revoke(deps: Dependencies, key: str) -> ApiKey:
     )
     if api_key is None:
         raise ResourceNotFound(
-            f"There is no key in force with the id or name {safe_repr(key)}. See: billvend keys list"
+            f"There is no active key with the id or name {safe_repr(key)}. See: billvend keys list"
         )
     if api_key.revoked_at is not None:
         return api_key
@@ -77,10 +77,10 @@ def revoke(deps: Dependencies, key: str) -> ApiKey:
 
 
 def authenticate(deps: Dependencies, secret: str) -> ApiKey | None:
-    """The key in force that has this secret; None where there is none. Raises `Unavailable`.
+    """The active key with this secret; None if there is none. Raises `Unavailable`.
 
-    The database is asked each time, so that a key that was revoked a moment ago lets nobody in. How long it takes
-    tells nothing about how much of a secret was right.
+    It reads the database each time, so that a revoked key is rejected at once. The time it takes does not show how much
+    of a secret was right.
     """
     match = _SECRET_PATTERN.fullmatch(secret)
     stored = deps.api_keys.find(match[1]) if match else None
@@ -92,7 +92,7 @@ def authenticate(deps: Dependencies, secret: str) -> ApiKey | None:
 
 
 def _record_use(deps: Dependencies, key: ApiKey) -> None:
-    """Write down that a key was used. Whatever goes wrong with that is nobody's trouble."""
+    """Store that a key was used. A failure must not fail the request."""
     if not deps.api_key_use_times.mark_if_due(
         key.key_id, deps.clock.elapsed_seconds(), RECORD_USE_INTERVAL_SECONDS
     ):
@@ -100,7 +100,7 @@ def _record_use(deps: Dependencies, key: ApiKey) -> None:
     try:
         deps.api_keys.record_use(key.key_id, deps.clock.now())
     except BillvendError:
-        logger.debug("The last use of a key could not be written down")
+        logger.debug("The last use of an API key could not be stored")
 
 
 def _digest(secret: str) -> str:

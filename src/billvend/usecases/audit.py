@@ -1,4 +1,4 @@
-"""Audit: replay every event, and hold everything else on the books against what comes out."""
+"""Audit: replay every event, and compare everything else in the database with the result."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,12 +28,12 @@ from billvend.usecases.dependencies import Dependencies
 
 WALLET_EVENTS = (WalletFunded, WalletHeld, WalletReleased)
 MAX_DIFFERENCES = 100
-"""How many are told; the count goes on."""
+"""Differences that are listed. Further ones are only counted."""
 
 
 @dataclass(slots=True)
 class AuditReport:
-    """What an audit counted and found."""
+    """The counts and differences of an audit."""
 
     events: int = 0
     wallets: int = 0
@@ -41,15 +41,15 @@ class AuditReport:
     transfers: int = 0
     differences: list[str] = field(default_factory=list)
     unlisted_differences: int = 0
-    """Differences beyond those that are listed."""
+    """The number of differences that are not listed."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything agrees."""
+        """Whether there are no differences."""
         return not self.differences
 
     def add_difference(self, key: StreamKey, description: str) -> None:
-        """Note a difference."""
+        """List a difference, or count it if the list is full."""
         if len(self.differences) < MAX_DIFFERENCES:
             self.differences.append(f"{key.user_id} {key.stream}: {description}")
         else:
@@ -57,7 +57,7 @@ class AuditReport:
 
 
 def audit(deps: Dependencies) -> AuditReport:
-    """Read all of the books once, in one consistent state and constant memory. Raises `Unavailable`."""
+    """Read the whole database once, in one consistent snapshot and constant memory. Raises `Unavailable`."""
     report = AuditReport()
     in_flight = _InFlightCheck(report)
     for stream in deps.queries.streams():
@@ -68,9 +68,9 @@ def audit(deps: Dependencies) -> AuditReport:
 
 
 class _InFlightCheck:
-    """What the transfers of one user leave in flight, against what this user's payments that have not ended are for.
+    """Compares the money that one user's transfers leave in flight with the user's payments that have not ended.
 
-    A payment that is missing with all its rows leaves no other trace. The streams of a user come one after the other.
+    Only this finds a payment that is missing with all its rows. The streams of a user must come one after the other.
     """
 
     def __init__(self, report: AuditReport) -> None:
@@ -79,25 +79,25 @@ class _InFlightCheck:
         self._unexplained_minor: Counter[str] = Counter()
 
     def start_user(self, user_id: str) -> None:
-        """From here on the streams are of this user."""
+        """Start with the streams of this user, and report what the previous user's payments do not explain."""
         if user_id == self._user_id:
             return
         for currency, minor in self._unexplained_minor.items():
             if minor:
                 key = StreamKey(self._user_id, f"{IN_FLIGHT}:{currency}")
                 self._report.add_difference(
-                    key, f"{minor} minor units more are held than open payments are for"
+                    key, f"{minor} minor units more are held than the open payments need"
                 )
         self._user_id = user_id
         self._unexplained_minor.clear()
 
     def add_transfer(self, transfer: StoredTransfer) -> None:
-        """Count what a transfer puts in flight, or takes from there."""
+        """Add what a transfer puts in flight, or subtract what it takes from there."""
         into, out_of = transfer.target == IN_FLIGHT, transfer.source == IN_FLIGHT
         self._unexplained_minor[transfer.currency] += transfer.amount_minor * (into - out_of)
 
     def subtract_payment(self, payment: Payment) -> None:
-        """Count what a payment has a right to hold."""
+        """Subtract the amount that an open payment holds."""
         if not payment.has_ended:
             self._unexplained_minor[payment.amount.currency] -= payment.amount.amount_minor
 
@@ -124,7 +124,7 @@ def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: Stored
                 logged.data,
             )
             if expected_hash != logged.hash:
-                report.add_difference(stream.key, f"event {logged.seq} was changed: its hash does not fit")
+                report.add_difference(stream.key, f"event {logged.seq} was changed: its hash does not match")
             event = load_event(logged.kind, logged.data)
             state = _evolve(state, stream, event, logged.at)
             head = StreamHead(logged.seq, logged.hash)
@@ -145,7 +145,7 @@ def _audit_stream(report: AuditReport, in_flight: _InFlightCheck, stream: Stored
             report.add_difference(stream.key, f"transfer {row.seq}.{row.leg} that no event makes")
     except DependencyError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever was done to an event, the audit goes on
+    except Exception as error:  # noqa: BLE001  a damaged event must not stop the audit
         report.add_difference(stream.key, f"its events can't be replayed: {error}")
         return
     report.wallets += is_wallet and head.seq > 0

@@ -1,4 +1,4 @@
-"""Cancel: give the money back while nothing was sent."""
+"""Cancel: release a payment's money before anything was sent."""
 
 from billvend.domain.decisions.commands import Cancel
 from billvend.domain.errors import TransactionNotFound
@@ -11,9 +11,9 @@ from billvend.usecases.notifications import enqueue_payment_notification_hint
 
 
 def cancel(deps: Dependencies, transaction_id: str) -> Payment:
-    """Release a payment of which nothing was sent, with proof `not_sent`.
+    """Reverse a payment that was never sent, with the proof `not_sent`.
 
-    Raises `TransactionNotFound`; `AlreadySent` once a request may have reached the provider; `Unavailable`.
+    Raises `TransactionNotFound`; `AlreadySent` if a request may have reached the provider; `Unavailable`.
     """
     payment = deps.queries.transaction(parse_transaction_id(transaction_id))
     if not isinstance(payment, Payment):

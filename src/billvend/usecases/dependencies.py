@@ -1,4 +1,4 @@
-"""What the use cases work with: the ports, filled, and the rules that the settings give."""
+"""The dependencies of the use cases: the adapters, and the rules from the settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,16 +29,17 @@ from billvend.usecases.caches import AccountStatusCache, ApiKeyUseTimes, MeterCa
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may be paid or funded at once, both inclusive, in major units of any currency."""
+    """The smallest and largest amount of a payment or funding, both inclusive, in major units of any currency."""
 
     min_payment_major: str
     max_amount_major: str
     max_in_doubt_major: str = "0"
-    """Beyond this sum in doubt at a provider nothing more is sold there; 0: no such limit, as with the next two."""
+    """A provider account with more than this amount in doubt is suspended; 0: no limit."""
     min_float_major: str = "0"
-    """Below this float of ours nothing is sold there."""
+    """A provider account with a smaller float is suspended; 0: no limit."""
     max_not_found: int = 0
-    """From so many attempts on that were not found within ten minutes, if they are over half, nothing is sold there."""
+    """A provider account is suspended when this many attempts of the last ten minutes, and more than half of them, were
+    not found; 0: no limit."""
 
     def min_payment(self, currency: str) -> Money:
         """The smallest payment."""
@@ -49,33 +50,33 @@ class Limits:
         return _parse_limit(self.max_amount_major, currency)
 
     def max_in_doubt(self, currency: str) -> Money | None:
-        """The most that may be in doubt at a provider; None for no limit."""
+        """The largest amount in doubt at a provider account; None: no limit."""
         return (
             None if Decimal(self.max_in_doubt_major) == 0 else _parse_limit(self.max_in_doubt_major, currency)
         )
 
     def min_float(self, currency: str) -> Money | None:
-        """The least float that we must have there; None for no limit."""
+        """The smallest float at a provider account; None: no limit."""
         return None if Decimal(self.min_float_major) == 0 else _parse_limit(self.min_float_major, currency)
 
 
-@cache  # every payment asks, and there are a handful
+@cache  # every payment needs them, and there are few
 def _parse_limit(amount: str, currency: str) -> Money:
     return parse_amount(amount, currency)
 
 
 @dataclass(frozen=True, slots=True)
 class MeterCheck:
-    """Whether providers are asked about a meter before money is held."""
+    """Whether a meter is checked with a provider before money is held."""
 
     is_enabled: bool = False
     allows_unreachable: bool = False
-    """True lets a payment pass whose meter nobody could be asked about."""
+    """True accepts a payment if no provider answers about its meter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """One wired billvend. Safe to share between threads."""
+    """Everything that one billvend works with. Safe to share between threads."""
 
     journal: Journal
     queries: Queries
@@ -88,7 +89,7 @@ class Dependencies:
     default_currency: str
     mode: Mode
     sweep_quiet_seconds: float
-    """How long a sweep leaves a payment alone that was pointed out before."""
+    """A sweep queues no second hint for a payment within this time."""
     account_status: AccountStatuses
     api_keys: ApiKeys
     deposits: Deposits
@@ -97,21 +98,21 @@ class Dependencies:
     meter_cache: MeterCache = field(default_factory=MeterCache)
     account_status_cache: AccountStatusCache = field(default_factory=AccountStatusCache)
     gateway: Gateway | None = None
-    """Where customers pay in; None where none is configured."""
+    """Where customers make deposits; None if no gateway is configured."""
     api_key_use_times: ApiKeyUseTimes = field(default_factory=ApiKeyUseTimes)
     notifiers: Mapping[Channel, Notifier] = field(default_factory=dict)
-    """The ways to the outside that are set up; the journal writes messages for these."""
+    """The configured channels. The journal writes messages for these."""
     metrics: Metrics = field(default_factory=NullMetrics)
-    """Where what happens is counted."""
+    """Counts events for monitoring."""
 
 
 def execute_command(deps: Dependencies, command: Command) -> Executed:
-    """Have one command done; raises its refusal."""
+    """Execute one command. Raises its error."""
     return single_result(deps.journal.execute([command]))
 
 
 def single_result(results: Sequence[CommandOutcome]) -> Executed:
-    """The one result, raised if it is a refusal."""
+    """The only result. Raises it if it is an error."""
     (result,) = results
     if isinstance(result, BillvendError):
         raise result

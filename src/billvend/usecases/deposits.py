@@ -1,13 +1,13 @@
-"""Fund from outside: a customer pays in at a gateway such as Paystack, and the money is credited once.
+"""Deposits: a customer pays at a gateway such as Paystack, and the wallet is credited once.
 
-    create           announce the payment, and say where the customer pays
-    check            ask the gateway what became of it, and credit what was paid
-    handle_webhook   the gateway says that there is news: a reason to ask, and nothing more
-    poll_unpaid      ask about those of which nothing was heard, at growing ages: a hook may be lost, or never come
+    create           create the payment at the gateway, and return where the customer pays
+    check            query the gateway, and credit what was paid
+    handle_webhook   the gateway reports news, which is only a reason to check
+    poll_unpaid      check unpaid deposits at growing ages, because a webhook may be lost
 
-A reference is made and committed before the gateway hears of it, and whoever committed it is the only one who announces
-it, once. The gateway's word is believed only in answer to our question, and only if it names the very sum and
-currency that was announced. The books take each reference once for ever, however often and in whatever order hooks come.
+A reference is committed before the gateway receives it. Only the call that committed it creates the payment at the
+gateway, once. The gateway is believed only in answer to our own query, and only if it reports exactly the amount and
+currency of the deposit. The ledger credits each reference once for ever, in any number and order of webhooks.
 """
 
 import logging
@@ -48,21 +48,21 @@ from billvend.usecases.fund import credit, parse_funding_amount
 from billvend.usecases.settle import check_mode
 
 REPEAT_WAIT_SECONDS = 5.0
-"""How long a repeat waits for the first call with its key."""
+"""How long a repeated call waits for the first call with its key."""
 POLL_SECONDS = 0.2
 POLL_AGES: Final = tuple(
     timedelta(minutes=minutes) for minutes in (10, 30, 2 * 60, 6 * 60, 24 * 60, 3 * 24 * 60)
 )
-"""The ages at which a funding is asked about of which nothing was heard. After the last one `fund-check` does."""
+"""The ages at which an unpaid deposit is checked. After the last one an operator can check it."""
 ABANDONED_GRACE_SECONDS = 20.0
-"""An intent that cannot be paid so long after its announcement must have been answered was left by a process that died."""
+"""A deposit without a payment URL this long after the deadline of the gateway call was left by a process that died."""
 
 logger = logging.getLogger("billvend.deposits")
 
 
 @dataclass(frozen=True, slots=True)
 class DepositResult:
-    """A funding that the gateway waits for."""
+    """A deposit that the customer can pay."""
 
     reference: str
     authorization_url: str
@@ -70,32 +70,32 @@ class DepositResult:
     user_id: str
     amount: Money
     replayed: bool
-    """True when the key had been used for this before, and nothing was announced now."""
+    """True if an earlier call with the key created the deposit. This call created nothing."""
 
 
 class DepositStatus(StrEnum):
-    """What became of an announced funding."""
+    """The result of a check."""
 
     CREDITED = "credited"
     NOT_PAID = "not_paid"
-    """Not yet, or never: an abandoned payment may still succeed."""
+    """Not yet, or never. An abandoned payment may still succeed."""
     PROBLEM = "problem"
-    """What came is not what was announced: a person has to look."""
+    """The payment differs from the deposit, and a person must check it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepositCheck:
-    """An announced funding after the gateway was asked."""
+    """A deposit after the gateway was queried."""
 
     deposit: Deposit
     status: DepositStatus
     detail: str
     """In words, for people."""
     transaction_id: str | None = None
-    """Of the funding, where it was credited now or before."""
+    """The funding's id, if the deposit was credited now or before."""
 
 
-# --- start ------------------------------------------------------------------------------------------------------------
+# --- create -----------------------------------------------------------------------------------------------------------
 
 
 def create(
@@ -108,13 +108,14 @@ def create(
     key: str | None,
     email_may_get_tokens: bool,
 ) -> DepositResult:
-    """Announce a funding. With a `key`, the same request gets the same reference and address each time.
+    """Create a deposit. With a `key`, the same request returns the same reference and URL each time.
 
-    When it is credited, `email` becomes the address of the user's wallets if they have none and `email_may_get_tokens`.
+    When the deposit is credited, `email` becomes the address of the user's wallets, if they have none and
+    `email_may_get_tokens` is true.
 
-    Raises `InvalidInput` and its kinds, also where the gateway refuses it; `IdempotencyMismatch`; `ConfigurationError` without
-    a gateway, or with one for the other kind of money; `RequestInProgress`; `Unavailable`: nothing was charged, and it may
-    be repeated.
+    Raises `InvalidInput` and its subclasses, also if the gateway rejects the deposit; `IdempotencyMismatch`;
+    `ConfigurationError` without a gateway, or if the ledger is for the other kind of money; `RequestInProgress`;
+    `Unavailable` if nothing was charged: it is safe to repeat.
     """
     user_id, money, email = (
         parse_user_id(user_id),
@@ -126,7 +127,8 @@ def create(
     if money.currency not in gateway.currencies:
         reason = f"must be one of {', '.join(gateway.currencies)}"
         raise UnsupportedCurrency(
-            f"{_gateway_name(gateway)} takes no {money.currency}: it {reason}.", fields={"currency": reason}
+            f"{_gateway_name(gateway)} does not accept the currency {money.currency}: it {reason}.",
+            fields={"currency": reason},
         )
     check_mode(deps)
     reference = f"bv-{deps.clock.new_id()}"
@@ -138,7 +140,7 @@ def create(
     while (stored := deps.deposits.add(deposit)).reference != reference:
         if (stored.amount, stored.email, stored.source) != (money, email, gateway.name):
             raise IdempotencyMismatch(
-                "This key was used before for another funding. That one stands; nothing was done now."
+                "This key was used for another deposit. That deposit is unchanged, and nothing was done now."
             )
         if stored.authorization_url is not None:
             return _deposit_result(stored, stored.authorization_url, replayed=True)
@@ -146,7 +148,7 @@ def create(
             deps.deposits.release_key(stored)
         elif deps.clock.elapsed_seconds() >= deadline_seconds:
             raise RequestInProgress(
-                "The first call with this key is still at work. Nothing was done now: repeat it in a moment."
+                "The first call with this key is still running. Nothing was done now: repeat it in a moment."
             )
         else:
             deps.clock.sleep(POLL_SECONDS)
@@ -155,7 +157,7 @@ def create(
 
 
 def _is_abandoned(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> bool:
-    """Whether nobody can be at work on an intent any more: then nobody was told its address, and nobody can pay."""
+    """Whether the process that created this deposit must have died. Then no customer got the payment URL."""
     age = abs(deps.clock.now() - deposit.created_at)
     return age >= timedelta(seconds=gateway.max_call_seconds + ABANDONED_GRACE_SECONDS)
 
@@ -166,54 +168,54 @@ def _initialise(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> Depos
     if isinstance(answer, DepositInitialised) and deps.deposits.set_authorization_url(
         deposit, answer.authorization_url
     ):
-        logger.info("Funding announced", extra=context)
+        logger.info("Deposit created", extra=context)
         return _deposit_result(deposit, answer.authorization_url, replayed=False)
-    # Nobody will hear of an address for this reference, so nobody pays under it: its key may stand for another one.
+    # No customer gets a payment URL for this reference, so none can pay it. Its key may belong to another deposit.
     deps.deposits.release_key(deposit)
     match answer:
         case DepositRejected(reason):
             raise ValidationFailed(
-                f"{_gateway_name(gateway)} does not take this: {reason}. Nothing was charged."
+                f"{_gateway_name(gateway)} rejects this deposit: {reason}. Nothing was charged."
             )
         case GatewayMisconfigured(reason):
             logger.error("%s can't be used: %s", _gateway_name(gateway), reason, extra=context)
             raise Unavailable(
-                f"{_gateway_name(gateway)} can't be used at present: {reason}. Nothing was charged."
+                f"{_gateway_name(gateway)} can't be used now: {reason}. Nothing was charged: try again later."
             )
         case GatewayUnknown(reason):
             raise Unavailable(
                 f"{_gateway_name(gateway)} does not answer ({reason}). Nothing was charged: try again."
             )
         case DepositInitialised():
-            raise Unavailable("It took too long to write this down. Nothing was charged: try again.")
+            raise Unavailable("The deposit took too long to store. Nothing was charged: try again.")
 
 
 def _deposit_result(deposit: Deposit, authorization_url: str, *, replayed: bool) -> DepositResult:
     return DepositResult(deposit.reference, authorization_url, deposit.user_id, deposit.amount, replayed)
 
 
-# --- settle -----------------------------------------------------------------------------------------------------------
+# --- credit -----------------------------------------------------------------------------------------------------------
 
 
 def handle_webhook(deps: Dependencies, body: bytes, signature: str | None) -> bool:
-    """Take a hook of the gateway; False where it is not the gateway's own, and nothing was done.
+    """Check the deposit that a webhook of the gateway names. Returns False, and does nothing, if the signature is wrong.
 
-    Raises nothing for what it says. Raises `Unavailable`, `OutcomeUnknown` and `ConfigurationError` where the gateway
-    should say it again later.
+    Nothing in the body raises an error. Raises `Unavailable`, `OutcomeUnknown` and `ConfigurationError` if the gateway
+    should send it again later.
     """
     gateway = _require_gateway(deps)
     if not gateway.has_valid_signature(body, signature):
-        logger.warning("A hook that is not signed by %s was turned away", _gateway_name(gateway))
+        logger.warning("A webhook without a valid signature of %s was rejected", _gateway_name(gateway))
         return False
     reference = gateway.parse_reference(body)
-    if reference is None:  # of something else than money that came in
+    if reference is None:  # it is about something other than a payment
         return True
     deposit = deps.deposits.find(reference)
     if deposit is None:
-        # Signed by the gateway, so money came in at our account there, for something that we did not announce.
+        # The gateway signed it, so our account there received money, but for no deposit that we created.
         context = {"reference": safe_repr(reference)}
         logger.warning(
-            "A hook of %s is about no funding of ours", _gateway_name(gateway), extra={"context": context}
+            "A webhook of %s names an unknown deposit", _gateway_name(gateway), extra={"context": context}
         )
     else:
         _check(deps, gateway, deposit)
@@ -221,33 +223,32 @@ def handle_webhook(deps: Dependencies, body: bytes, signature: str | None) -> bo
 
 
 def check(deps: Dependencies, reference: str) -> DepositCheck:
-    """Ask the gateway what became of a funding, and credit it if it was paid, unless that was done.
+    """Query the gateway for a deposit, and credit it if it was paid and is not credited yet.
 
-    Raises `ResourceNotFound` where no funding was announced under this reference;
-    `Unavailable`, `OutcomeUnknown`, `ConfigurationError`.
+    Raises `ResourceNotFound` if there is no deposit with this reference; `Unavailable`, `OutcomeUnknown`,
+    `ConfigurationError`.
     """
     return _check(deps, _require_gateway(deps), _require_deposit(deps, reference))
 
 
 def acknowledge(deps: Dependencies, reference: str) -> DepositCheck:
-    """Somebody has seen to the problem of a funding: it need not be shown any more.
+    """Record that a person acknowledged the problem of a deposit. The review list no longer shows it.
 
-    Raises `ResourceNotFound`; `NotInReview` where it has none, or somebody has seen to it; `Unavailable`.
+    Raises `ResourceNotFound`; `NotInReview` if it has no problem or the problem was acknowledged; `Unavailable`.
     """
     deposit = _require_deposit(deps, reference)
     if deposit.problem is None or deposit.acknowledged_at is not None:
-        raise NotInReview(f"Nothing waits for a person about the funding {safe_repr(reference)}.")
+        raise NotInReview(f"The deposit {safe_repr(reference)} has no open problem. Nothing was changed.")
     at = deps.clock.now()
     deps.deposits.acknowledge(deposit, at)
     return DepositCheck(replace(deposit, acknowledged_at=at), DepositStatus.PROBLEM, deposit.problem)
 
 
 def poll_unpaid(deps: Dependencies, since: datetime | None) -> datetime:
-    """Ask about every funding of which no money has come, and which reached one of the ages after `since`.
+    """Check every unpaid deposit that reached one of the ages of `POLL_AGES` after `since`.
 
-    None stands for the longest of them ago. Returns the moment up to which nobody need look again: `since` of the next
-    look. Raises `Unavailable`, `OutcomeUnknown`, `ConfigurationError` where it came to nothing: then
-    the same look is due again.
+    `since` None means: as long ago as the last age. Returns `since` of the next call. Raises `Unavailable`,
+    `OutcomeUnknown`, `ConfigurationError` if no check succeeded. Then repeat the call with the same `since`.
     """
     now = deps.clock.now()
     if deps.gateway is None:
@@ -259,7 +260,7 @@ def poll_unpaid(deps: Dependencies, since: datetime | None) -> datetime:
     for deposit in due:
         try:
             _check(deps, deps.gateway, deposit)
-        except DependencyError as error:  # one that can't be asked about is in nobody's way
+        except DependencyError as error:  # a failed check must not stop the others
             failures.append(error)
     if failures and len(failures) == len(due):
         raise failures[0]
@@ -272,11 +273,11 @@ def _check(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositChe
         case DepositPaid(minor, currency) if (minor, currency) == expected:
             return _credit(deps, deposit)
         case DepositPaid(minor, currency):
-            difference = f"{_gateway_name(gateway)} says that {_format_amount(minor, currency)} was paid"
-            return _record_problem(deps, deposit, f"{difference}, and {deposit.amount.display} was asked for")
+            paid = f"{_gateway_name(gateway)} reports a payment of {_format_amount(minor, currency)}"
+            return _record_problem(deps, deposit, f"{paid}, but the deposit is {deposit.amount.display}")
         case DepositRefunded() if _credited_funding(deps, deposit) is not None:
             return _record_problem(
-                deps, deposit, f"{_gateway_name(gateway)} gave the money back to the customer"
+                deps, deposit, f"{_gateway_name(gateway)} refunded the money to the customer"
             )
         case DepositRefunded():
             return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{_gateway_name(gateway)} says: reversed")
@@ -284,42 +285,42 @@ def _check(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositChe
             return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{_gateway_name(gateway)} says: {status}")
         case GatewayMisconfigured(reason):
             context = {"userId": deposit.user_id, "reference": deposit.reference}
-            logger.error("%s can't be asked: %s", _gateway_name(gateway), reason, extra={"context": context})
+            logger.error("%s can't be used: %s", _gateway_name(gateway), reason, extra={"context": context})
             raise Unavailable(
-                f"{_gateway_name(gateway)} can't be asked: {reason}. Nothing was credited: try again."
+                f"{_gateway_name(gateway)} can't be used now: {reason}. Nothing was credited: try again later."
             )
         case GatewayUnknown(reason):
             raise Unavailable(
-                f"{_gateway_name(gateway)} can't be asked ({reason}). Nothing was credited: try again."
+                f"{_gateway_name(gateway)} does not answer ({reason}). Nothing was credited: try again."
             )
 
 
 def _credit(deps: Dependencies, deposit: Deposit) -> DepositCheck:
-    # Not by way of `fund`: its limits are for what is asked for, and this money is here.
+    # Not through `fund`: its limits are for requests, and this money is already paid.
     try:
         funding = credit(deps, deposit.user_id, deposit.amount, deposit.source, deposit.reference)
     except IdempotencyMismatch:
-        return _record_problem(deps, deposit, "its reference was used as the key of another funding")
+        return _record_problem(deps, deposit, "Its reference was used as the key of another funding")
     if deposit.email_may_get_tokens:
         deps.outbox.set_email_if_absent(deposit.user_id, deposit.email, deps.clock.now())
     if deposit.problem is not None:
         deps.deposits.set_problem(deposit, None)
-    detail = "It had been credited." if funding.replayed else f"{deposit.amount.display} was credited."
+    detail = "It was already credited." if funding.replayed else f"{deposit.amount.display} was credited."
     return DepositCheck(deposit, DepositStatus.CREDITED, detail, funding.transaction_id)
 
 
 def _record_problem(deps: Dependencies, deposit: Deposit, difference: str) -> DepositCheck:
     funding = _credited_funding(deps, deposit)
-    problem = f"{difference}; it was {'not ' if funding is None else ''}credited"
+    problem = f"{difference}. The deposit was {'not ' if funding is None else ''}credited"
     if deps.deposits.set_problem(deposit, problem):
         context = {"userId": deposit.user_id, "reference": deposit.reference, "amount": str(deposit.amount)}
-        logger.error("Funding needs a person: %s", problem, extra={"context": context})
+        logger.error("Deposit needs review: %s", problem, extra={"context": context})
     transaction_id = funding.transaction_id if funding else None
     return DepositCheck(replace(deposit, problem=problem), DepositStatus.PROBLEM, problem, transaction_id)
 
 
 def _credited_funding(deps: Dependencies, deposit: Deposit) -> Funding | None:
-    """The funding of an intent, if it was credited."""
+    """The funding that credited a deposit; None if it is not credited."""
     transactions = deps.queries.search(
         Search(user_id=deposit.user_id, kind="funding", reference=deposit.reference)
     )
@@ -331,15 +332,15 @@ def _credited_funding(deps: Dependencies, deposit: Deposit) -> Funding | None:
 def _require_deposit(deps: Dependencies, reference: str) -> Deposit:
     deposit = deps.deposits.find(reference)
     if deposit is None:
-        raise ResourceNotFound(f"No funding was announced under the reference {safe_repr(reference)}.")
+        raise ResourceNotFound(f"There is no deposit with the reference {safe_repr(reference)}.")
     return deposit
 
 
 def _require_gateway(deps: Dependencies) -> Gateway:
     if deps.gateway is None:
         raise ConfigurationError(
-            "Funding by Paystack is not set up here: PAYSTACK_SECRET_KEY is not given. Nothing was done.",
-            fields={"PAYSTACK_SECRET_KEY": "is not given"},
+            "Deposits are not configured: PAYSTACK_SECRET_KEY is not set. Nothing was done.",
+            fields={"PAYSTACK_SECRET_KEY": "is not set"},
         )
     return deps.gateway
 
@@ -350,5 +351,5 @@ def _gateway_name(gateway: Gateway) -> str:
 
 def _format_amount(minor: int | None, currency: str | None) -> str:
     if minor is None or currency is None:
-        return "a sum that can't be read"
+        return "an unreadable amount"
     return Money(minor, currency).display if currency in CURRENCIES else f"{minor} of {safe_repr(currency)}"

@@ -1,4 +1,4 @@
-"""Fund: money comes into a wallet from outside."""
+"""Fund: add money to a wallet."""
 
 import re
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from billvend.usecases.notifications import enqueue_notification_hint
 
 @dataclass(frozen=True, slots=True)
 class FundingResult:
-    """A wallet after money came in."""
+    """A wallet after funding."""
 
     transaction_id: str
     user_id: str
     amount: Money
     balance: Money
-    """As it was right after this funding."""
+    """The available balance right after this funding."""
     replayed: bool
-    """True when the key had been used for this before, and nothing was added now."""
+    """True if an earlier call with the key added the money. This call added nothing."""
 
 
 def fund(
@@ -34,15 +34,15 @@ def fund(
     key: str | None,
     source: str,
 ) -> FundingResult:
-    """Add money; opens the wallet if it is new.
+    """Add money to a wallet. Creates the wallet if it is new.
 
-    Raises `InvalidInput`; `IdempotencyMismatch` when the key was used for something else; `Unavailable`,
+    Raises `InvalidInput`; `IdempotencyMismatch` if the key was used for something else; `Unavailable`,
     `OutcomeUnknown`.
     """
     if not re.fullmatch("[A-Za-z0-9-]{1,32}", str(source)):
         raise ValidationFailed(
-            "The source is not accepted: it must be 1 to 32 letters, digits or hyphens.",
-            fields={"source": "must be 1 to 32 letters, digits or hyphens"},
+            "The source is not accepted: it must be 1 to 32 characters of A-Z, a-z, 0-9 and -. Nothing was added.",
+            fields={"source": "must be 1 to 32 characters of A-Z, a-z, 0-9 and -"},
         )
     money = parse_funding_amount(deps, amount, currency)
     user_id = parse_user_id(user_id)
@@ -50,7 +50,7 @@ def fund(
 
 
 def parse_funding_amount(deps: Dependencies, amount: AmountLike, currency: str | None) -> Money:
-    """The sum that somebody asks to add. Raises `InvalidAmount`, `UnsupportedCurrency`."""
+    """The amount to add. Raises `InvalidAmount`, `UnsupportedCurrency`."""
     if currency is None:
         currency = amount.currency if isinstance(amount, Money) else deps.default_currency
     return parse_amount(amount, currency, maximum=deps.limits.max_amount(currency))
@@ -59,7 +59,7 @@ def parse_funding_amount(deps: Dependencies, amount: AmountLike, currency: str |
 def credit(
     deps: Dependencies, user_id: str, money: Money, source: str, reference: str | None
 ) -> FundingResult:
-    """Add money that came in, once for ever for each reference at the source. Raises as `fund` does."""
+    """Add money, once for ever for each reference of the source. Raises the errors of `fund`."""
     transaction_id = deps.clock.new_id()
     reference = transaction_id if reference is None else reference
     result = execute_command(

@@ -1,4 +1,4 @@
-"""Health: how each part is, and what waits."""
+"""Health: the status of each dependency, and of the open work."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,37 +11,38 @@ from billvend.usecases.dependencies import Dependencies
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One part."""
+    """The health of one dependency, or of the open work."""
 
     status: str
-    """`up` or `down`; for providers `configured`, or `down` where one does not sell, or one that payments in doubt need is
-    not configured any more; for the backlog, `ok` or `late`, or `down` with its database."""
+    """`up` or `down`. For providers `configured`, or `down` if one is suspended, or if payments in doubt need one that is
+    no longer configured. For the backlog `ok` or `late`, or `down` with its database."""
     latency_ms: float
     details: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All parts together."""
+    """The health of billvend."""
 
     status: str
-    """`ok`; `degraded` while payments are accepted although a part is away or work is late; `down` without books."""
+    """`ok`; `degraded` if payments are accepted but a dependency is unavailable or work is late; `down` without the
+    database."""
     checks: Mapping[str, HealthCheck]
 
 
 LATE_AFTER_SECONDS = 300
-"""A payment that is due for longer than this has no worker to look at it."""
+"""If a payment is due for longer than this, no worker is settling payments."""
 
 
 def health(deps: Dependencies) -> Health:
-    """Ask every part how it is. Raises nothing: what is away is said to be."""
+    """Check every dependency. Raises nothing: an unavailable dependency has the status `down`."""
     database = _run_check(deps, lambda: _check_database(deps))
     is_database_down = database.status == "down"
     checks = {
         "database": database,
         "queue": _run_check(deps, lambda: _check_queue(deps), {"backend": deps.queue.backend}),
         "provider": _run_check(deps, lambda: _check_providers(deps, can_read_database=not is_database_down)),
-        # Who just heard that the books are away need not wait for them again.
+        # The database did not answer: do not wait for it again.
         "backlog": database if is_database_down else _run_check(deps, lambda: _check_backlog(deps)),
     }
     if is_database_down:
@@ -56,7 +57,7 @@ ProbeResult = tuple[str, Mapping[str, object]]
 def _run_check(
     deps: Dependencies, probe: Callable[[], ProbeResult], static_details: Mapping[str, object] | None = None
 ) -> HealthCheck:
-    """A part that is asked now, and how long it took; `known` is told of one that is away, too."""
+    """Run one check, and measure how long it took. `static_details` are part of a failed check too."""
     started_at_seconds = deps.clock.elapsed_seconds()
     try:
         status, details = probe()
@@ -66,7 +67,7 @@ def _run_check(
 
 
 def _check_database(deps: Dependencies) -> ProbeResult:
-    deps.api_keys.is_empty()  # the smallest question
+    deps.api_keys.is_empty()  # the cheapest query
     return "up", {}
 
 
@@ -76,7 +77,7 @@ def _check_queue(deps: Dependencies) -> ProbeResult:
 
 
 def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeResult:
-    """The accounts as they were when they were last looked after: nobody is asked here. `knows`: the books can be read."""
+    """The provider accounts by their stored status. No provider is called."""
     details: dict[str, object] = {
         "providers": [f"{account.provider} ({account.mode})" for account in deps.policy.accounts]
     }
@@ -99,7 +100,7 @@ def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeRes
 
 
 def _unconfigured_accounts(deps: Dependencies) -> list[str]:
-    """Accounts that hold payments in doubt, and that nobody can ask any more: they need to be configured again."""
+    """Accounts with payments in doubt that are no longer configured. Without them no requery is possible."""
     return sorted(
         f"{exposure.provider} account {exposure.account_id}"
         for exposure in deps.queries.exposures(deps.clock.now())

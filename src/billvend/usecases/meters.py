@@ -1,4 +1,4 @@
-"""Verify: ask the provider whose meter it is before any money is held."""
+"""Verify: ask the provider about a meter before any money is held."""
 
 from billvend.domain.decisions.commands import Pay
 from billvend.domain.enums import VendType
@@ -34,10 +34,10 @@ _ERRORS: dict[MeterFault, type[BillvendError]] = {
 
 
 def verify_meter(deps: Dependencies, meter: str, biller: str, vend_type: str) -> MeterFound:
-    """Whose meter it is, as the first provider says that can be asked.
+    """The customer of a meter, from the first provider that answers.
 
     Raises `InvalidMeter`, `UnknownBiller`; `MeterNotFound`, `WrongMeterType`, `MeterCannotVend`;
-    `ProviderUnavailable` where none can be asked.
+    `ProviderUnavailable` if no provider answers.
     """
     number, kind = parse_meter(meter), parse_vend_type(vend_type)
     answer = query_providers(deps, number, biller, kind)
@@ -47,7 +47,7 @@ def verify_meter(deps: Dependencies, meter: str, biller: str, vend_type: str) ->
 
 
 def query_providers(deps: Dependencies, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
-    """Ask the providers that sell for this biller, in order, until one knows. Raises `UnknownBiller`."""
+    """Ask the providers that sell for this biller, in order, until one answers. Raises `UnknownBiller`."""
     providers = [
         provider for provider in deps.providers.values() if provider.account.supports(biller, vend_type)
     ]
@@ -56,7 +56,7 @@ def query_providers(deps: Dependencies, meter: str, biller: str, vend_type: Vend
         raise UnknownBiller(
             f"The biller {safe_repr(biller)} is not known: {reason}.", fields={"provider": reason}
         )
-    answer: MeterLookupResult = MeterLookupFailed("nobody was asked")
+    answer: MeterLookupResult = MeterLookupFailed("no provider was asked")
     for provider in providers:
         answer = query_provider(deps, provider, meter, biller, vend_type)
         if not isinstance(answer, MeterLookupFailed):
@@ -67,7 +67,7 @@ def query_providers(deps: Dependencies, meter: str, biller: str, vend_type: Vend
 def query_provider(
     deps: Dependencies, provider: Provider, meter: str, biller: str, vend_type: VendType
 ) -> MeterLookupResult:
-    """Ask one provider, or remember what it said. Raises nothing."""
+    """Ask one provider, or use its cached answer. Raises nothing."""
     key = _cache_key(provider, meter, biller, vend_type)
     now_seconds = deps.clock.elapsed_seconds()
     if (cached := deps.meter_cache.get(key, now_seconds)) is not None:
@@ -88,9 +88,9 @@ def _cache_key(provider: Provider, meter: str, biller: str, vend_type: VendType)
 def require_meter(
     deps: Dependencies, meter: str, biller: str, vend_type: VendType, amount: Money
 ) -> MeterFound | None:
-    """Refuse a payment for a meter that can't be sold to; returns whose it is, None where nobody was asked.
+    """Reject a payment for a meter that can't be sold to. Returns the meter's customer; None if no provider answered.
 
-    Raises as `verify` does, and `BelowMinimum`.
+    Raises the errors of `verify_meter`, and `BelowMinimum` or `InvalidAmount`.
     """
     if not deps.meter_check.is_enabled:
         return None
@@ -105,7 +105,10 @@ def require_meter(
 
 
 def cached_meter(deps: Dependencies, command: Pay) -> MeterFound | None:
-    """The meter of a payment, where who would be asked first said lately that it takes that much; None: ask."""
+    """The cached meter of a payment, if the preferred provider recently confirmed it and it takes the amount.
+
+    None: the provider must be asked.
+    """
     if not deps.meter_check.is_enabled:
         return None
     providers = (
@@ -122,7 +125,7 @@ def cached_meter(deps: Dependencies, command: Pay) -> MeterFound | None:
 
 
 def amount_error(meter: MeterFound, amount: Money) -> BillvendError | None:
-    """Why the meter itself does not take an amount: `BelowMinimum`, or `InvalidAmount` for too much; None: it does."""
+    """Why a meter does not take an amount: `BelowMinimum`, or `InvalidAmount` if it is too much. None: it takes it."""
     minimum, maximum = (
         None if minor is None else Money(minor, amount.currency)
         for minor in (meter.minimum_minor, meter.maximum_minor)
@@ -141,10 +144,10 @@ def amount_error(meter: MeterFound, amount: Money) -> BillvendError | None:
 
 
 def error_for(answer: MeterRejected | MeterLookupFailed) -> BillvendError:
-    """A verification that does not allow a payment, as an error for people."""
+    """The error for people when a verification does not allow a payment."""
     if isinstance(answer, MeterLookupFailed):
         return ProviderUnavailable(
-            f"The electricity company can't be asked about the meter now ({answer.reason}). Nothing was held: try again later."
+            f"The meter can't be checked now ({answer.reason}). Nothing was held: try again later."
         )
     return _ERRORS[answer.fault](
         f"The meter is not accepted: {answer.reason}. Nothing was held.",

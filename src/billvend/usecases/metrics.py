@@ -1,6 +1,6 @@
-"""Metrics: what was counted, and how things stand, as text for Prometheus.
+"""Metrics: counters and gauges, as text for Prometheus.
 
-What the books say is read anew each time, by whichever process is asked: it is the same for all, and never added up.
+The gauges are read from the database each time. They are the same in every process, so they must not be added up.
 """
 
 from billvend.domain.enums import Status
@@ -14,7 +14,7 @@ from billvend.usecases.dependencies import Dependencies
 
 
 def metrics(deps: Dependencies) -> str:
-    """The text. Raises nothing for a part that is away: that is one of the figures."""
+    """The text. An unavailable dependency raises nothing: it is one of the metrics."""
     return deps.metrics.exposition(_current_gauges(deps))
 
 

@@ -1,7 +1,7 @@
-"""Notify: tell the outside what the journal wrote down for it, at least once.
+"""Notifications: deliver the messages that the journal wrote, at least once.
 
-A message is taken for a minute, tried with no transaction open, and what came of it is written down. A worker who dies
-in between leaves the message to the next one, and then it may arrive a second time, under the same id.
+A worker leases a message for a minute, delivers it with no transaction open, and stores the outcome. If it dies in
+between, another worker delivers the message. Then it may arrive twice, with the same id.
 """
 
 import logging
@@ -22,10 +22,10 @@ from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.dependencies import Dependencies
 
 MAX_MESSAGES_PER_CHANNEL = 16
-"""Messages of a channel that are tried at the same time. One that is slow holds up a pass of all channels, no longer than
-a try may take; and one channel that has much to tell does not crowd out another."""
+"""Messages of a channel that are delivered at the same time. A slow one delays the pass of all channels, but no longer
+than its deadline. A channel with many messages does not block another."""
 DELIVERY_LEASE_SECONDS = 60.0
-"""Longer than any try may take."""
+"""Longer than the deadline of any delivery attempt."""
 
 _END_OF_OUTCOME = {
     DeliveryOutcome.DELIVERED: FinalStatus.DELIVERED,
@@ -37,9 +37,9 @@ logger = logging.getLogger("billvend.notifications")
 
 
 def deliver_due(deps: Dependencies) -> int:
-    """Try up to 16 messages of each channel that are due, all at once; returns how many. Raises `Unavailable`.
+    """Deliver up to 16 due messages of each channel, all at once. Returns how many. Raises `Unavailable`.
 
-    What is for an endpoint that was disabled waits until it is enabled again.
+    Messages for a disabled endpoint wait until it is enabled again.
     """
     if not deps.notifiers:
         return 0
@@ -58,18 +58,18 @@ def deliver_due(deps: Dependencies) -> int:
                 pool.submit(_deliver, deps, deps.notifiers[message.channel], message) for message in messages
             ]
         for delivery in deliveries:
-            delivery.result()  # if the database is away by now, that is raised when all have come back
+            delivery.result()  # raises `Unavailable`, but only after all attempts have ended
     return len(messages)
 
 
 def enqueue_notification_hint(deps: Dependencies, user_id: str, transaction_id: str) -> None:
-    """There is news of a transaction for the outside."""
+    """Queue a hint that a transaction has messages to deliver."""
     if deps.notifiers:
         deps.queue.enqueue_nowait(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
 
 
 def enqueue_payment_notification_hint(deps: Dependencies, payment: Payment, at: datetime) -> None:
-    """There is news of a payment, if the command of that moment brought any."""
+    """Queue a hint if the command at `at` changed the payment in a way that is notified."""
     is_news = payment.has_ended or payment.status is Status.IN_REVIEW
     if is_news and payment.updated_at == at:
         enqueue_notification_hint(deps, payment.user_id, payment.transaction_id)
@@ -83,16 +83,16 @@ def history(
     failed: bool = False,
     message_id: str | None = None,
 ) -> Sequence[MessageHistory]:
-    """What is or was to be told, with every try, the newest first. Raises `ValidationFailed`, `Unavailable`."""
+    """Messages with their delivery attempts, the newest first. Raises `ValidationFailed`, `Unavailable`."""
     return deps.outbox.history(
         limit=limit, channel=_parse_channel(channel), failed=failed, message_id=message_id
     )
 
 
 def replay(deps: Dependencies, message_id: str) -> MessageHistory:
-    """Tell it again, under the same id: now, where its channel is set up here, else as soon as a worker sees it.
+    """Deliver a message again, with the same id.
 
-    Raises `ResourceNotFound`, `Unavailable`.
+    It is delivered now if its channel is configured here, else by a worker. Raises `ResourceNotFound`, `Unavailable`.
     """
     now = deps.clock.now()
     if not deps.outbox.replay(message_id, now):
@@ -102,15 +102,15 @@ def replay(deps: Dependencies, message_id: str) -> MessageHistory:
     if notifier is None or notifier.endpoint in _disabled_endpoints(deps):
         return history
     message = deps.outbox.take_one(message_id, now, lease_seconds=DELIVERY_LEASE_SECONDS)
-    if message is not None:  # else a worker was quicker
+    if message is not None:  # else a worker has a lease on it
         _deliver(deps, notifier, message)
     return _load_history(deps, message_id)
 
 
 def set_email(deps: Dependencies, user_id: str, email: str) -> None:
-    """Set where mail about a user's wallets goes, tokens included, in place of what was set before.
+    """Set the address for mail about a user's wallets, tokens included. It replaces any earlier address.
 
-    Raises `ValidationFailed`, also for a user whose id is an e-mail address, because mail goes there; `Unavailable`.
+    Raises `ValidationFailed`, also if the user id is an e-mail address, because mail goes there; `Unavailable`.
     """
     user_id, email = parse_user_id(user_id), parse_email(email)
     if is_email(user_id):
@@ -126,7 +126,7 @@ def _load_history(deps: Dependencies, message_id: str) -> MessageHistory:
 
 
 def _disabled_endpoints(deps: Dependencies) -> set[str | None]:
-    """The endpoints to which nothing is sent."""
+    """The endpoints to which no messages are sent."""
     return {disabled.endpoint for disabled in deps.outbox.disabled()}
 
 
@@ -141,9 +141,9 @@ def _deliver(deps: Dependencies, notifier: Notifier, message: Message) -> None:
     started_at_seconds = deps.clock.elapsed_seconds()
     try:
         delivery = notifier.deliver(message)
-    except Exception as error:  # noqa: BLE001  a bug of an adapter, or no database to find an address in
+    except Exception as error:  # noqa: BLE001  an adapter's bug, or no database to find an address in
         delivery = DeliveryResult(
-            DeliveryOutcome.FAILED, "", f"it could not be tried: {type(error).__name__}"
+            DeliveryOutcome.FAILED, "", f"the delivery attempt failed: {type(error).__name__}"
         )
     at = deps.clock.now()
     latency_ms = round((deps.clock.elapsed_seconds() - started_at_seconds) * 1000)
@@ -159,11 +159,11 @@ def _deliver(deps: Dependencies, notifier: Notifier, message: Message) -> None:
 def _schedule_or_end(
     message: Message, delivery: DeliveryResult, at: datetime
 ) -> tuple[datetime | None, FinalStatus | None]:
-    """When it is due again, or how it ended."""
+    """When the message is due again, or its final status."""
     if delivery.outcome in _END_OF_OUTCOME:
         return None, _END_OF_OUTCOME[delivery.outcome]
     if delivery.outcome is DeliveryOutcome.GONE:
-        return at, None  # it goes out first when the endpoint is enabled
+        return at, None  # due at once when the endpoint is enabled
     next_at = next_attempt_at(message.message_id, message.attempt_count + 1, at, delivery.retry_after_seconds)
     return next_at, FinalStatus.GAVE_UP if next_at is None else None
 
@@ -173,10 +173,10 @@ def _log(message: Message, delivery: DeliveryResult, ended: FinalStatus | None) 
     if delivery.outcome is DeliveryOutcome.GONE:
         level, text = (
             logging.ERROR,
-            "The endpoint of webhooks wants no more: disabled until it is enabled again",
+            "The webhook endpoint answered 410: no webhooks are sent there until it is enabled again",
         )
     elif ended is FinalStatus.GAVE_UP:
-        level, text = logging.WARNING, "A message is given up"
+        level, text = logging.WARNING, "A message could not be delivered, and is not retried"
     if logger.isEnabledFor(level):
         context = {
             "messageId": message.message_id,

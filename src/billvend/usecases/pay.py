@@ -1,4 +1,4 @@
-"""Pay: hold the money for a bill, commit, and tell the workers."""
+"""Pay: hold the money for a bill, commit, and queue a hint for the workers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ MAX_BILLS_PER_TRANSACTION = 500
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What somebody asks to be paid, unread."""
+    """A bill to pay, not validated yet."""
 
     user_id: str
     amount: AmountLike
@@ -48,21 +48,21 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class PaymentResult:
-    """An accepted payment, as it stands."""
+    """An accepted payment in its current state."""
 
     payment: Payment
     replayed: bool
-    """True when the key had been used for this before, and nothing was done now."""
+    """True if an earlier call with the key made the payment. This call did nothing."""
     meter: MeterFound | None = None
-    """Whose meter it is, where the provider was asked."""
+    """The meter's customer, if the meter was checked."""
 
 
 def pay(deps: Dependencies, bill: Bill) -> PaymentResult:
-    """Accept a bill: its money is held, and a worker will buy the electricity.
+    """Accept a bill: hold its money. A worker then buys the electricity.
 
     Raises, in this order: `InvalidInput`; `IdempotencyMismatch`; `WalletNotFound`; `LikelyDuplicate`;
-    `InsufficientFunds`; `ProviderUnavailable`; what the provider says of the meter (`MeterNotFound` and the like). Or
-    `Unavailable`: nothing was done; `OutcomeUnknown`: repeat it with its key.
+    `InsufficientFunds`; `ProviderUnavailable`; the meter's errors (`MeterNotFound` and others, see `verify_meter`).
+    Also `Unavailable` if nothing was done, and `OutcomeUnknown`: repeat it with its key.
     """
     command, meter = build_command(deps, bill), None
     refresh_if_stale(deps)
@@ -75,7 +75,7 @@ def pay(deps: Dependencies, bill: Bill) -> PaymentResult:
 
 
 def _check_before_hold(deps: Dependencies, command: Pay) -> tuple[Pay, MeterFound | None]:
-    """Ask what only others know, of a payment that the books would take: who sells, and whose meter it is."""
+    """Check that an account sells and that the meter is valid, for a payment that the ledger would accept."""
     if not current_policy(deps).suspended and (cached := cached_meter(deps, command)) is not None:
         return replace(command, verified=True), cached
     if single_result(deps.journal.dry_run([command])).replayed:
@@ -84,7 +84,7 @@ def _check_before_hold(deps: Dependencies, command: Pay) -> tuple[Pay, MeterFoun
         _require_selling_account(deps, command)
         meter = require_meter(deps, command.meter, command.biller, command.vend_type, command.amount)
     except BillvendError:
-        # Somebody may have been accepted with this key meanwhile: then nothing may be said to have been refused.
+        # Another call with this key may have been accepted meanwhile. Then this one must not be rejected.
         if single_result(deps.journal.dry_run([command])).replayed:
             return command, None
         raise
@@ -92,27 +92,27 @@ def _check_before_hold(deps: Dependencies, command: Pay) -> tuple[Pay, MeterFoun
 
 
 def _require_selling_account(deps: Dependencies, command: Pay) -> None:
-    """Refuse a payment for which nobody sells at present. What is accepted in bulk waits instead."""
+    """Reject a payment if every account for it is suspended. Payments in bulk are accepted, and wait."""
     policy = current_policy(deps)
     accounts = [
         account for account in policy.accounts
         if account.supports(command.biller, command.vend_type) and account.accepts_amount(command.amount)
     ]  # fmt: skip
     if accounts and not any(policy.is_selling(account) for account in accounts):
-        refresh_account_status(deps)  # it may have cleared, and no worker may be there to see it
+        refresh_account_status(deps)  # the reason may have cleared, and perhaps no worker runs
         policy = current_policy(deps)
     if accounts and not any(policy.is_selling(account) for account in accounts):
         raise ProviderUnavailable(
-            f"Nothing is sold for {command.biller} at the moment. Nothing was held: try again later."
+            f"Electricity of {command.biller} is not on sale now. Nothing was held: try again later."
         )
 
 
 def pay_many(deps: Dependencies, bills: Iterable[Bill | Pay]) -> list[PaymentResult | BillvendError]:
-    """Accept bills, many in one transaction; each gets its payment or its refusal, in order.
+    """Accept bills, up to 500 in one transaction. Each gets its payment or its error, in order.
 
-    Raises nothing of ours: what was accepted stands, also when the database goes away in the middle, and then each bill
-    that was not gets `Unavailable` or `OutcomeUnknown` in its place. A repeat with the same keys does what is missing.
-    Bills that were `read` before are taken as they are.
+    Raises no `BillvendError`. If the database becomes unavailable, accepted payments remain, and each other bill gets
+    `Unavailable` or `OutcomeUnknown`. A repeat with the same keys does only what is missing. A `Pay` command from
+    `build_command` is used as it is.
     """
     results: list[PaymentResult | BillvendError] = []
     remaining = iter(bills)
@@ -125,7 +125,7 @@ def pay_many(deps: Dependencies, bills: Iterable[Bill | Pay]) -> list[PaymentRes
 
 
 def _execute_and_enqueue(deps: Dependencies, commands: list[Pay]) -> list[CommandOutcome]:
-    """Have the commands done, and tell the workers before anything else can fail."""
+    """Execute the commands, and queue hints before anything else can fail."""
     try:
         results = deps.journal.execute(commands)
     except BillvendError as error:
@@ -142,7 +142,7 @@ def _execute_and_enqueue(deps: Dependencies, commands: list[Pay]) -> list[Comman
 def _payment_results(
     deps: Dependencies, commands: Sequence[Pay], results: Sequence[CommandOutcome]
 ) -> list[PaymentResult | BillvendError]:
-    """What each got: a payment of now, or one of before as it stands."""
+    """The result of each command: a new payment, or an earlier one in its current state."""
     earlier_keys = [
         StreamKey(command.user_id, result.result.transaction_id)
         for command, result in zip(commands, results, strict=True)
@@ -186,7 +186,7 @@ def _command_or_error(deps: Dependencies, bill: Bill | Pay) -> Pay | BillvendErr
 
 
 def build_command(deps: Dependencies, bill: Bill) -> Pay:
-    """The command that a bill makes; nobody is asked, and nothing is done. Raises `InvalidInput`."""
+    """Validate a bill, and build its command. Nothing is sent or stored. Raises `InvalidInput`."""
     user_id, meter = parse_user_id(bill.user_id), parse_meter(bill.meter)
     caller_key = None if bill.key is None else parse_key(bill.key)
     vend_type, phone = parse_vend_type(bill.vend_type), parse_phone(bill.phone)
@@ -210,9 +210,10 @@ def build_command(deps: Dependencies, bill: Bill) -> Pay:
             fields={"amount": f"must be whole {currency}"},
         )
     if phone is None and all(account.needs_phone for account in accounts):
-        reason = "is needed: the provider wants one with every order"
+        reason = "is required: the provider needs one with every order"
         raise ValidationFailed(
-            f"A phone number {reason}. Give one, or set BILL_PROVIDER_PHONE.", fields={"phone": reason}
+            f"A phone number {reason}. Nothing was held: give one, or set BILL_PROVIDER_PHONE.",
+            fields={"phone": reason},
         )
     transaction_id = deps.clock.new_id()
     return Pay(

@@ -1,4 +1,4 @@
-"""Look up: what stands on the books."""
+"""Queries: wallets, transactions and their events."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +16,12 @@ from billvend.usecases.account_status import current_policy
 from billvend.usecases.dependencies import Dependencies
 
 MAX_SEARCH_RESULTS = 1_000
-"""Transactions that one look may bring."""
+"""Transactions in one search, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """A wallet for people: what can be spent, and what is held for payments that have not ended."""
+    """The available balance of a wallet, and the balance held for payments that have not ended."""
 
     user_id: str
     available: Money
@@ -29,7 +29,7 @@ class Balance:
 
 
 def balance(deps: Dependencies, user_id: str, currency: str | None) -> Balance:
-    """A wallet's balance. Raises `WalletNotFound` where the user never had money in this currency."""
+    """A wallet's balance. Raises `WalletNotFound` if the user never had money in this currency."""
     user_id = parse_user_id(user_id)
     currency = deps.default_currency if currency is None else currency
     amounts = deps.queries.balance(user_id, Money(0, currency).currency)
@@ -47,13 +47,13 @@ def transaction(deps: Dependencies, transaction_id: str) -> Transaction:
 
 
 def events(deps: Dependencies, payment: Payment) -> list[RawEvent]:
-    """What happened to a payment, in order."""
+    """The events of a payment, in order."""
     return deps.queries.events(StreamKey(payment.user_id, payment.transaction_id))
 
 
 def search(deps: Dependencies, criteria: Search) -> list[Transaction]:
     """Transactions, newest first. Raises `ValidationFailed` for a limit that is not 1 to 1,000."""
-    limit: object = criteria.limit  # whatever a door passed on
+    limit: object = criteria.limit  # a caller may pass any type
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_SEARCH_RESULTS:
         reason = f"must be a whole number from 1 to {MAX_SEARCH_RESULTS:,}"
         raise ValidationFailed(
@@ -63,5 +63,5 @@ def search(deps: Dependencies, criteria: Search) -> list[Transaction]:
 
 
 def next_check_at(deps: Dependencies, payment: Payment) -> datetime | None:
-    """When a payment is next due by the policy; None when nothing is left to do."""
+    """When a payment is next due by the policy; None if nothing is left to do."""
     return due_at(next_step(payment, current_policy(deps), deps.clock.now()), deps.clock.now())

@@ -1,4 +1,4 @@
-"""Request a requery: somebody hints that a provider has news, and the next requery comes forward."""
+"""Request a requery: an operator, a customer or a webhook asks for an earlier requery of a payment."""
 
 from billvend.domain.decisions.commands import RequestRequery
 from billvend.domain.payment.state import Payment
@@ -12,7 +12,7 @@ MAX_PAYMENTS_PER_REFERENCE = 10
 
 
 def request_requery(deps: Dependencies, payment: Payment, source: str, reference: str | None = None) -> Hint:
-    """Bring the next requery of a payment forward; see `RequestRequery`. Raises `Unavailable`."""
+    """Make the next requery of a payment due earlier; see `RequestRequery`. Raises `Unavailable`."""
     user_id, transaction_id = payment.user_id, payment.transaction_id
     command = RequestRequery(
         user_id,
@@ -29,7 +29,7 @@ def request_requery(deps: Dependencies, payment: Payment, source: str, reference
 
 
 def request_requery_by_reference(deps: Dependencies, reference: str, source: str) -> list[Hint]:
-    """The same for whichever payment sent this reference; empty where none did. Raises `Unavailable`."""
+    """Request a requery of the payments that sent this reference. Empty if none did. Raises `Unavailable`."""
     transactions = deps.queries.search(
         Search(kind="payment", reference=reference, limit=MAX_PAYMENTS_PER_REFERENCE)
     )

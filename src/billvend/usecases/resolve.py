@@ -1,4 +1,4 @@
-"""Resolve: a person decides, while the provider gives no answer, or has dealt with an incident."""
+"""Resolve: a person decides about a payment without a clear answer, or acknowledges an incident."""
 
 import re
 
@@ -20,10 +20,10 @@ _TOKEN_PATTERN = re.compile("[0-9]{20}")
 def resolve(
     deps: Dependencies, transaction_id: str, decision: str, *, operator: str, reason: str, token: str | None
 ) -> Payment:
-    """Complete a payment with a token, reverse it, or note that its incidents were dealt with.
+    """Complete a payment with a token, reverse it, or acknowledge its incidents.
 
-    Raises `TransactionNotFound`; `NotInReview`; `ValidationFailed` for a token that is not 20 digits, or no reason or
-    name; `Unavailable`.
+    Raises `TransactionNotFound`; `NotInReview`; `ValidationFailed` if the token is not 20 digits, or if the reason or
+    the operator's name is missing; `Unavailable`.
     """
     payment = deps.queries.transaction(parse_transaction_id(transaction_id))
     if not isinstance(payment, Payment):
@@ -34,7 +34,7 @@ def resolve(
         payment.transaction_id,
         deps.clock.now(),
         current_policy(deps),
-        _parse_text(operator, "operator", "name of whoever decides"),
+        _parse_text(operator, "operator", "operator's name"),
         _parse_decision(decision),
         _parse_text(reason, "reason", "reason"),
         _parse_token(token),
@@ -49,19 +49,23 @@ def _parse_decision(value: str) -> OperatorDecision:
     if value in list(OperatorDecision):
         return OperatorDecision(value)
     reason = f"must be one of {', '.join(OperatorDecision)}"
-    raise ValidationFailed(f"The verdict is not accepted: it {reason}.", fields={"verdict": reason})
+    raise ValidationFailed(
+        f"The decision is not accepted: it {reason}. Nothing was changed.", fields={"verdict": reason}
+    )
 
 
 def _parse_text(value: object, field: str, name: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not text or len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
         reason = f"must be 1 to {MAX_TEXT_CHARACTERS} printable characters"
-        raise ValidationFailed(f"The {name} is not accepted: it {reason}.", fields={field: reason})
+        raise ValidationFailed(
+            f"The {name} is not accepted: it {reason}. Nothing was changed.", fields={field: reason}
+        )
     return text
 
 
 def _parse_token(value: object) -> str | None:
-    """A token as a person types it, with blanks or hyphens between its groups."""
+    """A token as a person types it, with spaces or hyphens between its groups."""
     if value is None:
         return None
     digits = value.replace(" ", "").replace("-", "") if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Review: what waits for a person."""
+"""Review: payments and deposits that wait for a person."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ MAX_REVIEW_ITEMS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ReviewList:
-    """What a person should look at, the oldest first."""
+    """Payments and deposits that wait for a person, the oldest first."""
 
     payments_in_review: list[Payment]
-    """In review: the money is held, and the provider goes on being asked."""
+    """In review. The money stays held, and requeries go on."""
     payments_with_incidents: list[Payment]
-    """Ended, and then something turned up that nobody has dealt with."""
+    """Ended, with an incident that no person has acknowledged."""
     deposits_with_problems: list[Deposit]
-    """Money came from outside that is not what was announced, and was not credited."""
+    """Their payment differs from the deposit, or was refunded after the credit."""
 
 
 def review(deps: Dependencies, limit: int = MAX_REVIEW_ITEMS) -> ReviewList:
-    """What waits for a person. Raises `Unavailable`."""
+    """At most `limit` payments, and at most `limit` deposits, that wait for a person. Raises `Unavailable`."""
     payments = deps.queries.needing_review(limit)
     in_review = [payment for payment in payments if payment.status is Status.IN_REVIEW]
     payments_with_incidents = [payment for payment in payments if payment.open_incidents]

@@ -1,7 +1,7 @@
-"""Settle: take what is due on a payment one step further.
+"""Settle: carry out the next due step of a payment.
 
-Claim (commit), call the provider with no transaction open, report (commit), then tell the workers what follows. The
-claim is what excludes others: a hint that comes twice, late or for nothing does no harm.
+Claim (commit), call the provider with no transaction open, record the answer (commit), then queue a hint for the next
+step. The claim excludes other workers. So a hint that comes twice, late or without work does no harm.
 """
 
 import logging
@@ -31,9 +31,10 @@ MAX_RETRY_PAUSE_SECONDS = 2.0
 
 
 def settle(deps: Dependencies, hint: Hint) -> CommandResult:
-    """Do what is due on one payment; nothing, if nothing is or somebody else is at it.
+    """Do what is due on one payment. Does nothing if nothing is due or another worker has a lease on it.
 
-    Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`; whatever was sent by then is found again by its lease.
+    Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`. A send before the error is found again when its lease
+    expires.
     """
     check_mode(deps)
     claimed_at, claimed_at_seconds = deps.clock.now(), deps.clock.elapsed_seconds()
@@ -80,14 +81,14 @@ def settle(deps: Dependencies, hint: Hint) -> CommandResult:
 def _suspend_account(deps: Dependencies, provider_call: ProviderCall, answer: Misconfigured) -> None:
     try:
         suspend(deps, provider_call.provider, provider_call.account_id, configuration_fault_reason(answer))
-    except BillvendError:  # the next answer, or the sweeper, says so again
-        logger.warning("That nothing is sold at %s now could not be written down", provider_call.provider)
+    except BillvendError:  # the next answer, or the account status loop, suspends it again
+        logger.warning("The suspension of %s could not be stored", provider_call.provider)
 
 
 def _record_answer(deps: Dependencies, command: RecordAnswer) -> Executed:
-    """Report, whatever it takes: an answer in hand is not thrown away because the database is restarting.
+    """Record an answer. Retries, so that a restart of the database does not lose the answer.
 
-    Raises `DependencyError` after `RECORD_TIMEOUT_SECONDS`. Then the lease runs out, and the provider is asked again.
+    Raises `DependencyError` after `RECORD_TIMEOUT_SECONDS`. Then the lease expires, and a requery gets the answer again.
     """
     started_at_seconds, pause_seconds = deps.clock.elapsed_seconds(), 0.1
     while True:
@@ -127,9 +128,9 @@ def _call_provider(
 
 
 def _meter_rejection(deps: Dependencies, provider: Provider, payment: Payment) -> Answer | None:
-    """Why nothing is sent to a meter that was accepted unasked, in bulk; None where it may be.
+    """Why nothing is sent to a meter that was accepted in bulk, without a check; None if the payment may be sent.
 
-    Nothing has been sent under the reference, so that what is said here of the send is proof.
+    Nothing was sent under the reference yet. So this answer to the send is proof.
     """
     if not deps.meter_check.is_enabled:
         return None
@@ -139,34 +140,37 @@ def _meter_rejection(deps: Dependencies, provider: Provider, payment: Payment) -
         case MeterFound() as meter if (error := amount_error(meter, payment.amount)) is not None:
             return Declined(f"the amount {error.fields['amount']}", error.code)
         case MeterLookupFailed(reason) if not deps.meter_check.allows_unreachable:
-            return NotSent(f"the meter could not be asked about: {reason}")
+            return NotSent(f"the meter could not be checked: {reason}")
         case _:
             return None
 
 
 def enqueue_followup_hint(deps: Dependencies, hint: Hint, reply: CommandResult) -> None:
-    """Tell the workers of what is due at once; a sweep finds what is due later."""
+    """Queue a hint if the next step is due at once. A sweep finds what is due later."""
     if reply.next_at is not None and reply.next_at <= deps.clock.now():
         deps.queue.enqueue_nowait(queue_for(reply.status), [hint])
 
 
 def queue_for(status: Status) -> QueueName:
-    """Which workers a payment in this status needs."""
+    """The queue for a payment in this status."""
     return QueueName.REVERSALS if status is Status.REVERSING else QueueName.PAYMENTS
 
 
 def check_mode(deps: Dependencies) -> None:
-    """Refuse books that are for the other kind of money; those without a mark get one. Raises `ConfigurationError`."""
+    """Check that the ledger and the providers are both for test money or both for live money.
+
+    A ledger without a mark gets one. Raises `ConfigurationError`.
+    """
     stored_mode = deps.journal.bind_environment(deps.mode)
     if stored_mode is not deps.mode:
         raise ConfigurationError(
-            f"These books are for {stored_mode} money, and the configured provider is for {deps.mode} money. "
+            f"This database is for {stored_mode} money, and the configured provider is for {deps.mode} money. "
             "Nothing was sent: use another DATABASE_URL or BILL_PROVIDER."
         )
 
 
 def is_test_money_only(deps: Dependencies) -> bool:
-    """Whether no real money is here: the provider is for tests, and so are the books, or nothing marked them yet.
+    """Whether there is no real money: the provider is for tests, and the ledger is marked as test or has no mark yet.
 
     A gateway is always for the same kind of money as the provider. Raises `Unavailable`.
     """

@@ -1,4 +1,4 @@
-"""Sweep: find due work that the queue lost, and hint at it again."""
+"""Sweep: find due payments that the queue lost, and queue hints for them again."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from billvend.usecases.settle import queue_for
 
 MAX_PAYMENTS_PER_SWEEP = 1_000
 MAX_QUEUE_DEPTH = 10_000
-"""With so many hints in a queue, no more are added: where nobody takes them, it must not grow without end."""
+"""A queue with this many hints gets no more. Without workers it must not grow without limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What one pass found."""
+    """The result of one sweep."""
 
     due: int
     enqueued: int
-    """Less than `due` when the queue was away, or holds so many that nobody took that it gets no more."""
+    """Less than `due` if the queue was unavailable or has too many hints already."""
     not_enqueued: tuple[Hint, ...] = ()
-    """What the queue did not take: a worker does it itself, and the next pass points at it again."""
+    """Hints that the queue did not accept. A worker settles these payments itself, and the next sweep finds them again."""
 
 
 def sweep(deps: Dependencies) -> SweepResult:
-    """Point workers at up to 1,000 due payments that were not pointed out lately. Raises `Unavailable`."""
+    """Queue hints for up to 1,000 due payments that had no hint recently. Raises `Unavailable`."""
     due = deps.journal.take_due_payments(deps.clock.now(), MAX_PAYMENTS_PER_SWEEP, deps.sweep_quiet_seconds)
     by_queue: dict[QueueName, list[DuePayment]] = defaultdict(list)
     for payment in due:
@@ -36,7 +36,7 @@ def sweep(deps: Dependencies) -> SweepResult:
     depth = _queue_depth(deps) if due else {}
     for queue, payments in by_queue.items():
         if depth.get(queue, 0) >= MAX_QUEUE_DEPTH:
-            continue  # the workers lag behind, and have been told enough
+            continue  # the workers are behind, and have enough hints
         accepted = deps.queue.enqueue(
             queue, [Hint(payment.user_id, payment.transaction_id) for payment in payments]
         )

@@ -1,4 +1,4 @@
-"""Wait: see a payment through in the foreground, claiming and working it as any worker would."""
+"""Wait: settle a payment in the foreground, with the same claims as any worker."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.settle import settle
 
 MAX_POLL_SECONDS = 0.5
-"""How long another worker's news can stay unseen."""
+"""The longest time after which a change by another worker is seen."""
 MIN_POLL_SECONDS = 0.02
 
 
@@ -25,13 +25,13 @@ def wait(
     *,
     on_poll: Callable[[Payment], None] = lambda _payment: None,
 ) -> Payment:
-    """The payment at its end, or as it is when time is up.
+    """The payment when it has ended, or in its current state after the timeout.
 
-    `watch` is called with the payment whenever it was looked at. A call that was begun is finished even if that takes
-    longer than the timeout. Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`.
+    Calls `on_poll` with the payment each time it was read. A call to a provider is finished even if it takes longer than
+    the timeout. Raises `TransactionNotFound`, `ValidationFailed`, `Unavailable`, `OutcomeUnknown`.
     """
     transaction_id = parse_transaction_id(transaction_id)
-    raw_timeout: object = timeout_seconds  # whatever a door passed on; NaN is not >= 0
+    raw_timeout: object = timeout_seconds  # a caller may pass any type; NaN is not >= 0
     if not isinstance(raw_timeout, int | float) or not raw_timeout >= 0:
         raise ValidationFailed(
             f"The timeout {safe_repr(timeout_seconds)} is not accepted: it must be seconds, 0 or more.",
@@ -55,7 +55,7 @@ def wait(
             settle(deps, Hint(payment.user_id, payment.transaction_id))
         else:
             if current_policy(deps).suspended:
-                refresh_account_status(deps)  # no worker may be there to see that a provider sells again
+                refresh_account_status(deps)  # perhaps no worker runs that could resume the account
             pause_seconds = min(due_in_seconds, remaining_seconds, MAX_POLL_SECONDS)
             deps.clock.sleep(max(pause_seconds, MIN_POLL_SECONDS))
 
