@@ -1,4 +1,4 @@
-"""A client of the API, and what it reads out of an answer."""
+"""A client of the API, and readers of its responses."""
 
 import json
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ BILL: dict[str, Any] = {
 
 def application(bv: Billvend, settings: Settings) -> Flask:
     app = create_app(bv, settings)
-    app.testing = False  # what breaks is answered, as it would be outside of a test
+    app.testing = False  # errors become responses, as in production
     return app
 
 
 class Client:
-    """Sends JSON as it is written, so that a test can write what no library would."""
+    """Sends bodies byte for byte, so that a test can send JSON that no library would produce."""
 
     def __init__(self, app: Flask, **headers: str) -> None:
         self._client = app.test_client()
@@ -45,12 +45,12 @@ class Client:
         return self._open("POST", path, raw, {"Content_Type": "application/json", **headers})
 
     def _open(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> TestResponse:
-        sent = {**self._headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return self._client.open(path, method=method, data=body, headers=sent, buffered=True)
+        all_headers = {**self._headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return self._client.open(path, method=method, data=body, headers=all_headers, buffered=True)
 
 
 def code_of(response: TestResponse) -> str:
-    """The code of a refusal, whose envelope is whole."""
+    """The code of an error response. Checks its envelope."""
     document = response.get_json()
     assert document["success"] is False
     assert document["message"] == document["error"]["message"]
@@ -59,7 +59,7 @@ def code_of(response: TestResponse) -> str:
 
 
 def data_of(response: TestResponse) -> Any:
-    """The data of a result, whose envelope is whole."""
+    """The data of a successful response. Checks its envelope."""
     document = response.get_json()
     assert document["success"] is True, document
     assert document["message"]

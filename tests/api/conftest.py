@@ -1,4 +1,4 @@
-"""The API over books of its own: asked as a client would, without a socket."""
+"""The API over a new database. Requests go through Flask's test client, without a socket."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +23,6 @@ def bv(settings: Settings) -> Iterator[Billvend]:
 
 @pytest.fixture
 def client(bv: Billvend, settings: Settings) -> Client:
-    """On this machine, with NGN 5,000.00 in the wallet of ada."""
+    """A client on this machine. The wallet of ada has NGN 5,000.00."""
     bv.fund("ada", "5000")
     return Client(application(bv, settings))

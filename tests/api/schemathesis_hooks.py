@@ -1,4 +1,4 @@
-"""What Schemathesis has to know of this API besides its document; named by SCHEMATHESIS_HOOKS (tests/api/test_openapi.py)."""
+"""Formats and checks for Schemathesis. SCHEMATHESIS_HOOKS names this module (tests/api/test_openapi.py)."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ schemathesis.openapi.format(
 def valid_request_is_not_rejected_as_malformed(
     ctx: object, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """A 422 may be the business's (a key used before, a meter that is not known): then its code says so."""
+    """A valid request may get a 422 for a business reason (used key, unknown meter). Its code must say so."""
     meta = case.meta
     is_positive = meta is not None and meta.generation.mode.is_positive
     if is_positive and response.status_code in (400, 415, 422):
@@ -34,7 +34,7 @@ def valid_request_is_not_rejected_as_malformed(
 def every_response_is_in_the_envelope(
     ctx: object, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """Whatever is asked, and however."""
+    """For every request, valid or not."""
     if response.headers.get("content-type", [""])[0].startswith("application/json"):
         document = response.json()
         assert {"success", "message", "data", "timestamp"} <= document.keys()

@@ -1,4 +1,4 @@
-"""`billvend serve`, as a process of its own, and a forwarder in front of it."""
+"""`billvend serve` as a separate process, and a TCP forwarder in front of it."""
 
 import contextlib
 import http.client
@@ -23,7 +23,7 @@ from tests.support.waiting import TIMEOUT_SECONDS
 
 @dataclass
 class ServerProcess:
-    """A `billvend serve`."""
+    """A running `billvend serve`."""
 
     process: "subprocess.Popen[str]"
     port: int
@@ -38,9 +38,11 @@ class ServerProcess:
     ) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         with contextlib.closing(connection):
-            sent = {"Content-Type": "application/json"} if body is not None else {}
+            content_type = {"Content-Type": "application/json"} if body is not None else {}
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, None if body is None else json.dumps(body), {**sent, **named})
+            connection.request(
+                method, path, None if body is None else json.dumps(body), {**content_type, **named}
+            )
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
@@ -51,18 +53,18 @@ class ServerProcess:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(2 * TIMEOUT_SECONDS)  # a drain has its own bound
+        return self.process.wait(2 * TIMEOUT_SECONDS)  # the shutdown limits its own time
 
     def process_tree(self) -> set[int]:
-        """It and all that it started."""
-        found = {self.process.pid}
-        while more := {child for parent in found for child in child_pids(parent)} - found:
-            found |= more
-        return found
+        """The pids of the server and of all its descendants."""
+        pids = {self.process.pid}
+        while children := {child for parent in pids for child in child_pids(parent)} - pids:
+            pids |= children
+        return pids
 
 
 def child_pids(parent: int) -> list[int]:
-    """The processes that a process started."""
+    """The pids of the children of a process."""
     listed: list[int] = []
     for task in Path(f"/proc/{parent}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -72,7 +74,7 @@ def child_pids(parent: int) -> list[int]:
 
 @contextlib.contextmanager
 def run_forwarder(server: ServerProcess) -> Iterator[ServerProcess]:
-    """The same server as the outside sees it, behind a forwarder on this machine that passes on the bytes and adds nothing."""
+    """The server behind a TCP forwarder on this machine. The forwarder copies the bytes and adds nothing."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -95,15 +97,15 @@ def run_forwarder(server: ServerProcess) -> Iterator[ServerProcess]:
 
 def _copy_bytes(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while sent := source.recv(65_536):
-            target.sendall(sent)
+        while data := source.recv(65_536):
+            target.sendall(data)
         target.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager
 def run_server(folder: Path, *options: str, **settings: str) -> Iterator[ServerProcess]:
     url = f"sqlite:///{folder / 'shop.db'}"
-    # Who looks again and again is not to be turned away, however slow the machine is.
+    # No rate limit: tests poll, and a slow machine needs many polls.
     defaults = {"DATABASE_URL": url, "PORT": "0", "RATE_LIMIT": "0", "TMPDIR": str(folder)}
     environment = {**os.environ, **defaults, **settings}
     command = [sys.executable, "-m", "billvend", "serve", *options]
@@ -115,10 +117,10 @@ def run_server(folder: Path, *options: str, **settings: str) -> Iterator[ServerP
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"http://[^:]+:(\d+)", line)
-        assert found, line + (folder / "log").read_text()
-        server = ServerProcess(process, int(found[1]), [line])
-        assert server.request("GET", "/health/live")[0] == 200  # it listens when it says so
+        address = re.search(r"http://[^:]+:(\d+)", line)
+        assert address, line + (folder / "log").read_text()
+        server = ServerProcess(process, int(address[1]), [line])
+        assert server.request("GET", "/health/live")[0] == 200  # it listens once it prints its address
         started = server.process_tree()
         yield server
     finally:

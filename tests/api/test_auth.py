@@ -1,4 +1,4 @@
-"""Who gets in: this machine for test money while there are no keys, else keys with their scopes, and nobody too often."""
+"""Authentication and rate limits. Without keys only this machine is allowed, for test money; else keys with scopes."""
 
 import logging
 import socket
@@ -42,8 +42,8 @@ def request_status(client: Client, method: str, path: str, **headers: str) -> in
 
 def test_every_endpoint_is_listed_here(bv: Billvend, settings: Settings) -> None:
     rules = application(bv, settings).url_map.iter_rules()
-    ours = {rule.rule for rule in rules if rule.endpoint.startswith("billvend.")}
-    assert len(ours) == len(PROTECTED_ENDPOINTS) + 3  # /health/live and the two hooks
+    paths = {rule.rule for rule in rules if rule.endpoint.startswith("billvend.")}
+    assert len(paths) == len(PROTECTED_ENDPOINTS) + 3  # /health/live and the two webhooks
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), PROTECTED_ENDPOINTS)
@@ -55,12 +55,12 @@ def test_endpoint_requires_exactly_its_scope(
     assert request_status(client, method, path) == 401
     assert request_status(client, method, path, Authorization="Bearer bv_nothing") == 401
     assert request_status(client, method, path, Authorization=f"Basic {secrets[scope]}") == 401
-    found = {
+    statuses = {
         each: request_status(client, method, path, Authorization=f"Bearer {secret}")
         for each, secret in secrets.items()
     }
-    assert {each for each, status in found.items() if status == 403} == set(Scope) - {scope}
-    assert found[scope] in (200, 404, 422)
+    assert {each for each, status in statuses.items() if status == 403} == set(Scope) - {scope}
+    assert statuses[scope] in (200, 404, 422)
 
 
 @pytest.mark.parametrize(("method", "path"), PUBLIC_ENDPOINTS)
@@ -71,8 +71,8 @@ def test_public_endpoints_need_no_key(bv: Billvend, settings: Settings, method: 
 
 def test_revoked_key_is_rejected_immediately(bv: Billvend, settings: Settings) -> None:
     client = Client(application(bv, settings))
-    made = bv.create_api_key("till-7", [Scope.READ])
-    headers = {"Authorization": f"Bearer {made.secret}"}
+    created = bv.create_api_key("till-7", [Scope.READ])
+    headers = {"Authorization": f"Bearer {created.secret}"}
     assert client.get("/billers", **headers).status_code == 200
     bv.revoke_api_key("till-7")
     refused = client.get("/billers", **headers)
@@ -91,7 +91,7 @@ def test_first_api_key_ends_access_without_key(
 
 @pytest.fixture(params=["provider", "ledger", "both"])
 def live_client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    """On this machine, where a provider of real money is configured, or the books are marked as live."""
+    """A client on this machine. A provider of real money is configured, the ledger is marked as live, or both."""
     account = {f"bill_provider_{part}": "key" for part in ("api_key", "public_key", "secret_key")}
     provider = {"bill_provider": "vtpass", "bill_provider_api_url": "https://vtpass.invalid/api", **account}
     settings = Settings(
@@ -102,8 +102,8 @@ def live_client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clie
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
         if request.param != "provider":
-            with closing(sqlite3.connect(tmp_path / "live.db")) as books, books:
-                books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+            with closing(sqlite3.connect(tmp_path / "live.db")) as database, database:
+                database.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
         yield Client(application(bv, settings))
         assert str(bv.balance("ada").available) == "5000.00"
 
@@ -143,7 +143,7 @@ def test_funding_without_key_marks_ledger_as_test(client: Client, bv: Billvend) 
         ({"Host": "localhost"}, 200), ({"Host": "127.0.0.1:3000"}, 200), ({"Host": "[::1]:3000"}, 200),
         ({"Host": "127.9.9.9"}, 200), ({"Host": "LOCALHOST:3000"}, 200), ({"Host": "shop.example"}, 403),
         ({"Host": "192.168.0.7:3000"}, 403), ({"Host": "localhost.example"}, 403), ({"Host": "127.0.0.1.example"}, 403),
-        ({"Host": "0.0.0.0"}, 403), ({"X_Forwarded_For": "127.0.0.1"}, 403), ({"Forwarded": "for=127.0.0.1"}, 403),  # noqa: S104  nobody binds to it
+        ({"Host": "0.0.0.0"}, 403), ({"X_Forwarded_For": "127.0.0.1"}, 403), ({"Forwarded": "for=127.0.0.1"}, 403),  # noqa: S104  a header, no server binds to it
         ({"X_Real_Ip": "127.0.0.1"}, 403), ({"X_Forwarded_Proto": "https"}, 403),
     ],
 )  # fmt: skip
@@ -159,8 +159,8 @@ def test_without_api_keys_only_loopback_host_is_allowed(
 @pytest.mark.parametrize("address", ["192.168.0.7", "10.0.0.1", "2001:db8::1", ""])
 def test_without_api_keys_remote_address_is_forbidden(bv: Billvend, settings: Settings, address: str) -> None:
     app = application(bv, settings)
-    found = app.test_client().get("/billers", environ_overrides={"REMOTE_ADDR": address})
-    assert (found.status_code, code_of(found)) == (403, "forbidden")
+    response = app.test_client().get("/billers", environ_overrides={"REMOTE_ADDR": address})
+    assert (response.status_code, code_of(response)) == (403, "forbidden")
 
 
 def test_rate_limit_exceeded_returns_429(bv: Billvend, settings: Settings) -> None:
@@ -174,7 +174,7 @@ def test_rate_limit_exceeded_returns_429(bv: Billvend, settings: Settings) -> No
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 3601
     assert client.get("/billers", Authorization=f"Bearer {b}").status_code == 200
     guesses = [client.get("/billers", Authorization=f"Bearer bv_{n}").status_code for n in range(4)]
-    assert guesses == [401, 401, 401, 429]  # counted by address: no key can be found by trying
+    assert guesses == [401, 401, 401, 429]  # counted by address, so that keys cannot be guessed
 
 
 def test_rate_limit_in_redis_is_shared_by_processes(bv: Billvend, settings: Settings, redis_url: str) -> None:
@@ -213,7 +213,7 @@ def test_rate_limit_works_without_redis(
 def test_forwarded_address_is_trusted_up_to_configured_proxies(
     bv: Billvend, settings: Settings, hops: int, forwarded: str, counted: str
 ) -> None:
-    """Seen by who is counted: the last one of that address."""
+    """The limit is one request an hour, so the second request of the counted address gets a 429."""
     limited = settings.model_copy(
         update={"rate_limit": Settings(rate_limit="1/hour").rate_limit, "trusted_proxies": hops}
     )
@@ -242,7 +242,7 @@ def test_no_secret_in_logs_or_responses(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """Every line of a payment's whole way, and of refusals: no token, no key, no secret, in no answer to the wrong one."""
+    """Logs of a payment and of rejected requests contain no token, key or secret. Nor do responses to the wrong key."""
     from billvend.logs import log_to_stderr
 
     caplog.set_level(logging.DEBUG)
@@ -258,15 +258,15 @@ def test_no_secret_in_logs_or_responses(
         wrong = Client(app, Authorization=f"Bearer {keys[Scope.READ]}x").get(
             f"/transactions/{transaction_id}?key={token}"
         )
-    said = capsys.readouterr().err
-    assert "Bill payment completed" in said
-    assert '"Request"' in said
+    log = capsys.readouterr().err
+    assert "Bill payment completed" in log
+    assert '"Request"' in log
     for secret in (
         token,
         f"{token[:4]}-{token[4:8]}",
         *keys.values(),
         *(key.split("_", 2)[2] for key in keys.values()),
     ):
-        assert secret not in said
+        assert secret not in log
         assert secret not in refused.get_data(as_text=True)
         assert secret not in wrong.get_data(as_text=True)

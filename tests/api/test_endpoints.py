@@ -1,4 +1,4 @@
-"""The calls, with their statuses, shapes and repeats."""
+"""The endpoints: statuses, bodies and replays."""
 
 import re
 import threading
@@ -27,12 +27,12 @@ def pay(client: Client, key: str | None = None, **changed: object) -> str:
 
 
 def test_fund_credits_wallet_and_replays_same_key(client: Client) -> None:
-    response = client.post("/wallet/fund", {"userId": "eve", "amount": "25.5", "currency": "NGN"}, "till-1")
+    response = client.post("/wallet/fund", {"userId": "eve", "amount": "25.5", "currency": "NGN"}, "fund-1")
     assert response.status_code == 201
     data = data_of(response)
     assert list(data) == ["transactionId", "userId", "amount", "currency", "balance"]
     assert (data["userId"], data["amount"], data["balance"]) == ("eve", "25.50", "25.50")
-    repeat = client.post("/wallet/fund", {"userId": "eve", "amount": 25.5}, "till-1")
+    repeat = client.post("/wallet/fund", {"userId": "eve", "amount": 25.5}, "fund-1")
     assert (repeat.status_code, data_of(repeat)) == (201, data)
     assert repeat.headers["Idempotency-Replayed"] == "true"
     assert "Idempotency-Replayed" not in response.headers
@@ -46,11 +46,11 @@ def test_pay_accepts_then_completes_with_token(client: Client, bv: Billvend) -> 
     assert data["message"].endswith("Your money is reserved.")
     assert response.headers["Location"] == f"/transactions/{data['transactionId']}"
     bv.wait(data["transactionId"], timeout=20)
-    whole = data_of(client.get(response.headers["Location"]))
-    assert (whole["status"], whole["provider"], whole["type"]) == ("completed", "EKEDC", "payment")
-    assert re.fullmatch("[0-9]{20}", whole["token"])
-    assert [event["type"] for event in whole["events"]][-1] == "payment_completed"
-    assert len(whole["attempts"]) == 1
+    payment = data_of(client.get(response.headers["Location"]))
+    assert (payment["status"], payment["provider"], payment["type"]) == ("completed", "EKEDC", "payment")
+    assert re.fullmatch("[0-9]{20}", payment["token"])
+    assert [event["type"] for event in payment["events"]][-1] == "payment_completed"
+    assert len(payment["attempts"]) == 1
     repeat = client.post("/bills/pay", BILL, "order-1")
     assert (repeat.status_code, data_of(repeat)) == (202, data)
     assert repeat.headers["Idempotency-Replayed"] == "true"
@@ -63,7 +63,7 @@ def test_pay_replay_after_30_days_returns_current_payment(
     class Later(SystemClock):
         shift = timedelta(0)
 
-        def now(self) -> object:  # type: ignore[override]  # a datetime, moved
+        def now(self) -> object:  # type: ignore[override]  # a datetime, shifted
             return super().now() + self.shift
 
     clock = Later()
@@ -83,7 +83,7 @@ def test_pay_replay_after_30_days_returns_current_payment(
 @pytest.mark.parametrize(
     ("changed", "key", "status", "code"),
     [
-        ({"userId": "nobody"}, None, 404, "wallet_not_found"),
+        ({"userId": "unknown"}, None, 404, "wallet_not_found"),
         ({"amount": "5000.01"}, None, 402, "insufficient_funds"),
         ({"meterNumber": "000000000000"}, None, 422, "meter_not_found"),
         ({"amount": "600"}, "used", 422, "idempotency_mismatch"),
@@ -118,24 +118,24 @@ def test_concurrent_replays_pay_once(client: Client, bv: Billvend) -> None:
 def test_replay_during_first_request_times_out_with_409(
     bv: Billvend, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first is held up at the provider, which is asked about the meter."""
+    """The first request waits for the provider to verify the meter."""
     monkeypatch.setattr(
         "billvend.api.idempotency.KeyedLock.__init__.__kwdefaults__", {"timeout_seconds": 0.05}
     )
     bv.fund("ada", "5000")
     client = Client(application(bv, settings))
-    asked, may_go_on = threading.Event(), threading.Event()
+    is_called, may_go_on = threading.Event(), threading.Event()
     (provider,) = bv._deps.providers.values()
 
-    def slowly(*_: object) -> MeterLookupResult:
-        asked.set()
+    def verify_slowly(*_: object) -> MeterLookupResult:
+        is_called.set()
         assert may_go_on.wait(20)
         return MeterFound("Ada Obi")
 
-    monkeypatch.setattr(provider, "verify", slowly)
+    monkeypatch.setattr(provider, "verify", verify_slowly)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(client.post, "/bills/pay", BILL, "order-1")
-        assert asked.wait(20)
+        assert is_called.wait(20)
         repeat = client.post("/bills/pay", BILL, "order-1")
         other = client.post("/wallet/fund", {"userId": "ada", "amount": 5}, "order-1")
         may_go_on.set()
@@ -154,10 +154,10 @@ def test_batch_accepts_and_rejects_each_entry_separately(client: Client) -> None
     response = client.post("/bills/pay/batch", {"payments": entries}, "batch-1")
     assert response.status_code == 207
     data = data_of(response)
-    found = [
+    results = [
         result["status"] if result["error"] is None else result["error"]["code"] for result in data["results"]
     ]
-    assert found == [
+    assert results == [
         202,
         "validation_failed",
         "insufficient_funds",
@@ -174,13 +174,13 @@ def test_batch_accepts_and_rejects_each_entry_separately(client: Client) -> None
 
 
 def test_batch_replay_sets_replayed_header(client: Client) -> None:
-    whole = {"payments": [{**BILL, "amount": "100"}, {**BILL, "amount": "200"}]}
+    batch = {"payments": [{**BILL, "amount": "100"}, {**BILL, "amount": "200"}]}
     first, again = (
-        client.post("/bills/pay/batch", whole, "b-1"),
-        client.post("/bills/pay/batch", whole, "b-1"),
+        client.post("/bills/pay/batch", batch, "b-1"),
+        client.post("/bills/pay/batch", batch, "b-1"),
     )
     assert ["Idempotency-Replayed" in answer.headers for answer in (first, again)] == [False, True]
-    more = {"payments": [*whole["payments"], {**BILL, "amount": "300"}]}
+    more = {"payments": [*batch["payments"], {**BILL, "amount": "300"}]}
     assert "Idempotency-Replayed" not in client.post("/bills/pay/batch", more, "b-1").headers
 
 
@@ -202,22 +202,22 @@ def test_invalid_batch_body_is_rejected(client: Client, payments: object) -> Non
 def test_transactions_are_paged_and_filtered(client: Client) -> None:
     for number in range(4):
         pay(client, f"order-{number}")
-    seen: list[str] = []
+    listed: list[str] = []
     cursor = ""
     while True:
         page = data_of(client.get(f"/transactions/user/ada?limit=2{cursor}"))
         assert len(page["items"]) <= 2
-        seen += [item["transactionId"] for item in page["items"]]
+        listed += [item["transactionId"] for item in page["items"]]
         if page["nextCursor"] is None:
             break
         cursor = f"&cursor={page['nextCursor']}"
-    assert len(set(seen)) == len(seen) == 5
-    assert seen == sorted(seen, reverse=True)
+    assert len(set(listed)) == len(listed) == 5
+    assert listed == sorted(listed, reverse=True)
     assert [item["type"] for item in data_of(client.get("/transactions/user/ada?type=funding"))["items"]] == [
         "funding"
     ]
     assert len(data_of(client.get("/transactions/user/ada?status=pending"))["items"]) == 4
-    assert data_of(client.get("/transactions/user/nobody")) == {"items": [], "nextCursor": None}
+    assert data_of(client.get("/transactions/user/unknown")) == {"items": [], "nextCursor": None}
 
 
 @pytest.mark.parametrize("user_id", ["/ada", "a//b", "a/b", "a b", "../ada", ".", "ad%C3%A1", "ada/"])
@@ -230,8 +230,8 @@ def test_user_id_with_odd_characters_is_addressable(client: Client, user_id: str
 
 
 def test_verify_meter_and_list_billers(client: Client) -> None:
-    known = data_of(client.post("/bills/verify", {"meterNumber": "12345678901", "provider": "EKEDC"}))
-    assert known["customerName"]
+    meter = data_of(client.post("/bills/verify", {"meterNumber": "12345678901", "provider": "EKEDC"}))
+    assert meter["customerName"]
     response = client.post("/bills/verify", {"meterNumber": "000000000000", "provider": "EKEDC"})
     assert (response.status_code, code_of(response)) == (422, "meter_not_found")
     assert "EKEDC" in [biller["code"] for biller in data_of(client.get("/billers"))["items"]]
@@ -264,7 +264,7 @@ def test_health_reports_each_check(client: Client, bv: Billvend) -> None:
 
 
 def test_every_error_has_an_http_status() -> None:
-    """None of them is told as a bug, but for the bugs."""
+    """Only our bugs are reported with a 500."""
     kinds = [
         kind
         for kind in vars(errors).values()
@@ -282,7 +282,7 @@ def _status(kind: type[errors.BillvendError]) -> int:
 
 
 def test_unknown_outcome_returns_transaction_and_key(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    unknown = errors.OutcomeUnknown("Nobody knows.", transaction_id="t-1", idempotency_key="k-1")
+    unknown = errors.OutcomeUnknown("It is not known.", transaction_id="t-1", idempotency_key="k-1")
 
     def fails(*_: object, **__: object) -> Payment:
         raise unknown
@@ -308,12 +308,12 @@ def test_internal_error_hides_details(
     assert "A request failed" in caplog.messages
 
 
-@pytest.mark.parametrize("named", [{}, {"name": "bills"}], ids=["as it is", "under another name"])
+@pytest.mark.parametrize("named", [{}, {"name": "bills"}], ids=["default name", "other name"])
 def test_blueprint_works_in_another_application(
     bv: Billvend, settings: Settings, named: dict[str, str]
 ) -> None:
     bv.fund("ada", "5000")
-    app = Flask("theirs")
+    app = Flask("host_application")
     app.register_blueprint(blueprint(bv, settings), url_prefix="/electricity", **named)
     client = Client(app)
     response = client.post("/electricity/bills/pay", BILL)
@@ -330,10 +330,10 @@ def test_blueprint_works_in_another_application(
 
 def test_request_has_id_and_log_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "billvend")
-    given = client.get("/wallet/balance/ada", X_Request_Id="till-7.42")
-    assert given.headers["X-Request-Id"] == "till-7.42"
-    made = client.get("/nothing", X_Request_Id="no good\u00e4")
-    assert re.fullmatch("[0-9a-f]{32}", made.headers["X-Request-Id"])
+    echoed = client.get("/wallet/balance/ada", X_Request_Id="till-7.42")
+    assert echoed.headers["X-Request-Id"] == "till-7.42"
+    generated = client.get("/nothing", X_Request_Id="no good\u00e4")
+    assert re.fullmatch("[0-9a-f]{32}", generated.headers["X-Request-Id"])
     lines = [record.__dict__["context"] for record in caplog.records if record.message == "Request"]
     assert lines[0]["requestId"] == "till-7.42"
     assert lines[0]["path"] == "/wallet/balance/{userId}"

@@ -1,4 +1,4 @@
-"""Odd bytes in every part of a request: the answer is clear, and never a 500."""
+"""Odd bytes in every part of a request. The answer is a clear error, never a 500."""
 
 import http.client
 import json
@@ -19,16 +19,16 @@ from tests.api.server import ServerProcess, run_server
 
 ODD_BYTES = {
     "beyond latin-1": "日".encode(), "latin-1": "é".encode(), "emoji": "😀".encode(), "percent-encoded": b"%E6%97%A5",
-    "invalid UTF-8": b"%ff", "half a character": b"%E6%97", "NUL": b"%00", "a surrogate": b"%ED%A0%80", "a lone %": b"%",
+    "invalid UTF-8": b"%ff", "truncated character": b"%E6%97", "NUL": b"%00", "a surrogate": b"%ED%A0%80", "single %": b"%",
     "no hex": b"%zz", "line ends": b"%0D%0Aa:b", "a hash": b"%23", "long": b"a" * 60_000, "fullwidth": "２０".encode(),
     "many digits": b"9" * 6_000,
 }  # fmt: skip
-"""What reaches the application."""
+"""Bytes that reach the application."""
 REJECTED_BYTES = {
     "a raw byte": b"\xff", "a raw latin-1": b"\xe9", "a raw surrogate": b"\xed\xa0\x80", "a raw NUL": b"\0",
-    "half a raw character": b"\xe6\x97", "far too long": b"a" * 70_000,
+    "truncated raw character": b"\xe6\x97", "far too long": b"a" * 70_000,
 }  # fmt: skip
-"""What the HTTP parser rejects with a status and no body."""
+"""Bytes that the HTTP parser rejects with a status and no body."""
 PATHS = {
     "GET": (
         "/", "/api", "/api/start.js", "/api/openapi.json", "/api/files/css/swagger-ui.css", "/billers", "/health",
@@ -43,7 +43,7 @@ ALL_ENDPOINTS = [(method, path) for method, paths in PATHS.items() for path in p
 BLUEPRINT_ENDPOINTS = [
     (method, path) for method, path in ALL_ENDPOINTS if path != "/" and not path.startswith("/api")
 ]
-"""Those of the blueprint."""
+"""The endpoints of the blueprint."""
 NAMES = (b"x", b"limit", b"cursor", b"status", b"type", b"currency")
 QUERIES = [
     *(pytest.param(b"x=" + odd, id=f"the value: {name}") for name, odd in ODD_BYTES.items()),
@@ -71,8 +71,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def mounted(bv: Billvend, settings: Settings) -> Flask:
-    """The calls in another application, which reads cookies."""
-    app = Flask("theirs")
+    """The blueprint in another application, which reads cookies."""
+    app = Flask("host_application")
     app.secret_key = "s"
     app.register_blueprint(blueprint(bv, settings), url_prefix="/electricity")
     return app
@@ -92,7 +92,7 @@ def raw_request(
 
 
 def assert_clear_answer(status: int, body: bytes) -> None:
-    """No 500, and refusals have the envelope. A 503 is right for Paystack, which is not set up here."""
+    """No 500, and errors have the envelope. Paystack answers 503: it is not configured here."""
     assert status < 500 or json.loads(body)["error"]["code"] == "unavailable", (status, body)
     if status >= 400:
         document = json.loads(body)
@@ -100,7 +100,7 @@ def assert_clear_answer(status: int, body: bytes) -> None:
         assert document["success"] is False
 
 
-# --- a real server, asked over a socket -------------------------------------------------------------------------------
+# --- a real server over a socket --------------------------------------------------------------------------------------
 
 
 def test_listed_paths_cover_every_route(bv: Billvend, settings: Settings) -> None:
@@ -120,7 +120,7 @@ def test_odd_query_at_every_path_gets_no_500(server: ServerProcess, query: bytes
 @pytest.mark.parametrize("path", [b"/wallet/balance/ada", b"/transactions/user/ada"])
 @pytest.mark.parametrize("odd", ODD_BYTES.values(), ids=ODD_BYTES)
 def test_odd_query_of_a_listing_gets_422(server: ServerProcess, path: bytes, odd: bytes) -> None:
-    """Known or unknown name: as for ASCII."""
+    """For known and unknown names, as with ASCII."""
     for name in NAMES:
         status, body = raw_request(server, "GET", path + b"?" + name + b"=" + odd)
         assert status == 422, (name, body)
@@ -151,7 +151,7 @@ def test_invalid_http_gets_a_status_from_the_parser(server: ServerProcess, odd: 
         assert raw_request(server, "GET", target) in ((400, b""), (414, b""))
 
 
-# --- another WSGI server, which passes all bytes on --------------------------------------------------------------------
+# --- another WSGI server, which passes all bytes to the application ----------------------------------------------------
 
 
 def wsgi_request(app: Flask, method: str, path: str, **environ: str) -> TestResponse:

@@ -1,4 +1,4 @@
-"""The document, held against the running server by Schemathesis, and against OpenAPI's own rules."""
+"""The OpenAPI document, checked by Schemathesis against a running server, and against OpenAPI's rules."""
 
 import os
 import subprocess
@@ -19,19 +19,19 @@ from tests.support.paystack import SECRET, fake_paystack
 
 HERE = Path(__file__).parent
 SECONDS = int(os.environ.get("BILLVEND_FUZZ_SECONDS", "45"))
-"""How long Schemathesis may go on; `nox -s fuzz` gives it more."""
+"""How long Schemathesis may run. `nox -s fuzz` gives it more."""
 
 
 def test_api_conforms_to_openapi_document(settings: Settings, tmp_path: Path) -> None:
-    """All its checks, in all its phases, with links between calls; as a holder of a key with every scope."""
+    """Runs every check and phase of Schemathesis, with links between calls and a key with every scope."""
     with ExitStack() as stack:
         paystack, _ = stack.enter_context(fake_paystack())
         bv = stack.enter_context(open_billvend(settings))
         bv.fund("user123", "1000000")
         secret = bv.create_api_key("fuzz", list(Scope)).secret
-        known = {"PAYSTACK_SECRET_KEY": SECRET, "PAYSTACK_API_URL": paystack.url}
-        server = stack.enter_context(run_server(tmp_path, **known))
-        ran = subprocess.run(
+        settings_of_paystack = {"PAYSTACK_SECRET_KEY": SECRET, "PAYSTACK_API_URL": paystack.url}
+        server = stack.enter_context(run_server(tmp_path, **settings_of_paystack))
+        result = subprocess.run(
             [
                 str(Path(sys.executable).with_name("st")), "--config-file", str(HERE / "schemathesis.toml"),
                 "run", f"{server.url}/api/openapi.json", "--checks", "all", "--header", f"Authorization: Bearer {secret}",
@@ -42,20 +42,20 @@ def test_api_conforms_to_openapi_document(settings: Settings, tmp_path: Path) ->
             env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": _python_path()},
             capture_output=True, text=True, timeout=SECONDS * 3 + 120, check=False,
         )  # fmt: skip
-        assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-2_000:]
-        assert "Stateful" in ran.stdout
+        assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-2_000:]
+        assert "Stateful" in result.stdout
         assert bv.audit().ok
 
 
 def _python_path() -> str:
-    """Where the hooks are, and the billvend that is tested."""
+    """The paths of the hooks and of the billvend under test."""
     return os.pathsep.join([str(HERE.parent.parent), str(Path(billvend.__file__).parent.parent)])
 
 
 @pytest.fixture
 def document(client: Client) -> dict[str, Any]:
-    found: dict[str, Any] = client.get("/api/openapi.json").get_json()
-    return found
+    parsed: dict[str, Any] = client.get("/api/openapi.json").get_json()
+    return parsed
 
 
 def test_every_operation_documents_errors_and_security(document: dict[str, Any]) -> None:
@@ -84,16 +84,16 @@ def test_operation_documents_its_own_errors(document: dict[str, Any], path: str,
 
 
 def test_every_schema_reference_resolves(document: dict[str, Any]) -> None:
-    def references(found: object) -> list[str]:
-        if isinstance(found, dict):
-            own = [found["$ref"]] if isinstance(found.get("$ref"), str) else []
-            return own + [each for value in found.values() for each in references(value)]
-        return [each for value in found for each in references(value)] if isinstance(found, list) else []
+    def references(node: object) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [each for value in node.values() for each in references(value)]
+        return [each for value in node for each in references(value)] if isinstance(node, list) else []
 
     all_references = references(document)
     assert len(all_references) > 50
-    known = document["components"]["schemas"]
-    assert {reference.removeprefix("#/components/schemas/") for reference in all_references} <= known.keys()
+    schemas = document["components"]["schemas"]
+    assert {reference.removeprefix("#/components/schemas/") for reference in all_references} <= schemas.keys()
 
 
 @pytest.mark.parametrize(

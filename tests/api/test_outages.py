@@ -1,4 +1,4 @@
-"""A part goes away and comes back: what is answered meanwhile, and that nothing is half done."""
+"""A dependency goes down and recovers. Requests meanwhile get clear answers, and nothing is half done."""
 
 from collections.abc import Iterator
 
@@ -30,22 +30,22 @@ def test_database_outage_returns_503_then_recovers(
 ) -> None:
     bv, client = api_on_postgres
     monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 3600.0)
-    bv.require_test_money()  # then who gets in is known without the database, and each call finds out by itself
+    bv.require_test_money()  # then authentication needs no database, and each endpoint meets the outage itself
     assert client.post("/bills/pay", BILL, "order-1").status_code == 202
     own_postgres.kill()
-    asked = [
+    answers = [
         client.post("/bills/pay", BILL, "order-2"),
-        client.post("/wallet/fund", {"userId": "ada", "amount": 5}, "till-1"),
+        client.post("/wallet/fund", {"userId": "ada", "amount": 5}, "fund-1"),
         client.post("/bills/pay/batch", {"payments": [BILL]}, "batch-1"),
         client.get("/wallet/balance/ada"),
         client.get("/transactions/nothing"),
         client.get("/transactions/user/ada"),
         client.get("/health"),
     ]
-    *_, health = asked
-    batch = asked[2]
-    for answer in asked:
-        if answer is batch:  # each entry tells of itself
+    *_, health = answers
+    batch = answers[2]
+    for answer in answers:
+        if answer is batch:  # each entry has its own error
             assert [entry["error"]["code"] for entry in data_of(batch)["results"]] == ["unavailable"]
             continue
         assert answer.status_code == 503
@@ -68,14 +68,14 @@ def test_health_and_metrics_work_without_database(
     monkeypatch: pytest.MonkeyPatch,
     has_keys: bool,
 ) -> None:
-    """Whoever could see health and metrics before can see them meanwhile, and nobody else, and nothing else."""
+    """Clients with access before the outage still get health and metrics. No other client does, and nothing more."""
     bv, client = api_on_postgres
     monkeypatch.setattr("billvend.api.auth.NO_KEYS_CACHE_SECONDS", 0.0)
     secret = bv.create_api_key("monitor", ["read"]).secret if has_keys else ""
-    known = {"Authorization": f"Bearer {secret}"} if has_keys else {}
-    assert client.get("/health", **known).status_code == 200
+    authorization = {"Authorization": f"Bearer {secret}"} if has_keys else {}
+    assert client.get("/health", **authorization).status_code == 200
     own_postgres.kill()
-    health = client.get("/health", **known)
+    health = client.get("/health", **authorization)
     assert (health.status_code, code_of(health)) == (503, "unavailable")
     assert {name: check["status"] for name, check in health.get_json()["data"]["checks"].items()} == {
         "database": "down",
@@ -83,11 +83,11 @@ def test_health_and_metrics_work_without_database(
         "provider": "configured",
         "backlog": "down",
     }
-    metrics = client.get("/metrics", **known)
+    metrics = client.get("/metrics", **authorization)
     assert (metrics.status_code, 'billvend_up{part="database"} 0.0' in metrics.text) == (200, True)
-    balance = client.get("/wallet/balance/ada", **known)
+    balance = client.get("/wallet/balance/ada", **authorization)
     assert (balance.status_code, balance.get_json()["data"]) == (503, None)
-    assert str(own_postgres.port) not in balance.text  # where the database is, is nobody's business
+    assert str(own_postgres.port) not in balance.text  # clients must not learn where the database is
     if has_keys:
         stranger = client.get("/health", Authorization=f"Bearer {secret[:-1]}x")
         assert (stranger.status_code, stranger.get_json()["data"]) == (503, None)
@@ -97,18 +97,18 @@ def test_revoked_key_is_rejected_during_database_outage(
     api_on_postgres: tuple[Billvend, Client], own_postgres: servers.PostgresServer
 ) -> None:
     bv, client = api_on_postgres
-    known = {"Authorization": f"Bearer {bv.create_api_key('monitor', ['read']).secret}"}
-    assert client.get("/health", **known).status_code == 200
+    authorization = {"Authorization": f"Bearer {bv.create_api_key('monitor', ['read']).secret}"}
+    assert client.get("/health", **authorization).status_code == 200
     bv.revoke_api_key("monitor")
-    assert client.get("/health", **known).status_code == 401
+    assert client.get("/health", **authorization).status_code == 401
     own_postgres.kill()
-    assert client.get("/health", **known).get_json()["data"] is None
+    assert client.get("/health", **authorization).get_json()["data"] is None
 
 
 def test_redis_outage_degrades_health_and_payment_completes(
     settings: Settings, redis_server: servers.RedisProtocolServer
 ) -> None:
-    """`pay` answers as always, and the payment is found by a sweep."""
+    """`pay` answers as usual, and a sweep finds the payment."""
     with_redis = settings.model_copy(
         update={
             "redis_url": SecretStr(redis_server.url),

@@ -1,4 +1,4 @@
-"""What a body may be: exact numbers, one meaning, and a clear 4xx for everything else, with nothing done."""
+"""Request parsing: numbers are exact. Ambiguous and invalid input gets a clear 4xx, and nothing is done."""
 
 import pytest
 
@@ -9,7 +9,7 @@ TOO_DEEP = b'{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
 
 
 def fund(client: Client, amount: str) -> tuple[int, str]:
-    """What becomes of an amount as it is written in JSON: the status, and the code or the balance."""
+    """Fund with an amount in raw JSON. Returns the status, and the balance or the error code."""
     response = client.post("/wallet/fund", b'{"userId": "ada", "amount": ' + amount.encode() + b"}")
     return response.status_code, (
         data_of(response)["balance"] if response.status_code == 201 else code_of(response)
@@ -131,8 +131,8 @@ def test_invalid_field_is_named(
 
 def test_every_missing_field_is_named(client: Client) -> None:
     response = client.post("/bills/pay", {})
-    wanted = {"userId", "billType", "amount", "meterNumber", "provider"}
-    assert response.get_json()["error"]["fields"] == dict.fromkeys(wanted, "is needed")
+    required = {"userId", "billType", "amount", "meterNumber", "provider"}
+    assert response.get_json()["error"]["fields"] == dict.fromkeys(required, "is needed")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_every_missing_field_is_named(client: Client) -> None:
         ("/transactions/user/ada?colour=1", 422),
         ("/transactions/user/%00", 422), ("/transactions/user/ada?limit=1", 200),
         ("/wallet/balance/ada?currency=XXX", 422), ("/wallet/balance/ada?currency=USD", 404),
-        ("/wallet/balance/nobody", 404), ("/wallet/balance/%ff%fe", 422), ("/wallet/balance/a%0Ab", 422),
+        ("/wallet/balance/unknown", 404), ("/wallet/balance/%ff%fe", 422), ("/wallet/balance/a%0Ab", 422),
         ("/transactions/nothing", 404), ("/transactions/%00", 404), ("/transactions/" + "x" * 5_000, 404),
         ("/nothing", 404), ("/bills/pay", 405),
     ],

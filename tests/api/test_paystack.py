@@ -1,4 +1,4 @@
-"""Paystack over HTTP: an intent, and the hook that settles it."""
+"""Paystack over HTTP: a deposit, and the webhook that credits it."""
 
 from collections.abc import Iterator
 
@@ -16,30 +16,30 @@ DEPOSIT_REQUEST = {"userId": "ada", "amount": "500", "email": "ada@example.com"}
 @pytest.fixture
 def paystack_api(settings: Settings) -> Iterator[tuple[Client, Billvend, FakePaystack]]:
     with fake_paystack() as (paystack, _):
-        known = settings.model_copy(
+        with_paystack = settings.model_copy(
             update={"paystack_secret_key": SecretStr(SECRET), "paystack_api_url": paystack.url}
         )
-        with open_billvend(known) as bv:
-            yield Client(application(bv, known)), bv, paystack
+        with open_billvend(with_paystack) as bv:
+            yield Client(application(bv, with_paystack)), bv, paystack
 
 
 def test_deposit_is_credited_once_by_webhook(paystack_api: tuple[Client, Billvend, FakePaystack]) -> None:
     client, bv, paystack = paystack_api
-    response = client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "till-1")
+    response = client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "deposit-1")
     assert response.status_code == 201
-    intent = data_of(response)
-    assert intent["authorizationUrl"] == f"{paystack.url}/pay/{intent['reference']}"
+    deposit = data_of(response)
+    assert deposit["authorizationUrl"] == f"{paystack.url}/pay/{deposit['reference']}"
     assert paystack.initialize_requests[0]["amount"] in (50_000, "50000")
-    assert data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "till-1")) == intent
+    assert data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "deposit-1")) == deposit
     assert len(paystack.initialize_requests) == 1
-    paystack.mark_paid(intent["reference"])
-    body, signature = paystack.webhook(intent["reference"])
+    paystack.mark_paid(deposit["reference"])
+    body, signature = paystack.webhook(deposit["reference"])
     for _ in range(5):
         answer = client.post("/hooks/paystack", body, X_Paystack_Signature=signature)
         assert answer.status_code == 200
     assert str(bv.balance("ada").available) == "500.00"
     (funding,) = data_of(client.get("/transactions/user/ada"))["items"]
-    assert (funding["source"], funding["reference"]) == ("paystack", intent["reference"])
+    assert (funding["source"], funding["reference"]) == ("paystack", deposit["reference"])
     assert bv.audit().ok
 
 
@@ -48,9 +48,9 @@ def test_webhook_with_invalid_signature_is_rejected(
     paystack_api: tuple[Client, Billvend, FakePaystack], signature: str | None
 ) -> None:
     client, _, paystack = paystack_api
-    intent = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
-    paystack.mark_paid(intent["reference"])
-    body, _ = paystack.webhook(intent["reference"])
+    deposit = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
+    paystack.mark_paid(deposit["reference"])
+    body, _ = paystack.webhook(deposit["reference"])
     headers = {} if signature is None else {"X_Paystack_Signature": signature}
     answer = client.post("/hooks/paystack", body, **headers)
     assert (answer.status_code, code_of(answer)) == (401, "unauthenticated")
@@ -60,15 +60,15 @@ def test_webhook_with_invalid_signature_is_rejected(
 
 def test_webhook_with_changed_body_is_rejected(paystack_api: tuple[Client, Billvend, FakePaystack]) -> None:
     client, _, paystack = paystack_api
-    intent = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
-    body, signature = paystack.webhook(intent["reference"])
+    deposit = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
+    body, signature = paystack.webhook(deposit["reference"])
     assert client.post("/hooks/paystack", body + b" ", X_Paystack_Signature=signature).status_code == 401
 
 
 def test_webhook_with_unknown_reference_logs_warning(
     paystack_api: tuple[Client, Billvend, FakePaystack], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody has paid, and no wallet was credited: another system's payment, or one whose intent is lost."""
+    """A customer paid, but no wallet was credited: the deposit belongs to another system, or its row is lost."""
     client, _, paystack = paystack_api
     body, signature = paystack.webhook("of-another-shop")
     assert client.post("/hooks/paystack", body, X_Paystack_Signature=signature).status_code == 200
@@ -79,8 +79,8 @@ def test_webhook_with_unknown_reference_logs_warning(
 
 def test_webhook_gets_503_when_paystack_is_down(paystack_api: tuple[Client, Billvend, FakePaystack]) -> None:
     client, _, paystack = paystack_api
-    intent = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
-    body, signature = paystack.webhook(intent["reference"])
+    deposit = data_of(client.post("/wallet/fund/intent", DEPOSIT_REQUEST))
+    body, signature = paystack.webhook(deposit["reference"])
     paystack.verify_response = b""
     answer = client.post("/hooks/paystack", body, X_Paystack_Signature=signature)
     assert (answer.status_code, code_of(answer)) == (503, "unavailable")
@@ -90,11 +90,11 @@ def test_webhook_gets_503_when_paystack_is_down(paystack_api: tuple[Client, Bill
 def test_deposit_replay_in_other_process_returns_409(
     paystack_api: tuple[Client, Billvend, FakePaystack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through another process, whose requests this one does not see."""
+    """Another process handles the first request. This process does not see it."""
     monkeypatch.setattr("billvend.usecases.deposits.REPEAT_WAIT_SECONDS", 0.0)
     client, bv, _ = paystack_api
     assert client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "order-1").status_code == 201
-    with bv._deps.deposits._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if it had not been answered
+    with bv._deps.deposits._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if Paystack had not answered yet
         connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
     answer = client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "order-1")
     assert (answer.status_code, code_of(answer)) == (409, "request_in_progress")

@@ -1,4 +1,4 @@
-"""What arrives at `billvend serve`: bodies that drip, end early or never end, and headers that could be read in two ways."""
+"""The RSGI adapter of `billvend serve`: bodies that are slow, end early or never end, and ambiguous headers."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,14 @@ from billvend.api.rsgi import MAX_BUFFERED_BYTES, RsgiAdapter
 from tests.api.server import ServerProcess, run_server
 
 SLOW_SENDERS = 100
-"""Senders that drip: three times as many as there are threads."""
+"""Three times as many as there are threads."""
 HEAD = b"POST /wallet/fund HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 FUNDING = b'{"userId": "ada", "amount": 1}'
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with run_server(tmp_path_factory.mktemp("front"), "--no-worker") as server:
+    with run_server(tmp_path_factory.mktemp("server"), "--no-worker") as server:
         yield server
 
 
@@ -33,7 +33,7 @@ def balance(server: ServerProcess) -> str:
 
 
 def raw_request(server: ServerProcess, request: bytes, *, ends: bool = False) -> tuple[int, Any]:
-    """What is answered to these bytes; `ends` says that no more will come."""
+    """The status and error code for these bytes. `ends`: close our side after them."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request)
         if ends:
@@ -59,7 +59,7 @@ def test_slow_bodies_do_not_block_others(server: ServerProcess) -> None:
             slow.sendall(b"POST /hooks/paystack HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert server.request("POST", "/wallet/fund", {"userId": "ada", "amount": 1})[0] == 201
         senders[-1].setblocking(False)
-        with pytest.raises(BlockingIOError):  # they are still waited for
+        with pytest.raises(BlockingIOError):  # the server still waits for the rest
             senders[-1].recv(1)
     assert balance(server) != before
 
@@ -75,7 +75,7 @@ def test_slow_bodies_do_not_block_others(server: ServerProcess) -> None:
         (HEAD + b"Content-Length: 65536\r\n\r\n" + b" " * 65506 + FUNDING, False, (201, None)),
         (HEAD + b"Content-Length: 50\r\n\r\n" + FUNDING, True, (400, "malformed_json")),
     ],
-    ids=["in chunks", "over a call's bound", "over every bound", "announced", "a byte too long", "as long as may be", "cut"],
+    ids=["chunked", "over the path limit", "over every limit", "announced", "a byte too long", "longest", "truncated"],
 )  # fmt: skip
 def test_body_is_read_completely_or_rejected(
     server: ServerProcess, request_: bytes, ends: bool, expected: tuple[int, str | None]
@@ -114,7 +114,7 @@ def test_unknown_transfer_encoding_is_rejected(server: ServerProcess) -> None:
         b"GET http://shop.example/wallet/balance/ada HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /wallet/balance/ada HTTP/1.1\r\nHost: shop.example\r\n\r\n",
     ],
-    ids=["the whole address", "another host"],
+    ids=["absolute URL", "other host"],
 )
 def test_without_api_keys_foreign_host_is_forbidden(server: ServerProcess, head: bytes) -> None:
     assert raw_request(server, head) == (403, "forbidden")
@@ -126,7 +126,7 @@ def test_non_ascii_host_is_rejected(server: ServerProcess) -> None:
 
 
 def test_missing_host_header_is_rejected(server: ServerProcess) -> None:
-    """As RFC 9112, 3.2, has it; HTTP/1.0 knew of no such header."""
+    """RFC 9112, 3.2, requires it. HTTP/1.0 had no such header."""
     assert raw_request(server, b"GET /health/live HTTP/1.1\r\n\r\n") == (400, "malformed_header")
     assert raw_request(server, b"GET /billers HTTP/1.1\r\n\r\n") == (400, "malformed_header")
     assert raw_request(server, b"GET /billers HTTP/1.0\r\n\r\n") == (200, None)
@@ -144,7 +144,7 @@ def test_invalid_utf8_user_id_is_rejected(server: ServerProcess) -> None:
 
 @dataclass
 class RsgiScope:
-    """A request as Granian gives it."""
+    """A request as Granian passes it."""
 
     headers: dict[str, str]
     method: str = "POST"
@@ -159,7 +159,7 @@ class RsgiScope:
 
 @dataclass
 class StalledBody:
-    """A body that comes to this, and no further; and where the answer goes."""
+    """A body that stalls after these bytes. Records the answers."""
 
     received: bytes = b""
     answers: list[tuple[int, bytes]] = field(default_factory=list)
@@ -173,7 +173,7 @@ class StalledBody:
 
 
 def body_reading_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """An application that reads the body, and says what came of it."""
+    """An application that reads the body and returns it, or the error code."""
     from flask import Request
 
     from billvend.domain.errors import BillvendError
@@ -181,27 +181,27 @@ def body_reading_app(environ: dict[str, Any], start_response: Any) -> list[bytes
     start_response("200 OK", [])
     try:
         return [environ["REMOTE_ADDR"].encode(), b" ", read_body(Request(environ))]
-    except BillvendError as refusal:
-        return [refusal.code.encode()]
+    except BillvendError as error:
+        return [error.code.encode()]
 
 
 @pytest.mark.parametrize(
-    "headers", [{"content-length": "5"}, {"transfer-encoding": "chunked"}], ids=["announced", "in chunks"]
+    "headers", [{"content-length": "5"}, {"transfer-encoding": "chunked"}], ids=["announced", "chunked"]
 )
 def test_slow_body_is_rejected(headers: dict[str, str]) -> None:
-    front, stalled = (
+    adapter, stalled = (
         RsgiAdapter(body_reading_app, threads=1, max_body_bytes=1000, body_timeout_seconds=0.05),
         StalledBody(b"..."),
     )
-    asyncio.run(front.__rsgi__(RsgiScope(headers), stalled))  # type: ignore[arg-type]  # as much of one as is asked for
+    asyncio.run(adapter.__rsgi__(RsgiScope(headers), stalled))  # type: ignore[arg-type]  # only the attributes that are read
     assert stalled.answers == [(200, b"body_too_slow")]
-    assert set(front._free_bytes.values()) == {MAX_BUFFERED_BYTES}
+    assert set(adapter._free_bytes.values()) == {MAX_BUFFERED_BYTES}
 
 
 @pytest.mark.parametrize("path", ["/", "/large"])
 def test_body_memory_is_limited_and_separate_for_large_bodies(path: str) -> None:
     each = 1024 * 1024
-    front = RsgiAdapter(
+    adapter = RsgiAdapter(
         body_reading_app,
         threads=1,
         max_body_bytes=each,
@@ -210,23 +210,23 @@ def test_body_memory_is_limited_and_separate_for_large_bodies(path: str) -> None
     )
     fit = MAX_BUFFERED_BYTES // each
 
-    async def asked(received: bytes, announced: int, path: str) -> bytes:
+    async def response_to(received: bytes, announced: int, path: str) -> bytes:
         sender = StalledBody(received)
-        await front.__rsgi__(RsgiScope({"content-length": str(announced)}, path=path), sender)  # type: ignore[arg-type]  # see above
+        await adapter.__rsgi__(RsgiScope({"content-length": str(announced)}, path=path), sender)  # type: ignore[arg-type]  # see above
         return sender.answers[0][1]
 
     async def many() -> None:
-        waiting = [asyncio.create_task(asked(b"." * (each - 1), each, path)) for _ in range(fit)]
+        waiting = [asyncio.create_task(response_to(b"." * (each - 1), each, path)) for _ in range(fit)]
         await asyncio.sleep(0)
-        assert await asked(b"!" * fit, fit, path) == b"::1 " + b"!" * fit
-        assert await asked(b"!" * (fit + 1), fit + 1, path) == b"unavailable"
-        assert await asked(b"", 10**15, path) == b"body_too_large"
-        assert await asked(b"", 0, path) == b"::1 "
+        assert await response_to(b"!" * fit, fit, path) == b"::1 " + b"!" * fit
+        assert await response_to(b"!" * (fit + 1), fit + 1, path) == b"unavailable"
+        assert await response_to(b"", 10**15, path) == b"body_too_large"
+        assert await response_to(b"", 0, path) == b"::1 "
         other = "/large" if path == "/" else "/"
-        assert await asked(b"!" * 1000, 1000, other) == b"::1 " + b"!" * 1000
+        assert await response_to(b"!" * 1000, 1000, other) == b"::1 " + b"!" * 1000
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
     asyncio.run(many())
-    assert set(front._free_bytes.values()) == {MAX_BUFFERED_BYTES}
+    assert set(adapter._free_bytes.values()) == {MAX_BUFFERED_BYTES}

@@ -1,4 +1,4 @@
-"""Secrets stay where they are: a server that was given one of each kind, and whose every part is away or says no."""
+"""Secrets do not leak. A server has one of each kind, and every dependency is down or rejects its calls."""
 
 import json
 from pathlib import Path
@@ -36,13 +36,13 @@ ALL_SECRETS = [
 def test_no_secret_in_log_or_response_during_outages(
     tmp_path: Path, own_postgres: servers.PostgresServer, has_redis: bool
 ) -> None:
-    """At LOG_LEVEL=debug, through refusals and failures of every part, the database's among them."""
+    """At LOG_LEVEL=debug, with rejections and outages of every dependency, the database too."""
     unused_port = find_free_port("127.0.0.1", 0)
     parts = urlsplit(own_postgres.url)
     named = f"{parts.username}:secret-of-postgres@{parts.hostname}:{parts.port}"
     settings = Settings(database_url=parts._replace(netloc=named).geturl())
     upgrade_schema(settings)
-    given = {
+    configured = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "BILL_PROVIDER": "vtpass",
         "BILL_PROVIDER_API_URL": f"http://127.0.0.1:{unused_port}",
@@ -50,7 +50,7 @@ def test_no_secret_in_log_or_response_during_outages(
         "WEBHOOK_URL": f"http://127.0.0.1:{unused_port}/hook",
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "ENABLE_WEBHOOKS": "true",
-        "SMTP_URL": f"smtp://till:secret-of-smtp@127.0.0.1:{unused_port}",
+        "SMTP_URL": f"smtp://shop:secret-of-smtp@127.0.0.1:{unused_port}",
         "VERIFY_UNREACHABLE": "allow",
         "BILL_PROVIDER_PHONE": "08030000000",
         "RATE_LIMIT": "1000/minute",
@@ -61,40 +61,42 @@ def test_no_secret_in_log_or_response_during_outages(
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
         key = bv.create_api_key("all", list(Scope)).secret
-        with run_server(tmp_path, "--worker", **SECRETS, **given) as server:
-            told = _send_requests(server, key)
-            if not has_redis:  # with a Redis that is away the worker waits for it
+        with run_server(tmp_path, "--worker", **SECRETS, **configured) as server:
+            answers = _send_requests(server, key)
+            if not has_redis:  # the worker waits for Redis while it is down
                 eventually(lambda: _has_attempts(bv))
             own_postgres.kill()
-            told += _send_requests(server, key)
+            answers += _send_requests(server, key)
             server.stop()
-    said = (tmp_path / "log").read_text()
-    assert said.count('"Request"') >= len(told)
+    log_text = (tmp_path / "log").read_text()
+    assert log_text.count('"Request"') >= len(answers)
     for secret in (*ALL_SECRETS, key, key.split("_", 2)[2]):
-        assert secret not in said, secret
-        assert not any(secret in answer for answer in told), secret
+        assert secret not in log_text, secret
+        assert not any(secret in answer for answer in answers), secret
 
 
 def _has_attempts(bv: Billvend) -> bool:
-    """Whether the provider was called in vain, and so were those who wanted to be told."""
+    """Whether calls to the provider and deliveries of notifications failed at least once."""
     payment = bv.payments()[0]
-    return bool(payment.attempts) and any(told.attempts for told in bv.notification_history(channel=None))
+    return bool(payment.attempts) and any(
+        notification.attempts for notification in bv.notification_history(channel=None)
+    )
 
 
 def _send_requests(server: ServerProcess, key: str) -> list[str]:
     allowed, forged = f"Bearer {key}", f"Bearer {key[:-1]}x"
-    wanted = {"userId": "ada", "amount": "5"}
+    funding = {"userId": "ada", "amount": "5"}
     meter = {"meterNumber": "12345678901", "provider": "EKEDC"}
-    asked = [
+    responses = [
         server.request("POST", "/bills/pay", BILL, Authorization=allowed, Idempotency_Key="order-1"),
         server.request("POST", "/bills/verify", meter, Authorization=allowed),
         server.request(
-            "POST", "/wallet/fund/intent", {**wanted, "email": "ada@example.com"}, Authorization=allowed
+            "POST", "/wallet/fund/intent", {**funding, "email": "ada@example.com"}, Authorization=allowed
         ),
-        server.request("POST", "/hooks/paystack", wanted, X_Paystack_Signature="0" * 128),
-        server.request("POST", "/wallet/fund", wanted, Authorization=allowed),
-        server.request("POST", "/wallet/fund", wanted, Authorization=forged),
+        server.request("POST", "/hooks/paystack", funding, X_Paystack_Signature="0" * 128),
+        server.request("POST", "/wallet/fund", funding, Authorization=allowed),
+        server.request("POST", "/wallet/fund", funding, Authorization=forged),
         server.request("GET", f"/transactions/{key}", Authorization=allowed),
         server.request("GET", "/health", Authorization=allowed),
     ]
-    return [json.dumps(answer) for answer in asked]
+    return [json.dumps(answer) for answer in responses]

@@ -1,4 +1,4 @@
-"""`billvend serve` as a process: it answers, it drains, and it leaves nothing behind."""
+"""`billvend serve` as a process: it answers, finishes requests on shutdown, and leaves nothing behind."""
 
 import contextlib
 import http.client
@@ -36,7 +36,7 @@ def _has_new_retry(log: Path, before: int) -> bool:
 
 
 def _accepts_funding(server: ServerProcess) -> bool:
-    with contextlib.suppress(OSError):  # while nobody listens yet
+    with contextlib.suppress(OSError):  # until the server listens
         return server.request("POST", "/wallet/fund", {"userId": "ada", "amount": 5})[0] == 201
     return False
 
@@ -63,7 +63,7 @@ def worker_pids(server: ServerProcess) -> set[int]:
 
 
 def _metrics_folders(server: ServerProcess) -> set[Path]:
-    """Where its processes count together, as their environments say."""
+    """The folder of the shared metrics, from the environments of the server's processes."""
     name = b"PROMETHEUS_MULTIPROC_DIR="
     lines = [
         line
@@ -98,7 +98,7 @@ def test_server_completes_payment_and_stops_on_signal(tmp_path: Path, bv: Billve
 
 
 def test_response_headers_are_unique(tmp_path: Path, bv: Billvend) -> None:
-    """On the wire: the application, its documents and the server around them may each add some."""
+    """On the wire: the application, Swagger UI and the server may each add headers."""
     with run_server(tmp_path, "--no-worker") as server:
         for method, path, status in (
             ("POST", "/bills/pay", 202), ("GET", "/billers", 200), ("GET", "/nothing", 404), ("GET", "/api", 200),
@@ -113,35 +113,35 @@ def test_response_headers_are_unique(tmp_path: Path, bv: Billvend) -> None:
 
 
 def test_server_process_freezes_gc_after_start(tmp_path: Path) -> None:
-    looks = (
+    program = (
         "import gc; from billvend.api import server; before = gc.get_threshold(); front = server.application();"
         "print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0] > 10 * before[0])"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", looks], capture_output=True, text=True, cwd=tmp_path, timeout=TIMEOUT_SECONDS,
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=TIMEOUT_SECONDS,
         env={**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'shop.db'}"}, check=True,
     )  # fmt: skip
-    assert told.stdout == "True True\n"
+    assert result.stdout == "True True\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_no_accepted_request_is_lost_on_shutdown(
     tmp_path: Path, bv: Billvend, number: signal.Signals
 ) -> None:
-    """Many ask at once, and it is told to stop in the middle: every answer that was given is on the books, and every
-    payment on the books was answered."""
+    """The server stops while many clients send requests. Every answered payment is stored, and every stored payment
+    was answered."""
     answered: list[str] = []
     broken = 0
-    asked = threading.Semaphore(0)
+    started = threading.Semaphore(0)
 
     def ask(server: ServerProcess, n: int) -> None:
         nonlocal broken
         for m in range(40):
-            asked.release()
+            started.release()
             try:
                 status, answer = server.request("POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}-{m}")
             except (OSError, http.client.HTTPException):
-                broken += 1  # refused at the door: no connection is taken any more
+                broken += 1  # the server accepts no new connections
                 return
             assert status == 202
             answered.append(answer["data"]["transactionId"])
@@ -149,7 +149,7 @@ def test_no_accepted_request_is_lost_on_shutdown(
     with run_server(tmp_path, "--no-worker") as server, ThreadPoolExecutor(8) as threads:
         futures = [threads.submit(ask, server, n) for n in range(8)]
         for _ in range(60):
-            asked.acquire(timeout=TIMEOUT_SECONDS)
+            started.acquire(timeout=TIMEOUT_SECONDS)
         assert server.stop(number) == 0
         for future in futures:
             future.result(TIMEOUT_SECONDS)
@@ -162,22 +162,22 @@ def test_no_accepted_request_is_lost_on_shutdown(
 def test_requests_in_progress_are_answered_on_shutdown(
     tmp_path: Path, bv: Billvend, number: signal.Signals
 ) -> None:
-    """All that are under way hang on the database when it is told to stop, and only then can go on."""
+    """All requests wait for the database when the server gets the signal. They continue only after it."""
     with run_server(tmp_path, "--no-worker") as server, ThreadPoolExecutor(20) as threads:
         lock = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
-        asked = [
+        futures = [
             threads.submit(server.request, "POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}")
             for n in range(20)
         ]
         eventually(lambda: _open_connections(server.port) == 20)
-        assert server.request("GET", "/health/live")[0] == 200  # asked after them, so they were read before
+        assert server.request("GET", "/health/live")[0] == 200  # sent after them, so the server has read them
         server.process.send_signal(number)
         eventually(lambda: not _is_listening(server.port))
         assert server.process.poll() is None
         lock.execute("COMMIT")
         lock.close()
-        answers = [future.result(TIMEOUT_SECONDS) for future in asked]
+        answers = [future.result(TIMEOUT_SECONDS) for future in futures]
         assert server.process.wait(2 * TIMEOUT_SECONDS) == 0
     assert [status for status, _ in answers] == [202] * 20
     held = {payment.transaction_id for payment in bv.payments(limit=1_000)}
@@ -185,7 +185,7 @@ def test_requests_in_progress_are_answered_on_shutdown(
 
 
 def _open_connections(port: int) -> int:
-    """How many connections to it are established, as the system says."""
+    """The number of established connections to the port, from the kernel."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(1 for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01")
 
@@ -220,9 +220,9 @@ def test_dead_worker_is_restarted(tmp_path: Path, bv: Billvend) -> None:
 
 
 def test_server_metrics_include_worker(tmp_path: Path, bv: Billvend) -> None:
-    """One counts the payment's acceptance, another its end: whoever is asked tells both, and a dead one's too."""
+    """One process counts acceptances, another completions. Each reports both, and the counts of dead processes."""
 
-    def counted(server: ServerProcess) -> dict[str, float]:
+    def nonzero_samples(server: ServerProcess) -> dict[str, float]:
         samples = [
             sample for family in text_string_to_metric_families(server.metrics()) for sample in family.samples
         ]
@@ -230,14 +230,14 @@ def test_server_metrics_include_worker(tmp_path: Path, bv: Billvend) -> None:
 
     with run_server(tmp_path) as server:
         assert server.request("POST", "/bills/pay", BILL)[0] == 202
-        eventually(lambda: "billvend_payments_completed_total" in counted(server))
+        eventually(lambda: "billvend_payments_completed_total" in nonzero_samples(server))
         (first,) = worker_pids(server)
         os.kill(first, signal.SIGKILL)
         eventually(lambda: worker_pids(server) and first not in worker_pids(server))
-        found = counted(server)
-        assert found["billvend_payments_accepted_total"] == 1
-        assert found["billvend_payments_completed_total"] == 1
-        assert found["billvend_sweeps_total"] >= 1
+        samples = nonzero_samples(server)
+        assert samples["billvend_payments_accepted_total"] == 1
+        assert samples["billvend_payments_completed_total"] == 1
+        assert samples["billvend_sweeps_total"] >= 1
         folders = _metrics_folders(server)
         assert len(folders) == 1
         (folder,) = folders
@@ -247,7 +247,7 @@ def test_server_metrics_include_worker(tmp_path: Path, bv: Billvend) -> None:
 
 
 def test_metrics_are_summed_over_server_processes(tmp_path: Path, postgres_url: str) -> None:
-    """Several answer on PostgreSQL, and each tells the same: sums of what was counted, and the books as they stand."""
+    """Several processes answer on PostgreSQL. Each reports the sums of all, and the current state of the database."""
     upgrade_schema(Settings(database_url=postgres_url))
     with open_billvend(Settings(database_url=postgres_url)) as bv:
         bv.fund("ada", "100000")
@@ -256,8 +256,8 @@ def test_metrics_are_summed_over_server_processes(tmp_path: Path, postgres_url: 
             assert server.request("POST", "/bills/pay", BILL, Idempotency_Key=f"order-{n}")[0] == 202
         completed = 'billvend_payments_completed_total{provider="sandbox"} 12.0'
         eventually(lambda: completed in server.metrics())
-        told = [server.metrics() for _ in range(8)]
-    for text in told:
+        reports = [server.metrics() for _ in range(8)]
+    for text in reports:
         assert 'billvend_payments_accepted_total{biller="EKEDC",vend_type="prepaid"} 12.0' in text
         assert completed in text
         assert 'billvend_payments{status="pending"} 0.0' in text
@@ -270,10 +270,12 @@ def test_server_survives_process_death_during_database_outage(
     with run_server(tmp_path, "--no-worker", "--processes", "2", DATABASE_URL=own_postgres.url) as server:
         log = tmp_path / "log"
         own_postgres.kill()
-        for _ in range(3):  # and again: Granian gives up where one dies time after time
+        for _ in range(3):  # repeatedly: Granian gives up when a process keeps dying
             waited = log.read_text().count("can't begin yet")
-            at_work = [pid for pid in child_pids(server.process.pid) if b"spawn_main" in _command_line(pid)]
-            os.kill(at_work[0], signal.SIGKILL)
+            server_pids = [
+                pid for pid in child_pids(server.process.pid) if b"spawn_main" in _command_line(pid)
+            ]
+            os.kill(server_pids[0], signal.SIGKILL)
             eventually(partial(_has_new_retry, log, waited))
         own_postgres.start()
         eventually(lambda: _accepts_funding(server))
@@ -285,10 +287,10 @@ def test_public_host_without_api_keys_is_rejected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'shop.db'}")
-    assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2  # noqa: S104  it is refused
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "billvend keys create" in said
+    assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2  # noqa: S104  it is rejected
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert "billvend keys create" in output
 
 
 FUNDING = {"userId": "ada", "amount": 1_000_000}
@@ -299,12 +301,12 @@ LIVE = {
     "BILL_PROVIDER_PUBLIC_KEY": "PK_public",
     "BILL_PROVIDER_SECRET_KEY": "SK_secret",
 }
-"""A provider that sells for real money, as far as its address says."""
+"""A provider of real money, judging by its address."""
 
 
 def _mark_as_live(folder: Path) -> None:
-    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as books, books:
-        books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as database, database:
+        database.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
 
 
 @pytest.mark.parametrize("live", ["provider", "ledger"])
@@ -312,42 +314,42 @@ def test_live_money_without_api_keys_is_rejected(tmp_path: Path, bv: Billvend, l
     if live == "ledger":
         _mark_as_live(tmp_path)
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'shop.db'}", "PORT": "0"}
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "billvend", "serve"], capture_output=True, text=True, cwd=tmp_path, check=False,
         env={**os.environ, **settings, **(LIVE if live == "provider" else {})}, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert "real money" in ended.stderr
-    assert "billvend keys create" in ended.stderr
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "real money" in result.stderr
+    assert "billvend keys create" in result.stderr
 
 
 def test_forwarder_on_loopback_requires_key_for_live_money(tmp_path: Path, bv: Billvend) -> None:
-    secret = bv.create_api_key("shop-front", [Scope.FUND]).secret
+    secret = bv.create_api_key("shop", [Scope.FUND]).secret
     known = {"Authorization": f"Bearer {secret}"}
     with run_server(tmp_path, "--no-worker", **LIVE) as server, run_forwarder(server) as outside:
         assert outside.request("POST", "/wallet/fund", {"userId": "ada", "amount": 5}, **known)[0] == 201
-        bv.revoke_api_key("shop-front")
-        for way in (outside, server):
+        bv.revoke_api_key("shop")
+        for target in (outside, server):
             for headers in ({}, known, {"Host": "localhost"}):
-                status, answer = way.request("POST", "/wallet/fund", FUNDING, **headers)
+                status, answer = target.request("POST", "/wallet/fund", FUNDING, **headers)
                 assert (status, answer["error"]["code"]) == (401, "unauthenticated")
     assert str(bv.balance("ada").available) == "100005.00"
 
 
 def test_ledger_marked_live_requires_keys_immediately(tmp_path: Path, bv: Billvend) -> None:
-    """Another process, with another provider, marks them while this one serves without keys."""
+    """Another process, with another provider, marks the ledger while this one serves without keys."""
     with run_server(tmp_path, "--no-worker") as server, run_forwarder(server) as outside:
         assert outside.request("POST", "/wallet/fund", {"userId": "ada", "amount": 5})[0] == 201
         _mark_as_live(tmp_path)
-        for way in (outside, server):
-            status, answer = way.request("POST", "/wallet/fund", FUNDING)
+        for target in (outside, server):
+            status, answer = target.request("POST", "/wallet/fund", FUNDING)
             assert (status, answer["error"]["code"]) == (401, "unauthenticated")
     assert str(bv.balance("ada").available) == "100005.00"
 
 
 def test_public_host_with_api_key_requires_it(tmp_path: Path, bv: Billvend) -> None:
     secret = bv.create_api_key("till-7", [Scope.READ]).secret
-    with run_server(tmp_path, "--host", "0.0.0.0", "--no-worker") as server:  # noqa: S104  for as long as the test takes
+    with run_server(tmp_path, "--host", "0.0.0.0", "--no-worker") as server:  # noqa: S104  for the duration of the test
         assert "No API keys" not in server.lines[0]
         assert server.request("GET", "/billers")[0] == 401
         assert server.request("GET", "/billers", Authorization=f"Bearer {secret}")[0] == 200
@@ -373,7 +375,7 @@ def test_port_in_use_is_rejected() -> None:
 
 
 def test_reserved_port_cannot_be_reserved_twice() -> None:
-    """Granian may open it, as often as it likes; a second server may not."""
+    """Granian may bind it again and again. A second server may not."""
     with reserve_port("127.0.0.1", 0) as port:
         with (
             pytest.raises(ConfigurationError, match=f"PORT={port} is taken"),
@@ -381,7 +383,7 @@ def test_reserved_port_cannot_be_reserved_twice() -> None:
         ):
             pass
         with socket.socket() as one, socket.socket() as other:
-            for granian in (one, other):  # it sets this, too
+            for granian in (one, other):  # Granian sets this too
                 granian.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 granian.bind(("127.0.0.1", port))
                 granian.listen()

@@ -1,4 +1,4 @@
-"""Where tokens are mailed: never to an address that came with a key which may not read them."""
+"""Where tokens are mailed: never to an address from a client whose API key may not read tokens."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -16,7 +16,7 @@ ADA, EVE, BEN = "ada@example.com", "eve@example.com", "ben@example.com"
 
 
 class DepositEnv:
-    """The API with Paystack, a mail server, and NGN 5,000.00 in the wallet of ada, who has no e-mail address."""
+    """The API with Paystack and a mail server. The wallet of ada has NGN 5,000.00 and no e-mail address."""
 
     def __init__(
         self, bv: Billvend, settings: Settings, paystack: FakePaystack, smtp: RecordingSmtpServer
@@ -28,43 +28,43 @@ class DepositEnv:
         self.sent_emails()
 
     def client(self, *scopes: str) -> Client:
-        """Without scopes, one without a key."""
+        """A client whose key has these scopes. Without scopes: a client without a key."""
         if not scopes:
             return Client(self._app)
         secret = self.bv.create_api_key(f"key-{next(self._names)}", scopes).secret
         return Client(self._app, Authorization=f"Bearer {secret}")
 
     def start_deposit(self, client: Client, email: str) -> str:
-        wanted = {"userId": "ada", "amount": "500", "email": email}
-        return str(data_of(client.post("/wallet/fund/intent", wanted))["reference"])
+        request = {"userId": "ada", "amount": "500", "email": email}
+        return str(data_of(client.post("/wallet/fund/intent", request))["reference"])
 
     def deposit(self, client: Client, email: str) -> None:
-        """Until it is credited."""
+        """Create a deposit and have it credited."""
         reference = self.start_deposit(client, email)
         self.paystack.mark_paid(reference)
         assert self.bv.handle_gateway_webhook(*self.paystack.webhook(reference))
 
     def buy(self) -> str:
-        """A token for ada."""
+        """Buy electricity for ada. Returns the token."""
         payment = self.bv.pay("ada", 500, meter=BILL["meterNumber"], biller="EKEDC", allow_duplicate=True)
         token = self.bv.wait(payment.transaction_id, timeout=20).token
         assert token is not None
         return token
 
     def sent_emails(self) -> list[tuple[str, str]]:
-        """Recipient and text of each mail since the last look, without hyphens."""
+        """Recipient and text of each email since the last call. The text has no hyphens."""
         while self.bv.deliver_notifications():
             pass
-        found = [
+        emails = [
             (to, str(email.get_content()).replace("-", ""))
             for email, (_, (to,)) in zip(self.smtp.emails, self.smtp.envelopes, strict=True)
         ]
         self.smtp.emails.clear()
         self.smtp.envelopes.clear()
-        return found
+        return emails
 
     def token_recipients(self) -> list[str]:
-        """The recipients of the next token; nothing else is mailed meanwhile."""
+        """Buy a token. Returns its recipients; no other email is sent meanwhile."""
         self.sent_emails()
         token = self.buy()
         mailed = self.sent_emails()
@@ -75,15 +75,15 @@ class DepositEnv:
 @pytest.fixture
 def env(settings: Settings) -> Iterator[DepositEnv]:
     with fake_paystack() as (paystack, _), run_smtp_server() as smtp:
-        known = settings.model_copy(
+        configured = settings.model_copy(
             update={
                 "paystack_secret_key": SecretStr(SECRET),
                 "paystack_api_url": paystack.url,
                 "smtp_url": SecretStr(f"smtp://127.0.0.1:{smtp.port}"),
             }
         )
-        with open_billvend(known) as bv:
-            yield DepositEnv(bv, known, paystack, smtp)
+        with open_billvend(configured) as bv:
+            yield DepositEnv(bv, configured, paystack, smtp)
             assert bv.audit().ok
 
 
@@ -109,11 +109,11 @@ def test_email_from_key_without_read_does_not_replace_address(
     attacker = env.client(*scopes)
     env.start_deposit(attacker, EVE)
     env.deposit(attacker, EVE)
-    assert [to for to, _ in env.sent_emails()] == [ADA]  # it is ada's wallet that was funded
+    assert [to for to, _ in env.sent_emails()] == [ADA]  # the deposit went to ada's wallet
     assert env.token_recipients() == [ADA]
 
 
-@pytest.mark.parametrize("scopes", [(), ("fund", "read")], ids=["without keys", "a key that may read"])
+@pytest.mark.parametrize("scopes", [(), ("fund", "read")], ids=["no keys", "key with read"])
 def test_email_from_caller_with_read_gets_tokens_after_credit(
     env: DepositEnv, scopes: tuple[str, ...]
 ) -> None:
@@ -147,8 +147,8 @@ def test_email_of_manually_credited_deposit_is_stored_on_webhook(env: DepositEnv
 
 
 def test_email_from_library_caller_gets_tokens_if_allowed(env: DepositEnv) -> None:
-    for may, expected in ((False, []), (True, [ADA])):
-        reference = env.bv.create_deposit("ada", 500, email=ADA, email_may_get_tokens=may).reference
+    for is_allowed, expected in ((False, []), (True, [ADA])):
+        reference = env.bv.create_deposit("ada", 500, email=ADA, email_may_get_tokens=is_allowed).reference
         env.paystack.mark_paid(reference)
         env.bv.check_deposit(reference)
         assert env.token_recipients() == expected

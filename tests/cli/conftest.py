@@ -1,4 +1,4 @@
-"""A command line in a folder of its own, with and without money."""
+"""A command line in an empty folder, with and without money."""
 
 import shutil
 from pathlib import Path
@@ -24,6 +24,6 @@ def _funded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def funded(billvend: Console, _funded_folder: Path) -> Console:
-    """The same, with NGN 5,000.00 in the wallet of ada."""
+    """A command line where the wallet of ada has NGN 5,000.00."""
     shutil.copytree(_funded_folder, billvend.folder, dirs_exist_ok=True)
     return billvend

@@ -1,4 +1,4 @@
-"""Running billvend as its users do: in this process, where that says as much, and else as a process of its own."""
+"""Run billvend's commands: in this process where that is enough, else in a process of their own."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from billvend.cli import main
 
 PATIENCE_SECONDS = 60
 LOST_ANSWER_METER = "600000000003"
-"""The meter for which the answer is lost."""
+"""The sandbox sells to this meter, but its answer is lost."""
 PROGRAM = (sys.executable, "-m", "billvend")
 
 
 @dataclass(frozen=True)
 class CliResult:
-    """How a command ended, and what it printed."""
+    """The exit status of a command, and its output."""
 
     status: int
     out: str
@@ -35,7 +35,7 @@ class CliResult:
 
 
 class Console:
-    """A command line in a folder of its own."""
+    """A command line in its own folder."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -48,23 +48,23 @@ class Console:
         return CliResult(status, *self._capsys.readouterr())
 
     def json(self, *arguments: str, status: int = 0) -> Any:
-        """The document of a command that ends with this status."""
-        ended = self(*arguments, "--json")
-        assert ended.status == status, ended
-        return ended.document
+        """Run a command with --json, check its exit status, and return its document."""
+        result = self(*arguments, "--json")
+        assert result.status == status, result
+        return result.document
 
     def pay(self, meter: str, *arguments: str, user: str = "ada", amount: str = "500") -> CliResult:
-        """A payment's command line."""
+        """Run `pay` with these arguments."""
         return self("pay", user, amount, "--meter", meter, "--biller", "EKEDC", *arguments)
 
     def pay_json(self, meter: str, *arguments: str, status: int = 0) -> Any:
-        """A payment's document."""
+        """Run `pay --json`, check its exit status, and return its document."""
         return self.json(
             "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments, status=status
         )
 
     def in_doubt(self, key: str = "doubtful") -> str:
-        """A payment of ada's that is in doubt, and will be for the next 20 s; returns its id."""
+        """Make a payment of ada that stays in doubt for the next 20 s. Returns its id."""
         transaction_id: str = self.pay_json(LOST_ANSWER_METER, "--key", key, "--no-wait")["transactionId"]
 
         def watch(payment: Payment) -> None:
@@ -77,17 +77,17 @@ class Console:
 
 
 class _InDoubt(Exception):
-    """It is."""
+    """The payment is in doubt: stop waiting."""
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Of a process that finds the billvend that is tested here."""
+    """Environment variables for a process that imports the billvend under test."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings}
 
 
 def run(folder: Path, *arguments: str, **settings: str) -> CliResult:
-    """Run a command as a process."""
-    done = subprocess.run(
+    """Run a command in a process of its own."""
+    process = subprocess.run(
         [*PROGRAM, *arguments],
         cwd=folder,
         env=environment(**settings),
@@ -96,4 +96,4 @@ def run(folder: Path, *arguments: str, **settings: str) -> CliResult:
         timeout=PATIENCE_SECONDS,
         check=False,
     )
-    return CliResult(done.returncode, done.stdout, done.stderr)
+    return CliResult(process.returncode, process.stdout, process.stderr)

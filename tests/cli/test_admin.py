@@ -1,4 +1,4 @@
-"""config and db."""
+"""The commands config and db."""
 
 import sqlite3
 
@@ -18,9 +18,9 @@ def test_config_shows_effective_settings_without_secrets(
     assert shown["SWEEP_INTERVAL"] == 7
     assert shown["DATABASE_URL"] == "postgresql://ada:***@db.example/shop"
     assert shown["PAYSTACK_SECRET_KEY"] == "***"
-    told = billvend(*arguments).out
-    assert "hunter2" not in str(shown) + told
-    assert "SWEEP_INTERVAL" in told
+    screen = billvend(*arguments).out
+    assert "hunter2" not in str(shown) + screen
+    assert "SWEEP_INTERVAL" in screen
 
 
 def test_config_reads_env_file_of_folder(billvend: Console) -> None:
@@ -38,15 +38,15 @@ def test_db_upgrade_creates_tables_once(billvend: Console) -> None:
 
 
 def test_db_commands_work_on_postgresql(billvend: Console, postgres_url: str) -> None:
-    there = ("--database-url", postgres_url)
-    refused = billvend.json("balance", "ada", *there, status=2)
+    database_option = ("--database-url", postgres_url)
+    refused = billvend.json("balance", "ada", *database_option, status=2)
     assert "billvend db upgrade" in refused["error"]["message"]
-    assert billvend.json("db", "current", *there)["current"] is None
-    assert billvend.json("db", "upgrade", *there)["before"] is None
-    assert billvend.json("db", "current", *there)["upToDate"] is True
-    assert len(billvend.json("db", "seed", *there)["items"]) == 9
-    assert billvend.json("balance", "ada", *there)["balance"] == "16500.00"
-    assert billvend.json("audit", *there)["ok"] is True
+    assert billvend.json("db", "current", *database_option)["current"] is None
+    assert billvend.json("db", "upgrade", *database_option)["before"] is None
+    assert billvend.json("db", "current", *database_option)["upToDate"] is True
+    assert len(billvend.json("db", "seed", *database_option)["items"]) == 9
+    assert billvend.json("balance", "ada", *database_option)["balance"] == "16500.00"
+    assert billvend.json("audit", *database_option)["ok"] is True
 
 
 def test_seed_is_safe_to_run_twice(billvend: Console) -> None:
@@ -73,10 +73,10 @@ def test_seed_is_rejected_in_production(billvend: Console, monkeypatch: pytest.M
 
 def test_seed_is_rejected_on_live_database(billvend: Console) -> None:
     assert billvend("db", "upgrade").status == 0
-    books = sqlite3.connect(billvend.folder / "billvend.db")
-    with books:
-        books.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
-    books.close()
+    connection = sqlite3.connect(billvend.folder / "billvend.db")
+    with connection:
+        connection.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+    connection.close()
     refused = billvend.json("db", "seed", status=2)
     assert "live money" in refused["error"]["message"]
     assert billvend.json("payments")["items"] == []

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, examples, options, and how soon they are there."""
+"""What all commands have in common: help, examples, options and fast start."""
 
 import shlex
 import subprocess
@@ -17,7 +17,7 @@ WITHOUT_JSON = {"worker", "serve", "sandbox"}
 
 
 def commands(command: Any = None, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command that does something, with the words that call it."""
+    """Every command without subcommands, with the words that call it."""
     command = command or get_command(app)
     for name, below in getattr(command, "commands", {}).items():
         if hasattr(below, "commands"):
@@ -82,14 +82,14 @@ def test_help_imports_no_heavy_library() -> None:
         "heavy = {'sqlalchemy', 'pydantic', 'rich', 'structlog', 'huey', 'billvend.config', 'billvend.app'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_fund_imports_no_unneeded_library(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_fund_imports_no_unneeded_library(tmp_path: Path) -> None:
         "heavy = {'prometheus_client', 'flask', 'granian', 'httpx'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
         env=environment(),
@@ -106,31 +106,31 @@ def test_fund_imports_no_unneeded_library(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "500.00" in done.stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "500.00" in result.stdout
 
 
 def test_shell_completion_suggests_commands(tmp_path: Path) -> None:
-    asked = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
-    done = subprocess.run(
+    completion = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
+    result = subprocess.run(
         [sys.executable, "-m", "billvend"],
         cwd=tmp_path,
-        env=asked,
+        env=completion,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.stdout.split(), done.stderr) == (["balance"], "")
+    assert (result.stdout.split(), result.stderr) == (["balance"], "")
 
 
-@pytest.mark.parametrize(("given", "is_ours"), [("", True), ("['--version']", False)])
-def test_gc_is_tuned_only_in_own_process(given: str, is_ours: bool) -> None:
-    """Whoever calls a command from their own program keeps what they have set."""
+@pytest.mark.parametrize(("arguments", "is_own_process"), [("", True), ("['--version']", False)])
+def test_gc_is_tuned_only_in_own_process(arguments: str, is_own_process: bool) -> None:
+    """A program that calls a command as a function keeps its own settings of the garbage collector."""
     program = (
         "import gc, sys, billvend.cli; sys.argv = ['billvend', '--version']; before = gc.get_threshold()\n"
-        f"billvend.cli.main({given}); sys.exit(gc.get_threshold() != before)"
+        f"billvend.cli.main({arguments}); sys.exit(gc.get_threshold() != before)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, check=False
     )
-    assert (done.returncode, done.stderr) == (int(is_ours), b"")
+    assert (result.returncode, result.stderr) == (int(is_own_process), b"")

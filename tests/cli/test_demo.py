@@ -1,4 +1,4 @@
-"""The demo: the story that it tells, where, and that it leaves nothing behind."""
+"""The demo: its steps, its databases, and that it leaves nothing behind."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from tests.cli.console import Console, run
 
 
 def test_demo_runs_to_the_end(billvend: Console) -> None:
-    told = billvend("demo")
-    assert (told.status, told.err) == (0, "")
+    demo = billvend("demo")
+    assert (demo.status, demo.err) == (0, "")
     for words in (
         "Money comes in",
         "Token ",
@@ -21,8 +21,8 @@ def test_demo_runs_to_the_end(billvend: Console) -> None:
         "less than NGN 90,000.00",
         "4 sold. Here: 4 completed.",
     ):
-        assert words in told.out
-    assert told.out.splitlines()[-1].strip() == "All agrees: nothing lost, nothing bought twice."
+        assert words in demo.out
+    assert demo.out.splitlines()[-1].strip() == "All agrees: nothing lost, nothing bought twice."
     assert list(billvend.folder.iterdir()) == []
 
 
@@ -31,7 +31,7 @@ def test_demo_ignores_settings_and_writes_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / ".env").write_text("BILL_PROVIDER=vtpass\nNONSENSE=1\n")
     folder.chmod(0o555)
-    done = run(
+    result = run(
         folder,
         "demo",
         "--json",
@@ -40,11 +40,11 @@ def test_demo_ignores_settings_and_writes_nothing(tmp_path: Path) -> None:
         BILL_PROVIDER_X="1",
     )
     folder.chmod(0o755)
-    assert (done.status, done.err) == (0, "")
-    assert done.document["ok"] is True
-    assert done.document["sandbox"] == {"vended": 4, "completedHere": 4}
-    assert done.document["audit"]["differences"] == []
-    assert done.document["steps"][0]["title"] == "Money comes in"
+    assert (result.status, result.err) == (0, "")
+    assert result.document["ok"] is True
+    assert result.document["sandbox"] == {"vended": 4, "completedHere": 4}
+    assert result.document["audit"]["differences"] == []
+    assert result.document["steps"][0]["title"] == "Money comes in"
     assert [path.name for path in folder.iterdir()] == [".env"]
 
 

@@ -1,4 +1,4 @@
-"""fund-intent and fund-check, with Paystack's part played on a real socket."""
+"""Deposits, with a fake Paystack on a real socket."""
 
 from collections.abc import Iterator
 
@@ -41,10 +41,10 @@ def test_deposit_is_created_checked_and_credited(billvend: Console, paystack: Fa
 
 
 def test_deposit_commands_print_next_step(billvend: Console, paystack: FakePaystack) -> None:
-    told = billvend("fund-intent", "ada", "500", *EMAIL).out
+    screen = billvend("fund-intent", "ada", "500", *EMAIL).out
     (reference,) = paystack.transactions
-    assert f"{paystack.url}/pay/{reference}\n" in told
-    assert f"billvend fund-check {reference}" in told
+    assert f"{paystack.url}/pay/{reference}\n" in screen
+    assert f"billvend fund-check {reference}" in screen
     assert "Paystack says: abandoned" in billvend("fund-check", reference).out
     paystack.mark_paid(reference)
     assert "NGN 500.00 was credited" in billvend("fund-check", reference).out
@@ -76,7 +76,7 @@ def test_deposit_with_wrong_amount_goes_to_review(billvend: Console, paystack: F
         (("fund-intent", "ada", "500"), 2, "validation_failed"),
         (("fund-intent", "ada", "500", *EMAIL, "--currency", "XOF"), 2, "unsupported_currency"),
         (("fund-intent", "ada", "501", *EMAIL, "--key", "order-1"), 5, "idempotency_mismatch"),
-        (("fund-check", "nobody-s"), 3, "not_found"),
+        (("fund-check", "unknown"), 3, "not_found"),
     ],
 )
 def test_invalid_deposit_command_is_rejected(
@@ -89,7 +89,7 @@ def test_invalid_deposit_command_is_rejected(
 
 def test_deposit_fails_when_paystack_is_down(billvend: Console, paystack: FakePaystack) -> None:
     reference = billvend.json("fund-intent", "ada", "500", *EMAIL)["reference"]
-    paystack.initialize_response = paystack.verify_response = json_response({}, "503 Away")
+    paystack.initialize_response = paystack.verify_response = json_response({}, "503 Service Unavailable")
     for arguments in (("fund-intent", "ada", "500", *EMAIL), ("fund-check", reference)):
         assert billvend.json(*arguments, status=9)["error"]["code"] == "unavailable"
 
@@ -103,7 +103,7 @@ def test_deposit_without_paystack_key_is_rejected(billvend: Console) -> None:
 def test_live_paystack_key_with_sandbox_is_rejected(
     billvend: Console, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    """Money that is real must not be credited where nothing else is; nor the other way round."""
+    """Live money must not be credited where the provider is a sandbox, nor the other way round."""
     monkeypatch.setenv("PAYSTACK_API_URL", url)
     monkeypatch.setenv("PAYSTACK_SECRET_KEY", "sk_live_hunter2")
     refused = billvend("balance", "ada")

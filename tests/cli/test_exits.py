@@ -1,4 +1,4 @@
-"""Each way for a command to end, and what it prints then."""
+"""Every exit status of the commands, and the output that belongs to it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ EXPECTED = {
 
 
 ERRORS = {kind.__name__: kind for kind in all_errors() if not kind.__module__.startswith("billvend.api.")}
-"""Those that a command can meet: the HTTP door has some of its own."""
+"""The errors that a command can meet. The API has some of its own."""
 
 
 @pytest.mark.parametrize("kind", ERRORS.values(), ids=ERRORS)
@@ -86,7 +86,7 @@ EXIT_CASES = [
     (2, "unknown_biller", ("pay", "ada", "500", "--meter", "12345678901", "--biller", "NEPA")),
     (2, "unsupported_currency", ("fund", "ada", "500", "--currency", "XXX")),
     (2, "bad_setting", ("balance", "ada", "--database-url", "mysql://x/y")),
-    (3, "wallet_not_found", ("balance", "nobody")),
+    (3, "wallet_not_found", ("balance", "unknown")),
     (3, "transaction_not_found", ("show", "nothing")),
     (3, "transaction_not_found", ("show", "nothing", "--refresh")),
     (3, "transaction_not_found", ("cancel", "nothing")),
@@ -108,24 +108,24 @@ EXIT_CASES = [
 def test_command_exits_with_status_and_code(
     funded: Console, status: int, code: str, arguments: tuple[str, ...]
 ) -> None:
-    ended = funded(*arguments)
+    result = funded(*arguments)
     as_json = (
-        ended
+        result
         if "--json" in arguments
         else funded(*arguments, "--json", *(["--again"] if "pay" in arguments else []))
     )
-    assert (ended.status, as_json.status) == (status, status)
+    assert (result.status, as_json.status) == (status, status)
     if not code:
-        assert (ended.err, as_json.err) == ("", "")
+        assert (result.err, as_json.err) == ("", "")
         assert "error" not in as_json.document
         return
     error = as_json.document["error"]
     assert error["code"] == code
-    assert ended.err == as_json.err == f"Error: {error['message']}\n"
+    assert result.err == as_json.err == f"Error: {error['message']}\n"
     assert "\n" not in error["message"]
-    assert "Traceback" not in ended.err
-    assert "hunter2" not in ended.err
-    assert ended.out == "" or "--json" in arguments
+    assert "Traceback" not in result.err
+    assert "hunter2" not in result.err
+    assert result.out == "" or "--json" in arguments
 
 
 def test_conflict_exits_with_5(funded: Console) -> None:
@@ -145,15 +145,15 @@ def test_conflict_exits_with_5(funded: Console) -> None:
 
 def test_audit_with_differences_exits_with_8(funded: Console) -> None:
     assert funded.json("audit")["ok"] is True
-    with sqlite3.connect(funded.folder / "billvend.db") as books:
-        books.execute("UPDATE wallets SET balance_minor = balance_minor + 1")
-    books.close()
-    found = funded.json("audit", status=Exit.DIFFERENCE)
-    assert found["ok"] is False
-    assert len(found["differences"]) == 1
-    told = funded("audit")
-    assert (told.status, told.err) == (Exit.DIFFERENCE, "")
-    assert found["differences"][0] in told.out
+    with sqlite3.connect(funded.folder / "billvend.db") as connection:
+        connection.execute("UPDATE wallets SET balance_minor = balance_minor + 1")
+    connection.close()
+    report = funded.json("audit", status=Exit.DIFFERENCE)
+    assert report["ok"] is False
+    assert len(report["differences"]) == 1
+    screen = funded("audit")
+    assert (screen.status, screen.err) == (Exit.DIFFERENCE, "")
+    assert report["differences"][0] in screen.out
 
 
 def test_unknown_outcome_error_names_transaction_and_key(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,30 +195,30 @@ def test_error_is_printed_on_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == "Error: two lines ?[31mred? and more\n"
 
 
-# --- as processes -----------------------------------------------------------------------------------------------------
+# --- commands as processes --------------------------------------------------------------------------------------------
 
 
 def test_process_prints_only_json_on_stdout(tmp_path: Path) -> None:
-    done = run(tmp_path, "fund", "ada", "500", "--json")
-    assert (done.status, done.err, done.document["balance"]) == (0, "", "500.00")
+    result = run(tmp_path, "fund", "ada", "500", "--json")
+    assert (result.status, result.err, result.document["balance"]) == (0, "", "500.00")
     refused = run(tmp_path, *pay("12345678901", "--json", amount="600"))
     assert (refused.status, refused.document["error"]["code"]) == (4, "insufficient_funds")
     assert refused.err.count("\n") == 1
 
 
 def test_traceback_is_shown_only_at_debug_level(tmp_path: Path) -> None:
-    (tmp_path / "sandbox.db").mkdir()  # the sandbox can't open its book
-    bare = run(tmp_path, "billers")
-    assert (bare.status, bare.out, bare.err.count("\n")) == (9, "", 1)
-    seen = run(tmp_path, "billers", LOG_LEVEL="debug")
-    assert seen.status == 9
-    assert "Traceback" in seen.err
+    (tmp_path / "sandbox.db").mkdir()  # the sandbox cannot open its store
+    plain = run(tmp_path, "billers")
+    assert (plain.status, plain.out, plain.err.count("\n")) == (9, "", 1)
+    debug = run(tmp_path, "billers", LOG_LEVEL="debug")
+    assert debug.status == 9
+    assert "Traceback" in debug.err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_unwritable_stdout_is_an_error(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [*PROGRAM, "config"],
             cwd=tmp_path,
             env=environment(),
@@ -226,15 +226,15 @@ def test_unwritable_stdout_is_an_error(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert done.returncode == Exit.FAILED
-    assert done.stderr.startswith("Error: This should not have happened: OSError")
-    assert done.stderr.count("\n") == 1
+    assert result.returncode == Exit.FAILED
+    assert result.stderr.startswith("Error: This should not have happened: OSError")
+    assert result.stderr.count("\n") == 1
 
 
 def test_broken_pipe_exits_silently(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(
+    result = subprocess.run(
         [*PROGRAM, "config"],
         cwd=tmp_path,
         env=environment(),
@@ -243,16 +243,16 @@ def test_broken_pipe_exits_silently(tmp_path: Path) -> None:
         text=True,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, "")
+    assert (result.returncode, result.stderr) == (Exit.BROKEN_PIPE, "")
 
 
 def test_closed_stdout_is_ignored(tmp_path: Path) -> None:
     command = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "fund", "ada", "500"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (Exit.DONE, "")
+    result = subprocess.run(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (Exit.DONE, "")
 
 
 def test_unencodable_characters_are_escaped(tmp_path: Path) -> None:
-    done = run(tmp_path, "fund", "adé", "500", PYTHONIOENCODING="ascii")
-    assert (done.status, done.err) == (0, "")
-    assert "ad\\xe9" in done.out
+    result = run(tmp_path, "fund", "adé", "500", PYTHONIOENCODING="ascii")
+    assert (result.status, result.err) == (0, "")
+    assert "ad\\xe9" in result.out

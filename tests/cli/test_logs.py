@@ -1,4 +1,4 @@
-"""The shape of a log line, and that no token is in one."""
+"""The format of log lines, and that they contain no token."""
 
 import io
 import json
@@ -34,14 +34,14 @@ def test_context_cannot_overwrite_log_fields(capsys: pytest.CaptureFixture[str])
     assert (line["level"], line["message"]) == ("warning", "real")
 
 
-@pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_level_filters_log_lines(capsys: pytest.CaptureFixture[str], level: str, heard: int) -> None:
+@pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_level_filters_log_lines(capsys: pytest.CaptureFixture[str], level: str, count: int) -> None:
     with log_to_stderr(level):
-        ours = logging.getLogger("billvend.worker")
-        for say in (ours.debug, ours.info, ours.warning, ours.error):
-            say("x")
-        logging.getLogger("somebody.else").info("x")
-    assert len(logged_lines(capsys)) == heard
+        logger = logging.getLogger("billvend.worker")
+        for log in (logger.debug, logger.info, logger.warning, logger.error):
+            log("x")
+        logging.getLogger("another.library").info("x")
+    assert len(logged_lines(capsys)) == count
 
 
 def test_logging_is_restored_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,11 +77,11 @@ def test_console_format_is_readable_and_hides_token(capsys: pytest.CaptureFixtur
         logging.getLogger("billvend").info(
             "Wallet funded", extra={"context": {"userId": "ada", "token": TOKEN}}
         )
-    said = capsys.readouterr().err
-    assert "Wallet funded" in said
-    assert "userId=ada" in said
-    assert TOKEN not in said
-    assert "\x1b" not in said
+    output = capsys.readouterr().err
+    assert "Wallet funded" in output
+    assert "userId=ada" in output
+    assert TOKEN not in output
+    assert "\x1b" not in output
 
 
 def test_terminal_gets_console_format(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,10 +124,10 @@ def test_other_numbers_are_not_masked(text: str) -> None:
 
 
 def test_token_fields_are_masked_by_name() -> None:
-    found = mask_secrets(
+    masked = mask_secrets(
         {"token": "12-odd", "kct1": "x", "list": [{"Token": "y"}, TOKEN], "amount": 5, "keyToken": None}
     )
-    assert found == {
+    assert masked == {
         "token": "***",
         "kct1": "***",
         "list": [{"Token": "***"}, "***"],

@@ -1,4 +1,4 @@
-"""audit, sweep and health."""
+"""The commands audit, sweep and health."""
 
 from tests.cli.console import Console
 
@@ -14,15 +14,15 @@ def test_audit_reports_counts(funded: Console) -> None:
         "differences": [],
         "more": 0,
     }
-    told = funded("audit")
-    assert (told.status, told.out) == (0, "All agrees: 6 events, 1 wallets, 1 payments, 4 transfers.\n")
+    screen = funded("audit")
+    assert (screen.status, screen.out) == (0, "All agrees: 6 events, 1 wallets, 1 payments, 4 transfers.\n")
 
 
 def test_sweep_enqueues_due_payments(funded: Console) -> None:
     assert funded.json("sweep") == {"due": 0, "enqueued": 0}
     assert funded.pay("12345678901", "--no-wait").status == 0
     assert funded.json("sweep") == {"due": 1, "enqueued": 1}
-    assert funded("sweep").out == "0 due, 0 handed to the queue.\n"  # it was pointed out a moment ago
+    assert funded("sweep").out == "0 due, 0 handed to the queue.\n"  # the sweep before has just queued it
 
 
 def test_sweep_retries_after_queue_failure(funded: Console) -> None:
@@ -39,17 +39,17 @@ def test_sweep_retries_after_queue_failure(funded: Console) -> None:
 
 def test_health_reports_each_dependency(funded: Console) -> None:
     funded.in_doubt()
-    found = funded.json("health")
-    assert found["status"] == "ok"
-    assert {name: check["status"] for name, check in found["checks"].items()} == {
+    health = funded.json("health")
+    assert health["status"] == "ok"
+    assert {name: check["status"] for name, check in health["checks"].items()} == {
         "database": "up",
         "queue": "up",
         "provider": "configured",
         "backlog": "ok",
     }
-    assert found["checks"]["queue"]["backend"] == "SQLite"
-    assert found["checks"]["database"]["latencyMs"] >= 0
-    assert found["checks"]["backlog"]["payments"] == {"in_doubt": 1}
+    assert health["checks"]["queue"]["backend"] == "SQLite"
+    assert health["checks"]["database"]["latencyMs"] >= 0
+    assert health["checks"]["backlog"]["payments"] == {"in_doubt": 1}
     shown = funded("health").out
     assert shown.startswith("ok\n")
     assert "backend: SQLite" in shown
@@ -59,6 +59,6 @@ def test_health_is_degraded_when_queue_is_down(funded: Console) -> None:
     with_queue = funded.folder / "billvend.queue.db"
     with_queue.unlink(missing_ok=True)
     with_queue.mkdir()
-    found = funded.json("health")
-    assert (found["status"], found["checks"]["queue"]["status"]) == ("degraded", "down")
+    health = funded.json("health")
+    assert (health["status"], health["checks"]["queue"]["status"]) == ("degraded", "down")
     assert funded.pay("12345678901").status == 0

@@ -1,4 +1,4 @@
-"""pay-many: each row is paid once, however often and in whatever order the file is run, and each is told what came of it."""
+"""pay-many: each row is paid once, however often and in whatever order the file is run. Each row gets a result."""
 
 import csv
 import os
@@ -39,7 +39,7 @@ def write_bills(console: Console, *rows: str, header: str = HEADER, name: str = 
 
 
 def ada_row(number: int, amount: int = 100, biller: str = "EKEDC") -> str:
-    """A row of ada's, for the meter of this number."""
+    """A row of ada, for a meter with this offset."""
     return f"ada,{amount},{METER + number},{biller}"
 
 
@@ -56,8 +56,8 @@ def column(rows: Sequence[dict[str, str]], name: str) -> list[str]:
     return [row[name] for row in rows]
 
 
-def balance(console: Console, user: str = "ada", *there: str) -> str:
-    return str(console.json("balance", user, *there)["balance"])
+def balance(console: Console, user: str = "ada", *database_option: str) -> str:
+    return str(console.json("balance", user, *database_option)["balance"])
 
 
 PayMany = Callable[[Billvend, Sequence[Pay]], list[Any]]
@@ -65,15 +65,15 @@ PayMany = Callable[[Billvend, Sequence[Pay]], list[Any]]
 
 @pytest.fixture
 def fail_pay_many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, PayMany], list[int]]:
-    """From so many chunks on, the books answer otherwise; gives the sizes of those that were tried."""
+    """Replaces the answer to each chunk after the first `chunks`. Returns the sizes of all chunks that were tried."""
 
     def fail_after(chunks: int, then: PayMany) -> list[int]:
         tried: list[int] = []
-        whole = Billvend.pay_many
+        original = Billvend.pay_many
 
         def pay_many(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
             tried.append(len(bills))
-            return whole(bv, bills) if len(tried) <= chunks else then(bv, bills)
+            return original(bv, bills) if len(tried) <= chunks else then(bv, bills)
 
         monkeypatch.setattr(Billvend, "pay_many", pay_many)
         return tried
@@ -81,7 +81,7 @@ def fail_pay_many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, PayMany], l
     return fail_after
 
 
-UNAVAILABLE = Unavailable("The database is away. Nothing was done.")
+UNAVAILABLE = Unavailable("The database is down. Nothing was done.")
 
 
 def all_unavailable(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
@@ -92,7 +92,7 @@ def all_unknown(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
     return [OutcomeUnknown("?", transaction_id=b.transaction_id, idempotency_key=b.key) for b in bills]
 
 
-# --- what is done -----------------------------------------------------------------------------------------------------
+# --- payments and results ---------------------------------------------------------------------------------------------
 
 
 def test_each_row_is_paid(funded: Console) -> None:
@@ -103,27 +103,27 @@ def test_each_row_is_paid(funded: Console) -> None:
         "ada,100,1010101010101,KEDCO,,,",
         header=f"{HEADER},vend_type,phone,key",
     )
-    done = funded.json("pay-many", file, "--batch", "october")
-    assert done == {"accepted": 3, "replayed": 0, "refused": 0, "results": "bills.results.csv"}
+    summary = funded.json("pay-many", file, "--batch", "october")
+    assert summary == {"accepted": 3, "replayed": 0, "refused": 0, "results": "bills.results.csv"}
     assert balance(funded) == "4199.50"
-    told = read_results(funded)
-    assert list(told[0]) == [
+    results = read_results(funded)
+    assert list(results[0]) == [
         "line", "user", "amount", "meter", "biller", "key", "result", "transactionId", "status", "code", "message",
     ]  # fmt: skip
-    assert column(told, "line") == ["2", "3", "4"]
-    assert column(told, "amount") == ["500", "200.50", "100"]
-    assert column(told, "result") == ["accepted"] * 3
-    assert column(told, "status") == ["pending"] * 3
-    assert told[0]["key"] == "first"
+    assert column(results, "line") == ["2", "3", "4"]
+    assert column(results, "amount") == ["500", "200.50", "100"]
+    assert column(results, "result") == ["accepted"] * 3
+    assert column(results, "status") == ["pending"] * 3
+    assert results[0]["key"] == "first"
     for row, (biller, kind) in zip(
-        told, [("EKEDC", "prepaid"), ("IKEDC", "postpaid"), ("KEDCO", "prepaid")], strict=True
+        results, [("EKEDC", "prepaid"), ("IKEDC", "postpaid"), ("KEDCO", "prepaid")], strict=True
     ):
         payment = funded.json("show", row["transactionId"])
         assert (payment["provider"], payment["vendType"]) == (biller, kind)
         (found,) = funded.json("find", "--key", row["key"])["items"]
         assert found["transactionId"] == row["transactionId"]
     with open_billvend("sqlite:///billvend.db") as bv:
-        payments = [bv.transaction(row["transactionId"]) for row in told]
+        payments = [bv.transaction(row["transactionId"]) for row in results]
     assert [payment.phone for payment in payments if isinstance(payment, Payment)] == [
         None, "+2348011111111", None,
     ]  # fmt: skip
@@ -136,9 +136,9 @@ def test_rerun_pays_only_missing_rows(funded: Console) -> None:
     before = {row["meter"]: row["transactionId"] for row in read_results(funded)}
     again = write_bills(
         funded, ada_row(4), ada_row(3), ada_row(1)
-    )  # one added, one removed, in another order
-    done = funded.json("pay-many", again, "--batch", "b")
-    assert (done["accepted"], done["replayed"], done["refused"]) == (1, 2, 0)
+    )  # a row added, a row removed, another order
+    summary = funded.json("pay-many", again, "--batch", "b")
+    assert (summary["accepted"], summary["replayed"], summary["refused"]) == (1, 2, 0)
     assert column(read_results(funded), "result") == ["accepted", "replayed", "replayed"]
     assert [before.get(row["meter"]) for row in read_results(funded)][1:] == column(
         read_results(funded), "transactionId"
@@ -178,24 +178,24 @@ def test_invalid_rows_do_not_stop_the_rest(funded: Console) -> None:
         f",500,{METER},EKEDC",
         "ada,500",
         f"ada,500,{METER},EKEDC,more",
-        f"nobody,500,{METER},EKEDC",
+        f"unknown,500,{METER},EKEDC",
         f"ada,6000,{METER},EKEDC",
         f'"=cmd()\n2",5,{METER},EKEDC',
     ]
     file = write_bills(funded, ada_row(1), "", *bad, ada_row(2))
-    ended = funded("pay-many", file, "--batch", "b")
-    assert (ended.status, ended.err) == (2, "")
-    told = read_results(funded)
-    assert column(told, "result") == ["accepted", *["refused"] * len(bad), "accepted"]
-    assert column(told, "line") == ["2", *map(str, range(4, 14)), "15"]
-    assert column(told, "code") == [
+    result = funded("pay-many", file, "--batch", "b")
+    assert (result.status, result.err) == (2, "")
+    results = read_results(funded)
+    assert column(results, "result") == ["accepted", *["refused"] * len(bad), "accepted"]
+    assert column(results, "line") == ["2", *map(str, range(4, 14)), "15"]
+    assert column(results, "code") == [
         "", "invalid_amount", "invalid_amount", "invalid_meter", "unknown_biller", "validation_failed", "validation_failed",
         "validation_failed", "wallet_not_found", "insufficient_funds", "validation_failed", "",
     ]  # fmt: skip
-    assert told[-2]["user"] == "=cmd()\n2"  # as it came
-    assert all(row["message"] for row in told[1:-1])
-    assert ended.out.startswith("2 accepted, 0 were before, 10 refused.\n")
-    assert "\n4     The amount '5' is not accepted: it must be at least NGN 100.00.\n" in ended.out
+    assert results[-2]["user"] == "=cmd()\n2"  # unchanged from the file
+    assert all(row["message"] for row in results[1:-1])
+    assert result.out.startswith("2 accepted, 0 were before, 10 refused.\n")
+    assert "\n4     The amount '5' is not accepted: it must be at least NGN 100.00.\n" in result.out
     document = funded.json("pay-many", file, "--batch", "b", status=2)
     assert document == {"accepted": 0, "replayed": 2, "refused": 10, "results": "bills.results.csv"}
 
@@ -220,13 +220,13 @@ def test_reused_key_with_other_bill_is_rejected(funded: Console) -> None:
 def test_large_file_is_paid_in_chunks(funded: Console, fail_pay_many: Any) -> None:
     file = write_bills(funded, *(ada_row(n % 7, 101) for n in range(MAX_BILLS_PER_TRANSACTION + 1)))
     tried = fail_pay_many(2, all_unavailable)
-    done = funded.json("pay-many", file, "--batch", "b", status=2)
+    summary = funded.json("pay-many", file, "--batch", "b", status=2)
     assert tried == [MAX_BILLS_PER_TRANSACTION, 1]
-    assert (done["accepted"], done["refused"]) == (49, MAX_BILLS_PER_TRANSACTION + 1 - 49)
+    assert (summary["accepted"], summary["refused"]) == (49, MAX_BILLS_PER_TRANSACTION + 1 - 49)
     assert len(read_results(funded)) == MAX_BILLS_PER_TRANSACTION + 1
 
 
-# --- files that are refused as a whole --------------------------------------------------------------------------------
+# --- files that are rejected as a whole -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -253,9 +253,9 @@ def test_malformed_file_is_rejected(funded: Console, content: bytes, words: str)
 
 def assert_rejected(console: Console, *arguments: str, words: str) -> None:
     before = {path.name for path in console.folder.iterdir()}
-    ended = console("pay-many", *arguments)
-    assert (ended.status, ended.out) == (2, "")
-    (line,) = ended.err.splitlines()
+    result = console("pay-many", *arguments)
+    assert (result.status, result.out) == (2, "")
+    (line,) = result.err.splitlines()
     assert words in line
     assert line.endswith("Nothing was done.")
     assert {path.name for path in console.folder.iterdir()} <= before
@@ -303,9 +303,9 @@ def test_results_path_is_validated(funded: Console) -> None:
 def test_concurrent_runs_on_one_results_file_are_rejected(funded: Console) -> None:
     file = write_bills(funded, ada_row(1))
     with open_result_file(funded.folder / "bills.results.csv", bill_path=funded.folder / file):
-        ended = funded("pay-many", file, "--batch", "b")
-    assert ended.status == 2
-    assert "another billvend" in ended.err
+        result = funded("pay-many", file, "--batch", "b")
+    assert result.status == 2
+    assert "another billvend" in result.err
     assert funded.json("payments")["items"] == []
 
 
@@ -330,10 +330,10 @@ def test_dry_run_changes_nothing(funded: Console) -> None:
         ],
     }
     assert column(read_results(funded), "result") == ["ok", "ok", "refused", "ok"]
-    foretold = column(read_results(funded), "key")
+    planned_keys = column(read_results(funded), "key")
     assert funded.json("payments")["items"] == []
     assert funded("pay-many", file, "--batch", "b").status == 2
-    assert column(read_results(funded), "key") == foretold
+    assert column(read_results(funded), "key") == planned_keys
 
 
 def test_dry_run_reports_insufficient_wallets(funded: Console) -> None:
@@ -357,7 +357,7 @@ def test_dry_run_reports_insufficient_wallets(funded: Console) -> None:
     )
 
 
-# --- what comes between -----------------------------------------------------------------------------------------------
+# --- interruptions and outages ----------------------------------------------------------------------------------------
 
 
 MANY = 4 * MAX_BILLS_PER_TRANSACTION
@@ -365,7 +365,7 @@ MANY = 4 * MAX_BILLS_PER_TRANSACTION
 
 @contextmanager
 def pay_many_process(console: Console, file: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has just written the first results."""
+    """A running pay-many that has just written its first results."""
     part = console.folder / "bills.results.csv.part"
     with subprocess.Popen(
         [*PROGRAM, "pay-many", file, "--batch", "b", *arguments],
@@ -386,15 +386,17 @@ def pay_many_process(console: Console, file: str, *arguments: str) -> Iterator["
             process.kill()
 
 
-def write_many_bills(console: Console, *there: str) -> str:
-    assert console("fund", "ada", str(MANY * 100), *there).status == 0
+def write_many_bills(console: Console, *database_option: str) -> str:
+    assert console("fund", "ada", str(MANY * 100), *database_option).status == 0
     return write_bills(console, *(ada_row(n % 50) for n in range(MANY)))
 
 
 def assert_each_paid_once(console: Console, url: str) -> None:
-    """Each row has a payment of its own, and the money is what is left."""
-    told = read_results(console)
-    assert len(told) == len(set(column(told, "transactionId"))) == len(set(column(told, "key"))) == MANY
+    """Each row has its own payment, and the wallet holds exactly their sum."""
+    results = read_results(console)
+    assert (
+        len(results) == len(set(column(results, "transactionId"))) == len(set(column(results, "key"))) == MANY
+    )
     with open_billvend(url) as bv:
         assert bv.backlog().payments == {Status.PENDING: MANY}
         wallet = bv.balance("ada")
@@ -413,21 +415,21 @@ def test_rerun_after_kill_on_postgresql_pays_each_row_once(
     kill_and_rerun(billvend, *funded_database(billvend, postgres_server))
 
 
-def kill_and_rerun(console: Console, *there: str) -> None:
-    file = write_many_bills(console, *there)
-    with pay_many_process(console, file, *there) as process:
+def kill_and_rerun(console: Console, *database_option: str) -> None:
+    file = write_many_bills(console, *database_option)
+    with pay_many_process(console, file, *database_option) as process:
         process.send_signal(signal.SIGKILL)
         assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
-    written = read_rows(console.folder / "bills.results.csv.part")[:-1]  # the last may be half a row
+    written = read_rows(console.folder / "bills.results.csv.part")[:-1]  # the last row may be incomplete
     assert 0 < len(written) < MANY
     assert not (console.folder / "bills.results.csv").exists()
-    done = console.json("pay-many", file, "--batch", "b", *there)
-    assert done["accepted"] + done["replayed"] == MANY
-    assert done["replayed"] >= len(written)
-    assert done["accepted"] > 0
-    told = read_results(console)
-    assert column(told, "transactionId")[: len(written)] == column(written, "transactionId")
-    assert_each_paid_once(console, there[1])
+    summary = console.json("pay-many", file, "--batch", "b", *database_option)
+    assert summary["accepted"] + summary["replayed"] == MANY
+    assert summary["replayed"] >= len(written)
+    assert summary["accepted"] > 0
+    results = read_results(console)
+    assert column(results, "transactionId")[: len(written)] == column(written, "transactionId")
+    assert_each_paid_once(console, database_option[1])
 
 
 def test_ctrl_c_finishes_current_chunk(funded: Console) -> None:
@@ -436,14 +438,14 @@ def test_ctrl_c_finishes_current_chunk(funded: Console) -> None:
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (130, "")
-    told = read_results(funded)
-    tried = [row for row in told if row["result"] == "accepted"]
-    assert 0 < len(tried) < len(told) == MANY
+    results = read_results(funded)
+    tried = [row for row in results if row["result"] == "accepted"]
+    assert 0 < len(tried) < len(results) == MANY
     assert len(tried) % MAX_BILLS_PER_TRANSACTION == 0
     assert f'"accepted": {len(tried)}' in out
     assert f'"notTried": {MANY - len(tried)}' in out
-    assert set(column(told[len(tried) :], "result")) == {"not_tried"}
-    assert column(told[len(tried) :], "transactionId") == [""] * (MANY - len(tried))
+    assert set(column(results[len(tried) :], "result")) == {"not_tried"}
+    assert column(results[len(tried) :], "transactionId") == [""] * (MANY - len(tried))
     assert funded.json("pay-many", file, "--batch", "b")["replayed"] == len(tried)
     assert_each_paid_once(funded, "sqlite:///billvend.db")
 
@@ -454,7 +456,7 @@ def test_database_outage_stops_remaining_rows(funded: Console, fail_pay_many: An
     shown = funded("pay-many", file, "--batch", "b")
     assert (shown.status, shown.err) == (2, "")
     assert len(tried) == 2
-    assert "Why it is not paid" not in shown.out  # it is said once, and not for each
+    assert "Why it is not paid" not in shown.out  # the reason is printed once, not for each row
     (line,) = [line for line in shown.out.splitlines() if "The books don't answer" in line]
     assert f"{MANY - 500:,} were not done. Run the same again" in line
     assert column(read_results(funded), "result") == [
@@ -478,20 +480,20 @@ def test_database_outage_stops_remaining_rows(funded: Console, fail_pay_many: An
 @pytest.mark.integration
 def test_rerun_after_database_outage_pays_each_row_once(billvend: Console) -> None:
     with postgres() as server:
-        _, url = there = funded_database(billvend, server)
-        file = write_many_bills(billvend, *there)
-        with pay_many_process(billvend, file, *there) as process:
+        _, url = database_option = funded_database(billvend, server)
+        file = write_many_bills(billvend, *database_option)
+        with pay_many_process(billvend, file, *database_option) as process:
             server.kill()
             out, errors = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, errors) == (2, "")
         assert "The books don't answer" in out
-        told = column(read_results(billvend), "result")
-        assert told[:500] == ["accepted"] * 500
-        assert set(told[500:]) <= {"accepted", "unavailable", "outcome_unknown", "not_tried"}
-        assert set(told[-500:]) == {"not_tried"}
+        results = column(read_results(billvend), "result")
+        assert results[:500] == ["accepted"] * 500
+        assert set(results[500:]) <= {"accepted", "unavailable", "outcome_unknown", "not_tried"}
+        assert set(results[-500:]) == {"not_tried"}
         server.start()
-        done = billvend.json("pay-many", file, "--batch", "b", *there)
-        assert done["accepted"] + done["replayed"] == MANY
+        summary = billvend.json("pay-many", file, "--batch", "b", *database_option)
+        assert summary["accepted"] + summary["replayed"] == MANY
         assert_each_paid_once(billvend, url)
 
 
@@ -500,14 +502,14 @@ def test_database_down_at_start_exits_with_9(funded: Console, fail_pay_many: Any
     fail_pay_many(0, all_unavailable)
     error = funded.json("pay-many", file, "--batch", "b", status=9)["error"]
     assert error == {"code": "unavailable", "message": UNAVAILABLE.message}
-    there = ("--database-url", "postgresql://127.0.0.1:1/none")
-    assert funded("pay-many", file, "--batch", "b", *there).status == 9
+    database_option = ("--database-url", "postgresql://127.0.0.1:1/none")
+    assert funded("pay-many", file, "--batch", "b", *database_option).status == 9
     assert not (funded.folder / "bills.results.csv").exists()
 
 
 def test_single_unavailable_row_does_not_stop_the_rest(funded: Console, fail_pay_many: Any) -> None:
-    whole = Billvend.pay_many
-    tried = fail_pay_many(0, lambda bv, bills: [UNAVAILABLE, *whole(bv, bills[1:])])
+    original = Billvend.pay_many
+    tried = fail_pay_many(0, lambda bv, bills: [UNAVAILABLE, *original(bv, bills[1:])])
     document = funded.json("pay-many", write_many_bills(funded), "--batch", "b", status=2)
     assert len(tried) == 4
     assert (document["accepted"], document["unavailable"]) == (MANY - 4, 4)
@@ -516,44 +518,44 @@ def test_single_unavailable_row_does_not_stop_the_rest(funded: Console, fail_pay
 def test_file_changed_during_run_is_an_error(funded: Console, fail_pay_many: Any) -> None:
     file = write_many_bills(funded)
 
-    def spoilt(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
+    def spoil_file(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
         (funded.folder / file).write_bytes(b"\xff" * 500_000)
         return all_unavailable(bv, bills)
 
-    fail_pay_many(1, spoilt)
-    ended = funded("pay-many", file, "--batch", "b")
-    assert ended.status == 1
-    assert "was changed while it was paid" in ended.err
-    assert "What was accepted stands: run it again." in ended.err
+    fail_pay_many(1, spoil_file)
+    result = funded("pay-many", file, "--batch", "b")
+    assert result.status == 1
+    assert "was changed while it was paid" in result.err
+    assert "What was accepted stands: run it again." in result.err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_unwritable_results_file_is_an_error(funded: Console, fail_pay_many: Any) -> None:
-    whole = Billvend.pay_many
+    original = Billvend.pay_many
 
     def fill_the_disk(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
         (part,) = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if is_results_file(fd)]
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, part)
         os.close(full)
-        return whole(bv, bills)
+        return original(bv, bills)
 
     fail_pay_many(0, fill_the_disk)
-    ended = funded("pay-many", write_bills(funded, ada_row(1)), "--batch", "b")
-    assert ended.status == 1
-    (line,) = ended.err.splitlines()
+    result = funded("pay-many", write_bills(funded, ada_row(1)), "--batch", "b")
+    assert result.status == 1
+    (line,) = result.err.splitlines()
     assert "bills.results.csv can't be written: No space left" in line
     assert line.endswith("What was accepted stands: run it again.")
 
 
 def is_results_file(fd: Path) -> bool:
-    """Whether an open file is that of the results."""
+    """Whether this descriptor is the open file of results."""
     with suppress(FileNotFoundError):
         return fd.readlink().name == "bills.results.csv.part"
     return False
 
 
-# --- what people see --------------------------------------------------------------------------------------------------
+# --- screens ----------------------------------------------------------------------------------------------------------
 
 
 def test_progress_bar_only_on_terminal(funded: Console) -> None:
@@ -590,21 +592,21 @@ BILLS = st.builds(
 def batch_keys(batch: str, bills: Sequence[Pay]) -> list[str]:
     with closing(DiskCounter()) as alike:
         return [
-            batch_key(asked, alike.add(asked[:16], 1))
-            for asked in (bill_digest(batch, each) for each in bills)
+            batch_key(digest, alike.add(digest[:16], 1))
+            for digest in (bill_digest(batch, each) for each in bills)
         ]
 
 
 @given(st.lists(BILLS, max_size=30).flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
 def test_generated_keys_do_not_depend_on_order(lists: tuple[list[Pay], list[Pay]]) -> None:
     bills, shuffled = lists
-    made, again = batch_keys("b", bills), batch_keys("b", shuffled)
-    assert len(set(made)) == len(bills)  # the nth of its kind too has one of its own
-    assert sorted(zip(made, map(repr, bills), strict=True)) == sorted(
+    keys, again = batch_keys("b", bills), batch_keys("b", shuffled)
+    assert len(set(keys)) == len(bills)  # equal bills have different keys too
+    assert sorted(zip(keys, map(repr, bills), strict=True)) == sorted(
         zip(again, map(repr, shuffled), strict=True)
     )
-    assert not set(made) & set(batch_keys("c", bills))
-    assert all(len(key) <= 255 and key.isascii() and key.isprintable() for key in made)
+    assert not set(keys) & set(batch_keys("c", bills))
+    assert all(len(key) <= 255 and key.isascii() and key.isprintable() for key in keys)
 
 
 @given(st.lists(BILLS, min_size=1, max_size=20), st.data())
@@ -615,8 +617,8 @@ def test_generated_keys_survive_removed_rows(bills: list[Pay], data: st.DataObje
 
 
 def test_generated_keys_never_change() -> None:
-    known = bill("ada", 10_000, "12345678901", VendType.PREPAID, None)
-    assert batch_keys("october", [known, known]) == [
+    bill_of_ada = bill("ada", 10_000, "12345678901", VendType.PREPAID, None)
+    assert batch_keys("october", [bill_of_ada, bill_of_ada]) == [
         "pay-many-d5e4bdf3b1e83382436cda0023f8e42d0d125707",
         "pay-many-d557c5339c7613131b9cdf067d9d039899a56ada",
     ]

@@ -1,4 +1,4 @@
-"""fund, pay and cancel: what they do, what they print, and what a repeat of them does."""
+"""The commands fund, pay and cancel: effects, output and replays."""
 
 import re
 
@@ -8,7 +8,7 @@ GROUPED = re.compile(r"\d{4}-\d{4}-\d{4}-\d{4}-\d{4}")
 
 
 def test_fund_creates_wallet_and_adds_money(billvend: Console) -> None:
-    first = billvend.json("fund", "ada", "1000.50", "--key", "till-1")
+    first = billvend.json("fund", "ada", "1000.50", "--key", "fund-1")
     assert first == {
         "transactionId": first["transactionId"],
         "userId": "ada",
@@ -17,10 +17,10 @@ def test_fund_creates_wallet_and_adds_money(billvend: Console) -> None:
         "balance": "1000.50",
         "replayed": False,
     }
-    again = billvend.json("fund", "ada", "1000.50", "--key", "till-1")
+    again = billvend.json("fund", "ada", "1000.50", "--key", "fund-1")
     assert again == {**first, "replayed": True}
     assert billvend.json("fund", "ada", "1", "--source", "cash")["balance"] == "1001.50"
-    assert "nothing was added now" in billvend("fund", "ada", "1000.50", "--key", "till-1").out
+    assert "nothing was added now" in billvend("fund", "ada", "1000.50", "--key", "fund-1").out
 
 
 def test_fund_in_another_currency(billvend: Console) -> None:
@@ -128,9 +128,9 @@ def test_pay_no_wait_leaves_payment_pending(funded: Console) -> None:
     accepted = funded.pay_json("600000000001", "--no-wait")
     assert (accepted["status"], accepted["attempts"]) == ("pending", [])
     assert funded.json("balance", "ada")["held"] == "500.00"
-    told = funded.pay("600000000001", "--again", "--no-wait").out
-    assert told.startswith("Accepted: NGN 500.00 to EKEDC for meter 600000000001.\n")
-    assert "Look at it with: billvend show " in told
+    screen = funded.pay("600000000001", "--again", "--no-wait").out
+    assert screen.startswith("Accepted: NGN 500.00 to EKEDC for meter 600000000001.\n")
+    assert "Look at it with: billvend show " in screen
 
 
 def test_pay_replay_pays_nothing(funded: Console) -> None:
@@ -160,4 +160,6 @@ def test_cancel_releases_money(funded: Console) -> None:
 
 
 def test_pay_waits_for_running_call_after_timeout(funded: Console) -> None:
-    assert funded.pay_json("600000000005", "--wait", "2")["status"] == "completed"  # it takes 3 s
+    assert (
+        funded.pay_json("600000000005", "--wait", "2")["status"] == "completed"
+    )  # the provider answers after 3 s

@@ -1,4 +1,4 @@
-"""What the doors show of a payment: its words and its document at each status."""
+"""A payment as text and as a JSON document, at each status."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,36 +43,38 @@ PAYMENT = Payment(
 def payment(
     status: Status, *, proof: Proof = Proof.DECLINED, vend_type: VendType = VendType.PREPAID
 ) -> Payment:
-    stands = replace(PAYMENT, status=status, vend_type=vend_type)
+    at_status = replace(PAYMENT, status=status, vend_type=vend_type)
     match status:
         case Status.COMPLETED:
             token = TOKEN if vend_type is VendType.PREPAID else None
-            sold = PaymentCompleted(1, "sandbox", 50_000, 49_250, token, "2.22", {"receiptNumber": "R1"})
-            return replace(stands, completion=sold, ended_at=AT)
+            completion = PaymentCompleted(
+                1, "sandbox", 50_000, 49_250, token, "2.22", {"receiptNumber": "R1"}
+            )
+            return replace(at_status, completion=completion, ended_at=AT)
         case Status.REVERSING:
-            return replace(stands, reversal=ReversalDecided(proof, "no such meter", 1))
+            return replace(at_status, reversal=ReversalDecided(proof, "no such meter", 1))
         case Status.REVERSED:
-            return replace(stands, reversal=PaymentReversed(proof, "no such meter", 50_000), ended_at=AT)
+            return replace(at_status, reversal=PaymentReversed(proof, "no such meter", 50_000), ended_at=AT)
         case _:
-            return stands
+            return at_status
 
 
 @pytest.mark.parametrize("status", Status)
 def test_message_says_where_the_money_is(status: Status) -> None:
-    said = customer_message(payment(status))
+    message = customer_message(payment(status))
     ends = {
         Status.COMPLETED: "is paid",
         Status.REVERSED: "money is back",
         Status.REVERSING: "on its way back",
     }
-    assert ends.get(status, "Your money is reserved") in said
-    assert TOKEN not in said
+    assert ends.get(status, "Your money is reserved") in message
+    assert TOKEN not in message
 
 
 @pytest.mark.parametrize("proof", Proof)
 def test_message_gives_reason_only_for_declined(proof: Proof) -> None:
-    said = customer_message(payment(Status.REVERSED, proof=proof))
-    assert ("no such meter" in said) == (proof is Proof.DECLINED)
+    message = customer_message(payment(Status.REVERSED, proof=proof))
+    assert ("no such meter" in message) == (proof is Proof.DECLINED)
 
 
 def test_message_shows_next_check_only_in_future() -> None:
@@ -85,7 +87,7 @@ def test_message_shows_next_check_only_in_future() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "said"),
+    ("ahead", "text"),
     [
         (timedelta(seconds=-1), "now"),
         (timedelta(seconds=18), "at 12:00:23 UTC (in 18 s)"),
@@ -93,15 +95,15 @@ def test_message_shows_next_check_only_in_future() -> None:
         (timedelta(days=2), "at 12:00:05 UTC on 24 November"),
     ],
 )
-def test_future_time_is_described(ahead: timedelta, said: str) -> None:
-    assert describe_time(AT + ahead, AT) == said
+def test_future_time_is_described(ahead: timedelta, text: str) -> None:
+    assert describe_time(AT + ahead, AT) == text
 
 
 def test_tokens_are_listed_in_typing_order() -> None:
-    sold = PaymentCompleted(
+    sale = PaymentCompleted(
         1, "vtpass", 50_000, None, TOKEN, "2.22", {"Kct2": "2" * 20, "kct1": "1" * 20, "tax": "1"}
     )
-    assert list(token_lines(replace(PAYMENT, status=Status.COMPLETED, completion=sold))) == [
+    assert list(token_lines(replace(PAYMENT, status=Status.COMPLETED, completion=sale))) == [
         ("Key change token 1", "1111-1111-1111-1111-1111"),
         ("Key change token 2", "2222-2222-2222-2222-2222"),
         ("Token", "1234-5678-9012-3456-7890"),
@@ -109,7 +111,7 @@ def test_tokens_are_listed_in_typing_order() -> None:
     assert list(token_lines(PAYMENT)) == []
     facts = next(
         block
-        for block in render_payment_summary(replace(PAYMENT, completion=sold), None)
+        for block in render_payment_summary(replace(PAYMENT, completion=sale), None)
         if isinstance(block, KeyValues)
     )
     assert [name for name, _ in facts.rows][:4] == [
@@ -127,7 +129,7 @@ def test_invalid_token_is_not_grouped(odd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "written"),
+    ("at", "text"),
     [
         (AT, "2026-11-22T12:00:05.987Z"),
         (AT.astimezone(timezone(timedelta(hours=1))), "2026-11-22T12:00:05.987Z"),
@@ -135,8 +137,8 @@ def test_invalid_token_is_not_grouped(odd: str) -> None:
         (None, None),
     ],
 )
-def test_timestamps_are_utc_iso(at: datetime | None, written: str | None) -> None:
-    assert iso_time(at) == written
+def test_timestamps_are_utc_iso(at: datetime | None, text: str | None) -> None:
+    assert iso_time(at) == text
 
 
 def all_answers() -> Sequence[answers.Answer]:
@@ -161,11 +163,11 @@ def test_answer_has_text_and_json(answer: answers.Answer) -> None:
     )
     document = payment_json(replace(PAYMENT, attempts=(attempt,)), [])
     (shown,) = cast(list[dict[str, list[dict[str, dict[str, object]]]]], document["attempts"])
-    said = shown["sends"][0]["answer"]
-    assert said == shown["requeries"][0]["answer"]
-    assert said["text"] == describe_answer(answer)
+    json_answer = shown["sends"][0]["answer"]
+    assert json_answer == shown["requeries"][0]["answer"]
+    assert json_answer["text"] == describe_answer(answer)
     assert TOKEN not in describe_answer(answer)
-    assert all("_" not in name for name in said)
+    assert all("_" not in name for name in json_answer)
 
 
 def test_every_event_has_a_description() -> None:
@@ -184,8 +186,10 @@ def test_incidents_and_expired_sends_are_shown() -> None:
     incident = IncidentRaised(
         IncidentKind.DELIVERED_AFTER_REVERSAL, 1, "sandbox", 49_250, f"token {TOKEN} arrived"
     )
-    stands = replace(payment(Status.REVERSED, proof=Proof.NOT_FOUND), attempts=(lost,), incidents=(incident,))
-    document = payment_json(stands, [])
+    reversed_payment = replace(
+        payment(Status.REVERSED, proof=Proof.NOT_FOUND), attempts=(lost,), incidents=(incident,)
+    )
+    document = payment_json(reversed_payment, [])
     assert document["incidents"] == [
         {
             "kind": "delivered_after_reversal",
@@ -200,7 +204,7 @@ def test_incidents_and_expired_sends_are_shown() -> None:
         "reason": "no such meter",
         "at": "2026-11-22T12:00:05.987Z",
     }
-    blocks = list(render_payment(stands, [], None))
+    blocks = list(render_payment(reversed_payment, [], None))
     assert any(
         isinstance(block, Table) and "lost: it may have been sold" in block.rows[0] for block in blocks
     )

@@ -1,4 +1,4 @@
-"""A payment that is followed, and what comes between: Ctrl-C, and a database that goes away."""
+"""`pay` while it waits for its payment: progress, Ctrl-C and database outages."""
 
 import signal
 import subprocess
@@ -15,14 +15,14 @@ from tests.cli.console import LOST_ANSWER_METER, PATIENCE_SECONDS, PROGRAM, Cons
 from tests.support.servers import PostgresServer, new_database
 
 SLOW_METER = "600000000005"
-"""Answers after 3 s."""
+"""The sandbox answers for this meter after 3 s."""
 
 
 @contextmanager
 def following_pay(
     console: Console, meter: str, *arguments: str, **settings: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A payment that is followed by a process of its own, from when it is about to be sent."""
+    """A process that runs `pay` and waits, from the moment when the payment is accepted."""
     with subprocess.Popen(
         [*PROGRAM, "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments],
         cwd=console.folder,
@@ -41,7 +41,7 @@ def following_pay(
 
 @contextmanager
 def pay_during_call(console: Console, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """The same, from when the provider is being called."""
+    """A process that runs `pay` and waits, from the moment when the call to the provider starts."""
     with following_pay(console, SLOW_METER, *arguments, LOG_LEVEL="debug", LOG_FORMAT="json") as process:
         assert process.stderr is not None
         while "Bill payment processing" not in process.stderr.readline():
@@ -50,11 +50,11 @@ def pay_during_call(console: Console, *arguments: str) -> Iterator["subprocess.P
 
 
 def funded_database(console: Console, server: PostgresServer) -> tuple[str, str]:
-    """A wallet with money on a PostgreSQL of its own: the option that names it."""
-    there = ("--database-url", new_database(server))
-    assert console("db", "upgrade", *there).status == 0
-    assert console("fund", "ada", "5000", *there).status == 0
-    return there
+    """A new PostgreSQL database where ada has money. Returns the option that names it."""
+    database_option = ("--database-url", new_database(server))
+    assert console("db", "upgrade", *database_option).status == 0
+    assert console("fund", "ada", "5000", *database_option).status == 0
+    return database_option
 
 
 def test_ctrl_c_stops_waiting_and_payment_continues(funded: Console) -> None:
@@ -80,7 +80,7 @@ def test_ctrl_c_lets_running_call_finish(funded: Console) -> None:
 
 
 class InterruptingClock(SystemClock):
-    """A clock during whose every pause somebody presses Ctrl-C so many times."""
+    """A clock that raises SIGINT so many times in every pause, as Ctrl-C does."""
 
     def __init__(self, times: int) -> None:
         self._times = times
@@ -91,14 +91,16 @@ class InterruptingClock(SystemClock):
 
 
 @pytest.mark.parametrize(
-    ("times", "left", "status"), [(1, False, Status.COMPLETED), (2, True, Status.PENDING)]
+    ("times", "was_interrupted", "status"), [(1, False, Status.COMPLETED), (2, True, Status.PENDING)]
 )
-def test_second_ctrl_c_exits_immediately(funded: Console, times: int, left: bool, status: Status) -> None:
+def test_second_ctrl_c_exits_immediately(
+    funded: Console, times: int, was_interrupted: bool, status: Status
+) -> None:
     settings = settings_from_values(database_url="sqlite:///billvend.db")
     with open_billvend(settings, clock=InterruptingClock(times)) as bv, defer_sigint() as interrupt:
         payment = bv.pay("ada", "500", meter=SLOW_METER, biller="EKEDC")
-        followed = wait_with_progress(bv, payment, 60, interrupt, quiet=True)
-    assert (followed.was_interrupted, followed.payment.status) == (left, status)
+        result = wait_with_progress(bv, payment, 60, interrupt, quiet=True)
+    assert (result.was_interrupted, result.payment.status) == (was_interrupted, status)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -116,8 +118,8 @@ def test_ignored_sigint_is_respected() -> None:
 def test_database_outage_after_acceptance_says_payment_is_accepted(
     billvend: Console, own_postgres: PostgresServer
 ) -> None:
-    there = funded_database(billvend, own_postgres)
-    with following_pay(billvend, LOST_ANSWER_METER, *there) as process:
+    database_option = funded_database(billvend, own_postgres)
+    with following_pay(billvend, LOST_ANSWER_METER, *database_option) as process:
         assert process.stdout is not None
         assert "confirming" in process.stdout.readline()
         own_postgres.kill()
@@ -127,13 +129,13 @@ def test_database_outage_after_acceptance_says_payment_is_accepted(
     assert "Nothing was done" not in error
     assert error.count("\n") == 1
     own_postgres.start()
-    (accepted,) = billvend.json("payments", *there)["items"]
+    (accepted,) = billvend.json("payments", *database_option)["items"]
     assert accepted["transactionId"] in error
 
 
 def test_answer_is_recorded_after_database_outage(billvend: Console, own_postgres: PostgresServer) -> None:
-    there = funded_database(billvend, own_postgres)
-    with pay_during_call(billvend, *there) as process:
+    database_option = funded_database(billvend, own_postgres)
+    with pay_during_call(billvend, *database_option) as process:
         own_postgres.kill()
         own_postgres.start()
         out, _ = process.communicate(timeout=PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""balance, history, show, find, payments and billers."""
+"""The commands balance, history, show, find, payments and billers."""
 
 import re
 import sqlite3
@@ -10,12 +10,12 @@ from tests.cli.console import Console
 
 @pytest.fixture
 def populated(funded: Console) -> Console:
-    """Paid, reversed, in doubt and pending, in this order; and another user's."""
+    """Payments of ada: completed, reversed, in doubt and pending, in this order. A completed one of bola."""
     assert funded.pay("12345678901", "--key", "order-1").status == 0
     assert funded.pay("600000000001").status == 6
     funded.in_doubt()
     assert funded.pay("1111111111111", "--no-wait").status == 0
-    assert funded("fund", "bola", "900", "--key", "till-9").status == 0
+    assert funded("fund", "bola", "900", "--key", "fund-9").status == 0
     assert funded.pay("12345678901", user="bola").status == 0
     return funded
 
@@ -47,15 +47,15 @@ def test_history_is_paged(populated: Console) -> None:
     assert everything["nextCursor"] is None
     ids = [t["transactionId"] for t in everything["items"]]
     assert len(ids) == 5
-    seen: list[str] = []
+    listed: list[str] = []
     cursor: list[str] = []
     while True:
         page = populated.json("history", "ada", "--limit", "2", *cursor)
-        seen += [t["transactionId"] for t in page["items"]]
+        listed += [t["transactionId"] for t in page["items"]]
         if page["nextCursor"] is None:
             break
         cursor = ["--cursor", page["nextCursor"]]
-    assert seen == ids
+    assert listed == ids
     assert f"--cursor {ids[1]}" in populated("history", "ada", "--limit", "2").out
 
 
@@ -73,8 +73,8 @@ def test_history_filters_by_status_and_type(populated: Console) -> None:
         ("payment", "in_doubt"),
         ("payment", "reversed"),
     ]
-    assert populated.json("history", "nobody") == {"items": [], "nextCursor": None}
-    assert populated("history", "nobody").out == "There are none.\n"
+    assert populated.json("history", "unknown") == {"items": [], "nextCursor": None}
+    assert populated("history", "unknown").out == "There are none.\n"
 
 
 def test_payments_filters_by_status(populated: Console) -> None:
@@ -93,43 +93,43 @@ def test_find_by_meter_reference_and_key(populated: Console) -> None:
     assert by_key == by_meter[1]
     reference = populated.json("show", by_key["transactionId"])["attempts"][0]["reference"]
     assert populated.json("find", "--reference", reference)["items"] == [by_key]
-    (funding,) = populated.json("find", "--reference", "till-9")["items"]
+    (funding,) = populated.json("find", "--reference", "fund-9")["items"]
     assert (funding["type"], funding["userId"]) == ("funding", "bola")
     assert populated.json("find", "--key", "order-1", "--meter", "1111111111111")["items"] == []
 
 
 def test_show_prints_attempts_and_events(populated: Console) -> None:
-    (found,) = populated.json("payments", "--status", "in_doubt")["items"]
-    shown = populated("show", found["transactionId"])
-    document = populated.json("show", found["transactionId"])
+    (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
+    shown = populated("show", payment["transactionId"])
+    document = populated.json("show", payment["transactionId"])
     assert (shown.status, shown.err) == (0, "")
     assert document["attempts"][0]["reference"] in shown.out
     assert "unknown, it may have been sold: the connection was closed before an answer" in shown.out
     assert all(event["text"] in shown.out for event in document["events"])
-    assert {**found, "attempts": document["attempts"], "events": document["events"]} == document
+    assert {**payment, "attempts": document["attempts"], "events": document["events"]} == document
 
 
 def test_show_refresh_requeries_first(populated: Console) -> None:
-    (found,) = populated.json("payments", "--status", "in_doubt")["items"]
-    assert populated.json("show", found["transactionId"])["status"] == "in_doubt"
-    refreshed = populated.json("show", found["transactionId"], "--refresh")
+    (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
+    assert populated.json("show", payment["transactionId"])["status"] == "in_doubt"
+    refreshed = populated.json("show", payment["transactionId"], "--refresh")
     assert refreshed["status"] == "completed"
     assert refreshed["token"]
 
 
 def test_show_refresh_reverses_on_proof(populated: Console) -> None:
-    books = sqlite3.connect(populated.folder / "sandbox.db")
-    with books:
-        books.execute("UPDATE sale SET status = 'declined' WHERE meter = '600000000003'")
-    books.close()
-    (found,) = populated.json("payments", "--status", "in_doubt")["items"]
-    assert populated.json("show", found["transactionId"], "--refresh")["status"] == "reversed"
+    connection = sqlite3.connect(populated.folder / "sandbox.db")
+    with connection:
+        connection.execute("UPDATE sale SET status = 'declined' WHERE meter = '600000000003'")
+    connection.close()
+    (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
+    assert populated.json("show", payment["transactionId"], "--refresh")["status"] == "reversed"
 
 
 @pytest.mark.parametrize("status", ["pending", "reversed", "completed"])
 def test_show_refresh_never_sends(populated: Console, status: str) -> None:
-    found = populated.json("payments", "--status", status)["items"][0]
-    shown = populated.json("show", found["transactionId"], "--refresh")
+    payment = populated.json("payments", "--status", status)["items"][0]
+    shown = populated.json("show", payment["transactionId"], "--refresh")
     sends = [len(attempt["sends"]) for attempt in shown["attempts"]]
     assert (shown["status"], sends, shown["incidents"]) == (status, [1] * len(sends), [])
 
@@ -140,7 +140,7 @@ def test_show_prints_deposit(populated: Console) -> None:
     assert populated.json("show", funding["transactionId"], "--refresh") == funding
     shown = populated("show", funding["transactionId"]).out
     assert "Funding: NGN 900.00 for bola." in shown
-    assert "till-9" in shown
+    assert "fund-9" in shown
 
 
 def test_billers_are_listed(billvend: Console) -> None:
@@ -150,15 +150,15 @@ def test_billers_are_listed(billvend: Console) -> None:
 
 
 def test_provider_text_is_sanitized_for_terminal(populated: Console) -> None:
-    books = sqlite3.connect(populated.folder / "sandbox.db")
-    with books:
-        books.execute(
+    connection = sqlite3.connect(populated.folder / "sandbox.db")
+    with connection:
+        connection.execute(
             "UPDATE sale SET status = 'declined', reason = 'no\x1b[2J\x07\n[red]x' WHERE meter = '600000000003'"
         )
-    books.close()
-    (found,) = populated.json("payments", "--status", "in_doubt")["items"]
-    shown = populated("show", found["transactionId"], "--refresh").out
+    connection.close()
+    (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
+    shown = populated("show", payment["transactionId"], "--refresh").out
     assert "no?[2J? [red]x" in shown
     assert all(line.isprintable() for line in shown.splitlines())
-    (attempt,) = populated.json("show", found["transactionId"])["attempts"]
+    (attempt,) = populated.json("show", payment["transactionId"])["attempts"]
     assert attempt["requeries"][0]["answer"]["text"] == "declined: no\x1b[2J\x07\n[red]x"

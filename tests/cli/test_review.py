@@ -1,17 +1,17 @@
-"""What a person is shown and decides: meter, review, resolve."""
+"""The commands meter, review and resolve."""
 
 import pytest
 
 from tests.cli.console import Console
 
 PENDING_METER = "201000000000"
-"""The meter that is pending until it was asked about twice."""
+"""A payment of this meter is pending until its second requery."""
 TOKEN = "12345678901234567890"
 
 
 @pytest.fixture
 def in_review(funded: Console, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A payment that waits for a person; returns its id."""
+    """Make a payment that needs manual review. Returns its id."""
     monkeypatch.setenv("REVIEW_AFTER", "0.01")
     transaction_id: str = funded.pay_json(PENDING_METER, "--wait", "1", status=7)["transactionId"]
     assert funded.json("show", transaction_id)["status"] == "in_review"
@@ -91,9 +91,7 @@ def test_resolve_reverse_then_late_delivery_raises_incident(funded: Console, in_
     assert (resolved["reversal"]["proof"], resolved["reversal"]["reason"]) == ("operator", f"ngozi: {reason}")
     assert funded.json("balance", "ada")["balance"] == "5000.00"
     funded.json("show", in_review, "--refresh")
-    found = funded.json(
-        "show", in_review, "--refresh"
-    )  # the second time that it is asked, the sandbox sells it
+    found = funded.json("show", in_review, "--refresh")  # the sandbox reports the sale on the second requery
     assert (found["status"], [i["kind"] for i in found["incidents"]]) == (
         "reversed",
         ["delivered_after_reversal"],
@@ -130,6 +128,6 @@ def test_resolve_twice_is_rejected(funded: Console, in_review: str) -> None:
     funded.json("resolve", in_review, "--delivered", TOKEN)
     again = funded.json("resolve", in_review, "--reverse", "--reason", "why", status=5)
     assert again["error"]["code"] == "not_in_review"
-    assert funded.json("resolve", "nobody", "--delivered", TOKEN, status=3)["error"]["code"] == (
+    assert funded.json("resolve", "unknown", "--delivered", TOKEN, status=3)["error"]["code"] == (
         "transaction_not_found"
     )

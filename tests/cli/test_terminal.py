@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: a real one, played by a pseudo-terminal."""
+"""Screens on a terminal, through a pseudo-terminal."""
 
 import os
 import re
@@ -13,29 +13,29 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no
 
 
 def run_on_terminal(folder: Path, *arguments: str, columns: int = 100, **settings: str) -> tuple[int, str]:
-    """The exit status, and all that came to the screen."""
-    ours, theirs = os.openpty()
-    look = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **settings}
+    """Run a command on a terminal. Returns its exit status, and all that it wrote to the screen."""
+    controller, terminal = os.openpty()
+    variables = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **settings}
     with subprocess.Popen(
         [*PROGRAM, *arguments],
         cwd=folder,
-        env=environment(**look),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        env=environment(**variables),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
     ) as process:
-        os.close(theirs)
+        os.close(terminal)
         screen = b""
-        while piece := _read(ours):
-            screen += piece
-    os.close(ours)
+        while chunk := _read(controller):
+            screen += chunk
+    os.close(controller)
     return process.returncode, screen.decode()
 
 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux's way of saying that nobody writes any more
+    except OSError:  # Linux reports the closed end of a pseudo-terminal so
         return b""
 
 
@@ -44,8 +44,8 @@ def test_pay_shows_live_progress(funded: Console) -> None:
     bill = ("pay", "ada", "500", "--meter", LOST_ANSWER_METER, "--biller", "EKEDC", "--key", "order-1")
     status, screen = run_on_terminal(funded.folder, *bill, "--wait", "1")
     assert status == 7
-    assert "\x1b[?25l" in screen  # the cursor is hidden while a line moves,
-    assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")  # and comes back
+    assert "\x1b[?25l" in screen  # the cursor is hidden while the progress line changes,
+    assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")  # and shown afterwards
     assert "We are confirming with your electricity company." in screen
     assert "Next check at" in screen
     assert "\x1b[1;33m" in screen  # in doubt is yellow
@@ -69,7 +69,7 @@ def test_no_color_setting_disables_colours(funded: Console) -> None:
 
 
 def test_error_on_terminal_is_one_line(funded: Console) -> None:
-    status, screen = run_on_terminal(funded.folder, "balance", "nobody")
+    status, screen = run_on_terminal(funded.folder, "balance", "unknown")
     assert (status, screen) == (3, "Error: There is no NGN wallet of this user: fund it first.\r\n")
 
 

@@ -1,4 +1,4 @@
-"""wallet email."""
+"""The command wallet email."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the outside is told, from end to end: settings, a sale, a worker, an endpoint; and what an operator sees of it."""
+"""Notifications from end to end: settings, a sale, a worker, an endpoint, and the screens of an operator."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ METER = "12345678901"
 
 
 class Endpoint(FaultServer):
-    """A shop's own server."""
+    """The server of a shop that receives webhooks."""
 
     def __init__(self) -> None:
         self.status = "200 OK"
@@ -29,13 +29,13 @@ class Endpoint(FaultServer):
         talk.send(http_response(b"", status=self.status))
 
     def verified_events(self) -> list[Any]:
-        """What came in, verified."""
-        found = []
+        """The events that came in. Verifies their signatures."""
+        events = []
         for request in self.requests:
             head, _, body = request.partition(b"\r\n\r\n")
             headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-            found.append(Webhook(SECRET).verify(body, headers))
-        return found
+            events.append(Webhook(SECRET).verify(body, headers))
+        return events
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def webhook_cli(funded: Console, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Console:
-    """It sends webhooks, and nothing else."""
+    """A command line that sends webhooks and no other notifications."""
     for name, value in settings(endpoint).items():
         monkeypatch.setenv(name, value)
     return funded
@@ -63,7 +63,7 @@ def settings(endpoint: Endpoint) -> dict[str, str]:
 
 
 def deliver_due() -> int:
-    """Tell what is due, as a worker does."""
+    """Deliver the notifications that are due, as a worker does. Returns how many were delivered."""
     with open_billvend() as bv:
         return bv.deliver_notifications()
 
@@ -77,8 +77,8 @@ def test_webhooks_list_is_empty_at_first(webhook_cli: Console) -> None:
 def test_completed_payment_is_delivered_and_listed(webhook_cli: Console, endpoint: Endpoint) -> None:
     paid = webhook_cli.pay_json(METER)
     assert deliver_due() == 1
-    (got,) = endpoint.verified_events()
-    assert got["type"] == "payment.completed"
+    (event,) = endpoint.verified_events()
+    assert event["type"] == "payment.completed"
     shared = {
         "transactionId",
         "userId",
@@ -90,7 +90,7 @@ def test_completed_payment_is_delivered_and_listed(webhook_cli: Console, endpoin
         "status",
     }
     shared |= {"token", "units", "receipt", "type"}
-    assert {name: got["data"][name] for name in shared} == {name: paid[name] for name in shared}
+    assert {name: event["data"][name] for name in shared} == {name: paid[name] for name in shared}
     (item,) = webhook_cli.json("webhooks", "list")["items"]
     (delivery,) = item["deliveries"]
     assert (item["status"], item["type"], item["channel"]) == ("delivered", "payment.completed", "webhook")
@@ -111,8 +111,8 @@ def test_failed_webhook_is_listed_and_replayed(webhook_cli: Console, endpoint: E
     (item,) = webhook_cli.json("webhooks", "list", "--failed")["items"]
     assert (item["status"], item["deliveries"][0]["httpStatus"]) == ("waiting", 500)
     assert item["nextTryAt"] is not None
-    in_vain = webhook_cli("webhooks", "replay", item["messageId"])
-    assert (in_vain.status, in_vain.out[:24]) == (0, "Not delivered: HTTP 500,")
+    failed = webhook_cli("webhooks", "replay", item["messageId"])
+    assert (failed.status, failed.out[:24]) == (0, "Not delivered: HTTP 500,")
     endpoint.status = "200 OK"
     again = webhook_cli.json("webhooks", "replay", item["messageId"])
     assert (again["status"], [one["httpStatus"] for one in again["deliveries"]]) == (
@@ -121,8 +121,8 @@ def test_failed_webhook_is_listed_and_replayed(webhook_cli: Console, endpoint: E
     )
     assert webhook_cli.json("webhooks", "list", "--failed")["items"] == []
     assert "Delivered to" in webhook_cli("webhooks", "replay", item["messageId"]).out
-    first, *others = endpoint.verified_events()
-    assert others == [first] * 3
+    first, *replays = endpoint.verified_events()
+    assert replays == [first] * 3
 
 
 def test_gone_endpoint_is_disabled_until_enabled(webhook_cli: Console, endpoint: Endpoint) -> None:
@@ -204,7 +204,7 @@ def test_notification_is_logged_without_smtp(funded: Console) -> None:
 
 
 def test_worker_delivers_webhooks_and_emails(funded: Console, endpoint: Endpoint) -> None:
-    """What the queue lost too: nobody hints here."""
+    """The queue lost its hints, so the sweeps must find the notifications."""
     with run_smtp_server() as smtp:
         delivery_settings = settings(endpoint) | {
             "ENABLE_NOTIFICATIONS": "1",
@@ -219,7 +219,7 @@ def test_worker_delivers_webhooks_and_emails(funded: Console, endpoint: Endpoint
         run_worker_until(
             funded, lambda: len(endpoint.requests) == 2 and len(smtp.emails) == 2, **delivery_settings
         )
-        assert sorted(got["type"] for got in endpoint.verified_events()) == [
+        assert sorted(event["type"] for event in endpoint.verified_events()) == [
             "payment.completed",
             "wallet.funded",
         ]
@@ -230,21 +230,21 @@ def test_worker_delivers_webhooks_and_emails(funded: Console, endpoint: Endpoint
 
 
 def has_undelivered(console: Console, channel: str) -> bool:
-    found = console.json("webhooks", "list", "--channel", channel)["items"]
-    return not found or any(item["status"] != "delivered" for item in found)
+    events = console.json("webhooks", "list", "--channel", channel)["items"]
+    return not events or any(item["status"] != "delivered" for item in events)
 
 
 def run_worker_until(console: Console, is_done: Any, **more: str) -> list[Any]:
-    """What a worker logs that runs until something is done."""
-    how = environment(LOG_FORMAT="json", SWEEP_INTERVAL="0.2", **more)
+    """Run a worker until a condition holds. Returns its log lines."""
+    variables = environment(LOG_FORMAT="json", SWEEP_INTERVAL="0.2", **more)
     with subprocess.Popen(
-        [*PROGRAM, "worker"], cwd=console.folder, env=how, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "worker"], cwd=console.folder, env=variables, stderr=subprocess.PIPE, text=True
     ) as worker:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_done() and time.monotonic() < deadline:
             time.sleep(0.05)
         worker.terminate()
-        _, said = worker.communicate(timeout=PATIENCE_SECONDS)
-    assert is_done(), said
-    assert worker.returncode == 0, said
-    return [json.loads(line) for line in said.splitlines()]
+        _, log_text = worker.communicate(timeout=PATIENCE_SECONDS)
+    assert is_done(), log_text
+    assert worker.returncode == 0, log_text
+    return [json.loads(line) for line in log_text.splitlines()]
