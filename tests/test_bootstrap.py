@@ -81,7 +81,9 @@ def test_plug_in_receives_all_its_settings() -> None:
 
 
 def test_failing_plug_in_stops_the_start_and_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"plug-in 'acme' of BILL_PROVIDER can't be opened \(KeyError"):
+    with pytest.raises(
+        ConfigurationError, match=r"plug-in 'acme' of BILL_PROVIDER can't be opened \(KeyError"
+    ):
         open_billvend(settings("acme", "https://broken.example"))
     with pytest.raises(ConfigurationError, match=r"^ACME_SECRET_KEY must be given\.$"):
         open_billvend(settings("acme", bill_provider_secret_key=None))
