@@ -22,7 +22,7 @@ RECORD_USE_INTERVAL_SECONDS = 60.0
 
 _SECRET_PATTERN = re.compile(r"bv_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _DUMMY_DIGEST = "0" * 64
-"""It is compared with if there is no such key. No secret with this digest is known."""
+"""Compared with the digest of a secret whose key does not exist, so that it takes as long. No known secret has it."""
 
 logger = logging.getLogger("billvend.api_keys")
 
