@@ -31,7 +31,7 @@ from billvend.usecases.meters import verify_meter
 from billvend.usecases.metrics import metrics
 from billvend.usecases.pay import Bill, PaymentResult, build_command, pay, pay_many
 from billvend.usecases.queries import Balance
-from billvend.usecases.request_requery import request_requery, request_requery_by_reference
+from billvend.usecases.request_requery import CUSTOMER, request_requery, request_requery_by_reference
 from billvend.usecases.resolve import resolve
 from billvend.usecases.review import ReviewList, review
 from billvend.usecases.settle import check_mode, is_test_money_only, settle
@@ -196,14 +196,10 @@ class Billvend:
             settle(self._deps, hint)  # the answer is a proof: the money goes back
         return self.transaction(transaction_id)
 
-    def request_requery(self, transaction_id: str) -> None:
-        """Make the next requery of a payment due earlier, because a customer waits. At most once an interval.
-
-        Raises `TransactionNotFound`.
-        """
-        transaction = self.transaction(transaction_id)
-        if isinstance(transaction, Payment) and not transaction.has_ended:
-            request_requery(self._deps, transaction, "customer")
+    def request_requery(self, payment: Payment) -> None:
+        """Make the next requery of a payment due earlier, because a customer waits. At most once an interval."""
+        if not payment.has_ended:
+            request_requery(self._deps, payment, CUSTOMER)
 
     def handle_provider_webhook(self, provider: str, body: bytes) -> int:
         """Request a requery of the payments that a provider's webhook names. Nothing else is done with the webhook.
@@ -349,6 +345,10 @@ class Billvend:
     def transaction(self, transaction_id: str) -> Transaction:
         """A payment or funding by its id. Raises `TransactionNotFound`."""
         return queries.transaction(self._deps, transaction_id)
+
+    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
+        """A payment or funding by its id, with its events, in one read. Raises `TransactionNotFound`."""
+        return queries.transaction_with_events(self._deps, transaction_id)
 
     def events(self, payment: Payment) -> list[RawEvent]:
         """The events of a payment, in order."""

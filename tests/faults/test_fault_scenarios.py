@@ -157,7 +157,7 @@ def test_worker_paused_past_its_lease_sends_nothing(provider_env: ProviderEnv, t
 @pytest.mark.parametrize(
     ("decision", "end", "found"),
     [
-        ({"verdict": "reverse"}, Status.REVERSED, [IncidentKind.DELIVERED_AFTER_REVERSAL]),
+        ({"decision": "reverse"}, Status.REVERSED, [IncidentKind.DELIVERED_AFTER_REVERSAL]),
         ({"token": "1" * 20}, Status.COMPLETED, [IncidentKind.ANOTHER_TOKEN]),
         ({"token": "as sold"}, Status.COMPLETED, []),
     ],

@@ -116,8 +116,11 @@ class Callers:
             self.cancel(payment)
         elif after < 0.25:
             self.simulation.scheduler.sleep(self.chance.expovariate(1 / 60))
-            ask = self.chance.choice((self.process.bv.refresh, self.process.bv.request_requery))
-            self.ask(lambda: ask(payment.transaction_id))
+            bv = self.process.bv
+            ask = self.chance.choice(
+                (lambda: bv.refresh(payment.transaction_id), lambda: bv.request_requery(payment))
+            )
+            self.ask(ask)
         elif after < 0.26:
             self.ask(lambda: self.process.bv.wait(payment.transaction_id, timeout=20))
 

@@ -128,7 +128,7 @@ def test_refresh_detects_provider_reversal_of_completed_payment(app: AppHarness)
 def request_requery(app: AppHarness, payment: str, by: str) -> None:
     found = app.bv.payments()[0]
     assert found.transaction_id == payment
-    app.receive_webhook(found) if by == "webhook" else app.bv.request_requery(payment)
+    app.receive_webhook(found) if by == "webhook" else app.bv.request_requery(found)
 
 
 @pytest.mark.parametrize("by", ["webhook", "customer"])
@@ -165,7 +165,7 @@ def scheduled_requery_times(*, requested: bool) -> list[float]:
     payment, began = app.payment_in_doubt(), app.clock.at
     for _ in range(120):
         if requested:
-            app.bv.request_requery(payment.transaction_id)
+            app.bv.request_requery(app.reload(payment))
         app.advance(10)
     requeries = [
         (logged.at - began).total_seconds()
@@ -213,7 +213,7 @@ def test_webhooks_do_not_speed_up_not_found_reversal(app: AppHarness) -> None:
 
 def test_requery_request_before_send_is_ignored(app: AppHarness) -> None:
     payment = app.pay()
-    app.bv.request_requery(payment.transaction_id)
+    app.bv.request_requery(app.reload(payment))
     app.settle_due()
     assert app.provider.calls == ["vend"]
 
@@ -223,7 +223,7 @@ def test_requery_request_during_successful_send_makes_no_requery() -> None:
 
     class ProviderWithRequeryRequest(FakeProvider):
         def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
-            app.bv.request_requery(payment.transaction_id)
+            app.bv.request_requery(app.reload(payment))
             return super().vend(order, may_send)
 
     app = AppHarness(ProviderWithRequeryRequest())

@@ -34,12 +34,12 @@ def add_routes(router: ApiRouter) -> None:
         forward, at most once an interval.
         """
         add_log_context(transactionId=path.transaction_id)
-        record = bv.transaction(path.transaction_id)
+        record, events = bv.transaction_with_events(path.transaction_id)
         if not isinstance(record, Payment):
             return success_response(transaction_json(record), "The wallet was funded.")
         with suppress(DependencyError):  # a hint, and no more
-            bv.request_requery(path.transaction_id)
-        data: JsonObject = payment_json(record, bv.events(record), bv.next_check_at(record))
+            bv.request_requery(record)
+        data: JsonObject = payment_json(record, events, bv.next_check_at(record))
         return success_response(data, str(data["message"]))
 
     @router.get(

@@ -99,6 +99,9 @@ class Queries(Protocol):
     def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
         """One transaction by its id. It is faster with the user id."""
 
+    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]] | None:
+        """One transaction and its events, in one read. A funding has no events of its own."""
+
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one query. Payments that don't exist are missing from the result."""
 

@@ -46,6 +46,14 @@ def transaction(deps: Dependencies, transaction_id: str) -> Transaction:
     return transaction
 
 
+def transaction_with_events(deps: Dependencies, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
+    """A transaction and its events, in one read. Raises `TransactionNotFound`."""
+    found = deps.queries.transaction_with_events(parse_transaction_id(transaction_id))
+    if found is None:
+        raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
+    return found
+
+
 def events(deps: Dependencies, payment: Payment) -> list[RawEvent]:
     """The events of a payment, in order."""
     return deps.queries.events(StreamKey(payment.user_id, payment.transaction_id))

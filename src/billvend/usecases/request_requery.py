@@ -1,5 +1,6 @@
 """Request a requery: an operator, a customer or a webhook asks for an earlier requery of a payment."""
 
+from billvend.domain.decisions import operator
 from billvend.domain.decisions.commands import RequestRequery
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import Search
@@ -8,6 +9,8 @@ from billvend.usecases.account_status import current_policy
 from billvend.usecases.dependencies import Dependencies, execute_command
 from billvend.usecases.settle import enqueue_followup_hint
 
+CUSTOMER = "customer"
+"""The source of a request by a customer who waits."""
 MAX_PAYMENTS_PER_REFERENCE = 10
 
 
@@ -24,6 +27,10 @@ def request_requery(deps: Dependencies, payment: Payment, source: str, reference
         reference,
     )
     hint = Hint(user_id, transaction_id)
+    if source == CUSTOMER and not operator.request_requery(payment, command).payment_events:
+        return (
+            hint  # an earlier request is still open, or nothing was sent: a customer who polls costs no write
+        )
     enqueue_followup_hint(deps, hint, execute_command(deps, command).result)
     return hint
 

@@ -50,7 +50,7 @@ def _parse_decision(value: str) -> OperatorDecision:
         return OperatorDecision(value)
     reason = f"must be one of {', '.join(OperatorDecision)}"
     raise ValidationFailed(
-        f"The decision is not accepted: it {reason}. Nothing was changed.", fields={"verdict": reason}
+        f"The decision is not accepted: it {reason}. Nothing was changed.", fields={"decision": reason}
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.audit import read_streams
 from billvend.adapters.storage.database import Database, make_storable, unavailable
-from billvend.adapters.storage.streams import event_from_row, load_payments
+from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments
 from billvend.adapters.storage.tables import (
     HAS_INCIDENTS,
     IS_OPEN,
@@ -80,6 +80,20 @@ class SqlQueries:
             found = self._load_transactions(connection, sa.select(transactions).where(condition).limit(1))
         return found[0] if found else None
 
+    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]] | None:
+        """One transaction and its events; see the port."""
+        if not _are_storable(transaction_id):
+            return None
+        query = sa.select(transactions).where(transactions.c.transaction_id == transaction_id).limit(1)
+        with self._read_transaction() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None or row.type != "payment":
+                return row and (_to_funding(row), [])
+            key = StreamKey(row.user_id, row.transaction_id)
+            stored = _load_events(connection, key)
+        folded = fold_payment(key, stored)
+        return folded and (folded[0], stored)
+
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one look; see the port."""
         with self._read_transaction() as connection:
@@ -136,9 +150,8 @@ class SqlQueries:
         """The events of a stream, in order."""
         if not _are_storable(key.user_id, key.stream):
             return []
-        query = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
         with self._read_transaction() as connection:
-            return [event_from_row(row) for row in connection.execute(query.order_by(events.c.seq))]
+            return _load_events(connection, key)
 
     def backlog(self, now: datetime) -> Backlog:
         """What is still to be done; see the port."""
@@ -215,6 +228,11 @@ class SqlQueries:
 def _are_storable(*texts: str | None) -> bool:
     """False for text that no database keeps, and which PostgreSQL would not even compare."""
     return all(text is None or make_storable(text) == text for text in texts)
+
+
+def _load_events(connection: Connection, key: StreamKey) -> list[RawEvent]:
+    query = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+    return [event_from_row(row) for row in connection.execute(query.order_by(events.c.seq))]
 
 
 def _to_funding(row: sa.Row[Any]) -> Funding:
