@@ -789,9 +789,9 @@ KINDS = st.sampled_from(["application/json"] * 4 + ["text/html", ""])
 
 @given(st.sampled_from(Endpoint), ANSWERS, KINDS, st.text(), st.sampled_from([ORDER, POSTPAID]))
 def test_random_answer_never_raises_and_only_success_delivers(
-    endpoint: Endpoint, response: tuple[int, Any], kind: str, advice: str, order: Order
+    endpoint: Endpoint, status_and_body: tuple[int, Any], kind: str, advice: str, order: Order
 ) -> None:
-    status, body = response
+    status, body = status_and_body
     response = Response(status, body, {"content-type": kind, "retry-after": advice})
     answer = parse_answer(endpoint, response, order)
     parse_meter(response, METER, order.vend_type)

@@ -70,10 +70,10 @@ def post_sale(client: HttpClient, url: str, **options: object) -> Response | Not
 
 def test_complete_answer_is_returned_unchanged(client: HttpClient) -> None:
     body = b'{"amount": 1000.10, "n": 3, "text": "\\u20a6"}'
-    answer = http_response(
+    raw_answer = http_response(
         body, status="404 Not Found", kind="Application/JSON; charset=utf-8", headers=("X-Two: 2",)
     )
-    with FaultServer(send_and_keep_open(answer)) as fault_server:
+    with FaultServer(send_and_keep_open(raw_answer)) as fault_server:
         answer = client.call(
             "POST", f"{fault_server.url}/pay", headers=HEADERS, params={"a": "b"}, content=SALE
         )
