@@ -1,6 +1,6 @@
-"""Swagger UI in a real browser: drawn without any network, and "Try it out" funds a wallet. `nox -s browser` runs it.
+"""Swagger UI in a real browser: it works without a network, and "Try it out" funds a wallet. `nox -s browser` runs it.
 
-The picture of it goes where BILLVEND_SCREENSHOT says.
+BILLVEND_SCREENSHOT is the path of the screenshot.
 """
 
 import os
@@ -10,29 +10,31 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.api.server import run_server
 
-ALONE = [
+OFFLINE_OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
-"""A browser that reaches this machine and nothing else."""
+"""Options of a browser that can reach only this machine."""
 
 
 def test_try_it_out_funds_a_wallet(tmp_path: Path) -> None:
     with run_server(tmp_path) as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=os.environ["BILLVEND_CHROMIUM"], args=ALONE)
+        browser = playwright.chromium.launch(
+            executable_path=os.environ["BILLVEND_CHROMIUM"], args=OFFLINE_OPTIONS
+        )
         page = browser.new_page(viewport={"width": 1200, "height": 1500})
-        asked: list[str] = []
-        complaints: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        requested_urls: list[str] = []
+        console_errors: list[str] = []
+        page.on("request", lambda request: requested_urls.append(request.url))
+        page.on("console", lambda line: console_errors.append(line.text) if line.type == "error" else None)
         page.goto(f"{server.url}/api")
         fund(page)
         page.screenshot(path=os.environ.get("BILLVEND_SCREENSHOT", str(tmp_path / "swagger.png")))
         browser.close()
         status, document = server.request("GET", "/wallet/balance/user123")
         assert (status, document["data"]["balance"]) == (200, "500.00")
-        assert all(each.startswith((server.url, "data:")) for each in asked), asked
-    assert complaints == []
+        assert all(each.startswith((server.url, "data:")) for each in requested_urls), requested_urls
+    assert console_errors == []
 
 
 def fund(page: Page) -> None:

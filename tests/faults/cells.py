@@ -1,9 +1,9 @@
-"""The fault matrix: what goes wrong, when, and how the payment ends then. Every cell is written by hand.
+"""The fault matrix: each fault, the moment when it happens, and how the payment ends. Every cell is written by hand.
 
-first    the fault strikes the first send
-second   the first send was refused or put off, and the fault strikes the second one
-requery   the answer to the send is lost on the way, and the fault strikes the requery; where a fault is the send's own
-         (declined, our float is too low), the requery finds what it made of the reference
+first    the fault hits the first send
+second   the first send was rejected or deferred, and the fault hits the second one
+requery  the answer to the send is lost, and the fault hits the requery. Some faults belong to the send (declined, low
+         float): then the requery finds their effect on the reference.
 """
 
 from dataclasses import dataclass, replace
@@ -16,23 +16,23 @@ from tests.faults.fault_proxy import ProxyFault
 
 @dataclass(frozen=True)
 class Cell:
-    """How it ends."""
+    """The end of a payment."""
 
     status: str
     proof: str | None
     sandbox_status: str
-    """What the sandbox's book says of the reference; `nothing` where nothing came in, or all of it was refused."""
+    """The status of the reference in the sandbox; `nothing` if no request arrived or all were rejected."""
     available: str
-    """What ada can spend of her NGN 5,000.00 after a payment of NGN 500.00."""
+    """The available balance of ada in NGN. She had 5,000.00 and pays 500.00."""
     incidents: tuple[str, ...] = ()
     sends: int = 1
-    """How often the reference left us from the fault on."""
+    """How many sends there were from the fault on."""
     was_in_doubt: bool | None = True
-    """Whether it was in doubt on its way there; None where the two dialects differ."""
+    """Whether the payment was in doubt at some time. None: the two dialects differ."""
 
     @property
     def description(self) -> str:
-        """As the page tells it."""
+        """The text of this cell in docs/fault-matrix.md."""
         doubt = "in doubt, then " if self.was_in_doubt and self.status != "in_review" else ""
         how = f"{doubt}{self.status.replace('_', ' ')}{f', `{self.proof}`' if self.proof else ''}"
         again = f"; sent {self.sends} times" if self.sends > 1 else ""
@@ -44,18 +44,18 @@ COMPLETED_LATER: Final = replace(COMPLETED, was_in_doubt=True)
 COMPLETED_AFTER_RESEND: Final = replace(COMPLETED, sends=2)
 COMPLETED_THEN_TAKEN_BACK: Final = replace(COMPLETED, sandbox_status="taken_back", incidents=("taken_back",))
 COMPLETED_REVERSAL_UNREPORTED: Final = replace(COMPLETED, sandbox_status="taken_back")
-"""BuyPower sends no hooks, and a completed payment is not asked about: only its statement shows it."""
+"""BuyPower sends no webhooks, and completed payments are not requeried. Only its statement shows the reversal."""
 COMPLETED_FOREIGN_TOKEN: Final = replace(COMPLETED, incidents=("token_of_another",))
 COMPLETED_FOREIGN_TOKEN_AFTER_DOUBT: Final = replace(COMPLETED_FOREIGN_TOKEN, was_in_doubt=True)
 DECLINED: Final = Cell("reversed", "declined", "declined", "5000.00", was_in_doubt=None)
-"""BuyPower's "failed" is believed of a requery alone."""
+"""BuyPower's "failed" is trusted only in the answer to a requery."""
 DECLINED_AFTER_DOUBT: Final = replace(DECLINED, was_in_doubt=True)
 REJECTED: Final = Cell("reversed", "declined", "nothing", "5000.00", was_in_doubt=False)
 NOT_EXECUTED: Final = Cell("reversed", "not_executed", "nothing", "5000.00", was_in_doubt=False)
 NOT_FOUND: Final = Cell("reversed", "not_found", "nothing", "5000.00")
 TAKEN_BACK: Final = Cell("reversed", "provider_reversed", "taken_back", "5000.00")
 REPORTED_AS_FAILED: Final = Cell("reversed", "declined", "taken_back", "5000.00")
-"""BuyPower has the same words for a sale that failed and for one that it took back."""
+"""BuyPower answers the same for a failed sale and for one that it took back."""
 IN_REVIEW: Final = Cell("in_review", None, "pending", "4500.00")
 
 Dialects = tuple[str, ...]
@@ -66,27 +66,27 @@ BUYPOWER: Final[Dialects] = ("buypower",)
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, how it is played, and its cells. A cell that is text can't exist, for that reason."""
+    """A fault, how it is injected, and its cells. A text instead of a cell says why the cell cannot exist."""
 
     fault: str
     first: Cell
     second: Cell
     requery: Cell | str
     sandbox_fault: str = "none"
-    """The sandbox's fault, which strikes the send that the row is about."""
+    """The fault that the sandbox injects into the send under test."""
     send_fault: ProxyFault = fault_proxy.pass_through
-    """What becomes of that send on the street."""
+    """The fault that the proxy injects into that send."""
     requery_fault: ProxyFault | None = None
-    """What becomes of the first requery, in the column `requery`."""
+    """The fault that the proxy injects into the first requery, in the column `requery`."""
     lost_send_fault: ProxyFault = fault_proxy.drop_response
-    """How the answer to the send is lost in that column."""
+    """The fault that loses the answer to the send, in that column."""
     webhooks: int = 0
-    """How many hooks come of the send."""
+    """How many webhooks the send causes."""
     taken_back: bool = False
-    """Whether the sale is reversed at the sandbox, after the send's answer and before the next requery."""
+    """Whether the sandbox takes the sale back, after the answer to the send and before the next requery."""
     dialects: Dialects = ALL_DIALECTS
     times_out: bool = False
-    """Whether our deadline has to run out."""
+    """Whether our own timeout must expire."""
 
 
 WRONG_METER: Final = fault_proxy.rewrite_body(
@@ -98,13 +98,13 @@ WRONG_AMOUNT: Final = fault_proxy.rewrite_body(
 FOREIGN_TOKEN: Final = fault_proxy.rewrite_body(
     (r"\d{20}", "0" * 20), (r"(\d{4}-){4}\d{4}", "-".join(["0000"] * 5))
 )
-"""The token that another payment got before, in the same way."""
+"""Replaces the token. Another payment got the same token before."""
 
 MATRIX: Final = (
     Row("delivered", COMPLETED, COMPLETED, COMPLETED_LATER),
     Row("declined", DECLINED, DECLINED, DECLINED_AFTER_DOUBT, sandbox_fault="declined"),
-    Row("4xx: the provider refuses the request", REJECTED, REJECTED, NOT_FOUND, sandbox_fault="minimum"),
-    Row("4xx: a gateway does not know the way", NOT_FOUND, NOT_FOUND, COMPLETED_LATER,
+    Row("4xx: the provider rejects the request", REJECTED, REJECTED, NOT_FOUND, sandbox_fault="minimum"),
+    Row("4xx: a gateway finds no route", NOT_FOUND, NOT_FOUND, COMPLETED_LATER,
         send_fault=fault_proxy.return_404, requery_fault=fault_proxy.return_404),
     Row("5xx, vended", COMPLETED_LATER, COMPLETED_LATER, COMPLETED_LATER,
         sandbox_fault="html_500", requery_fault=fault_proxy.return_502),
@@ -141,9 +141,12 @@ MATRIX: Final = (
     Row("not found for good", NOT_FOUND, NOT_FOUND, NOT_FOUND, sandbox_fault="drop", lost_send_fault=fault_proxy.drop_request),
     Row("delivered to reversed", COMPLETED_THEN_TAKEN_BACK, COMPLETED_THEN_TAKEN_BACK, TAKEN_BACK,
         taken_back=True, dialects=VTPASS),
-    Row("delivered to reversed, and nobody says so (BuyPower)", COMPLETED_REVERSAL_UNREPORTED, COMPLETED_REVERSAL_UNREPORTED,
+    Row("delivered to reversed, unreported (BuyPower)", COMPLETED_REVERSAL_UNREPORTED, COMPLETED_REVERSAL_UNREPORTED,
         REPORTED_AS_FAILED, taken_back=True, dialects=BUYPOWER),
-    Row("hook first", COMPLETED, COMPLETED, COMPLETED_LATER, sandbox_fault="hook_before_answer", webhooks=1, dialects=VTPASS),
-    Row("hook twice", COMPLETED, COMPLETED, COMPLETED_LATER, sandbox_fault="hook_five_times", webhooks=5, dialects=VTPASS),
-    Row("hook forged", COMPLETED, COMPLETED, COMPLETED_LATER, sandbox_fault="hook_forged", webhooks=1, dialects=VTPASS),
+    Row("webhook first", COMPLETED, COMPLETED, COMPLETED_LATER,
+        sandbox_fault="hook_before_answer", webhooks=1, dialects=VTPASS),
+    Row("webhook twice", COMPLETED, COMPLETED, COMPLETED_LATER,
+        sandbox_fault="hook_five_times", webhooks=5, dialects=VTPASS),
+    Row("webhook forged", COMPLETED, COMPLETED, COMPLETED_LATER,
+        sandbox_fault="hook_forged", webhooks=1, dialects=VTPASS),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One provider environment for all tests."""
+"""One provider environment for all fault tests."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def shared_provider_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 
 @pytest.fixture
 def provider_env(shared_provider_env: ProviderEnv) -> Iterator[ProviderEnv]:
-    """Everything goes well there until a test plans otherwise; it is noon."""
+    """The shared environment at noon, without planned faults."""
     shared_provider_env.reset()
     yield shared_provider_env
     shared_provider_env.reset()

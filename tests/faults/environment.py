@@ -1,4 +1,4 @@
-"""The environment of a cell: billvend with its books in a file, a clock that is set by hand, and the sandbox over HTTP."""
+"""The environment of a cell: billvend on SQLite, a clock that the test moves, and the sandbox over HTTP."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ from billvend.ports.queue import Hint
 from tests.faults.fault_proxy import WEBHOOKS_PATH, FaultProxy
 
 NOON = datetime(2026, 11, 22, 11, tzinfo=UTC)
-"""In Lagos."""
+"""12:00 in Lagos."""
 METER = "12345678901"
 FUNDED, AMOUNT = 5000, 500
 TIMEOUT_SECONDS = 20.0
-"""Of real time, how long a provider is listened to: for good, on any machine."""
+"""Timeout of provider calls in real time. Long enough never to expire on a slow machine."""
 SHORT_TIMEOUT_SECONDS = 0.4
-"""The same, where it is to run out: the only real time that is spent."""
+"""Timeout of provider calls where it must expire. Only these cells wait in real time."""
 MAX_STEPS = 80
 
 
 @dataclass
 class Clock:
-    """Moves when somebody pauses, or when the test says so. The sandbox has the same one."""
+    """Moves when code sleeps, or when the test sets it. billvend and the sandbox share it."""
 
     at: datetime = NOON
     serial: Iterator[int] = field(default_factory=lambda: count(1))
@@ -50,20 +50,20 @@ class Clock:
 
 @dataclass(frozen=True)
 class ProviderEnv:
-    """A sandbox, the proxy to it, and the clock on the wall."""
+    """A sandbox, the fault proxy in front of it, and their clock."""
 
     proxy: FaultProxy
     sandbox: RunningSandbox
     clock: Clock
     empty_ledger: Path
-    """Books with tables and nothing in them, which take longer to make than to copy."""
+    """A database with empty tables. Copying it is faster than creating one."""
 
     def settings(self, folder: Path, dialect: str, **changed: object) -> Settings:
         path = {"vtpass": "/vtpass/api", "buypower": "/buypower/v2"}[dialect]
         keys = {"bill_provider_api_key": "key-of-the-shop"}
         if dialect == "vtpass":
             keys |= {"bill_provider_public_key": "PK_shop", "bill_provider_secret_key": "SK_shop"}
-        given: dict[str, object] = {
+        values: dict[str, object] = {
             "database_url": f"sqlite:///{folder}/shop.db",
             "bill_provider": dialect,
             "bill_provider_api_url": self.proxy.url + path,
@@ -71,16 +71,16 @@ class ProviderEnv:
             "bill_provider_timeout": TIMEOUT_SECONDS,
             "verify_meter": False,
         }
-        return Settings(**(given | keys | changed))
+        return Settings(**(values | keys | changed))
 
     def plan(self, fault: str, **parameters: int) -> None:
-        """Let a fault strike the next send."""
+        """Inject a fault of the sandbox into the next send."""
         self.sandbox.store.add_plan(
             FaultPlan(SandboxFault(fault, **parameters), PlanScope.NEXT, times_left=1)
         )
 
     def reset(self, at: datetime = NOON) -> None:
-        """Plan nothing more, here or there, and set the clock."""
+        """Clear the planned faults of the proxy and the sandbox, and set the clock."""
         self.proxy.clear()
         self.sandbox.store.clear_plans()
         self.clock.at = at
@@ -105,7 +105,7 @@ def run_provider_env(folder: Path) -> Iterator[ProviderEnv]:
 
 
 class Env:
-    """One billvend in a provider environment."""
+    """A billvend in a provider environment."""
 
     def __init__(
         self, provider_env: ProviderEnv, folder: Path, dialect: str = "vtpass", **changed: object
@@ -119,35 +119,35 @@ class Env:
         self.proxy.on_webhook = lambda body: self.bv.handle_provider_webhook(dialect, body)
 
     def open(self) -> Billvend:
-        """Another billvend over the same books, as another worker has it."""
+        """Another billvend on the same database, like that of another worker."""
         return open_billvend(self.settings, clock=self.clock)
 
     def accept(self, user: str = "ada") -> Hint:
-        """Accept a payment of somebody who has money."""
+        """Fund a wallet and accept a payment from it."""
         self.bv.fund(user, FUNDED, key=user)
         payment = self.bv.pay(user, AMOUNT, meter=METER, biller="EKEDC", allow_duplicate=True)
         return Hint(user, payment.transaction_id)
 
     def payment(self, hint: Hint) -> Payment:
-        found = self.bv.transaction(hint.transaction_id)
-        assert isinstance(found, Payment)
-        return found
+        payment = self.bv.transaction(hint.transaction_id)
+        assert isinstance(payment, Payment)
+        return payment
 
     def settle(self, hint: Hint) -> Payment:
-        """Do what is due now."""
+        """Settle once, now. Returns the payment."""
         self.bv.settle(hint)
         return self.payment(hint)
 
     def step(self, hint: Hint, payment: Payment | None = None) -> Payment:
-        """Wait until something is due, and do it."""
+        """Move the clock to the next check of the payment, and settle."""
         at = self.bv.next_check_at(payment or self.payment(hint))
         assert at is not None
         self.clock.at = max(self.clock.at, at)
         return self.settle(hint)
 
     def run_until(self, hint: Hint, *until: Status) -> Payment:
-        """Go on until the payment is in one of these statuses; without any, until nobody will look at it again, or it
-        waits for a person, and did so for three days."""
+        """Settle until the payment has one of these statuses. Without any: until no check is left, or until three checks
+        after it went to review."""
         payment = self.payment(hint)
         for _ in range(MAX_STEPS):
             if payment.status in until or (payment.has_ended and self.bv.next_check_at(payment) is None):
@@ -157,26 +157,28 @@ class Env:
                     payment = self.step(hint, payment)
                 return payment
             payment = self.step(hint, payment)
-        raise AssertionError(f"no end of it: {payment.status} after {MAX_STEPS} steps")
+        raise AssertionError(f"the payment does not end: {payment.status} after {MAX_STEPS} steps")
 
     def sandbox_entry(self, hint: Hint) -> SaleRecord | None:
-        """What stands in the sandbox's book for a payment: at most one reference of it was ever sold."""
-        book = self.provider_env.sandbox.store
-        known = [e for a in self.payment(hint).attempts if (e := book.find(a.reference)) is not None]
-        assert sum(entry.vends for entry in known) <= 1, "it was sold twice"
-        sold = [entry for entry in known if entry.vends]
-        return sold[0] if sold else known[-1] if known else None
+        """The record of a payment in the sandbox. Checks that at most one of its references was sold."""
+        store = self.provider_env.sandbox.store
+        records = [e for a in self.payment(hint).attempts if (e := store.find(a.reference)) is not None]
+        assert sum(entry.vends for entry in records) <= 1, "it was sold twice"
+        vended = [entry for entry in records if entry.vends]
+        return vended[0] if vended else records[-1] if records else None
 
     def assert_consistent(self, hint: Hint) -> None:
-        """What must hold of every payment at any time, on both sides."""
+        """Check what must be true of every payment at any time, here and at the sandbox."""
         payment, entry = self.payment(hint), self.sandbox_entry(hint)
         vends = entry.vends if entry else 0
         audit = self.bv.audit()
         assert audit.ok, audit.differences
         if payment.status is Status.COMPLETED:
-            assert vends == 1, "completed, and nothing was sold"
+            assert vends == 1, "completed, but nothing was sold"
         if payment.status is Status.REVERSED and entry is not None and entry.status is SaleStatus.VENDED:
-            assert payment.incidents, "electricity was given away, and nobody knows"
+            assert payment.incidents, (
+                "the money went back, the electricity was sold, and no incident was raised"
+            )
         held = 0 if payment.has_ended else AMOUNT
         left = FUNDED if payment.status is Status.REVERSED else FUNDED - AMOUNT
         balance = self.bv.balance(hint.user_id)

@@ -1,7 +1,7 @@
-"""The proxy between billvend and the sandbox: it passes on what is said, unless it is told to do worse.
+"""The fault proxy between billvend and the sandbox. It forwards requests, unless a test plans a fault.
 
-The sandbox at its far end keeps its own book, so that whatever happens on the way, the book says what was sold. Hooks
-come down the same proxy. It can be shut: whoever connects then is refused.
+The sandbox behind it keeps its own records, so the tests know what was sold whatever the proxy does. Webhooks come
+through the same proxy. It can also refuse connections.
 """
 
 import re
@@ -25,33 +25,33 @@ _KINDS: Final = (
 )
 
 ProxyFault: TypeAlias = Callable[[Connection, Callable[[], bytes]], None]
-"""What becomes of one request: the connection of the client, and what passes it on and brings the whole answer back."""
+"""Handles one request. Arguments: the client's connection, and a function that forwards and returns the full answer."""
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
 def pass_through(client: Connection, forward: Callable[[], bytes]) -> None:
-    """All is well."""
+    """No fault."""
     client.send(forward())
 
 
 def drop_response(client: Connection, forward: Callable[[], bytes]) -> None:
-    """It arrives; the answer does not come back."""
+    """The request arrives. The answer is lost."""
     forward()
 
 
 def drop_request(client: Connection, forward: Callable[[], bytes]) -> None:
-    """The connection is closed, and nothing was passed on."""
+    """The connection is closed. Nothing is forwarded."""
 
 
 def stall_before_forwarding(client: Connection, forward: Callable[[], bytes]) -> None:
-    """Nothing is passed on, and nothing said, until the other side gives up."""
+    """Nothing is forwarded and nothing is answered until the client gives up."""
     client.hang()
 
 
 def stall_after_forwarding(client: Connection, forward: Callable[[], bytes]) -> None:
-    """It arrives; the answer is held back until the other side gives up."""
+    """The request arrives. The answer is held back until the client gives up."""
     forward()
     client.hang()
 
@@ -62,38 +62,38 @@ def trickle_response(client: Connection, forward: Callable[[], bytes]) -> None:
 
 
 def reset_mid_body(client: Connection, forward: Callable[[], bytes]) -> None:
-    """Half of the answer's body comes, then a reset."""
+    """Half of the body comes, then a reset."""
     head, body = _split(forward())
     client.send(head + body[: len(body) // 2])
     client.reset()
 
 
 def truncate_body(client: Connection, forward: Callable[[], bytes]) -> None:
-    """The answer ends in the middle of its JSON, and says that this is all."""
+    """The answer ends in the middle of its JSON. Its Content-Length matches."""
     _, body = _split(forward())
     client.send(_answer(body[: len(body) // 2]))
 
 
 def return_404(client: Connection, forward: Callable[[], bytes]) -> None:
-    """A gateway does not know the address: a 404 that is not the provider's, and nothing is passed on."""
+    """A gateway answers 404, not the provider. Nothing is forwarded."""
     client.send(_answer(b"<h1>Not Found</h1>", status="404 Not Found", kind="text/html"))
 
 
 def return_502(client: Connection, forward: Callable[[], bytes]) -> None:
-    """It arrives, and a gateway makes a 502 of the answer."""
+    """The request arrives. A gateway replaces the answer with a 502."""
     forward()
     client.send(_answer(b"<h1>Bad Gateway</h1>", status="502 Bad Gateway", kind="text/html"))
 
 
 def rewrite_body(*changes: tuple[str, str]) -> ProxyFault:
-    """The answer comes with its body changed: each pattern to its replacement. One of them has to be there."""
+    """Replaces each pattern in the body of the answer. At least one must match."""
 
     def fault(client: Connection, forward: Callable[[], bytes]) -> None:
         _, body = _split(forward())
         changed = body.decode()
         for pattern, replacement in changes:
             changed = re.sub(pattern, replacement, changed)
-        assert changed != body.decode(), "there was nothing to be rewritten"
+        assert changed != body.decode(), "no pattern matched the body"
         client.send(_answer(changed.encode()))
 
     return fault
@@ -101,7 +101,7 @@ def rewrite_body(*changes: tuple[str, str]) -> ProxyFault:
 
 @dataclass
 class PausedRequest:
-    """A request that is held by the proxy, before it is passed on or with the answer in hand, until it may go on."""
+    """A request that the proxy holds until `resume`: before forwarding it, or with the answer (`with_answer`)."""
 
     with_answer: bool
     arrived: threading.Event = field(default_factory=threading.Event)
@@ -114,7 +114,7 @@ class PausedRequest:
         client.send(answer or forward())
 
     def wait(self) -> None:
-        """Wait until it is held by the proxy."""
+        """Wait until the proxy holds the request."""
         assert self.arrived.wait(30)
 
 
@@ -122,16 +122,16 @@ class PausedRequest:
 
 
 class FaultProxy:
-    """Listens from the start on a port that stays its own. Close it, or use it in a `with`."""
+    """Listens from the start, always on the same port. Use it in a `with`."""
 
     def __init__(self) -> None:
         self.target: tuple[str, int] = (LOOPBACK, 0)
-        """The sandbox."""
+        """Host and port of the sandbox."""
         self.on_webhook: Callable[[bytes], object] = lambda body: None
-        """Who is told of a hook."""
+        """Called with the body of each webhook."""
         self._planned: dict[str, deque[ProxyFault]] = {}
         self.request_kinds: list[str] = []
-        """The kinds of the requests that came along, in order, wherever they ended."""
+        """The kinds of all requests in order, forwarded or not."""
         self._webhooks = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -140,31 +140,31 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """Its address, without a path."""
+        """The URL without a path."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def plan(self, kind: str, *faults: ProxyFault) -> None:
-        """What becomes of the next requests of this kind, one after the other; all is well with those that follow."""
+        """Plan faults for the next requests of this kind, one for each. Later requests have no fault."""
         self._planned[kind] = deque(faults)
 
     def clear(self) -> None:
-        """Plan nothing, and count from 0."""
+        """Remove the planned faults and reset the counts."""
         self._planned.clear()
         self.request_kinds.clear()
         self._webhooks = 0
 
     def count(self, kind: str) -> int:
-        """How many requests of a kind came along."""
+        """How many requests of a kind came in."""
         return self.request_kinds.count(kind)
 
     def wait_for_webhooks(self, count: int) -> None:
-        """Wait until so many hooks came and were handed over."""
+        """Wait until so many webhooks were handled."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._webhooks >= count, 30)
 
     @contextmanager
     def refuse_connections(self) -> Iterator[None]:
-        """Whoever connects in the meantime is refused."""
+        """Refuse connections within the block."""
         self._close()
         try:
             yield
@@ -185,7 +185,7 @@ class FaultProxy:
             timeout = CLIENT_TIMEOUT_SECONDS
 
             def handle(self) -> None:
-                with suppress(OSError):  # the other side gave up
+                with suppress(OSError):  # the client gave up
                     head = b"".join(iter(self.rfile.readline, b"\r\n"))
                     length = re.search(rb"(?i)content-length: *(\d+)", head)
                     body = self.rfile.read(int(length[1])) if length else b""
@@ -208,7 +208,7 @@ class FaultProxy:
     def _close(self) -> None:
         self._server.shutdown()
         self._thread.join()
-        self._server.socket.close()  # not server_close(): that waits for those who stand on the proxy
+        self._server.socket.close()  # not server_close(): it waits for held requests
 
     def _serve(self, client: Connection) -> None:
         head, body = _split(client.request)
@@ -226,7 +226,7 @@ class FaultProxy:
         fault(client, lambda: self._forward(client.request))
 
     def _forward(self, request: bytes) -> bytes:
-        """Pass a request on; the whole answer, or nothing where the sandbox closes without one."""
+        """Forward a request. Returns the full answer, empty if the sandbox closed without one."""
         request = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"\r\nConnection: close", request, count=1)
         with socket.create_connection(self.target, timeout=CLIENT_TIMEOUT_SECONDS) as upstream:
             upstream.sendall(request)

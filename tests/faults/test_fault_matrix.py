@@ -1,4 +1,4 @@
-"""The fault matrix: every fault of `cells` at every moment, over real HTTP, held against both sides' books.
+"""The fault matrix: every fault of `cells` at every moment, over real HTTP. Checks billvend and the sandbox.
 
 Rewrite the table of docs/fault-matrix.md with
 
@@ -20,18 +20,23 @@ from tests.faults.environment import NOON, SHORT_TIMEOUT_SECONDS, TIMEOUT_SECOND
 from tests.faults.fault_proxy import REQUERY, SEND
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
-FIRST, REFUSED, PUT_OFF, ON_REQUERY = "first send", "second send, refused", "second send, put off", "requery"
+FIRST, REJECTED, DEFERRED, ON_REQUERY = (
+    "first send",
+    "second send, rejected",
+    "second send, deferred",
+    "requery",
+)
 
 
 COLUMNS = {
-    "vtpass": (FIRST, REFUSED, PUT_OFF, ON_REQUERY),
-    "buypower": (FIRST, ON_REQUERY),  # the core decides what a second send proves, whose dialect it is
+    "vtpass": (FIRST, REJECTED, DEFERRED, ON_REQUERY),
+    "buypower": (FIRST, ON_REQUERY),  # what a second send proves does not depend on the dialect
 }
 
 
 def cells() -> Iterator[object]:
     for row in MATRIX:
-        cell = {FIRST: row.first, REFUSED: row.second, PUT_OFF: row.second, ON_REQUERY: row.requery}
+        cell = {FIRST: row.first, REJECTED: row.second, DEFERRED: row.second, ON_REQUERY: row.requery}
         for dialect in row.dialects:
             for when in COLUMNS[dialect]:
                 if isinstance(cell[when], Cell):
@@ -39,7 +44,7 @@ def cells() -> Iterator[object]:
 
 
 class EnvCache:
-    """An environment for each row and dialect. It serves all cells of the row, since opening takes long."""
+    """An environment for each row and dialect. All cells of the row share it, because opening one is slow."""
 
     def __init__(self, provider_env: ProviderEnv, folder: Path) -> None:
         self._provider_env = provider_env
@@ -48,7 +53,7 @@ class EnvCache:
         self._open: tuple[Row, Env] | None = None
 
     def env(self, row: Row, dialect: str) -> Env:
-        """The row's environment, on a day that no cell had before."""
+        """The environment of the row, on a day that no other cell used."""
         self._provider_env.reset(next(self._days))
         if self._open is None or self._open[0] is not row or self._open[1].dialect != dialect:
             self.close()
@@ -75,15 +80,15 @@ def env_cache(
 def test_fault_ends_as_documented(env_cache: EnvCache, row: Row, dialect: str, when: str, cell: Cell) -> None:
     env, user = env_cache.env(row, dialect), f"ada-{when.replace(' ', '-').replace(',', '')}"
     if row.sandbox_fault == "low_float":
-        env.bv.refresh_account_status()  # the cell before stopped the selling
+        env.bv.refresh_account_status()  # the cell before suspended the account
     if row.send_fault is FOREIGN_TOKEN:
         env.proxy.plan(SEND, FOREIGN_TOKEN)
         assert env.settle(env.accept(f"eve{user}")).token == "0" * 20
     hint = env.accept(user)
-    if when == REFUSED:
+    if when == REJECTED:
         with env.proxy.refuse_connections():
             env.settle(hint)
-    if when == PUT_OFF:
+    if when == DEFERRED:
         env.provider_env.plan("likely_duplicate")
         env.settle(hint)
     before = env.proxy.count(SEND)
@@ -91,7 +96,7 @@ def test_fault_ends_as_documented(env_cache: EnvCache, row: Row, dialect: str, w
         row.sandbox_fault, **({"minimum_minor": 100_000} if row.sandbox_fault == "minimum" else {})
     )
     env.proxy.plan(SEND, row.lost_send_fault if when == ON_REQUERY else row.send_fault)
-    asked = env.proxy.count(REQUERY)
+    requeries_before = env.proxy.count(REQUERY)
     if when == ON_REQUERY and row.requery_fault:
         env.proxy.plan(REQUERY, row.requery_fault)
     (env.settle if when in (FIRST, ON_REQUERY) else env.step)(hint)
@@ -101,7 +106,7 @@ def test_fault_ends_as_documented(env_cache: EnvCache, row: Row, dialect: str, w
     payment = env.run_until(hint)
     env.assert_consistent(hint)
     entry = env.sandbox_entry(hint)
-    found = Cell(
+    result = Cell(
         status=payment.status.value,
         proof=payment.proof and payment.proof.value,
         sandbox_status=entry.status.value if entry else "nothing",
@@ -110,23 +115,25 @@ def test_fault_ends_as_documented(env_cache: EnvCache, row: Row, dialect: str, w
         sends=env.proxy.count(SEND) - before,
         was_in_doubt=None if cell.was_in_doubt is None else payment.in_doubt_since is not None,
     )
-    assert found == cell
+    assert result == cell
     if when == ON_REQUERY and row.requery_fault not in (None, FOREIGN_TOKEN):
-        assert env.proxy.count(REQUERY) - asked > 1, "what the struck requery said was believed"
+        assert env.proxy.count(REQUERY) - requeries_before > 1, (
+            "the answer to the faulty requery was believed"
+        )
     if payment.status is Status.COMPLETED and "token_of_another" not in cell.incidents:
         assert entry is not None
         assert payment.token == entry.token
 
 
 def take_back(env: Env, reference: str) -> None:
-    """As somebody at the provider does. VTpass tells us by hook."""
+    """Take a sale back at the sandbox. VTpass reports it by webhook."""
     url = f"{env.provider_env.sandbox.control_url}/take-back"
     assert httpx.post(url, json={"reference": reference}, trust_env=False).status_code == 200
     if env.dialect == "vtpass":
         env.proxy.wait_for_webhooks(1)
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
+# --- the documentation ------------------------------------------------------------------------------------------------
 
 
 def table() -> list[str]:
@@ -145,7 +152,7 @@ def test_docs_have_this_table() -> None:
 
 
 if __name__ == "__main__":
-    kept = PAGE.read_text().splitlines()
-    at = next(number for number, line in enumerate(kept) if line.startswith("|"))
-    rest = [line for line in kept[at:] if not line.startswith("|")]
-    PAGE.write_text("\n".join([*kept[:at], *table(), *rest, ""]))
+    lines_of_page = PAGE.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines_of_page) if line.startswith("|"))
+    rest = [line for line in lines_of_page[at:] if not line.startswith("|")]
+    PAGE.write_text("\n".join([*lines_of_page[:at], *table(), *rest, ""]))

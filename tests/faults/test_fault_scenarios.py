@@ -1,4 +1,4 @@
-"""The stories around the fault matrix: workers that stop, answers that are late, midnight, backups, wrong clocks."""
+"""Scenarios beside the fault matrix: paused workers, late answers, midnight, restored backups, wrong clocks."""
 
 import os
 import shutil
@@ -24,9 +24,9 @@ from tests.faults.fault_proxy import REQUERY, SEND, VERIFY, PausedRequest
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 MIDNIGHT = datetime(2026, 11, 22, 23, tzinfo=UTC)
-"""In Lagos: the end of 22 November."""
+"""00:00 in Lagos, the end of 22 November."""
 SCHEDULED_SECONDS = 60
-"""Between the first requery and the second."""
+"""The time between the first requery and the second."""
 MAX_PROCESSING_SECONDS = 600
 
 
@@ -44,33 +44,33 @@ def incidents(payment: Payment) -> list[IncidentKind]:
 
 
 def reference_days(payment: Payment) -> list[str]:
-    """The days of its references."""
+    """The days in the references of a payment."""
     return [attempt.reference[:8] for attempt in payment.attempts]
 
 
 @contextmanager
 def paused_worker(env: Env, hint: Hint, kind: str, paused: PausedRequest) -> Iterator[None]:
-    """Somebody else works the payment, and their request stands on the street when the block begins; when it ends, they
-    have their answer, and have reported it."""
+    """Another worker handles the payment. The proxy holds its request during the block. After the block the worker has
+    its answer and has recorded it."""
     env.proxy.plan(kind, paused)
     with env.open() as other, ThreadPoolExecutor(1) as pool:
-        working = pool.submit(other.settle, hint)
+        worker = pool.submit(other.settle, hint)
         paused.wait()
         try:
             yield
         finally:
             paused.resume.set()
-            working.result(30)
+            worker.result(30)
 
 
-# --- workers that stop, and answers that are late ---------------------------------------------------------------------
+# --- paused workers and late answers ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("with_answer", "meanwhile", "end", "found"),
+    ("with_answer", "meanwhile", "end", "expected_incidents"),
     [
         pytest.param(False, Status.IN_DOUBT, Status.COMPLETED, [], id="not found yet"),
-        pytest.param(True, Status.COMPLETED, Status.COMPLETED, [], id="delivered to the other"),
+        pytest.param(True, Status.COMPLETED, Status.COMPLETED, [], id="delivered to the other worker"),
         pytest.param(False, Status.REVERSING, Status.COMPLETED, [], id="while reversing"),
         pytest.param(
             False,
@@ -82,28 +82,28 @@ def paused_worker(env: Env, hint: Hint, kind: str, paused: PausedRequest) -> Ite
     ],
 )
 def test_late_answer_after_requery_by_another_worker(
-    env: Env, with_answer: bool, meanwhile: Status, end: Status, found: list[IncidentKind]
+    env: Env, with_answer: bool, meanwhile: Status, end: Status, expected_incidents: list[IncidentKind]
 ) -> None:
-    """It was held up before the vend, or after it, for longer than a lease, and as far as it takes until `meanwhile`."""
+    """The send is paused before or after the vend, for longer than a lease, until the payment is `meanwhile`."""
     hint = env.accept()
     with paused_worker(env, hint, SEND, PausedRequest(with_answer)):
         overtaken = env.run_until(hint, meanwhile)
         assert overtaken.status is meanwhile
         assert overtaken.attempts[0].requeries[0].answer is not None
     late = env.payment(hint)
-    assert late.status is end  # at once, by the late answer itself
+    assert late.status is end  # the late answer alone decides it
     payment = env.run_until(hint)
     env.assert_consistent(hint)
     entry = env.sandbox_entry(hint)
     assert entry is not None
-    assert (payment.status, incidents(payment), entry.vends) == (end, found, 1)
+    assert (payment.status, incidents(payment), entry.vends) == (end, expected_incidents, 1)
     assert payment.token == (entry.token if end is Status.COMPLETED else None)
     assert env.proxy.count(SEND) == 1
 
 
 def test_worker_paused_past_its_lease_sends_nothing(provider_env: ProviderEnv, tmp_path: Path) -> None:
-    """A real process, a real SIGSTOP. It is stopped while it asks about the meter, having claimed the send."""
-    provider_env.reset(datetime.now(UTC))  # the worker's clock is the machine's
+    """A real process gets a real SIGSTOP. It has claimed the send and is verifying the meter."""
+    provider_env.reset(datetime.now(UTC))  # the worker uses the clock of the machine
     times = {
         "BILL_PROVIDER_TIMEOUT": "1",
         "LEASE_SECONDS": "3",
@@ -119,8 +119,8 @@ def test_worker_paused_past_its_lease_sends_nothing(provider_env: ProviderEnv, t
         bv.fund("ada", 5000)
         (accepted,) = bv.pay_many(
             [Bill("ada", 500, METER, "EKEDC", key="row-1")]
-        )  # in bulk: not verified yet
-        transaction_id = accepted.payment.transaction_id  # type: ignore[union-attr]  # it is no refusal
+        )  # bulk payments are not verified yet
+        transaction_id = accepted.payment.transaction_id  # type: ignore[union-attr]  # not an error
         account = {
             name.upper(): getattr(settings, name)
             for name in ("bill_provider", "bill_provider_api_url", "bill_provider_phone")
@@ -134,18 +134,18 @@ def test_worker_paused_past_its_lease_sends_nothing(provider_env: ProviderEnv, t
                 "database_url",
             )
         }
-        with worker_process(tmp_path, QUEUE_CONCURRENCY="1", **times, **account, **keys) as working:
+        with worker_process(tmp_path, QUEUE_CONCURRENCY="1", **times, **account, **keys) as worker:
             paused.wait()
-            # One of its other threads might be writing, and would keep the books locked: SQLite's fate, not this story.
-            with closing(sqlite3.connect(settings.database_path or "", isolation_level=None)) as locked:
-                locked.execute("BEGIN IMMEDIATE")
-                working.process.send_signal(signal.SIGSTOP)
-                os.waitid(os.P_PID, working.process.pid, os.WSTOPPED | os.WNOWAIT)
+            # Another thread of the worker could hold SQLite's write lock when it stops. This test is not about that.
+            with closing(sqlite3.connect(settings.database_path or "", isolation_level=None)) as lock:
+                lock.execute("BEGIN IMMEDIATE")
+                worker.process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOWAIT)
             taken_over = bv.wait(transaction_id, timeout=4)
             assert taken_over.status is Status.IN_DOUBT
             assert taken_over.attempts[0].requeries[0].answer is not None
             paused.resume.set()
-            working.process.send_signal(signal.SIGCONT)
+            worker.process.send_signal(signal.SIGCONT)
             payment = bv.wait(transaction_id, timeout=30)
         assert (payment.status, payment.proof) == (Status.REVERSED, Proof.NOT_SENT)
         assert provider_env.proxy.count(SEND) == 0
@@ -155,7 +155,7 @@ def test_worker_paused_past_its_lease_sends_nothing(provider_env: ProviderEnv, t
 
 
 @pytest.mark.parametrize(
-    ("decision", "end", "found"),
+    ("decision", "end", "expected_incidents"),
     [
         ({"decision": "reverse"}, Status.REVERSED, [IncidentKind.DELIVERED_AFTER_REVERSAL]),
         ({"token": "1" * 20}, Status.COMPLETED, [IncidentKind.ANOTHER_TOKEN]),
@@ -164,7 +164,7 @@ def test_worker_paused_past_its_lease_sends_nothing(provider_env: ProviderEnv, t
     ids=["reverse", "another token", "the token"],
 )
 def test_operator_decision_during_requery_is_final(
-    env: Env, decision: dict[str, Any], end: Status, found: list[IncidentKind]
+    env: Env, decision: dict[str, Any], end: Status, expected_incidents: list[IncidentKind]
 ) -> None:
     hint = env.accept()
     env.proxy.plan(SEND, fault_proxy.drop_response)
@@ -179,7 +179,7 @@ def test_operator_decision_during_requery_is_final(
         assert decided.status is end
     payment = env.run_until(hint)
     env.assert_consistent(hint)
-    assert (payment.status, incidents(payment)) == (end, found)
+    assert (payment.status, incidents(payment)) == (end, expected_incidents)
     assert payment.token == (decision.get("token") if end is Status.COMPLETED else None)
     assert payment.proof == (Proof.OPERATOR if end is Status.REVERSED else None)
 
@@ -204,7 +204,10 @@ def test_payment_sent_after_midnight_gets_new_reference(env: Env) -> None:
     payment = env.run_until(hint)
     env.assert_consistent(hint)
     assert payment.status is Status.COMPLETED
-    assert env.proxy.request_kinds == [REQUERY, SEND]  # what lost books may have sent yesterday comes first
+    assert env.proxy.request_kinds == [
+        REQUERY,
+        SEND,
+    ]  # requery first: a lost database may have sent yesterday's reference
     assert reference_days(payment) == ["20261122", "20261123"]
     assert [len(attempt.sends) for attempt in payment.attempts] == [0, 1]
 
@@ -232,7 +235,7 @@ def test_lost_answer_before_midnight_is_requeried(
 
 
 def test_refused_connection_before_midnight_reverses(env: Env) -> None:
-    """Its reference is no longer valid when it might be sent again: nothing is sent, and the money goes back."""
+    """The reference is no longer valid when the payment could be sent again. Nothing is sent, the money goes back."""
     env.clock.at = MIDNIGHT - SECOND
     hint = env.accept()
     with env.proxy.refuse_connections():
@@ -244,7 +247,7 @@ def test_refused_connection_before_midnight_reverses(env: Env) -> None:
     assert env.proxy.request_kinds == []
 
 
-# --- restored books, wrong clocks -------------------------------------------------------------------------------------
+# --- restored backups, wrong clocks -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -282,7 +285,7 @@ def test_restored_backup_buys_nothing_twice(
 def test_key_replayed_on_restored_backup_buys_nothing_twice(
     provider_env: ProviderEnv, tmp_path: Path, dialect: str, bulk: bool
 ) -> None:
-    """The ledger lost the payment itself. Only its reference, made from the key, is left to be recognised by."""
+    """The ledger lost the payment. Only the reference, derived from the key, identifies it."""
     env = Env(provider_env, tmp_path, dialect)
     bill = Bill("ada", 500, METER, "EKEDC", key="order-42")
 
@@ -324,7 +327,7 @@ def test_clock_jump_between_requeries_proves_nothing(env: Env, lands: bool) -> N
     env.step(hint)  # not found
     env.clock.at += HOUR
     jumped_to = env.clock.at
-    payment = env.settle(hint)  # not found again, and more than ten minutes after the send, says the clock
+    payment = env.settle(hint)  # not found again, by the clock more than ten minutes after the send
     assert [len(attempt.requeries) for attempt in payment.attempts] == [2]
     assert payment.status is Status.IN_DOUBT
     payment = env.run_until(hint, Status.REVERSED, Status.COMPLETED)

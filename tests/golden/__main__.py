@@ -1,4 +1,4 @@
-"""Write every file of this folder as it would be now: `python -m tests.golden`, then read the diff."""
+"""Write every file of this folder from the current code: `python -m tests.golden`. Read the diff afterwards."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What commands print with `--json`, and the documents of payments that the API shows too."""
+"""The output of commands with `--json`, and the documents of payments, which the API returns too."""
 
 import json
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ COMMANDS = (
     "balance ada", "history ada", "find --meter 12345678901", "payments", "billers", "meter 12345678901 --biller EKEDC",
     "review", "sweep", "health", "audit", "db upgrade", "db current", "keys list", "webhooks list",
 )  # fmt: skip
-"""Those that look at what the others have left."""
+"""Commands that read what the other commands stored."""
 FAILING_COMMANDS = ("balance eve", "fund ada 0")
 
 
 def documents() -> str:
-    """The members of what commands print, and the JSON types that were seen in them, on new books in this folder."""
+    """The members of the output of each command, with their JSON types, on a new database in this folder."""
     Path("bills.csv").write_text(
         "user,amount,meter,biller\nada,200,12345678901,EKEDC\nada,9,12345678901,EKEDC\n"
     )
@@ -36,32 +36,32 @@ def documents() -> str:
     ]
     pending = _run_json(f"{bill} 12345678902 --no-wait")
     cancelled = _run_json(f"cancel {pending['transactionId']}")
-    shown = [_run_json(f"show {found['transactionId']}") for found in (funded, *payments, cancelled)]
-    made = _run_json("keys create --name till --scope pay")
+    details = [_run_json(f"show {printed['transactionId']}") for printed in (funded, *payments, cancelled)]
+    api_key = _run_json("keys create --name shop --scope pay")
     prints = {
         "fund": [funded],
         "pay": [*payments, pending],
         "cancel": [cancelled],
         "pay-many": [_run_json("pay-many bills.csv --batch may")],
-        "show": shown,
-        "keys create": [made],
+        "show": details,
+        "keys create": [api_key],
         **{command: [_run_json(command)] for command in (*COMMANDS, *FAILING_COMMANDS)},
-        "keys revoke": [_run_json(f"keys revoke {made['keyId']}")],
+        "keys revoke": [_run_json(f"keys revoke {api_key['keyId']}")],
     }
-    return "\n".join("".join(_describe_members(command, found)) for command, found in prints.items())
+    return "\n".join("".join(_describe_members(command, printed)) for command, printed in prints.items())
 
 
 def _run_json(command: str) -> Any:
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
         main([*command.split(), "--json"])
-    found = json.loads(out.getvalue())
-    assert ("error" in found) == (command in FAILING_COMMANDS), found
-    return found
+    printed = json.loads(out.getvalue())
+    assert ("error" in printed) == (command in FAILING_COMMANDS), printed
+    return printed
 
 
-def _describe_members(command: str, found: list[Any]) -> Iterator[str]:
+def _describe_members(command: str, printed: list[Any]) -> Iterator[str]:
     members: dict[str, set[str]] = {}
-    for document in found:
+    for document in printed:
         _collect_members(document, "", members)
     yield f"$ billvend {command} --json\n"
     yield from (f"{path}: {' | '.join(sorted(kinds))}\n" for path, kinds in sorted(members.items()) if path)
@@ -78,7 +78,7 @@ def _collect_members(value: Any, path: str, members: dict[str, set[str]]) -> Non
 
 
 def lifecycles() -> Iterator[tuple[str, ModelLedger]]:
-    """The written-down lives of payments, each with its name."""
+    """The lifecycles of payments from the scenario files, each with its name."""
     yield from (
         (lifecycle.name, run_scenario(lifecycle))
         for lifecycle in scenarios(Path(__file__).parent / "lifecycles")
@@ -86,7 +86,7 @@ def lifecycles() -> Iterator[tuple[str, ModelLedger]]:
 
 
 def views() -> str:
-    """The document of each payment of these lifecycles, with its attempts and events; and what a person is shown of it."""
+    """The document of each payment of the lifecycles with its attempts and events, and its entry in the review."""
 
     def lines() -> Iterator[object]:
         for name, ledger in lifecycles():
@@ -107,7 +107,7 @@ def views() -> str:
 
 
 def _as_read_back(recorded: StoredEvent) -> RawEvent:
-    """As it is read back; without its hash, which is in another file."""
+    """The event as the database returns it. Without its hash, which is in events.txt."""
     kind = event_row(recorded)["type"]
     key, seq, at, _, command_key, data, prev_hash, _ = recorded
     return RawEvent(key, seq, kind, at, command_key, data, prev_hash, "-")

@@ -1,6 +1,6 @@
-"""What users and stored data see of billvend, as texts: one file in this folder for each function that makes one.
+"""The public interface of billvend and its stored data as texts. Each function makes one file in this folder.
 
-They are not to be read from beginning to end, but to show in one diff what a change of the code changes outside of it.
+The files are for diffs: they show what a change of the code changes for users and for stored data.
 """
 
 import json
@@ -49,12 +49,12 @@ KEY_CHANGE = {"kct1": "1" * 20, "kct2": "2" * 20, "tax": "34.88", "receiptNumber
 
 
 def openapi() -> str:
-    """The document of the API, but for the installed version and the words of HTTP's statuses."""
+    """The OpenAPI document without the installed version and the phrases of the HTTP statuses."""
     with closing(MeteredApp()) as app:
         document = app.client.get("/api/openapi.json").get_json()
     document["info"]["version"] = "-"
     text = json.dumps(_sorted(document), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    for status in HTTPStatus:  # whose words differ between versions of Python
+    for status in HTTPStatus:  # the phrases differ between versions of Python
         text = text.replace(f'"description": "{status.phrase}"', '"description": "-"')
     return text
 
@@ -93,7 +93,7 @@ def settings() -> str:
 
 
 def errors() -> str:
-    """Exit statuses, and every error with what HTTP and the command line make of it."""
+    """The exit statuses, and every error with its HTTP status and its exit status."""
 
     def below(kind: type[BillvendError]) -> Iterator[type[BillvendError]]:
         yield kind
@@ -103,7 +103,7 @@ def errors() -> str:
     def http(kind: type[BillvendError]) -> int | str:
         try:
             return status_of(kind.__new__(kind)).value
-        except AttributeError:  # each kind of it has its own
+        except AttributeError:  # each instance has its own status
             return "-"
 
     exits = [f"exit {status.value} {status.name}" for status in Exit]
@@ -120,7 +120,7 @@ def errors() -> str:
 
 
 def metrics() -> str:
-    """Every metric with its labels, and those of its figures that are there before anything happens."""
+    """Every metric with its labels, and the samples that exist before the first event."""
     with closing(MeteredApp()) as app:
         initial = {family.name: family for family in _families(app)}
         run_sample_payments(app)
@@ -148,14 +148,14 @@ def _metric(family: Any, initial: Any) -> Iterator[str]:
 
 
 def events() -> str:
-    """The streams of some lives of payments, and the replies of their commands; then an event and a value of each kind."""
+    """The event streams of the lifecycles and their stored replies. Then an event and a value of each kind."""
 
     def lines() -> Iterator[str]:
-        for name, books in lifecycles():
+        for name, ledger in lifecycles():
             yield f"== {name}"
-            yield from (_event(recorded) for stream in books.streams.values() for recorded in stream)
-            for (user, operation, key), done in books.stored_replies.items():
-                yield f"command {user}/{operation}/{key} {codec.dumps(done.result)} {done.request_hash[:16]}"
+            yield from (_event(recorded) for stream in ledger.streams.values() for recorded in stream)
+            for (user, operation, key), reply in ledger.stored_replies.items():
+                yield f"command {user}/{operation}/{key} {codec.dumps(reply.result)} {reply.request_hash[:16]}"
             yield ""
         yield "== One of each"
         yield from map(_event, test_events.chain([event for event, *_ in test_events.GOLDEN]))
@@ -170,8 +170,8 @@ def _event(recorded: StoredEvent) -> str:
 
 
 def notifications() -> str:
-    """What the lives of payments make known: each webhook as it is posted, each mail as it arrives, headers once;
-    and how a webhook is listed."""
+    """The notifications of the lifecycles: each webhook as posted, each email as received, headers only once.
+    Then a webhook in the list of notifications."""
     webhooks, mails = list[str](), list[str]()
     with FaultServer(send_and_keep_open(http_response(b""))) as side, run_smtp_server() as smtp:
         for message in _messages():
@@ -188,12 +188,12 @@ def notifications() -> str:
                 subject = f"Subject: {mail['Subject']}\n\n"
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
-    shown = notification_json(
+    listed = notification_json(
         MessageHistory(
             next(iter(_messages())), (DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1),)
         )
     )
-    return "---\n".join((*webhooks, *mails, json.dumps(shown) + "\n"))
+    return "---\n".join((*webhooks, *mails, json.dumps(listed) + "\n"))
 
 
 def _headers(headers: Mapping[str, str]) -> str:
@@ -201,31 +201,31 @@ def _headers(headers: Mapping[str, str]) -> str:
 
 
 def _messages() -> Iterable[Message]:
-    """Of all lifecycles, each text once."""
-    found: dict[tuple[object, ...], Message] = {}
+    """The messages of all lifecycles, each text once."""
+    messages: dict[tuple[object, ...], Message] = {}
     for recorded, payment in _all_events():
         for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
             names = ("message_id", "user_id", "transaction_id", "kind", "data", "at")
-            known: dict[str, Any] = {name: row[name] for name in names}
-            message = Message(channel=Channel(row["channel"]), **known)
-            found.setdefault((message.channel, message.kind, message.data), message)
-    return found.values()
+            fields: dict[str, Any] = {name: row[name] for name in names}
+            message = Message(channel=Channel(row["channel"]), **fields)
+            messages.setdefault((message.channel, message.kind, message.data), message)
+    return messages.values()
 
 
 def _all_events() -> Iterator[tuple[StoredEvent, Payment | None]]:
-    """Every event of the lives; and a sale with all that a provider may say of it."""
-    for name, books in lifecycles():
-        for key, stream in books.streams.items():
-            payment, _ = books.payments.get(key, (None, None))
+    """Every event of the lifecycles, and a sale with every detail that a provider may return."""
+    for name, ledger in lifecycles():
+        for key, stream in ledger.streams.items():
+            payment, _ = ledger.payments.get(key, (None, None))
             yield from ((recorded, payment) for recorded in stream)
-            sold = stream[-1].event
-            if name == "Delivered at once" and isinstance(sold, PaymentCompleted):
-                more = replace(sold, token="3" * 20, units="12.5", receipt=KEY_CHANGE)
-                yield stream[-1]._replace(event=more), payment
+            last_event = stream[-1].event
+            if name == "Delivered at once" and isinstance(last_event, PaymentCompleted):
+                detailed = replace(last_event, token="3" * 20, units="12.5", receipt=KEY_CHANGE)
+                yield stream[-1]._replace(event=detailed), payment
 
 
 def policy() -> str:
-    """The step for each of the 5,120 cells of the policy; a dash where a part of the situation changes nothing."""
+    """The next step for each of the 5,120 cells of the policy. A dash: this dimension does not matter."""
 
     def rows(status: str, evidence: str) -> Iterator[str]:
         steps = {cell[2:]: _step(cell) for cell in CELLS if cell[:2] == (status, evidence)}
@@ -233,33 +233,37 @@ def policy() -> str:
             any(steps[cell] != steps[(*cell[:place], word, *cell[place + 1 :])] for cell in steps for word in words)
             for place, words in enumerate(DIMENSIONS[2:])
         ]  # fmt: skip
-        seen = {
+        step_by_situation = {
             tuple(word if matter else "-" for word, matter in zip(cell, matters, strict=True)): step
             for cell, step in steps.items()
         }
-        yield from (f"{status} {evidence} {' '.join(cell)}: {step}" for cell, step in seen.items())
+        yield from (
+            f"{status} {evidence} {' '.join(cell)}: {step}" for cell, step in step_by_situation.items()
+        )
 
     return _lines(row for status, evidence in product(*DIMENSIONS[:2]) for row in rows(status, evidence))
 
 
 def _step(cell: Cell) -> str:
-    found = (step_name(next_step(payment, policy_of(cell), NOON), payment) for payment in payments_of(cell))
-    return " or ".join(dict.fromkeys(found))
+    steps = (step_name(next_step(payment, policy_of(cell), NOON), payment) for payment in payments_of(cell))
+    return " or ".join(dict.fromkeys(steps))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def ddl_sqlite() -> str:
-    """What SQLite keeps of its tables, as the migrations make them."""
+    """The schema that the migrations create on SQLite."""
     _upgrade("sqlite:///tables.db")
     with closing(sqlite3.connect("tables.db")) as connection:
-        found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name")
-        return "\n".join(f"{statement.rstrip()};\n" for (statement,) in found)
+        statements = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name"
+        )
+        return "\n".join(f"{statement.rstrip()};\n" for (statement,) in statements)
 
 
 def ddl_postgresql(url: str) -> str:
-    """What PostgreSQL's catalogue says of its tables, as the migrations make them."""
+    """The schema that the migrations create on PostgreSQL, from its catalogue."""
     _upgrade(url)
     with psycopg.connect(url) as connection:
         return "".join(

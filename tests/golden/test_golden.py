@@ -1,4 +1,4 @@
-"""Whatever users and stored data see is as the files in this folder have it."""
+"""The public interface and the stored data match the files in this folder."""
 
 import difflib
 import os
@@ -17,7 +17,7 @@ POSTGRESQL = pytest.param("ddl_postgresql.txt", marks=pytest.mark.integration)
 def test_public_interface_matches_snapshot(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where there is no .env
+    monkeypatch.chdir(tmp_path)  # a folder without a .env
     make = SNAPSHOTS.get(name) or (lambda: ddl_postgresql(request.getfixturevalue("postgres_url")))
     now, file = make(), HERE / name
     if os.environ.get(RENEW):

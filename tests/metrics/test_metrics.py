@@ -1,4 +1,4 @@
-"""The metrics: what is counted in a story, what the files for watchers ask for, and several processes together."""
+"""The metrics: exact values of sample payments, the dashboard and the alerts, and several processes together."""
 
 import json
 import os
@@ -37,11 +37,11 @@ from tests.usecases.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarn
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PATIENCE_SECONDS = 60.0
 
-# --- a story ----------------------------------------------------------------------------------------------------------
+# --- sample payments --------------------------------------------------------------------------------------------------
 
 
 class ScriptedNotifier:
-    """A channel whose other side says what the test wrote down."""
+    """A channel that returns the result that the test set."""
 
     endpoint = "one"
 
@@ -55,7 +55,7 @@ class ScriptedNotifier:
 
 
 class UnreadQueue:
-    """A queue that takes all hints; nobody reads them."""
+    """A queue that accepts all hints. No worker consumes them."""
 
     backend = "test"
 
@@ -72,14 +72,14 @@ class UnreadQueue:
     def depth(self) -> dict[QueueName, int]:
         return self.hints
 
-    def consume(self, *_given: object, **_named: object) -> NoReturn:
-        raise AssertionError("nobody reads here")
+    def consume(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise AssertionError("no worker consumes this queue")
 
     def close(self) -> None: ...
 
 
 class MeteredApp(AppHarness):
-    """An app whose doings are counted, as an open billvend's are. Its first funding was before that."""
+    """An app with metrics, like an open billvend. Its first funding was before they started."""
 
     def __init__(self) -> None:
         self.webhook = ScriptedNotifier()
@@ -98,12 +98,12 @@ class MeteredApp(AppHarness):
         return Client(application(self.bv, Settings(database_url="sqlite://", rate_limit="0")))
 
     def value(self, name: str, **labels: str) -> float | None:
-        """What GET /metrics says of a figure; None where it is not there."""
-        found = {
+        """The value of a sample in GET /metrics; None if it is not exported."""
+        values = {
             each.value for each in self.samples() if each.name == f"billvend_{name}" and each.labels == labels
         }
-        assert len(found) <= 1
-        return found.pop() if found else None
+        assert len(values) <= 1
+        return values.pop() if values else None
 
     def samples(self) -> list[Sample]:
         return parse_samples(self.client.get("/metrics").text)
@@ -121,7 +121,7 @@ def app() -> Iterator[MeteredApp]:
 
 
 def run_sample_payments(app: MeteredApp) -> None:
-    """One payment completed, one reversed, one completed after a minute of doubt, one in doubt, one that waits."""
+    """Payments: one completed, one reversed, one completed after a minute in doubt, one in doubt, one pending."""
     app.bv.fund("ada", "1000.50", source="till-7")
     app.bv.fund("ada", 500, source="paystack")
     app.settle(app.pay(500))
@@ -146,7 +146,7 @@ def run_sample_payments(app: MeteredApp) -> None:
     app.bv.deliver_notifications()
     client = app.client
     assert client.get("/transactions/nothing").status_code == 404
-    assert client.post("/bills/pay/batch", {"payments": [{**BILL, "userId": "nobody"}]}).status_code == 207
+    assert client.post("/bills/pay/batch", {"payments": [{**BILL, "userId": "unknown"}]}).status_code == 207
 
 
 EXPECTED_SAMPLES = [
@@ -205,8 +205,8 @@ EXPECTED_SAMPLES = [
 
 def test_metrics_of_sample_payments_are_exact(app: MeteredApp) -> None:
     run_sample_payments(app)
-    found = [(name, labels, app.value(name, **labels)) for name, labels, _ in EXPECTED_SAMPLES]
-    assert found == EXPECTED_SAMPLES
+    measured = [(name, labels, app.value(name, **labels)) for name, labels, _ in EXPECTED_SAMPLES]
+    assert measured == EXPECTED_SAMPLES
 
 
 def test_metrics_response_is_plain_text(app: MeteredApp) -> None:
@@ -271,15 +271,15 @@ def test_replay_is_counted_once(app: MeteredApp) -> None:
 
 
 class UnavailableDependency:
-    """A part that is away, whatever it is asked."""
+    """A dependency that is down: every call fails."""
 
     def __getattr__(self, _name: str) -> NoReturn:
-        raise Unavailable("It is away.")
+        raise Unavailable("It is down.")
 
 
 def test_unavailable_dependency_is_shown_as_down(app: MeteredApp) -> None:
     app.settle(app.pay(500))
-    queue, books = app.deps.queue, app.deps.queries
+    queue, queries = app.deps.queue, app.deps.queries
     app.use(queue=UnavailableDependency())
     assert (app.value("up", part="queue"), app.value("queue_depth", queue="payments")) == (0, None)
     assert app.value("payments", status="pending") == 0
@@ -287,7 +287,7 @@ def test_unavailable_dependency_is_shown_as_down(app: MeteredApp) -> None:
     assert (app.value("up", part="database"), app.value("up", part="queue")) == (0, 1)
     assert app.value("payments", status="pending") is None
     assert app.value("payments_completed_total", provider="acme") == 1
-    app.use(queries=books)
+    app.use(queries=queries)
 
 
 def test_failing_metrics_do_not_affect_payments(app: MeteredApp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,12 +331,12 @@ def test_rejection_is_counted_under_its_public_code(app: MeteredApp, monkeypatch
 
 
 def test_counters_start_at_zero(app: MeteredApp) -> None:
-    """A rate over a figure that appears with its first event misses that event."""
+    """A counter that appears with its first event hides that event from `rate`."""
     assert app.value("payments_doubted_total", provider="acme") == 0
     assert app.value("payments_completed_total", provider="acme") == 0
 
 
-# --- the files for watchers -------------------------------------------------------------------------------------------
+# --- dashboard and alerts ---------------------------------------------------------------------------------------------
 
 _SELECTOR = re.compile(r"(?<![\w{])((?:billvend_|up\b)[a-z_]*)(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'(\w+)(=~|=)"([^"]*)"')
@@ -353,24 +353,24 @@ def exported_samples() -> Iterator[list[Sample]]:
 
 
 def expressions() -> list[tuple[str, str, str]]:
-    """Where an expression stands, itself, and a text in which {{label}} stands for a label of its result."""
+    """Place, expression, and a text where {{label}} is a label of the result."""
     rules = [
         rule
         for group in yaml.safe_load((DOCS / "alerts.yml").read_text("utf-8"))["groups"]
         for rule in group["rules"]
     ]
     panels = json.loads((DOCS / "grafana-dashboard.json").read_text("utf-8"))["panels"]
-    found = [(rule["alert"], rule["expr"], str(rule["annotations"])) for rule in rules]
-    found += [
+    listed = [(rule["alert"], rule["expr"], str(rule["annotations"])) for rule in rules]
+    listed += [
         (panel["title"], target["expr"], target["legendFormat"])
         for panel in panels
         for target in panel.get("targets", [])
     ]
-    return found
+    return listed
 
 
 def matching_samples(samples: list[Sample], name: str, matchers: str) -> list[Sample]:
-    wanted = _MATCHER.findall(matchers)
+    conditions = _MATCHER.findall(matchers)
     assert _MATCHER.sub("", matchers).strip(", ") == "", f"not understood: {matchers}"
     return [
         sample
@@ -379,7 +379,7 @@ def matching_samples(samples: list[Sample], name: str, matchers: str) -> list[Sa
         and all(
             label in sample.labels
             and (re.fullmatch(value, sample.labels[label]) if kind == "=~" else sample.labels[label] == value)
-            for label, kind, value in wanted
+            for label, kind, value in conditions
         )
     ]
 
@@ -392,20 +392,20 @@ def test_dashboard_and_alert_expressions_match_metrics(
     assert selectors, where
     labels = {"instance"}
     for name, matchers in selectors:
-        if name == "up":  # Prometheus's own
+        if name == "up":  # made by Prometheus
             continue
-        found = matching_samples(exported_samples, name, matchers)
-        assert found, f"{where}: nothing is exported for {name} {matchers}"
-        # The other side of an "unless" or of an "and" may have fewer labels: each grouping is of some selector's.
-        labels |= {label for sample in found for label in sample.labels}
+        matching = matching_samples(exported_samples, name, matchers)
+        assert matching, f"{where}: nothing is exported for {name} {matchers}"
+        # The other side of an "unless" or an "and" may have fewer labels, so each grouping needs one selector that has them.
+        labels |= {label for sample in matching for label in sample.labels}
     groupings = [
         {label.strip() for label in group.split(",") if label.strip()}
         for group in _GROUPING.findall(expression)
     ]
     assert set().union(*groupings) <= labels, where
-    shown = set(re.findall(r"\{\{\s*(?:\$labels\.)?(\w+)", text)) - {"value"}
+    used_labels = set(re.findall(r"\{\{\s*(?:\$labels\.)?(\w+)", text)) - {"value"}
     outer = groupings[0] | {"instance"} if groupings else labels
-    assert shown <= outer, where
+    assert used_labels <= outer, where
 
 
 def test_alert_rules_are_complete() -> None:
@@ -425,12 +425,12 @@ def test_docs_list_every_metric_with_its_labels(exported_samples: list[Sample]) 
     )
     page = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert len(page) == len(rows)
-    found: dict[str, set[str]] = {}
+    exported: dict[str, set[str]] = {}
     for sample in exported_samples:
         is_histogram = sample.name.endswith(("_bucket", "_sum", "_count"))
         name = sample.name.rpartition("_")[0] if is_histogram else sample.name
-        found[name] = found.get(name, set()) | (set(sample.labels) - {"le"})
-    assert page == found
+        exported[name] = exported.get(name, set()) | (set(sample.labels) - {"le"})
+    assert page == exported
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ _PAYING_PROGRAM = textwrap.dedent("""
     from billvend import open_billvend
 
     url, payments = sys.argv[1], int(sys.argv[2])
-    with open_billvend(url) as one, open_billvend(url) as other:  # neither may cover what the other counts
+    with open_billvend(url) as one, open_billvend(url) as other:  # neither may hide the counts of the other
         for number in range(payments):
             bv = (one, other)[number % 2]
             bv.pay("ada", 500, meter="12345678901", biller="EKEDC", allow_duplicate=True)
@@ -499,7 +499,7 @@ def test_two_instances_in_one_process_count_separately() -> None:
     other.close()
 
 
-# --- a worker's own port ----------------------------------------------------------------------------------------------
+# --- the metrics port of a worker -------------------------------------------------------------------------------------
 
 
 def get_metrics(port: int | None, path: str = "/metrics") -> httpx.Response:
@@ -512,8 +512,8 @@ def test_metrics_server_listens_on_loopback_until_closed() -> None:
         assert (answer.status_code, answer.text) == (200, "billvend_x 1\n")
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert get_metrics(port, "/").status_code == 404
-        taken = f"METRICS_PORT: nothing can listen on 127.0.0.1:{port}"
-        with pytest.raises(ConfigurationError, match=taken), serve_metrics(str, port):
+        message = f"METRICS_PORT: nothing can listen on 127.0.0.1:{port}"
+        with pytest.raises(ConfigurationError, match=message), serve_metrics(str, port):
             pass
     with pytest.raises(httpx.ConnectError):
         get_metrics(port)
@@ -533,9 +533,9 @@ def test_metrics_server_is_off_without_port() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_worker_serves_metrics_at_metrics_port(tmp_path: Path) -> None:
@@ -556,11 +556,11 @@ def test_worker_serves_metrics_at_metrics_port(tmp_path: Path) -> None:
             assert worker.poll() is None
             assert time.monotonic() < give_up_at
             try:
-                found = parse_samples(get_metrics(port).text)
-            except httpx.TransportError:  # not yet
+                samples = parse_samples(get_metrics(port).text)
+            except httpx.TransportError:  # it does not listen yet
                 time.sleep(0.05)
                 continue
-            (sweeps,) = (sample.value for sample in found if sample.name == "billvend_sweeps_total")
+            (sweeps,) = (sample.value for sample in samples if sample.name == "billvend_sweeps_total")
         worker.terminate()
         _, errors = worker.communicate(timeout=PATIENCE_SECONDS)
     assert (worker.returncode, b"Traceback" in errors) == (0, False)

@@ -1,4 +1,4 @@
-"""A mail server on loopback that keeps what it gets, or refuses it as a test says."""
+"""A mail server on loopback that records emails, or rejects them as the test sets it."""
 
 import ssl
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PASSWORD = "p@ss:w/rd"
 
 
 class RecordingSmtpServer:
-    """What came in, and what is said to those who bring it."""
+    """The recorded emails, and the replies to clients."""
 
     def __init__(self) -> None:
         self.emails: list[EmailMessage] = []
@@ -27,7 +27,7 @@ class RecordingSmtpServer:
         self.message_reply = "250 OK"
         self.port = 0
 
-    async def handle_RCPT(  # noqa: N802  aiosmtpd calls it so
+    async def handle_RCPT(  # noqa: N802  the name is aiosmtpd's
         self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if self.recipient_reply.startswith("2"):
@@ -51,28 +51,28 @@ class RecordingSmtpServer:
 
 
 class _FreePortController(Controller):
-    """aiosmtpd wants to know its port before it listens; so it is asked for when it does."""
+    """aiosmtpd needs the port before it listens. This sets the real one once it listens on port 0."""
 
     def _trigger_server(self) -> None:
         server: Any = self.server
         self.port = server.sockets[0].getsockname()[1]
-        super()._trigger_server()  # type: ignore[no-untyped-call]  # theirs
+        super()._trigger_server()  # type: ignore[no-untyped-call]  # untyped in aiosmtpd
 
 
 @contextmanager
 def run_smtp_server(
     *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None, requires_login: bool = False
 ) -> Iterator[RecordingSmtpServer]:
-    """Run the server: in TLS from the start with `tls`, or offering it with `starttls`."""
+    """Run the server. `tls`: TLS from the first byte. `starttls`: TLS on request of the client."""
     smtp = RecordingSmtpServer()
-    how: dict[str, Any] = {"tls_context": starttls} if starttls else {}
+    options: dict[str, Any] = {"tls_context": starttls} if starttls else {}
     if requires_login:
-        how |= {
+        options |= {
             "authenticator": smtp.authenticate,
             "auth_required": True,
             "auth_require_tls": starttls is not None,
         }
-    controller = _FreePortController(smtp, hostname=LOOPBACK, port=0, ssl_context=tls, **how)
+    controller = _FreePortController(smtp, hostname=LOOPBACK, port=0, ssl_context=tls, **options)
     controller.start()
     try:
         smtp.port = controller.port

@@ -1,4 +1,4 @@
-"""Mail to customers, taken by a real server."""
+"""Emails to customers, received by a real server."""
 
 import json
 import re
@@ -43,29 +43,29 @@ SOLD = BILL | {"token": TOKEN, "units": "12.5", "receipt": {"tax": "34.88", "uni
 def message(
     kind: NotificationKind = NotificationKind.PAYMENT_COMPLETED, user: str = ADA, **data: object
 ) -> Message:
-    said = json.dumps(SOLD | {"reversal": {"proof": "declined", "reason": "no such meter"}} | data)
-    return Message("msg_5f0c", user, Channel.MAIL, "T1", kind, said, AT)
+    data_json = json.dumps(SOLD | {"reversal": {"proof": "declined", "reason": "no such meter"}} | data)
+    return Message("msg_5f0c", user, Channel.MAIL, "T1", kind, data_json, AT)
 
 
 def no_address(_user_id: str, _transaction_id: str) -> None:
-    """Nobody ever gave an address."""
+    """No address is stored."""
 
 
 def notifier(
-    port: int, *, scheme: str = "smtp", login: str = "", host: str = LOOPBACK, **how: Any
+    port: int, *, scheme: str = "smtp", login: str = "", host: str = LOOPBACK, **options: Any
 ) -> EmailNotifier:
-    made: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "sender": "shop@example.com",
         "find_address": no_address,
         "timeout_seconds": 10.0,
-    } | how
-    return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", **made)
+    } | options
+    return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", **arguments)
 
 
-def deliver_and_read(smtp: RecordingSmtpServer, told: Message, **how: Any) -> str:
-    """The text that arrived."""
-    said = notifier(smtp.port, **how).deliver(told)
-    assert said.outcome is DeliveryOutcome.DELIVERED, said
+def deliver_and_read(smtp: RecordingSmtpServer, message: Message, **options: Any) -> str:
+    """Deliver a message. Returns the text that arrived."""
+    result = notifier(smtp.port, **options).deliver(message)
+    assert result.outcome is DeliveryOutcome.DELIVERED, result
     return "\n".join(str(smtp.emails[-1].get_content()).splitlines())
 
 
@@ -75,7 +75,7 @@ def smtp() -> Iterator[RecordingSmtpServer]:
         yield smtp
 
 
-# --- what customers read ----------------------------------------------------------------------------------------------
+# --- content of the emails --------------------------------------------------------------------------------------------
 
 
 def test_payment_email_shows_token(smtp: RecordingSmtpServer) -> None:
@@ -154,11 +154,11 @@ def test_provider_text_cannot_inject_lines(smtp: RecordingSmtpServer, text: str)
     assert smtp.emails[0]["Bcc"] is None
 
 
-# --- to whom ----------------------------------------------------------------------------------------------------------
+# --- recipients -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("user", "given", "to"),
+    ("user", "stored", "to"),
     [
         ("ada@example.com", None, "ada@example.com"),
         ("ada@example.com", "other@example.com", "ada@example.com"),
@@ -167,26 +167,30 @@ def test_provider_text_cannot_inject_lines(smtp: RecordingSmtpServer, text: str)
     ],
 )
 def test_recipient_is_user_id_or_stored_address(
-    smtp: RecordingSmtpServer, user: str, given: str | None, to: str
+    smtp: RecordingSmtpServer, user: str, stored: str | None, to: str
 ) -> None:
     deliver_and_read(
-        smtp, message(user=user), find_address=lambda *asked: given if asked == (user, "T1") else None
+        smtp,
+        message(user=user),
+        find_address=lambda *arguments: stored if arguments == (user, "T1") else None,
     )
     assert smtp.envelopes == [("shop@example.com", [to])]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "stored",
     [
         None, "", "user123", "ada@", "@example.com", "ada@example.com\r\nBcc: eve@example.com",
         "ada@example.com, eve@example.com", "ada@example.com>", "<ada@example.com>", "Ada <ada@example.com>",
         "a da@example.com", "ada@example.com\0", '"a b"@example.com', "ad\u00e0@example.com",
     ],
 )  # fmt: skip
-def test_invalid_address_has_no_recipient(smtp: RecordingSmtpServer, given: str | None) -> None:
-    for user, found in (("user123", given), (given or "user123", None)):
-        said = notifier(smtp.port, find_address=lambda *_, found=found: found).deliver(message(user=user))
-        assert said == DeliveryResult(
+def test_invalid_address_has_no_recipient(smtp: RecordingSmtpServer, stored: str | None) -> None:
+    for user, address in (("user123", stored), (stored or "user123", None)):
+        result = notifier(smtp.port, find_address=lambda *_, address=address: address).deliver(
+            message(user=user)
+        )
+        assert result == DeliveryResult(
             DeliveryOutcome.NO_RECIPIENT, "", "no mail address of this user is known"
         )
     assert smtp.emails == []
@@ -196,17 +200,17 @@ def test_address_lookup_failure_is_raised(smtp: RecordingSmtpServer) -> None:
     def database_down(_user_id: str, _transaction_id: str) -> str:
         raise Unavailable("The database does not answer.")
 
-    with pytest.raises(Unavailable):  # which counts as a try in vain
+    with pytest.raises(Unavailable):  # counts as a failed delivery attempt
         notifier(smtp.port, find_address=database_down).deliver(message(user="user123"))
 
 
-# --- what the server says ---------------------------------------------------------------------------------------------
+# --- replies of the server --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("recipient", "email", "outcome", "detail"),
     [
-        ("550 5.1.1 nobody here", "250 OK", DeliveryOutcome.REJECTED, "SMTP 550 5.1.1 nobody here"),
+        ("550 5.1.1 no such user", "250 OK", DeliveryOutcome.REJECTED, "SMTP 550 5.1.1 no such user"),
         ("450 4.2.0 greylisted", "250 OK", DeliveryOutcome.FAILED, "SMTP 450 4.2.0 greylisted"),
         ("250 OK", f"554 spam: {TOKEN}", DeliveryOutcome.REJECTED, "SMTP 554 about the letter"),
         ("250 OK", "451 later", DeliveryOutcome.FAILED, "SMTP 451 about the letter"),
@@ -221,18 +225,18 @@ def test_smtp_reply_decides_outcome(
 
 
 def test_connection_refused_is_retried() -> None:
-    said = notifier(closed_port()).deliver(message())
-    assert (said.outcome, said.target) == (DeliveryOutcome.FAILED, ADA)
-    assert "refused" in said.detail
+    result = notifier(closed_port()).deliver(message())
+    assert (result.outcome, result.target) == (DeliveryOutcome.FAILED, ADA)
+    assert "refused" in result.detail
 
 
 def test_unresolvable_host_is_retried() -> None:
-    assert notifier(25, host="nobody.invalid").deliver(message()).outcome is DeliveryOutcome.FAILED
+    assert notifier(25, host="unknown.invalid").deliver(message()).outcome is DeliveryOutcome.FAILED
 
 
 @contextmanager
 def scripted_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port with somebody who says what he likes."""
+    """A port where `talk` handles the first connection."""
 
     def accept() -> None:
         with suppress(OSError):
@@ -261,20 +265,22 @@ def test_slow_server_times_out() -> None:
     for port in (unanswering_port(), scripted_server(endless_greeting)):
         began = time.monotonic()
         with port as number:
-            said = notifier(number, timeout_seconds=SHORT_SECONDS).deliver(message())
+            result = notifier(number, timeout_seconds=SHORT_SECONDS).deliver(message())
             assert time.monotonic() - began < SHORT_SECONDS + SLACK_SECONDS
-        assert said.outcome is DeliveryOutcome.FAILED
+        assert result.outcome is DeliveryOutcome.FAILED
 
 
-@pytest.mark.parametrize("greeting", [b"554 go away\r\n", b"nonsense\r\n", b"\xff" * 20_000 + b"\r\n", b""])
+@pytest.mark.parametrize(
+    "greeting", [b"554 no service\r\n", b"nonsense\r\n", b"\xff" * 20_000 + b"\r\n", b""]
+)
 def test_invalid_greeting_is_retried(greeting: bytes) -> None:
     with scripted_server(lambda connection: connection.sendall(greeting)) as port:
         assert notifier(port).deliver(message()).outcome is DeliveryOutcome.FAILED
 
 
-# --- TLS, and passwords -----------------------------------------------------------------------------------------------
+# --- TLS and passwords ------------------------------------------------------------------------------------------------
 
-# What the server warns of is what these tests are about.
+# The server warns about insecure set-ups, which these tests need.
 allows_login_without_tls = pytest.mark.filterwarnings(
     "ignore:Requiring AUTH while not requiring TLS:UserWarning"
 )
@@ -285,7 +291,7 @@ def test_smtps_verifies_certificate(tmp_path: Path) -> None:
     pem = certificate(tmp_path)
     with run_smtp_server(tls=server_context(pem)) as smtp:
         assert notifier(smtp.port, scheme="smtps").deliver(message()).outcome is DeliveryOutcome.FAILED, (
-            "nobody trusts it"
+            "no trusted authority signed it"
         )
         deliver_and_read(smtp, message(), scheme="smtps", trusted_certificates=pem)
         assert len(smtp.emails) == 1
@@ -297,16 +303,16 @@ def test_login_is_required_and_checked(tmp_path: Path) -> None:
         deliver_and_read(smtp, message(), login=LOGIN)
         assert smtp.logins == [(b"shop", PASSWORD.encode())]
         assert notifier(smtp.port).deliver(message()).outcome is DeliveryOutcome.FAILED
-        said = notifier(smtp.port, login="shop:wrong@").deliver(message())
-        assert said.outcome is DeliveryOutcome.FAILED, "our set-up is at fault, and may be mended"
-        assert "535" in said.detail
-        assert "wrong" not in said.detail
+        result = notifier(smtp.port, login="shop:wrong@").deliver(message())
+        assert result.outcome is DeliveryOutcome.FAILED, "our settings are wrong, an operator can fix them"
+        assert "535" in result.detail
+        assert "wrong" not in result.detail
         assert len(smtp.emails) == 1
 
 
 @contextmanager
 def remote_host(smtp: RecordingSmtpServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of another machine, which leads here."""
+    """A host name that is not loopback but resolves to it."""
     real = socket.getaddrinfo
 
     def look_up(host: Any, *arguments: Any, **more: Any) -> Any:
@@ -319,26 +325,26 @@ def remote_host(smtp: RecordingSmtpServer, monkeypatch: pytest.MonkeyPatch) -> I
 @allows_login_without_tls
 def test_password_is_not_sent_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_smtp_server(requires_login=True) as smtp, remote_host(smtp, monkeypatch) as host:
-        said = notifier(smtp.port, host=host, login=LOGIN).deliver(message())
-        assert said.outcome is DeliveryOutcome.FAILED
-        assert "no TLS" in said.detail
+        result = notifier(smtp.port, host=host, login=LOGIN).deliver(message())
+        assert result.outcome is DeliveryOutcome.FAILED
+        assert "no TLS" in result.detail
         assert smtp.logins == []
 
 
 def test_starttls_is_used_and_verifies_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pem = certificate(tmp_path)  # for 127.0.0.1
     with run_smtp_server(starttls=server_context(pem)) as smtp, remote_host(smtp, monkeypatch) as host:
-        said = notifier(smtp.port, host=host, trusted_certificates=pem).deliver(message())
-        assert said.outcome is DeliveryOutcome.FAILED, "it is the certificate of another name"
-        assert "certificate" in said.detail.lower()
-        deliver_and_read(smtp, message(), trusted_certificates=pem)  # this machine's own: no TLS
+        result = notifier(smtp.port, host=host, trusted_certificates=pem).deliver(message())
+        assert result.outcome is DeliveryOutcome.FAILED, "the certificate is for another name"
+        assert "certificate" in result.detail.lower()
+        deliver_and_read(smtp, message(), trusted_certificates=pem)  # loopback needs no TLS
         assert len(smtp.emails) == 1
 
 
 def test_password_is_sent_over_starttls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority, pem = trustme.CA(), tmp_path / "mail.pem"
-    made = authority.issue_cert("mail.example")
-    pem.write_bytes(made.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
+    arguments = authority.issue_cert("mail.example")
+    pem.write_bytes(arguments.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
     with (
         run_smtp_server(starttls=server_context(pem), requires_login=True) as smtp,
         remote_host(smtp, monkeypatch) as host,

@@ -1,4 +1,4 @@
-"""Webhooks over real sockets: signed as the standard's own library reads it, and to nobody who is not outside."""
+"""Webhooks over real sockets: signatures verified by the standard's library, and public addresses only."""
 
 import threading
 import time
@@ -44,12 +44,12 @@ SLACK_SECONDS = 2.0
 
 @contextmanager
 def notifier(url: str, *secrets: str, **how: Any) -> Iterator[WebhookNotifier]:
-    made: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "may_connect": allow_any,
         "now": lambda: datetime.now(UTC),
         "timeout_seconds": 10.0,
     } | how
-    with closing(WebhookNotifier(url=url, secrets=secrets or (OLD,), **made)) as one:
+    with closing(WebhookNotifier(url=url, secrets=secrets or (OLD,), **arguments)) as one:
         yield one
 
 
@@ -64,14 +64,14 @@ def deliver_against(answer: bytes) -> DeliveryResult:
 
 
 def parse_request(request: bytes) -> tuple[str, dict[str, str], bytes]:
-    """The first line, the headers by their names in lower case, and the body."""
+    """The request line, the headers by lower-case name, and the body."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     return first, {name.lower(): value for name, value in headers.items()}, body
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 def test_signature_verifies_with_standard_webhooks_library() -> None:
@@ -120,15 +120,15 @@ def test_retry_differs_only_in_timestamp_and_signature() -> None:
     assert (first, body) == (again, other_body)
     differing = {name for name in headers if headers[name] != other_headers[name]}
     assert differing == {"webhook-timestamp", "webhook-signature"}
-    for seen in (headers, other_headers):
-        Webhook(OLD).verify(body, seen)
+    for attempt_headers in (headers, other_headers):
+        Webhook(OLD).verify(body, attempt_headers)
 
 
 def test_delivery_repr_hides_secrets() -> None:
     with FaultServer(send_and_keep_open(http_response(TOKEN.encode(), status="500 Oh"))) as fault_server:
-        said = deliver(f"http://user:pw@{LOOPBACK}:{fault_server.port}/T0/s3cret?t=s3cret")
-        assert said.target == fault_server.url
-    assert not any(secret in repr(said) for secret in ("s3cret", "pw", TOKEN))
+        result = deliver(f"http://user:pw@{LOOPBACK}:{fault_server.port}/T0/s3cret?t=s3cret")
+        assert result.target == fault_server.url
+    assert not any(secret in repr(result) for secret in ("s3cret", "pw", TOKEN))
 
 
 def test_endpoint_id_depends_on_url_and_hides_it() -> None:
@@ -139,7 +139,7 @@ def test_endpoint_id_depends_on_url_and_hides_it() -> None:
             assert again.endpoint == one.endpoint
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,18 +154,18 @@ def test_endpoint_id_depends_on_url_and_hides_it() -> None:
     ],
 )
 def test_http_status_decides_outcome(status: str, outcome: DeliveryOutcome) -> None:
-    said = deliver_against(http_response(b"", status=status))
-    assert (said.outcome, said.http_status) == (outcome, int(status[:3]))
+    result = deliver_against(http_response(b"", status=status))
+    assert (result.outcome, result.http_status) == (outcome, int(status[:3]))
 
 
 def test_redirect_is_not_followed() -> None:
     with FaultServer(send_and_keep_open(OK)) as elsewhere:
         for status in ("301 M", "302 F", "307 T", "308 P"):
-            said = deliver_against(
+            result = deliver_against(
                 http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/",))
             )
-            assert said.outcome is DeliveryOutcome.FAILED
-            assert "not followed" in said.detail
+            assert result.outcome is DeliveryOutcome.FAILED
+            assert "not followed" in result.detail
         assert elsewhere.connections == 0
 
 
@@ -189,8 +189,8 @@ def test_retry_after_is_respected(status: str, retry_after: str, seconds: float 
         b"\r\n\r\n", f"\r\nRetry-After: {retry_after}\r\n\r\n".encode()
     )
     with FaultServer(send_and_keep_open(answer)) as fault_server:
-        said = deliver(fault_server.url, now=lambda: NOW)
-    assert (said.outcome, said.retry_after_seconds) == (DeliveryOutcome.FAILED, seconds)
+        result = deliver(fault_server.url, now=lambda: NOW)
+    assert (result.outcome, result.retry_after_seconds) == (DeliveryOutcome.FAILED, seconds)
 
 
 def huge(talk: Connection) -> None:
@@ -219,30 +219,30 @@ def drip(talk: Connection) -> None:
 def test_server_fault_fails_within_timeout(behave: Handler) -> None:
     began = time.monotonic()
     with FaultServer(behave) as fault_server:
-        said = deliver(fault_server.url, timeout_seconds=SHORT_SECONDS)
+        result = deliver(fault_server.url, timeout_seconds=SHORT_SECONDS)
         assert len(fault_server.requests) == 1
-    assert (said.outcome, said.http_status) == (DeliveryOutcome.FAILED, None)
+    assert (result.outcome, result.http_status) == (DeliveryOutcome.FAILED, None)
     assert time.monotonic() - began < SHORT_SECONDS + SLACK_SECONDS
 
 
 def test_connection_refused_is_retried() -> None:
-    said = deliver(f"http://{LOOPBACK}:{closed_port()}/")
-    assert said.outcome is DeliveryOutcome.FAILED
-    assert "refused" in said.detail
+    result = deliver(f"http://{LOOPBACK}:{closed_port()}/")
+    assert result.outcome is DeliveryOutcome.FAILED
+    assert "refused" in result.detail
 
 
-# --- where it goes ----------------------------------------------------------------------------------------------------
+# --- addresses --------------------------------------------------------------------------------------------------------
 
 
 def resolver(*addresses: str) -> Any:
-    """A look-up that finds these for any name, and counts how often it is asked."""
+    """A look-up that returns these addresses for every name, and records the names."""
 
     def resolve_host(host: str) -> Sequence[str]:
-        asked.append(host)
+        lookups.append(host)
         return addresses
 
-    asked: list[str] = []
-    resolve_host.asked = asked  # type: ignore[attr-defined]  # for the test to see
+    lookups: list[str] = []
+    resolve_host.lookups = lookups  # type: ignore[attr-defined]  # for the tests
     return resolve_host
 
 
@@ -251,27 +251,27 @@ def resolver(*addresses: str) -> Any:
 )
 def test_private_address_in_any_notation_is_blocked(host: str) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
-        said = deliver(f"http://{host}:{fault_server.port}/", may_connect=is_public)
+        result = deliver(f"http://{host}:{fault_server.port}/", may_connect=is_public)
         assert not fault_server.has_connection(0.05)
-    assert said.outcome is DeliveryOutcome.FAILED
-    assert "may be connected to" in said.detail
+    assert result.outcome is DeliveryOutcome.FAILED
+    assert "may be connected to" in result.detail
 
 
 @pytest.mark.parametrize("addresses", [(LOOPBACK,), ("::ffff:127.0.0.1",), ("10.0.0.1", LOOPBACK, "::1")])
 def test_name_resolving_to_private_address_is_blocked(addresses: tuple[str, ...]) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
         url = f"http://shop.example:{fault_server.port}/"
-        said = deliver(url, may_connect=is_public, resolve_host=resolver(*addresses))
+        result = deliver(url, may_connect=is_public, resolve_host=resolver(*addresses))
         assert not fault_server.has_connection(0.05)
         assert deliver(url, resolve_host=resolver(*addresses)).outcome is DeliveryOutcome.DELIVERED, (
-            "unless that is allowed"
+            "allowed by the setting"
         )
-    assert said.outcome is DeliveryOutcome.FAILED
-    assert "may be connected to" in said.detail
+    assert result.outcome is DeliveryOutcome.FAILED
+    assert "may be connected to" in result.detail
 
 
 def allow_only(address: str) -> Any:
-    return lambda found: found == address
+    return lambda candidate: candidate == address
 
 
 def test_only_allowed_addresses_are_tried() -> None:
@@ -290,24 +290,24 @@ def test_only_allowed_addresses_are_tried() -> None:
 
 
 def test_dns_rebinding_is_blocked() -> None:
-    """127.0.0.2 stands for the internet, where nobody answers, and 127.0.0.1 for what is inside."""
-    found = iter([("127.0.0.2",), (LOOPBACK,), ("127.0.0.2",), (LOOPBACK,)])
-    asked: list[str] = []
+    """127.0.0.2 plays a public address where no server listens, 127.0.0.1 a private one."""
+    addresses_in_turn = iter([("127.0.0.2",), (LOOPBACK,), ("127.0.0.2",), (LOOPBACK,)])
+    lookups: list[str] = []
 
     def rebound(host: str) -> Sequence[str]:
-        asked.append(host)
-        return next(found)
+        lookups.append(host)
+        return next(addresses_in_turn)
 
     with FaultServer(send_and_keep_open(OK)) as inside:
         url = f"http://shop.example:{inside.port}/"
         with notifier(url, may_connect=allow_only("127.0.0.2"), resolve_host=rebound) as one:
-            said = [one.deliver(MESSAGE) for _ in range(4)]
+            result = [one.deliver(MESSAGE) for _ in range(4)]
         assert not inside.has_connection(0.05)
-    assert {delivery.outcome for delivery in said} == {DeliveryOutcome.FAILED}
-    assert ["refused" in delivery.detail for delivery in said] == [True, False] * 2, (
-        "who was checked is who is called"
+    assert {delivery.outcome for delivery in result} == {DeliveryOutcome.FAILED}
+    assert ["refused" in delivery.detail for delivery in result] == [True, False] * 2, (
+        "the address that was checked is the one that is called"
     )
-    assert len(asked) == 4, "once for each try"
+    assert len(lookups) == 4, "one look-up for each attempt"
 
 
 def test_hanging_name_lookup_times_out() -> None:
@@ -328,11 +328,11 @@ def test_certificate_must_match_host(tmp_path: Path) -> None:
     pem = certificate(tmp_path)  # for 127.0.0.1
     with FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server:
         trusting = {"trusted_certificates": pem}
-        assert deliver(fault_server.url).outcome is DeliveryOutcome.FAILED, "nobody who is trusted signed it"
+        assert deliver(fault_server.url).outcome is DeliveryOutcome.FAILED, "no trusted authority signed it"
         assert deliver(fault_server.url, **trusting).outcome is DeliveryOutcome.DELIVERED
         name = f"https://shop.example:{fault_server.port}"
-        said = deliver(name, resolve_host=resolver(LOOPBACK), **trusting)
-        assert said.outcome is DeliveryOutcome.FAILED, "the name counts, not the address that it leads to"
+        result = deliver(name, resolve_host=resolver(LOOPBACK), **trusting)
+        assert result.outcome is DeliveryOutcome.FAILED, "the name counts, not the address that it leads to"
         assert len(fault_server.requests) == 1
 
 
@@ -341,6 +341,6 @@ def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> Non
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
-        said = deliver("http://10.1.2.3/", may_connect=is_public)
-        assert said.outcome is DeliveryOutcome.FAILED
+        result = deliver("http://10.1.2.3/", may_connect=is_public)
+        assert result.outcome is DeliveryOutcome.FAILED
         assert proxy.connections == 0

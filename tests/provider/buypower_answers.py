@@ -1,4 +1,4 @@
-"""Answers in BuyPower's words, with made-up values, as the bytes that travel."""
+"""Answers of BuyPower with invented values, as bytes on the wire."""
 
 import json
 from typing import Any
@@ -14,12 +14,12 @@ def encoded(document: object) -> bytes:
 
 
 def failure(code: object, message: str = "", **more: Any) -> dict[str, Any]:
-    """A flat answer that is no success."""
+    """A flat answer that reports a failure."""
     return {"status": False, "error": True, "responseCode": code, "message": message} | more
 
 
 def sale(**changes: Any) -> dict[str, Any]:
-    """What a success says of the sale. A change to None leaves the field out."""
+    """The details of a sale in a success. A change to None leaves the field out."""
     data = {
         "id": 70000001,
         "amountGenerated": "465.12",
@@ -50,17 +50,17 @@ def sale(**changes: Any) -> dict[str, Any]:
 
 
 def success(**changes: Any) -> dict[str, Any]:
-    """A success as a vend gives it."""
+    """A success as the answer to a vend."""
     return {"status": True, "message": "Successful transaction", "responseCode": 200, "data": sale(**changes)}
 
 
 def requery_success(**changes: Any) -> dict[str, Any]:
-    """The same as a requery gives it."""
+    """A success as the answer to a requery."""
     return {"result": success(**changes)}
 
 
 def meter(**changes: Any) -> dict[str, Any]:
-    """A meter that was found. A change to None leaves the field out."""
+    """The answer for a known meter. A change to None leaves the field out."""
     document = {
         "error": False,
         "discoCode": "EKO",

@@ -8,7 +8,7 @@ from tests.provider.sandbox_harness import SandboxHarness
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[SandboxHarness]:
-    """A sandbox with a book of its own."""
+    """A sandbox with its own store."""
     harness = SandboxHarness(tmp_path / "sandbox.db")
     yield harness
     harness.provider.close()

@@ -1,4 +1,4 @@
-"""A sandbox with a clock and a pause that tests can read, and orders to give it."""
+"""A sandbox with a fixed clock and recorded pauses, and orders for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ def order(
 
 @dataclass
 class SandboxHarness:
-    """A sandbox on a file. `pauses` are the seconds that it would have waited."""
+    """A sandbox on a file. `pauses`: the seconds of each wait, which are recorded and not waited."""
 
     path: Path
     timeout_seconds: float = 30
@@ -40,7 +40,7 @@ class SandboxHarness:
             self.path, timeout_seconds=self.timeout_seconds, now=lambda: NOW, pause=self._pause
         )
         self.provider: Provider = self.sandbox
-        self.book = self.sandbox.store
+        self.store = self.sandbox.store
 
     def vend(self, order: Order) -> Answer:
         return self.provider.vend(order, may_send=lambda: True)

@@ -1,4 +1,4 @@
-"""Servers on loopback for what is below HTTP: TLS with certificates of our own, ports where nothing answers."""
+"""Servers on loopback for tests below HTTP: TLS with self-made certificates, and ports that do not answer."""
 
 import socket
 import ssl
@@ -13,23 +13,23 @@ from billvend.testing.fault_server import LOOPBACK, Connection
 
 
 def certificate(folder: Path) -> Path:
-    """A new certificate for 127.0.0.1 with its key, in one PEM file. Nobody who is trusted has signed it."""
+    """A new certificate for 127.0.0.1 with its key, in one PEM file. No trusted authority signed it."""
     path = folder / "certificate.pem"
     authority = trustme.CA()
-    made = authority.issue_cert(LOOPBACK)
-    path.write_bytes(made.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
+    issued = authority.issue_cert(LOOPBACK)
+    path.write_bytes(issued.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
     return path
 
 
 def server_context(pem: Path) -> ssl.SSLContext:
-    """What a server with this certificate speaks TLS with."""
+    """The TLS context of a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which no server listens."""
     with socket.create_server((LOOPBACK, 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -37,7 +37,7 @@ def closed_port() -> int:
 
 @contextmanager
 def full_backlog_port(host: str = LOOPBACK, port: int = 0) -> Iterator[int]:
-    """A port that lets nobody in and turns nobody away: its queue is full, and nobody takes from it."""
+    """A port that neither accepts nor rejects connections: its backlog is full, and no server accepts from it."""
     with socket.create_server((host, port), backlog=0) as server, ExitStack() as waiting:
         for _ in range(4):
             one = waiting.enter_context(socket.socket())
@@ -48,17 +48,17 @@ def full_backlog_port(host: str = LOOPBACK, port: int = 0) -> Iterator[int]:
 
 @contextmanager
 def unanswering_port() -> Iterator[int]:
-    """A port that lets everybody in and never says a word."""
+    """A port that accepts connections and never sends a byte."""
     with socket.create_server((LOOPBACK, 0)) as server:
         yield server.getsockname()[1]
 
 
 @contextmanager
 def resetting_port() -> Iterator[int]:
-    """A port that lets one in and resets the connection at once."""
+    """A port that accepts one connection and resets it immediately."""
 
     def reset_one() -> None:
-        with suppress(OSError):  # nobody came
+        with suppress(OSError):  # no client connected
             connection, _ = server.accept()
             Connection(b"", connection, threading.Event()).reset()
 

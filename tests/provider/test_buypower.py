@@ -77,13 +77,13 @@ def vend(provider: Provider, order: Order = ORDER) -> Answer:
 def mock_answer(
     wire: respx.MockRouter, status: int, document: object, headers: dict[str, str] | None = None
 ) -> respx.Route:
-    """Whatever is asked, this is the answer; bytes travel as they are."""
+    """Answer every request with this body. Bytes are sent unchanged."""
     content = document if isinstance(document, bytes) else encoded(document)
     sent = [(name.encode(), value.encode()) for name, value in (JSON | (headers or {})).items()]
     return wire.route().respond(status, content=content, headers=sent)
 
 
-# --- what an answer means ---------------------------------------------------------------------------------------------
+# --- classification of answers ----------------------------------------------------------------------------------------
 
 RECEIPT = {
     "receiptNumber": "R7001",
@@ -119,7 +119,7 @@ CONTRADICTION = acknowledged("a success that contradicts itself: Successful tran
 
 VENDS: list[tuple[int, object, Answer]] = [
     (200, success(), SOLD),
-    (200, success(token=None), SOLD),  # the parcel has it
+    (200, success(token=None), SOLD),  # the token is in the parcels
     (200, success(parcels=None), SOLD),
     (200, success(token=None, parcels=[]), NO_TOKEN),
     (200, success(token="N/A", parcels=None), NO_TOKEN),
@@ -137,7 +137,7 @@ VENDS: list[tuple[int, object, Answer]] = [
     (400, failure(201, "orderId required"), Declined("orderId required", "400/201")),
     (400, failure(None, "meter required"), Declined("meter required", "400")),
     (400, failure(201, "meter required", orderId="BVANOTHER"), FOREIGN_REFERENCE),
-    (400, failure(202, "Transaction failed."), Unknown("Transaction failed. (HTTP 400/202)")),  # a requery's words
+    (400, failure(202, "Transaction failed."), Unknown("Transaction failed. (HTTP 400/202)")),  # the text of a requery
     (400, failure(201, "still processing, retry in 2 minutes"),
      acknowledged("still processing, retry in 2 minutes (HTTP 400/201)")),
     (400, failure(201, "orderId already exists"), acknowledged("orderId already exists (HTTP 400/201)")),
@@ -169,7 +169,7 @@ NOT_INITIATED = "Transaction not initiated."
 
 REQUERIES: list[tuple[int, object, Answer]] = [
     (200, requery_success(), SOLD),
-    (200, requery_success(units=7.7, vendAmount=500.00, tax=34.88, debtAmount=0), SOLD),  # numbers for text
+    (200, requery_success(units=7.7, vendAmount=500.00, tax=34.88, debtAmount=0), SOLD),  # numbers instead of text
     (200, requery_success(token=None, parcels=None), NO_TOKEN),
     (200, requery_success(orderId="BVANOTHER"), FOREIGN_REFERENCE),
     (200, requery_success() | {"responseCode": 202}, Unknown("Successful transaction (HTTP 200/200 and 202)")),
@@ -196,7 +196,7 @@ REQUERIES: list[tuple[int, object, Answer]] = [
     (422, failure(None, REFUNDED), Declined(REFUNDED, "422", about_transaction=True)),
     (500, failure(500, REFUNDED), Unknown(f"{REFUNDED} (HTTP 500/500)")),
     (401, failure(401, "Unauthorized"), Unknown("Unauthorized (HTTP 401/401)")),
-    (422, failure(202, LOW_WALLET), Unknown(f"{LOW_WALLET} (HTTP 422/202)")),  # a vend's words
+    (422, failure(202, LOW_WALLET), Unknown(f"{LOW_WALLET} (HTTP 422/202)")),  # the text of a vend
     (404, failure(20, "No transaction found with reference"), NotFound("No transaction found with reference (HTTP 404/20)")),
     (404, failure(20, "Route is gone"), Unknown("Route is gone (HTTP 404/20)")),
     (404, failure(404, "No transaction found with reference"), Unknown("No transaction found with reference (HTTP 404/404)")),
@@ -231,7 +231,7 @@ def test_requery_answer_is_classified(
 def test_word_in_token_field_is_ignored(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, word: object
 ) -> None:
-    """The customer can't type it in. It was sold, and the token is asked for until it comes."""
+    """The customer cannot type it in. The sale happened, so requeries go on until the token comes."""
     listed = [{"type": "TOKEN", "content": word}, {"type": "KCT1", "content": word}]
     for parcels in (None, listed):
         mock_answer(respx_mock, 200, success(token=word, parcels=parcels))
@@ -261,7 +261,7 @@ SALE_PHRASES = [
     "Already received",
     "Duplicate order",
 ]
-"""Each has one of the words of a sale, and no other."""
+"""Each body has exactly one sign of a sale."""
 
 
 @pytest.mark.parametrize("status", [400, 422, 429])
@@ -279,7 +279,7 @@ def test_vend_rejection_mentioning_a_sale_is_unknown(
 def test_throttled_requery_mentioning_a_sale_is_acknowledged(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, message: str
 ) -> None:
-    """`Deferred` would say that nothing is known of it, and two not-founds around it would be believed."""
+    """`Deferred` would hide that the provider knows the sale, and two not-founds around it would prove a reversal."""
     mock_answer(respx_mock, 429, failure(429, message))
     assert buypower.requery(ORDER) == acknowledged(f"{message} (HTTP 429/429)")
 
@@ -309,7 +309,7 @@ UNREADABLE: list[tuple[int, bytes, str]] = [
     (200, b"\xff\xfe{}", "application/json"),
     (401, b'"Unauthorized"', "application/json"),
     (404, b"No transaction found with reference", "text/plain"),
-    (200, encoded(success()), "text/html"),  # not to be considered, whatever it holds
+    (200, encoded(success()), "text/html"),  # ignored, whatever its content
 ]
 
 
@@ -411,16 +411,16 @@ def test_malformed_token_is_returned_and_logged_without_digits(
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"),
+    ("advice", "seconds"),
     [
         ("5", 5), ("0", 1), ("3600", 3600), ("999999999999", 3600), ("9" * 400, 3600), ("-5", 60), ("1.5", 60),
         ("", 60), ("soon", 60), ("Wed, 22 Nov 2026 12:00:00 GMT", 60),
     ],
 )  # fmt: skip
 def test_retry_after_is_limited(
-    buypower: BuypowerProvider, respx_mock: respx.MockRouter, given: str, seconds: int
+    buypower: BuypowerProvider, respx_mock: respx.MockRouter, advice: str, seconds: int
 ) -> None:
-    mock_answer(respx_mock, 429, {}, {"Retry-After": given})
+    mock_answer(respx_mock, 429, {}, {"Retry-After": advice})
     assert vend(buypower) == buypower.requery(ORDER) == Deferred("HTTP 429", seconds)
 
 
@@ -447,7 +447,7 @@ def test_code_202_depends_on_endpoint_and_status(
     assert classify(endpoint, status, "202", "Transaction failed.") is verdict
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 def test_vend_request_has_expected_bytes(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
@@ -487,8 +487,8 @@ def test_every_biller_has_a_buypower_name(respx_mock: respx.MockRouter) -> None:
     provider = build_provider()
     for biller in provider.account.billers:
         provider.verify(METER, biller.code, VendType.PREPAID)
-    asked = [call.request.url.params["disco"] for call in route.calls]
-    assert asked == [
+    requested = [call.request.url.params["disco"] for call in route.calls]
+    assert requested == [
         *("EKO", "IKEJA", "ABUJA", "IBADAN", "KANO", "PH", "JOS", "KADUNA", "ENUGU", "BENIN", "YOLA", "APLE")
     ]
 
@@ -540,7 +540,7 @@ def test_transport_error_is_classified(
     assert buypower.discos() == {}
 
 
-# --- meters, the float, the companies ---------------------------------------------------------------------------------
+# --- meters, the float, the billers -----------------------------------------------------------------------------------
 
 FOUND = MeterFound("ADA TEST", "2 MADE UP CLOSE", minimum_minor=350_00, maximum_minor=250_000_00)
 NO_METER = MeterFault.METER_NOT_FOUND
@@ -620,7 +620,7 @@ def test_disco_status_is_parsed(buypower: BuypowerProvider, respx_mock: respx.Mo
     assert buypower.discos() == {}
 
 
-# --- the signature, and the key ---------------------------------------------------------------------------------------
+# --- the signature and the API key ------------------------------------------------------------------------------------
 
 BYTES = encoded(success())
 SIGNED = sha512(BYTES + KEY.encode()).hexdigest()
@@ -642,8 +642,8 @@ def test_invalid_signature_only_logs_warning(
     assert [(line.name, line.levelno) for line in caplog.records] == [
         ("billvend.buypower", logging.WARNING)
     ] * warnings
-    shown = str([vars(line) for line in caplog.records])
-    assert not any(secret in shown for secret in (KEY, TOKEN, "1234-5678", "ADA TEST"))
+    logged = str([vars(line) for line in caplog.records])
+    assert not any(secret in logged for secret in (KEY, TOKEN, "1234-5678", "ADA TEST"))
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 401, 404, 409, 422, 429, 500])
@@ -670,7 +670,7 @@ def test_redacting_the_key_changes_no_token(respx_mock: respx.MockRouter) -> Non
     assert vend(build_provider(api_key="BV")) == SOLD
 
 
-# --- what the account declares ----------------------------------------------------------------------------------------
+# --- the provider account ---------------------------------------------------------------------------------------------
 
 
 def test_provider_account_has_expected_attributes(buypower: BuypowerProvider) -> None:
@@ -718,7 +718,7 @@ def test_reference_does_not_depend_on_day() -> None:
     assert len({make_reference(payment, n, date.min) for payment in ("a", "b") for n in (1, 2)}) == 4
 
 
-# --- anything at all --------------------------------------------------------------------------------------------------
+# --- random answers ---------------------------------------------------------------------------------------------------
 
 WORDS = st.sampled_from(
     [
@@ -789,9 +789,9 @@ KINDS = st.sampled_from(["application/json"] * 4 + ["text/html", ""])
 
 @given(st.sampled_from(Endpoint), ANSWERS, KINDS, st.text(), st.sampled_from([ORDER, POSTPAID]))
 def test_random_answer_never_raises_and_only_success_delivers(
-    endpoint: Endpoint, answered: tuple[int, Any], kind: str, advice: str, order: Order
+    endpoint: Endpoint, status_and_body: tuple[int, Any], kind: str, advice: str, order: Order
 ) -> None:
-    status, body = answered
+    status, body = status_and_body
     response = Response(status, body, {"content-type": kind, "retry-after": advice})
     answer = parse_answer(endpoint, response, order)
     parse_meter(response, METER, order.vend_type)

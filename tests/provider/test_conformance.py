@@ -1,6 +1,6 @@
-"""The suite for adapters: right ones pass, and each wrong one is caught by the test that is named for its fault.
+"""The conformance suite for adapters. Correct adapters pass. Each faulty adapter fails the test for its fault.
 
-The example of docs/adapters.md is one of the right ones, run as it stands there.
+The example of docs/adapters.md is one of the correct adapters. It runs unchanged.
 """
 
 import json
@@ -34,11 +34,11 @@ from tests.provider import buypower_answers, vtpass_answers
 PAGE = Path(__file__).parents[2] / "docs" / "adapters.md"
 
 
-# --- a right one, small -----------------------------------------------------------------------------------------------
+# --- a small correct adapter ------------------------------------------------------------------------------------------
 
 
 class Toy:
-    """A provider that answers everything with {"state", "id", "meter", "kobo", "token"}."""
+    """A provider that answers every call with {"state", "id", "meter", "kobo", "token"}."""
 
     def __init__(self, setup: ProviderSetup) -> None:
         self.setup = setup
@@ -93,9 +93,9 @@ class Toy:
     def read(self, response: Response | NotSent | Unknown) -> Answer:
         if not isinstance(response, Response):
             return response
-        said = to_mapping(response.body)
-        if response.status == 200 and said.get("state") == "sold":
-            return Delivered(to_token(said.get("token")), reference=to_text(said.get("id")))
+        fields = to_mapping(response.body)
+        if response.status == 200 and fields.get("state") == "sold":
+            return Delivered(to_token(fields.get("token")), reference=to_text(fields.get("id")))
         return Unknown(response.summary)
 
     def text_in(self, response: Response | NotSent | Unknown, name: str) -> str | None:
@@ -114,10 +114,10 @@ class ToySuite(ProviderConformance):
 
 
 class TestToy(ToySuite):
-    """The suite, over an adapter that does everything right."""
+    """The suite on a correct adapter."""
 
 
-# --- wrong ones -------------------------------------------------------------------------------------------------------
+# --- faulty adapters --------------------------------------------------------------------------------------------------
 
 
 class Retries(Toy):
@@ -178,11 +178,11 @@ class RaisesOnStrangeTokens(Toy):
 class GuessesMeters(Toy):
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         self.call("verify")
-        return MeterFound("SOMEBODY")
+        return MeterFound("ADA OBI")
 
 
 class PlainHttpx(Toy):
-    """An adapter over a client as it comes: it follows redirects, and each read has a deadline of its own."""
+    """An adapter on a default httpx client: it follows redirects, and its timeout is for each read, not in all."""
 
     def call(
         self, path: str, order: Order | None = None, may_send: Callable[[], bool] = lambda: True
@@ -222,7 +222,7 @@ class LeaksKeyInAnswer(Toy):
 
 
 class SharesAnswers(Toy):
-    """What one thread asks for, another one gets."""
+    """One thread gets the answer of another."""
 
     order: Order | None = None
 
@@ -267,7 +267,7 @@ class LeavesConnectionsOpen(Toy):
 
     def close(self) -> None:
         self.closings += 1
-        if self.closings > 2:  # at last, when the test has seen it
+        if self.closings > 2:  # in the end, after the check of the suite
             super().close()
 
 
@@ -312,13 +312,13 @@ FAULTY_ADAPTERS: dict[type[Toy], tuple[str, str, str]] = {
     ClosesOnce: ("close_is_idempotent_and_frees_connections", "", "close raised RuntimeError"),
     TrustsWebhooks: ("unknown_webhook_yields_no_references", "", "it found"),
 }  # fmt: skip
-"""An adapter that breaks one rule, the test that sees it, with which fault, and what it says."""
+"""A faulty adapter: the test that fails, the fault parameter of that test, and a part of its message."""
 
 
 @pytest.mark.parametrize("wrong", FAULTY_ADAPTERS, ids=lambda wrong: wrong.__name__)
 def test_faulty_adapter_fails_the_named_check(wrong: type[Toy]) -> None:
-    check, fault, said = FAULTY_ADAPTERS[wrong]
-    assert said in str(failure_of(wrong, check, fault))
+    check, fault, reason = FAULTY_ADAPTERS[wrong]
+    assert reason in str(failure_of(wrong, check, fault))
 
 
 def test_plain_httpx_adapter_fails_on_slow_body() -> None:
@@ -328,11 +328,11 @@ def test_plain_httpx_adapter_fails_on_slow_body() -> None:
 
 
 def failure_of(wrong: type[Toy], check: str, fault: str) -> AssertionError | None:
-    """With what a test of the suite fails over this adapter; None where it passes."""
+    """The error with which a test of the suite fails on this adapter; None if it passes."""
     suite = ToySuite()
     suite.toy = wrong
     suite.slack_seconds = 1.0
-    faults = [known for known in FAULTS if known.name == fault]
+    faults = [each for each in FAULTS if each.name == fault]
     try:
         getattr(suite, f"test_{check}")(*faults)
     except AssertionError as error:
@@ -340,7 +340,7 @@ def failure_of(wrong: type[Toy], check: str, fault: str) -> AssertionError | Non
     return None
 
 
-# --- the adapters that there are --------------------------------------------------------------------------------------
+# --- our adapters -----------------------------------------------------------------------------------------------------
 
 
 class TestVtpass(ProviderConformance):
@@ -352,9 +352,13 @@ class TestVtpass(ProviderConformance):
     def delivery_body(self, order: Order, token: str) -> bytes:
         naira = str(order.amount.major)
         transaction = vtpass_answers.transaction(unique_element=order.meter, amount=naira)
-        sold = {"requestId": order.reference, "amount": naira, "content": {"transactions": transaction}}
+        sale_fields = {
+            "requestId": order.reference,
+            "amount": naira,
+            "content": {"transactions": transaction},
+        }
         words = f"Token : {token}"
-        return json.dumps(vtpass_answers.delivered(**sold, token=words, purchased_code=words)).encode()
+        return json.dumps(vtpass_answers.delivered(**sale_fields, token=words, purchased_code=words)).encode()
 
 
 class TestBuypower(ProviderConformance):
@@ -372,21 +376,21 @@ class TestBuypower(ProviderConformance):
     def sale(self, order: Order, token: str) -> dict[str, object]:
         naira = str(order.amount.major)
         parcels = [{"type": "TOKEN", "content": token}]
-        sold = {"orderId": order.reference, "token": token, "parcels": parcels}
-        return {**sold, "vendAmount": naira, "totalAmountPaid": naira}
+        sale_fields = {"orderId": order.reference, "token": token, "parcels": parcels}
+        return {**sale_fields, "vendAmount": naira, "totalAmountPaid": naira}
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
+# --- the documentation ------------------------------------------------------------------------------------------------
 
 
 def example() -> type[ProviderConformance]:
-    """The test class of docs/adapters.md, over the adapter that is described there."""
+    """The test class of docs/adapters.md, on the adapter of the same page."""
     adapter, suite = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     package = ModuleType("acme_billvend")
     names: dict[str, type[ProviderConformance]] = {}
     sys.modules[package.__name__] = package
     try:
-        exec(compile(adapter, "docs/adapters.md", "exec"), vars(package))  # noqa: S102  it is our own page
+        exec(compile(adapter, "docs/adapters.md", "exec"), vars(package))  # noqa: S102  our own page
         exec(compile(suite, "docs/adapters.md", "exec"), names)  # noqa: S102  as above
     finally:
         del sys.modules[package.__name__]

@@ -1,4 +1,4 @@
-"""One HTTP call over real sockets: what left us, what arrived, how long it took, and what was never done."""
+"""One HTTP call over real sockets: bytes sent, bytes received, time taken, and what must never happen."""
 
 import json
 import socket
@@ -36,11 +36,11 @@ from tests.provider.sockets import (
 )
 
 SHORT_SECONDS = 0.4
-"""A deadline that is to pass."""
+"""A timeout that must expire."""
 AMPLE_SECONDS = 10.0
-"""A deadline that is not."""
+"""A timeout that must not expire."""
 SLACK_SECONDS = 2.0
-"""How much later a call may come back on a busy machine."""
+"""How long after its timeout a call may return on a busy machine."""
 SECRET = "s3cr3t-Zq9"
 HEADERS = {"api-key": SECRET}
 SALE = {"id": "R1", "meter": "12345678901"}
@@ -54,35 +54,35 @@ def client() -> Iterator[HttpClient]:
     client.close()
 
 
-def post_sale(client: HttpClient, url: str, **how: object) -> Response | NotSent | Unknown:
-    """One call with a secret in it, that has to come back in time and to keep the secret."""
-    seconds = how.get("timeout_seconds", AMPLE_SECONDS)
+def post_sale(client: HttpClient, url: str, **options: object) -> Response | NotSent | Unknown:
+    """Make one call with a secret in it. Checks that it returns in time and that the answer hides the secret."""
+    seconds = options.get("timeout_seconds", AMPLE_SECONDS)
     began = time.monotonic()
-    answer = client.call("POST", url, headers=HEADERS, content=SALE, **how)  # type: ignore[arg-type]  # a table's
+    answer = client.call("POST", url, headers=HEADERS, content=SALE, **options)  # type: ignore[arg-type]  # from parameters
     assert isinstance(seconds, float)
     assert time.monotonic() - began < seconds + SLACK_SECONDS
     assert SECRET not in repr(answer)
     return answer
 
 
-# --- a call that works ------------------------------------------------------------------------------------------------
+# --- successful calls -------------------------------------------------------------------------------------------------
 
 
 def test_complete_answer_is_returned_unchanged(client: HttpClient) -> None:
     body = b'{"amount": 1000.10, "n": 3, "text": "\\u20a6"}'
-    answer = http_response(
+    raw_answer = http_response(
         body, status="404 Not Found", kind="Application/JSON; charset=utf-8", headers=("X-Two: 2",)
     )
-    with FaultServer(send_and_keep_open(answer)) as fault_server:
-        said = client.call(
+    with FaultServer(send_and_keep_open(raw_answer)) as fault_server:
+        answer = client.call(
             "POST", f"{fault_server.url}/pay", headers=HEADERS, params={"a": "b"}, content=SALE
         )
-    assert isinstance(said, Response)
-    assert (said.status, said.raw_body) == (404, body)
-    assert said.body == {"amount": Decimal("1000.10"), "n": 3, "text": "\u20a6"}
-    assert said.headers["x-two"] == "2"
-    assert said.is_json_object
-    assert said.summary == "HTTP 404, Application/JSON"
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.raw_body) == (404, body)
+    assert answer.body == {"amount": Decimal("1000.10"), "n": 3, "text": "\u20a6"}
+    assert answer.headers["x-two"] == "2"
+    assert answer.is_json_object
+    assert answer.summary == "HTTP 404, Application/JSON"
     (request,) = fault_server.requests
     head, _, sent = request.partition(b"\r\n\r\n")
     assert head.startswith(b"POST /pay?a=b HTTP/1.1\r\n")
@@ -92,12 +92,12 @@ def test_complete_answer_is_returned_unchanged(client: HttpClient) -> None:
 
 
 def test_response_repr_hides_content() -> None:
-    said = Response(200, {"token": "12345678901234567890"}, {"x-key": SECRET}, b"12345678901234567890")
-    assert repr(said) == "Response(status=200)"
+    answer = Response(200, {"token": "12345678901234567890"}, {"x-key": SECRET}, b"12345678901234567890")
+    assert repr(answer) == "Response(status=200)"
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "summary"),
     [
         ({"content-type": "text/html; charset=utf-8"}, "HTTP 200, text/html"),
         ({}, "HTTP 200, no content type"),
@@ -106,8 +106,8 @@ def test_response_repr_hides_content() -> None:
         ({"content-type": "a/b\x1b[31m"}, "HTTP 200, no content type"),
     ],
 )
-def test_response_description_is_safe(kind: dict[str, str], told: str) -> None:
-    assert Response(200, None, kind).summary == told
+def test_response_description_is_safe(kind: dict[str, str], summary: str) -> None:
+    assert Response(200, None, kind).summary == summary
 
 
 @pytest.mark.parametrize(
@@ -120,23 +120,23 @@ def test_response_description_is_safe(kind: dict[str, str], told: str) -> None:
 )
 def test_non_json_body_is_not_parsed(client: HttpClient, body: bytes) -> None:
     with FaultServer(send_and_keep_open(http_response(body))) as fault_server:
-        said = post_sale(client, fault_server.url)
-    assert isinstance(said, Response)
-    assert (said.body, said.raw_body, said.is_json_object) == (None, body, False)
+        answer = post_sale(client, fault_server.url)
+    assert isinstance(answer, Response)
+    assert (answer.body, answer.raw_body, answer.is_json_object) == (None, body, False)
 
 
 # --- before the first byte --------------------------------------------------------------------------------------------
 
 
 def test_refused_connection_returns_not_sent(client: HttpClient) -> None:
-    said = post_sale(client, f"http://{LOOPBACK}:{closed_port()}")
-    assert isinstance(said, NotSent)
-    assert "refused" in said.reason
+    answer = post_sale(client, f"http://{LOOPBACK}:{closed_port()}")
+    assert isinstance(answer, NotSent)
+    assert "refused" in answer.reason
 
 
 def test_unresolvable_host_returns_not_sent(client: HttpClient) -> None:
-    said = post_sale(client, "https://nobody.invalid", timeout_seconds=3.0)
-    assert isinstance(said, NotSent)
+    answer = post_sale(client, "https://unknown.invalid", timeout_seconds=3.0)
+    assert isinstance(answer, NotSent)
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example", "exa mple", "[::1", "127.0.0.1:99999999"])
@@ -150,39 +150,41 @@ def test_invalid_url_returns_not_sent(client: HttpClient, url: str) -> None:
 
 
 def test_hanging_name_lookup_ends_at_deadline() -> None:
-    over = threading.Event()
+    is_over = threading.Event()
 
-    def hanging(host: str) -> tuple[str, ...]:
-        over.wait(10)
+    def resolve_slowly(host: str) -> tuple[str, ...]:
+        is_over.wait(10)
         return (LOOPBACK,)
 
-    said = post_sale(HttpClient(timeout_seconds=SHORT_SECONDS, resolve_host=hanging), "http://slow.example")
-    over.set()
-    assert said == NotSent("the provider can't be reached: ConnectTimeout: the name look-up took too long")
+    answer = post_sale(
+        HttpClient(timeout_seconds=SHORT_SECONDS, resolve_host=resolve_slowly), "http://slow.example"
+    )
+    is_over.set()
+    assert answer == NotSent("the provider can't be reached: ConnectTimeout: the name look-up took too long")
 
 
 def test_host_without_addresses_returns_not_sent() -> None:
-    said = post_sale(
+    answer = post_sale(
         HttpClient(timeout_seconds=AMPLE_SECONDS, resolve_host=lambda host: ()), "http://provider.example"
     )
-    assert isinstance(said, NotSent)
+    assert isinstance(answer, NotSent)
 
 
 def test_addresses_are_tried_in_turn() -> None:
-    asked: list[str] = []
+    lookups: list[str] = []
 
-    def two(host: str) -> tuple[str, ...]:
-        asked.append(host)
-        return ("127.0.0.9", LOOPBACK)  # the server listens on the second alone
+    def resolve_to_two(host: str) -> tuple[str, ...]:
+        lookups.append(host)
+        return ("127.0.0.9", LOOPBACK)  # the server listens only on the second
 
     with (
         FaultServer(send_and_keep_open(OK)) as fault_server,
-        closing(HttpClient(timeout_seconds=10.0, resolve_host=two)) as client,
+        closing(HttpClient(timeout_seconds=10.0, resolve_host=resolve_to_two)) as client,
     ):
         assert isinstance(post_sale(client, f"http://provider.example:{fault_server.port}"), Response)
         assert len(fault_server.requests) == 1
         assert b"host: provider.example:" in fault_server.requests[0].lower()
-    assert asked == ["provider.example"]
+    assert lookups == ["provider.example"]
 
 
 def test_unresponsive_address_leaves_time_for_next() -> None:
@@ -206,20 +208,20 @@ def test_default_lookup_resolves_localhost() -> None:
     assert resolve_host(LOOPBACK) == (LOOPBACK,)
 
 
-@pytest.mark.parametrize("asked_first", [True, False])
-def test_no_bytes_sent_when_guard_refuses(client: HttpClient, asked_first: bool) -> None:
+@pytest.mark.parametrize("is_late_at_first", [True, False])
+def test_no_bytes_sent_when_guard_refuses(client: HttpClient, is_late_at_first: bool) -> None:
     guard_answers: list[bool] = []
     with FaultServer(send_and_keep_open(OK)) as fault_server:
 
         def may_send() -> bool:
             guard_answers.append(
-                not asked_first and not guard_answers
-            )  # at first, and no more when the connection stands
+                not is_late_at_first and not guard_answers
+            )  # true at first, false once connected
             return guard_answers[-1]
 
         assert post_sale(client, fault_server.url, may_send=may_send) == NotSent("it was too late to send")
-        assert isinstance(post_sale(client, fault_server.url), Response), "and the next call works"
-    assert guard_answers == ([False] if asked_first else [True, False])
+        assert isinstance(post_sale(client, fault_server.url), Response), "the next call works"
+    assert guard_answers == ([False] if is_late_at_first else [True, False])
     assert len(fault_server.requests) == 1
     assert fault_server.received_bytes == fault_server.requests[0]
 
@@ -227,24 +229,24 @@ def test_no_bytes_sent_when_guard_refuses(client: HttpClient, asked_first: bool)
 def test_send_guard_is_called_after_connect(
     client: HttpClient,
 ) -> None:
-    seen: list[tuple[int, int]] = []
+    connection_states: list[tuple[int, int]] = []
     with FaultServer(send_and_keep_open(OK)) as fault_server:
 
         def may_send() -> bool:
-            if seen:
+            if connection_states:
                 fault_server.has_connection(SLACK_SECONDS)
-            seen.append((fault_server.connections, len(fault_server.received_bytes)))
+            connection_states.append((fault_server.connections, len(fault_server.received_bytes)))
             return True
 
         post_sale(client, fault_server.url, may_send=may_send)
         length = len(fault_server.received_bytes)
         post_sale(client, fault_server.url, may_send=may_send)
-    assert seen == [(0, 0), (1, 0), (1, length), (1, length)]
+    assert connection_states == [(0, 0), (1, 0), (1, length), (1, length)]
 
 
 def test_deadline_before_first_byte_returns_not_sent(client: HttpClient) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
-        for requests in (0, 1):  # on a new connection, and on one that is kept
+        for requests in (0, 1):  # on a new connection, then on a reused one
             assert isinstance(post_sale(client, fault_server.url, timeout_seconds=1e-9), NotSent)
             assert len(fault_server.requests) == requests
             post_sale(client, fault_server.url)
@@ -265,9 +267,9 @@ def test_invalid_header_returns_not_sent_without_its_value(
     client: HttpClient, headers: dict[str, str]
 ) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
-        said = client.call("GET", fault_server.url, headers=headers)
-        assert isinstance(said, NotSent)
-        assert SECRET not in said.reason
+        answer = client.call("GET", fault_server.url, headers=headers)
+        assert isinstance(answer, NotSent)
+        assert SECRET not in answer.reason
         assert not fault_server.received_bytes
 
 
@@ -288,17 +290,17 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_server_without_tls_returns_not_sent(client: HttpClient) -> None:
     with FaultServer(send_and_keep_open(OK)) as fault_server:
-        said = post_sale(client, fault_server.url.replace("http:", "https:"), timeout_seconds=SHORT_SECONDS)
-        assert isinstance(said, NotSent)
+        answer = post_sale(client, fault_server.url.replace("http:", "https:"), timeout_seconds=SHORT_SECONDS)
+        assert isinstance(answer, NotSent)
         assert fault_server.requests == []
         assert SECRET.encode() not in fault_server.received_bytes
 
 
 def test_untrusted_certificate_returns_not_sent(client: HttpClient, pem: Path) -> None:
     with FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server:
-        said = post_sale(client, fault_server.url)
-        assert isinstance(said, NotSent)
-        assert "CERTIFICATE_VERIFY_FAILED" in said.reason
+        answer = post_sale(client, fault_server.url)
+        assert isinstance(answer, NotSent)
+        assert "CERTIFICATE_VERIFY_FAILED" in answer.reason
         assert not fault_server.received_bytes
 
 
@@ -307,9 +309,9 @@ def test_certificate_for_other_host_returns_not_sent(pem: Path) -> None:
         client = HttpClient(
             timeout_seconds=AMPLE_SECONDS, trusted_certificates=pem, resolve_host=lambda host: (LOOPBACK,)
         )
-        said = post_sale(client, f"https://provider.example:{fault_server.port}")
-        assert isinstance(said, NotSent)
-        assert "provider.example" in said.reason
+        answer = post_sale(client, f"https://provider.example:{fault_server.port}")
+        assert isinstance(answer, NotSent)
+        assert "provider.example" in answer.reason
         assert not fault_server.received_bytes
 
 
@@ -326,19 +328,19 @@ def test_reset_handshake_returns_not_sent(client: HttpClient) -> None:
 
 
 def test_reset_during_request_returns_unknown(client: HttpClient) -> None:
-    asked: list[int] = []
+    guard_calls: list[int] = []
     with socket.create_server((LOOPBACK, 0)) as server:
 
         def may_send() -> bool:
-            asked.append(len(asked))
-            if len(asked) == 2:  # the connection stands, and the first byte is next
+            guard_calls.append(len(guard_calls))
+            if len(guard_calls) == 2:  # connected, just before the first byte
                 connection, _ = server.accept()
                 Connection(b"", connection, threading.Event()).reset()
             return True
 
-        said = post_sale(client, f"http://{LOOPBACK}:{server.getsockname()[1]}", may_send=may_send)
-    assert isinstance(said, Unknown)
-    assert asked == [0, 1]
+        answer = post_sale(client, f"http://{LOOPBACK}:{server.getsockname()[1]}", may_send=may_send)
+    assert isinstance(answer, Unknown)
+    assert guard_calls == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -361,8 +363,8 @@ def test_tls_handshake_does_not_count_as_sent(pem: Path, behave: Handler, kind: 
             received.append(len(fault_server.received_bytes))
             return True
 
-        said = post_sale(client, fault_server.url, may_send=may_send)
-        assert isinstance(said, kind)
+        answer = post_sale(client, fault_server.url, may_send=may_send)
+        assert isinstance(answer, kind)
         assert received == [0, 0]
         assert len(fault_server.requests) == 1
 
@@ -372,8 +374,8 @@ def test_threads_share_one_tls_context(pem: Path) -> None:
         FaultServer(send_and_keep_open(OK), tls=server_context(pem)) as fault_server,
         closing(HttpClient(timeout_seconds=AMPLE_SECONDS, trusted_certificates=pem)) as client,
     ):
-        said = run_in_threads(8, lambda number: post_sale(client, fault_server.url))
-        assert [type(one) for one in said] == [Response] * 8
+        answers = run_in_threads(8, lambda number: post_sale(client, fault_server.url))
+        assert [type(one) for one in answers] == [Response] * 8
         assert len(fault_server.requests) == 8
 
 
@@ -388,13 +390,13 @@ COMPLETE_ANSWERS = {
     "empty 200": 200,
     "empty 204": 204,
 }
-"""The faults that are whole answers all the same, with their status."""
+"""The faults that still are complete answers, with their statuses."""
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_after_first_byte_answer_is_complete_or_unknown(fault: Fault, client: HttpClient) -> None:
     with FaultServer(fault.handler) as fault_server:
-        said = post_sale(
+        answer = post_sale(
             client,
             fault_server.url,
             timeout_seconds=SHORT_SECONDS if fault.lasts_until_deadline else AMPLE_SECONDS,
@@ -402,13 +404,13 @@ def test_after_first_byte_answer_is_complete_or_unknown(fault: Fault, client: Ht
         assert len(fault_server.requests) == 1
         assert bytes(fault_server.received_bytes) == fault_server.requests[0], "no byte of another request"
     if fault.name in COMPLETE_ANSWERS:
-        assert isinstance(said, Response)
-        assert said.status == COMPLETE_ANSWERS[fault.name]
-        assert not said.is_json_object or said.body == {}
+        assert isinstance(answer, Response)
+        assert answer.status == COMPLETE_ANSWERS[fault.name]
+        assert not answer.is_json_object or answer.body == {}
     else:
-        assert isinstance(said, Unknown)
+        assert isinstance(answer, Unknown)
     with FaultServer(send_and_keep_open(OK)) as healthy:
-        assert isinstance(post_sale(client, healthy.url), Response), "and the next call works"
+        assert isinstance(post_sale(client, healthy.url), Response), "the next call works"
 
 
 def test_timeout_is_reported_as_timeout(client: HttpClient) -> None:
@@ -419,7 +421,7 @@ def test_timeout_is_reported_as_timeout(client: HttpClient) -> None:
 
 
 def test_unread_request_ends_at_deadline() -> None:
-    sale = {"padding": "x" * 30_000_000}  # more than the sockets hold
+    sale = {"padding": "x" * 30_000_000}  # more than the socket buffers hold
     with unanswering_port() as port, closing(HttpClient(timeout_seconds=SHORT_SECONDS)) as client:
         began = time.monotonic()
         assert isinstance(client.call("POST", f"http://{LOOPBACK}:{port}", content=sale), Unknown)
@@ -439,20 +441,20 @@ def test_giant_body_is_not_read_completely(client: HttpClient) -> None:
             sent_bytes += len(piece)
 
     with FaultServer(giant) as fault_server:
-        client.call("GET", f"http://{LOOPBACK}:{closed_port()}")  # what a first call takes is taken
+        client.call("GET", f"http://{LOOPBACK}:{closed_port()}")  # the first call allocates memory once
         tracemalloc.start()
         try:
-            said = post_sale(client, fault_server.url)
+            answer = post_sale(client, fault_server.url)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert said == Unknown("the answer is larger than 1,048,576 bytes")
+    assert answer == Unknown("the answer is larger than 1,048,576 bytes")
     assert peak_bytes < 8 * MAX_BODY_BYTES
     assert sent_bytes < 32 * 1024 * 1024, "what the sockets hold, and no more"
 
 
 def compressed(body: bytes, *, times: int = 1, wbits: int = 31) -> bytes:
-    """The body, so many times over, as gzip or, with 15, as zlib."""
+    """The body, compressed so many times, as gzip or, with 15, as zlib."""
     packer = zlib.compressobj(wbits=wbits)
     return b"".join(packer.compress(body) for _ in range(times)) + packer.flush()
 
@@ -474,7 +476,7 @@ COMPRESSED = {
     "twice": ("gzip, gzip", compressed(compressed(b"{}")), None),
     "unknown": ("br", b"{}", None),
 }
-"""An encoding as declared, a body as sent, and how it is read; None: not at all."""
+"""The declared encoding, the body on the wire, and the body as read. None: it is not readable."""
 
 
 @pytest.mark.parametrize(("encoding", "body", "plain"), COMPRESSED.values(), ids=COMPRESSED)
@@ -486,16 +488,16 @@ def test_unrequested_compression_is_limited(
     ) as fault_server:
         tracemalloc.start()
         try:
-            said = post_sale(client, fault_server.url)
+            answer = post_sale(client, fault_server.url)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
     assert peak_bytes < 16 * MAX_BODY_BYTES
     if plain is None:
-        assert said == Unknown("the answer's compression can't be read")
+        assert answer == Unknown("the answer's compression can't be read")
     else:
-        assert isinstance(said, Response)
-        assert said.raw_body == plain
+        assert isinstance(answer, Response)
+        assert answer.raw_body == plain
 
 
 @pytest.mark.parametrize(
@@ -508,10 +510,10 @@ def test_redirects_are_not_followed(client: HttpClient, status: str, location: s
         with FaultServer(
             send_and_keep_open(http_response(b"", status=status, headers=(to,)))
         ) as fault_server:
-            said = post_sale(client, fault_server.url)
+            answer = post_sale(client, fault_server.url)
             assert len(fault_server.requests) == 1
         assert elsewhere.connections == 0
-    assert isinstance(said, Unknown) or (isinstance(said, Response) and said.status == int(status[:3]))
+    assert isinstance(answer, Unknown) or (isinstance(answer, Response) and answer.status == int(status[:3]))
 
 
 def test_echoed_request_is_not_reported(client: HttpClient) -> None:
@@ -520,8 +522,8 @@ def test_echoed_request_is_not_reported(client: HttpClient) -> None:
         talk.close()
 
     with FaultServer(echo) as fault_server:
-        said = post_sale(client, fault_server.url)  # which looks for the secret
-    assert said == Unknown("the connection failed: RemoteProtocolError")
+        answer = post_sale(client, fault_server.url)  # checks that the secret is hidden
+    assert answer == Unknown("the connection failed: RemoteProtocolError")
 
 
 # --- connections ------------------------------------------------------------------------------------------------------
@@ -556,9 +558,9 @@ def test_reset_on_reused_connection_returns_unknown_without_resend(
         assert (fault_server.connections, len(fault_server.requests)) == (1, 2)
 
 
-@pytest.mark.parametrize("leftovers", [http_response(b'{"for": "nobody"}'), b"HTTP/1.1 200 O", b"\r\n", b"x"])
+@pytest.mark.parametrize("leftovers", [http_response(b'{"for": "none"}'), b"HTTP/1.1 200 O", b"\r\n", b"x"])
 def test_leftover_bytes_are_not_the_next_answer(client: HttpClient, leftovers: bytes) -> None:
-    """A Content-Length that is too small, say."""
+    """As when a Content-Length is too small."""
 
     def chatty(talk: Connection) -> None:
         body = b'{"for": %d}' % len(fault_server.requests)
@@ -566,9 +568,9 @@ def test_leftover_bytes_are_not_the_next_answer(client: HttpClient, leftovers: b
 
     with FaultServer(chatty) as fault_server:
         for number in (1, 2, 3):
-            said = post_sale(client, fault_server.url)
-            assert isinstance(said, Response)
-            assert said.body == {"for": number}
+            answer = post_sale(client, fault_server.url)
+            assert isinstance(answer, Response)
+            assert answer.body == {"for": number}
         assert len(fault_server.requests) == 3
 
 
@@ -596,7 +598,7 @@ def test_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def run_in_threads(number: int, act: Callable[[int], object]) -> list[object]:
-    """What each of so many threads brings back, which begin at the same moment."""
+    """The results of so many threads that start at the same moment."""
     start = threading.Barrier(number)
 
     def work(which: int) -> object:
@@ -614,10 +616,12 @@ def test_threads_have_separate_connections(client: HttpClient) -> None:
 
     with FaultServer(echo_when_all_are_here) as fault_server:
         for turn in (1, 2):
-            said = run_in_threads(
+            answers = run_in_threads(
                 8, lambda number: client.call("POST", fault_server.url, content={"number": number})
             )
-            assert [getattr(one, "body", one) for one in said] == [{"number": number} for number in range(8)]
+            assert [getattr(one, "body", one) for one in answers] == [
+                {"number": number} for number in range(8)
+            ]
             assert len(fault_server.requests) == 8 * turn
         assert fault_server.connections == 8, "threads that come later take over the connections"
 

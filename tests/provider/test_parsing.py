@@ -1,4 +1,4 @@
-"""Reading what providers write: what can be read in one way is read, and nothing else, and nothing raises."""
+"""Parsing values of providers: unambiguous values are parsed, all others are dropped, and nothing raises."""
 
 from decimal import Decimal
 from typing import Any
@@ -125,7 +125,7 @@ def test_minor_units_are_exact(value: object, currency: str, read: int | None) -
         ("Token : 12345678901234567890", "12345678901234567890"),
         ("TOKENS:1234", "1234"),
         (12345678901234567890, "12345678901234567890"),
-        # What is not of that form is kept as it came, so that no delivery is lost.
+        # Other forms are kept unchanged, so that no delivery is lost.
         ("Token : 1234 Bonus Token : 5678", "1234 Bonus Token : 5678"),
         ("\u0661\u0662", "\u0661\u0662"),
         (Decimal("1.2345678901234568E+19"), "1.2345678901234568E+19"),

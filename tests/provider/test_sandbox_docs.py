@@ -1,4 +1,4 @@
-"""The page about the sandbox says what the sandbox does."""
+"""The documentation of the sandbox lists every meter and fault."""
 
 from pathlib import Path
 
@@ -10,5 +10,5 @@ PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 
 def test_docs_list_every_meter_and_fault() -> None:
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    known = [*METERS.items(), *BEHAVIOUR_BY_FAULT.items()]
-    assert rows == [f"| `{name}` | {behaviour.description} |" for name, behaviour in known]
+    documented = [*METERS.items(), *BEHAVIOUR_BY_FAULT.items()]
+    assert rows == [f"| `{name}` | {behaviour.description} |" for name, behaviour in documented]

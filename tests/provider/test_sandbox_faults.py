@@ -1,4 +1,4 @@
-"""Faults that are asked for: in process and over HTTP, by meter, by reference, by number and by header; and hooks."""
+"""Planned faults, in process and over HTTP: by meter, by reference, by number and by header. Then webhooks."""
 
 import os
 import signal
@@ -46,39 +46,39 @@ from tests.provider.webhook_receiver import WebhookReceiver, run_webhook_receive
 
 
 def test_meter_plan_is_limited_and_replaced_by_newer(harness: SandboxHarness) -> None:
-    harness.book.add_plan(FaultPlan(SandboxFault("pending_for_ever"), PlanScope.METER, "12345678901"))
-    harness.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.METER, "12345678901", times_left=2))
+    harness.store.add_plan(FaultPlan(SandboxFault("pending_for_ever"), PlanScope.METER, "12345678901"))
+    harness.store.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.METER, "12345678901", times_left=2))
     answers = [harness.vend(order(reference=f"R{number}")) for number in range(3)]
     assert [type(answer) for answer in answers] == [Declined, Declined, Delivered]
     assert isinstance(harness.vend(order("98765432109", reference="OTHER")), Delivered)
-    assert harness.book.list_plans() == []
-    assert [entry.fault for entry in harness.book.records()] == ["declined", "declined", "", ""]
+    assert harness.store.list_plans() == []
+    assert [entry.fault for entry in harness.store.records()] == ["declined", "declined", "", ""]
 
 
 def test_most_specific_plan_applies_first(harness: SandboxHarness) -> None:
-    harness.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
-    harness.book.add_plan(FaultPlan(SandboxFault("low_float"), PlanScope.NEXT, times_left=1))
-    harness.book.add_plan(FaultPlan(SandboxFault("cut"), PlanScope.METER, "98765432109"))
-    harness.book.add_plan(FaultPlan(SandboxFault("drop"), PlanScope.REFERENCE, "C", times_left=1))
+    harness.store.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(FaultPlan(SandboxFault("low_float"), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(FaultPlan(SandboxFault("cut"), PlanScope.METER, "98765432109"))
+    harness.store.add_plan(FaultPlan(SandboxFault("drop"), PlanScope.REFERENCE, "C", times_left=1))
     sent = [("A", "12345678901"), ("B", "98765432109"), ("C", "98765432109"), ("D", "12345678901")]
     answers = [type(harness.vend(order(meter, reference=reference))) for reference, meter in sent]
     assert answers == [Declined, Unknown, Unknown, Misconfigured]
-    assert [harness.book.sale_count(reference) for reference, _ in sent] == [0, 1, 0, 0]
-    assert harness.book.clear_plans() == 1
+    assert [harness.store.sale_count(reference) for reference, _ in sent] == [0, 1, 0, 0]
+    assert harness.store.clear_plans() == 1
     assert isinstance(harness.vend(order("98765432109", reference="E")), Delivered)
 
 
 def test_resend_of_known_reference_consumes_no_plan(harness: SandboxHarness) -> None:
     harness.vend(order())
-    harness.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
     assert isinstance(harness.vend(order()), Unknown)
     assert isinstance(harness.vend(order(reference="B")), Declined)
 
 
 def test_started_fault_continues_after_clear_and_restart(harness: SandboxHarness) -> None:
-    harness.book.add_plan(FaultPlan(SandboxFault("pending_then_failed", 3), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(FaultPlan(SandboxFault("pending_then_failed", 3), PlanScope.NEXT, times_left=1))
     harness.vend(order())
-    harness.book.clear_plans()
+    harness.store.clear_plans()
     harness.provider.close()
     another = SandboxHarness(harness.path)
     answers = [type(another.requery(order())) for _ in range(4)]
@@ -88,14 +88,14 @@ def test_started_fault_continues_after_clear_and_restart(harness: SandboxHarness
 
 def test_reference_plan_changes_requery_answer(harness: SandboxHarness) -> None:
     harness.vend(order("201000000000"))
-    harness.book.add_plan(
+    harness.store.add_plan(
         FaultPlan(SandboxFault("pending_then_failed", 1), PlanScope.REFERENCE, order().reference)
     )
     assert isinstance(harness.requery(order()), Declined)
 
 
 IN_PROCESS = [
-    # fault, the send, requery 1, requery 2; sold
+    # fault, send, requery 1, requery 2; times sold
     ("html_500_unsold", [Unknown, NotFound, NotFound], 0),
     ("pending_for_ever", [Unknown, Pending, Pending], 0),
     ("no_token_until:1", [Delivered, Delivered, Delivered], 1),
@@ -118,13 +118,13 @@ IN_PROCESS = [
 def test_fault_gives_expected_answers_in_process(
     harness: SandboxHarness, fault: str, expected: list[type], sold: int
 ) -> None:
-    harness.book.add_plan(FaultPlan(parse_fault(fault), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(FaultPlan(parse_fault(fault), PlanScope.NEXT, times_left=1))
     assert [type(harness.vend(order())), *(type(harness.requery(order())) for _ in range(2))] == expected
-    assert harness.book.sale_count(order().reference) == sold
+    assert harness.store.sale_count(order().reference) == sold
 
 
 def test_key_change_adds_two_tokens(harness: SandboxHarness) -> None:
-    harness.book.add_plan(FaultPlan(SandboxFault("key_change"), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(FaultPlan(SandboxFault("key_change"), PlanScope.NEXT, times_left=1))
     answer = harness.vend(order())
     assert isinstance(answer, Delivered)
     tokens = {answer.token, answer.receipt["kct1"], answer.receipt["kct2"]}
@@ -141,7 +141,7 @@ def test_meter_lookup_gives_expected_answers(harness: SandboxHarness) -> None:
     assert harness.provider.verify("12345678901", "EKEDC", VendType.PREPAID) == harness.provider.verify(
         "12345678901", "IKEDC", VendType.POSTPAID
     )
-    assert verify("600000000001") is MeterFound, "it is known, and declines what is bought"
+    assert verify("600000000001") is MeterFound, "the meter is known, but its purchases are declined"
     for meter in ("000000000000", "1234567890", "123456789012", "x" * 11):
         assert verify(meter) is MeterFault.METER_NOT_FOUND
     assert verify("12345678901", biller="NEPA") is MeterFault.METER_NOT_FOUND
@@ -153,16 +153,16 @@ def test_meter_lookup_faults_are_applied(harness: SandboxHarness) -> None:
     def verify(meter: str = "12345678901") -> object:
         return harness.provider.verify(meter, "EKEDC", VendType.PREPAID)
 
-    harness.book.add_plan(FaultPlan(SandboxFault("verification_down"), PlanScope.NEXT, times_left=1))
-    harness.book.add_plan(
+    harness.store.add_plan(FaultPlan(SandboxFault("verification_down"), PlanScope.NEXT, times_left=1))
+    harness.store.add_plan(
         FaultPlan(SandboxFault("minimum", minimum_minor=1000_00), PlanScope.METER, "12345678901")
     )
-    harness.book.add_plan(FaultPlan(SandboxFault("cannot_vend"), PlanScope.METER, "98765432109"))
+    harness.store.add_plan(FaultPlan(SandboxFault("cannot_vend"), PlanScope.METER, "98765432109"))
     assert isinstance(harness.vend(order("11111111111", reference="A")), Delivered), "sends pass it by"
     assert isinstance(verify(), MeterLookupFailed)
-    found = verify()
-    assert isinstance(found, MeterFound)
-    assert found.minimum_minor == 1000_00
+    meter = verify()
+    assert isinstance(meter, MeterFound)
+    assert meter.minimum_minor == 1000_00
     refused = verify("98765432109")
     assert isinstance(refused, MeterRejected)
     assert refused.fault is MeterFault.METER_CANNOT_VEND
@@ -178,12 +178,12 @@ def test_float_is_unlimited_until_set(harness: SandboxHarness) -> None:
     assert harness.provider.fetch_float() == generous
     assert isinstance(generous, Money)
     assert generous > Money(100_000_000_00, "NGN")
-    harness.book.set_float_minor(492_50)
+    harness.store.set_float_minor(492_50)
     assert harness.provider.fetch_float() == Money(492_50, "NGN")
     assert isinstance(harness.vend(order(reference="C")), Delivered)
     assert harness.provider.fetch_float() == Money(0, "NGN")
     assert harness.vend(order(reference="D")) == Misconfigured("our float is too small", "low_float")
-    harness.book.set_float_minor(None)
+    harness.store.set_float_minor(None)
     assert isinstance(harness.vend(order(reference="D")), Delivered)
 
 
@@ -207,7 +207,7 @@ def test_store_of_earlier_version_is_upgraded(harness: SandboxHarness) -> None:
     another = SandboxHarness(harness.path)
     assert another.provider.account.account_id == account
     assert isinstance(another.requery(order(reference="OLD")), Delivered)
-    another.book.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
+    another.store.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
     assert isinstance(another.vend(order(reference="NEW")), Declined)
     another.provider.close()
     new = SalesStore(harness.path)
@@ -266,7 +266,7 @@ def client(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
 DELIVERED = ["000 delivered"] * 2
 FOUND = ["200/200 in result"] * 2
 OVER_HTTP = [
-    # fault, VTpass: the send, requeries 1 and 2; BuyPower: the same; sold
+    # fault, VTpass: send, requeries 1 and 2; BuyPower: the same; times sold
     ("none", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
     ("timeout", ["000 delivered", *DELIVERED], ["200/200", *FOUND], 1),
     ("drop", ["cut", "015", "015"], ["cut", "404/20", "404/20"], 0),
@@ -352,13 +352,13 @@ def test_header_fault_gives_expected_answers_in_both_dialects(
     sold: int,
 ) -> None:
     strike = {"X-Sandbox-Fault": fault}
-    asked = {"request_id": TODAY + "A"}
-    said = [vtpass_outcome(client, "/vtpass/api/pay", pay_body(), **strike)]
-    said += [vtpass_outcome(client, "/vtpass/api/requery", asked) for _ in range(2)]
-    assert [words.partition(" text/html")[0] for words in said] == vtpass
-    said = [buypower_outcome(client, "/buypower/v2/vend", vend_body(), **strike)]
-    said += [buypower_outcome(client, "/buypower/v2/transaction/BV1") for _ in range(2)]
-    assert [words.partition(" text/html")[0] for words in said] == buypower
+    request = {"request_id": TODAY + "A"}
+    outcomes = [vtpass_outcome(client, "/vtpass/api/pay", pay_body(), **strike)]
+    outcomes += [vtpass_outcome(client, "/vtpass/api/requery", request) for _ in range(2)]
+    assert [words.partition(" text/html")[0] for words in outcomes] == vtpass
+    outcomes = [buypower_outcome(client, "/buypower/v2/vend", vend_body(), **strike)]
+    outcomes += [buypower_outcome(client, "/buypower/v2/transaction/BV1") for _ in range(2)]
+    assert [words.partition(" text/html")[0] for words in outcomes] == buypower
     assert [sandbox.store.sale_count(reference) for reference in (TODAY + "A", "BV1")] == [sold, sold]
 
 
@@ -374,12 +374,12 @@ def test_key_changes_in_both_dialects(sandbox: RunningSandbox, client: httpx.Cli
 
 def test_meter_lookup_faults_in_both_dialects(sandbox: RunningSandbox, client: httpx.Client) -> None:
     def vtpass() -> dict[str, Any]:
-        asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"}
-        return dict(client.post("/vtpass/api/merchant-verify", json=asked).json())
+        request = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"}
+        return dict(client.post("/vtpass/api/merchant-verify", json=request).json())
 
     def buypower() -> httpx.Response:
-        asked = {"meter": "12345678901", "disco": "IKEJA", "vendType": "PREPAID"}
-        return client.get("/buypower/v2/check/meter", params=asked)
+        request = {"meter": "12345678901", "disco": "IKEJA", "vendType": "PREPAID"}
+        return client.get("/buypower/v2/check/meter", params=request)
 
     def plan(fault: str, **more: object) -> None:
         client.post("/_sandbox/faults", json={"fault": fault} | more).raise_for_status()
@@ -406,16 +406,16 @@ def test_control_api_adds_lists_and_clears_plans(client: httpx.Client) -> None:
         "/_sandbox/faults", json={"fault": "declined", "reference": "R", "times": 2}
     ).raise_for_status()
     client.post("/_sandbox/faults", json={"fault": "minimum", "next": 3, "naira": 1000}).raise_for_status()
-    shown = client.get("/_sandbox/faults").json()
-    assert shown["plans"][0] == planned.json() == {
+    listing = client.get("/_sandbox/faults").json()
+    assert listing["plans"][0] == planned.json() == {
         "fault": "lands_late", "scope": "meter", "target": "12345678901", "requeries": 4, "naira": None,
         "timesLeft": None,
     }  # fmt: skip
-    assert [(plan["target"], plan["timesLeft"], plan["naira"]) for plan in shown["plans"][1:]] == [
+    assert [(plan["target"], plan["timesLeft"], plan["naira"]) for plan in listing["plans"][1:]] == [
         ("R", 2, None),
         ("", 3, "1000.00"),
     ]
-    assert shown["faults"].keys() == BEHAVIOUR_BY_FAULT.keys()
+    assert listing["faults"].keys() == BEHAVIOUR_BY_FAULT.keys()
     assert client.delete("/_sandbox/faults").json() == {"cleared": 3}
     assert client.get("/_sandbox/faults").json()["plans"] == []
 
@@ -481,22 +481,22 @@ def test_control_api_lists_actual_sales(client: httpx.Client) -> None:
     assert client.get("/_sandbox/book", params={"reference": TODAY + "A"}).json() == [first]
 
 
-# --- hooks ------------------------------------------------------------------------------------------------------------
+# --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
 def test_take_back_sends_webhook_with_net_amount(client: httpx.Client, receiver: WebhookReceiver) -> None:
     client.post("/vtpass/api/pay", json=pay_body(amount=500))
     reference = TODAY + "A"
-    taken = client.post("/_sandbox/take-back", json={"reference": reference}).json()
-    assert (taken["status"], taken["timesVended"]) == ("taken_back", 1)
+    reversal = client.post("/_sandbox/take-back", json={"reference": reference}).json()
+    assert (reversal["status"], reversal["timesVended"]) == ("taken_back", 1)
     (hook,) = receiver.wait_for()
     data = hook["data"]
     assert hook["type"] == "transaction-update"
     assert (data["code"], data["requestId"], status_of(data)) == ("040", reference, "reversed")
-    assert data["amount"] == 492.5, "the net sum that came back to our float, not what the customer paid"
+    assert data["amount"] == 492.5, "the net sum that our float got back, not what the customer paid"
     assert data["wallet_credit_id"]
-    asked = client.post("/vtpass/api/requery", json={"request_id": reference}).json()
-    assert (asked["code"], status_of(asked)) == ("040", "reversed")
+    requery = client.post("/vtpass/api/requery", json={"request_id": reference}).json()
+    assert (requery["code"], status_of(requery)) == ("040", "reversed")
     assert buypower_outcome(client, f"/buypower/v2/transaction/{reference}") == "400/202"
     assert client.post("/_sandbox/take-back", json={"reference": "nothing"}).status_code == 404
 
@@ -547,16 +547,16 @@ def test_forged_webhook_contradicts_requery(
 def test_rejected_webhook_is_retried_up_to_five_times(
     client: httpx.Client, receiver: WebhookReceiver
 ) -> None:
-    for rejections, told in ((2, 3), (99, 5)):
+    for rejections, attempts in ((2, 3), (99, 5)):
         receiver.rejections = rejections
         reference = f"{TODAY}R{rejections}"
         client.post("/vtpass/api/pay", json=pay_body(suffix=f"R{rejections}"))
         client.post("/_sandbox/take-back", json={"reference": reference})
-        assert {hook["data"]["requestId"] for hook in receiver.wait_for(told)} == {reference}
+        assert {hook["data"]["requestId"] for hook in receiver.wait_for(attempts)} == {reference}
     receiver.rejections = 0
 
 
-# --- as a program -----------------------------------------------------------------------------------------------------
+# --- the sandbox as a command -----------------------------------------------------------------------------------------
 
 PROGRAM = """
 import sys
@@ -591,9 +591,9 @@ def test_sandbox_command_serves_and_stops_on_signal(tmp_path: Path, number: sign
         finally:
             process.kill()
     assert (process.returncode, out, err) == (0, "", "")
-    book = SalesStore(tmp_path / "b.db")
-    assert [(entry.reference, entry.vends) for entry in book.records()] == [("BV1", 1), ("BV2", 1)]
-    book.close()
+    store = SalesStore(tmp_path / "b.db")
+    assert [(entry.reference, entry.vends) for entry in store.records()] == [("BV1", 1), ("BV2", 1)]
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host", "localhost:80/hook", "http://"])

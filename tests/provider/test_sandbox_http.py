@@ -1,4 +1,4 @@
-"""The sandbox over HTTP, asked by a plain client as a provider's own documentation says: both dialects, call by call."""
+"""The sandbox over HTTP: each call of both dialects, with a plain client and the providers' documented requests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from tests.provider.sandbox_harness import NOW
 
 TODAY = "202611221300"  # in Lagos, an hour ahead of NOW
 TLS = httpx.create_ssl_context()
-"""Made once, since that takes longer than a whole test."""
+"""Created once: creating it takes longer than a whole test."""
 KEYS = {"api-key": "k", "public-key": "PK_k", "secret-key": "SK_k"}
 
 
 @dataclass
 class Clock:
-    """A clock that tests set forward."""
+    """A clock that tests move forward."""
 
     at: datetime = NOW
 
@@ -90,16 +90,16 @@ def status_of(answer: dict[str, Any]) -> str:
 def test_vtpass_sells_once_and_requery_repeats_the_sale(
     sandbox: RunningSandbox, vtpass: httpx.Client
 ) -> None:
-    sold = vtpass.post("/pay", json=pay_body()).json()
+    sale = vtpass.post("/pay", json=pay_body()).json()
     reference = TODAY + "A"
-    assert (sold["code"], sold["requestId"], status_of(sold)) == ("000", reference, "delivered")
-    assert sold["purchased_code"] == sold["token"] == f"Token : {token_of(reference)}"
-    assert (sold["amount"], sold["tokenAmount"], sold["taxAmount"]) == (2000, "1860.47", "139.53")
-    assert sold["content"]["transactions"]["total_amount"] == 1970
-    assert sold["content"]["transactions"]["unique_element"] == "12345678901"
-    asked = vtpass.post("/requery", json={"request_id": reference}).json()
-    assert asked["content"]["transactions"]["extras"] == f"Token : {token_of(reference)}"
-    assert asked["token"] == sold["token"]
+    assert (sale["code"], sale["requestId"], status_of(sale)) == ("000", reference, "delivered")
+    assert sale["purchased_code"] == sale["token"] == f"Token : {token_of(reference)}"
+    assert (sale["amount"], sale["tokenAmount"], sale["taxAmount"]) == (2000, "1860.47", "139.53")
+    assert sale["content"]["transactions"]["total_amount"] == 1970
+    assert sale["content"]["transactions"]["unique_element"] == "12345678901"
+    requery = vtpass.post("/requery", json={"request_id": reference}).json()
+    assert requery["content"]["transactions"]["extras"] == f"Token : {token_of(reference)}"
+    assert requery["token"] == sale["token"]
     again = vtpass.post("/pay", json=pay_body()).json()
     assert again["code"] == "014"
     (entry,) = sandbox.store.all_records()
@@ -107,8 +107,8 @@ def test_vtpass_sells_once_and_requery_repeats_the_sale(
 
 
 def test_vtpass_accepts_forms_and_basic_auth(sandbox: RunningSandbox) -> None:
-    sold = httpx.post(sandbox.vtpass_url + "/pay", data=pay_body(amount="500.50"), auth=("a@b.test", "pw"))
-    assert sold.json()["code"] == "000"
+    sale = httpx.post(sandbox.vtpass_url + "/pay", data=pay_body(amount="500.50"), auth=("a@b.test", "pw"))
+    assert sale.json()["code"] == "000"
     assert [str(entry.amount) for entry in sandbox.store.all_records()] == ["500.50"]
 
 
@@ -181,7 +181,7 @@ def test_vtpass_request_id_day_is_in_lagos_time(vtpass: httpx.Client, clock: Clo
 
 
 VTPASS_METERS = [
-    # meter, the code of the send (and status), of three requeries, and whether it was sold
+    # meter, the code (and status) of the send, of three requeries, and whether it was sold
     ("1111111111111", ["000 delivered"] * 4, True),
     ("201000000000", ["099 pending", "099 pending", "000 delivered", "000 delivered"], True),
     ("300000000000", ["000 delivered"] * 4, True),  # late: the client here waits for ever
@@ -219,33 +219,33 @@ def test_vtpass_meter_gives_expected_answers(
     sandbox: RunningSandbox, vtpass: httpx.Client, meter: str, expected: list[str], is_sold: bool
 ) -> None:
     reference = TODAY + "A"
-    said = [vtpass_outcome(vtpass, "/pay", pay_body(meter))]
-    said += [vtpass_outcome(vtpass, "/requery", {"request_id": reference}) for _ in range(3)]
-    assert said == expected
+    outcomes = [vtpass_outcome(vtpass, "/pay", pay_body(meter))]
+    outcomes += [vtpass_outcome(vtpass, "/requery", {"request_id": reference}) for _ in range(3)]
+    assert outcomes == expected
     assert sandbox.store.sale_count(reference) == is_sold
 
 
 def test_vtpass_wrong_meter_is_echoed_once(vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=pay_body("600000000009")).json()
-    asked = vtpass.post("/requery", json={"request_id": TODAY + "A"}).json()
-    assert sold["content"]["transactions"]["unique_element"] == "62000000009"
-    assert asked["content"]["transactions"]["unique_element"] == "600000000009"
+    sale = vtpass.post("/pay", json=pay_body("600000000009")).json()
+    requery = vtpass.post("/requery", json={"request_id": TODAY + "A"}).json()
+    assert sale["content"]["transactions"]["unique_element"] == "62000000009"
+    assert requery["content"]["transactions"]["unique_element"] == "600000000009"
 
 
 def test_vtpass_eko_uses_its_own_fields(vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=pay_body(serviceID="eko-electric")).json()
-    assert "token" not in sold
-    assert sold["mainToken"] == token_of(TODAY + "A")
-    assert sold["purchased_code"] == f"Token : {sold['mainToken']} Bonus Token : {sold['bonusToken']}"
-    assert sold["bonusToken"] != sold["mainToken"]
-    assert (sold["mainsTokenAmount"], sold["mainTokenTax"]) == (1860.47, 139.53)
+    sale = vtpass.post("/pay", json=pay_body(serviceID="eko-electric")).json()
+    assert "token" not in sale
+    assert sale["mainToken"] == token_of(TODAY + "A")
+    assert sale["purchased_code"] == f"Token : {sale['mainToken']} Bonus Token : {sale['bonusToken']}"
+    assert sale["bonusToken"] != sale["mainToken"]
+    assert (sale["mainsTokenAmount"], sale["mainTokenTax"]) == (1860.47, 139.53)
 
 
 def test_vtpass_postpaid_has_no_token(vtpass: httpx.Client) -> None:
-    sold = vtpass.post("/pay", json=pay_body("1010101010101", variation_code="postpaid")).json()
-    assert (sold["code"], status_of(sold), sold["purchased_code"]) == ("000", "delivered", "")
-    assert sold["utilityName"] == "ikeja-electric"
-    assert not {"token", "mainToken"} & sold.keys()
+    sale = vtpass.post("/pay", json=pay_body("1010101010101", variation_code="postpaid")).json()
+    assert (sale["code"], status_of(sale), sale["purchased_code"]) == ("000", "delivered", "")
+    assert sale["utilityName"] == "ikeja-electric"
+    assert not {"token", "mainToken"} & sale.keys()
 
 
 def test_vtpass_dates_have_two_formats(vtpass: httpx.Client) -> None:
@@ -282,8 +282,8 @@ def test_vtpass_second_order_within_30_seconds_is_likely_duplicate(
 def test_vtpass_verify_gives_expected_answers(
     vtpass: httpx.Client, meter: str, kind: str, expected: str
 ) -> None:
-    asked = {"billersCode": meter, "serviceID": "ikeja-electric", "type": kind}
-    answer = vtpass.post("/merchant-verify", json=asked).json()
+    request = {"billersCode": meter, "serviceID": "ikeja-electric", "type": kind}
+    answer = vtpass.post("/merchant-verify", json=request).json()
     assert answer["code"] == "000", "failures come with it as well"
     content = answer["content"]
     if expected == "found":
@@ -293,7 +293,7 @@ def test_vtpass_verify_gives_expected_answers(
             False,
             "",
         )
-        assert content == vtpass.post("/merchant-verify", json=asked).json()["content"]
+        assert content == vtpass.post("/merchant-verify", json=request).json()["content"]
     else:
         assert content == {"error": f"Not verified: {expected}.", "WrongBillersCode": True}
 
@@ -310,8 +310,8 @@ def test_vtpass_verify_gives_expected_answers(
 def test_vtpass_invalid_verify_request_is_rejected(
     vtpass: httpx.Client, changed: dict[str, Any], code: str
 ) -> None:
-    asked = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"} | changed
-    assert vtpass.post("/merchant-verify", json=asked).json()["code"] == code
+    request = {"billersCode": "12345678901", "serviceID": "ikeja-electric", "type": "prepaid"} | changed
+    assert vtpass.post("/merchant-verify", json=request).json()["code"] == code
 
 
 def test_vtpass_lists_services_and_variations(vtpass: httpx.Client) -> None:
@@ -320,11 +320,11 @@ def test_vtpass_lists_services_and_variations(vtpass: httpx.Client) -> None:
     assert len(services) == 12
     assert {"serviceID", "minimium_amount", "maximum_amount", "convinience_fee"} <= services[0].keys()
     for service in services:
-        found = vtpass.get("/service-variations", params={"serviceID": service["serviceID"]}).json()[
+        listed = vtpass.get("/service-variations", params={"serviceID": service["serviceID"]}).json()[
             "content"
         ]
-        assert [kind["variation_code"] for kind in found["variations"]] == ["prepaid", "postpaid"]
-        assert found["varations"] == found["variations"]
+        assert [kind["variation_code"] for kind in listed["variations"]] == ["prepaid", "postpaid"]
+        assert listed["varations"] == listed["variations"]
     assert vtpass.get("/services", params={"identifier": "airtime"}).json()["code"] == "011"
     assert vtpass.get("/service-variations").json()["code"] == "012"
 
@@ -356,9 +356,9 @@ def buypower_outcome(
         return "cut"
     if answer.headers["content-type"] != "application/json":
         return f"HTTP {answer.status_code} {answer.headers['content-type']}"
-    told = answer.json()
-    inner = told.get("result", told)
-    words = f"{answer.status_code}/{inner['responseCode']}{' in result' if 'result' in told else ''}"
+    document = answer.json()
+    inner = document.get("result", document)
+    words = f"{answer.status_code}/{inner['responseCode']}{' in result' if 'result' in document else ''}"
     return words + (" no token" if inner["status"] and not inner["data"]["token"] else "")
 
 
@@ -366,25 +366,27 @@ def buypower_outcome(
 def test_buypower_meter_gives_expected_answers(
     sandbox: RunningSandbox, buypower: httpx.Client, meter: str, expected: list[str], is_sold: bool
 ) -> None:
-    said = [buypower_outcome(buypower, "/vend?strict=0", vend_body(meter))]
-    said += [buypower_outcome(buypower, "/transaction/BV1") for _ in range(3)]
-    assert said == expected
+    outcomes = [buypower_outcome(buypower, "/vend?strict=0", vend_body(meter))]
+    outcomes += [buypower_outcome(buypower, "/transaction/BV1") for _ in range(3)]
+    assert outcomes == expected
     assert sandbox.store.sale_count("BV1") == is_sold
 
 
 def test_buypower_sells_once_and_requery_repeats_the_sale(
     sandbox: RunningSandbox, buypower: httpx.Client
 ) -> None:
-    sold = buypower.post("/vend", json=vend_body()).json()
+    sale = buypower.post("/vend", json=vend_body()).json()
     token = token_of("BV1")
     hyphenated = "-".join(token[at : at + 4] for at in range(0, 20, 4))
-    data = sold["data"]
-    assert (sold["status"], sold["responseCode"], data["responseCode"]) == (True, 200, 100)
+    data = sale["data"]
+    assert (sale["status"], sale["responseCode"], data["responseCode"]) == (True, 200, 100)
     assert (data["orderId"], data["token"]) == ("BV1", hyphenated)
     assert data["parcels"] == [{"type": "TOKEN", "content": hyphenated}]
     assert (data["amountGenerated"], data["tax"], data["totalAmountPaid"]) == ("1860.47", "139.53", 2000)
-    asked = buypower.get("/transaction/BV1").json()["result"]["data"]
-    assert (asked["token"], asked["units"]) == (hyphenated, float(data["units"])), "numbers here, text there"
+    requery = buypower.get("/transaction/BV1").json()["result"]["data"]
+    assert (requery["token"], requery["units"]) == (hyphenated, float(data["units"])), (
+        "numbers here, text there"
+    )
     again = buypower.post("/vend", json=vend_body())
     assert (again.status_code, again.json()["responseCode"]) == (409, 201)
     assert [(entry.vends, entry.sends) for entry in sandbox.store.all_records()] == [(1, 2)]
@@ -434,24 +436,24 @@ def test_buypower_invalid_order_is_rejected_and_not_stored(
 
 
 def test_buypower_check_meter_gives_expected_answers(buypower: httpx.Client) -> None:
-    asked = {
+    request = {
         "meter": "12345678901",
         "disco": "EKO",
         "vendType": "PREPAID",
         "vertical": "ELECTRICITY",
         "orderId": "false",
     }
-    found = buypower.get("/check/meter", params=asked).json()
-    assert (found["error"], found["responseCode"], found["discoCode"], found["minVendAmount"]) == (
+    listed = buypower.get("/check/meter", params=request).json()
+    assert (listed["error"], listed["responseCode"], listed["discoCode"], listed["minVendAmount"]) == (
         False,
         100,
         "EKO",
         0,
     )
-    assert found["name"]
-    assert found["address"]
+    assert listed["name"]
+    assert listed["address"]
     for changed in ({"meter": "000000000000"}, {"disco": "NEPA"}, {"vendType": "x"}, {"meter": ""}):
-        answer = buypower.get("/check/meter", params=asked | changed)
+        answer = buypower.get("/check/meter", params=request | changed)
         assert (answer.status_code, answer.json()["error"]) == (400, True)
 
 
@@ -488,8 +490,8 @@ def test_dialect_can_be_served_at_root(tmp_path: Path, dialect: str, there: str,
 
 
 def test_sales_and_plans_survive_restart(tmp_path: Path, clock: Clock) -> None:
-    book = tmp_path / "sandbox.db"
-    with serve_sandbox(book, now=clock.now) as before:
+    store_path = tmp_path / "sandbox.db"
+    with serve_sandbox(store_path, now=clock.now) as before:
         httpx.post(before.vtpass_url + "/pay", json=pay_body("201000000000"), headers=KEYS)
         httpx.post(before.control_url + "/faults", json={"fault": "declined", "next": 2}).raise_for_status()
         httpx.post(before.control_url + "/float", json={"naira": "100000"}).raise_for_status()
@@ -497,7 +499,7 @@ def test_sales_and_plans_survive_restart(tmp_path: Path, clock: Clock) -> None:
         assert httpx.post(before.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "099"
     with pytest.raises(httpx.ConnectError):
         httpx.get(before.url)
-    with serve_sandbox(book, now=clock.now) as after:
+    with serve_sandbox(store_path, now=clock.now) as after:
         assert after.url != before.url or after.store is not before.store
         assert httpx.post(after.vtpass_url + "/requery", json=requery, headers=KEYS).json()["code"] == "000"
         declined = httpx.post(after.vtpass_url + "/pay", json=pay_body(suffix="B"), headers=KEYS)
@@ -512,13 +514,13 @@ def test_stopping_server_drops_delayed_answers(tmp_path: Path, clock: Clock) -> 
     from threading import Event
 
     with ThreadPoolExecutor(1) as pool, serve_sandbox(tmp_path / "sandbox.db", now=clock.now) as running:
-        sold = Event()
+        poll = Event()
         running.store.set_float_minor(None)
         late = pool.submit(
             httpx.post, running.vtpass_url + "/pay", json=pay_body("300000000000"), headers=KEYS, timeout=60
         )
         while not running.store.sales():  # the sale comes before the wait
-            sold.wait(0.01)
+            poll.wait(0.01)
         running.stop()
         with pytest.raises(httpx.TransportError):
             late.result(10)

@@ -1,4 +1,4 @@
-"""Every meter of the sandbox: what a send and three requeries answer, and what stands in the book after each."""
+"""Every meter of the sandbox: the answers to a send and three requeries, and the stored status after each."""
 
 import pytest
 
@@ -14,7 +14,7 @@ DECLINED = "declined | declined"
 NOT_FOUND = "not found | nothing"
 
 PREPAID: list[tuple[str, str, str, str, str]] = [
-    # meter, the send, requery 1, requery 2, requery 3: answer | book
+    # meter, send, requery 1, requery 2, requery 3: answer | stored status
     ("1111111111111", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
     ("12345678901", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
     ("98765432109", DELIVERED, DELIVERED, DELIVERED, DELIVERED),
@@ -91,18 +91,20 @@ def test_meter_gives_expected_answers_and_status(
     harness: SandboxHarness, vend_type: VendType, row: tuple[str, ...]
 ) -> None:
     meter, *expected = row
-    asked = order(meter, vend_type=vend_type)
+    requested = order(meter, vend_type=vend_type)
 
     def with_sale_status(answer: Answer) -> str:
-        entry = harness.book.find(asked.reference)
+        entry = harness.store.find(requested.reference)
         return f"{describe(answer, meter)} | {entry.status if entry else 'nothing'}"
 
-    seen = [with_sale_status(harness.vend(asked))] + [
-        with_sale_status(harness.requery(asked)) for _ in range(3)
+    observed = [with_sale_status(harness.vend(requested))] + [
+        with_sale_status(harness.requery(requested)) for _ in range(3)
     ]
-    assert seen == expected
-    assert harness.book.sale_count(asked.reference) == (1 if expected[-1] in (DELIVERED, TOKENLESS) else 0)
-    assert [entry.reference for entry in harness.book.sales(meter)] == [asked.reference] * (
+    assert observed == expected
+    assert harness.store.sale_count(requested.reference) == (
+        1 if expected[-1] in (DELIVERED, TOKENLESS) else 0
+    )
+    assert [entry.reference for entry in harness.store.sales(meter)] == [requested.reference] * (
         expected[-1] in (DELIVERED, TOKENLESS)
     )
 
@@ -113,9 +115,9 @@ def test_every_documented_meter_is_covered() -> None:
 
 def test_delivery_echoes_reference_meter_and_amount(harness: SandboxHarness) -> None:
     for number, (meter, *expected) in enumerate(PREPAID):
-        asked = order(meter, reference=f"R{number}")
-        harness.vend(asked)
-        answer = [harness.requery(asked) for _ in range(3)][-1]
+        requested = order(meter, reference=f"R{number}")
+        harness.vend(requested)
+        answer = [harness.requery(requested) for _ in range(3)][-1]
         if expected[-1] == DELIVERED:
             assert isinstance(answer, Delivered)
             assert (answer.reference, answer.meter, answer.amount_minor) == (f"R{number}", meter, 500_00)
@@ -126,24 +128,24 @@ def test_delivery_echoes_reference_meter_and_amount(harness: SandboxHarness) -> 
 
 
 def test_taken_back_sale_is_declined_on_requery(harness: SandboxHarness) -> None:
-    asked = order("600000000008")
-    harness.vend(asked)
-    harness.book.reverse_sale(asked.reference)
-    harness.book.reverse_sale(asked.reference)
-    assert describe(harness.requery(asked), asked.meter) == "taken back"
-    assert harness.book.sales() == []
-    assert harness.book.sale_count(asked.reference) == 1
-    entry = harness.book.find(asked.reference)
+    requested = order("600000000008")
+    harness.vend(requested)
+    harness.store.reverse_sale(requested.reference)
+    harness.store.reverse_sale(requested.reference)
+    assert describe(harness.requery(requested), requested.meter) == "taken back"
+    assert harness.store.sales() == []
+    assert harness.store.sale_count(requested.reference) == 1
+    entry = harness.store.find(requested.reference)
     assert entry is not None
     assert entry.token, "the token was issued, and stays on record"
 
 
 def test_take_back_without_sale_is_rejected(harness: SandboxHarness) -> None:
-    asked = order("600000000001")
-    harness.vend(asked)
-    for reference in (asked.reference, "never heard of"):
+    requested = order("600000000001")
+    harness.vend(requested)
+    for reference in (requested.reference, "never heard of"):
         with pytest.raises(LookupError, match="nothing was vended"):
-            harness.book.reverse_sale(reference)
+            harness.store.reverse_sale(reference)
 
 
 @pytest.mark.parametrize(
@@ -164,12 +166,14 @@ def test_slow_answer_times_out_but_sale_is_stored(
     hurried = SandboxHarness(
         harness.path,
         timeout_seconds,
-        on_pause=lambda _: sold_when_pausing.append(len(harness.book.sales(meter))),
+        on_pause=lambda _: sold_when_pausing.append(len(harness.store.sales(meter))),
     )
     answer = hurried.vend(order(meter))
     assert answer == Unknown(why) if why else isinstance(answer, Delivered)
     assert hurried.pauses == paused
-    assert sold_when_pausing == [1] * len(paused), "sold before the wait: whoever dies in it was sold to"
+    assert sold_when_pausing == [1] * len(paused), (
+        "sold before the wait, so that a caller that dies during it was sold to"
+    )
     hurried.provider.close()
 
 

@@ -1,4 +1,4 @@
-"""The sandbox as a provider: what it declares, what it refuses at the door, when it asks whether it may send."""
+"""The sandbox as a provider: its account, rejected orders, and when it calls the send guard."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -40,7 +40,7 @@ def test_account_id_belongs_to_the_store_file(harness: SandboxHarness, tmp_path:
     assert another.provider.account.account_id != account
     assert account.startswith("sandbox-")
     harness.vend(order())
-    assert [entry.account for entry in harness.book.records()] == [account]
+    assert [entry.account for entry in harness.store.records()] == [account]
     again.provider.close()
     another.provider.close()
 
@@ -56,24 +56,28 @@ def test_reference_is_alphanumeric_and_does_not_depend_on_day(
 
 def test_references_differ_by_payment_and_attempt() -> None:
     day = date(2026, 11, 22)
-    made = [make_reference(payment, attempt, day) for payment in ("p", "p1", "p|1") for attempt in (1, 11)]
-    assert len(set(made)) == len(made)
-    assert made[0] == "SBIVABZH5WAPRW6POFRQDH2PGMBKN67Z", "books that were restored must derive it again"
+    references = [
+        make_reference(payment, attempt, day) for payment in ("p", "p1", "p|1") for attempt in (1, 11)
+    ]
+    assert len(set(references)) == len(references)
+    assert references[0] == "SBIVABZH5WAPRW6POFRQDH2PGMBKN67Z", (
+        "a restored backup must derive the same reference"
+    )
 
 
 def test_send_guard_is_called_once_before_store_access(tmp_path: Path) -> None:
     harness = SandboxHarness(tmp_path / "sandbox.db")
-    there: list[bool] = []
+    file_existed: list[bool] = []
 
     def may_send() -> bool:
-        there.append(harness.path.exists())
-        return len(there) > 1
+        file_existed.append(harness.path.exists())
+        return len(file_existed) > 1
 
     assert isinstance(harness.provider.vend(order(), may_send), NotSent)
     assert not harness.path.exists()
     assert isinstance(harness.provider.vend(order(), may_send), Delivered)
-    assert there == [False, False]
-    assert harness.book.call_counts(order().reference).sends == 1
+    assert file_existed == [False, False]
+    assert harness.store.call_counts(order().reference).sends == 1
     harness.provider.close()
 
 
@@ -93,9 +97,9 @@ def test_unsupported_order_declines_only_the_request(
     assert isinstance(answer, Declined)
     assert (answer.code, answer.about_transaction) == (code, False)
     assert isinstance(harness.requery(refused), NotFound)
-    assert harness.book.records() == []
+    assert harness.store.records() == []
     assert isinstance(harness.vend(order()), Delivered), "the reference is still free"
-    assert harness.book.call_counts(refused.reference) == (2, 0)
+    assert harness.store.call_counts(refused.reference) == (2, 0)
 
 
 def test_prepaid_order_for_postpaid_meter_is_declined(harness: SandboxHarness) -> None:
@@ -105,20 +109,20 @@ def test_prepaid_order_for_postpaid_meter_is_declined(harness: SandboxHarness) -
 
 def test_resend_sells_nothing_and_is_acknowledged(harness: SandboxHarness) -> None:
     assert isinstance(harness.vend(order()), Delivered)
-    before = harness.book.sales()
+    before = harness.store.sales()
     again = harness.vend(order("98765432109", amount_minor=900_00))
     assert again == Unknown("this reference exists already", known_to_provider=True)
-    (entry,) = harness.book.records()
+    (entry,) = harness.store.records()
     assert (entry.meter, entry.amount_minor, entry.token) == ("12345678901", 500_00, before[0].token)
-    assert (entry.vends, harness.book.call_counts(entry.reference)) == (1, (2, 0))
+    assert (entry.vends, harness.store.call_counts(entry.reference)) == (1, (2, 0))
 
 
 @pytest.mark.parametrize("meter", ["201000000000", "600000000001", "600000000004", "600000000007"])
 def test_resend_does_not_change_unsold_record(harness: SandboxHarness, meter: str) -> None:
     harness.vend(order(meter))
-    (before,) = harness.book.records()
+    (before,) = harness.store.records()
     assert harness.vend(order(meter)) == Unknown("this reference exists already", known_to_provider=True)
-    (after,) = harness.book.records()
+    (after,) = harness.store.records()
     assert (after.status, after.vends, after.sends) == (before.status, 0, 2)
 
 
@@ -127,8 +131,8 @@ def test_dropped_requests_are_counted(harness: SandboxHarness, meter: str) -> No
     first, second = harness.vend(order(meter)), harness.vend(order(meter))
     assert first == second
     harness.requery(order(meter))
-    assert harness.book.call_counts(order(meter).reference) == (2, 1)
-    assert harness.book.sale_count(order(meter).reference) == 0
+    assert harness.store.call_counts(order(meter).reference) == (2, 1)
+    assert harness.store.sale_count(order(meter).reference) == 0
 
 
 def test_requery_echoes_the_sale_not_the_request(harness: SandboxHarness) -> None:
@@ -140,23 +144,23 @@ def test_requery_echoes_the_sale_not_the_request(harness: SandboxHarness) -> Non
 
 def test_requery_of_unsent_reference_is_not_found(harness: SandboxHarness) -> None:
     assert isinstance(harness.requery(order()), NotFound)
-    assert harness.book.call_counts(order().reference) == (0, 0)
-    assert harness.book.find(order().reference) is None
+    assert harness.store.call_counts(order().reference) == (0, 0)
+    assert harness.store.find(order().reference) is None
 
 
 def test_record_has_order_and_times(harness: SandboxHarness) -> None:
     harness.vend(order(biller="ABA", vend_type=VendType.POSTPAID))
-    (entry,) = harness.book.records()
+    (entry,) = harness.store.records()
     assert (entry.biller, entry.vend_type, entry.amount) == ("ABA", VendType.POSTPAID, order().amount)
     assert entry.received_at == entry.vended_at == NOW
 
 
 def test_unopenable_store_gives_not_sent(tmp_path: Path) -> None:
     harness = SandboxHarness(tmp_path / "no such folder" / "sandbox.db")
-    sent, asked = harness.vend(order()), harness.requery(order())
-    assert isinstance(sent, NotSent)
-    assert "no such folder" in sent.reason
-    assert isinstance(asked, Unknown), "of an earlier send that says nothing"
+    send_answer, requery_answer = harness.vend(order()), harness.requery(order())
+    assert isinstance(send_answer, NotSent)
+    assert "no such folder" in send_answer.reason
+    assert isinstance(requery_answer, Unknown), "it proves nothing about an earlier send"
     with pytest.raises(Unavailable, match="can't be opened"):
         _ = harness.provider.account
 
@@ -164,7 +168,7 @@ def test_unopenable_store_gives_not_sent(tmp_path: Path) -> None:
 def test_corrupt_store_gives_unknown_outcome(harness: SandboxHarness) -> None:
     harness.vend(order(reference="A"))
     for path in harness.path.parent.glob("sandbox.db*"):
-        path.write_bytes(b"no book at all" * 1000)
+        path.write_bytes(b"not a database" * 1000)
     for answer in (harness.vend(order(reference="B")), harness.requery(order(reference="A"))):
         assert isinstance(answer, Unknown)
         assert "the sandbox's sales store failed" in answer.reason

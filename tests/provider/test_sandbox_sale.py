@@ -29,7 +29,7 @@ def test_tokens_use_66_bits_with_leading_zeros() -> None:
 
 
 def test_sale_numbers_never_change() -> None:
-    """Books that were written by an earlier version must still agree."""
+    """Sales that an earlier version stored must stay the same."""
     sale = sale_of("20261122ABC", Money(2000_00, "NGN"), VendType.PREPAID)
     assert sale.token == "27274097368035882188"
     assert sale.provider_reference == "3754071260409101"

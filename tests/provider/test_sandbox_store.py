@@ -1,4 +1,4 @@
-"""One book, many hands: threads, processes, and processes that are killed."""
+"""One store with concurrent threads, processes, and killed processes."""
 
 import os
 import subprocess
@@ -39,17 +39,17 @@ from tests.provider.sandbox_harness import SandboxHarness, order
 def die(*_):
     os.kill(os.getpid(), SIGKILL)
 
-where, path = sys.argv[1], Path(sys.argv[2])
+moment, path = sys.argv[1], Path(sys.argv[2])
 harness = SandboxHarness(path, on_pause=die)
 harness.vend(order(reference="BEFORE"))
-if where == "asked whether it may send":
+if moment == "send guard":
     harness.provider.vend(order(reference="R"), may_send=die)
-if where == "page being written":
-    with harness.book.update("BEFORE") as page:
+if moment == "during update":
+    with harness.store.update("BEFORE") as page:
         page.record = None
-        harness.book._connection.execute("DELETE FROM sale")
+        harness.store._connection.execute("DELETE FROM sale")
         die()
-if where == "answer under way":
+if moment == "before answer":
     harness.vend(order("300000000000", reference="R"))
 """
 
@@ -82,23 +82,23 @@ def test_concurrent_processes_sell_each_reference_once(tmp_path: Path) -> None:
     assert len({account for account, _, _ in outputs}) == 1
     assert sum(int(delivered) for _, delivered, _ in outputs) == 20
     assert sum(int(unknown) for _, _, unknown in outputs) == 3 * 20
-    book = SalesStore(path)
-    assert [(entry.vends, entry.sends) for entry in book.records()] == [(1, 4)] * 20
-    assert {entry.account for entry in book.records()} == {book.account}
-    book.close()
+    store = SalesStore(path)
+    assert [(entry.vends, entry.sends) for entry in store.records()] == [(1, 4)] * 20
+    assert {entry.account for entry in store.records()} == {store.account}
+    store.close()
 
 
 @pytest.mark.parametrize(
-    ("where", "sold"),
-    [("asked whether it may send", False), ("page being written", False), ("answer under way", True)],
+    ("moment", "sold"),
+    [("send guard", False), ("during update", False), ("before answer", True)],
 )
-def test_killed_process_leaves_only_committed_sales(tmp_path: Path, where: str, sold: bool) -> None:
-    process = start_program(KILLED_PROGRAM, where, tmp_path / "sandbox.db")
+def test_killed_process_leaves_only_committed_sales(tmp_path: Path, moment: str, sold: bool) -> None:
+    process = start_program(KILLED_PROGRAM, moment, tmp_path / "sandbox.db")
     process.communicate(timeout=60)
     assert process.returncode == -SIGKILL
     survivor = SandboxHarness(tmp_path / "sandbox.db")
-    assert survivor.book.sale_count("BEFORE") == 1
-    assert survivor.book.sale_count("R") == sold
+    assert survivor.store.sale_count("BEFORE") == 1
+    assert survivor.store.sale_count("R") == sold
     assert isinstance(survivor.requery(order(reference="R")), Delivered if sold else NotFound)
     survivor.provider.close()
 
@@ -113,8 +113,8 @@ def test_concurrent_threads_sell_one_reference_once(harness: SandboxHarness) -> 
     with ThreadPoolExecutor(16) as pool:
         answers = sorted(pool.map(vend_together, range(16)))
     assert answers == ["Delivered"] + ["Unknown"] * 15
-    assert harness.book.sale_count(order().reference) == 1
-    assert harness.book.call_counts(order().reference) == (16, 0)
+    assert harness.store.sale_count(order().reference) == 1
+    assert harness.store.call_counts(order().reference) == (16, 0)
 
 
 def test_requery_count_is_shared_by_processes(harness: SandboxHarness) -> None:
@@ -124,34 +124,34 @@ def test_requery_count_is_shared_by_processes(harness: SandboxHarness) -> None:
     harness.provider.close()
     another = SandboxHarness(harness.path)
     assert isinstance(another.requery(pending), Delivered)
-    assert another.book.call_counts(pending.reference) == (1, 2)
+    assert another.store.call_counts(pending.reference) == (1, 2)
     another.provider.close()
 
 
 def test_failed_update_is_rolled_back(harness: SandboxHarness) -> None:
     harness.vend(order())
 
-    def spoil() -> None:
-        with harness.book.update(order().reference) as page:
+    def fail_during_update() -> None:
+        with harness.store.update(order().reference) as page:
             assert page.record is not None
             page.record = replace(page.record, status=SaleStatus.DECLINED)
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
-        spoil()
-    assert [entry.status for entry in harness.book.records()] == [SaleStatus.VENDED]
+        fail_during_update()
+    assert [entry.status for entry in harness.store.records()] == [SaleStatus.VENDED]
     assert isinstance(harness.vend(order(reference="NEXT")), Delivered)
 
 
 def test_locked_store_gives_unknown_outcome(harness: SandboxHarness) -> None:
     harness.vend(order())
-    hurried = SandboxHarness(harness.path, timeout_seconds=0.05)
-    with harness.book.update("OTHER"):
-        answer = hurried.vend(order(reference="R"))
+    impatient = SandboxHarness(harness.path, timeout_seconds=0.05)
+    with harness.store.update("OTHER"):
+        answer = impatient.vend(order(reference="R"))
     assert isinstance(answer, Unknown)
     assert "locked" in answer.reason
-    assert isinstance(hurried.requery(order(reference="R")), NotFound)
-    hurried.provider.close()
+    assert isinstance(impatient.requery(order(reference="R")), NotFound)
+    impatient.provider.close()
 
 
 def test_sales_are_ordered_by_arrival(harness: SandboxHarness) -> None:
@@ -159,6 +159,6 @@ def test_sales_are_ordered_by_arrival(harness: SandboxHarness) -> None:
         harness.vend(order("201000000000", reference=reference))
     harness.requery(order(reference="C"))
     harness.requery(order(reference="C"))
-    assert [entry.reference for entry in harness.book.records()] == ["C", "A", "B"]
-    assert [entry.reference for entry in harness.book.sales()] == ["C"]
-    assert harness.book.sales("12345678901") == []
+    assert [entry.reference for entry in harness.store.records()] == ["C", "A", "B"]
+    assert [entry.reference for entry in harness.store.sales()] == ["C"]
+    assert harness.store.sales("12345678901") == []

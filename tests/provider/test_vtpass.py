@@ -1,4 +1,4 @@
-"""VTpass: what is sent, byte for byte, and what every answer to it is taken for."""
+"""VTpass: requests byte for byte, and the classification of every answer."""
 
 import json
 import re
@@ -77,7 +77,7 @@ def provider(**more: Any) -> VtpassProvider:
     return VtpassProvider(**{"api_url": None, "timeout_seconds": 5.0, "now": lambda: NOW, **keys, **more})
 
 
-@pytest.fixture(scope="module")  # it remembers nothing
+@pytest.fixture(scope="module")  # it has no state
 def vtpass() -> Iterator[Provider]:
     vtpass = provider()
     yield vtpass
@@ -95,7 +95,7 @@ def answer_for(
     http_status: int = 200,
     vend_type: VendType = VendType.PREPAID,
 ) -> Answer:
-    """What is made of these bytes on the wire."""
+    """The classification of these bytes on the wire."""
     with respx.mock:
         respx.post(URL + endpoint.value).respond(http_status, content=to_bytes(body))
         return call(vtpass, endpoint, order(vend_type=vend_type))
@@ -117,8 +117,8 @@ REQUEST_DECLINED, SALE_DECLINED, REVERSED, SALE_REVERSED = (
     "declined it",
     "taken back",
     "taken it back",
-)  # it: the transaction itself
-UNKNOWN, ACKNOWLEDGED = "unknown", "unknown, but known there"
+)  # of the transaction itself
+UNKNOWN, ACKNOWLEDGED = "unknown", "unknown, but acknowledged"
 
 
 def kind_of(answer: Answer) -> str:
@@ -205,16 +205,16 @@ def test_code_and_status_are_classified(
     vtpass: Provider, endpoint: Endpoint, code: str, expected: tuple[str, ...]
 ) -> None:
     none, done, under_way, failed, back, other = expected
-    wanted = dict(
+    expected_by_status = dict(
         zip(STATUSES, (none, done, done, under_way, under_way, failed, back, other, other), strict=True)
     )
-    got = {}
+    classified = {}
     for status in STATUSES:
         body = delivered(**answer(code, status)) if status else answer(code)
         if code == "-":
             del body["code"]
-        got[status] = kind_of(answer_for(vtpass, endpoint, body))
-    assert got == wanted
+        classified[status] = kind_of(answer_for(vtpass, endpoint, body))
+    assert classified == expected_by_status
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_unreadable_status_is_not_treated_as_missing(
     assert kind_of(answer_for(vtpass, Endpoint.PAY, answer("011", content=content))) == expected
 
 
-# --- whose transaction it is ------------------------------------------------------------------------------------------
+# --- answers about another transaction --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -352,14 +352,14 @@ def test_answer_for_foreign_reference_is_unknown(
 
 @pytest.mark.parametrize("missing", [None, "", "N/A"])
 def test_answer_without_reference_must_match_meter(vtpass: Provider, missing: object) -> None:
-    def asked(**more: Any) -> str:
+    def classify(**more: Any) -> str:
         content = {"transactions": transaction(status="failed", **more)}
         return kind_of(
             answer_for(vtpass, Endpoint.REQUERY, answer("016", requestId=missing, content=content))
         )
 
-    assert asked() == asked(unique_element="N/A") == SALE_DECLINED
-    assert asked(unique_element="45087654321") == UNKNOWN
+    assert classify() == classify(unique_element="N/A") == SALE_DECLINED
+    assert classify(unique_element="45087654321") == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_mismatching_delivery_is_rejected_by_core(
     assert core.known_to_provider is acknowledged
 
 
-# --- what was sold ----------------------------------------------------------------------------------------------------
+# --- details of a sale ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -478,18 +478,18 @@ def test_bonus_token_is_read_from_text(vtpass: Provider) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("received", "token"),
     [
         ("Token : 1234-5678-9012-3456-7890-1234", "123456789012345678901234"),
-        ("99999999999999999999", "99999999999999999999"),  # 20 digits, and not below 2**66
+        ("99999999999999999999", "99999999999999999999"),  # 20 digits, but not below 2**66
         ("1234567890123456789", "1234567890123456789"),
         ("1234 5678 9012 3456 789O", "1234 5678 9012 3456 789O"),
     ],
 )
-def test_malformed_token_is_returned_with_warning(vtpass: Provider, said: str, kept: str) -> None:
-    sale = answer_for(vtpass, Endpoint.PAY, delivered(token=said))
+def test_malformed_token_is_returned_with_warning(vtpass: Provider, received: str, token: str) -> None:
+    sale = answer_for(vtpass, Endpoint.PAY, delivered(token=received))
     assert isinstance(sale, Delivered)
-    assert sale.token == kept
+    assert sale.token == token
     assert sale.receipt["tokenWarning"] == TOKEN_WARNING
 
 
@@ -518,7 +518,7 @@ def test_amounts_are_parsed_from_text_or_numbers(
     assert (sale.cost_minor, sale.amount_minor) == (cost_minor, amount_minor)
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 @respx.mock
@@ -575,15 +575,15 @@ def test_other_requests_have_expected_content_and_keys(vtpass: VtpassProvider) -
 
 @respx.mock
 def test_email_and_password_use_basic_auth() -> None:
-    vtpass = provider(api_key="till@shop.example", public_key=None, secret_key="pass:wörd")
+    vtpass = provider(api_key="shop@example.com", public_key=None, secret_key="pass:wörd")
     pay = respx.post(f"{URL}/pay").respond(json=answer("016"))
     balance = respx.get(f"{URL}/balance").respond(json={})
     vtpass.vend(order(vend_type=VendType.POSTPAID, biller="EKEDC"), lambda: True)
     vtpass.fetch_float()
-    wanted = "Basic " + b64encode("till@shop.example:pass:wörd".encode()).decode()
+    credentials = "Basic " + b64encode("shop@example.com:pass:wörd".encode()).decode()
     for route in (pay, balance):
         headers = route.calls.last.request.headers
-        assert headers["authorization"] == wanted
+        assert headers["authorization"] == credentials
         assert not {"api-key", "secret-key", "public-key"} & set(headers)
     assert json.loads(pay.calls.last.request.content)["variation_code"] == "postpaid"
     vtpass.close()
@@ -591,10 +591,10 @@ def test_email_and_password_use_basic_auth() -> None:
 
 @respx.mock
 def test_public_key_selects_api_key_auth() -> None:
-    vtpass = provider(api_key="till@shop.example", api_url="https://vtpass.example/api/")
+    vtpass = provider(api_key="shop@example.com", api_url="https://vtpass.example/api/")
     balance = respx.get("https://vtpass.example/api/balance").respond(json={})
     vtpass.fetch_float()
-    assert balance.calls.last.request.headers["api-key"] == "till@shop.example"
+    assert balance.calls.last.request.headers["api-key"] == "shop@example.com"
     vtpass.close()
 
 
@@ -647,7 +647,7 @@ def test_unsupported_order_is_not_sent(vtpass: Provider, refused: Order) -> None
 
 @respx.mock
 def test_reference_day_is_in_lagos_time() -> None:
-    late = provider(now=lambda: datetime(2026, 11, 22, 23, 0, tzinfo=UTC))  # 00:00 on the 23rd there
+    late = provider(now=lambda: datetime(2026, 11, 22, 23, 0, tzinfo=UTC))  # 00:00 on the 23rd in Lagos
     route = respx.post(f"{URL}/pay").respond(json=answer("016"))
     assert isinstance(late.vend(order(), lambda: True), NotSent)
     late.vend(order(reference=make_reference("p", 1, date(2026, 11, 23))), lambda: True)
@@ -719,7 +719,7 @@ def test_account_id_is_host_and_key_id() -> None:
             {},
             {"public_key": "PK_other"},
             {"api_url": "https://vtpass.com/api"},
-            {"public_key": None, "api_key": "till@shop.example"},
+            {"public_key": None, "api_key": "shop@example.com"},
         )
     }
     assert len(accounts) == 4
@@ -727,9 +727,9 @@ def test_account_id_is_host_and_key_id() -> None:
     assert len({provider(**change).account.account_id for change in same}) == 1
 
 
-@pytest.mark.parametrize(("given", "declared"), [(1, 600), (600, 600), (7200, 7200)])
-def test_max_processing_time_can_only_be_raised(given: int, declared: int) -> None:
-    assert provider(max_processing_seconds=given).account.max_processing_seconds == declared
+@pytest.mark.parametrize(("configured", "declared"), [(1, 600), (600, 600), (7200, 7200)])
+def test_max_processing_time_can_only_be_raised(configured: int, declared: int) -> None:
+    assert provider(max_processing_seconds=configured).account.max_processing_seconds == declared
 
 
 @pytest.mark.parametrize(
@@ -739,7 +739,7 @@ def test_max_processing_time_can_only_be_raised(given: int, declared: int) -> No
         ({"api_key": ""}, "BILL_PROVIDER_API_KEY"),
         ({"secret_key": None}, "BILL_PROVIDER_SECRET_KEY"),
         ({"public_key": None}, "BILL_PROVIDER_PUBLIC_KEY"),
-        ({"public_key": None, "api_key": "till@shop.example", "secret_key": ""}, "BILL_PROVIDER_SECRET_KEY"),
+        ({"public_key": None, "api_key": "shop@example.com", "secret_key": ""}, "BILL_PROVIDER_SECRET_KEY"),
         ({"secret_key": "SK_private\n"}, "BILL_PROVIDER_SECRET_KEY"),
         ({"api_key": "privaté"}, "BILL_PROVIDER_API_KEY"),
     ],
@@ -752,7 +752,7 @@ def test_missing_or_invalid_credential_is_named_not_shown(change: dict[str, Any]
 
 
 @given(st.text(), st.integers(1, 99), st.dates())
-def test_reference_is_day_digits_and_letters(seed: str, attempt: int, day: date) -> None:
+def test_reference_is_day_and_alphanumeric(seed: str, attempt: int, day: date) -> None:
     reference = make_reference(seed, attempt, day)
     assert re.fullmatch(r"[0-9]{8}0000[A-Z2-7]{20}", reference)
     assert reference[:8] == day.isoformat().replace("-", "")
@@ -762,14 +762,16 @@ def test_reference_is_day_digits_and_letters(seed: str, attempt: int, day: date)
 
 def test_references_differ_by_payment_attempt_and_day() -> None:
     days = (date(2026, 11, 22), date(2026, 11, 23))
-    made = [
+    references = [
         make_reference(payment, attempt, day)
         for payment in ("p", "p1", "p|1")
         for attempt in (1, 11)
         for day in days
     ]
-    assert len(set(made)) == len(made)
-    assert made[0] == "202611220000IVABZH5WAPRW6POFRQDH", "books that were restored must derive it again"
+    assert len(set(references)) == len(references)
+    assert references[0] == "202611220000IVABZH5WAPRW6POFRQDH", (
+        "a restored backup must derive the same reference"
+    )
 
 
 # --- meters -----------------------------------------------------------------------------------------------------------
@@ -891,8 +893,8 @@ def test_float_answer_is_classified(
 ) -> None:
     with respx.mock:
         respx.get(f"{URL}/balance").respond(http_status, content=to_bytes(body))
-        said = vtpass.fetch_float()
-    assert said == expected if isinstance(expected, Money) else type(said) is expected
+        answer = vtpass.fetch_float()
+    assert answer == expected if isinstance(expected, Money) else type(answer) is expected
 
 
 VARIATIONS = [{"variation_code": "prepaid", "name": "Prepaid"}, {"variation_code": "postpaid"}, {}, 7]
@@ -912,11 +914,11 @@ VARIATIONS = [{"variation_code": "prepaid", "name": "Prepaid"}, {"variation_code
 def test_variations_are_parsed(vtpass: VtpassProvider, body: object, expected: object) -> None:
     with respx.mock:
         respx.get(f"{URL}/service-variations").respond(content=to_bytes(body))
-        said = vtpass.variations("IKEDC")
-    assert said == expected if isinstance(expected, tuple) else type(said) is expected
+        answer = vtpass.variations("IKEDC")
+    assert answer == expected if isinstance(expected, tuple) else type(answer) is expected
 
 
-# --- hooks ------------------------------------------------------------------------------------------------------------
+# --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
 def webhook(reference: object = REFERENCE, kind: object = "transaction-update") -> dict[str, Any]:
@@ -962,7 +964,7 @@ def test_webhook_parsing_never_raises(body: bytes) -> None:
     assert parse_references(body) == ()
 
 
-# --- whatever comes ---------------------------------------------------------------------------------------------------
+# --- random answers ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -971,13 +973,13 @@ def test_answer_repeats_no_secret(vtpass: Provider, endpoint: Endpoint, code: st
     body = answer(code, response_description="the-api-key PK_public SK_secret", error="SK_secret")
     for http_status in (200, 403, 500):
         for content in (body, json.dumps(body).encode() + b"<"):
-            said = repr(answer_for(vtpass, endpoint, content, http_status))
-            assert not re.search("the-api-key|PK_public|SK_secret", said)
+            text = repr(answer_for(vtpass, endpoint, content, http_status))
+            assert not re.search("the-api-key|PK_public|SK_secret", text)
 
 
 def test_provider_repr_hides_secrets(vtpass: Provider) -> None:
-    shown = f"{vtpass!r} {vtpass} {vtpass.account}"
-    assert not re.search("the-api-key|PK_public|SK_secret", shown)
+    texts = f"{vtpass!r} {vtpass} {vtpass.account}"
+    assert not re.search("the-api-key|PK_public|SK_secret", texts)
 
 
 scalars = st.one_of(
@@ -1015,17 +1017,17 @@ answers = st.fixed_dictionaries(
 def test_random_answer_never_raises_and_only_success_delivers(
     body: Any, http_status: int, endpoint: Endpoint, vend_type: VendType
 ) -> None:
-    said = parse_answer(endpoint, Response(http_status, body), order(vend_type=vend_type))
-    if isinstance(said, Delivered):
+    answer = parse_answer(endpoint, Response(http_status, body), order(vend_type=vend_type))
+    if isinstance(answer, Delivered):
         assert http_status < 500
         assert body["code"].strip() in ("000", "001", "044", "099")
         assert body["content"]["transactions"]["status"].strip().lower() in ("delivered", "successful")
-        assert said.token or vend_type is VendType.POSTPAID or said.reference != REFERENCE
-        assert said.cost_minor is None or isinstance(said.cost_minor, int)
+        assert answer.token or vend_type is VendType.POSTPAID or answer.reference != REFERENCE
+        assert answer.cost_minor is None or isinstance(answer.cost_minor, int)
     if endpoint is Endpoint.PAY:
-        assert not isinstance(said, NotFound | Pending)
+        assert not isinstance(answer, NotFound | Pending)
     else:
-        assert not isinstance(said, Misconfigured | Deferred | NotSent)
+        assert not isinstance(answer, Misconfigured | Deferred | NotSent)
 
 
 @given(body=answers | anything, http_status=st.sampled_from([200, 400, 500]))

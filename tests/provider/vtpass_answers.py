@@ -1,4 +1,4 @@
-"""Answers as VTpass writes them, in its dialects, with made-up values."""
+"""Answers of VTpass in its formats, with invented values."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ def order(
 
 
 def answer(code: object = "000", status: object = None, **more: Any) -> dict[str, Any]:
-    """The frame that every answer about a transaction has; `more` at the top, `status` where VTpass puts it."""
+    """The envelope of every answer about a transaction. `more`: top-level fields. `status`: inside, as VTpass does."""
     body: dict[str, Any] = {"code": code, "response_description": "WORDS OF THEIRS", "requestId": REFERENCE}
     if status is not None:
         body["content"] = {"transactions": transaction(status=status)}
@@ -45,7 +45,7 @@ def transaction(**more: Any) -> dict[str, Any]:
         "commission": 30,
         "total_amount": 1970,
         "type": "Electricity Bill",
-        "email": "till@shop.example",
+        "email": "shop@example.com",
         "phone": "08012345678",
         "convinience_fee": 0,
         "amount": "2000",
@@ -54,7 +54,7 @@ def transaction(**more: Any) -> dict[str, Any]:
 
 
 def delivered(**more: Any) -> dict[str, Any]:
-    """A prepaid sale in the current dialect."""
+    """A prepaid sale in the current format."""
     return {
         "code": "000",
         "response_description": "TRANSACTION SUCCESSFUL",
@@ -81,9 +81,11 @@ def delivered(**more: Any) -> dict[str, Any]:
 
 
 def eko() -> dict[str, Any]:
-    """A prepaid sale as Eko's tills print it, with a bonus and a change of keys."""
-    said = {name: value for name, value in delivered().items() if name in ("code", "requestId", "content")}
-    return said | {
+    """A prepaid sale in the format of Eko, with a bonus token and key change tokens."""
+    envelope = {
+        name: value for name, value in delivered().items() if name in ("code", "requestId", "content")
+    }
+    return envelope | {
         "transaction_date": {
             "date": "2026-11-22 13:00:05.000000",
             "timezone_type": 3,
@@ -108,9 +110,11 @@ def eko() -> dict[str, Any]:
 
 
 def postpaid() -> dict[str, Any]:
-    """A bill paid off: no token, and the meter's own number beside the account's."""
-    said = {name: value for name, value in delivered().items() if name in ("code", "requestId", "content")}
-    return said | {
+    """A postpaid sale: no token, and the number of the meter beside that of the account."""
+    envelope = {
+        name: value for name, value in delivered().items() if name in ("code", "requestId", "content")
+    }
+    return envelope | {
         "purchased_code": "",
         "utilityName": "Made Up Electric",
         "exchangeReference": "16000000000002",
@@ -120,7 +124,7 @@ def postpaid() -> dict[str, Any]:
 
 
 def meter(**more: Any) -> dict[str, Any]:
-    """A verification of a prepaid meter that may be sold to."""
+    """The verification of a prepaid meter that can be sold to."""
     content = {
         "Customer_Name": "ADA EXAMPLE",
         "Address": "1 MADE UP ROAD",

@@ -1,4 +1,4 @@
-"""Somebody to tell by hook: a small server that keeps what it was told."""
+"""A small server that records the webhooks it gets."""
 
 import json
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from typing import Any
 
 @dataclass
 class WebhookReceiver:
-    """Where hooks go. The first `rejections` of them are not taken."""
+    """The recorded webhooks. The first `rejections` of them are rejected."""
 
     url: str
     rejections: int = 0
     received: "Queue[dict[str, Any]]" = field(default_factory=Queue)
 
     def wait_for(self, times: int = 1) -> list[dict[str, Any]]:
-        """Wait for so many hooks."""
+        """Wait for so many webhooks."""
         return [self.received.get(timeout=20) for _ in range(times)]
 
 
@@ -36,7 +36,7 @@ def run_webhook_receiver() -> Iterator[WebhookReceiver]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base's name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name in the base class
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
