@@ -78,7 +78,7 @@ def patient_sender(destination: Destination, clock: FakeMonotonicClock) -> Itera
 def sender_to(
     destination: Destination, clock: FakeMonotonicClock, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> BackgroundSender:
-    outage = FailureLog("Handing hints to a test")
+    outage = FailureLog("Sending hints to a test")
     return BackgroundSender(destination.put, outage, clock=clock, timeout_seconds=timeout_seconds)
 
 
@@ -257,8 +257,8 @@ def test_an_outage_is_logged_once(
     for _ in range(10):
         patient_sender.send(PAYMENTS, MESSAGES)
     assert [(record.levelname, record.getMessage().partition(".")[0]) for record in caplog.records] == [
-        ("WARNING", "Handing hints to a test fails: broken"),
-        ("INFO", "Handing hints to a test works again"),
+        ("WARNING", "Sending hints to a test fails: broken"),
+        ("INFO", "Sending hints to a test works again"),
     ]
 
 

@@ -190,7 +190,7 @@ def test_stalled_server_does_not_block_enqueue(
         clock.advance(1.0)
         assert_gives_up_quickly(queue)
     assert_works_again(queue, clock)
-    assert_failure_logged(caplog, "Handing hints to Redis")
+    assert_failure_logged(caplog, "Sending hints to Redis")
 
 
 def test_depth_is_unavailable_when_server_is_stalled(redis_server: RedisProtocolServer, queue: Queue) -> None:
@@ -235,7 +235,7 @@ def test_enqueue_recovers_after_server_was_killed(
     assert_works_again(queue, clock)
     assert queue.depth()[PAYMENTS] == 0
     assert queue.depth()[REVERSALS] >= 3
-    assert_failure_logged(caplog, "Handing hints to Redis")
+    assert_failure_logged(caplog, "Sending hints to Redis")
 
 
 def test_consumer_survives_a_server_restart(
@@ -255,7 +255,7 @@ def test_consumer_survives_a_server_restart(
         assert_works_again(patient_queue, clock)
         assert set(inbox.take(3)) == set(make_hints(3))
         assert consumer.is_running
-    assert_failure_logged(caplog, "Handing hints to Redis")
+    assert_failure_logged(caplog, "Sending hints to Redis")
     assert_failure_logged(caplog, "Reading hints from the queue reversals")
     assert not [record for record in caplog.records if record.exc_info], "a traceback for each attempt"
 
@@ -392,7 +392,7 @@ def test_locked_file_does_not_block_enqueue(
         assert_gives_up_quickly(file_queue)
         other.rollback()
     assert_works_again(file_queue, clock)
-    assert_failure_logged(caplog, "Handing hints to SQLite")
+    assert_failure_logged(caplog, "Sending hints to SQLite")
 
 
 def test_locked_file_only_delays_a_worker(file: Path, patient_file_queue: Queue) -> None:

@@ -1,8 +1,8 @@
-"""Handing messages over without ever waiting longer than promised.
+"""Sends messages to the queue and never waits longer than promised.
 
-Timeouts on sockets and locks can't keep such a promise: resolving a name, trying each of its addresses, syncing a
-disk and queueing for a connection all come on top. So one thread does the waiting for everybody. Whoever has messages
-gives them to it and waits for 200 ms at most. What piles up in the meantime travels together.
+Timeouts of sockets and locks can't keep that promise: resolving a name, trying each of its addresses, syncing a disk
+and waiting for a connection come on top. So one thread waits for all callers. A caller passes its messages to the
+thread and waits for 200 ms at most. Messages that arrive meanwhile are sent together.
 """
 
 import queue
@@ -16,15 +16,15 @@ from billvend.adapters.queue.failure_log import FailureLog
 from billvend.ports.queue import QueueName
 
 TIMEOUT_SECONDS = 0.2
-"""How long a caller waits in all, unless it was told otherwise."""
+"""How long a caller waits in all, by default."""
 RETRY_SECONDS = 1.0
-"""After a failure nobody tries for so long: a hundred calls in a row must not wait a hundred times."""
+"""How long nothing is tried after a failure: a hundred calls in a row must not wait a hundred times."""
 MAX_BATCH_MESSAGES = 1000
-"""More messages than this are handed over in parts, so that a part counts as soon as it has arrived."""
+"""More messages than this are sent in several batches, so that each batch counts as soon as it has arrived."""
 MAX_QUEUED_BATCHES = 10_000
-"""Where so many wait, whatever takes them is stuck: nobody's memory is to be filled with more."""
+"""When so many wait, the thread is stuck. More are dropped, so that they do not fill the memory."""
 MAX_ROUND_BATCHES = 64
-"""So many batches travel together at most."""
+"""How many batches are sent together at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class _Batch:
 
 
 class BackgroundSender:
-    """One thread, started when first needed, that puts messages where they belong."""
+    """One thread, started when first needed, that sends messages."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class BackgroundSender:
         clock: Callable[[], float] = time.monotonic,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """`put` may block and raise; it returns how many of the messages, the first ones, were taken.
+        """`put` may block and raise. It returns how many of the messages were stored, always the first ones.
 
-        `clock` gives seconds; it decides when to try again after a failure.
+        `clock` gives seconds. It decides when to try again after a failure.
         """
         self._put = put
         self._failure_log = failure_log
@@ -57,14 +57,14 @@ class BackgroundSender:
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._open_batches: dict[
             QueueName, _Batch
-        ] = {}  # batches in there that nobody waits for, and that take more
+        ] = {}  # no caller waits for these, and more messages may join
         self._thread: threading.Thread | None = None
-        self._is_stuck = False  # somebody lost patience with the present round
+        self._is_stuck = False  # a caller timed out in the present round
         self._retry_at_seconds = float("-inf")
         self._is_closed = False
 
     def send(self, queue_name: QueueName, messages: Sequence[bytes]) -> int:
-        """Returns how many messages, the first ones, have surely arrived. Returns in `timeout_seconds`."""
+        """Send messages. Returns within `timeout_seconds` how many have surely arrived, always the first ones."""
         deadline = time.monotonic() + self._timeout_seconds
         sent_count = 0
         for start in range(0, len(messages), MAX_BATCH_MESSAGES):
@@ -76,21 +76,19 @@ class BackgroundSender:
         return sent_count
 
     def send_nowait(self, queue_name: QueueName, messages: Sequence[bytes]) -> None:
-        """Have messages handed over soon; those that can't be are let go, and whoever is told of it is nobody."""
+        """Queue messages for sending. Messages that cannot be sent are dropped: a sweep finds the work."""
         with self._lock:
             if not self._is_available():
                 return
             batch = self._open_batches.get(queue_name)
             if batch is not None and len(batch.messages) < MAX_BATCH_MESSAGES:
-                batch.messages.extend(
-                    messages
-                )  # the thread was woken for this batch: it need not be once more
+                batch.messages.extend(messages)  # the thread is awake for this batch already
             elif self._batches.qsize() < MAX_QUEUED_BATCHES:
                 self._open_batches[queue_name] = batch = _Batch(queue_name, list(messages))
                 self._batches.put(batch)
 
     def close(self) -> None:
-        """End the thread, if it will listen; afterwards nothing is handed over."""
+        """End the thread, if it is not stuck. Nothing is sent after that."""
         with self._lock:
             self._is_closed = True
             thread, self._thread = self._thread, None
@@ -111,7 +109,9 @@ class BackgroundSender:
     def _is_available(self) -> bool:
         if self._is_closed:
             return False
-        if self._thread is None or not self._thread.is_alive():  # the first call, or the first after a fork
+        if (
+            self._thread is None or not self._thread.is_alive()
+        ):  # the first call in this process, or after a fork
             self._thread = threading.Thread(target=self._run, name="billvend-sender", daemon=True)
             self._thread.start()
             self._is_stuck = False
@@ -128,15 +128,15 @@ class BackgroundSender:
     def _run(self) -> None:
         while batches := self._next_round():
             with self._lock:
-                self._open_batches.clear()  # what is told from now on goes into the next round
-            wanted = [batch for batch in batches if batch.sent_count.set_running_or_notify_cancel()]
+                self._open_batches.clear()  # messages that arrive from now on go into the next round
+            active = [batch for batch in batches if batch.sent_count.set_running_or_notify_cancel()]
             for queue_name in QueueName:
-                self._put_batches(queue_name, [batch for batch in wanted if batch.queue == queue_name])
+                self._put_batches(queue_name, [batch for batch in active if batch.queue == queue_name])
             with self._lock:
                 self._is_stuck = False
 
     def _next_round(self) -> list[_Batch]:
-        """What waits; blocks while nothing does. Empty: the sender is to end."""
+        """The batches that wait. Blocks until there is one. Empty when the sender is to end."""
         batches: list[_Batch] = []
         while len(batches) < MAX_ROUND_BATCHES and not (batches and self._batches.empty()):
             batch = self._batches.get()
@@ -150,7 +150,7 @@ class BackgroundSender:
     def _put_batches(self, queue_name: QueueName, batches: Sequence[_Batch]) -> None:
         messages = [message for batch in batches for message in batch.messages]
         accepted_count = self._try_put(queue_name, messages) if messages else 0
-        with self._lock:  # so that nobody loses patience with a batch while it is being answered
+        with self._lock:  # so that no caller times out while its batch gets its result
             for batch in batches:
                 sent_count = min(accepted_count, len(batch.messages))
                 batch.sent_count.set_result(sent_count)

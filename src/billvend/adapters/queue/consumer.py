@@ -1,8 +1,8 @@
-"""Huey's consumer, with what would surprise us taken out.
+"""Huey's consumer, reduced to hints.
 
-Of Huey we use the storages, the workers that read them and the consumer that watches over the workers. Its tasks we
-don't use: a Huey message can name a task, a time, retries and follow-up tasks, and executing it reads and writes the
-storage twice more, for revocations. A hint is two ids and nothing else.
+We use Huey's storages, the workers that read them and the consumer that supervises the workers. We don't use its tasks.
+A Huey message can name a task, a time, retries and follow-up tasks, and executing it reads and writes the storage twice
+more, for revocations. A hint is two ids and nothing else.
 """
 
 import logging
@@ -19,17 +19,17 @@ from billvend.adapters.queue.huey_storage import HintStorage
 from billvend.ports.queue import Hint
 
 INITIAL_POLL_SECONDS = 0.05
-"""How soon a storage that can't block is asked again, at first;"""
+"""How long a worker waits at first before it reads an empty storage that can't block again."""
 MAX_POLL_SECONDS = 0.5
-"""and after it has been empty for a while."""
+"""How long it waits at most, after the storage has been empty for a while."""
 RETRY_SECONDS = 0.5
-"""How long a worker waits when its storage is away."""
+"""How long a worker waits when its storage is unavailable."""
 
 logger = logging.getLogger("billvend.queue")
 
 
 class _RejectingSerializer:
-    """Stands where Huey keeps its serializer, whose default is pickle: nothing may go that way."""
+    """Takes the place of Huey's serializer, whose default is pickle, and rejects everything."""
 
     def serialize(self, _data: object) -> bytes:
         raise NotImplementedError("billvend sends no Huey tasks")
@@ -39,7 +39,7 @@ class _RejectingSerializer:
 
 
 class HintHuey(Huey):  # type: ignore[misc]
-    """One queue, its handler, and when to stop. Neither method ever raises an `Exception`: it would end a worker."""
+    """One queue, its handler and its stop event. No method raises an `Exception`: it would end a worker."""
 
     def __init__(
         self, name: str, storage: HintStorage, handler: Callable[[Hint], None], stop: threading.Event
@@ -53,7 +53,7 @@ class HintHuey(Huey):  # type: ignore[misc]
         self._failure_log = FailureLog(f"Reading hints from the queue {name}")
 
     def dequeue(self) -> object | None:
-        """The next message, as it was stored, or None. Also None, after a pause, while the storage is away."""
+        """The next message, as it was stored, or None. Also None, after a pause, while the storage is unavailable."""
         try:
             message = self._hint_storage.dequeue()
         except Exception as error:  # noqa: BLE001 - each driver has its own
@@ -64,7 +64,7 @@ class HintHuey(Huey):  # type: ignore[misc]
         return message
 
     def execute(self, message: object, timestamp: Any = None) -> None:
-        """Handle one message; `timestamp` is for Huey's scheduled tasks, which a hint is not."""
+        """Handle one message. `timestamp` is for Huey's scheduled tasks and is not used."""
         try:
             hint = decode(message)
         except MalformedHint as error:
@@ -80,31 +80,31 @@ class HintHuey(Huey):  # type: ignore[misc]
             self._handler(hint)
         except Exception:
             logger.exception(
-                "Handling a hint from the queue %s failed: transaction %s of user %s. A sweep will find it.",
+                "Handling a hint from the queue %s failed: transaction %s of user %s. A sweep finds it.",
                 self.name,
                 hint.transaction_id,
                 hint.user_id,
             )
 
     def _return_message(self, message: Any) -> None:
-        # A worker that waits inside of a blocking read still gets what arrives after `stop`.
+        # A worker that waits in a blocking read still gets messages that arrive after `stop`.
         try:
             self._hint_storage.put([message])
         except Exception as error:  # noqa: BLE001 - each driver has its own
             logger.warning(
-                "A hint could not be handed back to the queue %s: %s. A sweep finds it.", self.name, error
+                "A hint could not be put back on the queue %s: %s. A sweep finds the work.", self.name, error
             )
 
 
 class _NoScheduler(Scheduler):  # type: ignore[misc]
-    """Huey's scheduler writes to each storage once a second. Nothing is ever scheduled here: the sweeper does that."""
+    """A scheduler that does nothing. Huey's own writes to each storage once a second, and billvend schedules by sweeps."""
 
     def loop(self, now: Any = None) -> None:
         self.stop_flag.wait()
 
 
 class _StoppableThreads(ThreadEnvironment):  # type: ignore[misc]
-    """Threads that stop when the caller says so."""
+    """Threads that stop when the caller sets the event."""
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__()
@@ -129,8 +129,8 @@ class HintConsumer(Consumer):  # type: ignore[misc]
         )
 
     def get_environment(self, worker_type: str) -> _StoppableThreads:
-        """Threads, and no other kind of worker."""
+        """Threads, whatever kind of worker is asked for."""
         return _StoppableThreads(self.huey.stop)
 
     def _set_signal_handlers(self) -> None:
-        """Signals belong to the process, not to one of three consumers; Huey's SIGTERM would interrupt the work."""
+        """Set none: signals belong to the process, not to one of three consumers. Huey's SIGTERM would interrupt the work."""

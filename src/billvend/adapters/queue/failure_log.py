@@ -1,4 +1,4 @@
-"""Saying once that something is away, and once that it is back."""
+"""Logs once that a dependency is down, and once that it works again."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ logger = logging.getLogger("billvend.queue")
 
 
 class FailureLog:
-    """Logs the beginning and the end of an outage, however often it is noticed in between."""
+    """Logs the start and the end of an outage, however many failures are between them."""
 
     def __init__(self, subject: str) -> None:
         """`subject` completes the sentences "... fails: " and "... works again"."""
@@ -16,7 +16,7 @@ class FailureLog:
         self._lock = threading.Lock()
 
     def record_failure(self, reason: object) -> None:
-        """Note a failure."""
+        """Log a failure, if it is the first."""
         with self._lock:
             first, self._is_failing = not self._is_failing, True
         if first:
@@ -27,8 +27,8 @@ class FailureLog:
             )
 
     def record_success(self) -> None:
-        """Note a success."""
-        if not self._is_failing:  # nearly always: no lock on the way of every message
+        """Log a success, if it is the first after a failure."""
+        if not self._is_failing:  # nearly always: a message should not need the lock
             return
         with self._lock:
             last, self._is_failing = self._is_failing, False

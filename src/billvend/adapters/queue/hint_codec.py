@@ -1,6 +1,6 @@
-"""What a hint looks like while it travels: a small JSON object with two ids, and nothing else.
+"""A hint as a message: a small JSON object with two ids, and nothing else.
 
-Never pickle: whoever can write to the queue's server must not be able to run code here, nor choose what is done.
+Never pickle: a writer to the queue's server must not be able to run code here, nor to choose what is done.
 """
 
 import json
@@ -8,22 +8,22 @@ import json
 from billvend.ports.queue import Hint
 
 MAX_MESSAGE_BYTES = 4096
-"""Two ids fit in a fraction of this. What is longer is not ours, and not worth the parsing."""
+"""Two ids need a fraction of this. A longer message is not from billvend and is not parsed."""
 
 
 class MalformedHint(Exception):
-    """Not a message of ours. The text says why, and repeats nothing of the message."""
+    """A message that `encode` cannot have written. The text says why, and repeats nothing of the message."""
 
 
 def encode(hint: Hint) -> bytes:
-    """The hint as it is stored: JSON, ASCII only."""
+    """The hint as a message: JSON, ASCII only."""
     return json.dumps({"user_id": hint.user_id, "transaction_id": hint.transaction_id}).encode("ascii")
 
 
 def decode(message: object) -> Hint:
-    """Read a stored message. Raises `MalformedHint` for whatever `encode` would not have written.
+    """The hint in a message. Raises `MalformedHint`.
 
-    Unknown members are passed over, so that an older worker can read the messages of a newer one.
+    Unknown members are ignored, so that an older worker can read the messages of a newer version.
     """
     if not isinstance(message, bytes):
         raise MalformedHint(f"{type(message).__name__} instead of bytes")
@@ -31,7 +31,7 @@ def decode(message: object) -> Hint:
         raise MalformedHint(f"{len(message)} bytes, over the limit of {MAX_MESSAGE_BYTES}")
     try:
         document = json.loads(message.decode("utf-8"))
-    except (ValueError, RecursionError):  # deep nesting exhausts the parser's stack, not its grammar
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply for the parser's stack
         raise MalformedHint("not JSON") from None
     if not isinstance(document, dict):
         raise MalformedHint("not a JSON object")

@@ -1,4 +1,4 @@
-"""The queue port on Huey, whatever the storage. The factories stand in `redis_queue`, `sqlite_queue` and `memory_queue`."""
+"""The queue port on Huey, for any storage. The factories are in `redis_queue`, `sqlite_queue` and `memory_queue`."""
 
 import logging
 import threading
@@ -17,9 +17,9 @@ from billvend.domain.errors import Unavailable
 from billvend.ports.queue import Hint, QueueName
 
 DEPTH_TIMEOUT_SECONDS = 1.0
-"""How long `depth` waits; no customer waits for it."""
+"""How long `depth` waits. No customer waits for it."""
 HEALTH_CHECK_INTERVAL_SECONDS = 10.0
-"""How often workers that died are replaced."""
+"""How often dead workers are replaced."""
 MAX_SIGNAL_DELAY_SECONDS = 0.5
 """How late a signal handler may run."""
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("billvend.queue")
 
 
 class HueyQueue:
-    """Hints over one kind of Huey storage. Implements `billvend.ports.queue.Queue`."""
+    """Hints through one kind of Huey storage. Implements `billvend.ports.queue.Queue`."""
 
     def __init__(
         self,
@@ -38,17 +38,17 @@ class HueyQueue:
         clock: Callable[[], float] = time.monotonic,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """`send_storages` give up soon; `open_storage` opens a patient one, so that neither waits for the other.
+        """`send_storages` have short timeouts. `open_storage` opens one with a longer timeout, for the workers.
 
-        Neither may touch its server or file before it is used. `clock` counts seconds; `timeout_seconds` is how long
-        `enqueue` waits.
+        Neither may connect to its server or open its file before it is used. `clock` gives seconds. `timeout_seconds`
+        is how long `enqueue` waits.
         """
         self._backend = backend
         self._send_storages = send_storages
         self._open_storage = open_storage
         self._sender = BackgroundSender(
             lambda queue, messages: send_storages[queue].put(messages),
-            FailureLog(f"Handing hints to {backend}"),
+            FailureLog(f"Sending hints to {backend}"),
             clock=clock,
             timeout_seconds=timeout_seconds,
         )
@@ -62,14 +62,14 @@ class HueyQueue:
         """See `Queue.enqueue`."""
         try:
             return self._sender.send(queue, [encode(hint) for hint in hints])
-        except Exception:  # what was committed stands, and the caller's answer with it
+        except Exception:  # the commit is valid without a hint, and so is the caller's answer
             logger.exception(
                 "Hints could not be enqueued on %s. Nothing is lost: a sweep finds the work.", queue
             )
             return 0
 
     def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """See `Queue.tell`."""
+        """See `Queue.enqueue_nowait`."""
         try:
             self._sender.send_nowait(queue, [encode(hint) for hint in hints])
         except Exception:  # see above
@@ -91,8 +91,8 @@ class HueyQueue:
         self, handlers: Mapping[QueueName, Callable[[Hint], None]], *, threads: int, stop: threading.Event
     ) -> None:
         """See `Queue.consume`."""
-        # Not on this thread: a signal handler that sets `stop` while this thread is inside of `stop.wait()` would
-        # wait for a lock that it interrupted the holder of, for ever.
+        # Not on this thread: a signal handler runs on it, and one that sets `stop` while this thread holds the lock
+        # inside of `stop.wait()` would wait for that lock for ever.
         supervision = start_daemon_call(
             lambda: self._supervise(handlers, threads, stop), name="billvend-consumers"
         )
@@ -135,14 +135,14 @@ class HueyQueue:
 
 
 def _wait_until_done(supervision: Future[None]) -> None:
-    # A signal that comes just before the interpreter begins to wait is noted, but its handler runs only when the
-    # wait is over: the wait must not be endless, or that SIGTERM would be.
+    # The handler of a signal that comes just before the interpreter begins to wait runs only after the wait. So the
+    # wait must not be endless, or that SIGTERM would have no effect.
     while not supervision.done():
         wait([supervision], timeout=MAX_SIGNAL_DELAY_SECONDS)
 
 
 def _silence_huey() -> None:
-    """Huey logs what it starts and lists at INFO. Whoever has set a level for it keeps theirs."""
+    """Hide what Huey logs at INFO, such as the workers that it starts. A level that was set before is kept."""
     huey_logger = logging.getLogger("huey")
     if huey_logger.level == logging.NOTSET:
         huey_logger.setLevel(logging.WARNING)

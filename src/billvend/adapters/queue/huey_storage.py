@@ -1,4 +1,4 @@
-"""What the adapter needs of a storage of Huey's, however it is made."""
+"""What the adapter needs of a Huey storage."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,13 +7,13 @@ from billvend.ports.queue import QueueName
 
 
 class HintStorage(Protocol):
-    """One queue of raw messages. Safe to use from several threads; any method may raise what its driver raises."""
+    """One queue of raw messages. Safe to use from several threads. Any method may raise the errors of its driver."""
 
     blocking: bool
-    """Whether `dequeue` waits for a message; if not, Huey's workers wait between their attempts."""
+    """Whether `dequeue` waits for a message. If not, Huey's workers wait between their reads."""
 
     def put(self, messages: Sequence[bytes]) -> int:
-        """Store messages in one go. Returns how many were taken, the first ones."""
+        """Store messages at once. Returns how many were stored, always the first ones."""
         ...
 
     def dequeue(self) -> object | None:
@@ -25,10 +25,10 @@ class HintStorage(Protocol):
         ...
 
     def close(self) -> object:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 def storage_name(queue: QueueName) -> str:
-    """The name of a queue inside of its storage; what the storage makes of it (a key, a column) is Huey's affair."""
+    """The name of a queue inside of its storage. Huey decides what the storage makes of it, such as a key or a column."""
     return f"billvend_{queue}"

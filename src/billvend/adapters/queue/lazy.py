@@ -1,4 +1,4 @@
-"""A queue that is opened when it is first used: most commands only look, and need not wait for Huey to be imported."""
+"""A queue that is opened when it is first used. Most commands only read, and need not wait for the import of Huey."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from billvend.ports.queue import Hint, Queue, QueueName
 
 
 class LazyQueue:
-    """Implements `billvend.ports.queue.Queue` by what `open_queue` returns, which is called once and must not raise."""
+    """Implements `billvend.ports.queue.Queue` by the queue that `open_queue` returns. It is called once and must not raise."""
 
     def __init__(self, open_queue: Callable[[], Queue]) -> None:
         self._open_queue = open_queue
@@ -31,7 +31,7 @@ class LazyQueue:
         return self._queue.enqueue(queue, hints)
 
     def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """See `Queue.tell`."""
+        """See `Queue.enqueue_nowait`."""
         self._queue.enqueue_nowait(queue, hints)
 
     def depth(self) -> dict[QueueName, int]:

@@ -1,4 +1,4 @@
-"""Hints inside of one process, for as long as it consumes them itself."""
+"""Hints inside of one process, as long as it consumes them itself."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +13,13 @@ from billvend.adapters.queue.huey_storage import HintStorage, storage_name
 from billvend.ports.queue import QueueName
 
 BLOCK_SECONDS = 0.25
-"""How long an idle worker waits for a hint before it looks whether it is to stop."""
+"""How long an idle worker waits for a hint before it checks whether it should stop."""
 MAX_WAITING_HINTS = 100_000
-"""Hints beyond this many are left to the sweeper, before they fill the memory."""
+"""More hints than this are dropped, so that they do not fill the memory: a sweep finds the work."""
 
 
 class _MemoryHintStorage(MemoryStorage):  # type: ignore[misc]
-    """Keeps hints only while somebody reads: a process that only writes would collect them for ever."""
+    """Keeps hints only while there is a reader: a process that only writes would collect them for ever."""
 
     blocking = True
 
@@ -59,7 +59,7 @@ class _MemoryHintStorage(MemoryStorage):  # type: ignore[misc]
 def memory_queue(
     *, clock: Callable[[], float] = monotonic, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> HueyQueue:
-    """Hints for this process alone. While it does not consume a queue, hints for that queue are not handed over."""
+    """Hints for this process alone. Hints for a queue that it does not consume are dropped."""
     storages = {queue: _MemoryHintStorage(queue) for queue in QueueName}
     return HueyQueue(
         "memory",

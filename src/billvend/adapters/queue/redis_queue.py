@@ -1,4 +1,4 @@
-"""Hints on Redis, or on another server of its protocol. Needs version 6 or newer."""
+"""Hints on Redis 6 or newer, or on another server with its protocol."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -17,15 +17,15 @@ from billvend.domain.errors import ConfigurationError
 from billvend.ports.queue import QueueName
 
 BLOCK_SECONDS = 0.5
-"""How long the server holds a read of an empty queue; an idle worker notices within it that it is to stop."""
+"""How long the server holds a read of an empty queue. An idle worker needs so long to notice that it should stop."""
 READ_TIMEOUT_SECONDS = 2.0
-"""When a worker calls the server dead. Longer than `BLOCK_SECONDS`, or every idle read would look like an outage."""
+"""When a worker takes the server for dead. Longer than `BLOCK_SECONDS`, or every idle read would look like an outage."""
 MAX_CONNECTIONS = 1024
-"""More than there are threads: only those that are needed are opened."""
+"""More than there are threads. Connections are opened only as needed."""
 _CONNECTION_OPTIONS = {
     # redis-py's client repeats a command ten times, and redis-py 8 waits longer when the server announces
-    # maintenance, which only protocol 3 does. Both would break the promise of 200 ms. Nor do two more round trips
-    # per connection, to tell the server the client's name, earn anything.
+    # maintenance, which only protocol 3 does. Both would break the promise of 200 ms. Sending the client's name costs
+    # two more round trips per connection and has no use here.
     "retry": Retry(NoBackoff(), 0),
     "retry_on_error": [],
     "retry_on_timeout": False,
@@ -42,7 +42,7 @@ class _RedisHintStorage(RedisStorage):  # type: ignore[misc]
         return len(messages)
 
     def dequeue(self) -> object | None:
-        # Huey takes a timeout for an empty queue. A server that hangs is an outage, and is to be logged as one.
+        # Not Huey's own: it takes a timeout for an empty queue. A server that hangs must be logged as an outage.
         found = self.conn.brpop([self.queue_key], timeout=BLOCK_SECONDS)
         return found[1] if found else None
 
@@ -53,10 +53,10 @@ class _RedisHintStorage(RedisStorage):  # type: ignore[misc]
 def redis_queue(
     url: str, *, clock: Callable[[], float] = monotonic, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> HueyQueue:
-    """Hints on the server at `url` (`redis://`, `rediss://` or `unix://`), which need not be there yet.
+    """Hints on the server at `url` (`redis://`, `rediss://` or `unix://`). The server may be started later.
 
-    Installations that share a server need a database number each, as in `redis://host/1`. Raises `ConfigurationError` for a
-    URL that no server could have; the message does not repeat it, since it may hold a password.
+    Installations that share a server need a database number each, as in `redis://host/1`. Raises `ConfigurationError`
+    for an invalid URL. The message does not repeat the URL, which can hold a password.
     """
     sending_pool = _create_pool(url, timeout_seconds=timeout_seconds)
     return HueyQueue(
@@ -81,7 +81,7 @@ def _create_pool(url: str, *, timeout_seconds: float) -> ConnectionPool:
             _CONNECTION_OPTIONS, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
         )
         pool = ConnectionPool(**options)
-        pool.make_connection()  # connects to nothing, but refuses options that it doesn't know
+        pool.make_connection()  # connects to nothing, but rejects unknown options
     except (TypeError, ValueError):
         raise ConfigurationError(
             "REDIS_URL is not a URL that Redis understands: redis://[user:password@]host:port/number."

@@ -24,7 +24,7 @@ class _SqliteHintStorage(SqliteStorage):  # type: ignore[misc]
     def __init__(self, queue: QueueName, path: str, *, timeout_seconds: float) -> None:
         self._opened_file_id: tuple[int, int] | None = None
         self._is_closed = False
-        # The tables are made with each connection instead: the file may be away now, or be deleted later.
+        # Each connection creates the tables instead: the file may be missing now, or be deleted later.
         super().__init__(storage_name(queue), filename=path, timeout=timeout_seconds, create_tables=False)
 
     def put(self, messages: Sequence[bytes]) -> int:
@@ -36,7 +36,7 @@ class _SqliteHintStorage(SqliteStorage):  # type: ignore[misc]
 
     @property
     def conn(self) -> sqlite3.Connection:
-        """The connection to the file that is there now. SQLite itself goes on writing to a deleted one, unread."""
+        """The connection to the present file. SQLite itself would go on writing to a deleted file, which no one reads."""
         if self._is_closed:
             raise sqlite3.ProgrammingError("The queue was closed.")
         if self._conn is not None and self._opened_file_id != self._current_file_id():
@@ -48,7 +48,7 @@ class _SqliteHintStorage(SqliteStorage):  # type: ignore[misc]
         return self._conn
 
     def close(self) -> bool:
-        """Close the file for good. Huey's own leaves it open where a thread is just opening it, or comes late."""
+        """Close the file for good. Huey's method leaves it open if a thread is just opening it, or opens it later."""
         with self.lock:
             self._is_closed = True
             connection, self._conn = self._conn, None
@@ -57,13 +57,13 @@ class _SqliteHintStorage(SqliteStorage):  # type: ignore[misc]
         return connection is not None
 
     def _create_connection(self) -> sqlite3.Connection:
-        # Not Huey's own: where the file can't be used, it forgets to close what it opened.
+        # Not Huey's method: it leaves the connection open when the file can't be used.
         connection = sqlite3.connect(
             self.filename, timeout=self._timeout, check_same_thread=False, isolation_level=None
         )
         try:
             self._set_journal_mode(connection)
-            # A power cut may take the last hints with it, but no commit waits for the disk.
+            # A power cut can lose the last hints. In return, no commit waits for the disk.
             connection.execute("pragma synchronous=normal")
             for statement in self.ddl:
                 connection.execute(statement)
@@ -86,7 +86,7 @@ def sqlite_queue(
     clock: Callable[[], float] = monotonic,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> HueyQueue:
-    """Hints in the file at `path`, which is made when first needed; its folder must exist."""
+    """Hints in the file at `path`, which is created when first needed. Its folder must exist."""
     file = os.fspath(path)
     return HueyQueue(
         "SQLite",

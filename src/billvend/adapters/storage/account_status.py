@@ -1,4 +1,4 @@
-"""How each provider account is, in the database."""
+"""The status of each provider account, in the database."""
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -15,7 +15,7 @@ class SqlAccountStatuses:
         self._database = database
 
     def all(self) -> list[AccountStatus]:
-        """All that is known."""
+        """Every account whose status is stored."""
         try:
             with self._database.read_transaction() as connection:
                 found = connection.execute(sa.select(provider_accounts)).all()
@@ -30,7 +30,7 @@ class SqlAccountStatuses:
         ]  # fmt: skip
 
     def save(self, state: AccountStatus) -> None:
-        """Replace what is known of one account."""
+        """Replace the status of one account."""
         row = {
             "provider": state.provider,
             "account": state.account_id,

@@ -17,23 +17,23 @@ SECRET_BYTES = 32
 
 
 def random_secret() -> str:
-    """From the system's source of chance."""
+    """A secret from the system's random source."""
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
 class SqlApiKeys:
-    """See `billvend.ports.api_keys.ApiKeys`. `generate_secret` is where the chance comes from."""
+    """See `billvend.ports.api_keys.ApiKeys`. `generate_secret` returns a new random secret."""
 
     def __init__(self, database: Database, *, generate_secret: Callable[[], str] = random_secret) -> None:
         self._database = database
         self._generate_secret = generate_secret
 
     def generate_secret(self) -> str:
-        """Fresh chance."""
+        """A new random secret."""
         return self._generate_secret()
 
     def add(self, stored: StoredApiKey) -> bool:
-        """Keep a new key; False where its name is taken: the unique index decides."""
+        """Store a new key. False if another active key has its name: the unique index decides."""
         key = stored.key
         row = {
             "key_id": key.key_id,
@@ -53,24 +53,24 @@ class SqlApiKeys:
         return True
 
     def find(self, key_id: str) -> StoredApiKey | None:
-        """The key of this id."""
+        """The key with this id."""
         with translate_errors(), self._database.read_transaction() as connection:
             row = connection.execute(sa.select(api_keys).where(api_keys.c.key_id == key_id)).one_or_none()
         return None if row is None else StoredApiKey(_to_api_key(row), row.digest)
 
     def all(self) -> list[ApiKey]:
-        """Every key, in the order of their making."""
+        """Every key, the oldest first."""
         query = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.key_id)
         with translate_errors(), self._database.read_transaction() as connection:
             return [_to_api_key(row) for row in connection.execute(query)]
 
     def is_empty(self) -> bool:
-        """Whether no key was ever made."""
+        """Whether no key was ever created."""
         with translate_errors(), self._database.read_transaction() as connection:
             return connection.execute(sa.select(api_keys.c.key_id).limit(1)).one_or_none() is None
 
     def revoke(self, key_id: str, at: datetime) -> None:
-        """End a key, unless that was done."""
+        """Revoke a key, unless it is revoked already."""
         revoked = (
             sa.update(api_keys)
             .where(api_keys.c.key_id == key_id, api_keys.c.revoked_at.is_(None))
@@ -80,7 +80,7 @@ class SqlApiKeys:
             connection.execute(revoked)
 
     def record_use(self, key_id: str, at: datetime) -> None:
-        """Note when a key was used last."""
+        """Store when a key was last used."""
         moment = sa.bindparam("moment", at, type_=INSTANT)
         used = (
             sa.update(api_keys)

@@ -1,6 +1,6 @@
-"""Triggers that refuse to change or remove rows of the append-only tables, on both databases.
+"""Triggers that reject changes and deletions of rows in the append-only tables, on both databases.
 
-They are attached to the tables' definitions: SQLAlchemy creates them with the tables.
+They are attached to the tables' definitions, so SQLAlchemy creates them with the tables.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ END $$
 
 
 def make_append_only(table: sa.Table) -> None:
-    """Refuse UPDATE, DELETE and TRUNCATE of a table from its creation on."""
+    """Reject UPDATE, DELETE and TRUNCATE of a table, from its creation on."""
     _add_on_postgresql(table, _CREATE_FUNCTION)
     _add_on_postgresql(
         table,
@@ -32,7 +32,7 @@ def make_append_only(table: sa.Table) -> None:
             f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
             f"BEGIN SELECT RAISE(ABORT, '{table.name} is append-only: {verb} is refused'); END",
         )
-    # INSERT OR REPLACE removes rows without firing a DELETE trigger, unless the connection asked for that.
+    # INSERT OR REPLACE removes rows and fires no DELETE trigger, unless the connection has recursive_triggers on.
     same_key = " AND ".join(f"{column.name} = NEW.{column.name}" for column in table.primary_key)
     _add_on_sqlite(
         table,

@@ -1,5 +1,8 @@
-"""The audit's reading: every stream of events with the rows derived from it, merged from several queries that stand in
-the same order, so that books of any size are read in constant memory and in one consistent state."""
+"""What the audit reads: every stream of events with the rows derived from it.
+
+Several queries in the same order are merged. So a ledger of any size is read in constant memory and in one consistent
+state.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,24 +25,24 @@ from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent, StoredStream, StoredTransfer
 
 PAGE_ROWS = 1_000
-"""Rows of one reading that are in memory at a time."""
+"""Rows of one query that are in memory at a time."""
 MAX_ORPHANS = 100
-"""Rows without events that are named one by one."""
+"""Rows without events that are reported one by one, a table."""
 MAX_DIFFERENCES = 100
-"""Fundings of one wallet that are named as wrong one by one."""
+"""Wrong fundings of one wallet that are reported one by one."""
 _NOT_FOLDED = frozenset({"transactions.next_check_at", "transactions.last_hint_at", "wallets.updated_at"})
-"""Columns that say when to look again, or when somebody last did: true or not, no money hangs on them."""
+"""Columns that hold when a payment is next due, when a hint was last sent, or when a row changed. No money depends on them."""
 
 _BY_STREAM = ("user_id", "stream")
 _BY_PAYMENT = ("user_id", "transaction_id")
 _BY_WALLET = ("user_id", "currency")
 
 RowKey = tuple[str, str]
-"""A stream by its names, as rows have them: sooner made and compared than a `StreamKey`."""
+"""A stream as its two columns. Cheaper to build and to compare than a `StreamKey`."""
 
 
 def read_streams(connection: Connection) -> Iterator[StoredStream]:
-    """Every stream; consume each before asking for the next. Rows that no stream accounts for come last."""
+    """Every stream. Consume each before you ask for the next. Rows that belong to no stream come last."""
     with _AuditQueries(connection) as queries:
         derived = _DerivedTables(queries)
         in_order = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
@@ -53,19 +56,22 @@ def read_streams(connection: Connection) -> Iterator[StoredStream]:
 
 
 class _AuditQueries(ExitStack):
-    """Queries that are open at the same time; leaving closes what is still open of them."""
+    """Queries that are open at the same time. Leaving the context closes those that are still open."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection.execution_options(yield_per=PAGE_ROWS)
 
     def rows_of(self, query: sa.Select[Any]) -> Iterator[Any]:
-        """The rows, fetched a page at a time."""
+        """The rows of a query, fetched a page at a time."""
         return _fetch_rows(self.enter_context(self._connection.execute(query)))
 
 
 def _fetch_rows(result: sa.CursorResult[Any]) -> Iterator[Any]:
-    """Rows are fetched long after the query was sent, wherever they are consumed: so errors are told here."""
+    """The rows of a result. Raises `Unavailable`.
+
+    Rows are fetched when they are consumed, long after the query was sent. So database errors are translated here.
+    """
     try:
         for page in result.partitions():
             yield from page
@@ -78,7 +84,7 @@ class _DerivedTables:
 
     def __init__(self, queries: _AuditQueries) -> None:
         def table(source: sa.Table, *order: str, kind: str | None = None) -> "_GroupedRows":
-            """A table in the order of streams; the first two columns of the order say which."""
+            """A table in the order of its streams. The first two columns of `order` identify a stream."""
             names = [*order[:2], *(name for name in _folded_columns(source) if name not in order[:2])]
             query = sa.select(*(source.c[name] for name in names))
             if kind is not None:
@@ -126,7 +132,10 @@ class _DerivedTables:
 
 
 class _StreamComparison:
-    """What is derived from one stream besides transfers. Fundings are as many as events: they are compared on the way."""
+    """Compares what is derived from one stream, except its transfers.
+
+    A wallet has as many fundings as events, so they are compared while the events are consumed.
+    """
 
     def __init__(self, derived: _DerivedTables, key: StreamKey) -> None:
         self._derived = derived
@@ -134,7 +143,7 @@ class _StreamComparison:
         self._found: list[str] = []
 
     def compare_fundings(self, logged: Iterable[RawEvent]) -> Iterator[RawEvent]:
-        """The events as they are, and a look at each funding in passing."""
+        """The events, unchanged. The row of each funding is compared on the way."""
         fundings = self._derived.fundings_of(self._key)
         currency = self._key.stream.removeprefix("wallet:")
         for event in logged:
@@ -155,7 +164,7 @@ class _StreamComparison:
 
 
 class _Difference:
-    """`StoredStream.differences` of rows that no stream accounts for."""
+    """`StoredStream.differences` of rows that belong to no stream."""
 
     def __init__(self, difference: str) -> None:
         self._difference = difference
@@ -165,45 +174,46 @@ class _Difference:
 
 
 class _GroupedRows:
-    """One reading, cut into groups of one stream each, taken in rising order of streams."""
+    """The rows of one query, in groups of one stream each. Groups are taken in ascending order of their streams."""
 
     def __init__(
-        self, table: str, columns: Sequence[str], found: Iterable[Any], authenticate: Callable[[Any], RowKey]
+        self, table: str, columns: Sequence[str], found: Iterable[Any], key_of: Callable[[Any], RowKey]
     ) -> None:
         self._table = table
         self._columns = columns
-        self._groups = groupby(found, key=authenticate)
+        self._groups = groupby(found, key=key_of)
         self._next: tuple[RowKey, Iterator[Any]] | None = next(self._groups, None)
         self._orphans: list[RowKey] = []
 
-    def differences(self, key: StreamKey, wanted: Iterable[rows.RowDict]) -> list[str]:
-        """How the rows of a key differ from the wanted ones."""
-        return self.compare(self.pop(key), wanted)
+    def differences(self, key: StreamKey, expected_rows: Iterable[rows.RowDict]) -> list[str]:
+        """How the rows of a stream differ from the expected ones."""
+        return self.compare(self.pop(key), expected_rows)
 
-    def compare(self, stored: Iterable[Any], wanted: Iterable[rows.RowDict]) -> list[str]:
-        """How stored rows differ from the wanted ones, column by column; a column that is not wanted is to be empty."""
-        stored, wanted = list(stored), list(wanted)
-        if len(stored) != len(wanted):
-            return [f"{self._table}: {len(stored)} rows where the events make {len(wanted)}"]
+    def compare(self, stored: Iterable[Any], expected_rows: Iterable[rows.RowDict]) -> list[str]:
+        """How stored rows differ from the expected ones, column by column. A column without an expected value must be NULL."""
+        stored, expected_rows = list(stored), list(expected_rows)
+        if len(stored) != len(expected_rows):
+            return [f"{self._table}: {len(stored)} rows where the events make {len(expected_rows)}"]
         return [
             f"{self._table}.{column}: {value!r} where the events say {expected.get(column)!r}"
-            for row, expected in zip(stored, wanted, strict=True)
-            if tuple(row) != tuple(map(expected.get, self._columns))  # most are as they should be
+            for row, expected in zip(stored, expected_rows, strict=True)
+            if tuple(row)
+            != tuple(map(expected.get, self._columns))  # most rows are equal: this is the cheap test
             for column, value in zip(self._columns, row, strict=True)
             if value != expected.get(column)
         ]
 
     def pop(self, key: StreamKey) -> Iterator[Any]:
-        """The rows of a key; rows of smaller keys, which nobody asked for, become orphans."""
-        wanted = (key.user_id, key.stream)
-        while self._next is not None and self._next[0] < wanted:
+        """The rows of a stream. Rows of smaller keys, which no stream has asked for, become orphans."""
+        row_key = (key.user_id, key.stream)
+        while self._next is not None and self._next[0] < row_key:
             self._skip(self._next[0])
-        if self._next is not None and self._next[0] == wanted:
+        if self._next is not None and self._next[0] == row_key:
             yield from self._next[1]
             self._next = next(self._groups, None)
 
     def orphans(self) -> Iterator[tuple[StreamKey, str]]:
-        """What was left over; ends the reading."""
+        """The rows that belong to no stream. Reads to the end of the query."""
         while self._next is not None:
             self._skip(self._next[0])
         for key in self._orphans:

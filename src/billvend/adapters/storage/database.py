@@ -1,5 +1,4 @@
-"""One engine over SQLite or PostgreSQL: how it connects, how many rows are read or written in one statement, and what
-its errors mean to billvend."""
+"""One engine for SQLite and PostgreSQL: connections, statements for many rows at once, and the meaning of errors."""
 
 import json
 import sqlite3
@@ -20,19 +19,19 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from billvend.domain.errors import ConfigurationError, Unavailable
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 15
-"""How long a writer waits for another one before it gives up."""
+"""How long a writer waits for another writer before it gives up."""
 SQLITE_RETRY_SECONDS = 0.02
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_SIZE = 16
-"""Connections a process keeps; as many again for a peak. Two for each thread of a busy API process."""
+"""Connections that a process keeps open. As many again are opened at a peak: two for each thread of a busy API process."""
 POOL_TIMEOUT_SECONDS = 30
-"""How long a thread waits for one of them."""
+"""How long a thread waits for a free connection."""
 
 ColumnValues = Mapping[str, Any]
 
 
 class Database:
-    """An engine, and the few ways in which billvend talks through it."""
+    """An engine, and the few ways in which billvend uses it."""
 
     def __init__(self, url: str) -> None:
         self.url = _parse_url(url)
@@ -40,12 +39,12 @@ class Database:
         self.engine = (
             _create_sqlite_engine(self.url) if self.is_sqlite else _create_postgresql_engine(self.url)
         )
-        # Putting a statement together costs SQLAlchemy more than the database needs to run it.
+        # SQLAlchemy needs longer to build a statement than the database needs to run it.
         self._statement = cache(self._build_statement)
 
     @contextmanager
     def read_transaction(self) -> Iterator[Connection]:
-        """A transaction that sees one consistent state and changes nothing."""
+        """A transaction that sees one consistent state and changes nothing. Raises `Unavailable`."""
         with self._connection() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(
@@ -56,7 +55,10 @@ class Database:
 
     @contextmanager
     def write_transaction(self) -> Iterator[Connection]:
-        """A transaction that writes: on SQLite it takes the write lock at once, so that it never has to start over."""
+        """A transaction that writes. Raises `Unavailable`.
+
+        On SQLite it takes the write lock at once, so that it never has to start again.
+        """
         with self._connection() as connection, connection.execution_options(billvend_writes=True).begin():
             yield connection
 
@@ -74,7 +76,7 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Give back all connections; one that a thread still uses, when it is done with it."""
+        """Close all connections. One that a thread still uses is closed when the thread returns it."""
 
         @sa.event.listens_for(self.engine, "checkin")
         def on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
@@ -85,15 +87,15 @@ class Database:
     # --- many rows in one statement -----------------------------------------------------------------------------------
 
     def insert(self, connection: Connection, table: sa.Table, rows: Sequence[ColumnValues]) -> None:
-        """Insert rows; one statement, however many they are."""
+        """Insert rows in one statement, however many they are."""
         self.write(connection, [TableRows(table, rows)])
 
     def upsert(self, connection: Connection, table: sa.Table, rows: Sequence[ColumnValues]) -> None:
-        """Insert rows, or replace the columns of those that are there; one statement, however many they are."""
+        """Insert rows, or replace the columns of existing ones, in one statement, however many they are."""
         self.write(connection, [TableRows(table, rows, is_upsert=True)])
 
     def write(self, connection: Connection, changes: Sequence["TableRows"]) -> None:
-        """Write the rows of several tables: on PostgreSQL in one statement, on SQLite in one a table, in this order."""
+        """Write the rows of several tables: one statement on PostgreSQL, one a table on SQLite, in this order."""
         changes = [each for each in changes if each.rows]
         keys = [(each.table, tuple(each.rows[0]), each.is_upsert) for each in changes]
         if self.is_sqlite:
@@ -114,9 +116,9 @@ class Database:
         return sa.select(sa.literal(1)).add_cte(*(each.cte(f"change_{n}") for n, each in enumerate(parts)))
 
     def in_keys(self, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
-        """The condition that the columns are one of the keys given by `key_parameters` when the statement is executed."""
+        """The condition that the columns are one of the keys that `key_parameters` gives when the statement is executed."""
         keys = sa.bindparam("keys", type_=sa.Text())
-        # PostgreSQL takes any list for one of 100 keys, and for so many would read all of a table that is not large yet.
+        # Without a limit PostgreSQL assumes 100 keys in any list, and reads the whole of a table that is not large yet.
         count = sa.bindparam("keys_count", type_=sa.Integer())
         if self.is_sqlite:
             listed = sa.func.json_each(keys).table_valued("value")
@@ -133,7 +135,7 @@ class Database:
 
     @staticmethod
     def key_parameters(keys: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-        """The values for `in_keys`: two, however many keys."""
+        """The parameters for `in_keys`: two, however many keys there are."""
         return {"keys": json.dumps(keys), "keys_count": len(keys)}
 
 
@@ -144,11 +146,11 @@ class TableRows:
     table: sa.Table
     rows: Sequence[ColumnValues]
     is_upsert: bool = False
-    """True: where a row is there already, its columns are replaced."""
+    """True: the columns of an existing row are replaced."""
 
 
 _StatementKey = tuple[sa.Table, tuple[str, ...], bool]
-"""What a statement is made of: a table, the columns that are written, and whether they replace."""
+"""What a statement is built from: a table, the columns that are written, and whether existing rows are replaced."""
 
 
 def _insert_statement(insert: Any, table: sa.Table, names: tuple[str, ...], is_upsert: bool) -> Any:
@@ -162,7 +164,7 @@ def _insert_statement(insert: Any, table: sa.Table, names: tuple[str, ...], is_u
 
 
 def _rows_from_json(index: int, table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
-    """Rows that come as one JSON text. Arrays, one a column, take psycopg far longer to write than orjson does."""
+    """The rows from one JSON text. psycopg takes far longer to write an array a column than orjson to write the JSON."""
     text = sa.cast(sa.bindparam(f"rows_{index}", type_=sa.Text()), sa.JSON())
     columns = [sa.column(name, table.c[name].type) for name in names]
     listed = sa.func.json_to_recordset(text).table_valued(*columns).render_derived(with_types=True)
@@ -171,7 +173,7 @@ def _rows_from_json(index: int, table: sa.Table, names: tuple[str, ...]) -> sa.S
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """What goes wrong with the database inside is raised as `Unavailable`."""
+    """Raise the database errors of the block as `Unavailable`."""
     try:
         yield
     except DBAPIError as error:
@@ -179,31 +181,31 @@ def translate_errors() -> Iterator[None]:
 
 
 def unavailable(error: DBAPIError) -> Unavailable:
-    """The database did not take the work, and nothing was done."""
+    """The error for work that the database did not accept. Nothing was done."""
     return Unavailable(
         "The database does not answer. Nothing was done: try again.", detail=first_line(error.orig)
     )
 
 
 def first_line(error: BaseException | None) -> str:
-    """What an error says, in one line."""
+    """The first line of an error's text, or its type if it has no text."""
     message = str(error).strip()
     return message.splitlines()[0] if message else type(error).__name__
 
 
 def is_unavailable(error: DBAPIError) -> bool:
-    """Whether the database, not the work, is at fault: it is gone, full, shutting down or a standby that only reads."""
+    """Whether the database caused the error, not the work: it is down, full, shutting down or a read-only standby."""
     is_read_only = getattr(error.orig, "sqlstate", None) == "25006"
     return error.connection_invalidated or is_read_only or isinstance(error, sa.exc.OperationalError)
 
 
 def make_storable(text: str) -> str:
-    """The text as both databases can keep it: without NUL and lone surrogates, which no UTF-8 column takes."""
+    """The text as both databases can store it: without NUL and lone surrogates, which no UTF-8 column accepts."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def is_conflict(error: DBAPIError) -> bool:
-    """Whether the same work may simply be tried again: a deadlock, a serialization failure, a busy SQLite file."""
+    """Whether the same work can be tried again at once: a deadlock, a serialization failure, a busy SQLite file."""
     state = getattr(error.orig, "sqlstate", None) or ""
     busy = "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
     return state in ("40001", "40P01", "55P03") or busy
@@ -237,7 +239,7 @@ def _create_sqlite_engine(url: URL) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        connection.isolation_level = None  # transactions begin below: the driver must not guess
         _enable_wal(connection)
         for pragma in ("synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -251,8 +253,11 @@ def _create_sqlite_engine(url: URL) -> Engine:
 
 
 def _enable_wal(connection: sqlite3.Connection) -> None:
-    """Make the file's journal a write-ahead log, which it stays for good. Of several that do so to a new file at once,
-    SQLite refuses all but one immediately, without its usual patience."""
+    """Switch the file to a write-ahead log. It stays so for good.
+
+    When several connections switch a new file at once, SQLite rejects all but one immediately: its busy timeout does
+    not apply. So this retries for as long.
+    """
     deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
     while True:
         try:
@@ -269,7 +274,7 @@ _DURABLE_COMMITS: Final = """
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
 """
-"""A commit that was answered is on the disk, whatever the server's default is. A stricter default stays."""
+"""A commit that returned is on disk, whatever the server's default is. A stricter default is kept."""
 
 
 def _create_postgresql_engine(url: URL) -> Engine:
@@ -277,7 +282,7 @@ def _create_postgresql_engine(url: URL) -> Engine:
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     engine = sa.create_engine(
         url,
-        isolation_level="READ COMMITTED",  # what is read after a lock was waited for is what the lock protects
+        isolation_level="READ COMMITTED",  # a read that waited for a lock sees the state that the lock protects
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""Fundings that were announced to a gateway, in the database."""
+"""Deposits at a gateway, in the database."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from billvend.domain.money import Money
 from billvend.ports.deposits import Deposit
 
 MAX_ADD_TRIES = 3
-"""How often a new deposit is tried whose key was given to another one, and freed again, in the same moment."""
+"""How often a new deposit is tried. Another deposit can take the same key and release it at the same moment."""
 
 _columns = deposits.c
 
@@ -26,14 +26,14 @@ class SqlDeposits:
         self._database = database
 
     def add(self, deposit: Deposit) -> Deposit:
-        """Keep a new deposit, unless its key stands for one already: the unique constraint decides."""
+        """Store a new deposit, unless its key belongs to another one: the unique constraint decides."""
         for _ in range(MAX_ADD_TRIES):
             if self._try_insert(deposit):
                 return deposit
             found = self._find_one(sa.and_(_columns.user_id == deposit.user_id, _columns.key == deposit.key))
             if found is not None:
                 return found
-        raise Unavailable("The funding could not be written down. Nothing was done: try again.")
+        raise Unavailable("The deposit could not be stored. Nothing was done: try again.")
 
     def _try_insert(self, deposit: Deposit) -> bool:
         with translate_errors():
@@ -56,27 +56,27 @@ class SqlDeposits:
         return None if row is None else _to_deposit(row)
 
     def set_authorization_url(self, deposit: Deposit, authorization_url: str) -> bool:
-        """Keep where the customer pays."""
+        """Store where the customer pays."""
         same_key = _columns.key.is_not_distinct_from(deposit.key)
         return self._update(deposit, same_key, authorization_url=make_storable(authorization_url))
 
     def release_key(self, deposit: Deposit) -> None:
-        """Let the key stand for another deposit, unless this one can be paid."""
+        """Free the key for another deposit, unless this one can be paid."""
         self._update(deposit, _columns.authorization_url.is_(None), key=None)
 
     def set_problem(self, deposit: Deposit, problem: str | None) -> bool:
-        """Keep what a person has to see."""
+        """Store a problem for an operator, or that there is none."""
         stored = None if problem is None else make_storable(problem)
         return self._update(
             deposit, _columns.problem.is_distinct_from(stored), problem=stored, acknowledged_at=None
         )
 
     def acknowledge(self, deposit: Deposit, at: datetime) -> None:
-        """Somebody has seen to the problem."""
+        """Store that an operator has acknowledged the problem."""
         self._update(deposit, _columns.problem.is_not(None), acknowledged_at=at)
 
     def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Deposit]:
-        """Those of which no money has come."""
+        """Deposits that are not credited; see the port."""
         funding = transactions.c
         is_credited = sa.exists().where(
             funding.user_id == _columns.user_id,
@@ -100,7 +100,7 @@ class SqlDeposits:
             return [_to_deposit(row) for row in connection.execute(query)]
 
     def with_problems(self, limit: int) -> list[Deposit]:
-        """Those with a problem that nobody has seen to."""
+        """Deposits whose problem no operator has acknowledged."""
         query = (
             sa.select(deposits)
             .where(_columns.problem.is_not(None), _columns.acknowledged_at.is_(None))
@@ -111,7 +111,7 @@ class SqlDeposits:
             return [_to_deposit(row) for row in connection.execute(query)]
 
     def _update(self, deposit: Deposit, condition: sa.ColumnElement[bool], **values: object) -> bool:
-        """Change the row of a deposit where the condition holds; whether it did."""
+        """Change the row of a deposit if the condition holds. Returns whether it did."""
         update = (
             sa.update(deposits)
             .where(_columns.user_id == deposit.user_id, _columns.reference == deposit.reference, condition)

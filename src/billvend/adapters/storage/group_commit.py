@@ -1,8 +1,8 @@
-"""Group commit: what many callers ask at once is committed together, and each gets its own result.
+"""Group commit: the commands of many callers are committed together, and each caller gets its own result.
 
-Nothing waits for a timer, and there is no thread of its own: whoever comes while nobody commits does so at once, alone;
-whoever comes meanwhile waits, and the first of those then commits for all of them. So one caller is as fast as without it,
-and many share the database's round trips and the disk.
+There is no timer and no extra thread. A caller that finds no commit in progress commits at once, alone. Callers that
+arrive meanwhile wait, and the first of them then commits for all. So a single caller is as fast as without group
+commit, and many callers share the database's round trips and its disk writes.
 """
 
 import threading
@@ -21,13 +21,13 @@ from billvend.ports.journal import DuePayment, Journal
 from billvend.ports.telemetry import Metrics, NullMetrics
 
 MAX_BATCH_COMMANDS: Final = 500
-"""Commands in one transaction, where they come from several callers."""
+"""Commands of several callers in one transaction."""
 MAX_WAITING_COMMANDS: Final = 5_000
-"""With so many commands waiting, more are refused: nobody would be glad of an answer that comes too late."""
+"""When so many commands wait, more are rejected: their answers would come too late to be of use."""
 
 
 class GroupCommit:
-    """A `billvend.ports.journal.Journal` in front of another: one transaction at a time, for all who wait."""
+    """A `billvend.ports.journal.Journal` in front of another: one transaction at a time, for all callers that wait."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class GroupCommit:
         self._has_leader = False
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Carry out the commands, together with those of others; see the port.
+        """Carry out the commands, together with those of other callers; see the port.
 
-        Raises `Unavailable`, with nothing done, when too many wait already.
+        Raises `Unavailable` when too many commands wait already. Nothing was done then.
         """
         if not commands:
             return []
@@ -62,34 +62,36 @@ class GroupCommit:
             raise
         if request.is_leader:
             self._run_batch()
-        if request.outcome is None:  # whoever led was torn away: what was done is known by the keys
+        if request.outcome is None:  # the leader was interrupted: the keys show which commands were committed
             return self._journal.execute(commands)
         if isinstance(request.outcome, Exception):
             raise request.outcome
         return request.outcome
 
     def _enqueue(self, request: "_Request") -> None:
-        """Queue up; lead, if nobody does."""
+        """Add the request to the queue. It leads if no other request does."""
         with self._lock:
             if (
                 self._waiting_count
                 and self._waiting_count + len(request.commands) > self._max_waiting_commands
             ):
-                raise Unavailable("Too much is waiting to be written down. Nothing was done: try again soon.")
+                raise Unavailable(
+                    "Too many requests wait for the database. Nothing was done: try again soon."
+                )
             self._queue.append(request)
             self._waiting_count += len(request.commands)
             if not self._has_leader:
                 self._promote_next()
 
     def _promote_next(self) -> None:
-        """The first in the queue leads from now on, if there is one. Under the lock."""
+        """Make the first request in the queue the leader, if there is one. The caller holds the lock."""
         self._has_leader = bool(self._queue)
         if self._queue:
             self._queue[0].is_leader = True
             self._queue[0].wakeup.release()
 
     def _run_batch(self) -> None:
-        """Commit for everybody who waits by now, then leave the lead to whoever came meanwhile."""
+        """Commit for all callers that wait now. Then the first of those that arrived meanwhile leads."""
         batch = self._next_batch()
         try:
             outcomes = self._commit(batch)
@@ -98,7 +100,7 @@ class GroupCommit:
         finally:
             with self._lock:
                 self._promote_next()
-            for request in batch[1:]:  # the first is who leads
+            for request in batch[1:]:  # the first is this caller's own
                 request.wakeup.release()
 
     def _next_batch(self) -> list["_Request"]:
@@ -116,14 +118,14 @@ class GroupCommit:
             all_results = self._journal.execute(
                 [command for request in batch for command in request.commands]
             )
-        except Exception as error:  # noqa: BLE001  each caller gets it, as if it had come alone
+        except Exception as error:  # noqa: BLE001  each caller gets it, as if its commands were alone
             return [error for _ in batch]
         self._measures.batch(len(all_results))
         results = iter(all_results)
         return [list(islice(results, len(request.commands))) for request in batch]
 
     def _abort(self, request: "_Request") -> None:
-        """A caller is torn away: what nobody took yet is not done, and somebody else leads."""
+        """Drop the request of an interrupted caller if no batch has it yet, and let another request lead."""
         with self._lock:
             if request in self._queue:
                 self._queue.remove(request)
@@ -131,7 +133,7 @@ class GroupCommit:
                 if request.is_leader:
                     self._promote_next()
 
-    # --- besides commands: as the journal behind has it ---------------------------------------------------------------
+    # --- passed on to the journal -------------------------------------------------------------------------------------
 
     def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """See the port."""
@@ -159,7 +161,7 @@ class GroupCommit:
 
 
 def _acquired_lock() -> threading.Lock:
-    """A lock that is taken already: to take it again is to wait. An event would do, at ten times the cost."""
+    """A lock that is held already, so that the next acquire waits. A `threading.Event` costs ten times as much."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -171,6 +173,6 @@ class _Request:
 
     commands: Sequence[Command]
     wakeup: threading.Lock = field(default_factory=_acquired_lock)
-    """Released once: when the caller has its outcome, or has to lead."""
+    """Released once: when the caller has its outcome, or becomes the leader."""
     is_leader: bool = False
     outcome: list[CommandOutcome] | Exception | None = None

@@ -1,4 +1,4 @@
-"""The journal on SQLite and PostgreSQL: read under lock, decide in memory, write in a few statements, commit once."""
+"""The journal on SQLite and PostgreSQL: read under locks, decide in memory, write in a few statements, commit once."""
 
 import random
 import time
@@ -60,11 +60,11 @@ from billvend.domain.policy.accounts import Mode
 from billvend.ports.journal import DuePayment
 
 MAX_CONFLICT_TRIES = 8
-"""How often work that collided with somebody else's is done again before the caller is told to."""
+"""How often work that conflicts with other transactions is tried before the caller gets `Unavailable`."""
 MAX_UNIQUE_TRIES = 3
-"""How often a command that broke a unique constraint is tried in all."""
+"""How often a command that breaks a unique constraint is tried in all."""
 RECONNECT_TIMEOUT_SECONDS = 5.0
-"""How long a command whose commit was cut off waits for the database to come back."""
+"""How long a command whose commit was interrupted waits for the database to come back."""
 
 
 class SqlJournal:
@@ -77,7 +77,7 @@ class SqlJournal:
         channels: Sequence[Channel] = (),
         reconnect_timeout_seconds: float = RECONNECT_TIMEOUT_SECONDS,
     ) -> None:
-        """`channels` are those on which the outside is told what happens; without any, nothing is written for it."""
+        """Notifications are written for each of `channels`. Without channels, none are written."""
         self._database = database
         self._channels = channels
         self._reconnect_timeout_seconds = reconnect_timeout_seconds
@@ -93,8 +93,8 @@ class SqlJournal:
             return self._execute_until_known(commands)
         except DependencyError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever it was: it broke the transaction, and nothing was done
-            # Nothing of the list stands: each alone, that only the culprit fails.
+        except Exception as error:  # noqa: BLE001  any error rolled the transaction back: nothing was done
+            # Nothing of the list is committed. Each command is tried alone, so that only the faulty one fails.
             if len(commands) == 1:
                 return [_internal_error(error)]
             return [self._execute_one(command) for command in commands]
@@ -106,7 +106,7 @@ class SqlJournal:
             return error
 
     def _execute_until_known(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Run until it is known how it ended: a commit that was cut off is looked up by the keys of its commands."""
+        """Run until the outcome is known. An interrupted commit is looked up by the keys of its commands."""
         deadline: float | None = None
         for wait_seconds in _backoff(0.05, max_seconds=1.0):
             try:
@@ -122,25 +122,25 @@ class SqlJournal:
         return [_outcome_unknown(command) for command in commands]
 
     def _retry_conflicts(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Run until it collides with nobody. Raises `Unavailable` when it does so time and again."""
-        collided = broke_unique = 0
+        """Run until no other transaction conflicts. Raises `Unavailable` after too many conflicts."""
+        conflict_count = unique_error_count = 0
         for wait_seconds in _backoff(0.005, max_seconds=0.5):
             try:
                 return self._commit_once(commands)
             except IntegrityError:
-                # A single command that broke a unique constraint met another one at the same place, which has been
-                # committed: read again, it is seen. What breaks one time and again is at fault itself.
-                broke_unique += 1
-                if len(commands) > 1 or broke_unique == MAX_UNIQUE_TRIES:
+                # Another command has committed the same unique value meanwhile. The next try reads it. A command that
+                # breaks a constraint on every try is faulty itself.
+                unique_error_count += 1
+                if len(commands) > 1 or unique_error_count == MAX_UNIQUE_TRIES:
                     raise
             except DBAPIError as error:
-                collided += 1
+                conflict_count += 1
                 if not is_conflict(error):
                     raise
-                if collided == MAX_CONFLICT_TRIES:
+                if conflict_count == MAX_CONFLICT_TRIES:
                     raise unavailable(error) from error
             time.sleep(wait_seconds)
-        raise AssertionError  # waits never end
+        raise AssertionError  # `_backoff` never ends
 
     def _commit_once(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         committing = False
@@ -165,7 +165,7 @@ class SqlJournal:
         return results
 
     def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Decide on a reading that locks nobody out, and forget it; see the port."""
+        """Decide the commands without a lock, and write nothing; see the port."""
         if not commands:
             return []
         try:
@@ -174,21 +174,23 @@ class SqlJournal:
         except DBAPIError as error:
             raise unavailable(error) from error
 
-    # --- reading under lock -------------------------------------------------------------------------------------------
+    # --- reading under locks ------------------------------------------------------------------------------------------
 
     def _read_snapshot(
         self, connection: Connection, commands: Sequence[Command], statements: "_Statements"
     ) -> Snapshot:
-        """Lock and read what the commands name: payments in order, then wallets in order, then the rest."""
-        named = Counter((c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay)))
+        """Lock and read what the commands need: payments in order, then wallets in order, then the rest."""
+        command_counts = Counter(
+            (c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay))
+        )
         payments = load_payments(
-            connection, self._database, self._lock_payments(connection, statements, sorted(named))
+            connection, self._database, self._lock_payments(connection, statements, sorted(command_counts))
         )
         wallet_keys = {(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
         for command in commands:
             known = payments.get(StreamKey(command.user_id, command.transaction_id))
-            # What an earlier command of the list makes of the payment, a later one may have to give back.
-            shared = named[command.user_id, command.transaction_id] > 1
+            # An earlier command of the list can change the payment so that a later one has to release its money.
+            shared = command_counts[command.user_id, command.transaction_id] > 1
             if known is not None and (shared or needs_wallet(known[0], command)):
                 wallet_keys.add((command.user_id, known[0].amount.currency))
         return Snapshot(
@@ -240,7 +242,7 @@ class SqlJournal:
     def _find_recent(
         self, connection: Connection, statements: "_Statements", pays: list[Pay]
     ) -> dict[DuplicateFingerprint, datetime]:
-        """When bills like these were last paid, for those that could be double clicks."""
+        """When equal bills were last paid, for payments that could be double clicks."""
         guarded = [pay for pay in pays if not (pay.has_caller_key or pay.allow_duplicate)]
         if not guarded:
             return {}
@@ -257,7 +259,7 @@ class SqlJournal:
     def _find_token_owners(
         self, connection: Connection, statements: "_Statements", tokens: list[str]
     ) -> dict[str, StreamKey]:
-        """Which payment was completed first with each token; most often none."""
+        """The payment that was first completed with each token. Most often there is none."""
         if not tokens:
             return {}
         keys = self._database.key_parameters([(make_storable(token),) for token in tokens])
@@ -312,7 +314,7 @@ class SqlJournal:
         )
 
     def _postpone(self, connection: Connection, changes: WriteSet) -> None:
-        """A payment that was looked at for nothing is due when it was found to be, and not before."""
+        """Store when payments are next due that the commands read and did not change."""
         postponed = [
             {"for_user": key.user_id, "for_payment": key.stream, "due": changes.next_at[key]}
             for key in changes.next_at.keys() - changes.payments.keys()
@@ -320,16 +322,16 @@ class SqlJournal:
         if postponed:
             connection.execute(self._locking_statements.postpone, postponed)
 
-    # --- besides commands ---------------------------------------------------------------------------------------------
+    # --- other than commands ------------------------------------------------------------------------------------------
 
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
-        """Due payments that nobody was told of lately; see the port."""
+        """Due payments without a recent hint; see the port."""
         table = transactions.c
         quiet_since = now - timedelta(seconds=hint_interval_seconds)
         due = (
             sa.select(table.user_id, table.transaction_id, table.status)
             .where(
-                # A lease, or a hint, from far ahead was left by a clock that went wrong: it must silence nobody.
+                # A wrong clock can leave a lease or a hint in the far future. It must not hide the payment.
                 sa.or_(
                     table.next_check_at <= now,
                     table.lease_until > now + timedelta(seconds=hint_interval_seconds * 2),
@@ -350,9 +352,7 @@ class SqlJournal:
                     connection.execute(
                         sa.update(transactions)
                         .where(self._database.in_keys(table.user_id, table.transaction_id))
-                        .values(
-                            last_hint_at=sa.bindparam("earliest_requested_requery_at", now, type_=INSTANT)
-                        ),
+                        .values(last_hint_at=sa.bindparam("hint_at", now, type_=INSTANT)),
                         self._database.key_parameters(keys),
                     )
         except DBAPIError as error:
@@ -360,7 +360,7 @@ class SqlJournal:
         return [DuePayment(row.user_id, row.transaction_id, Status(row.status)) for row in found]
 
     def release_due(self, due: Sequence[DuePayment]) -> None:
-        """Forget that these were pointed out; see the port."""
+        """Forget the hints of these payments; see the port."""
         if not due:
             return
         forget = (
@@ -376,20 +376,20 @@ class SqlJournal:
             raise unavailable(error) from error
 
     def bind_environment(self, mode: Mode) -> Mode:
-        """Mark the books as test or live; see the port. Asked of the database once: the mark never changes."""
+        """Mark the ledger as test or live; see the port. The mark never changes, so it is read once."""
         if self._environment is None:
             self._environment = self._bind_environment(mode)
         return self._environment
 
     def mode(self) -> Mode | None:
-        """What the books are stored as; see the port. Asked of the database until there is a mark, which never changes."""
+        """The ledger's mark; see the port. Read until there is one, because it never changes after that."""
         if self._environment is None:
             try:
                 with self._database.read_transaction() as connection:
                     stored = connection.scalar(sa.select(environment.c.mode))
             except DBAPIError as error:
                 raise unavailable(error) from error
-            if stored is not None:  # another thread may have stored them meanwhile
+            if stored is not None:
                 self._environment = Mode(stored)
         return self._environment
 
@@ -401,18 +401,18 @@ class SqlJournal:
                     connection.execute(sa.insert(environment), {"id": 1, "mode": mode.value})
                     stored = mode.value
         except IntegrityError:
-            return self._bind_environment(mode)  # somebody else was first
+            return self._bind_environment(mode)  # another process was first
         except DBAPIError as error:
             raise unavailable(error) from error
         return Mode(stored)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._database.close()
 
 
 class _Statements:
-    """What a list of commands reads, put together once."""
+    """The statements that read what a list of commands needs, built once."""
 
     def __init__(self, database: Database, *, lock: bool) -> None:
         def with_lock(rows: sa.Select[Any]) -> sa.Select[Any]:
@@ -467,10 +467,10 @@ class _CommitOutcomeUnknown(Exception):
 
 
 def _backoff(initial_seconds: float, *, max_seconds: float) -> Iterator[float]:
-    """Waits that double, with some chance in each, so that two who collided do not meet again."""
+    """Waits that double, each with a random part, so that two conflicting callers do not meet again."""
     wait_seconds = initial_seconds
     while True:
-        yield wait_seconds * random.uniform(1.0, 1.5)  # noqa: S311  nobody gains by guessing it
+        yield wait_seconds * random.uniform(1.0, 1.5)  # noqa: S311  it protects no secret
         wait_seconds = min(2 * wait_seconds, max_seconds)
 
 
@@ -478,15 +478,15 @@ def _internal_error(error: Exception) -> BillvendError:
     if isinstance(error, BillvendError):
         return error
     reason = first_line(error.orig if isinstance(error, DBAPIError) else error)
-    internal_error = BillvendError(f"The books can't take this ({reason}). Nothing was done.")
+    internal_error = BillvendError(f"The ledger can't store this ({reason}). Nothing was done.")
     internal_error.__cause__ = error
     return internal_error
 
 
 def _outcome_unknown(command: Command) -> OutcomeUnknown:
     return OutcomeUnknown(
-        "The connection to the database broke while this was being committed, and it stays away. It may or may not "
-        f"have been done: repeat it with the key {command.key}, and it is done at most once.",
+        "The connection to the database broke during the commit, and the database is still down. This may or may not "
+        f"have been done. Repeat it with the key {command.key}: it is done at most once.",
         transaction_id=command.transaction_id,
         idempotency_key=command.key,
     )

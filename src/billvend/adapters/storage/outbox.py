@@ -1,4 +1,5 @@
-"""What is to be told to the outside, in the database. The journal writes the rows; here they are taken and answered for."""
+"""The outbox of notifications, in the database. The journal writes the messages. This module takes them and records the
+delivery attempts."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class SqlOutbox:
         self._database = database
 
     def take(self, channel: Channel, now: datetime, *, limit: int, lease_seconds: float) -> list[Message]:
-        """Take what is due: pushed ahead by the lease, it is due again if nobody reports."""
+        """Take the messages that are due. Without a report they are due again when the lease ends."""
         return self._take_where(
             sa.and_(_columns.channel == channel.value, _columns.next_attempt_at <= now),
             now,
@@ -45,23 +46,23 @@ class SqlOutbox:
         if make_storable(message_id) != message_id:
             return None
         is_unleased = sa.or_(_columns.lease_until.is_(None), _columns.lease_until <= now)
-        wanted = sa.and_(
+        condition = sa.and_(
             _columns.message_id == message_id, _columns.next_attempt_at.is_not(None), is_unleased
         )
-        return next(iter(self._take_where(wanted, now, 1, lease_seconds)), None)
+        return next(iter(self._take_where(condition, now, 1, lease_seconds)), None)
 
     def _take_where(
         self, condition: sa.ColumnElement[bool], now: datetime, limit: int, lease_seconds: float
     ) -> list[Message]:
-        wanted = sa.select(outbox_messages).where(condition).order_by(_columns.next_attempt_at).limit(limit)
+        query = sa.select(outbox_messages).where(condition).order_by(_columns.next_attempt_at).limit(limit)
         lease_until = now + timedelta(seconds=lease_seconds)
         with translate_errors():
-            # Most often nothing is due: then nobody who writes is disturbed.
+            # Most often nothing is due. Then no write transaction begins, which would block other writers.
             with self._database.read_transaction() as connection:
-                if connection.execute(wanted.limit(1)).first() is None:
+                if connection.execute(query.limit(1)).first() is None:
                     return []
             with self._database.write_transaction() as connection:
-                found = connection.execute(wanted.with_for_update(skip_locked=True)).all()
+                found = connection.execute(query.with_for_update(skip_locked=True)).all()
                 keys = [(row.user_id, row.message_id) for row in found]
                 if keys:
                     connection.execute(
@@ -80,7 +81,7 @@ class SqlOutbox:
         next_at: datetime | None,
         final_status: FinalStatus | None,
     ) -> None:
-        """Write down a try; see the port for whose word counts."""
+        """Store a delivery attempt. The port says which attempts change the message."""
         is_this_message = sa.and_(
             _columns.user_id == message.user_id, _columns.message_id == message.message_id
         )
@@ -115,7 +116,7 @@ class SqlOutbox:
         failed: bool = False,
         message_id: str | None = None,
     ) -> list[MessageHistory]:
-        """Messages with their tries, the newest first."""
+        """Messages with their delivery attempts, the newest first."""
         query = sa.select(outbox_messages).order_by(_columns.at.desc(), _columns.message_id).limit(limit)
         if channel is not None:
             query = query.where(_columns.channel == channel.value)
@@ -127,7 +128,7 @@ class SqlOutbox:
             query = query.where(_columns.message_id == message_id)
         with translate_errors(), self._database.read_transaction() as connection:
             messages = [_to_message(row, row.lease_until) for row in connection.execute(query)]
-            tries: dict[str, list[DeliveryAttempt]] = defaultdict(list)
+            attempts: dict[str, list[DeliveryAttempt]] = defaultdict(list)
             if messages:
                 log = sa.select(delivery_attempts).where(
                     self._database.in_keys(delivery_attempts.c.user_id, delivery_attempts.c.message_id)
@@ -137,11 +138,11 @@ class SqlOutbox:
                     log.order_by(delivery_attempts.c.number), self._database.key_parameters(keys)
                 )
                 for row in found:
-                    tries[row.message_id].append(_to_attempt(row))
-        return [MessageHistory(message, tuple(tries[message.message_id])) for message in messages]
+                    attempts[row.message_id].append(_to_attempt(row))
+        return [MessageHistory(message, tuple(attempts[message.message_id])) for message in messages]
 
     def replay(self, message_id: str, now: datetime) -> bool:
-        """Let a message be due now, as if it had never been tried."""
+        """Make a message due now, as if it had never been tried. Returns whether there is such a message."""
         if make_storable(message_id) != message_id:
             return False
         reset = {
@@ -152,13 +153,13 @@ class SqlOutbox:
             "ended_at": None,
         }
         with translate_errors(), self._database.write_transaction() as connection:
-            done = connection.execute(
+            updated = connection.execute(
                 sa.update(outbox_messages).where(_columns.message_id == message_id).values(**reset)
             )
-        return done.rowcount > 0
+        return updated.rowcount > 0
 
     def disable(self, disabled: DisabledEndpoint) -> None:
-        """Note that nothing is to be sent there."""
+        """Store that nothing more is sent to an endpoint."""
         row = {
             "endpoint": disabled.endpoint,
             "target": make_storable(disabled.target),
@@ -169,7 +170,7 @@ class SqlOutbox:
             self._database.upsert(connection, disabled_endpoints, [row])
 
     def enable(self, endpoint: str | None = None) -> int:
-        """Forget that an endpoint, or any of them, was disabled."""
+        """Enable an endpoint, or all of them. Returns how many were disabled."""
         deletion = sa.delete(disabled_endpoints)
         if endpoint is not None:
             deletion = deletion.where(disabled_endpoints.c.endpoint == endpoint)
@@ -177,7 +178,7 @@ class SqlOutbox:
             return connection.execute(deletion).rowcount
 
     def disabled(self) -> Sequence[DisabledEndpoint]:
-        """The endpoints to which nothing is sent."""
+        """The disabled endpoints."""
         query = sa.select(disabled_endpoints).order_by(disabled_endpoints.c.disabled_at)
         with translate_errors(), self._database.read_transaction() as connection:
             return [
@@ -186,10 +187,10 @@ class SqlOutbox:
             ]
 
     def email_of(self, user_id: str, transaction_id: str) -> str | None:
-        """Where mail about a transaction goes; see the port."""
+        """The address for email about a transaction; see the port."""
         deposit, credit = deposits.c, transactions.c
         of_wallets = sa.select(wallet_emails.c.email).where(wallet_emails.c.user_id == user_id)
-        # Only a deposit has a source and a reference, so this never finds where the token of a payment goes.
+        # Only a deposit has a source and a reference, so this never returns the address for a payment's token.
         of_deposit = (
             sa.select(deposit.email)
             .join(
@@ -207,12 +208,12 @@ class SqlOutbox:
         return found
 
     def set_email_if_absent(self, user_id: str, email: str, at: datetime) -> None:
-        """Keep an address unless there is one: the primary key decides."""
+        """Store an address unless the user has one: the primary key decides."""
         with translate_errors(), suppress(IntegrityError), self._database.write_transaction() as connection:
             self._database.insert(connection, wallet_emails, [_email_row(user_id, email, at)])
 
     def set_email(self, user_id: str, email: str, at: datetime) -> None:
-        """Keep an address, in place of any other."""
+        """Store an address, in place of any other."""
         with translate_errors(), self._database.write_transaction() as connection:
             self._database.upsert(connection, wallet_emails, [_email_row(user_id, email, at)])
 
@@ -238,16 +239,16 @@ def _to_message(row: sa.Row[Any], lease_until: datetime | None) -> Message:
     )
 
 
-def _attempt_row(message: Message, tried: DeliveryAttempt, number: int) -> dict[str, Any]:
+def _attempt_row(message: Message, attempt: DeliveryAttempt, number: int) -> dict[str, Any]:
     return {
         "user_id": message.user_id,
         "message_id": message.message_id,
         "number": number,
-        "at": tried.at,
-        "target": make_storable(tried.target),
-        "http_status": tried.http_status,
-        "latency_ms": tried.latency_ms,
-        "detail": make_storable(tried.detail),
+        "at": attempt.at,
+        "target": make_storable(attempt.target),
+        "http_status": attempt.http_status,
+        "latency_ms": attempt.latency_ms,
+        "detail": make_storable(attempt.detail),
     }
 
 

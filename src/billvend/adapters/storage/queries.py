@@ -1,4 +1,4 @@
-"""Looking things up on SQLite and PostgreSQL."""
+"""The queries on SQLite and PostgreSQL."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,8 +31,8 @@ from billvend.ports.account_status import Exposure
 from billvend.ports.queries import Backlog, RawEvent, Search, StoredStream, Transaction
 
 UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
-"""The order of ids where few rows are wanted: SQLite would else go through all of them by the index of ids, and throw most
-away."""
+"""Orders by id without the index of ids, for queries that select few rows. Otherwise SQLite walks the whole index and
+discards most rows."""
 
 
 class SqlQueries:
@@ -50,7 +50,7 @@ class SqlQueries:
             raise unavailable(error) from error
 
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
-        """What can be spent, and what is held; see the port."""
+        """The available and the held balance; see the port."""
         table = transactions.c
         if not _are_storable(user_id, currency):
             return None
@@ -95,7 +95,7 @@ class SqlQueries:
         return folded and (folded[0], stored)
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
-        """These payments, in one look; see the port."""
+        """These payments, in one query; see the port."""
         with self._read_transaction() as connection:
             found = load_payments(connection, self._database, [(key.user_id, key.stream) for key in keys])
         return {key: payment for key, (payment, _) in found.items()}
@@ -109,15 +109,15 @@ class SqlQueries:
         table = transactions.c
         query = sa.select(transactions)
         order: sa.ColumnElement[str] = table.transaction_id
-        for column, wanted in (
+        for column, value in (
             (table.user_id, search.user_id),
             (table.type, search.kind),
             (table.currency, search.currency),
             (table.meter, search.meter),
             (table.key, search.key),
         ):
-            if wanted is not None:
-                query = query.where(column == wanted)
+            if value is not None:
+                query = query.where(column == value)
         if search.statuses:
             query = query.where(table.status.in_([status.value for status in search.statuses]))
             if not TERMINAL_STATUSES.intersection(search.statuses):
@@ -128,7 +128,7 @@ class SqlQueries:
             query = query.where(table.transaction_id < search.before)
         if search.reference is not None:
             sent = sa.select(attempts.c.transaction_id).where(attempts.c.reference == search.reference)
-            # Two ways that an index knows each; one condition with OR would have all transactions read.
+            # Two queries, each with its own index. One condition with OR would read all transactions.
             funded = sa.select(table.transaction_id).where(table.reference == search.reference)
             query = query.where(table.transaction_id.in_(sent.union_all(funded)))
             order = UNINDEXED_ID
@@ -154,7 +154,7 @@ class SqlQueries:
             return _load_events(connection, key)
 
     def backlog(self, now: datetime) -> Backlog:
-        """What is still to be done; see the port."""
+        """The payments that have not ended, and their money; see the port."""
         table = transactions.c
         with self._read_transaction() as connection:
             sums = connection.execute(
@@ -175,11 +175,11 @@ class SqlQueries:
         return Backlog(counts, amounts, due, oldest, incidents or 0)
 
     def needing_review(self, limit: int) -> list[Payment]:
-        """Payments in review, or with incidents that nobody has dealt with; see the port."""
+        """Payments in review, or with open incidents; see the port."""
         table = transactions.c
-        named = sa.select(table.transaction_id)
-        waiting = named.where(IS_OPEN, table.status == Status.IN_REVIEW.value).union_all(
-            named.where(HAS_INCIDENTS)
+        ids = sa.select(table.transaction_id)
+        waiting = ids.where(IS_OPEN, table.status == Status.IN_REVIEW.value).union_all(
+            ids.where(HAS_INCIDENTS)
         )
         query = (
             sa.select(transactions)
@@ -192,7 +192,7 @@ class SqlQueries:
         return [payment for payment in found if isinstance(payment, Payment)]
 
     def exposures(self, since: datetime) -> list[Exposure]:
-        """What stands at risk at each provider account; see the port."""
+        """The money at risk at each provider account; see the port."""
         table = transactions.c
         in_doubt_statuses = [Status.IN_DOUBT.value, Status.IN_REVIEW.value]
         sums = (
@@ -226,7 +226,7 @@ class SqlQueries:
 
 
 def _are_storable(*texts: str | None) -> bool:
-    """False for text that no database keeps, and which PostgreSQL would not even compare."""
+    """False for text that no database can store, and that PostgreSQL rejects even in a comparison."""
     return all(text is None or make_storable(text) == text for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""Domain values as rows. What is folded from events goes one way, into the tables; only wallets are read back."""
+"""Domain values as rows. Values that are folded from events are only written. Only wallets are read back."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,7 +25,7 @@ RowDict = dict[str, Any]
 
 
 def event_row(stored: StoredEvent) -> RowDict:
-    """An event."""
+    """The row of an event."""
     return {
         "user_id": stored.key.user_id,
         "stream": stored.key.stream,
@@ -41,7 +41,7 @@ def event_row(stored: StoredEvent) -> RowDict:
 
 
 def transfer_rows(stored: StoredEvent, currency: str) -> Iterable[RowDict]:
-    """The transfers that an event makes."""
+    """The rows of the transfers that an event makes."""
     event = stored.event
     wallet_events = (WalletFunded, WalletHeld, WalletReleased)
     transaction_id = event.transaction_id if isinstance(event, wallet_events) else stored.key.stream
@@ -61,7 +61,7 @@ def transfer_rows(stored: StoredEvent, currency: str) -> Iterable[RowDict]:
 
 
 def wallet_row(wallet: Wallet, head: StreamHead) -> RowDict:
-    """A wallet and the end of its stream; without `updated_at`."""
+    """The row of a wallet and the end of its stream, without `updated_at`."""
     return {
         "user_id": wallet.user_id,
         "currency": wallet.balance.currency,
@@ -72,7 +72,7 @@ def wallet_row(wallet: Wallet, head: StreamHead) -> RowDict:
 
 
 def funding_row(stored: StoredEvent | RawEvent, event: WalletFunded, currency: str) -> RowDict:
-    """A funding, as a transaction."""
+    """The row of a funding in `transactions`."""
     return {
         "user_id": stored.key.user_id,
         "transaction_id": event.transaction_id,
@@ -91,7 +91,7 @@ def funding_row(stored: StoredEvent | RawEvent, event: WalletFunded, currency: s
 
 
 def payment_row(payment: Payment, head: StreamHead) -> RowDict:
-    """A payment, as a transaction; without `next_check_at` and `last_hint_at`, which are not folded from events."""
+    """The row of a payment in `transactions`, without `next_check_at` and `last_hint_at`: events do not determine them."""
     attempt = payment.attempts[-1] if payment.attempts else None
     call = attempt.open_call if attempt else None
     return {
@@ -120,7 +120,7 @@ def payment_row(payment: Payment, head: StreamHead) -> RowDict:
 
 
 def attempt_rows(payment: Payment) -> Iterable[RowDict]:
-    """A payment's attempts."""
+    """The rows of a payment's attempts."""
     for attempt in payment.attempts:
         yield {
             "user_id": payment.user_id,
@@ -139,7 +139,7 @@ def attempt_rows(payment: Payment) -> Iterable[RowDict]:
 
 
 def resolution_rows(payment: Payment) -> Iterable[RowDict]:
-    """The one end of a payment, once it has one."""
+    """The row of a payment's end, if it has ended."""
     end = payment.completion or payment.reversal
     if payment.ended_at is None or not isinstance(end, (PaymentCompleted, PaymentReversed)):
         return
@@ -157,7 +157,7 @@ def resolution_rows(payment: Payment) -> Iterable[RowDict]:
 def outbox_message_rows(
     stored: StoredEvent, payment: Payment | None, channels: Iterable[Channel]
 ) -> Iterable[RowDict]:
-    """What is told of an event to the outside, a row a channel; of most events nothing is."""
+    """The notifications of an event, a row a channel. Most events have none."""
     notification = notification_for(stored, payment)
     if notification is None:
         return
@@ -179,7 +179,7 @@ def outbox_message_rows(
 
 
 def command_row(command: Command, reply: CommandResult) -> RowDict:
-    """A command that was done, with its reply."""
+    """The row of a command that was carried out, with its reply."""
     return {
         "user_id": command.user_id,
         "operation": command.operation,
@@ -192,12 +192,12 @@ def command_row(command: Command, reply: CommandResult) -> RowDict:
 
 
 def _display_text(text: str | None) -> str | None:
-    """Text of a provider, for a column of its own; the events keep it to the letter."""
+    """Text of a provider as its own column can store it. The events keep the exact text."""
     return None if text is None else make_storable(text)
 
 
 def _answers(attempt: Attempt) -> str:
-    """What each send and each requery brought back, in a line for people."""
+    """The answers to each send and each requery, in a line for people."""
     calls: list[tuple[str, Send | Requery]] = [("send", send) for send in attempt.sends]
     calls += [("requery", requery) for requery in attempt.requeries]
     return "; ".join(

@@ -1,4 +1,4 @@
-"""Bringing a database's tables to the version that this billvend needs."""
+"""The version of a database's tables, and the upgrade to the version that this billvend needs."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from billvend.adapters.storage.tables import metadata
 from billvend.domain.errors import ConfigurationError
 
 HEAD = "0100"
-"""The version that this billvend reads and writes; a test holds it against the migrations. Versions sort as text."""
+"""The version that this billvend reads and writes. A test compares it with the migrations. Versions sort as text."""
 FIRST_RELEASED = "0100"
-"""The first version that was released. Databases of the development versions before it are refused."""
+"""The first released version. Databases of earlier development versions are rejected."""
 
 _alembic_version = sa.Table(
     "alembic_version",
@@ -21,12 +21,14 @@ _alembic_version = sa.Table(
     sa.Column("version_num", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-"""Alembic's own table."""
-_ADVISORY_LOCK_ID = 0x62_69_6C_6C  # "bill": two processes that upgrade one PostgreSQL database take turns
+"""Alembic's table."""
+_ADVISORY_LOCK_ID = (
+    0x62_69_6C_6C  # "bill". With it, processes that upgrade one PostgreSQL database take turns.
+)
 
 
 def current_version(database: Database) -> str | None:
-    """The version of a database's tables; None for a database without any. Raises `Unavailable`."""
+    """The version of a database's tables. None for a database without tables. Raises `Unavailable`."""
     try:
         with database.read_transaction() as connection:
             return _version(connection)
@@ -35,11 +37,11 @@ def current_version(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> str:
-    """Create or change the tables, all in one transaction; returns the version that was there before, or "none".
+    """Create or change the tables, all in one transaction. Returns the version from before, or "none".
 
-    A new database gets the tables as `tables` defines them; migrations only change tables that exist.
-    Raises `ConfigurationError`
-    for tables of another program, of a newer billvend or of one before the first release, and `Unavailable`.
+    A new database gets the tables as `tables` defines them. Migrations only change existing tables.
+    Raises `Unavailable`, and `ConfigurationError` for tables of another program, of a newer billvend or of a version
+    before the first release.
     """
     try:
         with database.write_transaction() as connection:
@@ -61,7 +63,7 @@ def upgrade(database: Database) -> str:
 
 
 def require_head(database: Database) -> None:
-    """Refuse a database whose tables are not of this version; raises `ConfigurationError`."""
+    """Check that the tables are of this version. Raises `ConfigurationError` if not, and `Unavailable`."""
     version = current_version(database)
     if version is None:
         raise ConfigurationError("The database has no tables yet. Make them with: billvend db upgrade")

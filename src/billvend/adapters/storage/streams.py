@@ -1,4 +1,4 @@
-"""Payments as the fold of their events, read from the tables."""
+"""Payments, read from the events table and folded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -21,7 +21,7 @@ from billvend.ports.queries import RawEvent
 def load_payments(
     connection: Connection, database: Database, keys: Sequence[tuple[str, str]]
 ) -> dict[StreamKey, tuple[Payment, StreamHead]]:
-    """The payments with these (user, transaction id), each with the end of its stream."""
+    """The payments with these keys (user id, transaction id), each with the end of its stream."""
     if not keys:
         return {}
     found = connection.execute(_events_query(database), database.key_parameters(keys))
@@ -42,18 +42,18 @@ def _events_query(database: Database) -> sa.Select[Any]:
 
 
 _STREAM_KEY = itemgetter(0, 1)
-"""A stream's: the first two columns of `events`."""
+"""The key of a stream: the first two columns of `events`."""
 
 
 def group_by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[RawEvent]]]:
-    """Rows of `events`, ordered by stream, cut into streams."""
+    """Rows of `events`, which must be in the order of streams, grouped by stream."""
     for names, of_stream in groupby(found, key=_STREAM_KEY):
         key = StreamKey(*names)
         yield key, (_event_of_stream(key, row) for row in of_stream)
 
 
 def event_from_row(row: sa.Row[Any]) -> RawEvent:
-    """A row of `events`."""
+    """The event in a row of `events`."""
     return _event_of_stream(StreamKey(*_STREAM_KEY(row)), row)
 
 
@@ -65,7 +65,7 @@ def _event_of_stream(key: StreamKey, row: Sequence[Any]) -> RawEvent:
 
 
 def fold_payment(key: StreamKey, logged: Iterable[RawEvent]) -> tuple[Payment, StreamHead] | None:
-    """The payment that events make, with the end of its stream."""
+    """The payment that these events make, with the end of its stream. None without events."""
     payment: Payment | None = None
     head = StreamHead()
     for event in logged:

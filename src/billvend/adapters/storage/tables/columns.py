@@ -11,7 +11,7 @@ from billvend.domain.journal.codec import format_timestamp
 
 
 class _TextInstant(TypeDecorator[datetime]):
-    """A moment on SQLite: RFC 3339 text in UTC with microseconds, which sorts as time does."""
+    """A moment on SQLite: RFC 3339 text in UTC with microseconds, which sorts in the order of time."""
 
     impl = String
     cache_ok = True
@@ -25,7 +25,7 @@ class _TextInstant(TypeDecorator[datetime]):
 
 INSTANT = DateTime(timezone=True).with_variant(_TextInstant(), "sqlite")
 IDENTIFIER = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Text compared byte by byte on both databases, so that rows are locked in the order in which Python sorts names."""
+"""Text that both databases compare byte by byte, so that rows are locked in the order in which Python sorts their keys."""
 MINOR = BigInteger()
 
 metadata = MetaData()

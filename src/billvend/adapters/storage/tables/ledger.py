@@ -45,7 +45,7 @@ events = Table(
     Column("prev_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
     PrimaryKeyConstraint("user_id", "stream", "seq"),
-    # Gap-free by declaration: every event but the first points at the one before it.
+    # The constraints allow no gap: every event but the first references the one before it.
     ForeignKeyConstraint(
         ["user_id", "stream", "prev_seq"],
         ["events.user_id", "events.stream", "events.seq"],
@@ -94,10 +94,10 @@ transactions = Table(
     Column("key", Text),
     Column("created_at", INSTANT, nullable=False),
     Column("updated_at", INSTANT, nullable=False),
-    # a funding
+    # of a funding
     Column("source", IDENTIFIER),
     Column("reference", IDENTIFIER),
-    # a payment
+    # of a payment
     Column("meter", IDENTIFIER),
     Column("biller", Text),
     Column("vend_type", Text),
@@ -106,10 +106,10 @@ transactions = Table(
     Column("token", Text),
     Column("units", Text),
     Column("lease_until", INSTANT),
-    # A payment's: the end of its stream. A funding's: its event in the stream of the wallet.
+    # Of a payment, the end of its stream. Of a funding, its event in the stream of the wallet.
     Column("seq", BigInteger),
     Column("hash", Text),
-    # Not folded from events: when somebody should look, and when somebody was last told to.
+    # Not folded from events: when a worker should check the payment, and when the last hint was sent.
     Column("next_check_at", INSTANT),
     Column("last_hint_at", INSTANT),
     Column("account", IDENTIFIER),
@@ -152,7 +152,7 @@ Index(
 _is_leased = transactions.c.lease_until.is_not(None)
 Index("transactions_leased", transactions.c.lease_until, postgresql_where=_is_leased, sqlite_where=_is_leased)
 IS_OPEN = transactions.c.status.not_in(
-    # Written into each statement: SQLite finds rows by this index only where it reads the same words again.
+    # Literals, not parameters: SQLite uses this index only if the query has the same text as the index.
     [literal(status, literal_execute=True) for status in ("completed", "reversed")]
 )
 Index(
@@ -214,7 +214,7 @@ resolutions = Table(
     Column("proof", Text),
     Column("reason", Text),
     Column("at", INSTANT, nullable=False),
-    # One end a payment, and no reversal without a proof.
+    # A payment ends once, and there is no reversal without a proof.
     PrimaryKeyConstraint("user_id", "transaction_id"),
     ForeignKeyConstraint(
         ["user_id", "transaction_id"],
@@ -244,7 +244,7 @@ commands = Table(
 )
 
 APPEND_ONLY = (events, transfers, resolutions, commands)
-"""Tables in which nothing is ever changed or taken away: triggers refuse it. On SQLite they have no row numbers, by which
-`INSERT OR REPLACE` could put a row of another key in the place of one that is there without any trigger seeing it."""
+"""Tables whose rows are never changed or removed: triggers reject it. On SQLite they have no row ids, because
+`INSERT OR REPLACE` could replace an existing row by its row id with one of another key, and no trigger would see it."""
 for _table in APPEND_ONLY:
     make_append_only(_table)

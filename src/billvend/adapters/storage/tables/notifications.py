@@ -1,4 +1,4 @@
-"""What others are notified of: the outbox, its delivery attempts, and the addresses that they go to."""
+"""Notifications: the outbox, its delivery attempts, disabled endpoints and email addresses."""
 
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +20,7 @@ from billvend.adapters.storage.tables.columns import IDENTIFIER, INSTANT, metada
 outbox_messages = Table(
     "outbox_messages",
     metadata,
-    # What is to be told to somebody outside, written with the event that it tells of: one row a channel.
+    # Notifications, one row a channel. Each is written in the transaction of its event.
     Column("user_id", IDENTIFIER, nullable=False),
     Column("stream", IDENTIFIER, nullable=False),
     Column("seq", BigInteger, nullable=False),
@@ -69,7 +69,7 @@ Index(
 delivery_attempts = Table(
     "delivery_attempts",
     metadata,
-    # Every try to deliver a message, and what came of it.
+    # Every attempt to deliver a message, and its result.
     Column("user_id", IDENTIFIER, nullable=False),
     Column("message_id", IDENTIFIER, nullable=False),
     Column("number", SmallInteger, nullable=False),
@@ -84,7 +84,7 @@ delivery_attempts = Table(
 disabled_endpoints = Table(
     "disabled_endpoints",
     metadata,
-    # Where nothing is sent any more, because the other side said so. A URL may be a secret, so it is named by its hash.
+    # Endpoints that asked for no more messages. A URL can be a secret, so `endpoint` is its hash.
     Column("endpoint", IDENTIFIER, nullable=False),
     Column("target", Text, nullable=False),
     Column("disabled_at", INSTANT, nullable=False),
@@ -95,7 +95,7 @@ disabled_endpoints = Table(
 wallet_emails = Table(
     "wallet_emails",
     metadata,
-    # Where mail about a user's wallets goes, tokens included. Not folded from events.
+    # The address for email about a user's wallets, tokens included. Not folded from events.
     Column("user_id", IDENTIFIER, nullable=False),
     Column("email", Text, nullable=False),
     Column("set_at", INSTANT, nullable=False),

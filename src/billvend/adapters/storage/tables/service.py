@@ -1,4 +1,4 @@
-"""Tables that are not folded from events: deposits, and what runs the service."""
+"""Deposits, the environment, provider accounts and API keys. They are not folded from events."""
 
 from sqlalchemy import (
     CheckConstraint,
@@ -19,7 +19,7 @@ deposits = Table(
     metadata,
     Column("user_id", IDENTIFIER, nullable=False),
     Column("reference", IDENTIFIER, nullable=False),
-    # The caller's idempotency key, while it stands for this intent.
+    # The caller's idempotency key, as long as it belongs to this deposit.
     Column("key", IDENTIFIER),
     Column("source", IDENTIFIER, nullable=False),
     Column("amount_minor", MINOR, nullable=False),
@@ -27,7 +27,7 @@ deposits = Table(
     Column("email", Text, nullable=False),
     Column("authorization_url", Text),
     Column("created_at", INSTANT, nullable=False),
-    # What a person has to see: money came that is not what was asked for. And when somebody had seen to it.
+    # The payment differs from the deposit and was not credited; and when an operator acknowledged that.
     Column("problem", Text),
     Column("acknowledged_at", INSTANT),
     Column("email_may_get_tokens", SmallInteger, nullable=False),
@@ -58,7 +58,7 @@ environment = Table(
 provider_accounts = Table(
     "provider_accounts",
     metadata,
-    # Of a provider, not of a user: a handful of rows, not folded from events, and soft.
+    # A few rows. They belong to no user, and no balance depends on them.
     Column("provider", IDENTIFIER, nullable=False),
     Column("account", IDENTIFIER, nullable=False),
     Column("suspended_reason", Text),
@@ -72,7 +72,7 @@ provider_accounts = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    # Who may use the API: a handful of rows, of no user.
+    # A few rows. They belong to no user.
     Column("key_id", IDENTIFIER, nullable=False),
     Column("name", Text, nullable=False),
     Column("digest", Text, nullable=False),

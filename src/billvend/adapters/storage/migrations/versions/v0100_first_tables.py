@@ -1,7 +1,7 @@
 """The tables of version 0.1.0, as `tables` defines them.
 
-A new database gets its tables from `tables` directly and is marked with the newest version, so this revision is only
-the root of the chain. The next one, v0101, changes tables that exist, and `tables` in the same commit.
+A new database gets its tables from `tables` directly and is marked with the newest version. So this revision is only
+the root of the chain. The next one, v0101, changes existing tables, and `tables` in the same commit.
 
 Revision ID: 0100
 Revises:
@@ -18,7 +18,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the tables, and the triggers that keep the append-only ones so."""
+    """Create the tables, and the triggers of the append-only ones."""
     metadata.create_all(op.get_bind(), checkfirst=False)
 
 
