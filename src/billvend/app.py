@@ -174,13 +174,19 @@ class Billvend:
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def wait(
-        self, transaction_id: str, timeout: float = 60.0, *, on_poll: Callable[[Payment], None] | None = None
+        self,
+        payment: Payment | str,
+        timeout: float = 60.0,
+        *,
+        on_poll: Callable[[Payment], None] | None = None,
     ) -> Payment:
-        """Settle a payment here, as a worker would. Returns it when it has ended, or as it is after `timeout` seconds.
+        """Settle a payment, given as such or by its transaction id, as a worker would.
+
+        Returns it when it has ended, or as it is after `timeout` seconds.
 
         Calls `on_poll` with the payment each time it was read. Raises `TransactionNotFound`, `ValidationFailed`.
         """
-        return wait(self._deps, transaction_id, timeout, on_poll=on_poll or (lambda _payment: None))
+        return wait(self._deps, payment, timeout, on_poll=on_poll or (lambda _payment: None))
 
     def refresh(self, transaction_id: str) -> Transaction:
         """Requery a payment now, before it is due. Returns the transaction in its state after that.

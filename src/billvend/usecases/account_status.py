@@ -192,7 +192,10 @@ def _poll_float(deps: Dependencies, provider: Provider, state: AccountStatus, no
 
 
 def _load_states(deps: Dependencies) -> dict[tuple[str, str], AccountStatus]:
-    return by_account(deps.account_status.all())
+    cache = deps.account_status_cache
+    states = by_account(deps.account_status.all())
+    cache.states, cache.read_at_seconds = states, deps.clock.elapsed_seconds()
+    return states
 
 
 def _load_state(deps: Dependencies, key: tuple[str, str]) -> AccountStatus:

@@ -20,7 +20,7 @@ MIN_POLL_SECONDS = 0.02
 
 def wait(
     deps: Dependencies,
-    transaction_id: str,
+    payment: Payment | str,
     timeout_seconds: float,
     *,
     on_poll: Callable[[Payment], None] = lambda _payment: None,
@@ -30,7 +30,6 @@ def wait(
     Calls `on_poll` with the payment each time it was read. A call to a provider is finished even if it takes longer than
     the timeout. Raises `TransactionNotFound`, `ValidationFailed`, `Unavailable`, `OutcomeUnknown`.
     """
-    transaction_id = parse_transaction_id(transaction_id)
     raw_timeout: object = timeout_seconds  # a caller may pass any type; NaN is not >= 0
     if not isinstance(raw_timeout, int | float) or not raw_timeout >= 0:
         raise ValidationFailed(
@@ -38,26 +37,30 @@ def wait(
             fields={"timeout": "must be seconds, 0 or more"},
         )
     deadline = deps.clock.elapsed_seconds() + timeout_seconds
-    user_id: str | None = None
+    current = payment if isinstance(payment, Payment) else _read(deps, parse_transaction_id(payment), None)
     while True:
-        payment = deps.queries.transaction(transaction_id, user_id)
-        if not isinstance(payment, Payment):
-            raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
-        user_id = payment.user_id
-        on_poll(payment)
-        if payment.has_ended:
-            return payment
+        on_poll(current)
+        if current.has_ended:
+            return current
         remaining_seconds = deadline - deps.clock.elapsed_seconds()
         if remaining_seconds <= 0:
-            return payment
-        due_in_seconds = _due_in_seconds(deps, payment)
+            return current
+        due_in_seconds = _due_in_seconds(deps, current)
         if due_in_seconds <= 0:
-            settle(deps, Hint(payment.user_id, payment.transaction_id))
+            settle(deps, Hint(current.user_id, current.transaction_id))
         else:
             if current_policy(deps).suspended:
                 refresh_account_status(deps)  # perhaps no worker runs that could resume the account
             pause_seconds = min(due_in_seconds, remaining_seconds, MAX_POLL_SECONDS)
             deps.clock.sleep(max(pause_seconds, MIN_POLL_SECONDS))
+        current = _read(deps, current.transaction_id, current.user_id)
+
+
+def _read(deps: Dependencies, transaction_id: str, user_id: str | None) -> Payment:
+    payment = deps.queries.transaction(transaction_id, user_id)
+    if not isinstance(payment, Payment):
+        raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
+    return payment
 
 
 def _due_in_seconds(deps: Dependencies, payment: Payment) -> float:
