@@ -1,1 +1,1 @@
-"""How fast billvend is, beside the limits of the database that it runs on: `nox -s bench`."""
+"""How fast billvend is, compared with the limits of its database: `nox -s bench`."""

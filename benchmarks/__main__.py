@@ -1,7 +1,7 @@
-"""All figures, on a PostgreSQL and a Redis of our own: writes docs/benchmarks.json and docs/benchmarks.svg.
+"""Measures everything on a temporary PostgreSQL and Valkey, and writes docs/benchmarks.json and docs/benchmarks.svg.
 
-To `billvend bench` come what needs more than a database: payments worked to their end by workers, tables that are full, the
-time that commands take to start.
+`benchmarks.rounds` has the measurements that need only a database. Those that need more are here: payments that workers
+settle, full tables, HTTP without billvend, and the start-up time of commands.
 """
 
 import argparse
@@ -30,15 +30,15 @@ ALTERNATIONS = 3
 
 
 def main() -> None:
-    """Measure several rounds, and show and write the medians."""
+    """Measure several rounds, then print and write the medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each load lasts")
-    parser.add_argument("--rounds", type=int, default=3, help="the medians of so many are shown")
-    parser.add_argument("--payments", type=int, default=2_000, help="that are settled in each round")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="payments in the full tables; 0: none")
+    parser.add_argument("--rounds", type=int, default=3, help="how many rounds the medians are taken from")
+    parser.add_argument("--payments", type=int, default=2_000, help="how many are settled in each round")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="payments in the full tables, or 0")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.json"))
     options = parser.parse_args()
-    relax_gc()  # as `billvend bench` does
+    relax_gc()  # as every billvend process does
     rounds: list[Samples] = []
     with (
         servers.postgres(durable=True) as server,
@@ -99,7 +99,10 @@ def _more_measurements(
 
 
 def _full_and_empty(server_url: str, full: str, folder: Path, seconds: float) -> Samples:
-    """In turns: what a machine does differently from one minute to the next is more than what full tables make of it."""
+    """Accepts with full and with empty tables, in turns.
+
+    The speed of a machine changes more from minute to minute than full tables change it.
+    """
 
     def accepts(url: str) -> float:
         return library_load.measure_accepts(
@@ -114,8 +117,8 @@ def _full_and_empty(server_url: str, full: str, folder: Path, seconds: float) ->
     return {name: statistics.mean(samples) for name, samples in rates.items()}
 
 
-def _print_progress(number: int, name: str, took: float) -> None:
-    print(f"Round {number}: {name}, {took:.0f} s", flush=True)
+def _print_progress(number: int, name: str, seconds: float) -> None:
+    print(f"Round {number}: {name}, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

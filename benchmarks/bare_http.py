@@ -1,5 +1,7 @@
-"""What HTTP takes here without billvend: a Flask that reads the same requests, answers, and does nothing else, behind Granian
-with as many processes and threads."""
+"""HTTP without billvend: a Flask app that only parses the same requests and answers them.
+
+It runs behind Granian with as many processes and threads as `billvend serve`.
+"""
 
 import socket
 import statistics
@@ -23,7 +25,7 @@ app = Flask(__name__)
 
 @app.post("/bills/pay")
 def pay() -> tuple[dict[str, object], int]:
-    """Say that it was accepted, and do nothing."""
+    """Answer that the payment is accepted, and do nothing."""
     bill = request.get_json()
     return {
         "success": True,
@@ -32,7 +34,7 @@ def pay() -> tuple[dict[str, object], int]:
 
 
 def measure(seconds: float) -> Samples:
-    """Requests a second of many clients and the slowest hundredth of them; the median of one client."""
+    """Requests a second and p99 in ms with many clients, and the median in ms with one client."""
     port = find_free_port(HOST, 0)
     options = {"--interface": "wsgi", "--host": HOST, "--port": port, "--log-level": "error"}
     options |= {"--workers": PROCESSES, "--blocking-threads": THREADS}

@@ -1,4 +1,4 @@
-"""What the database does without billvend, by pgbench, PostgreSQL's own benchmark."""
+"""The database without billvend, measured by pgbench, PostgreSQL's own benchmark."""
 
 import re
 import shutil
@@ -33,16 +33,19 @@ INSERT INTO smallest_events (wallet, data) VALUES (:wallet, 'held 1');
 INSERT INTO smallest_payments (wallet, amount) VALUES (:wallet, 1);
 COMMIT;
 """
-"""The smallest possible accept: one UPDATE, two INSERTs."""
+"""The smallest possible accept: one UPDATE and two INSERTs."""
 
 
 def find_pgbench() -> str | None:
-    """Where pgbench is, if it is anywhere on PATH."""
+    """The path of pgbench, if it is on PATH."""
     return shutil.which("pgbench")
 
 
 def measure_baselines(server_url: str, folder: Path, pgbench: str, *, seconds: int = SECONDS) -> Samples:
-    """T, the milliseconds of one of its transactions, M and H on the server of that URL, in databases of their own."""
+    """The baselines T, M and H in transactions a second, and the milliseconds of one transaction of T with one client.
+
+    Each is measured in a temporary database on the server of that URL.
+    """
     with empty_database(server_url, folder) as url:
         _run_pgbench(pgbench, url, "-i", "-s", str(SCALE), "-q")
         alone = _measure_rate(pgbench, url, seconds, clients=1)
@@ -70,7 +73,7 @@ def _measure_rate(pgbench: str, url: str, seconds: int, *script: str, clients: i
     )
     match = re.search(r"^tps = ([0-9.]+)", printed, re.MULTILINE)
     if match is None:
-        raise RuntimeError(f"pgbench says no rate: {printed[-200:]}")
+        raise RuntimeError(f"pgbench printed no rate: {printed[-200:]}")
     return float(match[1])
 
 

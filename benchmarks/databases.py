@@ -1,4 +1,4 @@
-"""Where it is measured: empty databases of our own, beside the one that is named, and gone afterwards."""
+"""Temporary, empty databases to measure in, on the given server."""
 
 import tempfile
 import uuid
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from billvend.app import Billvend
 
 FUNDING_AMOUNT = "1000000"
-"""What one funding may bring in; a wallet is to last for a run."""
+"""The largest amount of one funding. A wallet must last for a run."""
 FUNDING_THREADS = 32
 
 
 @contextmanager
 def empty_database(server_url: str, folder: Path) -> Iterator[str]:
-    """A database of our own on the server of that URL, or in the folder for SQLite; gives its URL, and drops it at the end.
+    """Create a database on the server of that URL, or in the folder for SQLite. Gives its URL, and drops it at the end.
 
-    Raises `ConfigurationError` where the server does not let us make one, `Unavailable`.
+    Raises `Unavailable`, and `ConfigurationError` if the server does not let us create one.
     """
     name = f"billvend_bench_{uuid.uuid4().hex[:12]}"
     if server_url.startswith("sqlite"):
@@ -50,13 +50,13 @@ def _execute(url: str, statement: str) -> None:
     except sa.exc.DBAPIError as error:
         detail = str(error.orig).strip().splitlines()[0]
         raise ConfigurationError(
-            f"A database to measure in can't be made or dropped on that server ({detail}). The books were not touched: name "
-            "one where the role may create databases."
+            f"The server does not let us create or drop a database to measure in ({detail}). No ledger was touched. "
+            "Use a server where the role may create databases."
         ) from None
 
 
 def database_version(url: str) -> str:
-    """What keeps the books at that URL, and of which version. Raises `Unavailable`."""
+    """The database at that URL and its version, such as `PostgreSQL 18.1`. Raises `Unavailable`."""
     with closing(open_database(Settings(database_url=url))) as database:
         with database.read_transaction():
             dialect = database.engine.dialect
@@ -65,7 +65,7 @@ def database_version(url: str) -> str:
 
 
 def prepare_shop(url: str, folder: Path) -> Settings:
-    """Settings of a shop on an empty database, that asks nobody about meters."""
+    """Create the tables in an empty database. Returns settings that do not verify meters."""
     settings = Settings(
         database_url=url,
         sandbox_book=folder / "sandbox.db",
@@ -78,8 +78,8 @@ def prepare_shop(url: str, folder: Path) -> Settings:
 
 
 def fund_wallets(bv: "Billvend", count: int) -> list[str]:
-    """So many wallets, each with a million in it, and whose they are."""
+    """Fund so many wallets with a million each. Returns their users."""
     users = [f"user-{number:05}" for number in range(count)]
-    with ThreadPoolExecutor(FUNDING_THREADS) as pool:  # at once, so that they are written down together
+    with ThreadPoolExecutor(FUNDING_THREADS) as pool:  # at once, so that they are committed together
         list(pool.map(lambda user: bv.fund(user, FUNDING_AMOUNT, key=f"fund-{user}"), users))
     return users

@@ -1,4 +1,4 @@
-"""Tables as full as after years: payments that were paid, copied within the database from one that billvend made."""
+"""Tables as full as after years: copies of one completed payment, made within the database."""
 
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,15 @@ from billvend.config import Settings
 
 USERS = 1_000
 BLOCK_SIZE = 100_000
-"""Payments in one statement."""
+"""How many payments one statement copies."""
 TABLES = (events, transfers, transactions, attempts, resolutions, commands)
 """In an order that foreign keys allow."""
 
 
 def fill_tables(url: str, folder: Path, payment_count: int) -> None:
-    """Copy a payment so many times, spread over users of their own. The audit would find them out; nothing else minds.
+    """Copy a payment so many times, spread over `USERS` users, and create as many empty wallets.
 
-    What is copied is the payments, each with all the rows that are its own; and there are as many wallets, all empty.
+    Each copy has all rows of the payment. The copies break the hash chains, so only an audit would reject them.
     """
     with open_billvend(prepare_shop(url, folder)) as bv:
         bv.fund("model", "1000", key="model")

@@ -1,7 +1,7 @@
-"""`billvend serve` under load: so many clients, each of which keeps one connection open and waits for its answers.
+"""`billvend serve` under load: many clients, each with one open connection, and each waits for its answers.
 
-The clients are one asyncio process that speaks just enough HTTP/1.1: on a small machine every instruction of theirs is taken
-from the server.
+All clients run in one asyncio process with a minimal HTTP/1.1: on a small machine they take their CPU time from the
+server.
 """
 
 import asyncio
@@ -28,24 +28,24 @@ WARMUP_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HttpSamples:
-    """What the clients of POST /bills/pay saw."""
+    """What the clients of POST /bills/pay measured."""
 
     requests_per_second: float
     p50_ms: float
     p99_ms: float
     memory_mib: float | None
-    """Of the largest process that served, at the end; None where the system does not say."""
+    """Of the largest process of the server, at the end. None if the system does not report it."""
 
 
 def measure_http(
     url: str, folder: Path, *, wallet_count: int, clients: int, seconds: float, verify_meters: bool = False
 ) -> HttpSamples:
-    """Fund the wallets, serve, and pay bills for a while; every one must be accepted.
+    """Fund the wallets, start the server, and pay bills for a while. Every payment must be accepted.
 
-    Each client pays for one meter. With `verify_meters` the provider was asked about all of them before.
+    Each client pays for one meter. With `verify_meters` all meters are in the cache after the warm-up.
     """
     with open_billvend(prepare_shop(url, folder)) as bv:
-        bv.require_test_money()  # who pays there has no key
+        bv.require_test_money()  # these clients have no API key
         users = fund_wallets(bv, wallet_count)
     settings = {"DATABASE_URL": url, "VERIFY_METER": str(verify_meters).lower(), "REDIS_URL": ""}
     with serve_billvend(settings, folder) as (process, port):
@@ -64,7 +64,7 @@ def measure_http(
 def serve_billvend(
     settings: Mapping[str, str], folder: Path
 ) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """`billvend serve` with these settings, and the port that it listens on."""
+    """Run `billvend serve` with these settings. Gives its process and its port. Raises `Unavailable`."""
     defaults = {
         "PORT": "0", "RATE_LIMIT": "0", "LOG_LEVEL": "warning", "SANDBOX_BOOK": str(folder / "sandbox.db"),
         "MIN_AMOUNT": "1",
@@ -77,7 +77,7 @@ def serve_billvend(
                 r"http://127\.0\.0\.1:(\d+)", process.stdout.readline() if process.stdout else ""
             )
             if match is None:
-                raise Unavailable("billvend serve did not start: what it says stands above.")
+                raise Unavailable("billvend serve did not start. Its own message is above.")
             yield process, int(match[1])
         finally:
             process.terminate()
@@ -86,7 +86,10 @@ def serve_billvend(
 def run_load(
     port: int, users: list[str], clients: int, seconds: float, run: str
 ) -> tuple[list[float], float]:
-    """Have so many clients pay for so long: the seconds that each request took, and all together. `run` is in the keys."""
+    """Let so many clients pay for so long. Returns the seconds of each request, and of the whole run.
+
+    `run` is a part of the idempotency keys, and must be new.
+    """
     return asyncio.run(_run_clients(port, users, clients, seconds, run))
 
 
@@ -133,7 +136,7 @@ async def _run_client(port: int, users: list[str], serials: range, until: float,
 
 
 def memory_mib(pid: int) -> dict[int, float]:
-    """The memory that each process below this one holds, as Linux tells it; none where it is another system."""
+    """The memory in MiB of each process below this one, by its id. Empty on systems other than Linux."""
     sizes = {}
     for child in _children(pid):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The library under load: one by one, many callers at once, bulk, audit."""
+"""The library under load: one caller, many callers at once, bulk payments, an audit."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ from billvend.usecases.pay import Bill, PaymentResult
 
 CALLERS: Final = 64
 BULK_SIZE: Final = 5_000
-"""Bills that are handed over at a time, in bulk."""
+"""Bills in one call of `pay_many`."""
 
 
 def measure_accepts(url: str, folder: Path, *, wallet_count: int, callers: int, seconds: float) -> float:
-    """Payments accepted a second by so many callers at once, each of which waits for its own."""
+    """Payments accepted a second with so many callers at once. Each waits for its own payment."""
     with open_billvend(prepare_shop(url, folder)) as bv:
         users, serial, run = fund_wallets(bv, wallet_count), count(), uuid.uuid4().hex
 
@@ -31,7 +31,7 @@ def measure_accepts(url: str, folder: Path, *, wallet_count: int, callers: int, 
 
 
 def measure_bulk(url: str, folder: Path, *, seconds: float) -> tuple[float, float]:
-    """Payments accepted a second in bulk; and events a second of an audit of all that."""
+    """Payments accepted a second in bulk, and the events a second of an audit of all of them."""
     with open_billvend(prepare_shop(url, folder)) as bv:
         users, serial, run = fund_wallets(bv, 1_000), count(), uuid.uuid4().hex
 
@@ -46,17 +46,17 @@ def _audit_rate(bv: Billvend) -> float:
     began = time.perf_counter()
     audit = bv.audit()
     if not audit.ok:
-        raise RuntimeError(f"the books differ: {audit.differences[0]}")
+        raise RuntimeError(f"the audit found a difference: {audit.differences[0]}")
     return audit.events / (time.perf_counter() - began)
 
 
 def _build_bill(users: list[str], serial: int, run: str) -> Bill:
-    """One that was never paid, also where another run was in the same database before."""
+    """A bill that was never paid, even if another run used the same database."""
     return Bill(users[serial % len(users)], "1", "12345678901", "EKEDC", key=f"{run}-{serial}")
 
 
 def _rate(work: Callable[[], int], *, callers: int, seconds: float) -> float:
-    """Units of work a second, by so many callers at once, until time is up."""
+    """Units of work a second with so many callers at once, until the time is up."""
     stop = threading.Event()
 
     def loop() -> int:

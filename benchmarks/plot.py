@@ -1,4 +1,4 @@
-"""The figures as a picture: what was reached of what was to be reached."""
+"""The results as a picture: each as a ratio to its target."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ MET_COLOUR, MISSED_COLOUR = "#2a7f62", "#b5532a"
 
 
 def draw(results: Sequence[BenchmarkResult], path: Path) -> None:
-    """Write it as SVG. A bar of 1 is just what is to be reached, and longer is better."""
+    """Write the picture as SVG. A bar of 1 just meets the target, and longer is better."""
     rows = [(result, share) for result in results if (share := _ratio_to_target(result)) is not None]
     picture = Picture(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
     axes = picture.subplots()
@@ -25,7 +25,7 @@ def draw(results: Sequence[BenchmarkResult], path: Path) -> None:
     axes.set_yticks(list(positions), [figure.target.title for figure, _ in rows], fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(0, max(share for _, share in rows) * 1.25)
-    axes.set_xlabel("of what is to be reached (1)")
+    axes.set_xlabel("ratio to the target (1 meets it)")
     axes.spines[["top", "right"]].set_visible(False)
     picture.savefig(path, format="svg", metadata={"Date": None})
 

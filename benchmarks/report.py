@@ -8,14 +8,14 @@ from billvend.cli.output import Table
 
 
 def results_table(results: list[BenchmarkResult]) -> Table:
-    """Each result with its target, and whether it is met."""
+    """Each result with its target, and whether it meets it."""
     titles = {target.name: target.title for target in TARGETS}
     rows = []
     for result in results:
         target = result.target
         relative_to = ""
         if result.ratio is not None and target.relative_to is not None:
-            # T, M and H are yardsticks, known by that letter.
+            # The baselines T, M and H are shown by their names, other results by their titles.
             name = target.relative_to if len(target.relative_to) == 1 else f"'{titles[target.relative_to]}'"
             relative_to = f"{result.ratio:.2f} of {name}"
         limit = target.minimum if target.minimum is not None else target.maximum
@@ -23,11 +23,11 @@ def results_table(results: list[BenchmarkResult]) -> Table:
         target_text = "" if limit is None else f"{sign} {limit:,g}"
         met = {True: "yes", False: "no", None: ""}[result.is_met]
         rows.append((target.title, f"{_number(result.value)} {target.unit}", relative_to, target_text, met))
-    return Table(("Figure", "Median", "Beside", "To reach", "Reached"), rows)
+    return Table(("Metric", "Median", "Ratio", "Target", "Met"), rows)
 
 
 def machine_line(result: Mapping[str, Any]) -> str:
-    """The machine and the versions that a document's figures are of."""
+    """The machine, the database and the versions that a document's results were measured with."""
     machine = result["machine"]
     versions = {"Python": machine["python"], **machine["packages"]}
     versions_text = ", ".join(

@@ -1,4 +1,4 @@
-"""A figure, its yardstick, and medians of several rounds."""
+"""Metrics with their targets, and medians of several rounds."""
 
 import os
 import platform
@@ -9,23 +9,23 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 Samples = Mapping[str, float]
-"""What one round measured, by name; what could not be measured is missing."""
+"""What one round measured, by the name of the metric. Metrics that could not be measured are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure means, and how good it is to be."""
+    """A metric: what it means, and the value that it should have."""
 
     name: str
     title: str
     unit: str
     relative_to: str | None = None
-    """The figure that it is divided by."""
+    """The metric that it is divided by."""
     minimum: float | None = None
-    """Of that figure; of itself, where it stands beside none."""
+    """Of the ratio to `relative_to`. Of the value itself if there is none."""
     maximum: float | None = None
     same_as: str | None = None
-    """The figure whose measurements these are, told once more beside another yardstick."""
+    """The metric whose measurements are used here, with another `relative_to`."""
 
 
 TARGETS: Final = (
@@ -35,44 +35,49 @@ TARGETS: Final = (
     Target("H", "pgbench, the smallest accept, one wallet (H)", "/s"),
     Target("accepts", "accepts, 64 callers, 1,000 wallets", "/s", "T", minimum=1.5),
     Target("accepts_hot", "accepts, 64 callers, one wallet", "/s", "accepts", minimum=0.9),
-    Target("accepts_hot_of_H", "the same, beside H", "/s", "H", minimum=3, same_as="accepts_hot"),
+    Target("accepts_hot_of_H", "the same, relative to H", "/s", "H", minimum=3, same_as="accepts_hot"),
     Target("accepts_alone", "accepts, one caller", "/s", "T"),
     Target("bulk", "accepts in bulk", "/s", "T", minimum=3),
     Target(
-        "bulk_one_by_one", "the same, beside one caller", "/s", "accepts_alone", minimum=3, same_as="bulk"
+        "bulk_one_by_one",
+        "the same, relative to one caller",
+        "/s",
+        "accepts_alone",
+        minimum=3,
+        same_as="bulk",
     ),
     Target("http", "POST /bills/pay, 64 clients, 1,000 wallets", "/s", "T", minimum=0.8),
-    Target("http_p99_ms", "the slowest hundredth of them", "ms", maximum=80),
+    Target("http_p99_ms", "the same, p99", "ms", maximum=80),
     Target("http_hot", "POST /bills/pay, 64 clients, one wallet", "/s", "http", minimum=0.85),
     Target("http_verified", "POST /bills/pay, 64 clients, meters verified (in the cache)", "/s", "T"),
-    Target("http_alone_p50_ms", "POST /bills/pay, one client, the median", "ms", maximum=4),
-    Target("http_memory_mib", "memory of a process that serves, after that", "MiB", maximum=150),
+    Target("http_alone_p50_ms", "POST /bills/pay, one client, median", "ms", maximum=4),
+    Target("http_memory_mib", "memory of a server process, after 64 clients", "MiB", maximum=150),
     Target("bare_http", "Flask that does nothing, 64 clients", "/s", "T"),
-    Target("bare_http_p99_ms", "the slowest hundredth of them", "ms"),
-    Target("bare_http_alone_p50_ms", "Flask that does nothing, one client, the median", "ms"),
+    Target("bare_http_p99_ms", "the same, p99", "ms"),
+    Target("bare_http_alone_p50_ms", "Flask that does nothing, one client, median", "ms"),
     Target("settled", "settled end to end, provider at 0 ms", "/s", "T", minimum=0.2),
     Target("settled_50_ms", "settled end to end, provider at 50 ms", "/s", "settled", minimum=0.9),
     Target("accepts_full", "accepts, 64 callers, full tables", "/s", "accepts_empty", minimum=0.9),
-    Target("accepts_empty", "accepts, 64 callers, empty tables, in turns with those", "/s"),
+    Target("accepts_empty", "accepts, 64 callers, empty tables", "/s"),
     Target("audit", "events audited", "/s", minimum=50_000),
     Target("help_seconds", "billvend --help", "s", maximum=0.3),
     Target("balance_seconds", "billvend balance, SQLite", "s", maximum=0.7),
-    Target("packages_seconds", "importing the packages that it can't do without", "s"),
+    Target("packages_seconds", "importing the packages that it needs", "s"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """The median of what several rounds measured."""
+    """The median of a metric over several rounds."""
 
     target: Target
     value: float
     ratio: float | None
-    """To the figure that it stands beside: the median of each round's own."""
+    """The ratio to `Target.relative_to`: the median of the ratios of each round."""
 
     @property
     def is_met(self) -> bool | None:
-        """Whether it is as good as it is to be; None where nothing is asked of it."""
+        """Whether it meets its target. None without a target."""
         if self.target.relative_to is not None and self.ratio is None:
             return None
         measure = self.value if self.ratio is None else self.ratio
@@ -82,20 +87,20 @@ class BenchmarkResult:
 
 
 def median_results(rounds: Sequence[Samples]) -> list[BenchmarkResult]:
-    """The figures that every round measured."""
+    """The medians of all metrics that were measured."""
     results = []
     for target in TARGETS:
         name, relative_to = target.same_as or target.name, target.relative_to or ""
-        rounds_with_it = [each for each in rounds if name in each]
-        ratios = [each[name] / each[relative_to] for each in rounds_with_it if each.get(relative_to)]
-        if ratios or (rounds_with_it and target.same_as is None):
-            value = statistics.median(each[name] for each in rounds_with_it)
+        measured = [samples for samples in rounds if name in samples]
+        ratios = [samples[name] / samples[relative_to] for samples in measured if samples.get(relative_to)]
+        if ratios or (measured and target.same_as is None):
+            value = statistics.median(samples[name] for samples in measured)
             results.append(BenchmarkResult(target, value, statistics.median(ratios) if ratios else None))
     return results
 
 
 def to_document(results: Sequence[BenchmarkResult], database: str, rounds: int) -> dict[str, object]:
-    """The figures, with the machine and the versions that they are of."""
+    """The results, with the machine, the database and the versions that they were measured with."""
     return {
         "machine": describe_machine(),
         "database": database,
@@ -118,7 +123,7 @@ def to_document(results: Sequence[BenchmarkResult], database: str, rounds: int) 
 
 
 def describe_machine() -> dict[str, object]:
-    """What the figures are of."""
+    """The machine and the versions of the main packages."""
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -132,5 +137,5 @@ def describe_machine() -> dict[str, object]:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from its sources
+    except PackageNotFoundError:  # billvend runs from its sources
         return None

@@ -1,4 +1,4 @@
-"""One round: the yardsticks and all loads, one after the other."""
+"""One round: the baselines and all loads, one after the other."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ from benchmarks.databases import empty_database
 from benchmarks.results import Samples
 
 WALLETS: Final = 1_000
-"""Like a busy shop's; the others have one, which everybody wants at once."""
+"""As in a busy shop. The other loads have one wallet, which all callers use at once."""
 MANY_WALLETS, ONE_WALLET = WALLETS, 1
 
 Measurement = Callable[[], Samples]
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def measurements(
     server_url: str, folder: Path, *, seconds: float, pgbench: str | None
 ) -> Iterator[tuple[str, Measurement]]:
-    """What is measured in a round, with a name for people to follow it by. Each makes its own database near that URL."""
+    """The measurements of a round, each with a name to print. Each creates its own database on the server of that URL."""
 
     def in_empty_database(measure: Callable[[str], T]) -> T:
         with empty_database(server_url, folder) as url:
@@ -81,7 +81,7 @@ def measurements(
 def run_round(
     measurements: Iterable[tuple[str, Measurement]], report: Callable[[str, float], None]
 ) -> Samples:
-    """One round of them, each told when it is done, with the seconds that it took."""
+    """Run all measurements once. `report` is called after each, with its name and the seconds that it took."""
     samples: dict[str, float] = {}
     for name, measure in measurements:
         began = time.perf_counter()

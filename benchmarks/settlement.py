@@ -1,4 +1,4 @@
-"""Payments from their acceptance to their end: Redis, a worker and a provider over HTTP, each a process of its own."""
+"""Payments from acceptance to their end, with Redis, workers and a provider over HTTP as separate processes."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 300
 
 
 def measure_settlement(url: str, redis_url: str, folder: Path, *, payments: int, latency_ms: int) -> float:
-    """Payments a second that were accepted and paid: from the first one's acceptance to the last one's end."""
+    """Payments settled a second, from the first acceptance to the end of the last payment."""
     with run_provider(latency_ms) as provider_url:
         prepare_shop(url, folder)
         with set_environment(shop_environment(url, redis_url, provider_url)), contextlib.ExitStack() as stack:
@@ -28,7 +28,7 @@ def measure_settlement(url: str, redis_url: str, folder: Path, *, payments: int,
             users = fund_wallets(bv, 1_000)
             for _ in range(WORKERS):
                 stack.enter_context(run_worker(folder))
-            # What takes long at the start of a worker is not settling.
+            # A warm-up: the start of a worker takes long and is not measured.
             _settle(
                 bv,
                 [Bill(user, "1", "12345678901", "EKEDC", key="warm") for user in users[: THREADS * WORKERS]],
@@ -41,7 +41,7 @@ def measure_settlement(url: str, redis_url: str, folder: Path, *, payments: int,
 
 
 def shop_environment(url: str, redis_url: str, provider_url: str) -> dict[str, str]:
-    """The environment of a shop with everything outside of it."""
+    """The environment variables of a shop with an external database, queue and provider."""
     return {
         "DATABASE_URL": url, "REDIS_URL": redis_url, "BILL_PROVIDER": "vtpass", "BILL_PROVIDER_API_URL": provider_url,
         "BILL_PROVIDER_API_KEY": "key", "BILL_PROVIDER_PUBLIC_KEY": "PK_public", "BILL_PROVIDER_SECRET_KEY": "SK_secret",
@@ -55,17 +55,17 @@ def _settle(bv: Billvend, bills: list[Bill]) -> float:
     accepted = bv.pay_many(bills)
     rejected = [each for each in accepted if not isinstance(each, PaymentResult)]
     if rejected:
-        raise SystemExit(f"the benchmark's own payment was refused: {rejected[0]}")
+        raise SystemExit(f"a payment of the benchmark was rejected: {rejected[0]}")
     wait_for_workers(bv)
     return time.perf_counter() - began
 
 
 def wait_for_workers(bv: Billvend, max_backlog: int = 0) -> None:
-    """Wait until so few payments wait for workers."""
+    """Wait until at most `max_backlog` payments wait for workers."""
     give_up_at = time.monotonic() + TIMEOUT_SECONDS
     while sum(bv.backlog().payments.values()) > max_backlog:
         if time.monotonic() > give_up_at:
-            raise SystemExit(f"payments don't end: {bv.backlog()}")
+            raise SystemExit(f"payments did not end within {TIMEOUT_SECONDS} s: {bv.backlog()}")
         time.sleep(0.05)
 
 

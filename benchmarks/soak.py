@@ -1,8 +1,8 @@
-"""Load for ten minutes, with everything outside: does memory grow? `python -m benchmarks.soak --minutes 10`.
+"""Ten minutes of load on all processes: does their memory grow? `python -m benchmarks.soak --minutes 10`.
 
-`billvend serve` and `billvend worker` on a PostgreSQL and a Valkey of our own, with a provider over HTTP; clients that pay as
-fast as they are answered, but for pauses in which the workers catch up. In the first quarter of the time Valkey hangs in every
-burst: what failing takes of memory is taken by then, and whatever grows later grows for ever.
+`billvend serve` and `billvend worker` run on a temporary PostgreSQL and Valkey, with a provider over HTTP. Clients pay as
+fast as they are answered, with pauses in which the workers catch up. In the first quarter of the time Valkey hangs in
+every burst. So memory that failures need is allocated by then, and memory that still grows later grows for ever.
 """
 
 import argparse
@@ -29,47 +29,47 @@ from tests.support import servers
 CLIENTS: Final = 32
 BURST_SECONDS: Final = 5.0
 HANG_SECONDS: Final = 1.0
-"""Valkey, in every burst of the first quarter."""
+"""How long Valkey hangs in every burst of the first quarter."""
 MAX_BACKLOG: Final = 2_000
-"""Payments; more wait for the workers."""
+"""With more payments waiting, the clients pause for the workers."""
 MAX_MEMORY_MIB: Final = 150.0
 MAX_GROWTH_RATIO: Final = 1.05
-"""The last quarter's memory, of the second quarter's: in the first all is loaded, and pools fill."""
+"""Memory in the last quarter relative to the second. In the first quarter modules are loaded and pools fill."""
 
 
 @dataclass
 class SoakResult:
-    """What was seen of a run."""
+    """What a run measured."""
 
     payments: int = 0
     seconds: float = 0.0
     memory_mib: dict[int, list[float]] = field(default_factory=dict)
-    """The memory of each process of billvend, by its id, after each burst."""
+    """The memory of each billvend process after each burst, by process id."""
 
 
 def memory_growth(sizes: Sequence[float]) -> float:
-    """The last quarter of the sizes, of the second quarter."""
+    """The median of the last quarter of the sizes, relative to that of the second quarter."""
     quarter = max(1, len(sizes) // 4)
     return statistics.median(sizes[-quarter:]) / statistics.median(sizes[quarter : 2 * quarter] or sizes)
 
 
 def find_problems(result: SoakResult) -> list[str]:
-    """What is wrong with it, a line each."""
+    """The problems of a run, a line each."""
     problems = []
     for pid, sizes in result.memory_mib.items():
         if max(sizes) > MAX_MEMORY_MIB:
             problems.append(
-                f"process {pid} held {max(sizes):.0f} MiB, and is to hold {MAX_MEMORY_MIB:.0f} at most"
+                f"process {pid} used {max(sizes):.0f} MiB, more than the {MAX_MEMORY_MIB:.0f} allowed"
             )
         if memory_growth(sizes) > MAX_GROWTH_RATIO:
-            problems.append(f"process {pid} grew to {memory_growth(sizes):.2f} of what it held before")
+            problems.append(f"process {pid} grew to {memory_growth(sizes):.2f} times its earlier memory")
     return problems
 
 
 def soak(
     database_url: str, redis: servers.RedisProtocolServer, folder: Path, *, seconds: float
 ) -> SoakResult:
-    """Load it for so long, and let it come to its end. Raises where the books don't agree then."""
+    """Load billvend for so long, and let all payments end. Raises `SystemExit` if the audit then finds a difference."""
     result = SoakResult()
     prepare_shop(database_url, folder)
     with contextlib.ExitStack() as stack:
@@ -96,15 +96,15 @@ def soak(
         result.seconds = time.monotonic() - began
         audit = bv.audit()
         if not audit.ok:
-            raise SystemExit(f"the books differ: {audit.differences[0]}")
+            raise SystemExit(f"the audit found a difference: {audit.differences[0]}")
         if audit.payments != result.payments:
-            raise SystemExit(f"{result.payments} were answered, and {audit.payments} stand in the books")
+            raise SystemExit(f"{result.payments} payments were accepted, but the ledger has {audit.payments}")
     return result
 
 
 @contextlib.contextmanager
 def _paused_redis(redis: servers.RedisProtocolServer) -> Iterator[None]:
-    """Valkey takes what it is sent and answers nothing, for the first second of what is done meanwhile."""
+    """Valkey accepts requests and does not answer them, for the first `HANG_SECONDS` of the block."""
     assert redis.pid is not None
     os.kill(redis.pid, signal.SIGSTOP)
     resume_timer = threading.Timer(HANG_SECONDS, os.kill, (redis.pid, signal.SIGCONT))
@@ -116,7 +116,7 @@ def _paused_redis(redis: servers.RedisProtocolServer) -> Iterator[None]:
 
 
 def _is_billvend_process(pid: int) -> bool:
-    """`billvend serve`, a process that it started, or a worker; the provider and what Python starts beside them are not."""
+    """Whether this is `billvend serve`, a process that it started, or a worker. The provider and Python's own are not."""
     with contextlib.suppress(OSError):
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         return b"\0billvend\0" in command or b"spawn_main" in command
@@ -124,7 +124,7 @@ def _is_billvend_process(pid: int) -> bool:
 
 
 def main() -> None:
-    """Soak it, show what each process held, and fail where that grew."""
+    """Run the load, print the memory of each process, and fail if it grew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=10.0)
     options = parser.parse_args()
@@ -135,10 +135,12 @@ def main() -> None:
         empty_database(server.url, Path(folder_name)) as url,
     ):
         result = soak(url, redis, Path(folder_name), seconds=options.minutes * 60)
-    print(f"{result.payments:,} payments accepted and settled in {result.seconds:.0f} s; the books agree.")
+    print(
+        f"{result.payments:,} payments accepted and settled in {result.seconds:.0f} s. The audit found nothing."
+    )
     for pid, sizes in result.memory_mib.items():
         sizes_text = ", ".join(f"{size:.0f}" for size in sizes[:: max(1, len(sizes) // 12)])
-        print(f"process {pid}: {sizes_text} MiB; memory_growth {memory_growth(sizes):.3f}")
+        print(f"process {pid}: {sizes_text} MiB; growth {memory_growth(sizes):.3f}")
     if problems := find_problems(result):
         sys.exit("\n".join(problems))
 

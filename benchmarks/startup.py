@@ -1,4 +1,4 @@
-"""How long a command takes that does next to nothing."""
+"""How long the shortest commands take."""
 
 import os
 import statistics
@@ -9,13 +9,13 @@ from pathlib import Path
 
 RUNS = 7
 PACKAGES = "import pydantic_settings, rich, sqlalchemy, typer"
-"""What `billvend balance` can't do without."""
+"""The packages that `billvend balance` needs."""
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Seconds of `billvend --help`, of `billvend balance` on SQLite and of its packages alone, the median of a few."""
+    """Median seconds of `billvend --help`, of `billvend balance` on SQLite, and of importing its packages."""
     billvend, packages = ("-m", "billvend"), ("-c", PACKAGES)
-    # What Python compiled is kept, as on any machine where a command is run twice.
+    # Python keeps compiled modules, as on any machine where a command runs twice.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["DATABASE_URL"] = f"sqlite:///{folder / 'start.db'}"
 

@@ -1,6 +1,7 @@
-"""A provider that sells everything at once, or after a while: `python -m benchmarks.vtpass_stub MILLISECONDS`.
+"""A provider that sells everything, after a given time: `python -m benchmarks.vtpass_stub MILLISECONDS`.
 
-Speaks as VTpass does, from memory, and just enough HTTP/1.1: it must not be what is measured. Says its port on stdout.
+It answers as VTpass does, without a database and with a minimal HTTP/1.1, so that it does not limit what is measured. It
+prints its port on stdout.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ def answer(order: dict[str, str]) -> bytes:
 
 
 async def main(latency_seconds: float) -> None:
-    """Answer until told to stop."""
+    """Answer until the process is stopped."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

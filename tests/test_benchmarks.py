@@ -104,7 +104,7 @@ def test_benchmark_without_createdb_permission_is_rejected(
     with engine(own_postgres.url).begin() as connection:
         connection.exec_driver_sql("CREATE ROLE clerk LOGIN")
     with (
-        pytest.raises(ConfigurationError, match="The books were not touched"),
+        pytest.raises(ConfigurationError, match="No ledger was touched"),
         empty_database(own_postgres.url.replace("billvend@", "clerk@"), tmp_path),
     ):
         raise AssertionError("it was made")

@@ -22,7 +22,7 @@ def test_soak_pays_settles_and_measures_every_process(postgres_url: str, tmp_pat
         ([90.0, *[100.0] * 11], None),
         ([50.0, 90.0, *[100.0] * 30], None),  # it grows while everything is loaded, and no further
         ([100.0 + n for n in range(40)], "process 7 grew to 1."),
-        ([100.0] * 39 + [151.0], "process 7 held 151 MiB"),
+        ([100.0] * 39 + [151.0], "process 7 used 151 MiB"),
         ([100.0], None),
     ],
 )

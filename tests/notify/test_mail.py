@@ -212,8 +212,8 @@ def test_address_lookup_failure_is_raised(smtp: RecordingSmtpServer) -> None:
     [
         ("550 5.1.1 no such user", "250 OK", DeliveryOutcome.REJECTED, "SMTP 550 5.1.1 no such user"),
         ("450 4.2.0 greylisted", "250 OK", DeliveryOutcome.FAILED, "SMTP 450 4.2.0 greylisted"),
-        ("250 OK", f"554 spam: {TOKEN}", DeliveryOutcome.REJECTED, "SMTP 554 about the letter"),
-        ("250 OK", "451 later", DeliveryOutcome.FAILED, "SMTP 451 about the letter"),
+        ("250 OK", f"554 spam: {TOKEN}", DeliveryOutcome.REJECTED, "SMTP 554 for the message"),
+        ("250 OK", "451 later", DeliveryOutcome.FAILED, "SMTP 451 for the message"),
     ],
 )
 def test_smtp_reply_decides_outcome(

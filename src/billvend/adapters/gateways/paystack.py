@@ -1,8 +1,8 @@
-"""Paystack as our gateway: its calls and its hooks, over one account.
+"""Paystack as our gateway: the calls and inbound webhooks of one account.
 
-Amounts are whole numbers of the currency's hundredth part (kobo), which is our minor unit too: nothing is converted, and
-nothing rounds. What Paystack says beside status, reference, amount and currency is not read: `metadata`, for one, comes
-as an object, as JSON in a string, as "" and as 0.
+Amounts are whole numbers of a hundredth of the currency (kobo), which is our minor unit too. So nothing is converted or
+rounded. Only status, reference, amount and currency are read from Paystack's answers. Other fields vary: `metadata`
+comes as an object, as JSON in a string, as "" and as 0.
 """
 
 import hmac
@@ -34,16 +34,16 @@ from billvend.ports.gateway import (
 
 API_URL: Final = "https://api.paystack.co"
 TIMEOUT_SECONDS: Final = 10.0
-"""The deadline of a call. Paystack itself waits 30 s for the answer to a hook, in which we ask it."""
+"""The deadline of a call. We call Paystack while it waits for our answer to its webhook, for 30 s at most."""
 PAYSTACK_CURRENCIES: Final = ("NGN", "GHS", "KES", "USD", "ZAR")
-"""Those that Paystack takes and that have two decimals: of the others (XOF) it wants hundredths that don't exist."""
+"""The currencies that Paystack accepts and that have two decimals. Of XOF it expects hundredths, which do not exist."""
 MAX_AMOUNT_MINOR: Final = 10**15
-"""In minor units; whatever is larger is no sum that anybody paid."""
+"""A larger amount cannot have been paid."""
 MAX_URL_CHARACTERS: Final = 2_000
 MAX_TEXT_CHARACTERS: Final = 150
 
 _REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
-"""The signs that Paystack takes in one."""
+"""The characters that Paystack accepts in a reference."""
 
 
 class PaystackGateway:
@@ -64,12 +64,12 @@ class PaystackGateway:
 
     @property
     def name(self) -> str:
-        """The source of its fundings."""
+        """The source of fundings through Paystack."""
         return "paystack"
 
     @property
     def mode(self) -> Mode:
-        """As the key says, as Paystack's keys do; another key is for tests only where this machine stands in for Paystack."""
+        """Live or test, by the prefix of the key. Any other key is live, unless the API URL is on this machine."""
         if self._key.startswith("sk_live_"):
             return Mode.LIVE
         is_test = self._key.startswith("sk_test_") or is_test_endpoint(self._url, "")
@@ -77,16 +77,16 @@ class PaystackGateway:
 
     @property
     def currencies(self) -> tuple[str, ...]:
-        """What can be paid in."""
+        """The currencies that a customer can pay in."""
         return PAYSTACK_CURRENCIES
 
     @property
     def max_call_seconds(self) -> float:
-        """The deadline of a call."""
+        """The deadline of a call, in seconds."""
         return self._timeout_seconds
 
     def initialise(self, reference: str, amount: Money, email: str) -> InitialiseAnswer:
-        """Announce a payment."""
+        """Create a payment at Paystack. The answer has the URL where the customer pays."""
         content = {
             "reference": reference,
             "amount": amount.amount_minor,
@@ -108,11 +108,11 @@ class PaystackGateway:
             )
         url = self._payment_url(data.get("authorization_url"))
         if data.get("reference") != reference or url is None:
-            return GatewayUnknown(f"{answer.summary}, without an address for our reference")
+            return GatewayUnknown(f"{answer.summary}, without a payment URL for our reference")
         return DepositInitialised(url)
 
     def verify(self, reference: str) -> VerifyAnswer:
-        """Ask what became of a payment."""
+        """Ask Paystack for the outcome of a payment."""
         answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
         if not isinstance(answer, Response):
             return GatewayUnknown(answer.reason)
@@ -140,12 +140,12 @@ class PaystackGateway:
                 return GatewayUnknown(f"{answer.summary}, without a status")
 
     def has_valid_signature(self, body: bytes, signature: str | None) -> bool:
-        """Whether the signature is the HMAC-SHA512 of these bytes under our secret key, in small hex digits."""
+        """Whether the signature is the HMAC-SHA512 of these bytes with our secret key, in lower-case hex digits."""
         expected = hmac.new(self._key.encode(), body, "sha512").hexdigest()
         return hmac.compare_digest(expected.encode(), (signature or "").encode(errors="replace"))
 
     def parse_reference(self, body: bytes) -> str | None:
-        """Which payment a hook is about: that of its `data`, or, of a refund, the one that is paid back."""
+        """The reference of the payment that a webhook is about. A refund names the refunded payment. None without one."""
         if len(body) > MAX_BODY_BYTES:
             return None
         try:
@@ -160,7 +160,7 @@ class PaystackGateway:
         return None
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._http_client.close()
 
     def _call(self, method: str, path: str, content: object = None) -> Response | NotSent | Unknown:
@@ -168,7 +168,7 @@ class PaystackGateway:
         return self._http_client.call(method, self._url + path, headers=headers, content=content)
 
     def _payment_url(self, url: object) -> str | None:
-        """Where a customer may be sent; None for anything else."""
+        """The URL, if a customer may be sent there. None if not."""
         schemes = ("https://", "http://") if self._url.startswith("http://") else ("https://",)
         if (
             not isinstance(url, str)
@@ -179,7 +179,7 @@ class PaystackGateway:
         return url if url.startswith(schemes) else None
 
     def _safe_text(self, value: object) -> str:
-        """What Paystack said, fit for showing."""
+        """Paystack's text as it may be shown: one line, without our key."""
         text = value.replace(self._key, "***") if isinstance(value, str) else ""
         line = " ".join(single_line(text).split())
         return line[:MAX_TEXT_CHARACTERS].rstrip(".") or "no reason was given"
@@ -187,21 +187,21 @@ class PaystackGateway:
 
 def _configuration_fault(answer: Response) -> GatewayMisconfigured | None:
     return (
-        GatewayMisconfigured(f"it refuses our key ({answer.summary})")
+        GatewayMisconfigured(f"it rejects our key ({answer.summary})")
         if answer.status in (401, 403)
         else None
     )
 
 
 def _success_data(answer: Response) -> Mapping[str, Any] | None:
-    """What a success says; None where it is none."""
+    """The data of a successful answer. None if the answer is not a success."""
     if answer.status not in (200, 201) or not answer.is_json_object or answer.body.get("status") is not True:
         return None
     return to_mapping(answer.body.get("data"))
 
 
 def _to_minor(value: object) -> int | None:
-    """A sum in minor units; None for what is not a whole number of them, written as a number or in digits."""
+    """An amount in minor units. None for anything but a whole number of them, as a number or in digits."""
     match value:
         case bool():
             return None

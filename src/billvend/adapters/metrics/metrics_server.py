@@ -1,4 +1,4 @@
-"""The metrics of a process that has no API: told on loopback to whoever asks there."""
+"""Serves the metrics of a process without an API, on loopback."""
 
 import logging
 import threading
@@ -13,16 +13,16 @@ from billvend.ports.telemetry import CONTENT_TYPE
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECTION_TIMEOUT_SECONDS: Final = 10.0
-"""How long a connection may be silent."""
+"""How long a connection may be idle."""
 
 logger = logging.getLogger("billvend.metrics")
 
 
 @contextmanager
 def serve_metrics(exposition: Callable[[], str], port: int | None) -> Iterator[int | None]:
-    """Tell what `exposition` says at GET /metrics on this port, as long as the block lasts; gives the port.
+    """Serve what `exposition` returns at GET /metrics on this port, until the block ends. Gives the port.
 
-    None: nowhere; 0: any free port. Raises `ConfigurationError` where the port can't be had.
+    With the port None nothing is served. 0 is any free port. Raises `ConfigurationError` if the port is not available.
     """
     if port is None:
         yield None
@@ -44,11 +44,11 @@ def serve_metrics(exposition: Callable[[], str], port: int | None) -> Iterator[i
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # whoever is slow to read must not hold up the end
+    daemon_threads = True  # a slow reader must not delay the shutdown
     allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        logger.debug("A reader of metrics went away")
+        logger.debug("A reader of the metrics disconnected")
 
 
 def _handler(exposition: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
@@ -62,7 +62,7 @@ def _handler(exposition: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
             try:
                 body = exposition().encode()
             except Exception:
-                logger.exception("The metrics could not be told")
+                logger.exception("The metrics could not be collected")
                 self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
                 return
             self.send_response(HTTPStatus.OK)
@@ -72,6 +72,6 @@ def _handler(exposition: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server names it so
-            """Nothing: who reads figures is no news."""
+            """Log nothing: requests for metrics are frequent and of no interest."""
 
     return Handler

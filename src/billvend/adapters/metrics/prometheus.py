@@ -1,10 +1,11 @@
 """Metrics for Prometheus: counters and histograms in this process, or in files that several processes share.
 
-With PROMETHEUS_MULTIPROC_DIR in the environment, each process counts in files in that directory, and whichever is asked
-adds them all up. It has to be set before this module is first imported, and the directory to be empty when the first
-process starts. Gauges never go there: how things stand is read from the books by whoever is asked.
+With PROMETHEUS_MULTIPROC_DIR in the environment, each process counts in files in that directory, and the process that
+is scraped adds them all up. The variable must be set before this module is first imported, and the directory must be
+empty when the first process starts. Gauges are not in these files: the process that is scraped reads them from the
+database.
 
-Labels have few values: never a user, a meter or a reference. docs/metrics.md says what each figure is for.
+Labels have few values: never a user, a meter or a reference. docs/metrics.md says what each metric is for.
 """
 
 import logging
@@ -31,7 +32,7 @@ CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 SETTLE_SECONDS: Final = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 BATCH_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 KNOWN_SOURCES: Final = frozenset({"manual", "paystack"})
-"""Callers name the source of a funding as they like: any other one counts as `other`."""
+"""Callers may name any source of a funding. Other sources count as `other`."""
 
 logger = logging.getLogger("billvend.metrics")
 
@@ -39,12 +40,12 @@ P = ParamSpec("P")
 
 
 def prometheus_metrics() -> "PrometheusMetrics":
-    """Metrics of their own, or, where processes share files, those of this process: two would overwrite each other."""
+    """New metrics, or the one instance of this process if processes share files: two would overwrite each other."""
     return _process_metrics() if _is_shared() else PrometheusMetrics()
 
 
 def _is_shared() -> bool:
-    """Whether values live in files: prometheus_client decides when it is first imported."""
+    """Whether values are in files. prometheus_client decides this when it is first imported."""
     return ValueClass is not MutexValue
 
 
@@ -56,13 +57,13 @@ def _process_metrics() -> "PrometheusMetrics":
 def _never_raises(
     record: "Callable[Concatenate[PrometheusMetrics, P], None]",
 ) -> "Callable[Concatenate[PrometheusMetrics, P], None]":
-    """A measure that raises nothing: money must not hang on a disk that is full, or on a figure that is odd."""
+    """The method, but it raises nothing: a payment must not fail because of a full disk or an odd value."""
 
     def guarded(self: "PrometheusMetrics", /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             record(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  see above
-            logger.warning("Something could not be measured: %s: %s", type(error).__name__, error)
+            logger.warning("A metric could not be recorded: %s: %s", type(error).__name__, error)
 
     return guarded
 
@@ -78,7 +79,7 @@ class PrometheusMetrics:
         self._accepted_amount = self._counter(
             "payments_accepted_amount", "Money that was held for payments, in major units.", "currency"
         )
-        self._put_in_doubt = self._counter("payments_doubted", "Payments that came in doubt.", "provider")
+        self._put_in_doubt = self._counter("payments_doubted", "Payments that were put in doubt.", "provider")
         self._completed = self._counter("payments_completed", "Payments that were completed.", "provider")
         self._reversed = self._counter("payments_reversed", "Payments that were reversed.", "proof")
         self._settle_seconds = self._histogram(
@@ -87,31 +88,27 @@ class PrometheusMetrics:
         self._doubt_seconds = self._histogram(
             "payment_doubt_seconds", "From the first doubt to the end.", SETTLE_SECONDS, "status"
         )
-        self._rejections = self._counter(
-            "refusals", "Requests and entries of batches that the API turned away.", "code"
-        )
+        self._rejections = self._counter("refusals", "Rejected requests and batch entries.", "code")
         self._answers = self._counter(
-            "provider_answers", "Calls of providers, and what came of them.", "provider", "call", "outcome"
+            "provider_answers", "Calls to providers, by their outcome.", "provider", "call", "outcome"
         )
         self._answer_seconds = self._histogram(
-            "provider_answer_seconds", "How long calls of providers took.", CALL_SECONDS, "provider", "call"
+            "provider_answer_seconds", "How long calls to providers took.", CALL_SECONDS, "provider", "call"
         )
-        self._fundings = self._counter("fundings", "Times that money came into a wallet.", "source")
-        self._funded_amount = self._counter(
-            "fundings_amount", "Money that came into wallets, in major units.", "currency"
-        )
+        self._fundings = self._counter("fundings", "Fundings of wallets.", "source")
+        self._funded_amount = self._counter("fundings_amount", "Sum of fundings, in major units.", "currency")
         self._sweeps = self._counter("sweeps", "Searches for due work that the queue lost.")
         self._sweep_found = self._counter("sweep_found", "Due payments that sweeps found.")
-        self._sweep_enqueued = self._counter("sweep_enqueued", "Those of them that the queue took.")
+        self._sweep_enqueued = self._counter("sweep_enqueued", "Those of them that the queue accepted.")
         self._batch = self._histogram("batch_commands", "Commands in one transaction.", BATCH_SIZES)
         self._notifications = self._counter(
-            "notifications", "Tries to tell the outside, and what came of them.", "channel", "outcome"
+            "notifications", "Delivery attempts of notifications, by their outcome.", "channel", "outcome"
         )
-        self._given_up = self._counter("notifications_given_up", "Messages that were given up.", "channel")
+        self._given_up = self._counter("notifications_given_up", "Notifications given up.", "channel")
         self._initialise_counters()
 
     def _initialise_counters(self) -> None:
-        """Show what may happen before it does: Prometheus sees no increase from nothing to 1."""
+        """Show counters before they count: Prometheus sees no increase from a missing series to 1."""
         for proof in Proof:
             self._reversed.labels(proof=proof.value)
         for status in TERMINAL_STATUSES:
@@ -134,7 +131,7 @@ class PrometheusMetrics:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"billvend_{name}", text, labels, buckets=buckets, registry=self._registry)
 
-    # --- what happens -------------------------------------------------------------------------------------------------
+    # --- counters and histograms --------------------------------------------------------------------------------------
 
     @_never_raises
     def accepted(self, payment: Payment) -> None:
@@ -204,7 +201,7 @@ class PrometheusMetrics:
     # --- as text ------------------------------------------------------------------------------------------------------
 
     def exposition(self, gauges: Gauges) -> str:
-        """See the port. Raises `ValueError` where the directory that processes share is gone."""
+        """See the port. Raises `ValueError` if the directory that processes share is missing."""
         for account in gauges.accounts:
             self._initialise_provider_counters(account.provider)
         return generate_latest(_CollectedFamilies([*self._collect_counters(), *_all_gauges(gauges)])).decode()
@@ -213,15 +210,15 @@ class PrometheusMetrics:
         registry = self._registry
         if _is_shared():
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it comes so
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the package does not type it
         families = sorted(registry.collect(), key=lambda family: family.name)
-        for family in families:  # when a counter was made is told by one process alone, and asked by nobody
+        for family in families:  # only one process knows when a counter was created, and no reader needs it
             family.samples = [each for each in family.samples if each.name != f"{family.name}_created"]
         return families
 
 
 class _CollectedFamilies(Collector):
-    """Families that were collected before."""
+    """Metric families that are collected already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -231,14 +228,14 @@ class _CollectedFamilies(Collector):
 
 
 def _outcome_label(answer: Answer) -> str:
-    """Its name in small letters: `not_found`."""
+    """The name of an answer in snake case, such as `not_found`."""
     name = type(answer).__name__
     return "".join(
         f"_{character.lower()}" if character.isupper() else character for character in name
     ).removeprefix("_")
 
 
-# --- how things stand -------------------------------------------------------------------------------------------------
+# --- gauges -----------------------------------------------------------------------------------------------------------
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
@@ -246,7 +243,7 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 
 
 def _all_gauges(gauges: Gauges) -> Iterator[Metric]:
-    up = _gauge("up", "1 where the part answers, 0 where it is away.", "part")
+    up = _gauge("up", "1 if the dependency answers, 0 if it is down.", "part")
     up.add_metric(["database"], gauges.backlog is not None)
     up.add_metric(["queue"], gauges.depth is not None)
     yield up
@@ -272,9 +269,9 @@ def _backlog_gauges(backlog: BacklogGauges) -> Iterator[Metric]:
     for name, text, value in (
         ("payments_due", "Payments that wait for a worker now.", backlog.due),
         ("oldest_due_seconds", "How long the oldest of them has waited.", backlog.oldest_due_seconds),
-        ("incidents_open", "Payments with incidents that nobody has dealt with.", backlog.open_incidents),
-        ("webhook_endpoints_disabled", "Webhook endpoints that want no more.", backlog.disabled_endpoints),
-        ("providers_unconfigured", "Accounts with doubts, and not configured.", backlog.unconfigured),
+        ("incidents_open", "Payments with open incidents.", backlog.open_incidents),
+        ("webhook_endpoints_disabled", "Disabled webhook endpoints.", backlog.disabled_endpoints),
+        ("providers_unconfigured", "Unconfigured accounts with payments in doubt.", backlog.unconfigured),
     ):
         gauge = _gauge(name, text)
         gauge.add_metric([], value)
@@ -282,7 +279,7 @@ def _backlog_gauges(backlog: BacklogGauges) -> Iterator[Metric]:
 
 
 def _account_gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
-    selling = _gauge("provider_selling", "1 where the provider sells, 0 where it does not.", "provider")
+    selling = _gauge("provider_selling", "1 if the provider sells, 0 if it does not.", "provider")
     in_doubt = _gauge(
         "provider_in_doubt_amount",
         "Money in doubt or in review there, in major units.",
@@ -290,7 +287,7 @@ def _account_gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
         "currency",
     )
     float_ = _gauge(
-        "provider_float_amount", "Our float there when last asked, in major units.", "provider", "currency"
+        "provider_float_amount", "Our float there at the last check, in major units.", "provider", "currency"
     )
     for account in accounts:
         selling.add_metric([account.provider], account.is_selling)

@@ -1,4 +1,4 @@
-"""The console: where no mail is set up, a line in the log stands for the letter. The token is not in it."""
+"""The console: without an SMTP server, a notification is a line in the log. The token is not in it."""
 
 import json
 import logging
@@ -17,11 +17,11 @@ class ConsoleNotifier:
 
     @property
     def endpoint(self) -> None:
-        """Nobody disables it."""
+        """None: this channel cannot be disabled."""
         return
 
     def deliver(self, message: Message) -> DeliveryResult:
-        """Log it."""
+        """Log the message, without its token."""
         data = json.loads(message.data)
         context = {name: data[name] for name in ("userId", "transactionId", "amount", "currency")}
         context |= {"messageId": message.message_id, "kind": message.kind}
@@ -30,4 +30,4 @@ class ConsoleNotifier:
         return DeliveryResult(DeliveryOutcome.DELIVERED, "log", "written")
 
     def close(self) -> None:
-        """Nothing is to be given back."""
+        """Nothing to close."""

@@ -1,4 +1,4 @@
-"""Mail to customers, over SMTP."""
+"""Email to customers, over SMTP."""
 
 import smtplib
 import socket
@@ -21,18 +21,18 @@ from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 
 TIMEOUT_SECONDS: Final = 15.0
-"""The deadline of one try, from the name look-up to the server's word about the letter."""
+"""The deadline of one attempt, from the name look-up to the server's answer about the message."""
 PORTS: Final = {"smtps": 465, "smtp": 25}
 SUBMISSION_PORT: Final = 587
-"""Of a server that wants to know who sends."""
+"""The default port of a server that requires a login."""
 
 
 class EmailNotifier:
     """See `billvend.ports.notifier.Notifier`. One server, as `smtp://user:password@host:port` or `smtps://...`.
 
-    `smtp://` changes over to TLS where the server offers it, and never sends a password without. This machine's own
-    server is spoken to without TLS. `find_address` finds the address for a user, whose id is none, and a transaction; it may
-    raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
+    `smtp://` uses STARTTLS if the server offers it, and never sends a password without TLS. A server on this machine is
+    used without TLS. `find_address` returns the address for a user id that is not an address, and a transaction id. It
+    may raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class EmailNotifier:
 
     @property
     def endpoint(self) -> None:
-        """Nobody disables it."""
+        """None: this channel cannot be disabled."""
         return
 
     def deliver(self, message: Message) -> DeliveryResult:
-        """Hand the letter to the server once. What it refuses for good is not tried again."""
+        """Send the email to the server once. A message that the server rejects for good is not tried again."""
         to = self._find_address(message)
         if to is None:
             return DeliveryResult(DeliveryOutcome.NO_RECIPIENT, "", "no mail address of this user is known")
@@ -108,8 +108,10 @@ class EmailNotifier:
             code, response = error.recipients[to]
             return _rejected_delivery(code, to, f"SMTP {code} {_single_line(response)}")
         except smtplib.SMTPDataError as error:
-            return _rejected_delivery(error.smtp_code, to, f"SMTP {error.smtp_code} about the letter")
-        except smtplib.SMTPResponseException as error:  # our set-up, or the server's mood: it may get better
+            return _rejected_delivery(error.smtp_code, to, f"SMTP {error.smtp_code} for the message")
+        except (
+            smtplib.SMTPResponseException
+        ) as error:  # our settings or the server's state: a later attempt can succeed
             return DeliveryResult(
                 DeliveryOutcome.FAILED, to, f"{type(error).__name__}: SMTP {error.smtp_code}"
             )
@@ -117,7 +119,7 @@ class EmailNotifier:
             return DeliveryResult(
                 DeliveryOutcome.FAILED, to, f"{type(error).__name__}: {_single_line(str(error).encode())}"
             )
-        return DeliveryResult(DeliveryOutcome.DELIVERED, to, "taken by the mail server")
+        return DeliveryResult(DeliveryOutcome.DELIVERED, to, "accepted by the mail server")
 
     def _secure(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
@@ -133,7 +135,7 @@ class EmailNotifier:
 
 
 class _Session:
-    """A connection that another thread can give up on."""
+    """A connection that another thread can abort."""
 
     def __init__(self, host: str, port: int, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
         self._server_address = (host, port)
@@ -146,16 +148,16 @@ class _Session:
         self._is_aborted = threading.Event()
 
     def abort(self) -> None:
-        """Nobody waits any more: whoever is at it fails at once, or as soon as there is a connection."""
+        """End the session: the sending thread fails at once, or as soon as it is connected."""
         self._is_aborted.set()
         connection = self._server.sock
         if connection is not None:
-            with suppress(OSError):  # it is gone already
+            with suppress(OSError):  # it is closed already
                 connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> smtplib.SMTP:
         server = self._server
-        # The name that TLS verifies. smtplib takes it only from those who connect while they make the object.
+        # The name that TLS verifies. smtplib sets it only if the constructor connects.
         server._host = self._server_address[0]  # type: ignore[attr-defined]
         code, _ = server.connect(*self._server_address)
         if code != 220:
@@ -163,17 +165,19 @@ class _Session:
             raise smtplib.SMTPConnectError(code, "no welcome")
         if self._is_aborted.is_set():
             server.close()
-            raise TimeoutError("nobody waits any more")
+            raise TimeoutError("the deadline has passed")
         return server
 
     def __exit__(self, *_error: object) -> None:
-        with suppress(OSError, smtplib.SMTPException):  # what it said of the letter stands
+        with suppress(
+            OSError, smtplib.SMTPException
+        ):  # the server's answer about the message is known already
             self._server.quit()
         self._server.close()
 
 
 def _rejected_delivery(code: int, to: str, detail: str) -> DeliveryResult:
-    """5xx is for good; 4xx asks for another try."""
+    """The result of a rejected message: 5xx is final, 4xx is tried again."""
     return DeliveryResult(
         DeliveryOutcome.REJECTED if 500 <= code < 600 else DeliveryOutcome.FAILED, to, detail
     )

@@ -1,4 +1,4 @@
-"""What a customer reads: a message as a subject and a text."""
+"""A notification as the subject and text of an email to the customer."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from billvend.domain.safe_text import single_line
 from billvend.ports.outbox import Message
 
 KEY_CHANGE_TOKENS = ("kct1", "kct2")
-"""Tokens that change a meter's key: typed in before the other one, in this order."""
+"""Tokens that change a meter's key. They are typed in before the token itself, in this order."""
 _LABELS = {
     "receiptNumber": "Receipt",
     "tax": "Tax",
@@ -24,7 +24,7 @@ _LABELS = {
 
 
 def render_subject(message: Message) -> str:
-    """One line, without a token."""
+    """The subject: one line, without the token."""
     data = json.loads(message.data)
     amount = _format_amount(data)
     match message.kind:
@@ -37,7 +37,7 @@ def render_subject(message: Message) -> str:
 
 
 def render_text(message: Message) -> str:
-    """All that there is to say, the token in full."""
+    """The text, with the whole token."""
     data = json.loads(message.data)
     match message.kind:
         case NotificationKind.PAYMENT_COMPLETED:
@@ -85,7 +85,7 @@ def _format_amount(data: dict[str, Any]) -> str:
 
 
 def _group_digits(text: str) -> str:
-    """Twenty digits in groups of four, as people type them; anything else as it is."""
+    """Twenty digits in groups of four, as people type them. Any other text is unchanged."""
     if len(text) == 20 and text.isascii() and text.isdigit():
         return "-".join(text[start : start + 4] for start in range(0, 20, 4))
     return text

@@ -1,4 +1,4 @@
-"""Webhooks, by Standard Webhooks: a message is signed with its id and the time of the try, and posted."""
+"""Webhooks by the specification Standard Webhooks: a message is signed with its id and the time of the attempt, and posted."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.outbox import Message
 
 TIMEOUT_SECONDS: Final = 15.0
-"""The deadline of one try, from the name look-up to the last byte of the answer."""
+"""The deadline of one attempt, from the name look-up to the last byte of the answer."""
 HTTP_GONE: Final = 410
 RETRY_AFTER_STATUSES: Final = (429, 503)
 
@@ -26,9 +26,9 @@ RETRY_AFTER_STATUSES: Final = (429, 503)
 class WebhookNotifier:
     """See `billvend.ports.notifier.Notifier`. One endpoint.
 
-    Several `secrets` give several signatures, so that the receiver can go from one to the next at its own time.
-    `resolve_host` finds the addresses of a name, `may_connect` says which of them may be connected to, and
-    `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
+    Several `secrets` give several signatures, so that the receiver can change its secret at any time. `resolve_host`
+    returns the addresses of a name. `may_connect` says whether an address may be connected to. `trusted_certificates` is
+    a PEM file of authorities to trust instead of the usual ones.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class WebhookNotifier:
             may_connect=may_connect,
             trusted_certificates=trusted_certificates,
         )
-        self._target = f"{urlsplit(url).scheme}://{host_and_port(url)}"  # the rest of it may be a secret
+        self._target = f"{urlsplit(url).scheme}://{host_and_port(url)}"  # the rest of the URL can be a secret
 
     @property
     def endpoint(self) -> str:
-        """The URL's hash: another URL is another endpoint."""
+        """The hash of the URL. Another URL is another endpoint."""
         return hashlib.sha256(self._url.encode()).hexdigest()[:32]
 
     def deliver(self, message: Message) -> DeliveryResult:
-        """Post it once. A 2xx is a delivery, 410 the end of the endpoint, and everything else a failure."""
+        """Post the message once. 2xx is a delivery, 410 disables the endpoint, and everything else is a failure."""
         body, at = webhook_body(message.kind, message.at, message.data), self._now()
         headers = {
             "Content-Type": "application/json",
-            "Connection": "close",  # so that no try fails on a connection which the other side has just let go of
+            "Connection": "close",  # so that no attempt fails on a connection that the receiver has just closed
             "webhook-id": message.message_id,
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": " ".join(
@@ -77,7 +77,7 @@ class WebhookNotifier:
                 return DeliveryResult(DeliveryOutcome.FAILED, self._target, why.removeprefix("the provider "))
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         self._http_client.close()
 
     def _to_delivery(self, answer: Response, at: datetime) -> DeliveryResult:
@@ -94,7 +94,7 @@ class WebhookNotifier:
 
 
 def _retry_after_seconds(retry_after: str, now: datetime) -> float | None:
-    """What a Retry-After asks for, in seconds: a number of them, or a date. None for what is neither."""
+    """The wait in seconds that a Retry-After header asks for, as a number or as a date. None for any other text."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
