@@ -7,6 +7,7 @@ marks=pytest.mark.integration)`.
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,8 +55,17 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "billvend"
 
 # The developer's own settings must not reach the tests.
 SETTINGS = Path(__file__).parent.parent / ".env.example"
-for setting in re.findall(r"^#?([A-Z_]+)=", SETTINGS.read_text(), re.MULTILINE):
-    os.environ.pop(setting, None)
+TERMINAL = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER", "TERM")
+LOCALE = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ")
+for name in (*re.findall(r"^#?([A-Z_]+)=", SETTINGS.read_text(), re.MULTILINE), *TERMINAL, *LOCALE):
+    os.environ.pop(name, None)
+time.tzset()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _working_directory_without_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Run where no `.env` is: the folder of the project may hold the developer's own."""
+    os.chdir(tmp_path_factory.mktemp("working_directory"))
 
 
 @pytest.hookimpl(tryfirst=True)
