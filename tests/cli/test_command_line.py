@@ -43,6 +43,7 @@ def test_command_list_is_complete() -> None:
 def test_help_example_parses(billvend: Console, path: tuple[str, ...]) -> None:
     shown = billvend(*path, "--help")
     assert (shown.status, shown.err) == (0, "")
+    assert billvend(*path, "-h").out == shown.out
     _, _, examples = shown.out.partition("Example:\n")
     assert examples.strip()
     for line in examples.strip().splitlines():
@@ -63,7 +64,7 @@ def test_no_command_shows_help(billvend: Console) -> None:
     assert (shown.status, shown.err) == (0, "")
     assert "Commands:" in shown.out
     assert "billvend demo" in shown.out
-    assert billvend("--help").out == shown.out
+    assert billvend("--help").out == billvend("-h").out == shown.out
 
 
 def test_version_option_prints_version(billvend: Console) -> None:

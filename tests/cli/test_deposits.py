@@ -26,7 +26,7 @@ def test_deposit_is_created_checked_and_credited(billvend: Console, paystack: Fa
         "authorizationUrl": f"{paystack.url}/pay/{reference}",
         "replayed": False,
     }
-    again = billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    again = billvend.json("fund-intent", "ada", "500", *EMAIL, "--idempotency-key", "order-1")
     assert again == {**started, "replayed": True}
     waiting = billvend.json("fund-check", reference, status=7)
     assert (waiting["status"], waiting["transactionId"]) == ("not_paid", None)
@@ -61,10 +61,10 @@ def test_deposit_with_wrong_amount_goes_to_review(billvend: Console, paystack: F
         "500.00",
     )
     assert "NGN 1.00 was paid" in incident["detail"]
-    assert f"billvend fund-check {reference} --seen" in billvend("review").out
-    assert billvend.json("fund-check", reference, "--seen")["acknowledgedAt"] is not None
+    assert f"billvend fund-check {reference} --acknowledge" in billvend("review").out
+    assert billvend.json("fund-check", reference, "--acknowledge")["acknowledgedAt"] is not None
     assert billvend.json("review") == {"items": [], "incidents": []}
-    again = billvend.json("fund-check", reference, "--seen", status=5)
+    again = billvend.json("fund-check", reference, "--acknowledge", status=5)
     assert again["error"]["code"] == "not_in_review"
 
 

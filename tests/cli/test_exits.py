@@ -112,7 +112,7 @@ def test_command_exits_with_status_and_code(
     as_json = (
         ended
         if "--json" in arguments
-        else funded(*arguments, "--json", *(["--again"] if "pay" in arguments else []))
+        else funded(*arguments, "--json", *(["--allow-duplicate"] if "pay" in arguments else []))
     )
     assert (ended.status, as_json.status) == (status, status)
     if not code:
@@ -136,8 +136,8 @@ def test_conflict_exits_with_5(funded: Console) -> None:
     assert funded.pay("1111111111111").status == Exit.DONE
     twice = funded.pay("1111111111111")
     assert (twice.status, twice.out) == (Exit.CONFLICT, "")
-    assert "--again" in twice.err
-    assert funded.pay("1111111111111", "--again").status == Exit.DONE
+    assert "--allow-duplicate" in twice.err
+    assert funded.pay("1111111111111", "--allow-duplicate").status == Exit.DONE
 
     sent = funded.pay_json("12345678901", "--key", "order-1")["transactionId"]
     assert funded.json("cancel", sent, status=Exit.CONFLICT)["error"]["code"] == "already_sent"

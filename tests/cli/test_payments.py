@@ -17,7 +17,7 @@ def test_fund_creates_wallet_and_adds_money(billvend: Console) -> None:
         "balance": "1000.50",
         "replayed": False,
     }
-    again = billvend.json("fund", "ada", "1000.50", "--key", "till-1")
+    again = billvend.json("fund", "ada", "1000.50", "--idempotency-key", "till-1")
     assert again == {**first, "replayed": True}
     assert billvend.json("fund", "ada", "1", "--source", "cash")["balance"] == "1001.50"
     assert "nothing was added now" in billvend("fund", "ada", "1000.50", "--key", "till-1").out
@@ -90,7 +90,7 @@ def test_declined_payment_returns_money(funded: Console) -> None:
     assert "Not bought: NGN 500.00 to EKEDC for meter 600000000001." in shown.out
     assert "Your money is back." in shown.out
     assert re.search(r"^Proof +declined$", shown.out, re.MULTILINE)
-    document = funded.pay_json("600000000001", "--again", status=6)
+    document = funded.pay_json("600000000001", "--allow-duplicate", status=6)
     assert document["reversal"]["proof"] == "declined"
     assert document["reversal"]["at"] is not None
     assert funded.json("balance", "ada")["balance"] == "5000.00"
@@ -128,14 +128,14 @@ def test_pay_no_wait_leaves_payment_pending(funded: Console) -> None:
     accepted = funded.pay_json("600000000001", "--no-wait")
     assert (accepted["status"], accepted["attempts"]) == ("pending", [])
     assert funded.json("balance", "ada")["held"] == "500.00"
-    told = funded.pay("600000000001", "--again", "--no-wait").out
+    told = funded.pay("600000000001", "--allow-duplicate", "--no-wait").out
     assert told.startswith("Accepted: NGN 500.00 to EKEDC for meter 600000000001.\n")
     assert "Look at it with: billvend show " in told
 
 
 def test_pay_replay_pays_nothing(funded: Console) -> None:
     first = funded.pay_json("12345678901", "--key", "order-1")
-    again = funded.pay_json("12345678901", "--key", "order-1")
+    again = funded.pay_json("12345678901", "--idempotency-key", "order-1")
     assert again == {**first, "replayed": True}
     shown = funded.pay("12345678901", "--key", "order-1")
     assert "nothing is paid twice" in shown.out

@@ -89,7 +89,7 @@ def test_payments_filters_by_status(populated: Console) -> None:
 def test_find_by_meter_reference_and_key(populated: Console) -> None:
     by_meter = populated.json("find", "--meter", "12345678901")["items"]
     assert [t["userId"] for t in by_meter] == ["bola", "ada"]
-    (by_key,) = populated.json("find", "--key", "order-1")["items"]
+    (by_key,) = populated.json("find", "--idempotency-key", "order-1")["items"]
     assert by_key == by_meter[1]
     reference = populated.json("show", by_key["transactionId"])["attempts"][0]["reference"]
     assert populated.json("find", "--reference", reference)["items"] == [by_key]

@@ -129,7 +129,7 @@ def test_gone_endpoint_is_disabled_until_enabled(webhook_cli: Console, endpoint:
     endpoint.status = "410 Gone"
     webhook_cli.pay_json(METER)
     deliver_due()
-    webhook_cli.pay_json(METER, "--again")
+    webhook_cli.pay_json(METER, "--allow-duplicate")
     assert deliver_due() == 0
     listed = webhook_cli.json("webhooks", "list")
     assert [item["status"] for item in listed["items"]] == ["waiting", "waiting"]

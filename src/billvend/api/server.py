@@ -240,7 +240,7 @@ class _WorkerSupervisor:
             "-m",
             "billvend",
             "worker",
-            "--while-stdin-is-open",
+            "--exit-with-parent",
             *database_option,
         ]
         # What it counts is told by /metrics with all the rest: told twice, it would be counted twice.

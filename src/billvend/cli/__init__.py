@@ -45,6 +45,7 @@ app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=example(
         "billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"
     ),

@@ -51,7 +51,7 @@ def create(
 def check(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="As `fund-intent` gave it.")],
     acknowledge: Annotated[
-        bool, typer.Option("--seen", help="Its problem has been dealt with: `review` need not show it.")
+        bool, typer.Option("--acknowledge", help="Close its problem: billvend review no longer lists it.")
     ] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,

@@ -100,7 +100,9 @@ def failure_of(error: BaseException) -> Failure:
             message = f"{error.message} Transaction: {error.transaction_id}. Key: {error.idempotency_key}"
             return Failure(Exit.UNAVAILABLE, error.code, message, error.fields, extra_members)
         case LikelyDuplicate():
-            return Failure(Exit.CONFLICT, error.code, f"{error.message} Here: --again")
+            return Failure(
+                Exit.CONFLICT, error.code, f"{error.message} To pay it again, use --allow-duplicate."
+            )
         case BillvendError():
             status = next(status for error_class, status in ERROR_EXIT if isinstance(error, error_class))
             return Failure(status, error.code, error.message, error.fields)

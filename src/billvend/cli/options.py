@@ -28,9 +28,10 @@ Currency: TypeAlias = Annotated[
 IdempotencyKey: TypeAlias = Annotated[
     str | None,
     typer.Option(
+        "--idempotency-key",
         "--key",
         metavar="K",
-        help="An idempotency key: the same command given twice is done once.",
+        help="A command repeated with the same key runs only once.",
         show_default=False,
     ),
 ]

@@ -23,7 +23,7 @@ MAX_WAIT_SECONDS = 86_400
 commands = typer.Typer()
 
 
-@commands.command(epilog=example("billvend fund ada 5000 --key till-7-0001"))
+@commands.command(epilog=example("billvend fund ada 5000 --idempotency-key till-7-0001"))
 def fund(
     user: User,
     amount: Amount,
@@ -55,7 +55,9 @@ def fund(
     return Exit.DONE
 
 
-@commands.command(epilog=example("billvend pay ada 500 --meter 12345678901 --biller EKEDC --key order-42"))
+@commands.command(
+    epilog=example("billvend pay ada 500 --meter 12345678901 --biller EKEDC --idempotency-key order-42")
+)
 def pay(
     user: User,
     amount: Amount,
@@ -69,7 +71,7 @@ def pay(
     ] = None,
     key: IdempotencyKey = None,
     allow_duplicate: Annotated[
-        bool, typer.Option("--again", help="Pay a bill that was just paid: it is no double click.")
+        bool, typer.Option("--allow-duplicate", help="Pay although the same bill was paid seconds ago.")
     ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Leave the rest to a worker once it is accepted.")

@@ -107,7 +107,13 @@ def find(
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", metavar="K", help="The caller's idempotency key.", show_default=False),
+        typer.Option(
+            "--idempotency-key",
+            "--key",
+            metavar="K",
+            help="The idempotency key of the request.",
+            show_default=False,
+        ),
     ] = None,
     limit: MaxItems = 20,
     cursor: CursorOption = None,
@@ -120,7 +126,7 @@ def find(
     from billvend.ports.queries import Search
 
     if meter is reference is key is None:
-        raise ValidationFailed("There is nothing to find: give --meter, --reference or --key.")
+        raise ValidationFailed("Nothing to search for. Give --meter, --reference or --idempotency-key.")
     number = None if meter is None else parse_meter(meter)
     criteria = Search(meter=number, reference=reference, key=key, before=cursor, limit=limit)
     return _print_transactions(criteria, as_json, database_url)

@@ -56,7 +56,7 @@ def resolve(
         bool, typer.Option("--delivered-postpaid", help="It was sold, and there is no token.")
     ] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="It was not sold: the money goes back.")] = False,
-    acknowledge: Annotated[bool, typer.Option("--seen", help="Its incidents have been dealt with.")] = False,
+    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Close its incidents.")] = False,
     reason: Annotated[
         str | None,
         typer.Option("--reason", metavar="TEXT", help="How that is known. Needed, but for --delivered."),
@@ -83,7 +83,9 @@ def resolve(
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
     if len(decisions) != 1:
-        raise ValidationFailed("Give one of --delivered TOKEN, --delivered-postpaid, --reverse and --seen.")
+        raise ValidationFailed(
+            "Give exactly one of --delivered TOKEN, --delivered-postpaid, --reverse or --acknowledge. Nothing was done."
+        )
     if reason is None and delivered is None:
         raise ValidationFailed(
             "Give the --reason: it stands in the events for ever.", fields={"reason": "is needed"}
@@ -123,7 +125,7 @@ def _render_review(payment: "Payment") -> list[Block]:
 
 def _render_deposit_problem(deposit: "Deposit") -> list[Block]:
     head = f"Funding {deposit.reference} of {deposit.user_id}, {deposit.amount.display} by {deposit.source}."
-    instruction = f"When it is dealt with: billvend fund-check {deposit.reference} --seen"
+    instruction = f"When this is settled, run: billvend fund-check {deposit.reference} --acknowledge"
     return [Line(head, BAD), Line(deposit.problem or ""), Line(instruction, QUIET)]
 
 
@@ -140,5 +142,7 @@ def _render_incidents(payment: "Payment") -> list[Block]:
         for incident in payment.open_incidents
     ]
     head = f"Incident: payment {payment.transaction_id} of {payment.user_id}, {payment.amount.display}, {payment.status}."
-    instruction = f"When it is dealt with: billvend resolve {payment.transaction_id} --seen --reason TEXT"
+    instruction = (
+        f"When this is settled, run: billvend resolve {payment.transaction_id} --acknowledge --reason TEXT"
+    )
     return [Line(head, BAD), Table(("What", "Ours", "Provider", ""), rows), Line(instruction, QUIET)]

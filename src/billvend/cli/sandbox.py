@@ -41,7 +41,7 @@ def sandbox(
         typer.Option("--book", metavar="FILE", help="Instead of SANDBOX_BOOK.", show_default=False),
     ] = None,
     max_delay: Annotated[
-        float, typer.Option("--longest-delay", metavar="SECONDS", help="No answer comes later.", min=0)
+        float, typer.Option("--max-delay", metavar="SECONDS", help="The longest delay of a response.", min=0)
     ] = 120.0,
     webhook_url: Annotated[
         str | None, typer.Option("--hook-url", metavar="URL", help="Where hooks go.", show_default=False)
@@ -49,16 +49,19 @@ def sandbox(
     duplicate_window: Annotated[
         int,
         typer.Option(
-            "--likely-duplicate",
+            "--duplicate-window",
             metavar="SECONDS",
-            help="VTpass refuses a meter again so soon; 0 for never.",
+            help="VTpass rejects a second order for a meter within this time. 0: never.",
             min=0,
         ),
     ] = 30,
     min_requery_age: Annotated[
         int,
         typer.Option(
-            "--earliest-requery", metavar="SECONDS", help="BuyPower refuses earlier ones with 429.", min=0
+            "--min-requery-age",
+            metavar="SECONDS",
+            help="BuyPower answers 429 to a requery sooner than this after the send.",
+            min=0,
         ),
     ] = 0,
     database_url: DatabaseUrl = None,

@@ -17,7 +17,7 @@ commands = typer.Typer()
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
 def worker(
     exit_with_parent: Annotated[
-        bool, typer.Option("--while-stdin-is-open", hidden=True, help="Stop with whoever holds it open.")
+        bool, typer.Option("--exit-with-parent", hidden=True, help="Stop when stdin is closed.")
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
