@@ -15,10 +15,11 @@ from billvend.cli.exits import Exit
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
-    ("fund",), ("fund-intent",), ("fund-check",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),
+    ("fund",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),
     ("find",), ("payments",), ("meter",),
     ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
-    ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("wallet", "email"),
+    ("deposits", "create"), ("deposits", "check"), ("deposits", "list"),
+    ("api-keys", "create"), ("api-keys", "list"), ("api-keys", "revoke"), ("wallet", "email"),
     ("webhooks", "list"), ("webhooks", "replay"), ("webhooks", "enable"),
     ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"), ("demo",),
 )  # fmt: skip
@@ -49,7 +50,7 @@ def help_text(*arguments: str) -> str:
 
 
 def render_page() -> Iterator[str]:
-    yield "# The command line\n\nWhat `--help` says, command by command. Every command but `worker` takes `--json`.\n"
+    yield "# The command line\n\nWhat `--help` says, command by command. Every command but `serve`, `worker` and `sandbox` takes `--json`.\n"
     yield EXITS
     for words in COMMANDS:
         yield f"\n## billvend {' '.join(words)}\n\n```\n{help_text(*words)}\n```\n"

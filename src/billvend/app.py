@@ -102,6 +102,10 @@ class Billvend:
         """
         return deposits.check(self._deps, reference)
 
+    def deposits(self, limit: int = 20) -> list[DepositCheck]:
+        """The newest deposits of all users, newest first, as the ledger has them. Raises `Unavailable`."""
+        return deposits.newest(self._deps, limit)
+
     def poll_deposits(self, since: datetime | None = None) -> datetime:
         """Ask about the announced fundings of which nothing was heard; how late a worker does so, `docs/api.md` says.
 

@@ -288,7 +288,7 @@ def test_public_host_without_api_keys_is_rejected(
     assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2  # noqa: S104  it is refused
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "billvend keys create" in said
+    assert "billvend api-keys create" in said
 
 
 FUNDING = {"userId": "ada", "amount": 1_000_000}
@@ -318,7 +318,7 @@ def test_live_money_without_api_keys_is_rejected(tmp_path: Path, bv: Billvend, l
     )  # fmt: skip
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert "real money" in ended.stderr
-    assert "billvend keys create" in ended.stderr
+    assert "billvend api-keys create" in ended.stderr
 
 
 def test_forwarder_on_loopback_requires_key_for_live_money(tmp_path: Path, bv: Billvend) -> None:

@@ -32,9 +32,10 @@ EACH_COMMAND = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 def test_command_list_is_complete() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        "fund", "fund-intent", "fund-check", "pay", "pay-many", "cancel", "balance", "history", "show", "find", "payments",
+        "fund", "pay", "pay-many", "cancel", "balance", "history", "show", "find", "payments",
         "meter", "billers", "review", "resolve", "worker", "serve", "sandbox", "sweep", "audit", "health", "config",
-        "keys create", "keys list", "keys revoke", "wallet email", "webhooks list", "webhooks replay", "webhooks enable",
+        "deposits create", "deposits check", "deposits list", "api-keys create", "api-keys list", "api-keys revoke",
+        "wallet email", "webhooks list", "webhooks replay", "webhooks enable",
         "db upgrade", "db current", "db seed", "demo",
     }  # fmt: skip
 

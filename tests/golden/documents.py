@@ -18,7 +18,7 @@ from tests.domain.scenario import run_scenario, scenarios
 
 COMMANDS = (
     "balance ada", "history ada", "find --meter 12345678901", "payments", "billers", "meter 12345678901 --biller EKEDC",
-    "review", "sweep", "health", "audit", "db upgrade", "db current", "keys list", "webhooks list",
+    "review", "sweep", "health", "audit", "db upgrade", "db current", "api-keys list", "webhooks list", "deposits list",
 )  # fmt: skip
 """Those that look at what the others have left."""
 FAILING_COMMANDS = ("balance eve", "fund ada 0")
@@ -37,16 +37,16 @@ def documents() -> str:
     pending = _run_json(f"{bill} 12345678902 --no-wait")
     cancelled = _run_json(f"cancel {pending['transactionId']}")
     shown = [_run_json(f"show {found['transactionId']}") for found in (funded, *payments, cancelled)]
-    made = _run_json("keys create --name till --scope pay")
+    made = _run_json("api-keys create --name till --scope pay")
     prints = {
         "fund": [funded],
         "pay": [*payments, pending],
         "cancel": [cancelled],
         "pay-many": [_run_json("pay-many bills.csv --batch may")],
         "show": shown,
-        "keys create": [made],
+        "api-keys create": [made],
         **{command: [_run_json(command)] for command in (*COMMANDS, *FAILING_COMMANDS)},
-        "keys revoke": [_run_json(f"keys revoke {made['keyId']}")],
+        "api-keys revoke": [_run_json(f"api-keys revoke {made['keyId']}")],
     }
     return "\n".join("".join(_describe_members(command, found)) for command, found in prints.items())
 

@@ -166,6 +166,7 @@ def _operator_day(bv: Billvend, payment: Payment) -> None:
     bv.transaction(newest)
     bv.events(payment)
     bv.review()
+    bv.deposits()
     (told,) = bv.notification_history(limit=1)
     bv.notification_history(channel=None)
     bv.notification_history(failed=True)

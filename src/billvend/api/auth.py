@@ -115,7 +115,7 @@ class Authenticator:
         if not FORWARDED_HEADERS.isdisjoint(request.environ) or not all(map(is_loopback_host, hosts)):
             raise Forbidden(
                 "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
-                "Make a key with: billvend keys create. Nothing was done."
+                "Make a key with: billvend api-keys create. Nothing was done."
             )
 
     def _check_rate_limit(self, client: str) -> None:

@@ -51,7 +51,8 @@ def create_openapi_app() -> OpenAPI:
             "key": SecurityScheme(
                 type="http",
                 scheme="bearer",
-                description="A key of `billvend keys create`. Without any key, only this machine may ask, for test money.",
+                description="Created with `billvend api-keys create`. "
+                "Without any key, only requests from this machine are accepted, with test money.",
             )
         },
         validation_error_model=ErrorEnvelope,

@@ -115,7 +115,7 @@ def _keys_notice(bv: Billvend, host: str) -> str:
         return " No API keys yet: only requests from this machine are accepted, with test money."
     raise ConfigurationError(
         f"{reason}, and there are no API keys yet. Nothing was started. Make a key first: "
-        "billvend keys create --scope pay --name till-7"
+        "billvend api-keys create --scope pay --name till-7"
     )
 
 

@@ -124,8 +124,8 @@ def _render_review(payment: "Payment") -> list[Block]:
 
 
 def _render_deposit_problem(deposit: "Deposit") -> list[Block]:
-    head = f"Funding {deposit.reference} of {deposit.user_id}, {deposit.amount.display} by {deposit.source}."
-    instruction = f"When this is settled, run: billvend fund-check {deposit.reference} --acknowledge"
+    head = f"Deposit {deposit.reference} of {deposit.user_id}: {deposit.amount.display} by {deposit.source}."
+    instruction = f"When this is settled, run: billvend deposits check {deposit.reference} --acknowledge"
     return [Line(head, BAD), Line(deposit.problem or ""), Line(instruction, QUIET)]
 
 

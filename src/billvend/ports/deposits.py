@@ -62,5 +62,8 @@ class Deposits(Protocol):
         The oldest first; without those that nobody can pay, or that wait for a person.
         """
 
+    def newest(self, limit: int) -> list[tuple[Deposit, str | None]]:
+        """The newest deposits of all users, newest first, each with the transaction that credited it, if one did."""
+
     def with_problems(self, limit: int) -> list[Deposit]:
         """Those with a problem that nobody has seen to, the oldest first."""

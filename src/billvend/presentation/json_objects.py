@@ -180,7 +180,7 @@ def deposit_result_json(deposit: DepositResult) -> JsonObject:
 
 
 def deposit_check_json(check: DepositCheck) -> JsonObject:
-    """What became of an announced funding."""
+    """A deposit and what is known of it."""
     return {
         "reference": check.deposit.reference,
         "userId": check.deposit.user_id,
@@ -188,6 +188,7 @@ def deposit_check_json(check: DepositCheck) -> JsonObject:
         "status": check.status.value,
         "transactionId": check.transaction_id,
         "detail": check.detail,
+        "createdAt": iso_time(check.deposit.created_at),
         "acknowledgedAt": iso_time(check.deposit.acknowledged_at),
     }
 

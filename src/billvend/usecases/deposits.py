@@ -53,7 +53,7 @@ POLL_SECONDS = 0.2
 POLL_AGES: Final = tuple(
     timedelta(minutes=minutes) for minutes in (10, 30, 2 * 60, 6 * 60, 24 * 60, 3 * 24 * 60)
 )
-"""The ages at which a funding is asked about of which nothing was heard. After the last one `fund-check` does."""
+"""The ages at which the gateway is asked about an unpaid deposit. Later only `billvend deposits check` asks."""
 ABANDONED_GRACE_SECONDS = 20.0
 """An intent that cannot be paid so long after its announcement must have been answered was left by a process that died."""
 
@@ -85,7 +85,7 @@ class DepositStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DepositCheck:
-    """An announced funding after the gateway was asked."""
+    """A deposit and what is known of it: from the gateway's answer, or, in a list, from the ledger alone."""
 
     deposit: Deposit
     status: DepositStatus
@@ -227,6 +227,25 @@ def check(deps: Dependencies, reference: str) -> DepositCheck:
     `Unavailable`, `OutcomeUnknown`, `ConfigurationError`.
     """
     return _check(deps, _require_gateway(deps), _require_deposit(deps, reference))
+
+
+def newest(deps: Dependencies, limit: int) -> list[DepositCheck]:
+    """The newest deposits, newest first, as the ledger has them. The gateway is not asked.
+
+    Raises `Unavailable`.
+    """
+    return [
+        _recorded_state(deposit, transaction_id) for deposit, transaction_id in deps.deposits.newest(limit)
+    ]
+
+
+def _recorded_state(deposit: Deposit, transaction_id: str | None) -> DepositCheck:
+    if deposit.problem is not None:
+        return DepositCheck(deposit, DepositStatus.PROBLEM, deposit.problem, transaction_id)
+    if transaction_id is not None:
+        detail = f"{deposit.amount.display} was credited."
+        return DepositCheck(deposit, DepositStatus.CREDITED, detail, transaction_id)
+    return DepositCheck(deposit, DepositStatus.NOT_PAID, "No payment is known.")
 
 
 def acknowledge(deps: Dependencies, reference: str) -> DepositCheck:
