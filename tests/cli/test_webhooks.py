@@ -86,6 +86,7 @@ def test_completed_payment_is_delivered_and_listed(webhook_cli: Console, endpoin
         "currency",
         "meterNumber",
         "provider",
+        "biller",
         "vendType",
         "status",
     }

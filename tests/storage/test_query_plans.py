@@ -64,6 +64,9 @@ ALLOWED_SCANS_WITH_LIMIT: Mapping[str, str] = {
     "FROM transactions WHERE transactions.type = ? AND transactions.status IN (?) ORDER BY transactions.transaction_id": (
         "most payments are completed; reversed ones, and those that have not ended, are asked for in other words"
     ),
+    "FROM deposits ORDER BY deposits.created_at DESC": (
+        "the condition belongs to the funding of each deposit, and leaves no deposit out"
+    ),
     "FROM outbox_messages WHERE outbox_messages.channel = ? ORDER BY outbox_messages.at DESC": (
         "every channel is told of the same events"
     ),

@@ -105,8 +105,8 @@ def add_routes(router: ApiRouter) -> None:
 
         Asks the provider. Sells nothing, and holds nothing.
         """
-        details = bv.meter(body.meter_number, biller=body.provider, vend_type=body.vend_type)
-        data = meter_json(details, body.meter_number, body.provider, body.vend_type, bv.currency)
+        details = bv.meter(body.meter_number, biller=body.biller, vend_type=body.vend_type)
+        data = meter_json(details, body.meter_number, body.biller, body.vend_type, bv.currency)
         return success_response(data, "The meter is known.")
 
     @router.get("/billers", BillersResponse, scope=Scope.READ)
@@ -119,7 +119,7 @@ def add_routes(router: ApiRouter) -> None:
 
 def _to_bill(body: PayRequest, key: str | None) -> Bill:
     return Bill(
-        body.user_id, body.amount, body.meter_number, body.provider, body.vend_type, body.phone, key,
+        body.user_id, body.amount, body.meter_number, body.biller, body.vend_type, body.phone, key,
         body.allow_duplicate,
     )  # fmt: skip
 

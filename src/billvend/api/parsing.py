@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
 from flask import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from billvend.api.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedJson, UnsupportedMediaType
@@ -111,7 +111,13 @@ def validate(model: type[Model], values: Mapping[str, Any], *, strict: bool = Tr
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    return {field.alias or name for name, field in model.model_fields.items()}
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        names |= (
+            {str(choice) for choice in alias.choices} if isinstance(alias, AliasChoices) else {alias or name}
+        )
+    return names
 
 
 def _error_text(error_type: str, text: str) -> str:

@@ -29,5 +29,6 @@ def accepted_payment_json(payment: Payment, now: datetime) -> JsonObject:
         "currency": payment.amount.currency,
         "meterNumber": payment.meter,
         "provider": payment.biller,
+        "biller": payment.biller,
         "message": ACCEPTED_MESSAGE if is_fresh else customer_message(payment),
     }

@@ -6,11 +6,20 @@ Shapes and names are checked here; amounts, meters and the like by the domain, w
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from billvend.domain.enums import Status, VendType
-from billvend.domain.errors import InvalidAmount
+from billvend.domain.errors import InvalidAmount, ValidationFailed
 from billvend.domain.ids import MAX_KEY_CHARACTERS, MAX_USER_ID_CHARACTERS
 from billvend.domain.money import CURRENCIES
 
@@ -123,14 +132,46 @@ class DepositRequest(RequestModel):
     ]
 
 
-class PayRequest(RequestModel):
+def _document_both_names(schema: dict[str, Any]) -> None:
+    """Show `biller` beside `provider`, one of them required."""
+    properties = {}
+    for name, member in schema["properties"].items():
+        properties[name] = member
+        if name == "provider":
+            properties["biller"] = member | {"title": "Biller", "description": "The same as `provider`."}
+    schema["properties"] = properties
+    schema["required"].remove("provider")
+    schema["anyOf"] = [{"required": ["provider"]}, {"required": ["biller"]}]
+
+
+class BillerRequest(RequestModel):
+    """A request that names the electricity company, as `provider` or as `biller`."""
+
+    model_config = ConfigDict(json_schema_extra=_document_both_names)
+
+    biller: Annotated[BillerCode, Field(validation_alias=AliasChoices("provider", "biller"))]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_one_biller(cls, values: Any) -> Any:
+        """Accept both names with the same value. Raises `ValidationFailed` when the values differ."""
+        if not isinstance(values, dict) or not {"provider", "biller"} <= values.keys():
+            return values
+        if values["provider"] != values["biller"]:
+            reason = "must be the same as `provider`, or left out"
+            raise ValidationFailed(
+                f"The request is invalid: `biller` {reason}. Nothing was done.", fields={"biller": reason}
+            )
+        return {name: value for name, value in values.items() if name != "biller"}
+
+
+class PayRequest(BillerRequest):
     """A bill to pay."""
 
     user_id: UserId
     bill_type: Literal["electricity"]
     amount: Amount
     meter_number: MeterNumber
-    provider: BillerCode
     vend_type: VendTypeName = VendType.PREPAID.value
     phone: Phone = None
     allow_duplicate: Annotated[
@@ -158,11 +199,10 @@ class BatchRequest(RequestModel):
     ]
 
 
-class VerifyRequest(RequestModel):
+class VerifyRequest(BillerRequest):
     """A meter to ask the electricity company about."""
 
     meter_number: MeterNumber
-    provider: BillerCode
     vend_type: VendTypeName = VendType.PREPAID.value
 
 

@@ -11,6 +11,13 @@ MoneyString = Annotated[
     str, Field(description="Major units with the currency's decimals.", examples=["500.00"])
 ]
 Timestamp = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00.000Z"])]
+BillerName = Annotated[
+    str,
+    Field(
+        description="The electricity company. `provider` and `biller` are the same, until version 2.",
+        examples=["EKEDC"],
+    ),
+]
 TransactionId = Annotated[str, Field(examples=["019a0b5c-7d3e-7000-8000-1234567890ab"])]
 
 
@@ -85,7 +92,8 @@ class PayResponse(ResponseModel):
     amount: MoneyString
     currency: str
     meter_number: str
-    provider: str
+    provider: BillerName
+    biller: BillerName
     message: str
 
 
@@ -112,7 +120,8 @@ class MeterResponse(ResponseModel):
     """Whose meter it is."""
 
     meter_number: str
-    provider: str
+    provider: BillerName
+    biller: BillerName
     vend_type: VendType
     customer_name: str | None
     address: str | None
@@ -167,7 +176,8 @@ class TransactionResponse(ResponseModel):
     source: str | None = None
     reference: str | None = None
     meter_number: str | None = None
-    provider: str | None = None
+    provider: BillerName | None = None
+    biller: BillerName | None = None
     vend_type: VendType | None = None
     token: str | None = None
     units: str | None = None
@@ -178,10 +188,23 @@ class TransactionResponse(ResponseModel):
     message: str | None = None
 
 
+class AttemptResponse(ResponseModel):
+    """One reference at one provider account, with all calls about it."""
+
+    number: int
+    reference: str
+    aggregator: Annotated[str, Field(description="Whom we buy from.", examples=["vtpass"])]
+    account: str
+    started_at: Timestamp
+    valid_until: Timestamp | None
+    sends: list[dict[str, Any]]
+    requeries: list[dict[str, Any]]
+
+
 class TransactionDetailResponse(TransactionResponse):
     """All that is known of it."""
 
-    attempts: list[dict[str, Any]] | None = None
+    attempts: list[AttemptResponse] | None = None
     events: list[dict[str, Any]] | None = None
 
 

@@ -84,6 +84,7 @@ def _payment_fields(payment: Payment, next_check_at: datetime | None) -> JsonObj
         "updatedAt": iso_time(payment.updated_at),
         "meterNumber": payment.meter,
         "provider": payment.biller,
+        "biller": payment.biller,
         "vendType": payment.vend_type.value,
         "token": payment.token,
         "units": payment.units,
@@ -111,7 +112,7 @@ def _amount_fields(amount: Money) -> JsonObject:
 
 
 def _attempt_json(attempt: Attempt) -> JsonObject:
-    """Here `provider` is whom we buy from, as the attempt itself has it: the biller is the payment's."""
+    """Whom we bought from is `aggregator`, because `provider` is the biller."""
     return {
         "number": attempt.number,
         "reference": attempt.reference,
@@ -225,6 +226,7 @@ def meter_json(details: MeterFound, meter: str, biller: str, vend_type: str, cur
     return {
         "meterNumber": meter,
         "provider": biller,
+        "biller": biller,
         "vendType": vend_type.lower(),
         "customerName": details.customer_name,
         "address": details.address,
@@ -247,6 +249,7 @@ def review_json(review_list: ReviewList) -> JsonObject:
                 **_amount_fields(payment.amount),
                 "meterNumber": payment.meter,
                 "provider": payment.biller,
+                "biller": payment.biller,
             }
             for payment in review_list.payments_in_review
         ],
