@@ -32,7 +32,7 @@ from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
 
 def _has_new_retry(log: Path, before: int) -> bool:
-    return log.read_text().count("can't begin yet") > before
+    return log.read_text().count("cannot start yet") > before
 
 
 def _accepts_funding(server: ServerProcess) -> bool:
@@ -271,7 +271,7 @@ def test_server_survives_process_death_during_database_outage(
         log = tmp_path / "log"
         own_postgres.kill()
         for _ in range(3):  # and again: Granian gives up where one dies time after time
-            waited = log.read_text().count("can't begin yet")
+            waited = log.read_text().count("cannot start yet")
             at_work = [pid for pid in child_pids(server.process.pid) if b"spawn_main" in _command_line(pid)]
             os.kill(at_work[0], signal.SIGKILL)
             eventually(partial(_has_new_retry, log, waited))
@@ -367,7 +367,7 @@ def test_port_in_use_is_rejected() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"PORT={port} is taken"):
+        with pytest.raises(ConfigurationError, match=f"PORT={port} is in use"):
             find_free_port("127.0.0.1", port)
     assert find_free_port("127.0.0.1", port) == port
 
@@ -376,7 +376,7 @@ def test_reserved_port_cannot_be_reserved_twice() -> None:
     """Granian may open it, as often as it likes; a second server may not."""
     with reserve_port("127.0.0.1", 0) as port:
         with (
-            pytest.raises(ConfigurationError, match=f"PORT={port} is taken"),
+            pytest.raises(ConfigurationError, match=f"PORT={port} is in use"),
             reserve_port("127.0.0.1", port),
         ):
             pass
