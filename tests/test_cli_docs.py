@@ -27,15 +27,15 @@ EXITS = """
 | exit status | means |
 | --- | --- |
 | 0 | done (with `--no-wait`: accepted) |
-| 1 | an error of ours |
+| 1 | internal error |
 | 2 | usage, bad input or a bad setting: nothing was done; of `pay-many`: not every row was accepted |
 | 3 | not found |
 | 4 | insufficient funds |
 | 5 | conflict: idempotency, likely duplicate, already sent |
 | 6 | the payment ended reversed: the money is back |
-| 7 | the wait ran out before the end: the money stays reserved, and the payment goes on |
-| 8 | an audit found a difference |
-| 9 | a part is unreachable, or the outcome of the command is unknown: repeat it with its key |
+| 7 | the wait ran out before the end: the money stays held, and the payment continues |
+| 8 | an audit found a difference, or a payment differs from its deposit |
+| 9 | a dependency is unavailable, or the outcome of the command is unknown: repeat it with its key |
 | 130 | interrupted |
 """
 

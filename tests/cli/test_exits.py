@@ -182,7 +182,7 @@ def test_unknown_outcome_error_names_transaction_and_key(capsys: pytest.CaptureF
 def test_failure_after_acceptance_says_money_is_held(cause: Exception, status: int, code: str) -> None:
     failure = failure_of(FollowFailed("tx-1", cause))
     assert (failure.status, failure.code, failure.extra_members) == (status, code, {"transactionId": "tx-1"})
-    assert "The payment tx-1 is accepted and its money reserved" in failure.message
+    assert "The payment tx-1 is accepted and its money is held" in failure.message
     assert "billvend show tx-1" in failure.message
     assert "Nothing was" not in failure.message
     assert "try again" not in failure.message
@@ -227,7 +227,7 @@ def test_unwritable_stdout_is_an_error(tmp_path: Path) -> None:
             text=True,
         )
     assert done.returncode == Exit.FAILED
-    assert done.stderr.startswith("Error: This should not have happened: OSError")
+    assert done.stderr.startswith("Error: Internal error: OSError")
     assert done.stderr.count("\n") == 1
 
 

@@ -55,7 +55,7 @@ def test_pay_shows_customer_of_meter(funded: Console) -> None:
 
 def test_review_without_payments_is_empty(funded: Console) -> None:
     assert funded.json("review") == {"items": [], "incidents": []}
-    assert funded("review").out == "Nothing waits for a person.\n"
+    assert funded("review").out == "Nothing to review.\n"
 
 
 def test_review_shows_payment_with_evidence(funded: Console, in_review: str) -> None:

@@ -70,7 +70,7 @@ def deliver_due() -> int:
 
 def test_webhooks_list_is_empty_at_first(webhook_cli: Console) -> None:
     assert webhook_cli.json("webhooks", "list") == {"items": [], "disabledEndpoints": []}
-    assert webhook_cli("webhooks", "list").out == "Nothing was told yet.\n"
+    assert webhook_cli("webhooks", "list").out == "No notifications yet.\n"
     assert webhook_cli("webhooks", "list", "--failed").out == "Nothing failed.\n"
 
 
