@@ -15,10 +15,11 @@ from billvend.cli.exits import Exit
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
-    ("fund",), ("fund-intent",), ("fund-check",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),
+    ("fund",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),
     ("find",), ("payments",), ("meter",),
     ("billers",), ("review",), ("resolve",), ("serve",), ("worker",), ("sandbox",), ("sweep",), ("health",), ("audit",),
-    ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("wallet", "email"),
+    ("deposits", "create"), ("deposits", "check"), ("deposits", "list"),
+    ("api-keys", "create"), ("api-keys", "list"), ("api-keys", "revoke"), ("wallet", "email"),
     ("webhooks", "list"), ("webhooks", "replay"), ("webhooks", "enable"),
     ("config",), ("db", "upgrade"), ("db", "current"), ("db", "seed"), ("demo",),
 )  # fmt: skip
@@ -26,15 +27,15 @@ EXITS = """
 | exit status | means |
 | --- | --- |
 | 0 | done (with `--no-wait`: accepted) |
-| 1 | an error of ours |
+| 1 | internal error |
 | 2 | usage, bad input or a bad setting: nothing was done; of `pay-many`: not every row was accepted |
 | 3 | not found |
 | 4 | insufficient funds |
 | 5 | conflict: idempotency, likely duplicate, already sent |
 | 6 | the payment ended reversed: the money is back |
-| 7 | the wait ran out before the end: the money stays reserved, and the payment goes on |
-| 8 | an audit found a difference |
-| 9 | a part is unreachable, or the outcome of the command is unknown: repeat it with its key |
+| 7 | the wait ran out before the end: the money stays held, and the payment continues |
+| 8 | an audit found a difference, or a payment differs from its deposit |
+| 9 | a dependency is unavailable, or the outcome of the command is unknown: repeat it with its key |
 | 130 | interrupted |
 """
 
@@ -49,7 +50,7 @@ def help_text(*arguments: str) -> str:
 
 
 def render_page() -> Iterator[str]:
-    yield "# The command line\n\nWhat `--help` says, command by command. Every command but `worker` takes `--json`.\n"
+    yield "# The command line\n\nWhat `--help` says, command by command. Every command but `serve`, `worker` and `sandbox` takes `--json`.\n"
     yield EXITS
     for words in COMMANDS:
         yield f"\n## billvend {' '.join(words)}\n\n```\n{help_text(*words)}\n```\n"

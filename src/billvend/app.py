@@ -103,6 +103,10 @@ class Billvend:
         """
         return deposits.check(self._deps, reference)
 
+    def deposits(self, limit: int = 20) -> list[DepositCheck]:
+        """The newest deposits of all users, newest first, as the ledger has them. Raises `Unavailable`."""
+        return deposits.newest(self._deps, limit)
+
     def poll_deposits(self, since: datetime | None = None) -> datetime:
         """Check the unpaid deposits that are due for a check. A worker does so at the ages in `docs/api.md`.
 

@@ -43,7 +43,7 @@ def test_pay_accepts_then_completes_with_token(client: Client, bv: Billvend) -> 
     assert response.status_code == 202
     data = data_of(response)
     assert data["status"] == "pending"
-    assert data["message"].endswith("Your money is reserved.")
+    assert data["message"].endswith("Your money is held.")
     assert response.headers["Location"] == f"/transactions/{data['transactionId']}"
     bv.wait(data["transactionId"], timeout=20)
     payment = data_of(client.get(response.headers["Location"]))

@@ -31,7 +31,10 @@ def test_amount_is_parsed_exactly(client: Client, amount: str, balance: str) -> 
 def test_invalid_amount_message_is_plain(client: Client, amount: str) -> None:
     body = b'{"userId": "ada", "amount": %s}' % amount.encode()
     error = client.post("/wallet/fund", body).get_json()["error"]
-    assert error["message"] == "The amount is not accepted: it must be a number, or a plain decimal string."
+    assert (
+        error["message"]
+        == "The amount is invalid: it must be a number or a plain decimal string. Nothing was done."
+    )
     assert error["fields"].keys() == {"amount"}
 
 
@@ -129,10 +132,35 @@ def test_invalid_field_is_named(
     assert str(bv.balance("ada").held) == "0.00"
 
 
+def test_payment_takes_biller_as_well_as_provider(client: Client) -> None:
+    without = {name: value for name, value in BILL.items() if name != "provider"}
+    for body in ({**without, "biller": "EKEDC"}, {**BILL, "biller": "EKEDC"}):
+        response = client.post("/bills/pay", {**body, "allowDuplicate": True})
+        assert response.status_code == 202, response.get_json()
+        data = data_of(response)
+        assert (data["provider"], data["biller"]) == ("EKEDC", "EKEDC")
+        whole = data_of(client.get(f"/transactions/{data['transactionId']}"))
+        assert (whole["provider"], whole["biller"]) == ("EKEDC", "EKEDC")
+    meter = data_of(client.post("/bills/verify", {"meterNumber": "12345678901", "biller": "EKEDC"}))
+    assert (meter["provider"], meter["biller"]) == ("EKEDC", "EKEDC")
+    batch = client.post("/bills/pay/batch", {"payments": [{**without, "biller": "EKEDC"}]}, "batch-1")
+    assert data_of(batch)["accepted"] == 1
+
+
+@pytest.mark.parametrize("biller", ["IKEDC", None, ["EKEDC"]])
+def test_payment_with_different_biller_and_provider_is_rejected(
+    client: Client, bv: Billvend, biller: object
+) -> None:
+    response = client.post("/bills/pay", {**BILL, "biller": biller})
+    assert (response.status_code, code_of(response)) == (422, "validation_failed")
+    assert list(response.get_json()["error"]["fields"]) == ["biller"]
+    assert str(bv.balance("ada").held) == "0.00"
+
+
 def test_every_missing_field_is_named(client: Client) -> None:
     response = client.post("/bills/pay", {})
     required = {"userId", "billType", "amount", "meterNumber", "provider"}
-    assert response.get_json()["error"]["fields"] == dict.fromkeys(required, "is needed")
+    assert response.get_json()["error"]["fields"] == dict.fromkeys(required, "is required")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +195,10 @@ def test_unknown_field_is_accepted_without_strict_validation(bv: Billvend, setti
         "/wallet/fund", {"userId": "ada", "amount": 5, "colour": 1}
     )
     assert response.status_code == 201
+    bv.fund("ada", 500)
+    bill = {name: value for name, value in BILL.items() if name != "provider"}
+    response = Client(application(bv, loose)).post("/bills/pay", {**bill, "biller": "EKEDC", "colour": 1})
+    assert response.status_code == 202
 
 
 @pytest.mark.parametrize("key", ["", " ", "a" * 256, "a\u00e4b", "a\tb"])

@@ -32,7 +32,7 @@ from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
 
 def _has_new_retry(log: Path, before: int) -> bool:
-    return log.read_text().count("can't begin yet") > before
+    return log.read_text().count("cannot start yet") > before
 
 
 def _accepts_funding(server: ServerProcess) -> bool:
@@ -271,7 +271,7 @@ def test_server_survives_process_death_during_database_outage(
         log = tmp_path / "log"
         own_postgres.kill()
         for _ in range(3):  # repeatedly: Granian gives up when a process keeps dying
-            waited = log.read_text().count("can't begin yet")
+            waited = log.read_text().count("cannot start yet")
             server_pids = [
                 pid for pid in child_pids(server.process.pid) if b"spawn_main" in _command_line(pid)
             ]
@@ -290,7 +290,7 @@ def test_public_host_without_api_keys_is_rejected(
     assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2  # noqa: S104  it is rejected
     output = capsys.readouterr().err
     assert output.count("\n") == 1
-    assert "billvend keys create" in output
+    assert "billvend api-keys create" in output
 
 
 FUNDING = {"userId": "ada", "amount": 1_000_000}
@@ -320,7 +320,7 @@ def test_live_money_without_api_keys_is_rejected(tmp_path: Path, bv: Billvend, l
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert "real money" in result.stderr
-    assert "billvend keys create" in result.stderr
+    assert "billvend api-keys create" in result.stderr
 
 
 def test_forwarder_on_loopback_requires_key_for_live_money(tmp_path: Path, bv: Billvend) -> None:
@@ -369,7 +369,7 @@ def test_port_in_use_is_rejected() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"PORT={port} is taken"):
+        with pytest.raises(ConfigurationError, match=f"PORT={port} is in use"):
             find_free_port("127.0.0.1", port)
     assert find_free_port("127.0.0.1", port) == port
 
@@ -378,7 +378,7 @@ def test_reserved_port_cannot_be_reserved_twice() -> None:
     """Granian may bind it again and again. A second server may not."""
     with reserve_port("127.0.0.1", 0) as port:
         with (
-            pytest.raises(ConfigurationError, match=f"PORT={port} is taken"),
+            pytest.raises(ConfigurationError, match=f"PORT={port} is in use"),
             reserve_port("127.0.0.1", port),
         ):
             pass

@@ -60,7 +60,7 @@ def test_seed_is_safe_to_run_twice(billvend: Console) -> None:
         "reversed",
     ]
     assert billvend.json("balance", "ada")["balance"] == "16500.00"
-    assert "On the books" in billvend("db", "seed").out
+    assert "Example wallets" in billvend("db", "seed").out
 
 
 def test_seed_is_rejected_in_production(billvend: Console, monkeypatch: pytest.MonkeyPatch) -> None:

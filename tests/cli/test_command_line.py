@@ -32,9 +32,10 @@ EACH_COMMAND = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 def test_command_list_is_complete() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        "fund", "fund-intent", "fund-check", "pay", "pay-many", "cancel", "balance", "history", "show", "find", "payments",
+        "fund", "pay", "pay-many", "cancel", "balance", "history", "show", "find", "payments",
         "meter", "billers", "review", "resolve", "worker", "serve", "sandbox", "sweep", "audit", "health", "config",
-        "keys create", "keys list", "keys revoke", "wallet email", "webhooks list", "webhooks replay", "webhooks enable",
+        "deposits create", "deposits check", "deposits list", "api-keys create", "api-keys list", "api-keys revoke",
+        "wallet email", "webhooks list", "webhooks replay", "webhooks enable",
         "db upgrade", "db current", "db seed", "demo",
     }  # fmt: skip
 
@@ -43,6 +44,7 @@ def test_command_list_is_complete() -> None:
 def test_help_example_parses(billvend: Console, path: tuple[str, ...]) -> None:
     shown = billvend(*path, "--help")
     assert (shown.status, shown.err) == (0, "")
+    assert billvend(*path, "-h").out == shown.out
     _, _, examples = shown.out.partition("Example:\n")
     assert examples.strip()
     for line in examples.strip().splitlines():
@@ -63,7 +65,7 @@ def test_no_command_shows_help(billvend: Console) -> None:
     assert (shown.status, shown.err) == (0, "")
     assert "Commands:" in shown.out
     assert "billvend demo" in shown.out
-    assert billvend("--help").out == shown.out
+    assert billvend("--help").out == billvend("-h").out == shown.out
 
 
 def test_version_option_prints_version(billvend: Console) -> None:

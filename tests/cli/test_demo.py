@@ -11,18 +11,18 @@ def test_demo_runs_to_the_end(billvend: Console) -> None:
     demo = billvend("demo")
     assert (demo.status, demo.err) == (0, "")
     for words in (
-        "Money comes in",
+        "Funding",
         "Token ",
         "Proof: declined",
-        "it is in doubt",
-        "confirmed by asking",
+        "the payment is in doubt",
+        "confirmed by a requery",
         "a likely double click",
         "paid once",
         "less than NGN 90,000.00",
         "4 sold. Here: 4 completed.",
     ):
         assert words in demo.out
-    assert demo.out.splitlines()[-1].strip() == "All agrees: nothing lost, nothing bought twice."
+    assert demo.out.splitlines()[-1].strip() == "No differences: nothing lost, nothing bought twice."
     assert list(billvend.folder.iterdir()) == []
 
 
@@ -44,14 +44,14 @@ def test_demo_ignores_settings_and_writes_nothing(tmp_path: Path) -> None:
     assert result.document["ok"] is True
     assert result.document["sandbox"] == {"vended": 4, "completedHere": 4}
     assert result.document["audit"]["differences"] == []
-    assert result.document["steps"][0]["title"] == "Money comes in"
+    assert result.document["steps"][0]["title"] == "Funding"
     assert [path.name for path in folder.iterdir()] == [".env"]
 
 
 def test_demo_on_non_empty_database_is_rejected(funded: Console) -> None:
     assert funded.pay("12345678901").status == 0
     refused = funded.json("demo", "--database-url", "sqlite:///billvend.db", status=2)
-    assert "plays on an empty one" in refused["error"]["message"]
+    assert "needs an empty one" in refused["error"]["message"]
     assert funded.json("balance", "ada")["balance"] == "4500.00"
 
 

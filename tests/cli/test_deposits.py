@@ -19,21 +19,21 @@ def paystack(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePaystack]:
 
 
 def test_deposit_is_created_checked_and_credited(billvend: Console, paystack: FakePaystack) -> None:
-    started = billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    started = billvend.json("deposits", "create", "ada", "500", *EMAIL, "--key", "order-1")
     reference = started["reference"]
     assert started == {
         "reference": reference,
         "authorizationUrl": f"{paystack.url}/pay/{reference}",
         "replayed": False,
     }
-    again = billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    again = billvend.json("deposits", "create", "ada", "500", *EMAIL, "--idempotency-key", "order-1")
     assert again == {**started, "replayed": True}
-    waiting = billvend.json("fund-check", reference, status=7)
+    waiting = billvend.json("deposits", "check", reference, status=7)
     assert (waiting["status"], waiting["transactionId"]) == ("not_paid", None)
     paystack.mark_paid(reference)
-    paid = billvend.json("fund-check", reference)
+    paid = billvend.json("deposits", "check", reference)
     assert (paid["status"], paid["amount"], paid["userId"]) == ("credited", "500.00", "ada")
-    assert billvend.json("fund-check", reference)["transactionId"] == paid["transactionId"]
+    assert billvend.json("deposits", "check", reference)["transactionId"] == paid["transactionId"]
     shown = billvend.json("show", paid["transactionId"])
     assert (shown["source"], shown["reference"]) == ("paystack", reference)
     assert billvend.json("balance", "ada")["balance"] == "500.00"
@@ -41,19 +41,19 @@ def test_deposit_is_created_checked_and_credited(billvend: Console, paystack: Fa
 
 
 def test_deposit_commands_print_next_step(billvend: Console, paystack: FakePaystack) -> None:
-    screen = billvend("fund-intent", "ada", "500", *EMAIL).out
+    screen = billvend("deposits", "create", "ada", "500", *EMAIL).out
     (reference,) = paystack.transactions
     assert f"{paystack.url}/pay/{reference}\n" in screen
-    assert f"billvend fund-check {reference}" in screen
-    assert "Paystack says: abandoned" in billvend("fund-check", reference).out
+    assert f"billvend deposits check {reference}" in screen
+    assert "Paystack says: abandoned" in billvend("deposits", "check", reference).out
     paystack.mark_paid(reference)
-    assert "NGN 500.00 was credited" in billvend("fund-check", reference).out
+    assert "NGN 500.00 was credited" in billvend("deposits", "check", reference).out
 
 
 def test_deposit_with_wrong_amount_goes_to_review(billvend: Console, paystack: FakePaystack) -> None:
-    reference = billvend.json("fund-intent", "ada", "500", *EMAIL)["reference"]
+    reference = billvend.json("deposits", "create", "ada", "500", *EMAIL)["reference"]
     paystack.mark_paid(reference, amount=100)
-    assert billvend.json("fund-check", reference, status=8)["status"] == "problem"
+    assert billvend.json("deposits", "check", reference, status=8)["status"] == "problem"
     (incident,) = billvend.json("review")["incidents"]
     assert (incident["kind"], incident["reference"], incident["amount"]) == (
         "deposit_problem",
@@ -61,41 +61,62 @@ def test_deposit_with_wrong_amount_goes_to_review(billvend: Console, paystack: F
         "500.00",
     )
     assert "a payment of NGN 1.00" in incident["detail"]
-    assert f"billvend fund-check {reference} --seen" in billvend("review").out
-    assert billvend.json("fund-check", reference, "--seen")["acknowledgedAt"] is not None
+    assert f"billvend deposits check {reference} --acknowledge" in billvend("review").out
+    assert billvend.json("deposits", "check", reference, "--acknowledge")["acknowledgedAt"] is not None
     assert billvend.json("review") == {"items": [], "incidents": []}
-    again = billvend.json("fund-check", reference, "--seen", status=5)
+    again = billvend.json("deposits", "check", reference, "--acknowledge", status=5)
     assert again["error"]["code"] == "not_in_review"
+
+
+def test_deposits_are_listed_newest_first(billvend: Console, paystack: FakePaystack) -> None:
+    assert billvend.json("deposits", "list") == {"items": []}
+    assert "No deposits yet." in billvend("deposits", "list").out
+    credited, wrong, unpaid = (
+        billvend.json("deposits", "create", "ada", "500", *EMAIL)["reference"] for _ in range(3)
+    )
+    paystack.mark_paid(credited)
+    transaction_id = billvend.json("deposits", "check", credited)["transactionId"]
+    paystack.mark_paid(wrong, amount=100)
+    billvend.json("deposits", "check", wrong, status=8)
+    items = billvend.json("deposits", "list")["items"]
+    assert [(item["reference"], item["status"], item["transactionId"]) for item in items] == [
+        (unpaid, "not_paid", None),
+        (wrong, "problem", None),
+        (credited, "credited", transaction_id),
+    ]
+    assert billvend.json("deposits", "list", "--limit", "1")["items"] == items[:1]
+    table = billvend("deposits", "list").out
+    assert [line.split()[2] for line in table.splitlines()[1:]] == [unpaid, wrong, credited]
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
     [
-        (("fund-intent", "ada", "0", *EMAIL), 2, "invalid_amount"),
-        (("fund-intent", "ada", "500", "--email", "ada"), 2, "validation_failed"),
-        (("fund-intent", "ada", "500"), 2, "validation_failed"),
-        (("fund-intent", "ada", "500", *EMAIL, "--currency", "XOF"), 2, "unsupported_currency"),
-        (("fund-intent", "ada", "501", *EMAIL, "--key", "order-1"), 5, "idempotency_mismatch"),
-        (("fund-check", "unknown"), 3, "not_found"),
+        (("deposits", "create", "ada", "0", *EMAIL), 2, "invalid_amount"),
+        (("deposits", "create", "ada", "500", "--email", "ada"), 2, "validation_failed"),
+        (("deposits", "create", "ada", "500"), 2, "validation_failed"),
+        (("deposits", "create", "ada", "500", *EMAIL, "--currency", "XOF"), 2, "unsupported_currency"),
+        (("deposits", "create", "ada", "501", *EMAIL, "--key", "order-1"), 5, "idempotency_mismatch"),
+        (("deposits", "check", "unknown"), 3, "not_found"),
     ],
 )
 def test_invalid_deposit_command_is_rejected(
     billvend: Console, paystack: FakePaystack, arguments: tuple[str, ...], status: int, code: str
 ) -> None:
-    billvend.json("fund-intent", "ada", "500", *EMAIL, "--key", "order-1")
+    billvend.json("deposits", "create", "ada", "500", *EMAIL, "--key", "order-1")
     assert billvend.json(*arguments, status=status)["error"]["code"] == code
     assert len(paystack.transactions) == 1
 
 
 def test_deposit_fails_when_paystack_is_down(billvend: Console, paystack: FakePaystack) -> None:
-    reference = billvend.json("fund-intent", "ada", "500", *EMAIL)["reference"]
+    reference = billvend.json("deposits", "create", "ada", "500", *EMAIL)["reference"]
     paystack.initialize_response = paystack.verify_response = json_response({}, "503 Service Unavailable")
-    for arguments in (("fund-intent", "ada", "500", *EMAIL), ("fund-check", reference)):
+    for arguments in (("deposits", "create", "ada", "500", *EMAIL), ("deposits", "check", reference)):
         assert billvend.json(*arguments, status=9)["error"]["code"] == "unavailable"
 
 
 def test_deposit_without_paystack_key_is_rejected(billvend: Console) -> None:
-    refused = billvend.json("fund-intent", "ada", "500", *EMAIL, status=2)
+    refused = billvend.json("deposits", "create", "ada", "500", *EMAIL, status=2)
     assert "PAYSTACK_SECRET_KEY" in refused["error"]["message"]
 
 

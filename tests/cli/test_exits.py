@@ -112,7 +112,7 @@ def test_command_exits_with_status_and_code(
     as_json = (
         result
         if "--json" in arguments
-        else funded(*arguments, "--json", *(["--again"] if "pay" in arguments else []))
+        else funded(*arguments, "--json", *(["--allow-duplicate"] if "pay" in arguments else []))
     )
     assert (result.status, as_json.status) == (status, status)
     if not code:
@@ -136,8 +136,8 @@ def test_conflict_exits_with_5(funded: Console) -> None:
     assert funded.pay("1111111111111").status == Exit.DONE
     twice = funded.pay("1111111111111")
     assert (twice.status, twice.out) == (Exit.CONFLICT, "")
-    assert "--again" in twice.err
-    assert funded.pay("1111111111111", "--again").status == Exit.DONE
+    assert "--allow-duplicate" in twice.err
+    assert funded.pay("1111111111111", "--allow-duplicate").status == Exit.DONE
 
     sent = funded.pay_json("12345678901", "--key", "order-1")["transactionId"]
     assert funded.json("cancel", sent, status=Exit.CONFLICT)["error"]["code"] == "already_sent"
@@ -182,7 +182,7 @@ def test_unknown_outcome_error_names_transaction_and_key(capsys: pytest.CaptureF
 def test_failure_after_acceptance_says_money_is_held(cause: Exception, status: int, code: str) -> None:
     failure = failure_of(FollowFailed("tx-1", cause))
     assert (failure.status, failure.code, failure.extra_members) == (status, code, {"transactionId": "tx-1"})
-    assert "The payment tx-1 is accepted and its money reserved" in failure.message
+    assert "The payment tx-1 is accepted and its money is held" in failure.message
     assert "billvend show tx-1" in failure.message
     assert "Nothing was" not in failure.message
     assert "try again" not in failure.message
@@ -227,7 +227,7 @@ def test_unwritable_stdout_is_an_error(tmp_path: Path) -> None:
             text=True,
         )
     assert result.returncode == Exit.FAILED
-    assert result.stderr.startswith("Error: This should not have happened: OSError")
+    assert result.stderr.startswith("Error: Internal error: OSError")
     assert result.stderr.count("\n") == 1
 
 

@@ -15,14 +15,14 @@ def test_audit_reports_counts(funded: Console) -> None:
         "more": 0,
     }
     screen = funded("audit")
-    assert (screen.status, screen.out) == (0, "All agrees: 6 events, 1 wallets, 1 payments, 4 transfers.\n")
+    assert (screen.status, screen.out) == (0, "No differences: 6 events, 1 wallets, 1 payments, 4 transfers.\n")
 
 
 def test_sweep_enqueues_due_payments(funded: Console) -> None:
     assert funded.json("sweep") == {"due": 0, "enqueued": 0}
     assert funded.pay("12345678901", "--no-wait").status == 0
     assert funded.json("sweep") == {"due": 1, "enqueued": 1}
-    assert funded("sweep").out == "0 due, 0 handed to the queue.\n"  # the sweep before has just queued it
+    assert funded("sweep").out == "0 due, 0 enqueued.\n"  # the sweep before has just queued it
 
 
 def test_sweep_retries_after_queue_failure(funded: Console) -> None:
@@ -32,7 +32,7 @@ def test_sweep_retries_after_queue_failure(funded: Console) -> None:
         left_by_sqlite.unlink()
     queue.mkdir()
     assert funded.json("sweep") == {"due": 1, "enqueued": 0}
-    assert "The queue did not take the others" in funded("sweep").out
+    assert "The queue did not accept the others" in funded("sweep").out
     queue.rmdir()
     assert funded.json("sweep") == {"due": 1, "enqueued": 1}
 

@@ -194,7 +194,7 @@ def test_invalid_rows_do_not_stop_the_rest(funded: Console) -> None:
     ]  # fmt: skip
     assert results[-2]["user"] == "=cmd()\n2"  # unchanged from the file
     assert all(row["message"] for row in results[1:-1])
-    assert result.out.startswith("2 accepted, 0 were before, 10 refused.\n")
+    assert result.out.startswith("2 accepted, 0 already processed, 10 rejected.\n")
     assert "\n4     The amount '5' is not accepted: it must be at least NGN 100.00.\n" in result.out
     document = funded.json("pay-many", file, "--batch", "b", status=2)
     assert document == {"accepted": 0, "replayed": 2, "refused": 10, "results": "bills.results.csv"}
@@ -234,7 +234,7 @@ def test_large_file_is_paid_in_chunks(funded: Console, fail_pay_many: Any) -> No
     [
         (b"", "has no header"),
         (b"\n", "has no header"),
-        (b"user,amount,meter\n", "lacks the column biller"),
+        (b"user,amount,meter\n", "has no column biller"),
         (b"user,amount,meter,biller,colour\n", "a column 'colour'"),
         (b"user;amount;meter;biller\n", "a column 'user;amount;meter;biller'"),
         (b"user,amount,meter,biller,user\n", "the column user twice"),
@@ -345,11 +345,11 @@ def test_dry_run_reports_insufficient_wallets(funded: Console) -> None:
     shown = funded("pay-many", file, "--batch", "b", "--dry-run")
     assert (shown.status, shown.err) == (2, "")
     assert shown.out.splitlines()[:5] == [
-        "2 can be paid, for NGN 200.00; 2 were before, 0 are refused. Nothing was done.",
-        "Wallet  Asked for   To spend   Enough",
+        "2 payable (NGN 200.00), 2 already processed, 0 rejected. Nothing was done.",
+        "Wallet  Requested   Available  Enough",
         "bob     NGN 100.00  NGN 50.00  no",
         "eve     NGN 100.00  NGN 0.00   no",
-        "2 of the wallets hold too little.",
+        "2 wallets have too little money.",
     ]
     assert (
         funded("pay-many", write_bills(funded, ada_row(1), ada_row(2)), "--batch", "b", "--dry-run").status
@@ -456,9 +456,9 @@ def test_database_outage_stops_remaining_rows(funded: Console, fail_pay_many: An
     shown = funded("pay-many", file, "--batch", "b")
     assert (shown.status, shown.err) == (2, "")
     assert len(tried) == 2
-    assert "Why it is not paid" not in shown.out  # the reason is printed once, not for each row
-    (line,) = [line for line in shown.out.splitlines() if "The books don't answer" in line]
-    assert f"{MANY - 500:,} were not done. Run the same again" in line
+    assert "Rejected because" not in shown.out  # the reason is printed once, not for each row
+    (line,) = [line for line in shown.out.splitlines() if "The database is down" in line]
+    assert f"{MANY - 500:,} rows were not processed. Run the same command again" in line
     assert column(read_results(funded), "result") == [
         *["accepted"] * 500, *["unavailable"] * 500, *["not_tried"] * (MANY - 1_000),
     ]  # fmt: skip
@@ -486,7 +486,7 @@ def test_rerun_after_database_outage_pays_each_row_once(billvend: Console) -> No
             server.kill()
             out, errors = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, errors) == (2, "")
-        assert "The books don't answer" in out
+        assert "The database is down" in out
         results = column(read_results(billvend), "result")
         assert results[:500] == ["accepted"] * 500
         assert set(results[500:]) <= {"accepted", "unavailable", "outcome_unknown", "not_tried"}
@@ -526,7 +526,7 @@ def test_file_changed_during_run_is_an_error(funded: Console, fail_pay_many: Any
     result = funded("pay-many", file, "--batch", "b")
     assert result.status == 1
     assert "was changed while it was paid" in result.err
-    assert "What was accepted stands: run it again." in result.err
+    assert "Accepted payments continue. Run it again." in result.err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
@@ -545,7 +545,7 @@ def test_unwritable_results_file_is_an_error(funded: Console, fail_pay_many: Any
     assert result.status == 1
     (line,) = result.err.splitlines()
     assert "bills.results.csv can't be written: No space left" in line
-    assert line.endswith("What was accepted stands: run it again.")
+    assert line.endswith("Accepted payments continue. Run it again.")
 
 
 def is_results_file(fd: Path) -> bool:
@@ -565,10 +565,10 @@ def test_progress_bar_only_on_terminal(funded: Console) -> None:
     assert "Paying" in screen
     assert f"{MANY}/{MANY}" in screen
     assert "/s" in screen
-    assert f"{MANY:,} accepted, 0 were before, 0 refused." in screen
+    assert f"{MANY:,} accepted, 0 already processed, 0 rejected." in screen
     piped = run(funded.folder, "pay-many", file, "--batch", "b")
     assert (piped.status, piped.err) == (0, "")
-    assert piped.out.splitlines()[0] == f"0 accepted, {MANY:,} were before, 0 refused."
+    assert piped.out.splitlines()[0] == f"0 accepted, {MANY:,} already processed, 0 rejected."
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

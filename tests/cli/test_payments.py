@@ -17,7 +17,7 @@ def test_fund_creates_wallet_and_adds_money(billvend: Console) -> None:
         "balance": "1000.50",
         "replayed": False,
     }
-    again = billvend.json("fund", "ada", "1000.50", "--key", "fund-1")
+    again = billvend.json("fund", "ada", "1000.50", "--idempotency-key", "fund-1")
     assert again == {**first, "replayed": True}
     assert billvend.json("fund", "ada", "1", "--source", "cash")["balance"] == "1001.50"
     assert "nothing was added now" in billvend("fund", "ada", "1000.50", "--key", "fund-1").out
@@ -87,10 +87,10 @@ def test_postpaid_has_no_token(funded: Console) -> None:
 def test_declined_payment_returns_money(funded: Console) -> None:
     shown = funded.pay("600000000001")
     assert (shown.status, shown.err) == (6, "")
-    assert "Not bought: NGN 500.00 to EKEDC for meter 600000000001." in shown.out
+    assert "Reversed: NGN 500.00 to EKEDC for meter 600000000001." in shown.out
     assert "Your money is back." in shown.out
     assert re.search(r"^Proof +declined$", shown.out, re.MULTILINE)
-    document = funded.pay_json("600000000001", "--again", status=6)
+    document = funded.pay_json("600000000001", "--allow-duplicate", status=6)
     assert document["reversal"]["proof"] == "declined"
     assert document["reversal"]["at"] is not None
     assert funded.json("balance", "ada")["balance"] == "5000.00"
@@ -100,21 +100,21 @@ def test_payment_in_doubt_says_money_is_held(funded: Console) -> None:
     doubtful = funded.in_doubt("order-1")
     shown = funded.pay(LOST_ANSWER_METER, "--key", "order-1", "--wait", "0")
     assert (shown.status, shown.err) == (7, "")
-    assert "Your money is reserved." in shown.out
+    assert "Your money is held." in shown.out
     assert re.search(r"^Next check +at \d\d:\d\d:\d\d UTC \(in \d+ s\)$", shown.out, re.MULTILINE)
     assert f"billvend show {doubtful}" in shown.out
     document = funded.pay_json(LOST_ANSWER_METER, "--key", "order-1", "--wait", "0", status=7)
     assert (document["transactionId"], document["status"]) == (doubtful, "in_doubt")
-    assert re.fullmatch(r".* Your money is reserved\. Next check \d\d:\d\d UTC\.", document["message"])
+    assert re.fullmatch(r".* Your money is held\. Next check \d\d:\d\d UTC\.", document["message"])
     wallet = funded.json("balance", "ada")
     assert (wallet["balance"], wallet["held"]) == ("4500.00", "500.00")
 
 
 def test_progress_is_printed_as_plain_lines(funded: Console) -> None:
     lines = funded.pay("600000000001").out.splitlines()
-    assert lines[0] == "Your payment is accepted and about to be sent. Your money is reserved."
+    assert lines[0] == "Your payment is accepted and about to be sent. Your money is held."
     assert lines[1] == "No electricity was sold. Your money is on its way back."
-    assert lines[2].startswith("Not bought")
+    assert lines[2].startswith("Reversed")
     assert all(line.isprintable() for line in lines)
 
 
@@ -128,14 +128,14 @@ def test_pay_no_wait_leaves_payment_pending(funded: Console) -> None:
     accepted = funded.pay_json("600000000001", "--no-wait")
     assert (accepted["status"], accepted["attempts"]) == ("pending", [])
     assert funded.json("balance", "ada")["held"] == "500.00"
-    screen = funded.pay("600000000001", "--again", "--no-wait").out
+    screen = funded.pay("600000000001", "--allow-duplicate", "--no-wait").out
     assert screen.startswith("Accepted: NGN 500.00 to EKEDC for meter 600000000001.\n")
-    assert "Look at it with: billvend show " in screen
+    assert "See: billvend show " in screen
 
 
 def test_pay_replay_pays_nothing(funded: Console) -> None:
     first = funded.pay_json("12345678901", "--key", "order-1")
-    again = funded.pay_json("12345678901", "--key", "order-1")
+    again = funded.pay_json("12345678901", "--idempotency-key", "order-1")
     assert again == {**first, "replayed": True}
     shown = funded.pay("12345678901", "--key", "order-1")
     assert "nothing is paid twice" in shown.out

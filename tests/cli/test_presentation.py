@@ -67,7 +67,7 @@ def test_message_says_where_the_money_is(status: Status) -> None:
         Status.REVERSED: "money is back",
         Status.REVERSING: "on its way back",
     }
-    assert ends.get(status, "Your money is reserved") in message
+    assert ends.get(status, "Your money is held") in message
     assert TOKEN not in message
 
 
@@ -206,5 +206,5 @@ def test_incidents_and_expired_sends_are_shown() -> None:
     }
     blocks = list(render_payment(reversed_payment, [], None))
     assert any(
-        isinstance(block, Table) and "lost: it may have been sold" in block.rows[0] for block in blocks
+        isinstance(block, Table) and "lost: it may have been delivered" in block.rows[0] for block in blocks
     )

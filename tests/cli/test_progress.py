@@ -65,7 +65,7 @@ def test_ctrl_c_stops_waiting_and_payment_continues(funded: Console) -> None:
         rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (7, "")
     (line,) = rest.splitlines()
-    assert line.startswith("The payment goes on, with its money reserved. Look at it with: billvend show ")
+    assert line.startswith("The payment continues. Its money stays held. See: billvend show ")
     assert funded.json("show", line.rpartition(" ")[2])["status"] == "in_doubt"
 
 
@@ -125,7 +125,7 @@ def test_database_outage_after_acceptance_says_payment_is_accepted(
         own_postgres.kill()
         _, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 9
-    assert "is accepted and its money reserved" in error
+    assert "is accepted and its money is held" in error
     assert "Nothing was done" not in error
     assert error.count("\n") == 1
     own_postgres.start()

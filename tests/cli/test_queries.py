@@ -37,8 +37,8 @@ def test_balance_shows_recent_transactions(populated: Console) -> None:
         ("funding", "completed"),
     ]
     shown = populated("balance", "ada")
-    assert re.search(r"^To spend +NGN 3,500\.00$", shown.out, re.MULTILINE)
-    assert re.search(r"^Reserved +NGN 1,000\.00$", shown.out, re.MULTILINE)
+    assert re.search(r"^Available +NGN 3,500\.00$", shown.out, re.MULTILINE)
+    assert re.search(r"^Held +NGN 1,000\.00$", shown.out, re.MULTILINE)
     assert all(t["transactionId"] in shown.out for t in recent)
 
 
@@ -74,7 +74,7 @@ def test_history_filters_by_status_and_type(populated: Console) -> None:
         ("payment", "reversed"),
     ]
     assert populated.json("history", "unknown") == {"items": [], "nextCursor": None}
-    assert populated("history", "unknown").out == "There are none.\n"
+    assert populated("history", "unknown").out == "No transactions.\n"
 
 
 def test_payments_filters_by_status(populated: Console) -> None:
@@ -89,7 +89,7 @@ def test_payments_filters_by_status(populated: Console) -> None:
 def test_find_by_meter_reference_and_key(populated: Console) -> None:
     by_meter = populated.json("find", "--meter", "12345678901")["items"]
     assert [t["userId"] for t in by_meter] == ["bola", "ada"]
-    (by_key,) = populated.json("find", "--key", "order-1")["items"]
+    (by_key,) = populated.json("find", "--idempotency-key", "order-1")["items"]
     assert by_key == by_meter[1]
     reference = populated.json("show", by_key["transactionId"])["attempts"][0]["reference"]
     assert populated.json("find", "--reference", reference)["items"] == [by_key]
@@ -104,7 +104,7 @@ def test_show_prints_attempts_and_events(populated: Console) -> None:
     document = populated.json("show", payment["transactionId"])
     assert (shown.status, shown.err) == (0, "")
     assert document["attempts"][0]["reference"] in shown.out
-    assert "unknown, it may have been sold: the connection was closed before an answer" in shown.out
+    assert "unknown, it may have been delivered: the connection was closed before an answer" in shown.out
     assert all(event["text"] in shown.out for event in document["events"])
     assert {**payment, "attempts": document["attempts"], "events": document["events"]} == document
 

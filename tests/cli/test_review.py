@@ -55,7 +55,7 @@ def test_pay_shows_customer_of_meter(funded: Console) -> None:
 
 def test_review_without_payments_is_empty(funded: Console) -> None:
     assert funded.json("review") == {"items": [], "incidents": []}
-    assert funded("review").out == "Nothing waits for a person.\n"
+    assert funded("review").out == "Nothing to review.\n"
 
 
 def test_review_shows_payment_with_evidence(funded: Console, in_review: str) -> None:
@@ -98,8 +98,8 @@ def test_resolve_reverse_then_late_delivery_raises_incident(funded: Console, in_
     )
     (incident,) = funded.json("review")["incidents"]
     assert (incident["transactionId"], incident["amount"]) == (in_review, "492.50")
-    assert f"billvend resolve {in_review} --seen" in funded("review").out
-    funded.json("resolve", in_review, "--seen", "--reason", "EKEDC pays it back to us")
+    assert f"billvend resolve {in_review} --acknowledge" in funded("review").out
+    funded.json("resolve", in_review, "--acknowledge", "--reason", "EKEDC pays it back to us")
     assert funded.json("review") == {"items": [], "incidents": []}
     assert funded("audit").status == 0
 
@@ -109,12 +109,12 @@ def test_resolve_reverse_then_late_delivery_raises_incident(funded: Console, in_
     [
         ((), 2, "validation_failed"),
         (("--reverse",), 2, "validation_failed"),
-        (("--reverse", "--seen", "--reason", "why"), 2, "validation_failed"),
+        (("--reverse", "--acknowledge", "--reason", "why"), 2, "validation_failed"),
         (("--reverse", "--reason", " "), 2, "validation_failed"),
         (("--delivered", "1234"), 2, "validation_failed"),
         (("--delivered", "9" * 20), 2, "validation_failed"),
         (("--delivered-postpaid", "--reason", "why"), 2, "validation_failed"),
-        (("--seen", "--reason", "why"), 5, "not_in_review"),
+        (("--acknowledge", "--reason", "why"), 5, "not_in_review"),
     ],
 )
 def test_resolve_with_invalid_decision_is_rejected(

@@ -70,7 +70,7 @@ def deliver_due() -> int:
 
 def test_webhooks_list_is_empty_at_first(webhook_cli: Console) -> None:
     assert webhook_cli.json("webhooks", "list") == {"items": [], "disabledEndpoints": []}
-    assert webhook_cli("webhooks", "list").out == "Nothing was told yet.\n"
+    assert webhook_cli("webhooks", "list").out == "No notifications yet.\n"
     assert webhook_cli("webhooks", "list", "--failed").out == "Nothing failed.\n"
 
 
@@ -86,6 +86,7 @@ def test_completed_payment_is_delivered_and_listed(webhook_cli: Console, endpoin
         "currency",
         "meterNumber",
         "provider",
+        "biller",
         "vendType",
         "status",
     }
@@ -129,7 +130,7 @@ def test_gone_endpoint_is_disabled_until_enabled(webhook_cli: Console, endpoint:
     endpoint.status = "410 Gone"
     webhook_cli.pay_json(METER)
     deliver_due()
-    webhook_cli.pay_json(METER, "--again")
+    webhook_cli.pay_json(METER, "--allow-duplicate")
     assert deliver_due() == 0
     listed = webhook_cli.json("webhooks", "list")
     assert [item["status"] for item in listed["items"]] == ["waiting", "waiting"]

@@ -49,6 +49,7 @@ BILL = {
     "currency": "NGN",
     "meterNumber": "12345678901",
     "provider": "EKEDC",
+    "biller": "EKEDC",
     "vendType": "prepaid",
     "createdAt": "2026-11-22T12:00:00.005000Z",
 }
@@ -105,7 +106,7 @@ NOTIFIED: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
             "incident": {
                 "kind": "taken_back",
                 "attempt": 1,
-                "provider": "acme",
+                "aggregator": "acme",
                 "amount": "492.50",
                 "detail": "the provider says now: reversed",
             },

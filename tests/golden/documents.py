@@ -18,7 +18,7 @@ from tests.domain.scenario import run_scenario, scenarios
 
 COMMANDS = (
     "balance ada", "history ada", "find --meter 12345678901", "payments", "billers", "meter 12345678901 --biller EKEDC",
-    "review", "sweep", "health", "audit", "db upgrade", "db current", "keys list", "webhooks list",
+    "review", "sweep", "health", "audit", "db upgrade", "db current", "api-keys list", "webhooks list", "deposits list",
 )  # fmt: skip
 """Commands that read what the other commands stored."""
 FAILING_COMMANDS = ("balance eve", "fund ada 0")
@@ -37,16 +37,16 @@ def documents() -> str:
     pending = _run_json(f"{bill} 12345678902 --no-wait")
     cancelled = _run_json(f"cancel {pending['transactionId']}")
     details = [_run_json(f"show {printed['transactionId']}") for printed in (funded, *payments, cancelled)]
-    api_key = _run_json("keys create --name shop --scope pay")
+    api_key = _run_json("api-keys create --name shop --scope pay")
     prints = {
         "fund": [funded],
         "pay": [*payments, pending],
         "cancel": [cancelled],
         "pay-many": [_run_json("pay-many bills.csv --batch may")],
         "show": details,
-        "keys create": [api_key],
+        "api-keys create": [api_key],
         **{command: [_run_json(command)] for command in (*COMMANDS, *FAILING_COMMANDS)},
-        "keys revoke": [_run_json(f"keys revoke {api_key['keyId']}")],
+        "api-keys revoke": [_run_json(f"api-keys revoke {api_key['keyId']}")],
     }
     return "\n".join("".join(_describe_members(command, printed)) for command, printed in prints.items())
 

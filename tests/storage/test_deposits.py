@@ -83,6 +83,18 @@ def test_problems_are_listed_until_acknowledged(deposits: SqlDeposits) -> None:
     assert [each.reference for each in deposits.with_problems(10)] == ["r2"]
 
 
+def test_deposits_are_listed_newest_first_with_their_transaction(harness: JournalHarness) -> None:
+    bv, deposits = Billvend(deps_of(harness)), SqlDeposits(harness.database)
+    credited = deposits.add(replace(intent("r1", None), created_at=NOW - timedelta(days=1)))
+    same_reference = deposits.add(intent("r1", None, user="ben"))
+    unpaid = deposits.add(replace(intent("r2", None), created_at=NOW + timedelta(days=1)))
+    assert deposits.newest(3) == [(unpaid, None), (same_reference, None), (credited, None)]
+    funding = bv.fund("ada", credited.amount, key="r1", source="paystack")
+    bv.fund("ben", credited.amount, key="r1", source="manual")
+    assert deposits.newest(3) == [(unpaid, None), (same_reference, None), (credited, funding.transaction_id)]
+    assert deposits.newest(1) == [(unpaid, None)]
+
+
 def test_deposit_of_zero_is_rejected(harness: JournalHarness) -> None:
     with pytest.raises(Unavailable):
         SqlDeposits(harness.database).add(replace(deposit(key=None), amount=Money(0, "NGN")))
@@ -98,6 +110,7 @@ def test_deposits_are_unavailable_when_database_is_down() -> None:
         lambda: deposits.release_key(deposit()),
         lambda: deposits.set_problem(deposit(), "why"),
         lambda: deposits.acknowledge(deposit(), NOW),
+        lambda: deposits.newest(1),
         lambda: deposits.with_problems(1),
     ):
         with pytest.raises(Unavailable):

@@ -65,6 +65,9 @@ ALLOWED_SCANS_WITH_LIMIT: Mapping[str, str] = {
     "FROM transactions WHERE transactions.type = ? AND transactions.status IN (?) ORDER BY transactions.transaction_id": (
         "most payments are completed; reversed ones, and those that have not ended, have other queries"
     ),
+    "FROM deposits ORDER BY deposits.created_at DESC": (
+        "the condition belongs to the funding of each deposit, and leaves no deposit out"
+    ),
     "FROM outbox_messages WHERE outbox_messages.channel = ? ORDER BY outbox_messages.at DESC": (
         "every channel carries messages of the same events"
     ),
@@ -169,6 +172,7 @@ def _operator_day(bv: Billvend, payment: Payment) -> None:
     bv.transaction(newest)
     bv.events(payment)
     bv.review()
+    bv.deposits()
     (entry,) = bv.notification_history(limit=1)
     bv.notification_history(channel=None)
     bv.notification_history(failed=True)

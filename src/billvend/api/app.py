@@ -1,4 +1,4 @@
-"""The application: the blueprint, and what only a whole application can have."""
+"""The Flask application: the blueprint, and what needs a whole application."""
 
 from flask import Flask
 from flask_openapi.blueprint import APIBlueprint
@@ -16,7 +16,7 @@ from billvend.config import Settings, load_settings
 def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> Flask:
     """The API as a WSGI application of its own, with Swagger UI at /api.
 
-    Both are made from the environment where they are not given. Raises `ConfigurationError`, `Unavailable`.
+    Arguments that are left out are made from the environment. Raises `ConfigurationError`, `Unavailable`.
     """
     settings = settings or load_settings()
     bv = bv or open_billvend(settings)
@@ -33,7 +33,7 @@ def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> 
 def blueprint(bv: Billvend, settings: Settings | None = None) -> APIBlueprint:
     """The calls alone, to mount in a Flask application of your own: `app.register_blueprint(blueprint(bv))`.
 
-    They keep their gate, their envelope and their log lines there. Raises `ConfigurationError`.
+    They keep their authorization, envelope and log lines there. Raises `ConfigurationError`.
     """
     settings = settings or load_settings()
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None

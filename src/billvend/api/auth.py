@@ -1,4 +1,4 @@
-"""Who gets in: keys and their scopes, this machine for test money while there are no keys, and how often anybody may ask."""
+"""Authorization and rate limits: API keys with scopes, or, while no key exists, this machine with test money."""
 
 import hashlib
 import logging
@@ -24,17 +24,17 @@ FORWARDED_HEADERS: Final = frozenset({
     "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_PORT",
     "HTTP_X_REAL_IP", "HTTP_VIA", "HTTP_CF_CONNECTING_IP",
 })  # fmt: skip
-"""Headers of a proxy, as WSGI names them: who asks through one is not on this machine."""
+"""Headers of a proxy, by their WSGI names. A request with one did not come from this machine."""
 NO_KEYS_CACHE_SECONDS = 1.0
-"""How long it is believed that there are no keys. Who gets in meanwhile finds test money only."""
+"""How long the answer "no keys" is cached. Requests accepted meanwhile reach test money only."""
 REDIS_TIMEOUT_SECONDS = 0.2
 """How long a request waits for Redis to count it."""
 REDIS_RETRY_SECONDS = 10.0
-"""How long a Redis that was away is not asked."""
+"""How long Redis is not used after it failed."""
 
 
 class Authenticator:
-    """Lets requests in, or raises why not."""
+    """Authorizes requests."""
 
     def __init__(self, bv: Billvend, rate: str | None, redis_url: str | None) -> None:
         self._bv = bv
@@ -46,7 +46,7 @@ class Authenticator:
     def authorize(
         self, request: Request, scope: Scope | None, *, allow_cached_keys: bool = False
     ) -> ApiKey | None:
-        """Let a request in that needs a scope (None: anybody), and return its key, if any.
+        """Authorize a request that needs a scope (None: open to all), and return its key, if any.
 
         With `allow_cached_keys`, keys that this process knows are accepted while the key store is unavailable. Only for
         calls that report an outage and show no customer data. Raises `Unauthenticated`, `Forbidden`, `RateLimited`;
@@ -59,7 +59,7 @@ class Authenticator:
             self._require_loopback(request)
             self._check_rate_limit(f"address:{request.remote_addr}")
             if scope is not Scope.READ:
-                self._bv.require_test_money()  # money that comes in without a key binds the ledger to test money
+                self._bv.require_test_money()  # money that moves without a key binds the ledger to test money
             return None
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         key = (
@@ -70,19 +70,19 @@ class Authenticator:
         if key is None:
             self._check_rate_limit(f"address:{request.remote_addr}")
             raise Unauthenticated(
-                "A valid key is needed: send it as Authorization: Bearer bv_... Nothing was done.",
+                "A valid API key is required. Send it as Authorization: Bearer bv_... Nothing was done.",
                 WWW_Authenticate='Bearer realm="billvend"',
             )
         self._check_rate_limit(f"key:{key.key_id}")
         if scope not in key.scopes:
-            raise Forbidden(f"This key may not do that: it needs the scope {scope}. Nothing was done.")
+            raise Forbidden(f"This API key lacks the scope {scope}. Nothing was done.")
         return key
 
     def _needs_key(self, *, allow_cached_keys: bool) -> bool:
-        """Whether keys are asked for: from the first key on, and always where money is real.
+        """Whether a key is required: from the first key on, and always with live money.
 
-        A proxy on this machine may look just like this machine: so no address opens real money. The books may become
-        live at any time, so they are looked at for each request until they are marked.
+        A proxy on this machine looks like this machine, so no address gives access to live money. The ledger may become
+        live at any time, so each request checks it until it is marked.
         """
         try:
             if self._has_keys or not self._bv.is_test_money_only():
@@ -110,12 +110,12 @@ class Authenticator:
         return key
 
     def _require_loopback(self, request: Request) -> None:
-        """Without keys only this machine may ask, by its own name, and through no proxy that says so."""
+        """While no key exists, accept only requests from this machine, to a loopback name, without headers of a proxy."""
         hosts = (request.remote_addr or "", _host_name(request.host))
         if not FORWARDED_HEADERS.isdisjoint(request.environ) or not all(map(is_loopback_host, hosts)):
             raise Forbidden(
-                "There are no keys yet, so only this machine may ask, at a loopback address and without a proxy. "
-                "Make a key with: billvend keys create. Nothing was done."
+                "There are no API keys yet, so only requests from this machine are accepted: at a loopback address, and "
+                "without a proxy. Create a key with: billvend api-keys create. Nothing was done."
             )
 
     def _check_rate_limit(self, client: str) -> None:
@@ -124,7 +124,7 @@ class Authenticator:
 
 
 class RateLimiter:
-    """Counts requests in Redis, or in this process where there is none or it is away."""
+    """Counts requests in Redis, or in this process without Redis or while it is down."""
 
     def __init__(self, rate: RateLimitItem, redis_url: str | None) -> None:
         self._rate = rate
@@ -158,7 +158,7 @@ class RateLimiter:
     def _on_redis_down(self, error: Exception) -> None:
         with self._lock:
             self._redis_down_until = time.monotonic() + REDIS_RETRY_SECONDS
-        logger.warning("Redis does not count requests, so each process counts its own: %s", error)
+        logger.warning("Redis is unavailable, so each process counts its own requests: %s", error)
 
 
 def _redis_storage(url: str) -> Storage:

@@ -1,4 +1,4 @@
-"""Calls about bills: pay one or many, ask about a meter, list who can be paid."""
+"""Calls about bills: pay one or many, look up a meter, list the billers."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -43,7 +43,7 @@ def add_routes(router: ApiRouter) -> None:
     def pay(header: IdempotencyKeyHeader, body: PayRequest) -> Response:
         """Pay an electricity bill.
 
-        The money is held when this answers, and spent or given back exactly once. Follow the payment at `Location`.
+        The money is held before this returns, and captured or released exactly once. Follow the payment at `Location`.
         """
         key = parse_idempotency_key(request)
         add_log_context(userId=body.user_id)
@@ -53,7 +53,7 @@ def add_routes(router: ApiRouter) -> None:
         location = url_for(".transaction", transactionId=result.payment.transaction_id)
         return success_response(
             accepted_payment_json(result.payment, bv.now()),
-            "The payment is accepted, and its money reserved.",
+            "The payment is accepted. Its money is held.",
             HTTPStatus.ACCEPTED,
             headers={"Location": location, **replay_headers(result.replayed)},
         )
@@ -68,8 +68,8 @@ def add_routes(router: ApiRouter) -> None:
     def pay_many(header: IdempotencyKeyHeader, body: BatchRequest) -> Response:
         """Pay many bills.
 
-        Each is judged alone, and one refusal stops nothing. With a key, or keys of the entries' own, a repeat does only
-        what is missing. Meters are asked about by the worker, before anything is sent.
+        Entries are independent: a rejected entry does not stop the others. With a key, or with keys of the entries, a
+        repeat processes only missing entries. The worker checks the meters before it sends anything.
         """
         key = parse_idempotency_key(request)
         with router.idempotency_lock("batch", "", key):
@@ -86,7 +86,7 @@ def add_routes(router: ApiRouter) -> None:
             "refused": len(rejections),
             "results": [_batch_result(item, bv.now()) for item in results],
         }
-        message = f"{data['accepted']} accepted, {replayed} were before, {len(rejections)} refused."
+        message = f"{data['accepted']} accepted, {replayed} already processed, {len(rejections)} rejected."
         headers = replay_headers(replayed == len(results))
         return success_response(data, message, HTTPStatus.MULTI_STATUS, headers=headers)
 
@@ -97,39 +97,38 @@ def add_routes(router: ApiRouter) -> None:
         errors={
             HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed`, `invalid_meter`, `unknown_biller`, `meter_not_found`, "
             "`meter_cannot_vend`, `wrong_meter_type`.",
-            HTTPStatus.SERVICE_UNAVAILABLE: "`provider_unavailable`: the electricity company can't be asked now.",
+            HTTPStatus.SERVICE_UNAVAILABLE: "`provider_unavailable`: the provider cannot be asked now.",
         },
     )
     def verify(body: VerifyRequest) -> Response:
-        """Whose meter is it.
+        """Look up a meter.
 
-        Asks the provider. Sells nothing, and holds nothing.
+        Asks the provider. Nothing is bought or held.
         """
-        details = bv.meter(body.meter_number, biller=body.provider, vend_type=body.vend_type)
-        data = meter_json(details, body.meter_number, body.provider, body.vend_type, bv.currency)
+        details = bv.meter(body.meter_number, biller=body.biller, vend_type=body.vend_type)
+        data = meter_json(details, body.meter_number, body.biller, body.vend_type, bv.currency)
         return success_response(data, "The meter is known.")
 
     @router.get("/billers", BillersResponse, scope=Scope.READ)
     def billers() -> Response:
-        """Who can be paid."""
-        return success_response(
-            {"items": [biller_json(biller) for biller in bv.billers()]}, "These can be paid."
-        )
+        """List the billers."""
+        items = [biller_json(biller) for biller in bv.billers()]
+        return success_response({"items": items}, f"{len(items)} billers.")
 
 
 def _to_bill(body: PayRequest, key: str | None) -> Bill:
     return Bill(
-        body.user_id, body.amount, body.meter_number, body.provider, body.vend_type, body.phone, key,
+        body.user_id, body.amount, body.meter_number, body.biller, body.vend_type, body.phone, key,
         body.allow_duplicate,
     )  # fmt: skip
 
 
 def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> Bill | BillvendError:
-    """One entry as a bill, or why it is none. Its place makes its key, where it has none of its own."""
+    """One entry as a bill, or its error. Without its own key, its position makes its key."""
     try:
         if not isinstance(entry, dict):
             raise ValidationFailed(
-                "The entry is not accepted: it must be a JSON object. Nothing was done.",
+                "The entry is invalid: it must be a JSON object. Nothing was done.",
                 fields={f"payments.{index}": "must be a JSON object"},
             )
         body = router.validate(BatchEntryRequest, entry)

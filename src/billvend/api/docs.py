@@ -1,4 +1,4 @@
-"""The document of the API, and Swagger UI over it, all from files of this installation: no network is asked."""
+"""The OpenAPI document and Swagger UI, from files of this installation: no network is used."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from billvend.api.schemas import ErrorEnvelope
 
 DESCRIPTION: Final = """
-Sell prepaid electricity from wallets. Money is held before anything is sent, and spent or given back exactly once.
+Sell prepaid electricity from wallets. Money is held before anything is sent, and captured or released exactly once.
 
 Repeat any request with the same `Idempotency-Key`: nothing is done twice. Amounts are plain decimal strings or numbers in
 major units (naira) and exact. An error says what happened, what became of the money, and what to do, under a stable code.
@@ -24,7 +24,7 @@ _PAGE_HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>billvend: the API</title>
+<title>billvend API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/api/files/css/swagger-ui.css">
 </head>
@@ -43,7 +43,7 @@ _START_JS = """window.ui = SwaggerUIBundle({
 
 
 def create_openapi_app() -> OpenAPI:
-    """An application that keeps the document of the calls that are added to it."""
+    """An application that documents the calls that are added to it."""
     app = OpenAPI(
         "billvend.api",
         info=Info(title="billvend", version=_version(), description=DESCRIPTION),
@@ -51,7 +51,8 @@ def create_openapi_app() -> OpenAPI:
             "key": SecurityScheme(
                 type="http",
                 scheme="bearer",
-                description="A key of `billvend keys create`. Without any key, only this machine may ask, for test money.",
+                description="Created with `billvend api-keys create`. "
+                "Without any key, only requests from this machine are accepted, with test money.",
             )
         },
         validation_error_model=ErrorEnvelope,

@@ -1,4 +1,4 @@
-"""What the HTTP door refuses by itself, and which error answers with which status. The one table of statuses."""
+"""Errors that only HTTP has, and the one table of HTTP statuses by error."""
 
 from http import HTTPStatus
 from typing import ClassVar, Final
@@ -16,17 +16,17 @@ from billvend.domain.errors import (
 )
 
 UNAVAILABLE_RETRY_AFTER_SECONDS: Final = 5
-"""How long a client should wait before it asks again where a part is away."""
+"""How long a client should wait before it repeats a request that found a dependency unavailable."""
 IN_PROGRESS_RETRY_AFTER_SECONDS: Final = 1
-"""How long a client should wait before it asks again where its first request is still at work."""
+"""How long a client should wait before it repeats a request that is still in progress."""
 
 
 REJECTION_KEY: Final = "billvend.rejection"
-"""Where a WSGI request names what is wrong with it, before anybody looks at it: a `RequestRejected`."""
+"""The WSGI environment's key for a `RequestRejected` that was found before the application ran."""
 
 
 class RequestRejected(Rejected):
-    """The request was turned away before billvend read what it asks for. Nothing was done."""
+    """The request was rejected before billvend ran it. Nothing was done."""
 
     status: ClassVar[HTTPStatus]
     headers: dict[str, str]
@@ -34,18 +34,18 @@ class RequestRejected(Rejected):
     def __init__(self, message: str, **headers: str) -> None:
         super().__init__(message)
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        """Further headers of the answer, `_` for `-`."""
+        """Further headers of the response."""
 
 
 class MalformedJson(RequestRejected):
-    """The body is no JSON text, or one whose meaning is not the same to everybody."""
+    """The body is not JSON, or is ambiguous JSON."""
 
     code = "malformed_json"
     status = HTTPStatus.BAD_REQUEST
 
 
 class MalformedHeader(RequestRejected):
-    """A header is not text, or stands there in a way that two readers could understand in two ways."""
+    """A header is not text, or is ambiguous."""
 
     code = "malformed_header"
     status = HTTPStatus.BAD_REQUEST
@@ -59,21 +59,21 @@ class InvalidIdempotencyKey(RequestRejected):
 
 
 class Unauthenticated(RequestRejected):
-    """No key came with the request, or one that is not, or no longer, valid."""
+    """The request has no API key, or one that is invalid or revoked."""
 
     code = "unauthenticated"
     status = HTTPStatus.UNAUTHORIZED
 
 
 class Forbidden(RequestRejected):
-    """The key's scopes don't allow this; or there are no keys yet, and the request did not come from this machine."""
+    """The key lacks the scope. Or there are no keys yet, and the request is not from this machine."""
 
     code = "forbidden"
     status = HTTPStatus.FORBIDDEN
 
 
 class BodyTooLarge(RequestRejected):
-    """The body is longer than the call takes."""
+    """The body is longer than the call accepts."""
 
     code = "body_too_large"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -94,7 +94,7 @@ class UnsupportedMediaType(RequestRejected):
 
 
 class RateLimited(RequestRejected):
-    """The key, or the address, asks more often than RATE_LIMIT lets it."""
+    """The key, or the address, sends more requests than RATE_LIMIT allows."""
 
     code = "rate_limited"
     status = HTTPStatus.TOO_MANY_REQUESTS
@@ -110,7 +110,7 @@ ERROR_STATUS: Final[tuple[tuple[type[BillvendError], HTTPStatus], ...]] = (
     (ConfigurationError, HTTPStatus.SERVICE_UNAVAILABLE),
     (BillvendError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
-"""The first class that fits decides; what the door itself refuses carries its status."""
+"""The first class that fits decides. A `RequestRejected` has its own status."""
 
 
 def status_of(error: BillvendError) -> HTTPStatus:

@@ -1,4 +1,4 @@
-"""Headers that tell a browser to trust nothing."""
+"""Security headers, with the strictest policies."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ _SWAGGER_CSP = (
 
 
 def _header_items(policy: ContentSecurityPolicy, cache: CacheControl) -> tuple[tuple[str, str], ...]:
-    """Worked out once: they are the same in every answer."""
+    """Computed once, because they are the same in every response."""
     return Secure(
         csp=policy,
         cache=cache,
@@ -40,18 +40,18 @@ def _header_items(policy: ContentSecurityPolicy, cache: CacheControl) -> tuple[t
 
 
 API_HEADERS: Final = _header_items(_STRICT_CSP, CacheControl().no_store())
-"""Money and tokens are kept by nobody on the way."""
+"""Responses with money and tokens must not be cached."""
 DOCS_HEADERS: Final = _header_items(_SWAGGER_CSP, CacheControl().max_age(300))
 
 
 def add_api_headers(response: Response) -> Response:
-    """An answer of a call, with them."""
+    """Add them to the response of a call."""
     response.headers.extend(API_HEADERS)
     return response
 
 
 def register_security_headers(app: Flask) -> None:
-    """Have all else that an application answers carry them, too."""
+    """Add them to all other responses of an application."""
 
     @app.after_request
     def headers(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""Calls of those who run it: health, metrics."""
+"""Calls for operators: health, metrics."""
 
 from flask import Response
 
@@ -17,27 +17,27 @@ def add_routes(router: ApiRouter) -> None:
 
     @router.get("/health", HealthResponse, scope=Scope.READ, allow_cached_keys=True)
     def health() -> Response:
-        """How each part is, and what waits.
+        """Check every component.
 
-        503, with `data` all the same, when the database is away; other parts that are away make it `degraded`.
+        503, still with `data`, when the database is down. Any other component that is down makes it `degraded`.
         """
         report = bv.health()
         data = health_json(report)
         if report.status == "down":
             return error_response(
-                Unavailable("The database is away. Nothing can be accepted now."), data=data
+                Unavailable("The database is down. Nothing can be accepted now."), data=data
             )
         return success_response(data, f"billvend is {report.status}.")
 
     @router.get("/metrics", None, scope=Scope.READ, allow_cached_keys=True)
     def metrics() -> Response:
-        """What was counted, and how things stand, for Prometheus.
+        """Metrics for Prometheus.
 
-        The text of format 0.0.4, of all processes of this server together.
+        Text format 0.0.4, for all processes of this server together.
         """
         return Response(bv.metrics(), content_type=CONTENT_TYPE)
 
     @router.get("/health/live", LivenessResponse, scope=None)
     def live() -> Response:
-        """The process answers."""
+        """The process is alive."""
         return success_response({"status": "ok"}, "The process answers.")

@@ -1,7 +1,6 @@
-"""Requests under way: a repeat waits for the first one instead of doing its work beside it.
+"""Requests in progress: a repeat waits for the first one instead of running beside it.
 
-The books decide what was done, whoever asks and from how many processes at once; this spares the work, and the wait
-has an end.
+This only saves work. The ledger decides what was done, from however many processes the requests come.
 """
 
 import threading
@@ -14,7 +13,7 @@ LOCK_TIMEOUT_SECONDS = 5.0
 
 
 class KeyedLock:
-    """The requests with a key that this process is working on."""
+    """Locks by key, within this process."""
 
     def __init__(self, *, timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> None:
         self._timeout_seconds = timeout_seconds
@@ -23,11 +22,11 @@ class KeyedLock:
 
     @contextmanager
     def acquire(self, key: Hashable) -> Iterator[None]:
-        """Be the only one at work on it. Raises `RequestInProgress` when the first takes longer than anybody waits."""
+        """Hold the lock of a key. Raises `RequestInProgress` when the wait takes longer than `timeout_seconds`."""
         with self._changed:
             if not self._changed.wait_for(lambda: key not in self._locked_keys, self._timeout_seconds):
                 raise RequestInProgress(
-                    "The first request with this key is still at work. Nothing was done now: repeat it in a moment."
+                    "The first request with this key is still in progress. Nothing was done. Repeat it in a moment."
                 )
             self._locked_keys.add(key)
         try:

@@ -1,4 +1,4 @@
-"""Inbound hooks: somebody says that something happened. They need no key, and are hints, never facts."""
+"""Inbound webhooks of providers and gateways. They need no key, and nothing that they say is taken for a fact."""
 
 from http import HTTPStatus
 
@@ -25,13 +25,13 @@ def add_routes(router: ApiRouter) -> None:
         },
     )
     def paystack() -> Response:
-        """Paystack says that money came in.
+        """Webhook of Paystack: a deposit was paid.
 
-        Signed over the raw body (`x-paystack-signature`). Nothing is credited before Paystack, asked, confirms it.
+        Signed over the raw body (`x-paystack-signature`). The wallet is credited only after billvend asked Paystack itself.
         """
         body = read_body(request)
         if not bv.handle_gateway_webhook(body, request.headers.get("X-Paystack-Signature")):
-            raise Unauthenticated("The signature does not fit the body. Nothing was done.")
+            raise Unauthenticated("The signature does not match the body. Nothing was done.")
         return success_response({"received": True}, "Received.")
 
     @router.post(
@@ -41,10 +41,10 @@ def add_routes(router: ApiRouter) -> None:
         errors={HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: send it again later."},
     )
     def vtpass() -> Response:
-        """VTpass says that a transaction was updated.
+        """Webhook of VTpass: a transaction was updated.
 
-        Unsigned, so a hint alone: what it is about is asked about soon.
+        Unsigned, so it is only a request to requery the transaction soon.
         """
         bv.handle_provider_webhook("vtpass", read_body(request))
-        # VTpass repeats a hook that is not answered so.
+        # VTpass repeats a webhook until it gets this response.
         return success_response({"received": True}, "Received.", extra_members={"response": "success"})

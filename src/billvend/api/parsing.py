@@ -1,7 +1,6 @@
-"""Reading a request: strictly, exactly, and before anything is done.
+"""Parsing a request: strictly, exactly, and before anything is done.
 
-Amounts never pass through a binary float. What two readers could understand in two ways (a name twice, NaN, invalid
-UTF-8) is refused.
+Amounts never pass through a binary float. Ambiguous input (a repeated name, NaN, invalid UTF-8) is rejected.
 """
 
 import json
@@ -11,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
 from flask import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from billvend.api.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedJson, UnsupportedMediaType
@@ -20,9 +19,9 @@ from billvend.domain.ids import parse_key
 from billvend.domain.safe_text import safe_repr
 
 MAX_BODY_BYTES = 64 * 1024
-"""Bytes of one request; a batch may have more."""
+"""Bytes of one request. A batch may have more."""
 MAX_INT_DIGITS = 100
-"""Digits up to which a number in JSON is worked out; no sum of money has as many."""
+"""Longer integers become `Decimal`, which does not compute their digits. No amount has as many."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,7 +33,7 @@ def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     error = BodyTooLarge(f"The body is longer than {max_bytes:,} bytes. Nothing was done.")
     request.max_content_length = (
         max_bytes + 1
-    )  # of a body without a length Flask would return the beginning alone
+    )  # without a length Flask would return only the beginning of a longer body
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
@@ -47,7 +46,7 @@ def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
 def parse_json_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """The JSON object in the body, numbers as `int` and `Decimal`.
 
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedJson`; `ValidationFailed` for JSON that is no object.
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedJson`; `ValidationFailed` for JSON that is not an object.
     """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
@@ -65,8 +64,10 @@ def parse_json_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> dic
         raise MalformedJson("The body is not UTF-8. Nothing was done.") from None
     except RecursionError:
         raise MalformedJson("The body is nested too deeply. Nothing was done.") from None
-    except ArithmeticError:  # an exponent beyond all that Decimal holds
-        raise MalformedJson("The body has a number that nobody can read. Nothing was done.") from None
+    except ArithmeticError:  # an exponent that Decimal cannot hold
+        raise MalformedJson(
+            "The body has a number that is too large or too small. Nothing was done."
+        ) from None
     except ValueError as error:
         raise MalformedJson(f"The body is not JSON: {error}. Nothing was done.") from None
     if not isinstance(document, dict):
@@ -79,22 +80,22 @@ def _parse_int(digits: str) -> int | Decimal:
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise ValueError(f"the name {safe_repr(name)} stands there twice")
+            raise ValueError(f"the name {safe_repr(name)} is given twice")
         members[name] = value
     return members
 
 
 def validate(model: type[Model], values: Mapping[str, Any], *, strict: bool = True) -> Model:
-    """The values as a model. Raises `ValidationFailed`, which names each field that is wrong.
+    """Validate values as a model. Raises `ValidationFailed`, which names each invalid field.
 
-    Names that the model does not know are refused, or passed over where `strict` is False.
+    Unknown names are rejected, or ignored when `strict` is False.
     """
     accepted = (
         values if strict else {name: value for name, value in values.items() if name in _field_names(model)}
@@ -107,19 +108,28 @@ def validate(model: type[Model], values: Mapping[str, Any], *, strict: bool = Tr
             for problem in error.errors()
         }
     summary = "; ".join(f"{safe_repr(name) if name else 'it'} {reason}" for name, reason in fields.items())
-    raise ValidationFailed(f"The request is not accepted: {summary}. Nothing was done.", fields=fields)
+    raise ValidationFailed(f"The request is invalid: {summary}. Nothing was done.", fields=fields)
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    return {field.alias or name for name, field in model.model_fields.items()}
+    """The names under which a request may give the fields."""
+    return {
+        str(name)
+        for field_name, field in model.model_fields.items()
+        for name in (
+            field.validation_alias.choices
+            if isinstance(field.validation_alias, AliasChoices)
+            else [field.alias or field_name]
+        )
+    }
 
 
 def _error_text(error_type: str, text: str) -> str:
     match error_type:
         case "missing":
-            return "is needed"
+            return "is required"
         case "extra_forbidden":
-            return "is not known"
+            return "is unknown"
         case "model_type":
             return "must be a JSON object"
         case _:
@@ -127,7 +137,7 @@ def _error_text(error_type: str, text: str) -> str:
 
 
 def parse_query(request: Request) -> dict[str, str]:
-    """The query's values. Raises `ValidationFailed` where it is not UTF-8, or has a name twice."""
+    """The values of the query. Raises `ValidationFailed` if it is not UTF-8 or repeats a name."""
     try:
         arguments = request.args
     except UnicodeDecodeError:
@@ -135,14 +145,14 @@ def parse_query(request: Request) -> dict[str, str]:
     for name, values in arguments.lists():
         if len(values) > 1:
             raise ValidationFailed(
-                f"The request is not accepted: {safe_repr(name)} stands there twice.",
-                fields={name: "stands there twice"},
+                f"The request is invalid: {safe_repr(name)} is given twice. Nothing was done.",
+                fields={name: "is given twice"},
             )
     return arguments.to_dict()
 
 
 def parse_idempotency_key(request: Request) -> str | None:
-    """The header Idempotency-Key; None without one. Raises `InvalidIdempotencyKey`."""
+    """The header Idempotency-Key, or None. Raises `InvalidIdempotencyKey`."""
     header = request.headers.get("Idempotency-Key")
     if header is None:
         return None

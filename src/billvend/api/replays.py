@@ -1,4 +1,4 @@
-"""What a repeat of a request is answered: the same as the first time."""
+"""The response to a repeated request: the same as the first time."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,18 +8,18 @@ from billvend.domain.payment.state import Payment
 from billvend.presentation import JsonObject, customer_message
 
 REPLAY_RETENTION: Final = timedelta(days=30)
-"""How long a repeat gets the very answer of the first request; then it gets the payment as it stands."""
+"""How long a repeat gets the first response. After that it gets the payment's present state."""
 
-ACCEPTED_MESSAGE = "Your payment is accepted and about to be sent. Your money is reserved."
+ACCEPTED_MESSAGE = "Your payment is accepted and about to be sent. Your money is held."
 
 
 def replay_headers(replayed: bool) -> dict[str, str]:
-    """The mark of an answer that was given before."""
+    """The header that marks a repeated response."""
     return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
 def accepted_payment_json(payment: Payment, now: datetime) -> JsonObject:
-    """A payment as it was accepted: the same for every repeat within `REPLAY_RETENTION`, whatever became of it meanwhile."""
+    """A payment as it was accepted. The same for every repeat within `REPLAY_RETENTION`, whatever its status is now."""
     is_fresh = now - payment.accepted_at < REPLAY_RETENTION
     return {
         "transactionId": payment.transaction_id,
@@ -29,5 +29,6 @@ def accepted_payment_json(payment: Payment, now: datetime) -> JsonObject:
         "currency": payment.amount.currency,
         "meterNumber": payment.meter,
         "provider": payment.biller,
+        "biller": payment.biller,
         "message": ACCEPTED_MESSAGE if is_fresh else customer_message(payment),
     }

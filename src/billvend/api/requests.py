@@ -1,16 +1,25 @@
-"""What callers send: for reading, and for the document that Swagger shows.
+"""Schemas of requests, for validation and for the OpenAPI document.
 
-Shapes and names are checked here; amounts, meters and the like by the domain, whose refusals have codes of their own.
+Types and names are checked here. The domain checks amounts, meters and the like, with error codes of their own.
 """
 
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from billvend.domain.enums import Status, VendType
-from billvend.domain.errors import InvalidAmount
+from billvend.domain.errors import InvalidAmount, ValidationFailed
 from billvend.domain.ids import MAX_KEY_CHARACTERS, MAX_USER_ID_CHARACTERS
 from billvend.domain.money import CURRENCIES
 
@@ -18,16 +27,18 @@ MAX_BATCH_SIZE = 1_000
 """Payments in one request."""
 
 PRINTABLE_FORMAT = "printable"
-"""The format of a user's id, as `parse_user_id` has it: no pattern can say it."""
+"""The format of a user id. The rule is in `parse_user_id`: no regular expression can state it."""
 
 _DECIMAL_PATTERN = "^[0-9]+([.][0-9]+)?$"
 
 
 def _require_number_or_text(value: object) -> object:
-    """What may stand for an amount in JSON; whether it is one, the domain says. Raises `InvalidAmount`."""
+    """Accept the JSON types of an amount. The domain parses its value. Raises `InvalidAmount`."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        reason = "must be a number, or a plain decimal string"
-        raise InvalidAmount(f"The amount is not accepted: it {reason}.", fields={"amount": reason})
+        reason = "must be a number or a plain decimal string"
+        raise InvalidAmount(
+            f"The amount is invalid: it {reason}. Nothing was done.", fields={"amount": reason}
+        )
     return value
 
 
@@ -50,7 +61,7 @@ Currency = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "enum": sorted(CURRENCIES)}, {"type": "null"}],
-            "description": "ISO 4217; the configured default where it is left out.",
+            "description": "ISO 4217. Default: DEFAULT_CURRENCY.",
             "examples": ["NGN"],
         }
     ),
@@ -60,7 +71,7 @@ UserId = Annotated[
     Field(
         min_length=1,
         max_length=MAX_USER_ID_CHARACTERS,
-        description="Whose wallet. Opaque, compared exactly: printable characters, no blank at either end.",
+        description="The user whose wallet it is. Opaque, compared exactly. Printable characters, no blank at either end.",
         examples=["user123"],
         json_schema_extra={"format": PRINTABLE_FORMAT},
     ),
@@ -90,7 +101,7 @@ Phone = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "pattern": "^[+]?[0-9]{7,15}$"}, {"type": "null"}],
-            "description": "The customer's.",
+            "description": "The customer's phone number.",
             "examples": ["08030000000"],
         }
     ),
@@ -98,7 +109,7 @@ Phone = Annotated[
 
 
 class RequestModel(BaseModel):
-    """Names in camelCase; nothing is converted, and nothing unknown passes."""
+    """Names in camelCase. Types are not converted, and unknown names are rejected."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
@@ -112,57 +123,88 @@ class FundRequest(RequestModel):
 
 
 class DepositRequest(RequestModel):
-    """Money that a customer is going to pay in by Paystack."""
+    """A deposit that a customer will pay by Paystack."""
 
     user_id: UserId
     amount: Amount
     currency: Currency = None
     email: Annotated[
         str,
-        Field(min_length=3, max_length=254, description="The payer's.", examples=["ada@example.com"]),
+        Field(min_length=3, max_length=254, description="The payer's address.", examples=["ada@example.com"]),
     ]
 
 
-class PayRequest(RequestModel):
+def _document_both_names(schema: dict[str, Any]) -> None:
+    """Show `biller` beside `provider`, one of them required."""
+    properties = {}
+    for name, member in schema["properties"].items():
+        properties[name] = member
+        if name == "provider":
+            properties["biller"] = member | {"title": "Biller", "description": "The same as `provider`."}
+    schema["properties"] = properties
+    schema["required"].remove("provider")
+    schema["anyOf"] = [{"required": ["provider"]}, {"required": ["biller"]}]
+
+
+class BillerRequest(RequestModel):
+    """A request that names the electricity company, as `provider` or as `biller`."""
+
+    model_config = ConfigDict(json_schema_extra=_document_both_names)
+
+    biller: Annotated[BillerCode, Field(validation_alias=AliasChoices("provider", "biller"))]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_one_biller(cls, values: Any) -> Any:
+        """Accept both names with the same value. Raises `ValidationFailed` when the values differ."""
+        if not isinstance(values, dict) or not {"provider", "biller"} <= values.keys():
+            return values
+        if values["provider"] != values["biller"]:
+            reason = "must be the same as `provider`, or left out"
+            raise ValidationFailed(
+                f"The request is invalid: `biller` {reason}. Nothing was done.", fields={"biller": reason}
+            )
+        return {name: value for name, value in values.items() if name != "biller"}
+
+
+class PayRequest(BillerRequest):
     """A bill to pay."""
 
     user_id: UserId
     bill_type: Literal["electricity"]
     amount: Amount
     meter_number: MeterNumber
-    provider: BillerCode
     vend_type: VendTypeName = VendType.PREPAID.value
     phone: Phone = None
     allow_duplicate: Annotated[
-        bool, Field(description="True: this is no double click, even if the same bill was paid seconds ago.")
+        bool, Field(description="true: pay although the same bill was paid seconds ago.")
     ] = False
 
 
 class BatchEntryRequest(PayRequest):
-    """A bill in a batch, with a key of its own if it likes."""
+    """A bill in a batch, optionally with its own key."""
 
     idempotency_key: Annotated[
         str | None,
         Field(
-            description=f"1 to {MAX_KEY_CHARACTERS} printable ASCII characters. Left out, the entry gets one from the header "
-            "Idempotency-Key and its place in the batch."
+            description=f"1 to {MAX_KEY_CHARACTERS} printable ASCII characters. Default: made from the header "
+            "Idempotency-Key and the position in the batch."
         ),
     ] = None
 
 
 class BatchRequest(RequestModel):
-    """Bills to pay, each judged alone."""
+    """Bills to pay, each accepted or rejected on its own."""
 
     payments: Annotated[
         list[SkipValidation[BatchEntryRequest]], Field(min_length=1, max_length=MAX_BATCH_SIZE)
     ]
 
 
-class VerifyRequest(RequestModel):
-    """A meter to ask the electricity company about."""
+class VerifyRequest(BillerRequest):
+    """A meter to look up."""
 
     meter_number: MeterNumber
-    provider: BillerCode
     vend_type: VendTypeName = VendType.PREPAID.value
 
 
@@ -170,7 +212,7 @@ class VerifyRequest(RequestModel):
 
 
 class IdempotencyKeyHeader(BaseModel):
-    """What makes a request safe to repeat."""
+    """The idempotency key, which makes a request safe to repeat."""
 
     idempotency_key: Annotated[
         str | None,
@@ -180,8 +222,8 @@ class IdempotencyKeyHeader(BaseModel):
                 "type": "string",
                 "pattern": "^[!-~]([ -~]*[!-~])?$",
                 "maxLength": MAX_KEY_CHARACTERS,
-                "description": "Printable ASCII, for ever this user's and this request's: a repeat does nothing again, and is "
-                "answered as the first was.",
+                "description": "Printable ASCII. Belongs to this user and this request for ever. A repeat changes nothing "
+                "and gets the first response.",
                 "examples": ["order-42"],
             }
         ),
@@ -189,13 +231,13 @@ class IdempotencyKeyHeader(BaseModel):
 
 
 class UserPath(BaseModel):
-    """Whose wallet."""
+    """The user whose wallet it is."""
 
     user_id: Annotated[UserId, Field(alias="userId")]
 
 
 class TransactionPath(BaseModel):
-    """Which transaction."""
+    """The transaction."""
 
     transaction_id: Annotated[
         str, Field(alias="transactionId", examples=["019a0b5c-7d3e-7000-8000-1234567890ab"])
@@ -203,7 +245,7 @@ class TransactionPath(BaseModel):
 
 
 class BalanceQuery(BaseModel):
-    """Which of a user's wallets."""
+    """The currency of the wallet."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -211,7 +253,7 @@ class BalanceQuery(BaseModel):
 
 
 class TransactionsQuery(BaseModel):
-    """Which transactions, and how many."""
+    """Filters and the page."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -220,7 +262,7 @@ class TransactionsQuery(BaseModel):
         str | None,
         Field(
             pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            description="`nextCursor` of the page before.",
+            description="`nextCursor` of the previous page.",
         ),
     ] = None
     status: Status | None = None

@@ -1,4 +1,4 @@
-"""What every answer looks like: the envelope, for results and for errors."""
+"""The envelope of every response, for results and for errors."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from billvend.domain.errors import (
 from billvend.presentation import JsonObject, iso_time
 
 INTERNAL_ERROR_MESSAGE = (
-    "This should not have happened, and is in our log. Look at the transaction before you repeat the request."
+    "Internal error; it is in the log. Look at the transaction before you repeat the request."
 )
 
 
@@ -36,14 +36,14 @@ def success_response(
     headers: Mapping[str, str] | None = None,
     extra_members: JsonObject | None = None,
 ) -> Response:
-    """A result. `beside` stands next to the envelope's own names, for the one caller who looks there."""
+    """A result. `extra_members` are added to the envelope, for a caller that expects them there."""
     return _envelope(
         {**(extra_members or {}), "success": True, "message": message, "data": data}, status, headers
     )
 
 
 def error_response(error: BillvendError, *, data: JsonObject | None = None) -> Response:
-    """A refusal or failure; one of ours is told by its code alone."""
+    """An error. Details of an internal error stay in the log."""
     status = status_of(error)
     headers = dict(error.headers) if isinstance(error, RequestRejected) else {}
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
@@ -57,7 +57,7 @@ def error_response(error: BillvendError, *, data: JsonObject | None = None) -> R
 
 
 def public_code(error: BillvendError) -> str:
-    """The code that is told: what is not set up is as good as away, to whoever asks from outside."""
+    """The public error code. Configuration errors are reported as `unavailable`."""
     return Unavailable.code if isinstance(error, ConfigurationError) else error.code
 
 
@@ -78,13 +78,13 @@ def _public_message(error: BillvendError) -> str:
         case Unavailable():
             return error.public_message
         case LikelyDuplicate():
-            return f'{error.message} Here: "allowDuplicate": true.'
+            return f'{error.message} To pay it again, send "allowDuplicate": true.'
         case _:
             return error.message
 
 
 def http_error_response(code: str, message: str, status: HTTPStatus, headers: Mapping[str, str]) -> Response:
-    """What is no error of billvend's: no such address, no such method, a bug."""
+    """An error that is no `BillvendError`: unknown address, unknown method, a bug."""
     document = {
         "success": False,
         "message": message,
@@ -95,6 +95,6 @@ def http_error_response(code: str, message: str, status: HTTPStatus, headers: Ma
 
 
 def _envelope(document: JsonObject, status: HTTPStatus, headers: Mapping[str, str] | None) -> Response:
-    # ASCII alone: whatever stands in a name can be written so, a lone surrogate too.
+    # ASCII only: every string can be written so, even one with a lone surrogate.
     text = json.dumps({**document, "timestamp": iso_time(datetime.now(UTC))})
     return Response(text + "\n", status, headers=dict(headers or {}), mimetype="application/json")

@@ -1,7 +1,6 @@
-"""The door: an API blueprint whose calls say who may make them, what they read and what they answer.
+"""Routing: a blueprint whose calls declare their scope, their request and their response.
 
-Whatever a call does, its answer is an envelope, carries the security headers and the request's id, and leaves one line
-in the log.
+Every response is an envelope, has the security headers and the request's id, and writes one line to the log.
 """
 
 import inspect
@@ -40,21 +39,22 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 """Bytes of a batch of payments."""
 _REQUEST_ID = re.compile("[A-Za-z0-9._-]{1,64}")
 _RULE_VARIABLE = re.compile("<(?:[^<:]+:)?([^>]+)>")
-"""What stands for a value in a Flask rule; a rule is told as in the document: `/wallet/balance/{userId}`."""
+"""A variable in a Flask rule. Logs show rules as OpenAPI does: `/wallet/balance/{userId}`."""
 
 View = Callable[..., Response]
 
 COMMON_ERRORS: Final = {
-    HTTPStatus.UNAUTHORIZED: "No key, or no valid one: `unauthenticated`.",
-    HTTPStatus.FORBIDDEN: "The key lacks the scope, or there are no keys and this is not the machine: `forbidden`.",
-    HTTPStatus.TOO_MANY_REQUESTS: "More often than RATE_LIMIT: `rate_limited`, with `Retry-After`.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "A part is away: `unavailable` (nothing was done), with `Retry-After`.",
+    HTTPStatus.UNAUTHORIZED: "No API key, or an invalid one: `unauthenticated`.",
+    HTTPStatus.FORBIDDEN: "The key lacks the scope, or there are no keys and the request is not from this machine: "
+    "`forbidden`.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests (RATE_LIMIT): `rate_limited`, with `Retry-After`.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A dependency is unavailable: `unavailable` (nothing was done), with `Retry-After`.",
 }
-"""What any call may be refused with that asks for a key."""
+"""Errors of every call that needs a key."""
 PUBLIC_ERRORS: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: COMMON_ERRORS[HTTPStatus.TOO_MANY_REQUESTS],
 }
-"""And one that asks for none."""
+"""Errors of every call that needs no key."""
 BODY_ERRORS: Final = {
     HTTPStatus.BAD_REQUEST: "`malformed_json`, `malformed_header` or `invalid_idempotency_key`.",
     HTTPStatus.REQUEST_TIMEOUT: "`body_too_slow`: it took more than ten seconds to arrive.",
@@ -68,7 +68,7 @@ _TEXT_RESPONSE: Final = {"description": "Text.", "content": {"text/plain": {"sch
 
 
 class ApiRouter:
-    """Where calls are added: one billvend, one gate, one blueprint."""
+    """Adds calls to a blueprint, with one billvend and one authenticator."""
 
     def __init__(self, bv: Billvend, authenticator: Authenticator, *, strict: bool) -> None:
         self.bv = bv
@@ -91,9 +91,9 @@ class ApiRouter:
         errors: dict[HTTPStatus, str] | None = None,
         allow_cached_keys: bool = False,
     ) -> Callable[[View], View]:
-        """A call that looks. Without a shape, what it answers is text, and no envelope.
+        """Register a call that reads. Without a schema it returns plain text, and no envelope.
 
-        One that `allow_cached_keys` answers its keys while the database is away, too.
+        With `allow_cached_keys` it also accepts known keys while the database is down.
         """
         return self._add_route(
             "get", rule, schema, HTTPStatus.OK, scope, errors or {}, allow_cached_keys=allow_cached_keys
@@ -108,7 +108,7 @@ class ApiRouter:
         status: HTTPStatus = HTTPStatus.OK,
         errors: dict[HTTPStatus, str] | None = None,
     ) -> Callable[[View], View]:
-        """A call that does something."""
+        """Register a call that changes something."""
         return self._add_route("post", rule, schema, status, scope, {**BODY_ERRORS, **(errors or {})})
 
     def _add_route(
@@ -135,7 +135,7 @@ class ApiRouter:
                 responses=responses,
                 security=[] if scope is None else [{"key": [str(scope)]}],
                 tags=[{"name": rule.split("/")[1]}],
-                merge_slashes=False,  # a user's id may begin with one: it must not become another user's
+                merge_slashes=False,  # a user id may begin with a slash, and must not become another user's id
             )
             register(self._wrap_view(view, scope, allow_cached_keys=allow_cached_keys))
             return view
@@ -149,7 +149,9 @@ class ApiRouter:
 
         @wraps(view)
         def wrapped_view(**path: Any) -> Response:
-            if (rejection := request.environ.get(REJECTION_KEY)) is not None:  # the gate goes by the headers
+            if (
+                rejection := request.environ.get(REJECTION_KEY)
+            ) is not None:  # before authorization, which reads the headers
                 raise rejection
             g.billvend_key = self._authenticator.authorize(
                 request, scope, allow_cached_keys=allow_cached_keys
@@ -165,16 +167,16 @@ class ApiRouter:
                 )
                 values["body"] = validate(type_hints["body"], document, strict=self._strict)
             if "header" in type_hints:
-                values["header"] = None  # type: ignore[assignment]  # told to Swagger; read by who needs it
+                values["header"] = None  # type: ignore[assignment]  # only for the OpenAPI document: views read it themselves
             return view(**values)
 
-        # flask-openapi would read the request with its own, looser, eyes: so its mark for "this view reads by itself".
+        # Without this mark flask-openapi would validate the request itself, less strictly.
         wrapped_view.__dict__["__delay_validate_request__"] = True
         return wrapped_view
 
     @contextmanager
     def idempotency_lock(self, operation: str, user_id: str, key: str | None) -> Iterator[None]:
-        """Be the only request of this process at work with this key; a request without one is always alone."""
+        """Be the only request of this process that runs with this key. Without a key there is no lock."""
         if key is None:
             yield
             return
@@ -182,7 +184,7 @@ class ApiRouter:
             yield
 
     def validate(self, model: type[BaseModel], values: dict[str, Any]) -> Any:
-        """Values inside a body, read as strictly as it."""
+        """Validate values inside a body, as strictly as the body."""
         return validate(model, values, strict=self._strict)
 
 
@@ -192,16 +194,16 @@ def _openapi_error(text: str) -> dict[str, Any]:
 
 
 class UserIdConverter(BaseConverter):
-    """A user's id in an address: any characters, slashes too, and at its beginning; what is no id is refused later."""
+    """A user id in a path: any characters, slashes included, even at its beginning. The id itself is checked later."""
 
     regex = "(?s:.+)"
     part_isolating = False
 
 
 def _configure_app(state: BlueprintSetupState) -> None:
-    """Teach an application what the calls need of it, be it ours or somebody else's."""
+    """Add to an application what the calls need. It may be ours or one that mounts the blueprint."""
     state.app.url_map.converters["billvend_user"] = UserIdConverter
-    # flask-openapi asks the application whether answers are validated; a plain Flask does not know.
+    # flask-openapi reads this attribute, which a plain Flask application does not have.
     if not hasattr(state.app, "validate_response"):
         state.app.validate_response = False  # type: ignore[attr-defined]  # see above
 
@@ -210,7 +212,7 @@ def _configure_app(state: BlueprintSetupState) -> None:
 
 
 def _before_request() -> None:
-    if "billvend_started_at" in g:  # an application around the blueprint begins its requests as well
+    if "billvend_started_at" in g:  # the application has the same hook as the blueprint
         return
     sent_id = request.headers.get("X-Request-Id", "")
     g.billvend_request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
@@ -218,7 +220,7 @@ def _before_request() -> None:
 
 
 def _after_request(response: Response) -> Response:
-    if "X-Request-Id" in response.headers:  # an application around the blueprint ends its requests as well
+    if "X-Request-Id" in response.headers:  # the application has the same hook as the blueprint
         return response
     response.headers["X-Request-Id"] = g.billvend_request_id
     if not logger.isEnabledFor(logging.INFO):
@@ -239,12 +241,12 @@ def _after_request(response: Response) -> Response:
 
 
 def add_log_context(**context: str | None) -> None:
-    """What the request's line in the log tells besides: ids, never a token or a secret."""
+    """Add to the request's log line: ids, never a token or a secret."""
     g.billvend_log_context = {**g.get("billvend_log_context", {}), **context}
 
 
 def has_scope(scope: Scope) -> bool:
-    """Whether the key of this call, which asks for another scope, has this one too. Without any keys this machine has all."""
+    """Whether the key of this request has a further scope. While no key exists, this machine has all scopes."""
     key: ApiKey | None = g.billvend_key
     return key is None or scope in key.scopes
 
@@ -255,7 +257,7 @@ def _key_id() -> str | None:
 
 
 def _register_error_handlers(target: Flask | APIBlueprint, bv: Billvend) -> None:
-    """Answer in the envelope, and count, what is refused and what fails."""
+    """Return errors in the envelope, and count them."""
 
     @target.errorhandler(BillvendError)
     def handle_billvend_error(error: BillvendError) -> Response:
@@ -271,7 +273,7 @@ def _register_error_handlers(target: Flask | APIBlueprint, bv: Billvend) -> None
 
     @target.errorhandler(HTTPException)
     def handle_http_error(error: HTTPException) -> Response:
-        """What Flask refuses by itself: no such address, no such method."""
+        """Errors of Flask itself: unknown address, unknown method."""
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         code = status.name.lower()
         bv.count_rejection(code)
@@ -297,7 +299,7 @@ def _request_context() -> dict[str, str]:
 
 
 def register_app_error_handlers(app: Flask, bv: Billvend) -> None:
-    """Answer in the envelope what no blueprint has: other addresses, other methods."""
+    """Return errors outside of the blueprint in the envelope: unknown addresses and methods."""
     app.before_request(_before_request)
     app.after_request(_after_request)
     _register_error_handlers(app, bv)

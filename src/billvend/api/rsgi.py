@@ -1,9 +1,8 @@
-"""The front: takes requests from Granian whole, and hands them to the application's threads.
+"""RSGI adapter: reads whole requests from Granian, and runs the WSGI application on threads.
 
-A thread that waits for a body waits as long as its sender likes, and a few senders that drip would keep them all. So bodies
-arrive here, on the event loop, where waiting costs nothing: within a time, up to a size; and only then does a thread begin.
-What is wrong with a body the application hears when it reads it: so that is refused as everything else is, and a stranger's
-for being a stranger's.
+Slow clients would occupy all threads. So bodies are read here, on the event loop, where waiting costs nothing, within a
+time limit and a size limit. Only then does a thread begin. An error of a body is raised when the application reads it, so
+it is reported like every other error, and after authentication.
 """
 
 import asyncio
@@ -21,16 +20,16 @@ from billvend.domain.errors import BillvendError, Unavailable
 BODY_TIMEOUT_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
 MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
-"""Bytes that a process has room for at a time: so many for small bodies, and as many again for large ones."""
+"""Bytes of bodies that a process holds at a time: so many for small bodies, and as many again for large ones."""
 _SINGLE_VALUE_HEADERS: Final = ("authorization", "content-type", "host", "idempotency-key")
-"""Headers whose second line would be another one's word against the first."""
+"""Headers that must not be repeated."""
 
 WsgiApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 
 class RsgiAdapter:
-    """A WSGI application, as Granian's RSGI has it."""
+    """A WSGI application as an RSGI application of Granian."""
 
     def __init__(
         self,
@@ -41,21 +40,21 @@ class RsgiAdapter:
         max_body_bytes_by_path: Mapping[str, int] | None = None,
         body_timeout_seconds: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
-        """`threads` run the application. A body has at most `max_body_bytes`, or what `max_body_bytes_by_path` says."""
+        """`threads` run the application. A body has at most `max_body_bytes`, or the limit of its path."""
         self._application = application
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="billvend-api")
         self._max_body_bytes = max_body_bytes
         self._max_body_bytes_by_path = max_body_bytes_by_path or {}
         self._body_timeout_seconds = body_timeout_seconds
-        # Large bodies, which anybody can begin to send, must not take the room of all the others.
+        # Any client can begin to send large bodies. They must not take the memory of small ones.
         self._free_bytes = {False: MAX_BUFFERED_BYTES, True: MAX_BUFFERED_BYTES}
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Finish what is under way."""
+        """Finish the requests in progress."""
         self._pool.shutdown()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        """Answer one request."""
+        """Handle one request."""
         parts: list[bytes] = []
         try:
             error = await self._read_body(parts, scope, protocol)
@@ -63,7 +62,7 @@ class RsgiAdapter:
             loop = asyncio.get_running_loop()
             response = await loop.run_in_executor(self._pool, self._run_wsgi, wsgi_environ(scope, body))
             protocol.response_bytes(*response)
-        except ProtocolClosed:  # whoever asked has gone; what was done stays done
+        except ProtocolClosed:  # the client disconnected; what was done is kept
             return
         finally:
             self._free_bytes[scope.path in self._max_body_bytes_by_path] += sum(map(len, parts))
@@ -71,7 +70,7 @@ class RsgiAdapter:
     async def _read_body(
         self, parts: list[bytes], scope: Scope, protocol: HTTPProtocol
     ) -> BillvendError | None:
-        """Collect the body, in the parts that it comes in; what is wrong with it, if anything is."""
+        """Collect the parts of the body. Returns its error, if it has one."""
         in_chunks, is_large = "transfer-encoding" in scope.headers, scope.path in self._max_body_bytes_by_path
         max_body_bytes = self._max_body_bytes_by_path.get(scope.path, self._max_body_bytes)
         remaining = max_body_bytes if in_chunks else int(scope.headers.get("content-length", 0))
@@ -86,7 +85,9 @@ class RsgiAdapter:
                     self._free_bytes[is_large] -= len(part)
                     remaining -= len(part)
                     if self._free_bytes[is_large] < 0:
-                        return Unavailable("Too much arrives at once. Nothing was done: try again soon.")
+                        return Unavailable(
+                            "Too many large requests at once. Nothing was done. Try again soon."
+                        )
                     if remaining < 0:
                         return _body_too_large(max_body_bytes)
                     if remaining == 0 and not in_chunks:
@@ -97,11 +98,11 @@ class RsgiAdapter:
             )
         except ProtocolClosed:
             return _body_incomplete()
-        # Of chunks Granian does not tell an end from a cut: but half of a JSON text is none, and half a hook is not signed.
+        # Granian reports a cut chunked body like a complete one. But half a JSON text is invalid, and half a webhook unsigned.
         return None if in_chunks else _body_incomplete()
 
     def _run_wsgi(self, request: dict[str, Any]) -> tuple[int, Headers, bytes]:
-        """Run the application, on a thread of its own."""
+        """Run the application, on a thread of the pool."""
         started: list[Any] = []
 
         def start_response(status: str, headers: Headers, exc_info: object = None) -> None:
@@ -121,21 +122,21 @@ def _body_too_large(max_body_bytes: int) -> BodyTooLarge:
 
 
 def _body_incomplete() -> MalformedJson:
-    return MalformedJson("The body ends before it is whole. Nothing was done.")
+    return MalformedJson("The body is incomplete. Nothing was done.")
 
 
 class RejectedBody(RawIOBase):
-    """A body that is refused when somebody reads it."""
+    """A body that raises its error when it is read."""
 
     def __init__(self, error: BillvendError) -> None:
         self._error = error
 
     def readable(self) -> bool:
-        """It says so."""
+        """True, so that `read` is called."""
         return True
 
     def readinto(self, buffer: object) -> int:
-        """Raises the refusal."""
+        """Raises the error."""
         raise self._error
 
 
@@ -143,11 +144,11 @@ BodyStream = BytesIO | RejectedBody
 
 
 def wsgi_environ(scope: Scope, body: BodyStream) -> dict[str, Any]:
-    """The request as WSGI has it (PEP 3333).
+    """The request as a WSGI environment (PEP 3333).
 
-    A header that came twice is one, its values joined by commas (RFC 9110, 5.3). One with an underscore is passed over: in
-    WSGI it can't be told from one with a hyphen, which a proxy may have put there or taken away. What is wrong with the
-    headers stands under `REJECTION_KEY`.
+    A repeated header becomes one, its values joined by commas (RFC 9110, 5.3). Headers with an underscore are ignored: WSGI
+    cannot distinguish them from those with a hyphen, which a proxy may set or remove. An error of the headers is under
+    `REJECTION_KEY`.
     """
     host, _, port = scope.server.rpartition(":")
     environment: dict[str, Any] = {
@@ -178,30 +179,30 @@ def wsgi_environ(scope: Scope, body: BodyStream) -> dict[str, Any]:
         environment["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
     if (problem := _invalid_header(scope)) is not None:
         environment[REJECTION_KEY] = MalformedHeader(f"The header {problem}. Nothing was done.")
-    if scope.authority is not None:  # of a request that names the whole address; it decides (RFC 9112, 3.2.2)
+    if scope.authority is not None:  # an absolute request target decides (RFC 9112, 3.2.2)
         environment["HTTP_HOST"] = scope.authority
     return environment
 
 
 def _as_wsgi(text: str) -> str:
-    """Text as WSGI has it: its bytes in UTF-8, each as a character of latin-1."""
+    """Text as WSGI needs it: its bytes in UTF-8, each as a character of latin-1."""
     return text.encode().decode("latin-1")
 
 
 def _invalid_header(scope: Scope) -> str | None:
-    """What is wrong with a header, if anything is."""
+    """The error of a header, if there is one."""
     names = [name for name, _ in scope.headers.items()]
-    # Granian leaves out what is no ASCII text: a key that is not seen would make a repeat another payment.
+    # Granian drops headers that are not ASCII. With a dropped key, a repeat would be another payment.
     if len(dropped := set(scope.headers.keys()).difference(names)) > 0:
-        return f"{min(dropped)} is no ASCII text"
+        return f"{min(dropped)} is not ASCII"
     if len(names) != len(set(names)) and (
         repeated := [name for name in _SINGLE_VALUE_HEADERS if names.count(name) > 1]
     ):
-        return f"{repeated[0]} stands there twice"
+        return f"{repeated[0]} is given twice"
     if "idempotency_key" in names:
-        return "Idempotency-Key is written with a hyphen"
+        return "Idempotency-Key must be written with a hyphen"
     if scope.http_version == "1.1" and scope.authority is None and "host" not in names:  # RFC 9112, 3.2
         return "Host is missing"
     if scope.headers.get("transfer-encoding", "chunked").lower() != "chunked":
-        return "Transfer-Encoding may say chunked alone"
+        return "Transfer-Encoding must be chunked"
     return None

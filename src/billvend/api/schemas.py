@@ -1,4 +1,4 @@
-"""What callers get, for the document that Swagger shows: `views` makes the values, these describe them."""
+"""Schemas of responses, for the OpenAPI document. `billvend.presentation` makes the values."""
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -11,11 +11,18 @@ MoneyString = Annotated[
     str, Field(description="Major units with the currency's decimals.", examples=["500.00"])
 ]
 Timestamp = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00.000Z"])]
+BillerName = Annotated[
+    str,
+    Field(
+        description="The electricity company. `provider` and `biller` are the same, until version 2.",
+        examples=["EKEDC"],
+    ),
+]
 TransactionId = Annotated[str, Field(examples=["019a0b5c-7d3e-7000-8000-1234567890ab"])]
 
 
 class ResponseModel(BaseModel):
-    """Names in camelCase; more may be added."""
+    """Names in camelCase. More may be added."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -24,7 +31,7 @@ Data = TypeVar("Data", bound=BaseModel)
 
 
 class SuccessEnvelope(ResponseModel, Generic[Data]):
-    """Every answer that is a result."""
+    """The envelope of a result."""
 
     success: Literal[True] = True
     message: str
@@ -33,13 +40,11 @@ class SuccessEnvelope(ResponseModel, Generic[Data]):
 
 
 class ErrorDetail(ResponseModel):
-    """What was wrong."""
+    """An error."""
 
-    code: Annotated[
-        str, Field(description="Stable: for programs to tell by.", examples=["insufficient_funds"])
-    ]
+    code: Annotated[str, Field(description="Stable, for programs.", examples=["insufficient_funds"])]
     message: str
-    fields: Annotated[dict[str, str] | None, Field(default=None, description="What was wrong, by field.")]
+    fields: Annotated[dict[str, str] | None, Field(default=None, description="The reason by field.")]
     transaction_id: Annotated[str | None, Field(default=None, description="With `outcome_unknown`.")]
     idempotency_key: Annotated[
         str | None, Field(default=None, description="With `outcome_unknown`: repeat the request with it.")
@@ -47,7 +52,7 @@ class ErrorDetail(ResponseModel):
 
 
 class ErrorEnvelope(ResponseModel):
-    """Every answer that is an error. `message` says what happened, what became of the money, and what to do."""
+    """The envelope of an error. `message` says what happened, what became of the money, and what to do."""
 
     success: Literal[False] = False
     message: str
@@ -60,24 +65,24 @@ class ErrorEnvelope(ResponseModel):
 
 
 class FundResponse(ResponseModel):
-    """A wallet after money came in."""
+    """A wallet after money was added."""
 
     transaction_id: TransactionId
     user_id: str
     amount: MoneyString
     currency: str
-    balance: Annotated[MoneyString, Field(description="What could be spent right after it.")]
+    balance: Annotated[MoneyString, Field(description="The available balance right after it.")]
 
 
 class DepositResponse(ResponseModel):
-    """Where the payer goes."""
+    """Where the payer pays."""
 
     reference: str
     authorization_url: str
 
 
 class PayResponse(ResponseModel):
-    """A payment whose money is held: follow it at `Location`."""
+    """A payment whose money is held. Follow it at `Location`."""
 
     transaction_id: TransactionId
     status: Status
@@ -85,14 +90,15 @@ class PayResponse(ResponseModel):
     amount: MoneyString
     currency: str
     meter_number: str
-    provider: str
+    provider: BillerName
+    biller: BillerName
     message: str
 
 
 class BatchEntryResponse(ResponseModel):
-    """What became of one entry: `data` as of a single payment, or `error`."""
+    """The result of one entry: `data` as for a single payment, or `error`."""
 
-    status: Annotated[int, Field(description="The HTTP status that the entry alone would have got.")]
+    status: Annotated[int, Field(description="The HTTP status that the entry alone would get.")]
     success: bool
     replayed: bool
     data: PayResponse | None
@@ -100,7 +106,7 @@ class BatchEntryResponse(ResponseModel):
 
 
 class BatchResponse(ResponseModel):
-    """One result an entry, in order."""
+    """One result for each entry, in order."""
 
     accepted: int
     replayed: int
@@ -109,10 +115,11 @@ class BatchResponse(ResponseModel):
 
 
 class MeterResponse(ResponseModel):
-    """Whose meter it is."""
+    """A meter and its customer."""
 
     meter_number: str
-    provider: str
+    provider: BillerName
+    biller: BillerName
     vend_type: VendType
     customer_name: str | None
     address: str | None
@@ -130,13 +137,13 @@ class BillerResponse(ResponseModel):
 
 
 class BillersResponse(ResponseModel):
-    """Those that can be paid."""
+    """The billers that can be paid."""
 
     items: list[BillerResponse]
 
 
 class ReversalResponse(ResponseModel):
-    """Why the money went back."""
+    """Why the money was released."""
 
     proof: Proof
     reason: str
@@ -144,7 +151,7 @@ class ReversalResponse(ResponseModel):
 
 
 class IncidentResponse(ResponseModel):
-    """What turned up after the end."""
+    """Something that happened after the end of a payment."""
 
     kind: IncidentKind
     attempt: int
@@ -154,7 +161,7 @@ class IncidentResponse(ResponseModel):
 
 
 class TransactionResponse(ResponseModel):
-    """A funding or a payment; a funding has the names down to `updatedAt`, `source` and `reference`."""
+    """A funding or a payment. A funding has only the names down to `updatedAt`, `source` and `reference`."""
 
     transaction_id: TransactionId
     type: Literal["funding", "payment"]
@@ -167,7 +174,8 @@ class TransactionResponse(ResponseModel):
     source: str | None = None
     reference: str | None = None
     meter_number: str | None = None
-    provider: str | None = None
+    provider: BillerName | None = None
+    biller: BillerName | None = None
     vend_type: VendType | None = None
     token: str | None = None
     units: str | None = None
@@ -178,10 +186,23 @@ class TransactionResponse(ResponseModel):
     message: str | None = None
 
 
-class TransactionDetailResponse(TransactionResponse):
-    """All that is known of it."""
+class AttemptResponse(ResponseModel):
+    """One reference at one provider account, with all calls about it."""
 
-    attempts: list[dict[str, Any]] | None = None
+    number: int
+    reference: str
+    aggregator: Annotated[str, Field(description="Whom we buy from.", examples=["vtpass"])]
+    account: str
+    started_at: Timestamp
+    valid_until: Timestamp | None
+    sends: list[dict[str, Any]]
+    requeries: list[dict[str, Any]]
+
+
+class TransactionDetailResponse(TransactionResponse):
+    """A transaction with all details."""
+
+    attempts: list[AttemptResponse] | None = None
     events: list[dict[str, Any]] | None = None
 
 
@@ -190,8 +211,8 @@ class BalanceResponse(ResponseModel):
 
     user_id: str
     currency: str
-    balance: Annotated[MoneyString, Field(description="What can be spent.")]
-    held: Annotated[MoneyString, Field(description="What is reserved for payments under way.")]
+    balance: Annotated[MoneyString, Field(description="Available: it can be spent.")]
+    held: Annotated[MoneyString, Field(description="Held for payments in progress.")]
     recent_transactions: list[TransactionResponse]
 
 
@@ -203,26 +224,26 @@ class TransactionsResponse(ResponseModel):
 
 
 class HealthCheckResponse(ResponseModel):
-    """One part; more names tell more of it."""
+    """One component. Further names give its details."""
 
     status: str
     latency_ms: float
 
 
 class HealthResponse(ResponseModel):
-    """How billvend is."""
+    """The health of billvend."""
 
     status: Literal["ok", "degraded", "down"]
     checks: dict[str, HealthCheckResponse]
 
 
 class LivenessResponse(ResponseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["ok"]
 
 
 class WebhookReceivedResponse(ResponseModel):
-    """A hook was taken."""
+    """The webhook was received."""
 
     received: bool

@@ -1,11 +1,11 @@
-"""Serving: Granian around the application, with a worker beside it where nobody else would work.
+"""The server: Granian with the application, and a worker where no other process would run one.
 
-    this process            holds the port and answers nothing: it starts the others, and starts them anew when they die
-    ├── Granian's workers   each with a billvend of its own, and threads that answer requests
-    └── billvend worker     on an embedded database, or as asked
+    this process            holds the port and handles no requests: it starts the others, and restarts them when they die
+    ├── Granian's workers   each with its own billvend, and threads that handle requests
+    └── billvend worker     on an embedded database, or on request
 
-SIGTERM and SIGINT stop it: no new connection is taken, requests under way are answered, then the worker finishes what
-it has in hand. When this process is killed, the others notice, and stop by themselves.
+SIGTERM and SIGINT stop it. It accepts no new connections, finishes the requests in progress, and then the worker finishes
+its work. If this process is killed, the others notice it and stop.
 """
 
 import atexit
@@ -43,28 +43,28 @@ from billvend.logs import log_to_stderr
 logger = logging.getLogger("billvend.api")
 
 THREADS: Final = 32
-"""That answer requests, in each process. With half as many, a prototype on PostgreSQL answered half as many requests."""
+"""Threads in each process that handle requests. With half as many, a prototype on PostgreSQL handled half the requests."""
 MAX_REQUESTS: Final = 4096
-"""That a process has at a time, those whose bodies have not arrived yet among them; further ones wait for their turn."""
+"""Requests that a process has at a time, including those whose bodies are incomplete. Further ones wait."""
 PROCESSES: Final = 2
-"""That answer requests, on PostgreSQL."""
+"""Processes that handle requests, on PostgreSQL."""
 DRAIN_SECONDS: Final = 30
-"""How long requests under way, and then the worker, may take to finish once it is to stop."""
+"""How long the requests in progress, and then the worker, may take to finish when the server stops."""
 RESTART_SECONDS: Final = 1.0
-"""How soon a worker that died is started anew."""
+"""How soon a worker that exited is restarted."""
 RETRY_SECONDS: Final = 1.0
-"""How often a process that was started while the database is away tries again."""
+"""How often a process that started while the database is down tries again."""
 POLL_SECONDS: Final = 0.1
-"""How often it is tried whether somebody listens already."""
+"""How often the port is checked until the server listens."""
 
 _DATABASE_URL_VARIABLE: Final = "_BILLVEND_DATABASE_URL"
-"""Where Granian's processes find the database that the command line named."""
+"""The environment variable that gives Granian's processes the database of the command line."""
 _LOG_CONFIG: Final = {
     "formatters": {},
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
-"""Granian's own lines go where ours go."""
+"""Granian logs to our handlers."""
 
 
 def serve(
@@ -75,15 +75,15 @@ def serve(
     processes: int | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT, on the main thread; `announce` gets the address once it listens.
+    """Serve until SIGTERM or SIGINT, on the main thread. `announce` gets the address once the server listens.
 
-    `database_url` is what the command line named, if anything: the other processes read their settings from the environment
-    and `.env` as this one did. `with_worker` None: on an embedded database; `processes` None: two, or one on such a database.
-    Raises `ConfigurationError` where it must not or can't listen, `Unavailable`.
+    `database_url` is that of the command line, if it gave one. The other processes read their settings from the environment
+    and `.env`, as this one did. `with_worker` None: on an embedded database. `processes` None: two, or one on such a database.
+    Raises `ConfigurationError` if it must not or cannot listen, `Unavailable`.
     """
     _raise_file_limit()
     with _shared_metrics_folder():
-        with open_billvend(settings) as bv:  # all that is wrong with the settings is told here, in one line
+        with open_billvend(settings) as bv:  # reports every error of the settings, in one line
             keys_notice = _keys_notice(bv, settings.host)
         if database_url is not None:
             os.environ[_DATABASE_URL_VARIABLE] = database_url
@@ -95,7 +95,7 @@ def serve(
                 settings.host,
                 port,
                 lambda: announce(
-                    f"billvend listens on http://{host}:{port}, its document is at /api.{keys_notice}"
+                    f"billvend listens on http://{host}:{port}. Swagger UI is at /api.{keys_notice}"
                 ),
             ),
             _run_worker(database_url) if starts_worker else nullcontext(),
@@ -104,18 +104,18 @@ def serve(
 
 
 def _keys_notice(bv: Billvend, host: str) -> str:
-    """What the start says of keys. Raises `ConfigurationError` where there must be one first, `Unavailable`."""
+    """What the start prints about keys. Raises `ConfigurationError` if a key is required first, `Unavailable`."""
     if bv.has_api_keys():
         return ""
     if not bv.is_test_money_only():
-        reason = "The API would open real money"
+        reason = "The API would be open to live money"
     elif not is_loopback_host(host):
         reason = f"HOST={host} would open the API to other machines"
     else:
         return " No API keys yet: only requests from this machine are accepted, with test money."
     raise ConfigurationError(
-        f"{reason}, and there are no API keys yet. Nothing was started. Make a key first: "
-        "billvend keys create --scope pay --name till-7"
+        f"{reason}, and there are no API keys yet. Nothing was started. Create one first: "
+        "billvend api-keys create --scope pay --name till-7"
     )
 
 
@@ -131,10 +131,10 @@ def _build_server(settings: Settings, port: int, processes: int | None) -> MPSer
         port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
-        # On SQLite a second process would only wait for the first one's lock. On PostgreSQL each may have as many connections
-        # as it has threads, and a server takes 100, unless it was told otherwise.
+        # On SQLite a second process would only wait for the lock of the first. On PostgreSQL each process may have as many
+        # connections as threads, and by default a server accepts 100.
         workers=processes or (1 if _is_embedded(settings) else PROCESSES),
-        task_impl=TaskImpl.asyncio,  # its own kind of task knows no deadline
+        task_impl=TaskImpl.asyncio,  # Granian's own kind of task supports no timeout
         websockets=False,
         backpressure=MAX_REQUESTS,
         factory=True,
@@ -146,7 +146,7 @@ def _build_server(settings: Settings, port: int, processes: int | None) -> MPSer
 
 
 def _raise_file_limit() -> None:
-    """Each connection takes a file descriptor, and systems allow few to who does not ask for more."""
+    """Raise the limit of file descriptors: each connection needs one, and the default is low."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -158,7 +158,7 @@ def _raise_file_limit() -> None:
 
 @contextmanager
 def _shared_metrics_folder() -> Iterator[None]:
-    """A folder in which all processes count, so that any of them can tell the sums. Before anything is measured."""
+    """A folder for the metrics of all processes, so that any of them can sum them. Set before anything is measured."""
     with tempfile.TemporaryDirectory(prefix="billvend-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:
@@ -168,7 +168,7 @@ def _shared_metrics_folder() -> Iterator[None]:
 
 
 def application() -> RsgiAdapter:
-    """The application in one of Granian's processes: its own settings, logs and billvend."""
+    """The application in one of Granian's processes, with its own settings, logs and billvend."""
     relax_gc()
     settings = load_settings(os.environ.get(_DATABASE_URL_VARIABLE))
     stack = ExitStack()
@@ -187,8 +187,11 @@ def application() -> RsgiAdapter:
 
 
 def _close_and_exit(stack: ExitStack) -> None:
-    """All is answered. A thread of Granian's that still asks for Python while it is being taken down would have the process
-    abort, with a panic on stderr (its issues 846 and 881): so it ends here, and Python is not taken down."""
+    """Close, and exit without finalising Python, when all responses are sent.
+
+    A thread of Granian that needs Python during finalisation aborts the process with a panic on stderr (its issues 846
+    and 881).
+    """
     stack.close()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -196,12 +199,12 @@ def _close_and_exit(stack: ExitStack) -> None:
 
 
 def _open_with_retry(settings: Settings) -> Billvend:
-    """A process that is started anew while the database is away waits for it, rather than die, and with it the server."""
+    """Wait for the database. A restarted process that exits while it is down would stop the whole server."""
     while True:
         try:
             return open_billvend(settings)
         except Unavailable as error:
-            logger.warning("A process can't begin yet: %s", error)
+            logger.warning("A server process cannot start yet: %s", error)
             time.sleep(RETRY_SECONDS)
 
 
@@ -212,12 +215,12 @@ def _exit_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-# --- the worker beside it ---------------------------------------------------------------------------------------------
+# --- the embedded worker ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _run_worker(database_url: str | None) -> Iterator[None]:
-    """A `billvend worker` in a process of its own, started anew when it dies; at the end it finishes what it has in hand."""
+    """Run `billvend worker` in its own process. It is restarted when it exits, and finishes its work at the end."""
     stopping = threading.Event()
     supervisor = _WorkerSupervisor(database_url, stopping)
     thread = threading.Thread(target=supervisor.run, name="billvend-worker-supervisor")
@@ -231,7 +234,7 @@ def _run_worker(database_url: str | None) -> Iterator[None]:
 
 
 class _WorkerSupervisor:
-    """The worker's process. It reads from a pipe of ours, which ends when this process does: so it never outlives us."""
+    """The worker's process. Its stdin is a pipe that closes when this process ends, so it never outlives us."""
 
     def __init__(self, database_url: str | None, stopping: threading.Event) -> None:
         database_option = [] if database_url is None else ["--database-url", database_url]
@@ -240,34 +243,34 @@ class _WorkerSupervisor:
             "-m",
             "billvend",
             "worker",
-            "--while-stdin-is-open",
+            "--exit-with-parent",
             *database_option,
         ]
-        # What it counts is told by /metrics with all the rest: told twice, it would be counted twice.
+        # /metrics includes the worker's metrics. On a port of its own they would be scraped twice.
         self._environment = {name: value for name, value in os.environ.items() if name != "METRICS_PORT"}
         self._stopping = stopping
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
-        """Start it, and start it anew when it ends, until it is to stop."""
+        """Start it, and restart it when it exits, until `stop`."""
         while (process := self._start()) is not None:
             status = process.wait()
             if not self._stopping.wait(RESTART_SECONDS):
-                logger.error("The worker ended with status %s, and is started anew", status)
+                logger.error("The worker exited with status %s and is restarted", status)
 
     def _start(self) -> "subprocess.Popen[bytes] | None":
         with self._lock:
             if self._stopping.is_set():
                 return None
-            # A group of its own: Ctrl-C at the terminal is for this process, which stops the worker last.
+            # Its own session: Ctrl-C at the terminal reaches only this process, which stops the worker last.
             self._process = subprocess.Popen(  # noqa: S603
                 self._command, stdin=subprocess.PIPE, start_new_session=True, env=self._environment
             )
             return self._process
 
     def stop(self) -> None:
-        """Ask it to stop, and wait."""
+        """Stop it, and wait."""
         with self._lock:
             process = self._process
         if process is None:
@@ -282,11 +285,11 @@ class _WorkerSupervisor:
             process.stdin.close()
 
 
-# --- where it listens -------------------------------------------------------------------------------------------------
+# --- the port -------------------------------------------------------------------------------------------------
 
 
 def find_free_port(host: str, port: int) -> int:
-    """The port, or any free one for 0. Raises `ConfigurationError` where nobody can listen there."""
+    """The port, or any free one for 0. Raises `ConfigurationError` if it cannot be used."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as trial:
@@ -295,19 +298,19 @@ def find_free_port(host: str, port: int) -> int:
             return int(trial.getsockname()[1])
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            reason = f"PORT={port} is taken by another program. Stop it, or choose another PORT"
+            reason = f"PORT={port} is in use by another program. Stop it, or choose another PORT"
         else:
-            reason = f"HOST={host} and PORT={port} can't be listened on: {error.strerror}"
+            reason = f"Cannot listen on HOST={host}, PORT={port}: {error.strerror}"
         raise ConfigurationError(f"{reason}. Nothing was started.") from None
 
 
 @contextmanager
 def reserve_port(host: str, port: int) -> Iterator[int]:
-    """The port, or any free one for 0, kept from everybody else. Raises `ConfigurationError` where nobody can listen there.
+    """Reserve the port, or any free one for 0. Raises `ConfigurationError` if it cannot be used.
 
-    On Linux each of Granian's processes opens it by itself, seconds later, in a way that lets others open it as well:
-    two servers would share the requests. A socket of ours that is bound, and does not listen, keeps others away, and
-    leaves room for them. Elsewhere Granian opens the port once, at its start.
+    On Linux each of Granian's processes opens the port seconds later, and shared (SO_REUSEPORT). A second server could open
+    it too, and would get half of the requests. Our bound socket, which does not listen, keeps other programs out but not
+    Granian. Elsewhere Granian opens the port once, at its start.
     """
     port = find_free_port(host, port)
     if not sys.platform.startswith("linux"):
@@ -316,7 +319,7 @@ def reserve_port(host: str, port: int) -> Iterator[int]:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as reservation:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Where it can't be had so, connections of another program's are not forgotten yet: nobody else listens there.
+        # If this fails, old connections of another program are still closing. No program listens there.
         with suppress(OSError):
             reservation.bind(address)
         yield port
@@ -324,7 +327,7 @@ def reserve_port(host: str, port: int) -> Iterator[int]:
 
 @contextmanager
 def _announce_when_listening(host: str, port: int, announce: Callable[[], None]) -> Iterator[None]:
-    """Call `announce`, on a thread of its own, as soon as somebody listens there."""
+    """Call `announce` on its own thread, as soon as the server listens."""
     stopping = threading.Event()
 
     def watch() -> None:

@@ -28,10 +28,9 @@ def add_routes(router: ApiRouter) -> None:
         errors={HTTPStatus.NOT_FOUND: "`transaction_not_found`."},
     )
     def transaction(path: TransactionPath) -> Response:
-        """How a transaction stands.
+        """Get a transaction.
 
-        With its attempts and events. While a payment is in doubt, looking at it brings the next question to the provider
-        forward, at most once an interval.
+        With its attempts and events. For a payment in doubt this also requests an earlier requery, at most once an interval.
         """
         add_log_context(transactionId=path.transaction_id)
         record, events = bv.transaction_with_events(path.transaction_id)
@@ -47,13 +46,13 @@ def add_routes(router: ApiRouter) -> None:
         TransactionsResponse,
         scope=Scope.READ,
         errors={
-            HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed`: a query that is not known or out of its bounds."
+            HTTPStatus.UNPROCESSABLE_ENTITY: "`validation_failed`: an unknown query, or one out of its bounds."
         },
     )
     def transactions(path: UserPath, query: TransactionsQuery) -> Response:
-        """A user's transactions, newest first.
+        """List a user's transactions, newest first.
 
-        Give `nextCursor` back as `cursor` for the page that follows; null: there is none.
+        Send `nextCursor` as `cursor` to get the next page. null: there is none.
         """
         add_log_context(userId=path.user_id)
         records = bv.search(

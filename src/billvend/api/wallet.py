@@ -35,7 +35,7 @@ def add_routes(router: ApiRouter) -> None:
     def fund(header: IdempotencyKeyHeader, body: FundRequest) -> Response:
         """Add money to a wallet.
 
-        Opens the wallet if it is new. With a key it is added once, however often the request is repeated.
+        Creates the wallet if it is new. A request repeated with the same key adds the money once.
         """
         key = parse_idempotency_key(request)
         with router.idempotency_lock("fund", body.user_id, key):
@@ -54,7 +54,7 @@ def add_routes(router: ApiRouter) -> None:
         errors=FUND_ERRORS,
     )
     def create_deposit(header: IdempotencyKeyHeader, body: DepositRequest) -> Response:
-        """Start a payment into a wallet by Paystack.
+        """Create a deposit by Paystack.
 
         Send the payer to `authorizationUrl`. The wallet is credited once Paystack confirms it. Then `email` gets the
         receipt. It gets the tokens of later payments if the wallet has no address yet, and the key has the scope `read` too.
@@ -71,7 +71,7 @@ def add_routes(router: ApiRouter) -> None:
             )
         add_log_context(userId=body.user_id, reference=deposit.reference)
         data: JsonObject = {"reference": deposit.reference, "authorizationUrl": deposit.authorization_url}
-        message = f"Send the payer to the address: {deposit.amount.display} will be added when it is paid."
+        message = f"Send the payer to the address. {deposit.amount.display} is added when it is paid."
         return success_response(data, message, HTTPStatus.CREATED, headers=replay_headers(deposit.replayed))
 
     @router.get(
@@ -84,12 +84,12 @@ def add_routes(router: ApiRouter) -> None:
         },
     )
     def balance(path: UserPath, query: BalanceQuery) -> Response:
-        """What a wallet holds.
+        """Get the balance of a wallet.
 
-        What can be spent, what is reserved for payments under way, and what happened last.
+        The available and held amounts, and the latest transactions.
         """
         add_log_context(userId=path.user_id)
         wallet = bv.balance(path.user_id, currency=query.currency)
         criteria = Search(user_id=path.user_id, currency=wallet.available.currency, limit=RECENT_TRANSACTIONS)
         recent = [transaction_json(transaction) for transaction in bv.search(criteria)]
-        return success_response(balance_json(wallet, recent), f"{wallet.available.display} can be spent.")
+        return success_response(balance_json(wallet, recent), f"{wallet.available.display} is available.")

@@ -2,12 +2,12 @@
 
     payments.py, pay_many.py, deposits.py, queries.py, review.py, service.py, sandbox.py, api_keys.py, wallets.py,
     webhooks.py, admin.py, demo.py          the commands
-    options.py      what they have in common        context.py     what they begin with
-    output.py       what they print                 rendering.py   transactions for people
-    progress.py     a payment while it is worked    exits.py       the table of exit statuses
+    options.py      common options                  context.py     settings, logs and an open billvend
+    output.py       JSON, tables and lines          rendering.py   transactions for people
+    progress.py     following a payment             exits.py       the table of exit statuses
     bill_csv.py     files of bills and results      bill_batch.py  a run through such a file
 
-Nothing here is imported before it is needed: `billvend --help` should be there at once.
+Commands import late, so that `billvend --help` is fast.
 """
 
 import os
@@ -45,6 +45,7 @@ app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=example(
         "billvend demo", "billvend fund ada 5000", "billvend pay ada 500 --meter 12345678901 --biller EKEDC"
     ),
@@ -80,7 +81,7 @@ def billvend(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (`sys.argv`, unless given) and return its exit status. Raises nothing."""
+    """Run a command line (default: `sys.argv`) and return its exit status. Raises nothing."""
     if arguments is None:  # a process of our own
         relax_gc()
     argv = list(sys.argv[1:] if arguments is None else arguments)
@@ -94,14 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.BROKEN_PIPE
     except KeyboardInterrupt:
         return _report_error(as_json, KeyboardInterrupt())
-    except Exception as error:  # noqa: BLE001  whatever it is, people get one line
+    except Exception as error:  # noqa: BLE001  every error becomes one line
         return _report_error(as_json, error)
     return status
 
 
 def _run(arguments: list[str]) -> int:
     command = get_command(app)
-    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:  # a shell asks how a word may go on
+    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:  # shell completion
         command(arguments, prog_name=PROGRAM)
     try:
         with command.make_context(PROGRAM, arguments) as context:
@@ -121,16 +122,16 @@ def _report_error(as_json: bool, error: BaseException) -> int:
 
 
 def _safe_stream(stream: TextIO | None) -> TextIO:
-    """Output that is closed takes everything, and a letter that it has no sign for is written as its code."""
+    """A closed stream becomes the null device, and characters that its encoding lacks are escaped."""
     if stream is None:
-        return open(os.devnull, "w")  # noqa: PTH123  it stays open to the end
+        return open(os.devnull, "w")  # noqa: PTH123  open until the process ends
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     return stream
 
 
 def _ignore_broken_pipe() -> None:
-    """Nobody reads: what is left to print goes nowhere, and Python has nothing to complain of at its end."""
+    """The reader has gone: discard the remaining output, so that Python reports no error at its end."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -8,7 +8,7 @@ from billvend.cli.options import DatabaseUrl, Json, example
 from billvend.cli.output import DOUBT, GOOD, KeyValues, Line, print_result
 
 commands = typer.Typer()
-db = typer.Typer(help="Look after the database and its tables.", epilog=example("billvend db upgrade"))
+db = typer.Typer(help="Manage the database schema.", epilog=example("billvend db upgrade"))
 commands.add_typer(db, name="db")
 
 
@@ -26,20 +26,20 @@ def config(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @db.command(epilog=example("billvend db upgrade --database-url postgresql://billvend@db/billvend"))
 def upgrade(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Make or change the tables.
+    """Create or upgrade the tables.
 
-    They come to the version that this billvend needs. Safe to run twice.
+    Safe to run twice.
     """
     from billvend.bootstrap import upgrade_schema
 
     with settings_context(database_url) as settings:
         old_version, new_version = upgrade_schema(settings)
     changed_text = (
-        f"The tables are of version {new_version}; they were of version {old_version}."
+        f"Upgraded the schema from version {old_version} to {new_version}."
         if old_version
-        else f"The tables are made: version {new_version}."
+        else f"Created the schema, version {new_version}."
     )
-    unchanged_text = f"The tables are of version {new_version} already."
+    unchanged_text = f"The schema is at version {new_version} already."
     print_result(
         as_json,
         {"before": old_version, "current": new_version},
@@ -50,16 +50,16 @@ def upgrade(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @db.command(epilog=example("billvend db current"))
 def current(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Show which version the tables are of."""
+    """Show the version of the schema."""
     from billvend.bootstrap import schema_versions
 
     with settings_context(database_url) as settings:
         version, needed_version = schema_versions(settings)
     if version == needed_version:
-        line = Line(f"The tables are of version {version}, as they should be.", GOOD)
+        line = Line(f"The schema is at version {version}: up to date.", GOOD)
     else:
-        state = f"The tables are of version {version}" if version else "There are no tables"
-        line = Line(f"{state}; this billvend needs version {needed_version}. Run: billvend db upgrade", DOUBT)
+        state = f"The schema is at version {version}." if version else "There are no tables."
+        line = Line(f"{state} billvend needs version {needed_version}. Run: billvend db upgrade", DOUBT)
     print_result(
         as_json, {"current": version, "needed": needed_version, "upToDate": version == needed_version}, line
     )
@@ -70,7 +70,7 @@ def current(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 def seed(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     """Add example wallets and payments.
 
-    Safe to run twice; refused in production, and on books of real money.
+    Safe to run twice. Rejected in production, and on a ledger of live money.
     """
     from billvend.bootstrap import open_billvend
     from billvend.cli.rendering import transactions_table
@@ -85,7 +85,7 @@ def seed(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     print_result(
         as_json,
         document,
-        Line("On the books, for trying things out:", GOOD),
+        Line("Example wallets and payments:", GOOD),
         transactions_table(examples, with_user=True),
     )
     return Exit.DONE

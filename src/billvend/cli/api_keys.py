@@ -1,4 +1,4 @@
-"""Commands for who gets in over HTTP: keys create, list, revoke."""
+"""Commands for the keys of the HTTP API: api-keys create, list, revoke."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -15,52 +15,62 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 api_keys = typer.Typer(
-    help="Say who may use the API. From the first key on, nobody gets in without one.",
-    epilog=example("billvend keys list"),
+    epilog=example("billvend api-keys", "billvend api-keys create --scope pay --name till-7"),
+    invoke_without_command=True,
 )
-commands.add_typer(api_keys, name="keys")
+commands.add_typer(api_keys, name="api-keys")
+
+
+@api_keys.callback()
+def manage(context: typer.Context, as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+    """Manage the keys of the HTTP API. Without a verb: list them."""
+    if context.invoked_subcommand is None:
+        return list_keys(as_json, database_url)
+    if as_json or database_url is not None:
+        raise typer.BadParameter("Give options after the verb.", context)
+    return Exit.DONE
 
 
 @api_keys.command(
     epilog=example(
-        "billvend keys create --scope pay --name till-7",
-        "billvend keys create --scope read --scope fund --name shop-front",
+        "billvend api-keys create --scope pay --name till-7",
+        "billvend api-keys create --scope read --scope fund --name shop-front",
     )
 )
 def create(
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it, such as its user.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="A name for the key, such as its user.")
+    ],
     scope: Annotated[
         list[str],
-        typer.Option(
-            "--scope", metavar="SCOPE", help="read, pay, fund or operate. May be given several times."
-        ),
+        typer.Option("--scope", metavar="SCOPE", help="read, pay, fund or operate. May be repeated."),
     ],
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Make a key, and show its secret once.
+    """Create a key, and show its secret once.
 
-    No scope includes another: to look at anything a key needs `read`.
+    Scopes do not include each other: reading needs `read`. From the first key on, requests without a key are rejected.
     """
     from billvend.presentation import api_key_json
 
     with billvend_context(database_url) as bv:
         created = bv.create_api_key(name, scope)
     print_result(as_json, {**api_key_json(created.key), "secret": created.secret}, Line(created.secret))
-    if not as_json:  # on stderr: KEY=$(billvend keys create ...) is to be the secret alone
+    if not as_json:  # on stderr: KEY=$(billvend api-keys create ...) prints the secret alone
         print_blocks(
             Line(
-                f"The key {created.key.name} is made: {_scopes(created.key)}. Id: {created.key.key_id}", GOOD
+                f"Created the key {created.key.name} ({_scopes(created.key)}). Id: {created.key.key_id}", GOOD
             ),
-            Line("Send it as `Authorization: Bearer`. It is not shown again.", DOUBT),
+            Line("Send it as `Authorization: Bearer`. It is shown only once.", DOUBT),
             to=sys.stderr,
         )
     return Exit.DONE
 
 
-@api_keys.command("list", epilog=example("billvend keys list"))
+@api_keys.command("list", epilog=example("billvend api-keys list"))
 def list_keys(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """List all keys, also revoked ones, and when they were used last."""
+    """List all keys, including revoked ones."""
     from billvend.presentation import api_key_json, iso_time
 
     with billvend_context(database_url) as bv:
@@ -76,28 +86,28 @@ def list_keys(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         )
         for key in all_keys
     ]
-    table = Table(("Id", "Name", "Scopes", "Made", "Last used", "Revoked"), rows)
-    empty_line = Line("There are no keys: the API serves test money only, to this machine alone.", QUIET)
+    table = Table(("Id", "Name", "Scopes", "Created", "Last used", "Revoked"), rows)
+    empty_line = Line(
+        "No API keys yet: only requests from this machine are accepted, with test money.", QUIET
+    )
     print_result(
         as_json, {"items": [api_key_json(key) for key in all_keys]}, table if all_keys else empty_line
     )
     return Exit.DONE
 
 
-@api_keys.command(epilog=example("billvend keys revoke till-7"))
+@api_keys.command(epilog=example("billvend api-keys revoke till-7"))
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its id or its name.")],
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Let a key open nothing any more, from the next request on."""
+    """Revoke a key. It is rejected from the next request on."""
     from billvend.presentation import api_key_json
 
     with billvend_context(database_url) as bv:
         revoked = bv.revoke_api_key(key)
-    print_result(
-        as_json, api_key_json(revoked), Line(f"The key {revoked.name} opens nothing any more.", GOOD)
-    )
+    print_result(as_json, api_key_json(revoked), Line(f"Revoked the key {revoked.name}.", GOOD))
     return Exit.DONE
 
 

@@ -1,4 +1,4 @@
-"""Paying the bills of a file: many at once, and each row is told what came of it."""
+"""Paying the bills of a file, many in one transaction, with a result for each row."""
 
 import hashlib
 import json
@@ -33,32 +33,32 @@ from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION, PaymentResult
 
 ACCEPTED, REPLAYED, REFUSED, OK, NOT_TRIED = "accepted", "replayed", "refused", "ok", "not_tried"
 MAX_SHOWN: Final = 10
-"""Rows, and wallets, that people are shown; the results have all rows."""
+"""Rows, and wallets, on the screen. The results have all rows."""
 MAX_LISTED_WALLETS: Final = 1_000
-"""Wallets in the document of a dry run."""
+"""Wallets in the JSON of a dry run."""
 CACHE_KIB: Final = 16_384
-"""Memory for sums; what is more goes to a file without a name."""
+"""Memory for sums. Larger ones go to a temporary file."""
 
 
 def bill_digest(batch: str, bill: Pay) -> bytes:
-    """What makes bills of a batch alike: the SHA-256 of the JSON list `[batch, user, request hash]`.
+    """Identifies equal bills of a batch: the SHA-256 of the JSON list `[batch, user, request hash]`.
 
-    It is about what was understood, not how it is written: a spreadsheet makes 500 of 500.00.
+    It uses the parsed values, not their text: a spreadsheet turns 500.00 into 500.
     """
     return hashlib.sha256(json.dumps([batch, bill.user_id, bill.request_hash]).encode()).digest()
 
 
 def batch_key(digest: bytes, nth: int) -> str:
-    """The key of a bill that was given none, and is the nth of those alike in its file; the first is number 1.
+    """The key of a bill without its own key that is the nth of its equals in the file. The first is number 1.
 
-    `pay-many-` and the first 40 hexadecimal digits of the SHA-256 of `asked_for` and the number in decimal. Neither must
-    ever change: another key is another payment.
+    `pay-many-` and the first 40 hexadecimal digits of the SHA-256 of `digest` and the number in decimal. This must never
+    change: another key is another payment.
     """
     return f"pay-many-{hashlib.sha256(digest + b'%d' % nth).hexdigest()[:40]}"
 
 
 class DiskCounter:
-    """A sum for each of as many names as there may be, in little memory."""
+    """A sum for each name, for any number of names in little memory."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
@@ -68,7 +68,7 @@ class DiskCounter:
         self._database.execute("BEGIN")
 
     def add(self, name: str | bytes, number: int) -> int:
-        """Add to the sum of this name; returns it."""
+        """Add to the sum of this name. Returns the new sum."""
         (total,) = self._database.execute(
             "INSERT INTO sums VALUES (?, ?) "
             "ON CONFLICT DO UPDATE SET total = total + excluded.total RETURNING total",
@@ -77,7 +77,7 @@ class DiskCounter:
         return int(total)
 
     def close(self) -> None:
-        """Forget them."""
+        """Delete all sums."""
         self._database.close()
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
@@ -87,7 +87,7 @@ class DiskCounter:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What came of a row."""
+    """The result of a row."""
 
     result: str
     paid: PaymentResult | None = None
@@ -105,18 +105,18 @@ class Batch:
         self._interrupt = interrupt
         self._occurrences = DiskCounter()
         self._stop_error: BillvendError | None = None
-        """Why nothing more was tried."""
+        """The error that ended the run."""
         self._counts: Counter[str] = Counter()
-        """Rows, by result."""
+        """Rows by result."""
         self._first_rejections: list[tuple[str, str]] = []
-        """Lines, and why nothing is paid for them."""
+        """Lines, each with the reason of its rejection."""
 
     def close(self) -> None:
-        """Give back what counting took."""
+        """Free the counters."""
         self._occurrences.close()
 
     def process(self, bill_file: BillFile, total: int, result_file: ResultFile) -> None:
-        """Have each row done, and write down what came of it. Raises `Unavailable` where nothing could be begun."""
+        """Process each row and write its result. Raises `Unavailable` when no row could be processed."""
         row_iterator = bill_file.rows()
         with _progress_bar(self.action, total, self._interrupt) as advance:
             while chunk := list(islice(row_iterator, MAX_BILLS_PER_TRANSACTION)):
@@ -136,26 +136,32 @@ class Batch:
                 advance(len(chunk))
 
     def report(self, path: Path) -> tuple[Exit, JsonObject, list[Block]]:
-        """How it ended."""
+        """The exit status, the JSON document and the blocks of the finished run."""
         counts = self._counts
         document: JsonObject = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
         document |= {"results": str(path), **self._unprocessed()}
         is_whole = counts.total() == counts[ACCEPTED] + counts[REPLAYED]
-        summary = (
-            f"{counts[ACCEPTED]:,} accepted, {counts[REPLAYED]:,} were before, {counts[REFUSED]:,} refused."
-        )
+        summary = f"{counts[ACCEPTED]:,} accepted, {counts[REPLAYED]:,} already processed, {counts[REFUSED]:,} rejected."
         blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._rejections()]
-        repeat_text = "Run the same again: it does what is missing, and nothing twice."
+        repeat_text = "Run the same command again: it processes only what is missing."
         if counts["outcome_unknown"]:
-            blocks.append(Line(f"Of {counts['outcome_unknown']:,} it is not known. {repeat_text}", BAD))
+            blocks.append(
+                Line(f"The outcome of {counts['outcome_unknown']:,} rows is unknown. {repeat_text}", BAD)
+            )
         if self._stop_error:
             missing = counts["unavailable"] + counts[NOT_TRIED]
-            blocks.append(Line(f"The books don't answer: {missing:,} were not done. {repeat_text}", BAD))
+            blocks.append(
+                Line(f"The database is down: {missing:,} rows were not processed. {repeat_text}", BAD)
+            )
         elif counts[NOT_TRIED]:
-            blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} were not tried. {repeat_text}", BAD))
+            blocks.append(
+                Line(f"Interrupted: {counts[NOT_TRIED]:,} rows were not processed. {repeat_text}", BAD)
+            )
         elif counts["unavailable"]:
-            blocks.append(Line(f"The books did not answer for {counts['unavailable']:,}. {repeat_text}", BAD))
-        blocks.append(Line(f"What came of each row: {path}", QUIET))
+            blocks.append(
+                Line(f"The database did not answer for {counts['unavailable']:,} rows. {repeat_text}", BAD)
+            )
+        blocks.append(Line(f"Results: {path}", QUIET))
         if counts[ACCEPTED]:
             blocks.append(Line("Workers buy the electricity: billvend worker", QUIET))
         return self._exit_status(is_whole), document, blocks
@@ -174,10 +180,10 @@ class Batch:
             return []
         more = self._counts[REFUSED] - len(self._first_rejections)
         rest = [Line(f"And {more:,} more.", QUIET)] if more else []
-        return [Table(("Line", "Why it is not paid"), self._first_rejections), *rest]
+        return [Table(("Line", "Rejected because"), self._first_rejections), *rest]
 
     def _parse_row(self, row: BillRow) -> Pay | BillvendError:
-        """What the row asks for, with its key."""
+        """The payment command of the row, with its key."""
         try:
             bill = self._bv.build_command(row.bill())
         except BillvendError as error:
@@ -185,7 +191,7 @@ class Batch:
         if bill.has_caller_key:
             return bill
         if self._name is None:
-            return ValidationFailed("The row has no key, and the batch no name: nothing was done.")
+            return ValidationFailed("The row has no key and the batch has no name. Nothing was done.")
         digest = bill_digest(self._name, bill)
         return replace(
             bill, key=batch_key(digest, self._occurrences.add(digest[:16], 1)), has_caller_key=True
@@ -197,7 +203,7 @@ class Batch:
         bills = [bill for bill in commands if isinstance(bill, Pay)]
         results = self._execute(bills)
         if results and all(isinstance(result.error, DependencyError) for result in results):
-            self._stop_error = results[0].error  # nobody would answer for a million rows more either
+            self._stop_error = results[0].error  # the remaining rows would fail in the same way
         remaining = iter(results)
         return [
             next(remaining) if isinstance(bill, Pay) else RowResult(REFUSED, error=bill) for bill in commands
@@ -208,7 +214,7 @@ class Batch:
 
 
 class DryRun(Batch):
-    """The same, with nothing done: what would be refused, and whether the wallets hold enough for the rest."""
+    """A run that pays nothing: which rows would be rejected, and whether the wallets have enough for the others."""
 
     action = "Checking"
 
@@ -217,7 +223,7 @@ class DryRun(Batch):
         self._requested = DiskCounter()
 
     def close(self) -> None:
-        """Give back what counting took."""
+        """Free the counters."""
         super().close()
         self._requested.close()
 
@@ -252,8 +258,8 @@ class DryRun(Batch):
         is_whole = not short_wallets.count and counts.total() == counts[OK] + counts[REPLAYED]
         requested_text = ", ".join(amount.display for amount in sums.values()) or "nothing"
         summary = (
-            f"{counts[OK]:,} can be paid, for {requested_text}; {counts[REPLAYED]:,} were before, "
-            f"{counts[REFUSED]:,} are refused. Nothing was done."
+            f"{counts[OK]:,} payable ({requested_text}), {counts[REPLAYED]:,} already processed, "
+            f"{counts[REFUSED]:,} rejected. Nothing was done."
         )
         blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._rejections()]
         if wallets := [*short_wallets.first, *funded_wallets.first][:MAX_SHOWN]:
@@ -261,14 +267,14 @@ class DryRun(Batch):
                 (user, requested.display, available.display, "yes" if requested <= available else "no")
                 for user, requested, available in wallets
             ]
-            blocks.append(Table(("Wallet", "Asked for", "To spend", "Enough"), lines))
+            blocks.append(Table(("Wallet", "Requested", "Available", "Enough"), lines))
         if more := short_wallets.count + funded_wallets.count - len(wallets):
             blocks.append(Line(f"And {more:,} more wallets.", QUIET))
         if short_wallets.count:
-            blocks.append(Line(f"{short_wallets.count:,} of the wallets hold too little.", BAD))
+            blocks.append(Line(f"{short_wallets.count:,} wallets have too little money.", BAD))
         if counts[NOT_TRIED]:
-            blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} were not looked at.", BAD))
-        blocks.append(Line(f"What was found of each row: {path}", QUIET))
+            blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} rows were not checked.", BAD))
+        blocks.append(Line(f"Results: {path}", QUIET))
         return self._exit_status(is_whole), document, blocks
 
     def _execute(self, bills: Sequence[Pay]) -> list[RowResult]:
@@ -281,18 +287,18 @@ class DryRun(Batch):
         if not isinstance(result, BillvendError) and result.replayed:
             return RowResult(REPLAYED)
         self._requested.add(f"{bill.amount.currency} {bill.user_id}", bill.amount.amount_minor)
-        return RowResult(OK)  # whether the wallet holds enough is seen when all is added up
+        return RowResult(OK)  # `report` compares the sums with the balances
 
 
 class _FirstWallets:
-    """Wallets: all are counted, and the first are kept."""
+    """Counts all wallets, and keeps the first ones."""
 
     def __init__(self) -> None:
         self.count = 0
         self.first: list[tuple[str, Money, Money]] = []
 
     def add(self, wallet: tuple[str, Money, Money]) -> None:
-        """One more."""
+        """Add a wallet."""
         self.count += 1
         if self.count <= MAX_LISTED_WALLETS:
             self.first.append(wallet)
@@ -319,7 +325,7 @@ def _row_result(result: PaymentResult | BillvendError) -> RowResult:
 
 
 def _result_row(row: BillRow, bill: Pay | BillvendError, row_result: RowResult) -> dict[str, object]:
-    """A row of the results."""
+    """A row of the result file."""
     entry: dict[str, object] = {**row.cells, "line": row.line, "result": row_result.result}
     if isinstance(bill, Pay):
         entry["key"] = bill.key
@@ -335,7 +341,7 @@ def _result_row(row: BillRow, bill: Pay | BillvendError, row_result: RowResult) 
 
 @contextmanager
 def _progress_bar(action: str, total: int, interrupt: Interrupt) -> Iterator[Callable[[int], None]]:
-    """A moving bar for whoever looks at stderr; to be told of each row that is done."""
+    """A progress bar on stderr. Call the result with the number of finished rows."""
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
@@ -347,6 +353,6 @@ def _progress_bar(action: str, total: int, interrupt: Interrupt) -> Iterator[Cal
     )  # fmt: skip
     with Progress(*columns, console=terminal(sys.stderr), transient=True) as bar:
         task = bar.add_task(action, total=total, rate=0)
-        interrupted_text = "Leaving as soon as the rows in hand are done. Ctrl-C again leaves at once."
+        interrupted_text = "Stopping after the current rows. Press Ctrl-C again to stop now."
         interrupt.on_interrupt = lambda: bar.update(task, description=interrupted_text)
         yield lambda rows: bar.update(task, advance=rows, rate=bar.tasks[0].speed or 0)

@@ -1,4 +1,4 @@
-"""Files of bills: the rows of a CSV file, and what came of them in another."""
+"""CSV files: one with bills, and one with the result of each row."""
 
 import csv
 import fcntl
@@ -27,22 +27,22 @@ RESULT_COLUMNS: Final = (
 )
 
 BUFFER_BYTES: Final = 1 << 20
-"""Bytes, more than most chunks of results have: whoever is killed leaves whole rows."""
+"""Bytes, more than most chunks of results have. So a killed process leaves only complete rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
-    """A row, unread."""
+    """A row, not yet parsed."""
 
     line: int
-    """Where it begins in the file; the header is line 1."""
+    """The line in the file where it begins. The header is line 1."""
     cells: Mapping[str, str]
-    """By column."""
+    """Texts by column."""
     problem: str | None
-    """Why no bill can be made of it."""
+    """The reason why it cannot be parsed."""
 
     def bill(self) -> Bill:
-        """The bill that the row is. Raises `ValidationFailed`."""
+        """The row as a bill. Raises `ValidationFailed`."""
         if self.problem is not None:
             raise ValidationFailed(self.problem)
         user, amount, meter, biller = (self.cells[column] for column in REQUIRED_COLUMNS)
@@ -51,7 +51,7 @@ class BillRow:
 
 
 class BillFile:
-    """A CSV file of bills, read row by row, twice: nothing is begun before all of it was read once."""
+    """A CSV file of bills, read twice, row by row: nothing is paid before all of it was checked once."""
 
     def __init__(self, path: Path, file: IO[str]) -> None:
         self._path = path
@@ -59,9 +59,9 @@ class BillFile:
         self._is_checked = False
 
     def check(self, *, with_keys: bool) -> int:
-        """Read all of it; returns the number of rows.
+        """Read all of it. Returns the number of rows.
 
-        Raises `ValidationFailed` where it is not CSV, or where every row must have a key and one has none.
+        Raises `ValidationFailed` if it is not CSV, or if every row must have a key and one has none.
         """
         count = 0
         for row in self.rows():
@@ -75,7 +75,7 @@ class BillFile:
         return count
 
     def rows(self) -> Iterator[BillRow]:
-        """Every row; an empty line is none. Raises `ValidationFailed`."""
+        """Every row, without empty lines. Raises `ValidationFailed`."""
         self._file.seek(0)
         reader = csv.reader(self._file, strict=True)
         try:
@@ -84,41 +84,41 @@ class BillFile:
             for cells in reader:
                 if cells:
                     message = (
-                        f"The row has {len(cells)} cells, and the header {len(columns)}: nothing was done."
+                        f"The row has {len(cells)} cells, and the header {len(columns)}. Nothing was done."
                     )
                     problem = None if len(cells) == len(columns) else message
                     yield BillRow(line, dict(zip(columns, cells, strict=False)), problem)
                 line = reader.line_num + 1
         except UnicodeDecodeError:
-            self._reject("is not UTF-8 text: save it as such")
+            self._reject("is not UTF-8: save it as UTF-8")
         except csv.Error as error:
             self._reject(f"is not CSV, in line {reader.line_num}: {error}")
 
     def _columns(self, names: Sequence[str]) -> Sequence[str]:
         required, optional = ",".join(REQUIRED_COLUMNS), ",".join(OPTIONAL_COLUMNS)
-        header = f"The first line names the columns: {required} and, as you like, {optional}"
+        header = f"The first line must name the columns: {required} and optionally {optional}"
         if not names:
             self._reject(f"has no header. {header}")
         for name in names:
             if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS):
-                self._reject(f"has a column {safe_repr(name)}, which means nothing here. {header}")
+                self._reject(f"has an unknown column {safe_repr(name)}. {header}")
             if names.count(name) > 1:
                 self._reject(f"has the column {name} twice")
         if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
-            self._reject(f"lacks the column {','.join(missing)}. {header}")
+            self._reject(f"has no column {','.join(missing)}. {header}")
         return names
 
     def _reject(self, reason: str) -> NoReturn:
         if self._is_checked:
             raise BillvendError(
-                f"{self._path} was changed while it was paid: it {reason}. What was accepted stands: run it again."
+                f"{self._path} was changed while it was paid: it {reason}. Accepted payments continue. Run it again."
             )
         raise _invalid_file(self._path, reason)
 
 
 @contextmanager
 def open_bill_file(path: Path) -> Iterator[BillFile]:
-    """A file of bills. Raises `ValidationFailed` where there is none."""
+    """Open a file of bills. Raises `ValidationFailed` if it cannot be read."""
     try:
         if path.exists() and not path.is_file():
             raise _invalid_file(path, "is not a file")
@@ -130,7 +130,7 @@ def open_bill_file(path: Path) -> Iterator[BillFile]:
 
 
 class ResultFile:
-    """What came of each row, in order, as CSV: under a name that ends in .part, until all of it is there."""
+    """The result of each row, in order, as CSV. The name ends in .part until it is complete."""
 
     def __init__(self, path: Path, file: IO[str]) -> None:
         self._path = path
@@ -141,13 +141,13 @@ class ResultFile:
             self._writer.writeheader()
 
     def write(self, entries: Sequence[Mapping[str, object]]) -> None:
-        """Add rows; the file has them when this returns."""
+        """Add rows. The file has them when this returns."""
         with self._error_context():
             self._writer.writerows(entries)
             self._file.flush()
 
     def finish(self) -> None:
-        """It is all there: from now on it has its name."""
+        """The file is complete: give it its final name."""
         with self._error_context():
             self._file.flush()
             _partial_path(self._path).replace(self._path)
@@ -158,18 +158,18 @@ class ResultFile:
             yield
         except OSError as error:
             raise BillvendError(
-                f"{self._path} can't be written: {error.strerror}. What was accepted stands: run it again."
+                f"{self._path} can't be written: {error.strerror}. Accepted payments continue. Run it again."
             ) from error
 
 
 def result_path_for(path: Path) -> Path:
-    """Where results are written if nobody says where: bills.results.csv for bills.csv."""
+    """The default path of results: bills.results.csv for bills.csv."""
     return path.with_name(f"{path.name.removesuffix('.csv')}.results.csv")
 
 
 @contextmanager
 def open_result_file(path: Path, *, bill_path: Path) -> Iterator[ResultFile]:
-    """A file of results. Whatever tears it off leaves what was written. Raises `ValidationFailed` where none can be."""
+    """Open a file of results. It keeps its rows if the run is cut off. Raises `ValidationFailed` if it cannot be written."""
     partial_path = _partial_path(path)
     try:
         if any(existing.exists() and existing.samefile(bill_path) for existing in (path, partial_path)):
@@ -183,13 +183,13 @@ def open_result_file(path: Path, *, bill_path: Path) -> Iterator[ResultFile]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise _invalid_file(path, "is being written by another billvend: wait for its end") from None
+        raise _invalid_file(path, "is being written by another billvend: wait until it ends") from None
     try:
         result_file = ResultFile(path, file)
         yield result_file
         result_file.finish()
     finally:
-        with suppress(OSError):  # a full disk was told of already
+        with suppress(OSError):  # a full disk was reported already
             file.close()
 
 

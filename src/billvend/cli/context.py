@@ -1,11 +1,11 @@
-"""What commands begin with: settings, logs, and an open billvend."""
+"""Settings, logs and an open billvend for a command."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # each costs more time than `billvend --help` may take
+if TYPE_CHECKING:  # importing them would slow down `billvend --help`
     from billvend.app import Billvend
     from billvend.config import Settings
 
@@ -16,10 +16,10 @@ logger = logging.getLogger("billvend.cli")
 def settings_context(
     database_url: str | None, *, as_service: bool = False, **overrides: object
 ) -> Iterator["Settings"]:
-    """The settings in force, with what the command line says otherwise, and logs as they ask for.
+    """Load the settings, with the overrides of the command line, and set up logs.
 
-    A command that a person waits for tells them all that they need, so it logs errors alone, unless LOG_LEVEL is
-    `debug`: then it shows as well where it failed.
+    A command that prints its result logs only errors, unless LOG_LEVEL is `debug`. Then it also logs the traceback of a
+    failure.
     """
     from billvend.config import load_settings
     from billvend.logs import log_to_stderr
@@ -30,7 +30,7 @@ def settings_context(
         try:
             yield settings
         except Exception:
-            logger.debug("It failed here", exc_info=True)
+            logger.debug("The command failed", exc_info=True)
             raise
 
 
@@ -40,6 +40,6 @@ def billvend_context(database_url: str | None) -> Iterator["Billvend"]:
     from billvend.bootstrap import open_billvend
     from billvend.ports.telemetry import NullMetrics
 
-    # Nobody asks a command that ends what it counted.
+    # No scraper reads the metrics of a command that ends.
     with settings_context(database_url) as settings, open_billvend(settings, metrics=NullMetrics()) as bv:
         yield bv

@@ -1,4 +1,4 @@
-"""The whole story on a throw-away database, told while it happens."""
+"""All kinds of payments on a temporary database, with a text for each step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,33 +24,33 @@ commands = typer.Typer()
 USER: Final = "ada"
 BILLER: Final = "EKEDC"
 FAST_SETTINGS: Final = {"bill_provider_timeout": 1, "lease_seconds": 10, "requery_schedule": "1,2,5"}
-"""Seconds where there would be minutes: nobody wants to watch those."""
+"""Seconds instead of minutes, so that the demo is short."""
 MAX_WAIT_SECONDS: Final = 15
 
 
 @dataclass
 class DemoStep:
-    """A piece of the story."""
+    """A step of the demo."""
 
     title: str
     lines: list[str] = field(default_factory=list)
 
 
 class Narrator:
-    """Tells the story as it happens, and remembers it."""
+    """Prints the steps as they happen, and keeps them for the JSON document."""
 
     def __init__(self, *, prints: bool) -> None:
         self.steps: list[DemoStep] = []
         self._prints = prints
 
     def add_step(self, title: str) -> None:
-        """Begin the next piece."""
+        """Begin the next step."""
         self.steps.append(DemoStep(title))
         if self._prints:
             print_blocks(Line(""), Line(f"{len(self.steps)}. {title}", "bold"))
 
     def write(self, text: str, style: str = "") -> None:
-        """What happened."""
+        """Add a line to the current step."""
         self.steps[-1].lines.append(text)
         if self._prints:
             print_blocks(Line(f"   {text}", style))
@@ -58,10 +58,10 @@ class Narrator:
 
 @commands.command(epilog=example("billvend demo"))
 def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Watch the whole story on a throw-away database.
+    """Show all kinds of payments on a temporary database.
 
-    Funded, delivered, declined and reversed, in doubt and confirmed, refused: and audited at the end. It needs neither
-    server nor settings, and leaves nothing behind. With --database-url it plays on that database, which must be empty.
+    Delivered, declined and reversed, in doubt and confirmed, rejected; then an audit. It needs no server and no settings,
+    and leaves nothing behind. With --database-url it runs on that database, which must be empty.
     """
     from billvend.bootstrap import count_sandbox_sales, open_billvend
     from billvend.domain.enums import Status
@@ -72,22 +72,22 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         with open_billvend(settings) as bv:
             if bv.payments(limit=1):
                 raise ConfigurationError(
-                    "There are payments in this database: the demo plays on an empty one alone."
+                    "This database has payments already. The demo needs an empty one. Nothing was done."
                 )
             _run(bv, narrator)
             audit, completed_count = bv.audit(), len(bv.payments(Status.COMPLETED))
-            narrator.add_step("The books are audited")
+            narrator.add_step("Audit")
             narrator.write(f"Every event was replayed: {audit.events} events, {audit.transfers} transfers.")
             for difference in audit.differences:
                 narrator.write(difference, BAD)
         sold_count = count_sandbox_sales(settings)
     agrees = sold_count == completed_count
     narrator.write(
-        f"The provider's own book, which billvend never reads: {sold_count} sold. Here: {completed_count} completed."
+        f"The sandbox's own records, which billvend never reads: {sold_count} sold. Here: {completed_count} completed."
     )
     ok = audit.ok and agrees
     narrator.write(
-        "All agrees: nothing lost, nothing bought twice." if ok else "They differ.", GOOD if ok else BAD
+        "No differences: nothing lost, nothing bought twice." if ok else "They differ.", GOOD if ok else BAD
     )
     if as_json:
         document = {
@@ -102,7 +102,7 @@ def demo(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @contextmanager
 def _setup(database_url: str | None) -> "Iterator[Settings]":
-    """Settings of our own for a database that is not there yet: whatever the user has set stays out of it."""
+    """The demo's own settings and a new database. The user's settings are not read."""
     from billvend.bootstrap import upgrade_schema
     from billvend.config import settings_from_values
     from billvend.logs import log_to_stderr
@@ -117,42 +117,42 @@ def _setup(database_url: str | None) -> "Iterator[Settings]":
 
 
 def _run(bv: "Billvend", narrator: Narrator) -> None:
-    narrator.add_step("Money comes in")
+    narrator.add_step("Funding")
     bv.fund(USER, "5000", key="till-7-0001")
-    narrator.write(f"{USER} hands over cash. {_wallet_text(bv)}")
+    narrator.write(f"{USER} pays cash. {_wallet_text(bv)}")
 
-    narrator.add_step("A meter is paid")
+    narrator.add_step("A delivered payment")
     _write_payment(narrator, _pay(bv, "1000", meter="12345678901"))
     narrator.write(_wallet_text(bv))
 
-    narrator.add_step("The electricity company says no")
+    narrator.add_step("A declined payment")
     _write_payment(narrator, _pay(bv, "500", meter="600000000001"))
-    narrator.write(f"No guess: the money came back on proof. {_wallet_text(bv)}")
+    narrator.write(f"No guess: the money was released on proof. {_wallet_text(bv)}")
 
-    narrator.add_step("The answer is lost on its way")
+    narrator.add_step("A lost answer")
     _show_in_doubt(bv, narrator)
     narrator.write(_wallet_text(bv))
 
-    narrator.add_step("Somebody clicks twice")
+    narrator.add_step("A double click")
     _write_payment(narrator, _pay(bv, "300", meter="1111111111111"))
     try:
         _pay(bv, "300", meter="1111111111111")
     except LikelyDuplicate as error:
-        narrator.write(f"Refused: {error}", QUIET)
+        narrator.write(f"Rejected: {error}", QUIET)
 
-    narrator.add_step("A shop's till repeats its request, with its key")
+    narrator.add_step("A client repeats its request, with its key")
     first = _pay(bv, "200", meter="22222222222", key="order-42")
     repeated = _pay(bv, "200", meter="22222222222", key="order-42")
     _write_payment(narrator, first)
     if first.transaction_id == repeated.transaction_id:
-        narrator.write("Asked for twice, paid once: the second answer is the first payment.")
+        narrator.write("Sent twice, paid once: the second response is the first payment.")
     narrator.write(_wallet_text(bv))
 
-    narrator.add_step("Somebody asks for more than there is")
+    narrator.add_step("Too little money")
     try:
         _pay(bv, "90000", meter="12345678901")
     except InsufficientFunds as error:
-        narrator.write(f"Refused: {error}", QUIET)
+        narrator.write(f"Rejected: {error}", QUIET)
 
 
 def _show_in_doubt(bv: "Billvend", narrator: Narrator) -> None:
@@ -161,14 +161,14 @@ def _show_in_doubt(bv: "Billvend", narrator: Narrator) -> None:
     def watch(payment: "Payment") -> None:
         if payment.status.value == "in_doubt" and not reported:
             reported.append(payment.status)
-            narrator.write("No answer came in time. Was it sold? Nobody knows: it is in doubt.", DOUBT)
+            narrator.write("No answer came in time. The outcome is unknown: the payment is in doubt.", DOUBT)
+            narrator.write("A refund now might give electricity for free. To send again might buy twice.")
             narrator.write(
-                "To give the money back now might give away electricity; to send again might buy twice."
+                f"So the money stays held, and billvend asks the provider again. {_wallet_text(bv)}"
             )
-            narrator.write(f"So the money stays reserved, and the company is asked. {_wallet_text(bv)}")
 
     _write_payment(narrator, _pay(bv, "700", meter="300000000000", watch=watch))
-    narrator.write("It had been sold, and this time the answer came: confirmed by asking, not by guessing.")
+    narrator.write("It was delivered, and this time the answer came: confirmed by a requery, not by a guess.")
 
 
 def _pay(
@@ -200,4 +200,4 @@ def _write_payment(narrator: Narrator, payment: "Payment") -> None:
 
 def _wallet_text(bv: "Billvend") -> str:
     wallet = bv.balance(USER)
-    return f"In the wallet: {wallet.available.display}, reserved: {wallet.held.display}."
+    return f"Available: {wallet.available.display}, held: {wallet.held.display}."

@@ -1,4 +1,4 @@
-"""Exit statuses, and which error ends in which. The one table; the documentation repeats it."""
+"""Exit statuses, and the one table of exit statuses by error."""
 
 import re
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ from billvend.domain.errors import (
 
 
 class Exit(IntEnum):
-    """What a command ended with."""
+    """The exit status of a command."""
 
     DONE = 0
-    """Done; with `--no-wait`: accepted."""
+    """Done. With `--no-wait`: accepted."""
     FAILED = 1
-    """An error of ours."""
+    """Internal error."""
     USAGE = 2
     """The command line, its input or a setting is wrong. Nothing was done."""
     NOT_FOUND = 3
@@ -35,17 +35,17 @@ class Exit(IntEnum):
     CONFLICT = 5
     """The key was used for something else, a likely double click, or it was sent already."""
     REVERSED = 6
-    """The payment ended, and the money is back."""
+    """The payment ended reversed: the money is released."""
     UNFINISHED = 7
-    """Nobody waits any longer, and the payment has not ended: its money is reserved, and it goes on."""
+    """The wait ran out before the payment ended. Its money stays held, and it continues."""
     DIFFERENCE = 8
-    """An audit found a difference."""
+    """An audit found a difference, or a payment differs from its deposit."""
     UNAVAILABLE = 9
-    """A part is away, or nobody knows yet whether the command was done."""
+    """A dependency is unavailable, or the outcome of the command is unknown."""
     INTERRUPTED = 130
-    """Ctrl-C, as shells have it."""
+    """Ctrl-C: 128 and the number of SIGINT, as in shells."""
     BROKEN_PIPE = 141
-    """Whoever read the output stopped reading, as shells have it."""
+    """The reader of the output closed it: 128 and the number of SIGPIPE, as in shells."""
 
 
 ERROR_EXIT: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
@@ -61,12 +61,12 @@ ERROR_EXIT: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
 
 
 def exit_of(status: Status) -> Exit:
-    """How a command ends that followed a payment to this status."""
+    """The exit status of a command that waited for a payment."""
     return {Status.COMPLETED: Exit.DONE, Status.REVERSED: Exit.REVERSED}.get(status, Exit.UNFINISHED)
 
 
 class FollowFailed(Exception):
-    """A payment was accepted, and then something went wrong while it was being followed. It stands, and goes on."""
+    """A payment was accepted, and then waiting for it failed. The payment continues."""
 
     def __init__(self, transaction_id: str, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -76,7 +76,7 @@ class FollowFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a command failed: the status it exits with, and what it says."""
+    """How a command failed: its exit status and its message."""
 
     status: Exit
     code: str
@@ -88,7 +88,7 @@ class Failure:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What an error means to whoever gave the command."""
+    """The failure of a command that raised this error."""
     match error:
         case FollowFailed(transaction_id=transaction_id):
             return _follow_failure(transaction_id, failure_of(error.cause))
@@ -100,26 +100,28 @@ def failure_of(error: BaseException) -> Failure:
             message = f"{error.message} Transaction: {error.transaction_id}. Key: {error.idempotency_key}"
             return Failure(Exit.UNAVAILABLE, error.code, message, error.fields, extra_members)
         case LikelyDuplicate():
-            return Failure(Exit.CONFLICT, error.code, f"{error.message} Here: --again")
+            return Failure(
+                Exit.CONFLICT, error.code, f"{error.message} To pay it again, use --allow-duplicate."
+            )
         case BillvendError():
             status = next(status for error_class, status in ERROR_EXIT if isinstance(error, error_class))
             return Failure(status, error.code, error.message, error.fields)
         case typer.TyperException():
             return _usage(error)
         case KeyboardInterrupt():
-            message = "Interrupted. What was under way may or may not be done: look before you repeat it."
+            message = "Interrupted. The command may or may not have been done. Check before you repeat it."
             return Failure(Exit.INTERRUPTED, "interrupted", message)
         case _:
             description = f"{type(error).__name__}: {error}".removesuffix(": ")
-            message = f"This should not have happened: {description}. With LOG_LEVEL=debug it says where."
+            message = f"Internal error: {description}. LOG_LEVEL=debug shows where."
             return Failure(Exit.FAILED, BillvendError.code, message)
 
 
 def _follow_failure(transaction_id: str, cause: Failure) -> Failure:
-    reason = cause.message.partition(". ")[0]  # what follows there speaks for a command that was not done
+    reason = cause.message.partition(". ")[0]  # the other sentences are about a command that was not done
     message = (
-        f"The payment {transaction_id} is accepted and its money reserved, but it can't be followed now: {reason}. "
-        f"Look at it with: billvend show {transaction_id}"
+        f"The payment {transaction_id} is accepted and its money is held, but it cannot be followed now: {reason}. "
+        f"See: billvend show {transaction_id}"
     )
     status = Exit.UNAVAILABLE if cause.status is Exit.UNAVAILABLE else Exit.FAILED
     return Failure(status, cause.code, message, extra_members={"transactionId": transaction_id})

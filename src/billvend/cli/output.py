@@ -1,6 +1,6 @@
-"""What commands print: a JSON document for programs, tables and colours for people, plain text for a pipe.
+"""The output of commands: JSON for programs, tables and colours for a terminal, plain text for a pipe.
 
-A command hands over both: the document, and the same in blocks. Which one is shown is decided here and nowhere else.
+A command passes both the document and the same as blocks. Only this module decides which of them is printed.
 """
 
 import json
@@ -21,12 +21,12 @@ class Line:
 
     text: str
     style: str = ""
-    """For terminals with colours, in Rich's words."""
+    """A style of Rich, for terminals with colours."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyValues:
-    """Names and values, one under the other."""
+    """Names and values, one pair a line."""
 
     rows: Sequence[tuple[str, str]]
 
@@ -48,7 +48,7 @@ GOOD, BAD, DOUBT, QUIET = "bold green", "bold red", "bold yellow", "dim"
 
 
 def print_result(as_json: bool, document: object, *blocks: Block) -> None:
-    """Print what came out of a command, in the shape that was asked for."""
+    """Print the result of a command, as JSON or as blocks."""
     if as_json:
         indent = 2 if is_terminal(sys.stdout) else None
         sys.stdout.write(json.dumps(document, indent=indent) + "\n")
@@ -57,7 +57,7 @@ def print_result(as_json: bool, document: object, *blocks: Block) -> None:
 
 
 def print_blocks(*blocks: Block, to: IO[str] | None = None) -> None:
-    """Print blocks to people, or to a pipe; on stdout, unless it is told where."""
+    """Print blocks to a terminal or a pipe. Default: stdout."""
     stream = to or sys.stdout
     if is_terminal(stream):
         _render(terminal(stream), blocks)
@@ -67,7 +67,7 @@ def print_blocks(*blocks: Block, to: IO[str] | None = None) -> None:
 
 
 def fail(as_json: bool, failure: Failure) -> None:
-    """Say in one line on stderr what went wrong; with `--json`, in a document on stdout as well."""
+    """Print an error in one line on stderr. With `--json` also as a document on stdout."""
     message = sanitize(" ".join(failure.message.split()))
     if as_json:
         error: dict[str, object] = {"code": failure.code, "message": message}
@@ -77,19 +77,19 @@ def fail(as_json: bool, failure: Failure) -> None:
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether a person looks at the stream."""
+    """Whether the stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def terminal(stream: IO[str] | None = None) -> "Console":
-    """The terminal on stdout, or on another stream, taken literally: nothing that is printed is markup."""
+    """The terminal on stdout, or on another stream. Text is printed literally, never as markup."""
     from rich.console import Console
 
     return Console(file=stream or sys.stdout, markup=False, highlight=False, emoji=False)
 
 
 def sanitize(text: str) -> str:
-    """Text that stays in its line and controls no terminal, whoever wrote it."""
+    """Text without line breaks and control characters, so that foreign text cannot control the terminal."""
     return "".join(
         character if character.isprintable() else " " if character.isspace() else "?" for character in text
     )
@@ -137,9 +137,9 @@ def _render(console: "Console", blocks: Sequence[Block]) -> None:
 
 
 def _unwrapped_columns(table: Table, width: int) -> set[int]:
-    """The columns of single words (ids, meters), where the others can be broken into lines so that these need not be.
+    """The columns of single words (ids, meters), which are not wrapped while wrapping the others is enough.
 
-    On a terminal that is too narrow for that all are broken, and nothing is cut off.
+    On a terminal that is too narrow for that, all columns are wrapped. Nothing is cut off.
     """
     columns = [
         [heading, *(row[column] for row in table.rows)] for column, heading in enumerate(table.headings)

@@ -26,7 +26,7 @@ def pay_many(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV with the columns user, amount, meter, biller and, as you like, vend_type, phone, key.",
+            help="CSV with the columns user, amount, meter, biller and optionally vend_type, phone, key.",
         ),
     ],
     batch: Annotated[
@@ -34,19 +34,19 @@ def pay_many(
         typer.Option(
             "--batch",
             metavar="NAME",
-            help="Gives rows without a key one: under the same name, the same row is paid once.",
+            help="The name of the batch. Rows without a key get one from it: the same row is paid once.",
             show_default=False,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every row and add up. Nothing is paid.")
+        bool, typer.Option("--dry-run", help="Check all rows and show the totals. Nothing is paid.")
     ] = False,
     results: Annotated[
         Path | None,
         typer.Option(
             "--results",
             metavar="PATH",
-            help="Where to write what came of each row, instead of FILE.results.csv beside it.",
+            help="Where to write the results. Default: FILE.results.csv.",
             show_default=False,
         ),
     ] = None,
@@ -55,13 +55,13 @@ def pay_many(
 ) -> Exit:
     """Pay many bills, one in each row of a file.
 
-    Each row is judged alone, and one refusal stops nothing. Workers buy the electricity of what is accepted.
+    Rows are independent: a rejected row does not stop the others. Workers buy the electricity of accepted rows.
 
-    It may be interrupted or killed, and run again with the same batch: that does only what is missing, also when rows
-    were added, removed or put in another order since.
+    Safe to interrupt and to run again with the same batch: only missing rows are processed, even if the file was sorted
+    or extended.
 
-    Exits 0 when every row is accepted, now or before, else 2: the results say why. After a dry run: 2 as well when a
-    wallet does not hold enough.
+    Exits 0 when every row was accepted, now or earlier, else 2. A dry run also exits 2 when a wallet has too little
+    money.
     """
     from billvend.cli.bill_batch import Batch, DryRun
     from billvend.cli.bill_csv import open_bill_file, open_result_file, result_path_for
@@ -69,7 +69,9 @@ def pay_many(
     from billvend.domain.errors import ValidationFailed
 
     if batch is not None and not batch.strip():
-        raise ValidationFailed("The batch has an empty name. Nothing was done.", fields={"batch": "is empty"})
+        raise ValidationFailed(
+            "The name of the batch is empty. Nothing was done.", fields={"batch": "is empty"}
+        )
     with open_bill_file(file) as bill_file:
         path = results or result_path_for(file)
         total = bill_file.check(with_keys=batch is None)

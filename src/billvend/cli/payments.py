@@ -23,39 +23,39 @@ MAX_WAIT_SECONDS = 86_400
 commands = typer.Typer()
 
 
-@commands.command(epilog=example("billvend fund ada 5000 --key till-7-0001"))
+@commands.command(epilog=example("billvend fund ada 5000 --idempotency-key till-7-0001"))
 def fund(
     user: User,
     amount: Amount,
     currency: Currency = None,
     key: IdempotencyKey = None,
     source: Annotated[
-        str, typer.Option("--source", metavar="NAME", help="Who brought the money.")
+        str, typer.Option("--source", metavar="NAME", help="Where the money comes from.")
     ] = "manual",
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
     """Add money to a wallet.
 
-    Opens the wallet if it is new.
+    Creates the wallet if it is new.
     """
     from billvend.cli.progress import defer_sigint
     from billvend.presentation import funding_result_json
 
     with billvend_context(database_url) as bv, defer_sigint():
         result = bv.fund(user, amount, currency=currency, key=key, source=source)
-    added_text = (
-        f"Added {result.amount.display} to the wallet of {result.user_id}: it holds {result.balance.display}."
-    )
+    added_text = f"Added {result.amount.display} to the wallet of {result.user_id}: the balance is {result.balance.display}."
     repeated_text = (
-        f"This key was used for it before, and nothing was added now. It held {result.balance.display} then."
+        f"This key was used before: nothing was added now. The balance was {result.balance.display} then."
     )
     line = Line(repeated_text, QUIET) if result.replayed else Line(added_text, GOOD)
     print_result(as_json, funding_result_json(result), line, Line(f"Transaction {result.transaction_id}"))
     return Exit.DONE
 
 
-@commands.command(epilog=example("billvend pay ada 500 --meter 12345678901 --biller EKEDC --key order-42"))
+@commands.command(
+    epilog=example("billvend pay ada 500 --meter 12345678901 --biller EKEDC --idempotency-key order-42")
+)
 def pay(
     user: User,
     amount: Amount,
@@ -65,28 +65,31 @@ def pay(
         str, typer.Option("--vend-type", metavar="KIND", help="prepaid or postpaid.")
     ] = "prepaid",
     phone: Annotated[
-        str | None, typer.Option("--phone", metavar="NUMBER", help="The customer's.", show_default=False)
+        str | None,
+        typer.Option("--phone", metavar="NUMBER", help="The customer's phone number.", show_default=False),
     ] = None,
     key: IdempotencyKey = None,
     allow_duplicate: Annotated[
-        bool, typer.Option("--again", help="Pay a bill that was just paid: it is no double click.")
+        bool, typer.Option("--allow-duplicate", help="Pay although the same bill was paid seconds ago.")
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave the rest to a worker once it is accepted.")
+        bool, typer.Option("--no-wait", help="Return once it is accepted. A worker does the rest.")
     ] = False,
     wait: Annotated[
         float,
-        typer.Option("--wait", metavar="SECONDS", help="How long to follow it.", min=0, max=MAX_WAIT_SECONDS),
+        typer.Option(
+            "--wait", metavar="SECONDS", help="How long to wait for the result.", min=0, max=MAX_WAIT_SECONDS
+        ),
     ] = 60,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Buy electricity, and follow the payment to its end.
+    """Buy electricity, and wait for the result.
 
-    The money is reserved first, and spent or given back exactly once.
+    The money is held first, then captured or released exactly once.
 
-    Exits 0 when it is delivered, 6 when the money is back, and 7 when it has not ended after the wait: then the money
-    is reserved, and the payment goes on.
+    Exits 0 when it was delivered, 6 when it was reversed, and 7 when the wait ran out. Then the money stays held and the
+    payment continues.
     """
     from billvend.cli.progress import WaitResult, after_acceptance, defer_sigint, wait_with_progress
     from billvend.cli.rendering import render_payment_summary
@@ -99,16 +102,16 @@ def pay(
         with after_acceptance(result.payment):
             wait_result = WaitResult(result.payment, was_interrupted=False)
             if result.replayed and not as_json:
-                print_blocks(Line("This key was used for it before, and nothing is paid twice.", QUIET))
+                print_blocks(Line("This key was used before: nothing is paid twice.", QUIET))
             if not no_wait:
                 wait_result = wait_with_progress(bv, result.payment, wait, interrupt, quiet=as_json)
             payment = wait_result.payment
             next_check_at = bv.next_check_at(payment)
             document = payment_json(payment, bv.events(payment), next_check_at)
-            show_text = f"Look at it with: billvend show {payment.transaction_id}"
+            show_text = f"See: billvend show {payment.transaction_id}"
             blocks: list[Block]
             if wait_result.was_interrupted:
-                blocks = [Line(f"The payment goes on, with its money reserved. {show_text}")]
+                blocks = [Line(f"The payment continues. Its money stays held. {show_text}")]
             else:
                 blocks = [
                     *render_payment_summary(payment, next_check_at),
@@ -116,14 +119,14 @@ def pay(
                 ]
             if result.meter is not None and not wait_result.was_interrupted:
                 owner = ", ".join(filter(None, (result.meter.customer_name, result.meter.address)))
-                blocks.append(Line(f"The meter is that of {owner}.", QUIET))
+                blocks.append(Line(f"Customer of the meter: {owner}.", QUIET))
             print_result(as_json, {**document, "replayed": result.replayed}, *blocks)
     return Exit.DONE if no_wait else exit_of(payment.status)
 
 
 @commands.command(epilog=example("billvend cancel 019a0b5c-7d3e-7000-8000-1234567890ab"))
 def cancel(transaction: Transaction, as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Give the money back, while nothing was sent."""
+    """Cancel a payment that was not sent yet."""
     from billvend.cli.rendering import render_payment_summary
     from billvend.presentation import payment_json
 

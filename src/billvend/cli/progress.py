@@ -1,4 +1,4 @@
-"""Following a payment: what is happening, in plain words, until it ends or somebody has waited long enough."""
+"""Progress of a payment: what is happening, in plain words, until it ends or the wait does."""
 
 import signal
 import sys
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from billvend.domain.payment.state import Payment
 
 BACKLOG_REFRESH_SECONDS = 5
-"""How often it is counted who else waits."""
+"""How often the other due payments are counted."""
 
 
 class _Interrupted(Exception):
-    """The person stopped watching."""
+    """Ctrl-C ended the wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
-    """What a payment came to while it was watched."""
+    """A payment after the wait."""
 
     payment: "Payment"
     was_interrupted: bool
@@ -36,12 +36,12 @@ class WaitResult:
 
 
 class Interrupt:
-    """Whether somebody pressed Ctrl-C."""
+    """Whether Ctrl-C was pressed."""
 
     def __init__(self) -> None:
         self.is_requested = False
         self.on_interrupt: Callable[[], None] = lambda: None
-        """Says so on the screen, as the call in hand may take a while."""
+        """Shows it on the screen, because the current call may take a while."""
 
     def handle_signal(self, _number: int, _frame: FrameType | None) -> None:
         """The signal's handler."""
@@ -52,7 +52,7 @@ class Interrupt:
 
 @contextmanager
 def defer_sigint() -> Iterator[Interrupt]:
-    """The first Ctrl-C is only noted, so that what is in hand gets its end on the books; a second one interrupts."""
+    """Only note the first Ctrl-C, so that the current work is recorded. A second one interrupts."""
     interrupt = Interrupt()
     previous = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or previous in (signal.SIG_IGN, None):
@@ -67,7 +67,7 @@ def defer_sigint() -> Iterator[Interrupt]:
 
 @contextmanager
 def after_acceptance(payment: "Payment") -> Iterator[None]:
-    """From here on nothing may be told as if the payment had not been made. Raises `FollowFailed`."""
+    """Turn errors after acceptance into `FollowFailed`, which says that the payment was accepted."""
     try:
         yield
     except BrokenPipeError:
@@ -79,7 +79,7 @@ def after_acceptance(payment: "Payment") -> Iterator[None]:
 def wait_with_progress(
     bv: "Billvend", payment: "Payment", timeout_seconds: float, interrupt: Interrupt, *, quiet: bool
 ) -> WaitResult:
-    """Work a payment through and tell what happens; returns it as it stands when it ends or the wait does."""
+    """Process a payment and print its progress. Returns it when it ends, or when the wait does."""
     reporter = _ProgressReporter(bv, payment, interrupt, quiet=quiet)
     try:
         with reporter.live_display():
@@ -92,7 +92,7 @@ def wait_with_progress(
 
 
 class _ProgressReporter:
-    """Told of the payment at each look; tells the person."""
+    """Prints the progress of a payment at each poll."""
 
     def __init__(self, bv: "Billvend", payment: "Payment", interrupt: Interrupt, *, quiet: bool) -> None:
         self.payment = payment
@@ -105,7 +105,7 @@ class _ProgressReporter:
         self._reported_state: object = None
 
     def live_display(self) -> AbstractContextManager[object]:
-        """A moving line on a terminal; nothing for a pipe, where lines follow each other."""
+        """A spinner on a terminal. Nothing for a pipe, which gets lines."""
         if self._quiet or not is_terminal(sys.stdout):
             return nullcontext()
         from rich.text import Text
@@ -113,7 +113,7 @@ class _ProgressReporter:
         console = terminal()
         spinner = console.status("", spinner="dots" if console.encoding.startswith("utf") else "line")
         self._update_spinner = lambda text: spinner.update(Text(sanitize(text)))
-        interrupted_text = "Leaving as soon as the call in hand is answered. Ctrl-C again leaves at once."
+        interrupted_text = "Stopping after the current request. Press Ctrl-C again to stop now."
         self._interrupt.on_interrupt = lambda: spinner.update(Text(interrupted_text))
         return spinner
 

@@ -1,4 +1,4 @@
-"""Commands that look: balance, history, show, find, payments, meter, billers."""
+"""Commands that read: balance, history, show, find, payments, meter, billers."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -25,7 +25,7 @@ commands = typer.Typer()
 
 
 class TransactionType(StrEnum):
-    """What a transaction is."""
+    """The type of a transaction."""
 
     FUNDING = "funding"
     PAYMENT = "payment"
@@ -36,15 +36,13 @@ StatusOption = Annotated[
     typer.Option(
         "--status",
         metavar="STATUS",
-        help=f"Only in this one: {', '.join(Status)}. May be given more than once.",
+        help=f"Only transactions with this status: {', '.join(Status)}. May be repeated.",
         show_default=False,
     ),
 ]
 CursorOption = Annotated[
     str | None,
-    typer.Option(
-        "--cursor", metavar="ID", help="Only what is older than this transaction.", show_default=False
-    ),
+    typer.Option("--cursor", metavar="ID", help="Only transactions older than this one.", show_default=False),
 ]
 
 
@@ -52,9 +50,9 @@ CursorOption = Annotated[
 def balance(
     user: User, currency: Currency = None, as_json: Json = False, database_url: DatabaseUrl = None
 ) -> Exit:
-    """Show what a wallet holds.
+    """Show the balance of a wallet.
 
-    What can be spent, what is reserved for payments under way, and what happened last.
+    The available and held amounts, and the latest transactions.
     """
     from billvend.cli.rendering import transactions_table
     from billvend.presentation import balance_json
@@ -67,7 +65,7 @@ def balance(
             if t.amount.currency == wallet.available.currency
         ]
         document = balance_json(wallet, _transactions_json(bv, recent))
-    amounts = KeyValues([("To spend", wallet.available.display), ("Reserved", wallet.held.display)])
+    amounts = KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)])
     print_result(
         as_json, document, Line(f"The wallet of {wallet.user_id}", GOOD), amounts, transactions_table(recent)
     )
@@ -79,7 +77,8 @@ def history(
     user: User,
     status: StatusOption = None,
     kind: Annotated[
-        TransactionType | None, typer.Option("--type", help="Only of this type.", show_default=False)
+        TransactionType | None,
+        typer.Option("--type", help="Only transactions of this type.", show_default=False),
     ] = None,
     limit: MaxItems = 20,
     cursor: CursorOption = None,
@@ -97,17 +96,26 @@ def history(
 @commands.command(epilog=example("billvend find --meter 12345678901"))
 def find(
     meter: Annotated[
-        str | None, typer.Option("--meter", metavar="NUMBER", help="Paid for this meter.", show_default=False)
+        str | None, typer.Option("--meter", metavar="NUMBER", help="The meter number.", show_default=False)
     ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
-            "--reference", metavar="R", help="As sent to a provider, or of a funding.", show_default=False
+            "--reference",
+            metavar="R",
+            help="The reference sent to a provider, or of a funding.",
+            show_default=False,
         ),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", metavar="K", help="The caller's idempotency key.", show_default=False),
+        typer.Option(
+            "--idempotency-key",
+            "--key",
+            metavar="K",
+            help="The idempotency key of the request.",
+            show_default=False,
+        ),
     ] = None,
     limit: MaxItems = 20,
     cursor: CursorOption = None,
@@ -120,7 +128,7 @@ def find(
     from billvend.ports.queries import Search
 
     if meter is reference is key is None:
-        raise ValidationFailed("There is nothing to find: give --meter, --reference or --key.")
+        raise ValidationFailed("Nothing to search for. Give --meter, --reference or --idempotency-key.")
     number = None if meter is None else parse_meter(meter)
     criteria = Search(meter=number, reference=reference, key=key, before=cursor, limit=limit)
     return _print_transactions(criteria, as_json, database_url)
@@ -145,14 +153,14 @@ def payments(
 def show_transaction(
     transaction: Transaction,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask the provider first, where anything was sent.")
+        bool, typer.Option("--refresh", help="Requery the provider first, if anything was sent.")
     ] = False,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Show all about a transaction.
+    """Show a transaction.
 
-    How it stands, what the provider said, what happened when, and what proves it.
+    Its status, the provider's answers, the events and the proof.
     """
     from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.ledger.wallet import Funding
@@ -180,9 +188,9 @@ def show_meter(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Show whose meter it is, as the provider says.
+    """Look up a meter at the provider.
 
-    And the smallest amount that it takes. Nothing is sold.
+    Shows the customer and the minimum amount. Nothing is bought.
     """
     from billvend.presentation import meter_json
 
@@ -193,24 +201,24 @@ def show_meter(
     facts = [
         ("Customer", details.customer_name),
         *([("Address", details.address)] if details.address else []),
-        *([("At least", f"{bv.currency} {minimum}")] if minimum else []),
+        *([("Minimum", f"{bv.currency} {minimum}")] if minimum else []),
     ]
     print_result(
-        as_json, document, Line(f"Meter {number} at {biller} may be paid for.", GOOD), KeyValues(facts)
+        as_json, document, Line(f"Meter {number} of {biller} can be paid for.", GOOD), KeyValues(facts)
     )
     return Exit.DONE
 
 
 @commands.command(epilog=example("billvend billers"))
 def billers(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """List the electricity companies that can be paid."""
+    """List the billers that can be paid."""
     from billvend.presentation import biller_json
 
     with billvend_context(database_url) as bv:
         all_billers = bv.billers()
     rows = [(biller.code, biller.name, ", ".join(biller.vend_types)) for biller in all_billers]
     document = {"items": [biller_json(biller) for biller in all_billers]}
-    print_result(as_json, document, Table(("Code", "Name", "Sells"), rows))
+    print_result(as_json, document, Table(("Code", "Name", "Meters"), rows))
     return Exit.DONE
 
 
@@ -226,7 +234,7 @@ def _print_transactions(criteria: "Search", as_json: bool, database_url: str | N
         document = {"items": _transactions_json(bv, page), "nextCursor": cursor}
     blocks = [transactions_table(page, with_user=criteria.user_id is None)]
     if cursor:
-        blocks.append(Line(f"There are older ones: --cursor {cursor}", QUIET))
+        blocks.append(Line(f"Older transactions: --cursor {cursor}", QUIET))
     print_result(as_json, document, *blocks)
     return Exit.DONE
 

@@ -1,4 +1,4 @@
-"""Transactions as people see them."""
+"""Transactions for people."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ RECEIPT_LABELS: Final = {
     "tax": "VAT",
     "tariff": "Tariff",
 }
-"""Entries of a receipt that have a word of their own; the others are shown under the provider's name."""
+"""Labels of known entries of a receipt. Other entries keep the provider's name."""
 
 _HIDDEN_FIELDS: Final = {"kct1", "kct2", "units"}
 
@@ -37,9 +37,9 @@ def format_time(at: datetime | None) -> str:
 
 
 def transactions_table(transactions: Sequence[Transaction], *, with_user: bool = False) -> Block:
-    """Transactions in a list."""
+    """A table of transactions."""
     if not transactions:
-        return Line("There are none.")
+        return Line("No transactions.")
     headings = ["When (UTC)", "Status", "Amount", "Meter", "Biller", "Transaction"]
     rows = [_transaction_row(transaction) for transaction in transactions]
     if with_user:
@@ -76,10 +76,10 @@ def _status_text(status: Status) -> str:
 
 
 def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> Iterator[Block]:
-    """How a payment ended, or why it has not."""
+    """The result of a payment, or why it has none yet."""
     purchase = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
-    heads = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Not bought"}
-    head = heads.get(payment.status, f"Not ended yet ({_status_text(payment.status)})")
+    heads = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Reversed"}
+    head = heads.get(payment.status, f"In progress ({_status_text(payment.status)})")
     yield Line(f"{head}: {purchase}.", _STYLES.get(payment.status, DOUBT))
     yield Line(customer_message(payment))
     yield KeyValues(
@@ -93,7 +93,7 @@ def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> 
 
 
 def render_funding(funding: Funding) -> Iterator[Block]:
-    """All about a funding."""
+    """A funding with all details."""
     yield Line(f"Funding: {funding.amount.display} for {funding.user_id}.", GOOD)
     yield KeyValues(
         [
@@ -108,12 +108,12 @@ def render_funding(funding: Funding) -> Iterator[Block]:
 def render_payment(
     payment: Payment, events: Sequence[RawEvent], next_check_at: datetime | None
 ) -> Iterator[Block]:
-    """All about a payment: how it stands, what was asked of whom, what happened, and what proves it."""
+    """A payment with all details: its status, the calls to providers, the events and the proof."""
     yield from render_payment_summary(payment, next_check_at)
     yield KeyValues(
         [
             ("User", payment.user_id),
-            ("Kind", payment.vend_type.value),
+            ("Meter type", payment.vend_type.value),
             *([("Key", payment.key)] if payment.key else []),
             *([("In review", payment.review_reason)] if payment.review_reason else []),
         ]
@@ -127,8 +127,8 @@ def render_payment(
 
 
 def calls_table(payment: Payment) -> Table:
-    """What was asked of which provider, and what it said."""
-    return Table(("Attempt", "Provider", "Reference", "Asked (UTC)", "Answer"), list(_call_rows(payment)))
+    """The calls to providers, with their answers."""
+    return Table(("Attempt", "Provider", "Reference", "Sent (UTC)", "Answer"), list(_call_rows(payment)))
 
 
 def _call_rows(payment: Payment) -> Iterator[list[str]]:
@@ -137,7 +137,7 @@ def _call_rows(payment: Payment) -> Iterator[list[str]]:
         calls += [("requery", requery) for requery in attempt.requeries]
         for name, call in calls:
             answer = (
-                "lost: it may have been sold"
+                "lost: it may have been delivered"
                 if isinstance(call, Send) and call.lease_expired
                 else describe_answer(call.answer)
             )

@@ -1,4 +1,4 @@
-"""Commands for what a person decides: review, resolve."""
+"""Commands for decisions of operators: review, resolve."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,10 +18,10 @@ commands = typer.Typer()
 
 @commands.command(epilog=example("billvend review"))
 def review(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """List what waits for a person.
+    """List what needs a decision.
 
-    Payments that the provider gives no clear answer about, with all that it said of them, and incidents: what turned up
-    after a payment's end. The money of the former stays reserved, and the provider goes on being asked.
+    Payments in manual review, with the provider's answers, and open incidents. The money of payments in review stays
+    held, and requeries continue.
     """
     from billvend.presentation import review_json
 
@@ -35,7 +35,7 @@ def review(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     for deposit in review_list.deposits_with_problems:
         blocks += _render_deposit_problem(deposit)
     if not blocks:
-        blocks = [Line("Nothing waits for a person.", GOOD)]
+        blocks = [Line("Nothing to review.", GOOD)]
     print_result(as_json, review_json(review_list), *blocks)
     return Exit.DONE
 
@@ -50,28 +50,35 @@ def resolve(
     transaction: Transaction,
     delivered: Annotated[
         str | None,
-        typer.Option("--delivered", metavar="TOKEN", help="It was sold: 20 digits.", show_default=False),
+        typer.Option(
+            "--delivered",
+            metavar="TOKEN",
+            help="It was delivered with this token (20 digits).",
+            show_default=False,
+        ),
     ] = None,
     delivered_postpaid: Annotated[
-        bool, typer.Option("--delivered-postpaid", help="It was sold, and there is no token.")
+        bool, typer.Option("--delivered-postpaid", help="It was delivered without a token.")
     ] = False,
-    reverse: Annotated[bool, typer.Option("--reverse", help="It was not sold: the money goes back.")] = False,
-    acknowledge: Annotated[bool, typer.Option("--seen", help="Its incidents have been dealt with.")] = False,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="It was not delivered: release the money.")
+    ] = False,
+    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Close its incidents.")] = False,
     reason: Annotated[
         str | None,
-        typer.Option("--reason", metavar="TEXT", help="How that is known. Needed, but for --delivered."),
+        typer.Option("--reason", metavar="TEXT", help="Why. Required, except with --delivered."),
     ] = None,
     operator: Annotated[
         str | None,
-        typer.Option("--operator", metavar="NAME", help="Who decides, instead of the one who is logged in."),
+        typer.Option("--operator", metavar="NAME", help="The operator's name. Default: the login name."),
     ] = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Decide about a payment in doubt or in review.
+    """Resolve a payment in doubt or in review.
 
-    The decision, the reason and who decided stand in the payment's events for ever. What the provider says later is
-    still taken down, and contradicts in the open: as an incident.
+    The decision, the reason and the operator are stored for ever. If a later answer contradicts the decision, an incident
+    is opened.
     """
     from getpass import getuser
 
@@ -83,10 +90,13 @@ def resolve(
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
     if len(decisions) != 1:
-        raise ValidationFailed("Give one of --delivered TOKEN, --delivered-postpaid, --reverse and --seen.")
+        raise ValidationFailed(
+            "Give exactly one of --delivered TOKEN, --delivered-postpaid, --reverse or --acknowledge. Nothing was done."
+        )
     if reason is None and delivered is None:
         raise ValidationFailed(
-            "Give the --reason: it stands in the events for ever.", fields={"reason": "is needed"}
+            "Give a --reason. It is stored with the decision. Nothing was done.",
+            fields={"reason": "is required"},
         )
     with billvend_context(database_url) as bv:
         payment = bv.resolve(
@@ -110,11 +120,9 @@ def _render_review(payment: "Payment") -> list[Block]:
 
     head = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}, of {payment.user_id}."
     facts = [("Why", payment.review_reason or ""), ("Transaction", payment.transaction_id)]
-    instruction = (
-        f"Decide with: billvend resolve {payment.transaction_id} --delivered TOKEN | --reverse --reason TEXT"
-    )
+    instruction = f"Resolve it with: billvend resolve {payment.transaction_id} --delivered TOKEN | --reverse --reason TEXT"
     return [
-        Line(f"In review: {head}", DOUBT),
+        Line(f"In manual review: {head}", DOUBT),
         KeyValues(facts),
         calls_table(payment),
         Line(instruction, QUIET),
@@ -122,8 +130,8 @@ def _render_review(payment: "Payment") -> list[Block]:
 
 
 def _render_deposit_problem(deposit: "Deposit") -> list[Block]:
-    head = f"Funding {deposit.reference} of {deposit.user_id}, {deposit.amount.display} by {deposit.source}."
-    instruction = f"When it is dealt with: billvend fund-check {deposit.reference} --seen"
+    head = f"Deposit {deposit.reference} of {deposit.user_id}: {deposit.amount.display} by {deposit.source}."
+    instruction = f"When this is settled, run: billvend deposits check {deposit.reference} --acknowledge"
     return [Line(head, BAD), Line(deposit.problem or ""), Line(instruction, QUIET)]
 
 
@@ -140,5 +148,11 @@ def _render_incidents(payment: "Payment") -> list[Block]:
         for incident in payment.open_incidents
     ]
     head = f"Incident: payment {payment.transaction_id} of {payment.user_id}, {payment.amount.display}, {payment.status}."
-    instruction = f"When it is dealt with: billvend resolve {payment.transaction_id} --seen --reason TEXT"
-    return [Line(head, BAD), Table(("What", "Ours", "Provider", ""), rows), Line(instruction, QUIET)]
+    instruction = (
+        f"When this is settled, run: billvend resolve {payment.transaction_id} --acknowledge --reason TEXT"
+    )
+    return [
+        Line(head, BAD),
+        Table(("Incident", "Amount", "Provider", "Detail"), rows),
+        Line(instruction, QUIET),
+    ]

@@ -1,4 +1,4 @@
-"""The command that runs a provider to practise on: sandbox."""
+"""The command that runs a simulated provider: sandbox."""
 
 import signal
 import sys
@@ -16,7 +16,7 @@ commands = typer.Typer()
 
 
 class Dialect(StrEnum):
-    """Whose calls stand at the root as well."""
+    """The API that is served at the root as well."""
 
     VTPASS = "vtpass"
     BUYPOWER = "buypower"
@@ -29,53 +29,59 @@ class Dialect(StrEnum):
 )
 def sandbox(
     port: Annotated[
-        int, typer.Option("--port", metavar="N", help="0 for any free one.", min=0, max=65535)
+        int, typer.Option("--port", metavar="N", help="The port. 0: any free port.", min=0, max=65535)
     ] = 4000,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     dialect: Annotated[
         Dialect | None,
-        typer.Option("--dialect", help="Serve this one at the root too, as it is with the provider."),
+        typer.Option("--dialect", help="Serve this API at the root as well."),
     ] = None,
-    book: Annotated[
+    sales_path: Annotated[
         Path | None,
-        typer.Option("--book", metavar="FILE", help="Instead of SANDBOX_BOOK.", show_default=False),
+        typer.Option(
+            "--book", metavar="FILE", help="The file of sales. Default: SANDBOX_BOOK.", show_default=False
+        ),
     ] = None,
     max_delay: Annotated[
-        float, typer.Option("--longest-delay", metavar="SECONDS", help="No answer comes later.", min=0)
+        float, typer.Option("--max-delay", metavar="SECONDS", help="The longest delay of a response.", min=0)
     ] = 120.0,
     webhook_url: Annotated[
-        str | None, typer.Option("--hook-url", metavar="URL", help="Where hooks go.", show_default=False)
+        str | None,
+        typer.Option("--hook-url", metavar="URL", help="Where it sends webhooks.", show_default=False),
     ] = None,
     duplicate_window: Annotated[
         int,
         typer.Option(
-            "--likely-duplicate",
+            "--duplicate-window",
             metavar="SECONDS",
-            help="VTpass refuses a meter again so soon; 0 for never.",
+            help="VTpass rejects a second order for a meter within this time. 0: never.",
             min=0,
         ),
     ] = 30,
     min_requery_age: Annotated[
         int,
         typer.Option(
-            "--earliest-requery", metavar="SECONDS", help="BuyPower refuses earlier ones with 429.", min=0
+            "--min-requery-age",
+            metavar="SECONDS",
+            help="BuyPower answers 429 to a requery sooner than this after the send.",
+            min=0,
         ),
     ] = 0,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """A provider to practise on, over HTTP.
+    """Run a simulated provider over HTTP.
 
-    Speaks as VTpass and as BuyPower do, misbehaves on purpose, and keeps a book of what it really sold. Any key is
-    taken. Runs until SIGTERM or Ctrl-C. docs/sandbox.md says how billvend is pointed at it.
+    It speaks the APIs of VTpass and BuyPower, fails on purpose, and records what it really sold. It accepts any key but
+    `bad`. Runs until SIGTERM or Ctrl-C. docs/sandbox.md says how to configure billvend for it.
     """
     from billvend.adapters.providers.sandbox.over_http.server import serve_sandbox
 
     with settings_context(database_url, as_service=True) as settings:
         stop_signals = {signal.SIGTERM, signal.SIGINT}
-        # Kept back before any thread is there, so that no thread is hit, and none comes before it is waited for.
+        # Blocked before any thread starts, so that no thread gets a signal and none is lost before sigwait.
         previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
         try:
-            path = book or settings.sandbox_book_path or Path("sandbox.db")
+            path = sales_path or settings.sandbox_book_path or Path("sandbox.db")
             with serve_sandbox(
                 path,
                 dialect=dialect,

@@ -1,4 +1,4 @@
-"""Example wallets and payments, for trying things out."""
+"""Example wallets and payments."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from billvend.ports.queries import Transaction
 
 WALLETS: Final = {"ada": "20000", "bola": "5000", "chidi": "1500"}
-"""What is in the wallets before anything is paid."""
+"""Naira that is added to each wallet."""
 
 BILLS: Final = (
     ("ada", "2000", "12345678901"),  # delivered
     ("ada", "1500", "1111111111111"),  # delivered
-    ("bola", "1000", "600000000001"),  # declined: the money is back
-    ("bola", "500", "600000000003"),  # sold, but the answer was lost: in doubt
-    ("chidi", "700", "201000000000"),  # the provider is still at it
+    ("bola", "1000", "600000000001"),  # declined: reversed
+    ("bola", "500", "600000000003"),  # delivered, but the answer was lost: in doubt
+    ("chidi", "700", "201000000000"),  # still pending at the provider
 )
 """User, amount and meter of the sandbox."""
 
 UNPROCESSED_BILL: Final = ("chidi", "300", "99999999999")
-"""A payment with which nobody begins: there is something to cancel."""
+"""A payment that is not processed, so that it can be cancelled."""
 
 MAX_WAIT_SECONDS: Final = 30
 
 
 def require_non_production(settings: "Settings") -> None:
-    """Raises `ConfigurationError` where examples have no place, before anything is opened."""
+    """Raises `ConfigurationError` in production, before the database is opened."""
     if settings.app_env == "production":
         raise ConfigurationError(
             "APP_ENV is production: examples belong in a test database. Nothing was done."
@@ -40,9 +40,9 @@ def require_non_production(settings: "Settings") -> None:
 
 
 def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
-    """Put the examples on the books, once however often it is done; returns what there is of them, newest first.
+    """Add the examples, once even if it is repeated. Returns them, newest first.
 
-    Raises `ConfigurationError` where money is real.
+    Raises `ConfigurationError` on a ledger of live money.
     """
     bv.require_test_money()
     ids = [
@@ -60,7 +60,7 @@ def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
 
 
 class _StopWaiting(Exception):
-    """A doubt that is resolved would be no example of one."""
+    """Ends the wait in doubt, so that there is an example of it."""
 
 
 def _stop_in_doubt(payment: "Payment") -> None:

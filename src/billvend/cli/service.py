@@ -1,4 +1,4 @@
-"""Commands that run it: worker, serve, sweep, audit, health."""
+"""Commands that run and check billvend: worker, serve, sweep, audit, health."""
 
 import sys
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ commands = typer.Typer()
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
 def worker(
     exit_with_parent: Annotated[
-        bool, typer.Option("--while-stdin-is-open", hidden=True, help="Stop with whoever holds it open.")
+        bool, typer.Option("--exit-with-parent", hidden=True, help="Stop when stdin is closed.")
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Work payments through, until told to stop.
+    """Process payments until stopped.
 
-    Runs QUEUE_CONCURRENCY threads, and looks every SWEEP_INTERVAL seconds for what the queue lost. Any number of
-    workers may run. On SIGTERM or Ctrl-C it finishes what is in hand, and ends. With METRICS_PORT, it tells its metrics
-    there, on loopback.
+    Runs QUEUE_CONCURRENCY threads, and sweeps every SWEEP_INTERVAL seconds for payments that the queue lost. Any number
+    of workers may run. On SIGTERM or Ctrl-C it finishes the work in progress, and exits. With METRICS_PORT, it serves its
+    metrics on that loopback port.
     """
     from billvend.adapters.metrics.metrics_server import serve_metrics
     from billvend.bootstrap import open_billvend
@@ -48,17 +48,17 @@ def worker(
 @commands.command(epilog=example("billvend serve --port 8080"))
 def serve(
     host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="HOST, for once.", show_default=False)
+        str | None, typer.Option("--host", metavar="ADDRESS", help="Overrides HOST.", show_default=False)
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", metavar="N", help="PORT, for once; 0: any free one.", show_default=False),
+        typer.Option("--port", metavar="N", help="Overrides PORT. 0: any free port.", show_default=False),
     ] = None,
     with_worker: Annotated[
         bool | None,
         typer.Option(
             "--worker/--no-worker",
-            help="Work payments through as well. By default with SQLite, and not with PostgreSQL.",
+            help="Run a worker as well. Default: with SQLite yes, with PostgreSQL no.",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +69,7 @@ def serve(
             metavar="N",
             min=1,
             max=64,
-            help="That answer requests, with 32 threads each: 2 with PostgreSQL, 1 with SQLite.",
+            help="Server processes, with 32 threads each. Default: 2 with PostgreSQL, 1 with SQLite.",
             show_default=False,
         ),
     ] = None,
@@ -77,7 +77,8 @@ def serve(
 ) -> Exit:
     """Serve the HTTP API, with Swagger UI at /api.
 
-    Listens on HOST and PORT (127.0.0.1:3000). On SIGTERM or Ctrl-C it answers what it was asked, and ends.
+    Listens on HOST and PORT (127.0.0.1:3000). On SIGTERM or Ctrl-C it finishes the requests in progress, and
+    exits.
     """
     from billvend.api.server import serve as serve_api
 
@@ -95,24 +96,24 @@ def serve(
 
 @commands.command(epilog=example("billvend sweep"))
 def sweep(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Point workers at payments that the queue lost.
+    """Enqueue due payments that the queue lost.
 
-    Every worker does so by itself, every SWEEP_INTERVAL seconds.
+    Workers do this by themselves, every SWEEP_INTERVAL seconds.
     """
     with billvend_context(database_url) as bv:
         result = bv.sweep()
-    lines = [Line(f"{result.due} due, {result.enqueued} handed to the queue.")]
+    lines = [Line(f"{result.due} due, {result.enqueued} enqueued.")]
     if result.enqueued < result.due:
-        lines.append(Line("The queue did not take the others: the next sweep points at them again.", DOUBT))
+        lines.append(Line("The queue did not accept the others. The next sweep enqueues them.", DOUBT))
     print_result(as_json, {"due": result.due, "enqueued": result.enqueued}, *lines)
     return Exit.DONE
 
 
 @commands.command(epilog=example("billvend audit"))
 def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Replay every event, and compare the books.
+    """Replay every event, and compare the result with the ledger.
 
-    Exits 8 where something differs.
+    Exits 8 when it finds a difference.
     """
     from billvend.presentation import audit_json
 
@@ -120,7 +121,7 @@ def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         report = bv.audit()
     totals = f"{report.events} events, {report.wallets} wallets, {report.payments} payments, {report.transfers} transfers"
     if report.ok:
-        print_result(as_json, audit_json(report), Line(f"All agrees: {totals}.", GOOD))
+        print_result(as_json, audit_json(report), Line(f"No differences: {totals}.", GOOD))
         return Exit.DONE
     total = len(report.differences) + report.unlisted_differences
     differences = [Line(difference) for difference in report.differences]
@@ -132,16 +133,16 @@ def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
 
 @commands.command(epilog=example("billvend health"))
 def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Ask every part how it is.
+    """Check the database, the queue, the providers and the backlog.
 
-    Shows what waits, too. Exits 9 when the database is away.
+    Exits 9 when the database is down.
     """
     from billvend.presentation import health_json
 
     with billvend_context(database_url) as bv:
         report = bv.health()
     if report.status == "down":
-        reason = str(report.checks["database"].details.get("error", "The database is away."))
+        reason = str(report.checks["database"].details.get("error", "The database is down."))
         fail(as_json, Failure(Exit.UNAVAILABLE, "unavailable", reason))
         return Exit.UNAVAILABLE
     style = GOOD if report.status == "ok" else DOUBT
@@ -153,7 +154,7 @@ def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
         as_json,
         health_json(report),
         Line(report.status, style),
-        Table(("Part", "Status", "Took", ""), rows),
+        Table(("Component", "Status", "Latency", "Details"), rows),
     )
     return Exit.DONE
 

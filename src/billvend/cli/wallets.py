@@ -1,4 +1,4 @@
-"""Commands for what belongs to a wallet beside money: wallet email."""
+"""Commands for wallets: wallet email."""
 
 from typing import Annotated
 
@@ -10,9 +10,7 @@ from billvend.cli.options import DatabaseUrl, Json, User, example
 from billvend.cli.output import GOOD, Line, print_result
 
 commands = typer.Typer()
-wallet = typer.Typer(
-    help="Set where mail about a wallet goes.", epilog=example("billvend wallet email ada ada@example.com")
-)
+wallet = typer.Typer(help="Manage wallets.", epilog=example("billvend wallet email ada ada@example.com"))
 commands.add_typer(wallet, name="wallet")
 
 
@@ -23,9 +21,9 @@ def email(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Set where mail about a user's wallets goes, tokens included.
+    """Set the e-mail address of a user.
 
-    It takes the place of any other address, and no deposit changes it.
+    Receipts and tokens are sent there. It replaces any other address, and later deposits do not change it.
     """
     with billvend_context(database_url) as bv:
         bv.set_email(user, address)

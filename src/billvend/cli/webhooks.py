@@ -1,4 +1,4 @@
-"""Commands for what the outside is told: webhooks list, replay, enable."""
+"""Commands for notifications: webhooks list, replay, enable."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 webhooks = typer.Typer(
-    help="See what was told to whom, and tell it again.", epilog=example("billvend webhooks list --failed")
+    help="List notifications, and send them again.", epilog=example("billvend webhooks list --failed")
 )
 commands.add_typer(webhooks, name="webhooks")
 
@@ -24,7 +24,7 @@ commands.add_typer(webhooks, name="webhooks")
 )
 def list_notifications(
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only what was tried in vain, and not delivered since.")
+        bool, typer.Option("--failed", help="Only notifications that failed and were not delivered since.")
     ] = False,
     channel: Annotated[
         str, typer.Option("--channel", metavar="CHANNEL", help="webhook, mail or console.")
@@ -33,7 +33,7 @@ def list_notifications(
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """List messages with what became of them, the newest first."""
+    """List notifications with their delivery status, newest first."""
     from billvend.presentation import endpoint_json, notification_json
 
     with billvend_context(database_url) as bv:
@@ -44,8 +44,10 @@ def list_notifications(
         "disabledEndpoints": [endpoint_json(endpoint) for endpoint in endpoints],
     }
     rows = [_notification_row(history) for history in histories]
-    table = Table(("Message", "Type", "Transaction", "Status", "Tries", "Last answer", "Next try"), rows)
-    empty_line = Line("Nothing failed." if failed else "Nothing was told yet.", QUIET)
+    table = Table(
+        ("Message", "Type", "Transaction", "Status", "Attempts", "Last response", "Next attempt"), rows
+    )
+    empty_line = Line("Nothing failed." if failed else "No notifications yet.", QUIET)
     print_result(
         as_json,
         document,
@@ -57,13 +59,13 @@ def list_notifications(
 
 @webhooks.command(epilog=example("billvend webhooks replay msg_5f0c1d2e3a4b5c6d7e8f90a1b2c3d4e5"))
 def replay(
-    message: Annotated[str, typer.Argument(metavar="ID", help="As `webhooks list` shows it.")],
+    message: Annotated[str, typer.Argument(metavar="ID", help="As printed by billvend webhooks list.")],
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
-    """Tell something again, also what was delivered before.
+    """Send a notification again, even if it was delivered.
 
-    It has the id that it had: who got it before can see that. Where its channel is not set up here, a worker sends it.
+    It keeps its id, so that the receiver can recognise it. If its channel is not configured here, a worker sends it.
     """
     from billvend.presentation import notification_json
 
@@ -75,10 +77,13 @@ def replay(
 
 @webhooks.command(epilog=example("billvend webhooks enable"))
 def enable(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
-    """Let webhooks go again where they were disabled by an answer 410. What has waited goes out first."""
+    """Enable webhooks again after an endpoint answered 410.
+
+    Waiting notifications are sent first.
+    """
     with billvend_context(database_url) as bv:
         enabled = bv.enable_webhooks()
-    enabled_line = Line("Webhooks are enabled again: a worker sends what has waited.", GOOD)
+    enabled_line = Line("Webhooks are enabled. A worker sends the waiting notifications.", GOOD)
     unchanged_line = Line("No endpoint was disabled.", QUIET)
     print_result(as_json, {"enabled": enabled}, enabled_line if enabled else unchanged_line)
     return Exit.DONE
@@ -106,12 +111,12 @@ def _render_replay(history: "MessageHistory") -> list[Block]:
     if history.message.final_status is FinalStatus.DELIVERED and last is not None:
         return [Line(f"Delivered to {last.target}: {last.detail}.", GOOD)]
     if history.message.attempt_count and last is not None:
-        return [Line(f"Not delivered: {last.detail}. It is tried again by a worker.", BAD)]
-    return [Line("It is due, and waits for a worker.", DOUBT)]
+        return [Line(f"Not delivered: {last.detail}. A worker will retry.", BAD)]
+    return [Line("Queued: a worker will send it.", DOUBT)]
 
 
 def _render_endpoint(endpoint: "DisabledEndpoint") -> Block:
     from billvend.presentation import iso_time
 
     state = f"{endpoint.target} is disabled since {iso_time(endpoint.disabled_at)} ({endpoint.reason})"
-    return Line(f"{state}: what is for it waits. See: billvend webhooks enable", DOUBT)
+    return Line(f"{state}. Its notifications wait. Run: billvend webhooks enable", DOUBT)

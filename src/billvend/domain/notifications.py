@@ -99,7 +99,7 @@ def notification_for(stored: StoredEvent, payment: Payment | None) -> Notificati
             incident = {
                 "kind": event.kind.value,
                 "attempt": event.attempt,
-                "provider": event.provider,
+                "aggregator": event.provider,
                 "amount": str(Money(event.amount_minor, payment.amount.currency)),
                 "detail": event.detail,
             }
@@ -154,6 +154,7 @@ def _payment(payment: Payment, status: Status) -> Document:
         "currency": payment.amount.currency,
         "meterNumber": payment.meter,
         "provider": payment.biller,
+        "biller": payment.biller,
         "vendType": payment.vend_type.value,
         "createdAt": format_timestamp(payment.accepted_at),
     }

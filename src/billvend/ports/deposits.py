@@ -62,5 +62,8 @@ class Deposits(Protocol):
         The oldest first. Deposits without a payment URL, and deposits that wait for a person, are left out.
         """
 
+    def newest(self, limit: int) -> list[tuple[Deposit, str | None]]:
+        """The newest deposits of all users, newest first, each with the transaction that credited it, if one did."""
+
     def with_problems(self, limit: int) -> list[Deposit]:
         """Deposits with a problem that no person has acknowledged. The oldest first."""

@@ -1,7 +1,7 @@
-"""What the doors show: domain values as JSON documents, and in plain words.
+"""What the CLI, the API and webhooks show: domain values as JSON documents, and in plain words.
 
 `json_objects` are the shapes of the HTTP API's `data` and of `--json`: names in camelCase, money as strings with the
-currency's decimals, times as RFC 3339 in UTC. `text` says the same to people.
+currency's decimals, times as RFC 3339 in UTC. `text` has the same for people.
 """
 
 from billvend.presentation.json_objects import (

@@ -40,14 +40,14 @@ def iso_time(at: datetime | None) -> str | None:
 
 
 def transaction_json(transaction: Transaction, next_check_at: datetime | None = None) -> JsonObject:
-    """A funding or payment as it stands in lists: without attempts and events."""
+    """A funding or payment for lists: without attempts and events."""
     if isinstance(transaction, Payment):
         return _payment_fields(transaction, next_check_at)
     return funding_json(transaction)
 
 
 def funding_json(funding: Funding) -> JsonObject:
-    """Money that came in."""
+    """A funding."""
     return {
         "transactionId": funding.transaction_id,
         "type": "funding",
@@ -64,7 +64,7 @@ def funding_json(funding: Funding) -> JsonObject:
 def payment_json(
     payment: Payment, events: Sequence[RawEvent], next_check_at: datetime | None = None
 ) -> JsonObject:
-    """All that is known of a payment."""
+    """A payment with all details."""
     return {
         **_payment_fields(payment, next_check_at),
         "attempts": [_attempt_json(attempt) for attempt in payment.attempts],
@@ -84,6 +84,7 @@ def _payment_fields(payment: Payment, next_check_at: datetime | None) -> JsonObj
         "updatedAt": iso_time(payment.updated_at),
         "meterNumber": payment.meter,
         "provider": payment.biller,
+        "biller": payment.biller,
         "vendType": payment.vend_type.value,
         "token": payment.token,
         "units": payment.units,
@@ -111,7 +112,7 @@ def _amount_fields(amount: Money) -> JsonObject:
 
 
 def _attempt_json(attempt: Attempt) -> JsonObject:
-    """Here `provider` is whom we buy from, as the attempt itself has it: the biller is the payment's."""
+    """Whom we bought from is `aggregator`, because `provider` is the biller."""
     return {
         "number": attempt.number,
         "reference": attempt.reference,
@@ -164,7 +165,7 @@ def _snake_case(name: str) -> str:
 
 
 def funding_result_json(result: FundingResult) -> JsonObject:
-    """A wallet after money came in."""
+    """A wallet after money was added."""
     return {
         "transactionId": result.transaction_id,
         "userId": result.user_id,
@@ -175,12 +176,12 @@ def funding_result_json(result: FundingResult) -> JsonObject:
 
 
 def deposit_result_json(deposit: DepositResult) -> JsonObject:
-    """A funding that the gateway waits for."""
+    """A created deposit."""
     return {"reference": deposit.reference, "authorizationUrl": deposit.authorization_url}
 
 
 def deposit_check_json(check: DepositCheck) -> JsonObject:
-    """What became of an announced funding."""
+    """A deposit and what is known of it."""
     return {
         "reference": check.deposit.reference,
         "userId": check.deposit.user_id,
@@ -188,12 +189,13 @@ def deposit_check_json(check: DepositCheck) -> JsonObject:
         "status": check.status.value,
         "transactionId": check.transaction_id,
         "detail": check.detail,
+        "createdAt": iso_time(check.deposit.created_at),
         "acknowledgedAt": iso_time(check.deposit.acknowledged_at),
     }
 
 
 def api_key_json(api_key: ApiKey) -> JsonObject:
-    """A key of the API; its secret is known to nobody."""
+    """A key of the API. Its secret is not stored, so it is never shown."""
     return {
         "keyId": api_key.key_id,
         "name": api_key.name,
@@ -205,7 +207,7 @@ def api_key_json(api_key: ApiKey) -> JsonObject:
 
 
 def balance_json(balance: Balance, recent: Sequence[JsonObject]) -> JsonObject:
-    """What can be spent, what is held, and what happened lately."""
+    """The available and held amounts, and the latest transactions."""
     return {
         "userId": balance.user_id,
         "currency": balance.available.currency,
@@ -216,7 +218,7 @@ def balance_json(balance: Balance, recent: Sequence[JsonObject]) -> JsonObject:
 
 
 def meter_json(details: MeterFound, meter: str, biller: str, vend_type: str, currency: str) -> JsonObject:
-    """Whose meter it is, and what it takes at least and at most."""
+    """A meter with its customer and the amounts that it accepts."""
 
     def amount(minor: int | None) -> str | None:
         return None if minor is None else str(Money(minor, currency))
@@ -224,6 +226,7 @@ def meter_json(details: MeterFound, meter: str, biller: str, vend_type: str, cur
     return {
         "meterNumber": meter,
         "provider": biller,
+        "biller": biller,
         "vendType": vend_type.lower(),
         "customerName": details.customer_name,
         "address": details.address,
@@ -234,7 +237,7 @@ def meter_json(details: MeterFound, meter: str, biller: str, vend_type: str, cur
 
 
 def review_json(review_list: ReviewList) -> JsonObject:
-    """What waits for a person."""
+    """Payments in review and open incidents."""
     return {
         "items": [
             {
@@ -246,6 +249,7 @@ def review_json(review_list: ReviewList) -> JsonObject:
                 **_amount_fields(payment.amount),
                 "meterNumber": payment.meter,
                 "provider": payment.biller,
+                "biller": payment.biller,
             }
             for payment in review_list.payments_in_review
         ],
@@ -264,7 +268,7 @@ def review_json(review_list: ReviewList) -> JsonObject:
 
 
 def _deposit_problem_json(deposit: Deposit) -> JsonObject:
-    """An incident that belongs to no payment: money from outside that is not what was announced."""
+    """An incident without a payment: the money that was paid differs from the deposit."""
     return {
         "transactionId": None,
         "userId": deposit.user_id,
@@ -288,7 +292,7 @@ def biller_json(biller: Biller) -> JsonObject:
 
 
 def notification_json(notification: MessageHistory) -> JsonObject:
-    """What is or was told to the outside, without its content: a token may be in that."""
+    """A notification without its content, which may hold a token."""
     message = notification.message
     return {
         "messageId": message.message_id,
@@ -315,14 +319,14 @@ def notification_json(notification: MessageHistory) -> JsonObject:
 
 
 def notification_status(message: Message) -> str:
-    """`waiting` for its first or next try, `trying`, or how it ended: `delivered`, `gave_up`, `skipped`."""
+    """`waiting` for its next attempt, `trying`, or its end: `delivered`, `gave_up`, `skipped`."""
     if message.final_status is not None:
         return message.final_status.value
     return "waiting" if message.lease_until is None else "trying"
 
 
 def endpoint_json(endpoint: DisabledEndpoint) -> JsonObject:
-    """Where webhooks don't go any more."""
+    """A disabled webhook endpoint."""
     return {
         "target": endpoint.target,
         "disabledAt": iso_time(endpoint.disabled_at),
@@ -344,7 +348,7 @@ def audit_json(audit: AuditReport) -> JsonObject:
 
 
 def health_json(health: Health) -> JsonObject:
-    """How each part is. Latencies are milliseconds."""
+    """The health of each component. Latencies are milliseconds."""
     return {
         "status": health.status,
         "checks": {

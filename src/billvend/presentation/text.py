@@ -1,4 +1,4 @@
-"""A payment for people: what became of it and of the money, and what comes next."""
+"""A payment in words: its result, where the money is, and what comes next."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -38,25 +38,27 @@ from billvend.domain.outcome import (
 from billvend.domain.payment.state import Payment
 
 KEY_CHANGE_TOKENS: Final = {"kct1": "Key change token 1", "kct2": "Key change token 2"}
-"""What a receipt may hold for a meter whose key is changing: typed in before the token, in this order."""
+"""Tokens in the receipt of a meter whose key is changing. The customer enters them before the token, in this order."""
 
 
 def customer_message(
     payment: Payment, next_check_at: datetime | None = None, *, now: datetime | None = None
 ) -> str:
-    """One or two sentences to the customer: what is happening, and where the money is. Never holds a token."""
+    """One or two sentences to the customer: what is happening, and where the money is. Never a token."""
     match payment.status:
         case Status.PENDING:
-            return "Your payment is accepted and about to be sent. Your money is reserved."
+            return "Your payment is accepted and about to be sent. Your money is held."
         case Status.PROCESSING:
-            return "We are buying your electricity. Your money is reserved."
+            return "We are buying your electricity. Your money is held."
         case Status.IN_DOUBT:
-            sentence = "We are confirming with your electricity company. Your money is reserved."
+            sentence = "We are confirming with your electricity company. Your money is held."
             if next_check_at is None or next_check_at <= (now or datetime.now(UTC)):
                 return sentence
             return f"{sentence} Next check {next_check_at.astimezone(UTC):%H:%M} UTC."
         case Status.IN_REVIEW:
-            return "Your electricity company has not confirmed it, so a person is looking. Your money is reserved."
+            return (
+                "Your electricity company has not confirmed it, so our staff is checking. Your money is held."
+            )
         case Status.COMPLETED if payment.vend_type is VendType.POSTPAID:
             return "Your bill is paid. There is no token to type in."
         case Status.COMPLETED:
@@ -70,7 +72,7 @@ def customer_message(
 
 
 def describe_time(at: datetime, now: datetime) -> str:
-    """A moment to come: `at 14:05:20 UTC (in 18 s)`, or `now`."""
+    """A future moment: `at 14:05:20 UTC (in 18 s)`, or `now`."""
     remaining = at - now
     if remaining <= timedelta(0):
         return "now"
@@ -81,14 +83,14 @@ def describe_time(at: datetime, now: datetime) -> str:
 
 
 def group_digits(token: str) -> str:
-    """A token as it is printed on receipts: five groups of four digits. What is not 20 digits stays as it is."""
+    """A token as receipts print it: five groups of four digits. Text that is not 20 digits is unchanged."""
     if len(token) != 20 or not token.isdigit():
         return token
     return "-".join(token[start : start + 4] for start in range(0, 20, 4))
 
 
 def token_lines(payment: Payment) -> Iterator[tuple[str, str]]:
-    """What the customer types into the meter, in order, each with its name."""
+    """The tokens that the customer enters into the meter, in order, each with its name."""
     if payment.completion is None:
         return
     receipt = {name.lower(): value for name, value in payment.completion.receipt.items()}
@@ -100,33 +102,33 @@ def token_lines(payment: Payment) -> Iterator[tuple[str, str]]:
 
 
 def describe_answer(answer: Answer | None) -> str:
-    """What the provider said, and what it proves."""
+    """A provider's answer, for operators."""
     match answer:
         case None:
             return "no answer yet"
         case Delivered():
-            return "sold"
+            return "delivered"
         case Declined(reason, provider_reversed=True):
-            return f"sold and then taken back: {reason}"
+            return f"delivered, then reversed by the provider: {reason}"
         case Declined(reason):
             return f"declined: {reason}"
         case NotSent(reason):
-            return f"never left us: {reason}"
+            return f"not sent: {reason}"
         case Deferred(reason) | Misconfigured(reason):
-            return f"not carried out: {reason}"
+            return f"not executed: {reason}"
         case Unknown(reason):
-            return f"unknown, it may have been sold: {reason}"
+            return f"unknown, it may have been delivered: {reason}"
         case Pending(reason):
-            return f"still at it: {reason}"
+            return f"pending: {reason}"
         case NotFound(reason):
             return f"not found: {reason}"
 
 
 def describe_event(event: Event) -> str:
-    """What happened to a payment, in a line. Never holds a token."""
+    """An event of a payment in one line. Never a token."""
     match event:
         case PaymentAccepted():
-            return "accepted, and its money reserved"
+            return "accepted, its money is held"
         case SendStarted():
             return (
                 f"sent to {event.provider}, attempt {event.attempt}.{event.send}, reference {event.reference}"
@@ -134,34 +136,30 @@ def describe_event(event: Event) -> str:
         case SendAnswered():
             return f"answer to {event.attempt}.{event.send}: {describe_answer(event.answer)}"
         case SendLeaseExpired():
-            return f"no worker reported on {event.attempt}.{event.send}: it may have been sold"
+            return f"no worker reported on {event.attempt}.{event.send}: it may have been delivered"
         case RequeryStarted():
-            return f"asked what became of attempt {event.attempt}, for the {_ordinal(event.requery)} time"
+            return f"requery {event.requery} of attempt {event.attempt}"
         case RequeryAnswered():
-            return f"answer about attempt {event.attempt}: {describe_answer(event.answer)}"
+            return f"answer to a requery of attempt {event.attempt}: {describe_answer(event.answer)}"
         case PaymentPutInDoubt():
             return "in doubt: it may have been sold, and nothing is sent from here on"
         case ReviewRequested():
-            return f"a person is to look: {event.reason}"
+            return f"manual review requested: {event.reason}"
         case PriorAttemptRegistered():
-            return f"to be asked about first: reference {event.reference}, which lost books may have sent"
+            return f"to be requeried first: reference {event.reference}, which a lost ledger may have sent"
         case RequeryRequested():
-            return f"a hint of news from {event.source}: the next question comes sooner"
+            return f"earlier requery requested by {event.source}"
         case CostRecorded():
-            return "what the sale cost became known, and was booked"
+            return "the cost of the sale was recorded"
         case OperatorDecided():
             return f"{event.operator} decided ({event.decision}): {event.reason}"
         case PaymentCompleted():
-            return f"completed by attempt {event.attempt} at {event.provider}: the money is spent"
+            return f"completed by attempt {event.attempt} at {event.provider}: the money is captured"
         case ReversalDecided():
-            return f"the money is to go back, proof {event.proof}: {event.reason}"
+            return f"reversal decided, proof {event.proof}: {event.reason}"
         case PaymentReversed():
-            return f"the money went back, proof {event.proof}: {event.reason}"
+            return f"reversed, the money is released, proof {event.proof}: {event.reason}"
         case IncidentRaised():
-            return f"incident {event.kind} about attempt {event.attempt}: for a person to see"
+            return f"incident {event.kind} of attempt {event.attempt}: an operator must look"
         case _:
             return type(event).__name__
-
-
-def _ordinal(number: int) -> str:
-    return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

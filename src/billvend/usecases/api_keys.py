@@ -66,7 +66,7 @@ def revoke(deps: Dependencies, key: str) -> ApiKey:
     )
     if api_key is None:
         raise ResourceNotFound(
-            f"There is no active key with the id or name {safe_repr(key)}. See: billvend keys list"
+            f"There is no active key with the id or name {safe_repr(key)}. See: billvend api-keys list"
         )
     if api_key.revoked_at is not None:
         return api_key

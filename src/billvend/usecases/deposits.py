@@ -85,7 +85,7 @@ class DepositStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DepositCheck:
-    """A deposit after the gateway was queried."""
+    """A deposit and what is known of it: from the gateway's answer, or, in a list, from the ledger alone."""
 
     deposit: Deposit
     status: DepositStatus
@@ -229,6 +229,25 @@ def check(deps: Dependencies, reference: str) -> DepositCheck:
     `ConfigurationError`.
     """
     return _check(deps, _require_gateway(deps), _require_deposit(deps, reference))
+
+
+def newest(deps: Dependencies, limit: int) -> list[DepositCheck]:
+    """The newest deposits, newest first, as the ledger has them. The gateway is not asked.
+
+    Raises `Unavailable`.
+    """
+    return [
+        _recorded_state(deposit, transaction_id) for deposit, transaction_id in deps.deposits.newest(limit)
+    ]
+
+
+def _recorded_state(deposit: Deposit, transaction_id: str | None) -> DepositCheck:
+    if deposit.problem is not None:
+        return DepositCheck(deposit, DepositStatus.PROBLEM, deposit.problem, transaction_id)
+    if transaction_id is not None:
+        detail = f"{deposit.amount.display} was credited."
+        return DepositCheck(deposit, DepositStatus.CREDITED, detail, transaction_id)
+    return DepositCheck(deposit, DepositStatus.NOT_PAID, "No payment is known.")
 
 
 def acknowledge(deps: Dependencies, reference: str) -> DepositCheck:

@@ -72,8 +72,8 @@ def _check_database(deps: Dependencies) -> ProbeResult:
 
 
 def _check_queue(deps: Dependencies) -> ProbeResult:
-    depth = {str(queue): hints for queue, hints in deps.queue.depth().items()}
-    return "up", {"backend": deps.queue.backend, "depth": depth}
+    queued = {str(queue): hints for queue, hints in deps.queue.depth().items()}
+    return "up", {"backend": deps.queue.backend, "queued": queued}
 
 
 def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeResult:

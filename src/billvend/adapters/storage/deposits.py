@@ -17,6 +17,12 @@ MAX_ADD_TRIES = 3
 """How often a new deposit is tried. Another deposit can take the same key and release it at the same moment."""
 
 _columns = deposits.c
+_IS_ITS_FUNDING = sa.and_(
+    transactions.c.user_id == _columns.user_id,
+    transactions.c.source == _columns.source,
+    transactions.c.reference == _columns.reference,
+)
+"""The funding that credited a deposit. A unique index allows one."""
 
 
 class SqlDeposits:
@@ -77,12 +83,6 @@ class SqlDeposits:
 
     def unpaid(self, spans: Sequence[tuple[datetime, datetime]]) -> list[Deposit]:
         """Deposits that are not credited; see the port."""
-        funding = transactions.c
-        is_credited = sa.exists().where(
-            funding.user_id == _columns.user_id,
-            funding.source == _columns.source,
-            funding.reference == _columns.reference,
-        )
         created_in_span = [
             sa.and_(_columns.created_at > after, _columns.created_at <= until) for after, until in spans
         ]
@@ -92,12 +92,23 @@ class SqlDeposits:
                 sa.or_(*created_in_span),
                 _columns.authorization_url.is_not(None),
                 _columns.problem.is_(None),
-                ~is_credited,
+                ~sa.exists().where(_IS_ITS_FUNDING),
             )
             .order_by(_columns.created_at, _columns.reference)
         )
         with translate_errors(), self._database.read_transaction() as connection:
             return [_to_deposit(row) for row in connection.execute(query)]
+
+    def newest(self, limit: int) -> list[tuple[Deposit, str | None]]:
+        """The newest deposits, each with the transaction that credited it."""
+        transaction_id = sa.select(transactions.c.transaction_id).where(_IS_ITS_FUNDING).scalar_subquery()
+        query = (
+            sa.select(deposits, transaction_id.label("transaction_id"))
+            .order_by(_columns.created_at.desc(), _columns.reference.desc())
+            .limit(limit)
+        )
+        with translate_errors(), self._database.read_transaction() as connection:
+            return [(_to_deposit(row), row.transaction_id) for row in connection.execute(query)]
 
     def with_problems(self, limit: int) -> list[Deposit]:
         """Deposits whose problem no operator has acknowledged."""
