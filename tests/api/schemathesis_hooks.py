@@ -27,6 +27,11 @@ def valid_request_is_not_rejected_as_malformed(
     if is_positive and response.status_code in (400, 415, 422):
         code = response.json()["error"]["code"]
         assert code not in MALFORMED_CODES, code
+        is_biller_mismatch = code == "validation_failed" and set(response.json()["error"]["fields"]) == {
+            "biller"
+        }
+        if is_biller_mismatch and {"provider", "biller"} <= set(case.body):
+            return  # no JSON schema can require that two members are equal
         assert code != "validation_failed" or "/intent" in case.path, response.json()["error"]
 
 

@@ -235,8 +235,8 @@ def test_large_file_is_paid_in_chunks(funded: Console, fail_pay_many: Any) -> No
         (b"", "has no header"),
         (b"\n", "has no header"),
         (b"user,amount,meter\n", "has no column biller"),
-        (b"user,amount,meter,biller,colour\n", "a column 'colour'"),
-        (b"user;amount;meter;biller\n", "a column 'user;amount;meter;biller'"),
+        (b"user,amount,meter,biller,colour\n", "an unknown column 'colour'"),
+        (b"user;amount;meter;biller\n", "an unknown column 'user;amount;meter;biller'"),
         (b"user,amount,meter,biller,user\n", "the column user twice"),
         (
             b"user,amount,meter,biller\nada,100,12345678901,EKEDC\n\xe9,100,12345678901,EKEDC\n",
@@ -273,7 +273,7 @@ def test_rows_without_a_key_need_a_batch(funded: Console) -> None:
     file = write_bills(funded, f"{ada_row(1)},k", f"{ada_row(2)},", header=f"{HEADER},key")
     assert_rejected(funded, file, words="has no key in line 3: give the batch a name with --batch")
     assert_rejected(funded, write_bills(funded, ada_row(1)), words="in line 2")
-    assert_rejected(funded, file, "--batch", " ", words="empty name")
+    assert_rejected(funded, file, "--batch", " ", words="name of the batch is empty")
     assert funded("pay-many", write_bills(funded, f"{ada_row(1)},k", header=f"{HEADER},key")).status == 0
 
 

@@ -50,7 +50,7 @@ def test_pay_verifies_meter_before_hold(funded: Console) -> None:
 
 def test_pay_shows_customer_of_meter(funded: Console) -> None:
     name = funded.json("meter", "12345678901", "--biller", "EKEDC")["customerName"]
-    assert f"The meter is that of {name}" in funded.pay("12345678901").out
+    assert f"Customer of the meter: {name}" in funded.pay("12345678901").out
 
 
 def test_review_without_payments_is_empty(funded: Console) -> None:

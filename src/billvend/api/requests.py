@@ -140,7 +140,10 @@ def _document_both_names(schema: dict[str, Any]) -> None:
     for name, member in schema["properties"].items():
         properties[name] = member
         if name == "provider":
-            properties["biller"] = member | {"title": "Biller", "description": "The same as `provider`."}
+            properties["biller"] = member | {
+                "title": "Biller",
+                "description": "The same as `provider`: give one of them, or both with the same value.",
+            }
     schema["properties"] = properties
     schema["required"].remove("provider")
     schema["anyOf"] = [{"required": ["provider"]}, {"required": ["biller"]}]
