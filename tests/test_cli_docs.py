@@ -50,7 +50,8 @@ def help_text(*arguments: str) -> str:
 
 
 def render_page() -> Iterator[str]:
-    yield "# The command line\n\nWhat `--help` says, command by command. Every command but `serve`, `worker` and `sandbox` takes `--json`.\n"
+    yield "# The command line\n\nWhat `--help` says, command by command. "
+    yield "Every command but `serve`, `worker` and `sandbox` takes `--json`.\n"
     yield EXITS
     for words in COMMANDS:
         yield f"\n## billvend {' '.join(words)}\n\n```\n{help_text(*words)}\n```\n"

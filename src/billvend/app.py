@@ -418,6 +418,10 @@ class Billvend:
         """Count a request that was rejected with this stable code, in the metrics alone."""
         self._deps.metrics.rejected(code)
 
+    def count_due(self) -> int:
+        """How many payments wait for a worker now."""
+        return self._deps.queries.count_due(self._deps.clock.now())
+
     def backlog(self) -> Backlog:
         """The open work, and how many payments wait for a worker now."""
         return self._deps.queries.backlog(self._deps.clock.now())

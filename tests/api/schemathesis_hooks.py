@@ -30,7 +30,8 @@ def valid_request_is_not_rejected_as_malformed(
         is_biller_mismatch = code == "validation_failed" and set(response.json()["error"]["fields"]) == {
             "biller"
         }
-        if is_biller_mismatch and {"provider", "biller"} <= set(case.body):
+        body = case.body if isinstance(case.body, dict) else {}
+        if is_biller_mismatch and {"provider", "biller"} <= body.keys():
             return  # no JSON schema can require that two members are equal
         assert code != "validation_failed" or "/intent" in case.path, response.json()["error"]
 

@@ -249,7 +249,7 @@ def test_get_transaction_requests_requery(settings: Settings, monkeypatch: pytes
         bv.fund("ada", "5000")
         client = Client(application(bv, settings))
         monkeypatch.setattr(
-            Billvend, "request_requery", lambda _self, transaction_id: hinted.append(transaction_id)
+            Billvend, "request_requery", lambda _self, payment: hinted.append(payment.transaction_id)
         )
         transaction_id = pay(client)
         client.get(f"/transactions/{transaction_id}")

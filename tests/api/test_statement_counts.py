@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from billvend import Billvend
 from billvend.bootstrap import upgrade_schema
+from billvend.cli import main
+from billvend.cli.exits import Exit
 from billvend.config import Settings
 from billvend.domain.api_keys import Scope
 from billvend.ports.queue import Hint
@@ -84,4 +86,20 @@ def test_library_payment_to_its_end_costs_statements(bv: Billvend) -> None:
     with statements() as executed:
         payment = bv.pay("ada", "500", meter="12345678901", biller="EKEDC", key="order-1")
         assert bv.wait(payment.transaction_id, timeout=20).token
+    assert len(executed) <= 24, "\n".join(executed)
+
+
+def test_command_pay_to_its_end_costs_statements(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = ("--database-url", settings.database_url.get_secret_value())
+    pay = ["pay", "ada", "500", "--biller", "EKEDC", *database]
+    assert main(["fund", "ada", "5000", *database]) == Exit.DONE
+    assert (
+        main([*pay, "--meter", "1111111111111"]) == Exit.DONE
+    )  # the first one marks the ledger as test money
+    with statements() as executed:
+        assert main([*pay, "--meter", "12345678901"]) == Exit.DONE
+    assert "Token" in capsys.readouterr().out
     assert len(executed) <= 24, "\n".join(executed)

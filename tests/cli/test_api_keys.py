@@ -27,7 +27,11 @@ def test_api_key_secret_is_printed_only_on_create(billvend: Console, monkeypatch
     assert secret.startswith("bv_")
     assert "API key made" in result.err, result
     assert "It is shown only once." in result.err
-    other_results = [billvend("api-keys", "list"), billvend("api-keys", "revoke", "till-7"), billvend("config")]
+    other_results = [
+        billvend("api-keys", "list"),
+        billvend("api-keys", "revoke", "till-7"),
+        billvend("config"),
+    ]
     for text in (result.err, *(other.out + other.err for other in other_results)):
         assert secret[16:] not in text
 

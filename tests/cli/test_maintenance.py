@@ -15,7 +15,10 @@ def test_audit_reports_counts(funded: Console) -> None:
         "more": 0,
     }
     screen = funded("audit")
-    assert (screen.status, screen.out) == (0, "No differences: 6 events, 1 wallets, 1 payments, 4 transfers.\n")
+    assert (screen.status, screen.out) == (
+        0,
+        "No differences: 6 events, 1 wallets, 1 payments, 4 transfers.\n",
+    )
 
 
 def test_sweep_enqueues_due_payments(funded: Console) -> None:

@@ -85,9 +85,9 @@ def test_problems_are_listed_until_acknowledged(deposits: SqlDeposits) -> None:
 
 def test_deposits_are_listed_newest_first_with_their_transaction(harness: JournalHarness) -> None:
     bv, deposits = Billvend(deps_of(harness)), SqlDeposits(harness.database)
-    credited = deposits.add(replace(intent("r1", None), created_at=NOW - timedelta(days=1)))
-    same_reference = deposits.add(intent("r1", None, user="ben"))
-    unpaid = deposits.add(replace(intent("r2", None), created_at=NOW + timedelta(days=1)))
+    credited = deposits.add(replace(deposit("r1", None), created_at=NOW - timedelta(days=1)))
+    same_reference = deposits.add(deposit("r1", None, user="ben"))
+    unpaid = deposits.add(replace(deposit("r2", None), created_at=NOW + timedelta(days=1)))
     assert deposits.newest(3) == [(unpaid, None), (same_reference, None), (credited, None)]
     funding = bv.fund("ada", credited.amount, key="r1", source="paystack")
     bv.fund("ben", credited.amount, key="r1", source="manual")

@@ -107,7 +107,7 @@ def pay(
                 wait_result = wait_with_progress(bv, result.payment, wait, interrupt, quiet=as_json)
             payment = wait_result.payment
             next_check_at = bv.next_check_at(payment)
-            document = payment_json(payment, bv.events(payment), next_check_at)
+            document = payment_json(payment, bv.events(payment), next_check_at) if as_json else {}
             show_text = f"See: billvend show {payment.transaction_id}"
             blocks: list[Block]
             if wait_result.was_interrupted:

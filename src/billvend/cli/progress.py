@@ -84,7 +84,7 @@ def wait_with_progress(
     try:
         with reporter.live_display():
             return WaitResult(
-                bv.wait(payment.transaction_id, timeout=timeout_seconds, on_poll=reporter),
+                bv.wait(payment, timeout=timeout_seconds, on_poll=reporter),
                 was_interrupted=False,
             )
     except (_Interrupted, KeyboardInterrupt):
@@ -146,5 +146,5 @@ class _ProgressReporter:
     def _count_other_due_payments(self, now: datetime, *, ours_is_due: bool) -> int:
         if self._counted_at is None or now - self._counted_at > timedelta(seconds=BACKLOG_REFRESH_SECONDS):
             self._counted_at = now
-            self._other_count = max(0, self._bv.backlog().due - ours_is_due)
+            self._other_count = max(0, self._bv.count_due() - ours_is_due)
         return self._other_count

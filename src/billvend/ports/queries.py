@@ -117,6 +117,9 @@ class Queries(Protocol):
     def exposures(self, since: datetime) -> list[Exposure]:
         """The open risk at each provider account, with counts of the attempts started after `since`."""
 
+    def count_due(self, now: datetime) -> int:
+        """How many payments are due."""
+
     def backlog(self, now: datetime) -> Backlog:
         """The open work."""
 

@@ -37,7 +37,7 @@ def wait(
             fields={"timeout": "must be seconds, 0 or more"},
         )
     deadline = deps.clock.elapsed_seconds() + timeout_seconds
-    current = payment if isinstance(payment, Payment) else _read(deps, parse_transaction_id(payment), None)
+    current = payment if isinstance(payment, Payment) else _find(deps, parse_transaction_id(payment))
     while True:
         on_poll(current)
         if current.has_ended:
@@ -53,11 +53,11 @@ def wait(
                 refresh_account_status(deps)  # perhaps no worker runs that could resume the account
             pause_seconds = min(due_in_seconds, remaining_seconds, MAX_POLL_SECONDS)
             deps.clock.sleep(max(pause_seconds, MIN_POLL_SECONDS))
-        current = _read(deps, current.transaction_id, current.user_id)
+        current = deps.queries.payments([current.stream_key])[current.stream_key]
 
 
-def _read(deps: Dependencies, transaction_id: str, user_id: str | None) -> Payment:
-    payment = deps.queries.transaction(transaction_id, user_id)
+def _find(deps: Dependencies, transaction_id: str) -> Payment:
+    payment = deps.queries.transaction(transaction_id)
     if not isinstance(payment, Payment):
         raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
     return payment

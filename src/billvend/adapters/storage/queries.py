@@ -153,6 +153,12 @@ class SqlQueries:
         with self._read_transaction() as connection:
             return _load_events(connection, key)
 
+    def count_due(self, now: datetime) -> int:
+        """How many payments are due."""
+        query = sa.select(sa.func.count()).where(transactions.c.next_check_at <= now)
+        with self._read_transaction() as connection:
+            return connection.scalar(query) or 0
+
     def backlog(self, now: datetime) -> Backlog:
         """The payments that have not ended, and their money; see the port."""
         table = transactions.c
