@@ -317,7 +317,7 @@ def test_live_money_without_api_keys_is_rejected(tmp_path: Path, bv: Billvend, l
         env={**os.environ, **settings, **(LIVE if live == "provider" else {})}, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert "real money" in ended.stderr
+    assert "live money" in ended.stderr
     assert "billvend api-keys create" in ended.stderr
 
 
