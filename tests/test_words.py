@@ -53,6 +53,7 @@ EXCEPTIONS: Final = (
         "street",
         "postal addresses of invented customers",
     ),
+    ("*", "--book", "the option of the sandbox that names its file"),
     ("*", "/book", "the path of a call of the sandbox"),
     ("*", "sandbox_book", "the setting SANDBOX_BOOK, whose name users have in their configuration"),
     ("tests/support/*.py", "nobody", "the system user of that name"),

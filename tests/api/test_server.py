@@ -319,7 +319,7 @@ def test_live_money_without_api_keys_is_rejected(tmp_path: Path, bv: Billvend, l
         env={**os.environ, **settings, **(LIVE if live == "provider" else {})}, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert "real money" in result.stderr
+    assert "live money" in result.stderr
     assert "billvend api-keys create" in result.stderr
 
 

@@ -94,7 +94,7 @@ def sandbox(
             ) as server:
                 sys.stdout.write(
                     f"Sandbox ready: VTpass at {server.vtpass_url}, BuyPower at {server.buypower_url}, "
-                    f"book {path} at {server.control_url}/book\n"
+                    f"sales in {path}, at {server.control_url}/book\n"
                 )
                 sys.stdout.flush()
                 signal.sigwait(stop_signals)

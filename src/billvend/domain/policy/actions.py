@@ -145,7 +145,7 @@ def review(reason: str) -> Action:
 
 
 def review_removed_account(case: Case) -> Step:
-    """Ask a person to decide: only the account that it was sent to can tell."""
+    """Ask a person to decide: only the account that it was sent to knows."""
     account = f"{case.attempt.provider} account {case.attempt.account_id}"
     return Review(f"the {account} that it was sent to is no longer configured", case.now)
 
