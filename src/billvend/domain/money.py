@@ -95,7 +95,7 @@ class Money:
         return f"{self.currency} {self.major:,f}"
 
     def __str__(self) -> str:
-        """In major units with the currency's decimals, as the API and the CLI show it: `1000.00`. `parse_amount` reads it back."""
+        """In major units with the currency's decimals, as in the API: `1000.00`. `parse_amount` reads it back."""
         return f"{self.major:f}"
 
     def __add__(self, other: "Money") -> "Money":
