@@ -160,7 +160,6 @@ def _payment(payment: Payment, status: Status) -> Document:
 
 def _sanitize(value: object) -> object:
     """The value as every JSON parser accepts it: a provider's NUL or lone surrogate becomes a question mark."""
-
     if isinstance(value, str):
         return value.replace("\0", "?").encode(errors="replace").decode()
     if isinstance(value, Mapping):

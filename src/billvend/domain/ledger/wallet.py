@@ -45,7 +45,6 @@ def new_wallet(user_id: str, currency: str) -> Wallet:
 
 def hold(wallet: Wallet, transaction_id: str, amount: Money) -> WalletHeld:
     """Set money aside for a payment. Raises `InsufficientFunds`."""
-
     if wallet.balance < amount:
         raise InsufficientFunds(
             f"The wallet holds {wallet.balance.display}, which is less than {amount.display}. Nothing was held."

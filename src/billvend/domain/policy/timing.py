@@ -80,7 +80,6 @@ def _last_observed_at(attempt: Attempt, now: datetime, *, scheduled_only: bool) 
 
     Calls recorded by a clock that was far ahead of ours do not count. None if there is no other call.
     """
-
     requeries = [requery for requery in attempt.requeries if not (scheduled_only and requery.on_request)]
     calls: tuple[Send | Requery, ...] = (*attempt.sends, *requeries)
     for call in reversed(calls):
