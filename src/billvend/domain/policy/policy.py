@@ -34,9 +34,10 @@ class Policy:
 
     def account_of(self, attempt: Attempt) -> ProviderAccount | None:
         """The account that an attempt was sent to, if it is still configured."""
-        wanted = (attempt.provider, attempt.account_id)
+        account_key = (attempt.provider, attempt.account_id)
         return next(
-            (account for account in self.accounts if (account.provider, account.account_id) == wanted), None
+            (account for account in self.accounts if (account.provider, account.account_id) == account_key),
+            None,
         )
 
     def next_account(self, payment: Payment) -> ProviderAccount | None:
