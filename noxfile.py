@@ -1,7 +1,7 @@
-"""The project's chores. `nox -l` lists them; `nox` runs the checkers and the tests.
+"""The project's tasks. `nox -l` lists them. `nox` runs the checkers and the tests.
 
-Each session gets a virtual environment with the Python that runs nox, kept for the next time. What follows `--` goes to
-the tool: `nox -s unit -- -k money`.
+Each session has its own virtual environment, with the Python that runs nox, and reuses it the next time. Arguments
+after `--` go to the tool: `nox -s unit -- -k money`.
 """
 
 import os
@@ -22,27 +22,27 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 def install(session: nox.Session, group: str, *, project: bool = True) -> None:
     """Install a dependency group at its pinned versions and, as a user would, the project."""
-    wanted = nox.project.dependency_groups(PYPROJECT, group)
-    session.install("--constraint", PINS, *wanted, *(["."] if project else []))
+    requirements = nox.project.dependency_groups(PYPROJECT, group)
+    session.install("--constraint", PINS, *requirements, *(["."] if project else []))
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, those of style, types and architecture included."""
+    """All tests, including those of style, types and architecture."""
     install(session, "tests")
     session.run("pytest", *TESTS_AT_ONCE, "--durations", "25", *session.posargs)
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """The tests that need no server: the core, SQLite, the doors."""
+    """The tests that need no server: the core, SQLite, the CLI, the API."""
     install(session, "tests")
     session.run("pytest", *TESTS_AT_ONCE, "-m", "not integration and not tools", *session.posargs)
 
 
 @nox.session(name="unit-3.13", python="3.13")
 def unit_on_the_newest(session: nox.Session) -> None:
-    """The same on Python 3.13, but for the longest."""
+    """The unit tests on Python 3.13, without the longest."""
     install(session, "tests")
     session.run(
         "pytest", *TESTS_AT_ONCE, "-m", "not integration and not tools and not long", *session.posargs
@@ -51,21 +51,21 @@ def unit_on_the_newest(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The tests on real PostgreSQL, Valkey and Redis."""
+    """The tests that need PostgreSQL, Valkey or Redis."""
     install(session, "tests")
     session.run("pytest", *TESTS_AT_ONCE, "-m", "integration", *session.posargs)
 
 
 @nox.session(default=False)
 def crash(session: nox.Session) -> None:
-    """Kill a real process at every occurrence of every point (about ten minutes)."""
+    """Kill a real process at every crash point, each time that it is reached (about ten minutes)."""
     install(session, "tests")
     session.run("pytest", *TESTS_AT_ONCE, "tests/crash", *session.posargs, env={"BILLVEND_CRASH": "all"})
 
 
 @nox.session(default=False)
 def simulation(session: nox.Session) -> None:
-    """A hundred thousand payments under every fault, on a clock of their own; the seed is printed."""
+    """100,000 payments under every fault, on a simulated clock. The seed is printed."""
     install(session, "tests")
     payments = {"BILLVEND_SIMULATION": "100000"}
     session.run("pytest", "-n0", "-s", "--timeout", "0", "tests/simulation", *session.posargs, env=payments)
@@ -73,7 +73,7 @@ def simulation(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def histories(session: nox.Session) -> None:
-    """Random histories of the core, the journal and the group commit by the thousand, other ones each time (hours)."""
+    """Thousands of random histories of the core, the journal and the group commit, new ones each time (hours)."""
     install(session, "tests")
     machines = ("tests/domain", "tests/storage/test_stateful.py", "tests/storage/test_group_commit.py")
     session.run("pytest", *TESTS_AT_ONCE, *machines, *session.posargs, env={"HYPOTHESIS_PROFILE": "nightly"})
@@ -89,7 +89,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Swagger UI in a real Chromium, which is installed from Debian where there is none; draws docs/swagger.png."""
+    """Swagger UI in a real Chromium, which is installed from Debian if there is none. Draws docs/swagger.png."""
     install(session, "browser")
     if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
         for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
@@ -98,14 +98,19 @@ def browser(session: nox.Session) -> None:
             )
     chromium = shutil.which("chromium")
     if chromium is None:
-        session.skip("There is no Chromium, and it can't be installed from here: apt-get install chromium")
-    seen = {"BILLVEND_CHROMIUM": chromium, "BILLVEND_SCREENSHOT": str(Path("docs", "swagger.png").resolve())}
-    session.run("pytest", "tests/browser/swagger.py", *session.posargs, env=seen)
+        session.skip(
+            "There is no Chromium, and this session can't install it. Install it first: apt-get install chromium"
+        )
+    environment = {
+        "BILLVEND_CHROMIUM": chromium,
+        "BILLVEND_SCREENSHOT": str(Path("docs", "swagger.png").resolve()),
+    }
+    session.run("pytest", "tests/browser/swagger.py", *session.posargs, env=environment)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """All tests, and the lines and branches that they leave out."""
+    """All tests, with the lines and branches that they do not reach."""
     install(session, "tests")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *TESTS_AT_ONCE, "-m", "not tools", *session.posargs)
@@ -115,7 +120,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, and who may import whom."""
+    """Style, and which package may import which."""
     install(session, "lint", project=False)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -131,21 +136,21 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """This machine's figures, next to pgbench's."""
+    """Measure billvend on this machine, and compare it with pgbench."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Ten minutes of load over HTTP, with workers and a provider: memory must not grow, and the books must agree."""
+    """Ten minutes of load over HTTP, with workers and a provider. Memory must not grow, and the audit must pass."""
     install(session, "tests")
     session.run("python", "-m", "benchmarks.soak", *session.posargs)
 
 
 @nox.session(venv_backend="virtualenv", reuse_venv=False, default=False)
 def pins(session: nox.Session) -> None:
-    """Write the newest versions that work together to the file of pins."""
+    """Write the newest versions that work together to requirements/tests.txt."""
     groups = nox.project.dependency_groups(PYPROJECT, "tests", "bench", "browser")
     session.install(*groups, ".")
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "billvend", silent=True)

@@ -59,7 +59,7 @@ SUMMARY: Final = (
         ("reverse_provider_reversed", "nothing"),
     ),
 )
-"""What happened, what becomes of the held money, and the steps of the rules that this row tells of."""
+"""What happened, what becomes of the held money, and the steps of the rules that this row covers."""
 HEAD: Final = """# The reversal policy
 
 What billvend does next with a payment. The rules are a table in the code, `src/billvend/domain/policy/rules.py`: the first

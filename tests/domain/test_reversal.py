@@ -1,4 +1,4 @@
-"""The reversal policy, cell by cell. The step of each cell was written down by hand."""
+"""The reversal policy, cell by cell. The step of each cell was written by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,26 +52,26 @@ NOW = NOON
 
 # What is known of the latest attempt:
 #   nothing         there is none yet
-#   sending         a send is under way, its lease runs
-#   asking          a send is in doubt, and somebody is asking
+#   sending         a send is in progress, and its lease has not expired
+#   asking          a send is in doubt, and a requery is in progress
 #   delivered       it is proven that it was sold
-#   taken-back      sold, and taken back
+#   taken-back      sold, and reversed by the provider
 #   failed          the provider says so of the transaction, after an unknown answer to the send
-#   declined        the only send was refused
+#   declined        the only send was declined
 #   not-sent        no send ever left us
-#   deferred        no send was executed, the last may be repeated
+#   deferred        no send was executed, and the last may be repeated
 #   misconfigured   no send was executed, and none would be
-#   silent          a send is in doubt, and no requery has brought anything yet
+#   silent          a send is in doubt, and no requery has got an answer yet
 #   once            in doubt, not found once
 #   absent          in doubt, not found twice, late and far apart
 #   known           in doubt, and the provider knows the reference
 #   vanished        the provider knew it, and now does not find it
 #   contradicted    late, a worker says that it never sent; but the provider knows the reference
 #
-# account: is the account that it was sent to configured (with no attempt: is any first provider)?
-# other: is there another provider that may be asked?   tries: is there one left?   valid: may the reference still be
-# sent when the next try is due?   age: has the limit passed (never sent: a day; in doubt: two hours)?
-# - matches anything; a step of `impossible` is one that no history leads to.
+# account: is the account that it was sent to configured (without an attempt: is the first provider)?
+# other: is there another provider that sells?   tries: is a retry left?   valid: may the reference still be sent
+# when the next retry is due?   age: has the limit passed (never sent: a day; in doubt: two hours)?
+# "-" matches anything. No history leads to a cell whose step is `impossible`.
 TABLE = """
 status              evidence       account  other  tries  valid  age    step
 
@@ -154,8 +154,8 @@ in_review           vanished       gone   -      -      -      -      wait a day
 in_review           contradicted   here   -      -      -      -      ask
 in_review           contradicted   gone   -      -      -      -      wait a day
 
-# Decided, not yet given back: decided once more on all that is known by then. Where it rests on no attempt (cancelled,
-# or never sent in a day) or on an operator, it stands.
+# A reversal is decided, and the money is not back yet: the rules decide once more on all that is known by then. A
+# reversal that rests on no attempt (cancelled, or never sent in a day) or on an operator does not change.
 reversing/absent    nothing        -      -      -      -      -      impossible
 reversing/absent    sending        -      -      -      -      -      impossible
 reversing/absent    asking         -      -      -      -      -      wait for the lease
@@ -248,7 +248,7 @@ def expected(cell: Cell) -> str:
 
 @dataclass(frozen=True)
 class PastRequery:
-    """A requery that was answered after so much observed time; with no answer it was lost."""
+    """A requery that was answered after so much observed time. Without an answer it was lost."""
 
     gap_seconds: float
     answer: Answer | None
@@ -276,7 +276,7 @@ EVIDENCE: Mapping[str, tuple[Answer | None, Sequence[PastRequery]]] = {
 
 
 def sends_of(answer: Answer | None, count: int, last_at: datetime) -> tuple[Send, ...]:
-    """So many sends, all of them answered like this, the last just now."""
+    """A number of sends, all with this answer, the last one answered just now."""
     return tuple(
         Send(
             number=number + 1,
@@ -292,7 +292,7 @@ def sends_of(answer: Answer | None, count: int, last_at: datetime) -> tuple[Send
 
 
 def requeries_of(requeries: Sequence[PastRequery], last_at: datetime) -> tuple[Requery, ...]:
-    """Requeries whose answers count for the gaps before them, the last of them just now."""
+    """Requeries whose answers are credited with the gaps before them, the last one answered just now."""
     made: list[Requery] = []
     for number, requery in enumerate(requeries, 1):
         at = last_at - seconds(sum(later.gap_seconds for later in requeries[number:]))
@@ -312,7 +312,7 @@ def attempt_of(evidence: str, *, tries: str = "left", valid: str = "valid") -> A
         provider="acme",
         account_id="key-1",
         started_at=NOW - seconds(10),
-        valid_until=NOW + seconds(6 if valid == "valid" else 5),  # a first resend is due five seconds on
+        valid_until=NOW + seconds(6 if valid == "valid" else 5),  # the first retry is due after 5 s
         sends=sends_of(answer, 4 if retried else 1, NOW),
         requeries=requeries_of(requeries, NOW),
     )
@@ -326,7 +326,7 @@ PROOFS: Mapping[str, Sequence[Proof]] = {
 
 
 def payments_of(cell: Cell) -> list[Payment]:
-    """A payment in this cell, for every proof that the cell can be reversed on."""
+    """A payment in this cell, for every proof on which the cell can be reversed."""
     word, evidence, _, _, tries, valid, age = cell
     status, _, kind = word.partition("/")
     attempts = () if evidence == "nothing" else (attempt_of(evidence, tries=tries, valid=valid),)
@@ -362,7 +362,8 @@ def policy_of(cell: Cell) -> Policy:
 
 
 def step_name(step: Step, payment: Payment) -> str:
-    """A step in the words of the table."""
+    """The name of a step in the table."""
+
     match step:
         case Complete():
             return "complete"
@@ -652,7 +653,7 @@ UNKNOWN, LOST = Unknown("?"), None
         ([(600, NOT_FOUND), (60, NOT_FOUND), (60, UNKNOWN)], False),
         ([(600, NOT_FOUND), (60, UNKNOWN), (60, NOT_FOUND), (60, NOT_FOUND)], True),
         ([(600, NOT_FOUND), (60, NotSent("refused")), (60, NOT_FOUND)], False),
-        # A question that was turned away says nothing: it is passed over, and is no sighting.
+        # A deferred requery proves nothing. It is skipped, and does not count as "not found".
         ([(600, NOT_FOUND), (60, Deferred("early")), (60, NOT_FOUND)], True),
         ([(600, NOT_FOUND), (30, Deferred("early")), (30, NOT_FOUND)], True),
         ([(600, NOT_FOUND), (30, Deferred("early")), (29, NOT_FOUND)], False),
@@ -745,9 +746,8 @@ def test_observed_seconds_start_at_the_last_answer() -> None:
 def test_evidence_while_a_call_is_open() -> None:
     sending = attempt_of("sending")
     assert evidence_of(sending, NOW).name == "CALL_IN_FLIGHT"
-    assert (
-        evidence_of(sending, NOW + seconds(3600)).name == "CALL_IN_FLIGHT"
-    )  # until somebody notes that it was lost
+    # An expired lease counts once a worker has recorded it.
+    assert evidence_of(sending, NOW + seconds(3600)).name == "CALL_IN_FLIGHT"
     asking = attempt_of("asking")
     assert evidence_of(asking, NOW + seconds(59)).name == "CALL_IN_FLIGHT"
     assert evidence_of(asking, NOW + seconds(60)).name == "UNKNOWN"
@@ -800,7 +800,7 @@ def test_reversal_reason_comes_from_the_proving_answer() -> None:
     assert (unsent.proof, unsent.reason) == (Proof.NOT_SENT, "too late to send")
 
 
-# --- who may be asked -------------------------------------------------------------------------------------------------
+# --- which account ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -862,10 +862,10 @@ def test_prior_reference_known_once_still_counts_as_tried() -> None:
 
 def test_requery_goes_to_the_account_of_the_attempt() -> None:
     attempt = attempt_of("silent")
-    ours, key_2, backup = (
+    current, key_2, backup = (
         provider("acme"),
         provider("acme", account="key-2"),
         provider("backup", account="key-1"),
     )
-    assert Policy((backup, key_2, ours)).account_of(attempt) is ours
+    assert Policy((backup, key_2, current)).account_of(attempt) is current
     assert Policy((backup, key_2)).account_of(attempt) is None

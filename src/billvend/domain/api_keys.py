@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: keys, and the scopes that they open."""
+"""Who may do what over HTTP: API keys and their scopes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ MAX_NAME_CHARACTERS = 64
 
 
 class Scope(StrEnum):
-    """What a key may be used for. Each stands for itself: none includes another, and a key may have several."""
+    """What a key may be used for. No scope includes another. A key may have several."""
 
     READ = "read"
-    """Look at anything: balances, transactions with their tokens, health."""
+    """Read everything: balances, transactions with their tokens, health."""
     PAY = "pay"
-    """Buy electricity, and ask whose meter it is."""
+    """Buy electricity, and look up the owner of a meter."""
     FUND = "fund"
-    """Add money to wallets, and start fundings from outside."""
+    """Add money to wallets, and create deposits."""
     OPERATE = "operate"
-    """What only an operator does."""
+    """Do what only an operator does."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key of the HTTP API, without its secret, which nobody keeps."""
+    """A key of the HTTP API, without its secret. The secret is not stored."""
 
     key_id: str
-    """Its public part: stands in the secret, and may be shown anywhere."""
+    """Its public part. The secret contains it, and it may be shown anywhere."""
     name: str
-    """What people call it; unique among the keys that are not revoked."""
+    """Its name for people. Unique among the keys that are not revoked."""
     scopes: frozenset[Scope]
     created_at: datetime
     revoked_at: datetime | None = None
-    """From then on it opens nothing; None while it is in force."""
+    """The key is rejected from then on. None while it is valid."""
     last_used_at: datetime | None = None
-    """When it was used last, give or take a minute; None for never."""
+    """When it was last used, to within a minute. None for never."""
 
 
 def parse_scopes(values: Iterable[object]) -> frozenset[Scope]:
-    """The scopes that somebody names, at least one. Raises `ValidationFailed`."""
+    """The scopes of these names, at least one. Raises `ValidationFailed`."""
     known = ", ".join(Scope)
     scopes = set()
     for value in values:

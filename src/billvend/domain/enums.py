@@ -1,17 +1,17 @@
-"""The closed sets of words that every door shows."""
+"""The closed sets of words that the API, the CLI and the database share."""
 
 from enum import StrEnum
 
 
 class VendType(StrEnum):
-    """How a meter is paid for: ahead, with a token to type in, or after, against an account."""
+    """How a meter is paid for: in advance, with a token to type in, or afterwards, by account."""
 
     PREPAID = "prepaid"
     POSTPAID = "postpaid"
 
 
 class Status(StrEnum):
-    """Where a payment stands."""
+    """The status of a payment."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -41,15 +41,15 @@ class IncidentKind(StrEnum):
     DELIVERED_AFTER_REVERSAL = "delivered_after_reversal"
     DELIVERED_TWICE = "delivered_twice"
     TOKEN_OF_ANOTHER = "token_of_another"  # noqa: S105  as above
-    """The token that completed a payment had been given to another one before."""
+    """The token that completed a payment had completed another payment before."""
 
 
 class OperatorDecision(StrEnum):
     """What a person may decide about a payment."""
 
     DELIVERED = "delivered"
-    """It was sold: the hold is spent."""
+    """It was sold: the hold is captured."""
     REVERSE = "reverse"
-    """It was not sold: the hold goes back, with proof `operator`."""
+    """It was not sold: the hold is released, with proof `operator`."""
     ACKNOWLEDGED = "acknowledged"
-    """Its incidents have been dealt with, and need not be shown any more."""
+    """Its incidents have been dealt with. They are not shown any more."""

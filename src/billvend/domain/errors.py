@@ -1,22 +1,22 @@
-"""Everything that billvend refuses or fails at, as one tree.
+"""All errors that billvend raises on purpose, as one tree.
 
     BillvendError
-    ├── Rejected                billvend said no; nothing was done, no money moved
-    │   ├── InvalidInput        the request itself is wrong: mend it
+    ├── Rejected                billvend rejected it; nothing was done, no money moved
+    │   ├── InvalidInput        the request itself is wrong: correct it
     │   │   ├── InvalidAmount, UnsupportedCurrency, InvalidMeter, UnknownBiller, ValidationFailed
-    │   │   └── MeterNotFound, MeterCannotVend, WrongMeterType, BelowMinimum    as the provider says
+    │   │   └── MeterNotFound, MeterCannotVend, WrongMeterType, BelowMinimum    stated by the provider
     │   ├── ResourceNotFound    WalletNotFound, TransactionNotFound
     │   ├── InsufficientFunds
     │   └── Conflict            IdempotencyMismatch, RequestInProgress, LikelyDuplicate, AlreadySent, NotInReview
-    ├── DependencyError         a part is away
+    ├── DependencyError         a dependency is unavailable
     │   ├── Unavailable         nothing was done
-    │   ├── ProviderUnavailable nothing is sold there now, and nothing was held
-    │   └── OutcomeUnknown      the command may or may not be on the books: repeat it with its key
+    │   ├── ProviderUnavailable no provider sells it now, and nothing was held
+    │   └── OutcomeUnknown      the command may or may not be in the journal: repeat it with its key
     ├── ConfigurationError      the configuration is wrong: nothing was started
-    └── InvalidTransition       a bug in billvend: a status was asked to change in a way the rules forbid
+    └── InvalidTransition       a bug in billvend: a change of status that the rules forbid
 
-Each class carries a stable `code`, which every door shows. The message is one line for people: what happened, what was
-or was not done with the money, what to do now. The doors map the classes to exit statuses and HTTP statuses.
+Each class has a stable `code`, which the API and the CLI show. The message is one line for people: what happened, what
+was or was not done with the money, what to do now. The CLI maps the classes to exit statuses, the API to HTTP statuses.
 """
 
 from collections.abc import Mapping
@@ -32,21 +32,21 @@ class BillvendError(Exception):
         super().__init__(message)
         self.message = message
         self.fields: dict[str, str] = dict(fields or {})
-        """What was wrong, by the name of the field; empty where no single field is to blame."""
+        """What was wrong, by the name of the field. Empty if the error is not about single fields."""
 
 
 class Rejected(BillvendError):
-    """billvend said no before anything was done: no money moved, and nothing was sent to a provider."""
+    """billvend rejected the request before it did anything. No money moved, and nothing was sent to a provider."""
 
 
 class InvalidInput(Rejected):
-    """The request is wrong in itself; sending it again unchanged gets the same refusal."""
+    """The request itself is wrong. Sent again unchanged, it is rejected again."""
 
     code = "validation_failed"
 
 
 class ValidationFailed(InvalidInput):
-    """A field is missing, too long or not of its kind. `fields` names each."""
+    """A field is missing, too long or of the wrong kind. `fields` names each."""
 
     code = "validation_failed"
 
@@ -76,37 +76,37 @@ class UnknownBiller(InvalidInput):
 
 
 class MeterNotFound(InvalidInput):
-    """The provider knows no such meter. Nothing was held."""
+    """The provider does not know this meter. Nothing was held."""
 
     code = "meter_not_found"
 
 
 class MeterCannotVend(InvalidInput):
-    """The provider knows the meter and does not sell to it. Nothing was held."""
+    """The provider knows the meter, but does not sell to it. Nothing was held."""
 
     code = "meter_cannot_vend"
 
 
 class WrongMeterType(InvalidInput):
-    """The meter is paid for the other way: prepaid for postpaid, or the reverse. Nothing was held."""
+    """The meter is postpaid and prepaid was requested, or the reverse. Nothing was held."""
 
     code = "wrong_meter_type"
 
 
 class BelowMinimum(InvalidInput):
-    """The meter itself takes no payment as small as this. Nothing was held."""
+    """The amount is below the minimum of this meter. Nothing was held."""
 
     code = "below_minimum"
 
 
 class ResourceNotFound(Rejected):
-    """What was named does not exist."""
+    """The wallet or transaction does not exist."""
 
     code = "not_found"
 
 
 class WalletNotFound(ResourceNotFound):
-    """The user has no wallet in this currency: nothing was ever funded."""
+    """The user has no wallet in this currency, because none was ever funded."""
 
     code = "wallet_not_found"
 
@@ -118,82 +118,82 @@ class TransactionNotFound(ResourceNotFound):
 
 
 class InsufficientFunds(Rejected):
-    """The wallet holds less than the payment asks for. Nothing was held."""
+    """The available balance is less than the amount of the payment. Nothing was held."""
 
     code = "insufficient_funds"
 
 
 class Conflict(Rejected):
-    """The request contradicts something that already happened."""
+    """The request contradicts an earlier one, or the state of the payment."""
 
     code = "conflict"
 
 
 class IdempotencyMismatch(Conflict):
-    """The key was used before for another request. The earlier one stands; this one did nothing."""
+    """The key was used before for another request. The earlier one is unchanged. This one did nothing."""
 
     code = "idempotency_mismatch"
 
 
 class RequestInProgress(Conflict):
-    """The first request with this key is still at work. Nothing was done now: repeat it in a moment."""
+    """The first request with this key is still in progress. Nothing was done now. Repeat it in a moment."""
 
     code = "request_in_progress"
 
 
 class LikelyDuplicate(Conflict):
-    """The same bill was paid seconds ago without a key: a likely double click. Nothing was held."""
+    """The same bill was paid seconds ago without a key, probably by a double click. Nothing was held."""
 
     code = "likely_duplicate"
 
 
 class AlreadySent(Conflict):
-    """The payment can't be cancelled: a request may have reached the provider, or it has ended."""
+    """The payment can't be cancelled: a request may have reached the provider, or the payment has ended."""
 
     code = "already_sent"
 
 
 class NotInReview(Conflict):
-    """There is nothing for a person to decide: the payment is not in doubt, and has no open incident."""
+    """A person has nothing to decide: the payment is not in doubt, and has no open incident."""
 
     code = "not_in_review"
 
 
 class DependencyError(BillvendError):
-    """A part that billvend needs does not answer."""
+    """A dependency of billvend does not answer."""
 
     code = "unavailable"
 
 
 class Unavailable(DependencyError):
-    """A part is away, and nothing was done: try again."""
+    """A dependency is unavailable, and nothing was done. Try again."""
 
     code = "unavailable"
 
     def __init__(
         self, message: str, *, detail: str | None = None, fields: Mapping[str, str] | None = None
     ) -> None:
-        """`detail` is what the part itself said: it goes into brackets behind the first sentence, and to nobody outside."""
+        """`detail` is the message of the dependency. Operators see it in brackets after the first sentence.
+
+        It is never sent to API clients: it may name hosts.
+        """
         what, stop, rest = message.partition(". ")
         super().__init__(message if detail is None else f"{what} ({detail}){stop}{rest}", fields=fields)
         self.public_message = message
-        """The message for who does not run this billvend."""
+        """The message for API clients, without `detail`."""
         self.detail = detail
 
 
 class ProviderUnavailable(DependencyError):
-    """Nothing is sold for this biller now: the provider can't be asked, or selling there has been stopped for a while.
-
-    Nothing was held.
-    """
+    """No provider sells for this biller now: it does not answer, or sales there are suspended. Nothing was held."""
 
     code = "provider_unavailable"
 
 
 class OutcomeUnknown(DependencyError):
-    """The connection broke while the command was being committed, and the database stays away.
+    """The connection broke during the commit of a command, and the database stays unavailable.
 
-    The command may or may not be on the books. Repeating it with `idempotency_key` is safe: it is done at most once.
+    The command may or may not be in the journal. It is safe to repeat it with `idempotency_key`: it is done at most once.
     """
 
     code = "outcome_unknown"
@@ -205,12 +205,12 @@ class OutcomeUnknown(DependencyError):
 
 
 class ConfigurationError(BillvendError):
-    """A setting is unknown, malformed or contradicts another one. Nothing was started."""
+    """A setting is unknown or malformed, or contradicts another one. Nothing was started."""
 
     code = "bad_setting"
 
 
 class InvalidTransition(BillvendError):
-    """A bug: a payment was asked to change status in a way that the rules forbid. Nothing was written."""
+    """A bug in billvend: a payment would have changed its status in a way that the rules forbid. Nothing was written."""
 
     code = "illegal_move"

@@ -1,6 +1,7 @@
-"""What others call things: the user of a wallet, the key of a request, the phone and the address of a customer; a host.
+"""Names that come from outside: user ids, idempotency keys, transaction ids, phone numbers, e-mail addresses, hosts.
 
-All of them are opaque and compared exactly. Refusals don't repeat the value: they are logged, and these may be private.
+All of them are opaque and compared exactly. Error messages do not repeat the value, because they are logged and the
+value may be private.
 """
 
 import re
@@ -23,9 +24,9 @@ _PHONE = re.compile(r"\+?[0-9]{7,15}")
 def parse_user_id(value: object) -> str:
     """A wallet's user: 1 to 64 printable characters of any script, no blank at either end. Raises `ValidationFailed`.
 
-    Printable leaves out what can't be seen, typed again or stored: controls, NUL, lone surrogates, line and
-    direction marks, every blank but the plain space; and U+FFFD, which stands for what came broken. Case and
-    composition count: no two spellings are one user.
+    Not printable is what can't be seen, typed again or stored: controls, NUL, lone surrogates, line and direction
+    marks, and every blank but the plain space. U+FFFD is rejected too: it replaces text that arrived broken. Case and
+    composition count: two spellings are two users.
     """
     text = _text(value, "userId", "user id", MAX_USER_ID_CHARACTERS)
     if not text.isprintable() or text != text.strip() or "\ufffd" in text:
@@ -36,7 +37,7 @@ def parse_user_id(value: object) -> str:
 def parse_key(value: object) -> str:
     """An idempotency key: 1 to 255 printable ASCII characters, no blank at either end. Raises `ValidationFailed`.
 
-    A blank at an end would be lost in an HTTP header, and the same key be another one there.
+    An HTTP header would lose a blank at an end, and the key would be a different one there.
     """
     text = _text(value, "idempotencyKey", "idempotency key", MAX_KEY_CHARACTERS)
     if not _KEY.fullmatch(text):
@@ -44,7 +45,7 @@ def parse_key(value: object) -> str:
     return text
 
 
-@lru_cache(maxsize=64)  # asked of each request
+@lru_cache(maxsize=64)  # checked on each request
 def is_loopback_host(host: str) -> bool:
     """Whether a host's name or address is this machine's own: `localhost`, or a loopback address."""
     try:
@@ -54,7 +55,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def parse_transaction_id(value: object) -> str:
-    """The id of a transaction, as somebody gives it: text of 1 to 64 characters. Raises `TransactionNotFound`."""
+    """The id of a transaction: text of 1 to 64 printable characters. Raises `TransactionNotFound`."""
     if isinstance(value, str) and 1 <= len(value) <= MAX_USER_ID_CHARACTERS and value.isprintable():
         return value
     raise TransactionNotFound(f"There is no transaction {safe_repr(value)}.")
@@ -70,7 +71,7 @@ def parse_phone(value: object) -> str | None:
 
 
 def parse_email(value: object) -> str:
-    """An e-mail address, as far as can be told by its look: ASCII, one @, a domain with a dot. Raises `ValidationFailed`."""
+    """An e-mail address: ASCII, one @, a domain with a dot. Only the form is checked. Raises `ValidationFailed`."""
     text = _text(value, "email", "e-mail address", MAX_EMAIL_CHARACTERS)
     if not is_email(text):
         _reject("email", "e-mail address", "must be an address such as ada@example.com")
@@ -78,7 +79,7 @@ def parse_email(value: object) -> str:
 
 
 def is_email(value: object) -> bool:
-    """Whether `parse_email` takes it."""
+    """Whether `parse_email` accepts it."""
     return (
         isinstance(value, str) and len(value) <= MAX_EMAIL_CHARACTERS and _EMAIL.fullmatch(value) is not None
     )

@@ -1,4 +1,4 @@
-"""The customer's meter: its number, and how it is paid for."""
+"""The customer's meter: its number, and how the customer pays for it."""
 
 import re
 

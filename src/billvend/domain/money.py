@@ -1,6 +1,6 @@
-"""Money: a whole number of minor units (kobo) and a currency; and how an amount that somebody asks for is read.
+"""Money: a whole number of minor units (kobo) and a currency. Also the parser for requested amounts.
 
-Nothing here ever passes through a binary float, and nothing rounds: what can't be kept exactly is refused.
+No amount passes through a binary float, and none is rounded. An amount that can't be kept exactly is rejected.
 """
 
 import re
@@ -22,9 +22,8 @@ CURRENCIES: Final = MappingProxyType(
 )
 """The currencies that billvend keeps wallets in, each with its decimals.
 
-Only those on which ISO 4217 and CLDR (babel) agree. Where they don't (IQD, LAK, MGA, RSD, SOS and eight others have
-decimals in ISO 4217 and none in CLDR), two systems can take the same number of minor units for sums a hundred or a
-thousand times apart.
+Only those on which ISO 4217 and CLDR (babel) agree. IQD, LAK, MGA, RSD, SOS and eight others have decimals in ISO 4217
+and none in CLDR: two systems could read the same number of minor units as sums a hundred or a thousand times apart.
 """
 
 DEFAULT_CURRENCY: Final = "NGN"
@@ -37,19 +36,19 @@ nine million to less than 2**63, which is where a database's BIGINT ends.
 """
 
 MAX_AMOUNT_CHARACTERS: Final = 40
-"""Characters; a longer text is refused unread."""
+"""A longer text is rejected before it is parsed."""
 
-_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a minus is read to be refused for what it is
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a minus is read, so that the error can name it
 
 
 class CurrencyMismatch(TypeError):
-    """Two currencies were added, subtracted or compared: a bug of the caller, never a user's mistake."""
+    """Two currencies were added, subtracted or compared. A bug of the caller, never a user's mistake."""
 
 
 class InvalidAmountType(InvalidAmount, TypeError):
     """A value of a type that carries no exact amount, such as a float or a bool.
 
-    For a program that calls us it is a `TypeError`; for the doors, an `invalid_amount` like any other.
+    A program that calls the library may catch it as a `TypeError`. The API and the CLI show it as `invalid_amount`.
     """
 
 
@@ -66,8 +65,9 @@ def decimals(currency: object) -> int:
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class Money:
-    """A sum in one currency. May be zero or negative, as balances and differences are; see `parse_amount` for what
-    may be asked for.
+    """A sum in one currency. It may be zero or negative, as balances and differences are.
+
+    `parse_amount` has the rules for requested amounts.
 
     Raises `TypeError` for anything but an `int` of minor units, `UnsupportedCurrency` for an unknown currency.
     Adding, subtracting and ordering (not `==`) across currencies raises `CurrencyMismatch`.
@@ -79,7 +79,7 @@ class Money:
     """The ISO 4217 code, upper case."""
 
     def __post_init__(self) -> None:
-        if type(self.amount_minor) is not int:  # isinstance() takes a bool for one
+        if type(self.amount_minor) is not int:  # isinstance() accepts a bool
             raise TypeError(f"amount_minor must be an int of minor units, not {safe_repr(self.amount_minor)}")
         decimals(self.currency)
 
@@ -95,7 +95,7 @@ class Money:
         return f"{self.currency} {self.major:,f}"
 
     def __str__(self) -> str:
-        """In major units with the currency's decimals, as on every door: `1000.00`. `parse_amount` reads it back."""
+        """In major units with the currency's decimals, as in the API: `1000.00`. `parse_amount` reads it back."""
         return f"{self.major:f}"
 
     def __add__(self, other: "Money") -> "Money":
@@ -116,7 +116,7 @@ class Money:
 
 
 AmountLike: TypeAlias = str | int | Decimal | Money
-"""What the library takes for an amount: major units (naira), or `Money`."""
+"""What the library accepts as an amount: major units (naira), or `Money`."""
 
 
 def parse_amount(
@@ -126,14 +126,15 @@ def parse_amount(
     minimum: Money | None = None,
     maximum: Money | None = None,
 ) -> Money:
-    """The amount that somebody asks for: positive, exact, and within the limits, both inclusive.
+    """A requested amount: positive, exact, and within the limits, both inclusive.
 
-    Text is digits with at most one point between them: no sign, space, comma or exponent. A `Decimal` may carry a
-    positive exponent (a JSON `1e3`). More written decimals than the currency has are refused even where they are
-    zeros: to much of the world "1.000" is a thousand. No input costs more work than reading it.
+    Text is digits with at most one point between them: no sign, space, comma or exponent. A `Decimal` may have a
+    positive exponent (a JSON `1e3`). More decimals than the currency has are rejected even if they are zeros, because
+    "1.000" is a thousand in much of the world. No input costs more work than reading it.
 
-    Raises `InvalidAmount` (with `fields["amount"]`), which for a float, a bool or another foreign type is
-    `InvalidAmountType` and so a `TypeError`; `UnsupportedCurrency`; `CurrencyMismatch` when a limit is in another currency.
+    Raises `InvalidAmount` (with `fields["amount"]`). For a float, a bool or another foreign type it is
+    `InvalidAmountType`, which is also a `TypeError`. Raises `UnsupportedCurrency`, and `CurrencyMismatch` when a limit
+    is in another currency.
     """
     decimal_places = decimals(currency)
     ceiling = Money(MAX_AMOUNT_MINOR, currency)
@@ -164,7 +165,7 @@ def parse_amount(
                 reject("must be a finite number")
             if number <= 0:
                 reject("must be more than zero")
-            if number.adjusted() > len(str(MAX_AMOUNT_MINOR)):  # before any power of ten is worked out
+            if number.adjusted() > len(str(MAX_AMOUNT_MINOR)):  # before any power of ten is computed
                 reject(f"must be at most {maximum.display}")
             if -int(number.as_tuple().exponent) > decimal_places:
                 reject(f"must have no more decimals than {currency}, which has {decimal_places or 'none'}")

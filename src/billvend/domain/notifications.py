@@ -1,8 +1,7 @@
-"""What the outside is told, and in which words: some events become announcements, the others are nobody's business.
+"""Which events customers and webhooks are notified of, and the content of each notification.
 
-A notification says what its event says and what never changes of the payment, nothing that may be different a moment
-later: whenever it is made, and however often, it is the same to the byte. That a payment was accepted is not announced,
-for whoever asked was answered.
+A notification contains only facts of its event and facts of the payment that never change. So it is the same to the
+byte whenever, and however often, it is made. There is none for an accepted payment: the caller got the answer.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ from billvend.domain.payment.state import Payment
 
 
 class NotificationKind(StrEnum):
-    """What is announced."""
+    """What a notification is about."""
 
     WALLET_FUNDED = "wallet.funded"
     PAYMENT_COMPLETED = "payment.completed"
@@ -39,39 +38,39 @@ class NotificationKind(StrEnum):
 CUSTOMER_FACING = frozenset(
     {NotificationKind.WALLET_FUNDED, NotificationKind.PAYMENT_COMPLETED, NotificationKind.PAYMENT_REVERSED}
 )
-"""What a customer wants to know. The others are for whoever runs the shop."""
+"""The kinds that a customer receives. The others are for the operator of the shop."""
 
 
 class Channel(StrEnum):
-    """A way to the outside."""
+    """How a notification is delivered."""
 
     WEBHOOK = "webhook"
-    """To the shop's own systems: everything."""
+    """To the shop's own systems: every kind."""
     MAIL = "mail"
     """To the customer."""
     CONSOLE = "console"
-    """A line in the log, where no mail is set up: what the customer would have been told."""
+    """A line in the log if no mail is configured: what the customer would have received."""
 
     def accepts(self, kind: NotificationKind) -> bool:
-        """Whether announcements of this kind go this way."""
+        """Whether notifications of this kind use this channel."""
         return self is Channel.WEBHOOK or kind in CUSTOMER_FACING
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Something to be told."""
+    """A notification that is to be delivered."""
 
     kind: NotificationKind
     transaction_id: str
     data: str
-    """What there is to say, as one JSON object in ASCII, its names those of the HTTP API."""
+    """Its content: one JSON object in ASCII, with the field names of the HTTP API."""
 
 
 Document = dict[str, object]
 
 
 def notification_for(stored: StoredEvent, payment: Payment | None) -> Notification | None:
-    """What is told of an event; None for nothing. `payment` is the event's own, at this event or later."""
+    """The notification of an event; None if it has none. `payment` is the event's own, at this event or later."""
     event, stream = stored.event, stored.key.stream
     if isinstance(event, WalletFunded):
         return _build(NotificationKind.WALLET_FUNDED, event.transaction_id, _funding(stored, event))
@@ -110,16 +109,16 @@ def notification_for(stored: StoredEvent, payment: Payment | None) -> Notificati
 
 
 def message_id(stored: StoredEvent, channel: Channel) -> str:
-    """The name of what is told of an event on one channel, for ever.
+    """The permanent id of the notification of an event on one channel.
 
-    It is made of the event's hash: books restored from a backup, in which another event stands at the same place, tell
-    of that one under another name.
+    It is derived from the event's hash. A restored backup with a different event at the same position gives a different
+    id.
     """
     return "msg_" + hashlib.sha256(f"{stored.hash} {channel}".encode()).hexdigest()[:32]
 
 
 def webhook_body(kind: str, at: datetime, data: str) -> bytes:
-    """The body of a webhook, by Standard Webhooks: type, time of the event, data."""
+    """The body of a webhook, as Standard Webhooks defines it: type, time of the event, data."""
     return f'{{"type":"{kind}","timestamp":"{format_timestamp(at)}","data":{data}}}'.encode("ascii")
 
 
@@ -128,7 +127,7 @@ def _build(kind: NotificationKind, transaction_id: str, document: Document) -> N
 
 
 def _funding(stored: StoredEvent, event: WalletFunded) -> Document:
-    """Without the balance: announcements come in any order, and an old balance would pass for the present one."""
+    """Without the balance: notifications arrive in any order, and an old balance would look like the current one."""
     currency = stored.key.stream.partition(":")[2]
     return {
         "transactionId": event.transaction_id,
@@ -144,7 +143,7 @@ def _funding(stored: StoredEvent, event: WalletFunded) -> Document:
 
 
 def _payment(payment: Payment, status: Status) -> Document:
-    """What is known of a payment since it was accepted."""
+    """The facts of a payment that are known since it was accepted."""
     return {
         "transactionId": payment.transaction_id,
         "type": "payment",
@@ -161,7 +160,7 @@ def _payment(payment: Payment, status: Status) -> Document:
 
 
 def _sanitize(value: object) -> object:
-    """The value as every reader of JSON takes it: a provider's NUL or half of a sign is shown as a question mark."""
+    """The value as every JSON parser accepts it: a provider's NUL or lone surrogate becomes a question mark."""
     if isinstance(value, str):
         return value.replace("\0", "?").encode(errors="replace").decode()
     if isinstance(value, Mapping):

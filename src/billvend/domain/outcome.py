@@ -1,7 +1,7 @@
-"""What a provider's answer to one call tells us, as a closed set.
+"""The answers of a provider to one call, as a closed set.
 
-An adapter translates bytes on the wire into exactly one of these. What it does not recognise is `Unknown`, and so is
-everything that happened after the first byte left without a clear answer: the provider may have issued the token.
+An adapter translates bytes on the wire into exactly one of these. An answer that it does not recognise is `Unknown`. So
+is every call without a clear answer whose first byte had left: the provider may have issued the token.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ class Delivered:
     """The provider states that the electricity was sold under our reference."""
 
     token: str | None
-    """What the customer types into a prepaid meter, digits only where it is well formed; None for postpaid."""
+    """What the customer types into a prepaid meter: digits only, if it is well formed. None for postpaid."""
     units: str | None = None
     """Kilowatt hours, as a decimal string."""
     cost_minor: int | None = None
-    """What it cost us, in minor units; None while the provider has not said."""
+    """What it cost us, in minor units. None while the provider has not stated it."""
     receipt: Mapping[str, str] = field(default_factory=dict)
     """What a receipt prints: receiptNumber, tax, netAmount, tariff, kct1, kct2 and the like."""
     provider_reference: str | None = None
     """The provider's own number of the sale."""
     reference: str | None = None
-    """Our reference as echoed; None where the answer carries none. The same holds for `meter` and `amount_minor`."""
+    """Our reference as the answer repeats it; None if it does not. The same applies to `meter` and `amount_minor`."""
     meter: str | None = None
     amount_minor: int | None = None
 
@@ -37,23 +37,26 @@ class Declined:
     reason: str
     code: str = ""
     about_transaction: bool = False
-    """True when the statement is about the transaction under our reference, false when it is about this one request
-    (which says nothing of an earlier send of the same reference)."""
+    """True when the statement is about the transaction under our reference. False when it is about this one request:
+    then it says nothing about an earlier send of the same reference."""
     provider_reversed: bool = False
-    """True when the provider had sold and then reversed the sale, money back at the provider."""
+    """True when the provider sold, then reversed the sale: our money is back at the provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The request provably never left us: refused connection, DNS, TLS handshake, pool timeout, too late to send."""
+    """It is proven that the request never left us: refused connection, DNS, TLS handshake, pool timeout, too late to send."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Stated as not executed, to be asked again under the same reference. On a requery: the question was turned away, and
-    nothing in the refusal shows whether the provider knows our reference; what shows that it does is `Unknown`."""
+    """The provider states that it did not execute the request, and that the same reference may be sent again.
+
+    To a requery: the provider rejected the requery, and the rejection does not show whether it knows our reference. A
+    rejection that shows that it does is `Unknown`.
+    """
 
     reason: str
     retry_after_seconds: int | None = None
@@ -61,7 +64,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Misconfigured:
-    """Our credentials, our float or our set-up is at fault: not executed, and no other payment will be either."""
+    """Not executed, because of our credentials, our float or our set-up. No other payment will be executed either."""
 
     reason: str
     code: str = ""
@@ -69,16 +72,16 @@ class Misconfigured:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It may have vended. Never refunded, never sent again: requeried."""
+    """It may have sold. The payment is requeried. It is never refunded and never sent again on this answer."""
 
     reason: str
     known_to_provider: bool = False
-    """True when the provider showed that it knows our reference, which can then never be "not found"."""
+    """True when the provider showed that it knows our reference. It can then never count as "not found"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """On a requery: the provider knows our reference and is still at it."""
+    """To a requery: the provider knows our reference and is still processing it."""
 
     reason: str
     retry_after_seconds: int | None = None
@@ -86,7 +89,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """On a requery: the provider knows no such reference. One sighting proves nothing."""
+    """To a requery: the provider does not know the reference. One such answer proves nothing."""
 
     reason: str
 
@@ -95,10 +98,10 @@ Answer = Delivered | Declined | NotSent | Deferred | Misconfigured | Unknown | P
 
 
 def normalise(answer: object) -> Answer:
-    """The answer as an adapter ought to give it, whatever it gave: what is not of its kind is left out, or `Unknown`.
+    """Normalise an adapter's answer: fields of the wrong type are converted or dropped, any other object is `Unknown`.
 
-    An adapter passes on what a provider wrote. A number where text is due, or a list where a receipt is due, must
-    neither lose a token nor get onto the books.
+    An adapter passes on what a provider wrote. A number instead of a text, or a list instead of a receipt, must neither
+    lose a token nor get into the journal.
     """
     match answer:
         case Delivered():
@@ -127,7 +130,7 @@ def normalise(answer: object) -> Answer:
         case Unknown():
             return Unknown(str(answer.reason), answer.known_to_provider is True)
         case _:
-            return Unknown(f"the adapter gave a {type(answer).__name__} for an answer")
+            return Unknown(f"the adapter returned a {type(answer).__name__} instead of an answer")
 
 
 def _as_text(value: object) -> str | None:
@@ -145,10 +148,10 @@ def _as_int(value: object) -> int | None:
 def verify_echo(
     answer: Answer, *, reference: str, meter: str, amount_minor: int, needs_token: bool
 ) -> Answer:
-    """The answer, or `Unknown` where a delivery is not provably ours.
+    """The answer, or `Unknown` if a delivery is not proven to be ours.
 
-    A success that echoes another reference, meter or amount, or a prepaid success without a token, is not trusted:
-    whose sale it was is for a requery to tell. A cost that no sale can have is a cost that we do not know.
+    A success that repeats another reference, meter or amount is not trusted, nor is a prepaid success without a token.
+    A requery finds out whose sale it was. A cost outside the possible range counts as not known.
     """
     if not isinstance(answer, Delivered):
         return answer
@@ -157,8 +160,8 @@ def verify_echo(
         ("meter", answer.meter, meter),
         ("amount", answer.amount_minor, amount_minor),
     )
-    for what, echoed, ours in echoes:
-        if echoed is not None and echoed != ours:
+    for what, echoed, expected in echoes:
+        if echoed is not None and echoed != expected:
             return Unknown(f"the answer is for another {what}", known_to_provider=what != "reference")
     if needs_token and not answer.token:
         return Unknown("delivered, but without a token", known_to_provider=True)

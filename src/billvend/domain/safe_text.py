@@ -1,15 +1,15 @@
-"""What somebody typed or said, made safe to repeat in one line."""
+"""Text from outside, made safe to repeat in one line."""
 
 from decimal import Decimal
 
 MAX_REPR_CHARACTERS = 40
-"""Characters of a foreign value that a message may repeat, the ellipsis included."""
+"""How many characters of a foreign value a message may repeat, including the ellipsis."""
 
 
 def safe_repr(value: object) -> str:
-    """The value as a short piece of printable ASCII: text in quotes and escaped, a number as it is, else its type.
+    """The value as short printable ASCII: text quoted and escaped, a number as it is, any other value as its type.
 
-    Never longer than `MAX_REPR_CHARACTERS`, and never more work than the value is long. Raises nothing.
+    Never longer than `MAX_REPR_CHARACTERS`. The work never exceeds the length of the value. Raises nothing.
     """
     match value:
         case str():
@@ -17,7 +17,7 @@ def safe_repr(value: object) -> str:
         case bool():
             text = str(value)
         case int() if value.bit_length() > 4 * MAX_REPR_CHARACTERS:
-            text = "a very large number"  # str() of one is slow, and in the end refused by Python
+            text = "a very large number"  # str() of one is slow, and Python rejects it from some length on
         case int() | Decimal():
             text = str(value)
         case _:
@@ -28,5 +28,5 @@ def safe_repr(value: object) -> str:
 
 
 def single_line(text: str) -> str:
-    """The text with a blank for everything that can't be printed, ends of lines among it; as long as it was."""
+    """The text with a blank for each character that can't be printed, line ends included. The length stays the same."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -1,7 +1,7 @@
-"""What can be asked of the books, and what is answered.
+"""The commands that change the journal, and their results.
 
-A command carries everything that its decision needs from outside: the moment, the ids, the policy. It is identified by
-(user, operation, key): the same one given twice is done once, and answered the same way both times.
+A command carries everything that its decision needs from outside: the time, the ids, the policy. It is identified by
+(user, operation, key). The same command given twice is done once, and both get the same result.
 """
 
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from billvend.domain.policy.policy import Policy
 
 
 class CommandKey(NamedTuple):
-    """What makes two commands the same one."""
+    """What identifies a command. Two commands with the same key are one."""
 
     user_id: str
     operation: str
     key: str
 
 
-# --- what people ask for ----------------------------------------------------------------------------------------------
+# --- commands of people -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Fund:
-    """Add money to a wallet; opens it if it is new."""
+    """Add money to a wallet. A new wallet is opened."""
 
     operation: ClassVar[str] = "fund"
     user_id: str
     key: str
-    """The caller's idempotency key, or one made for this call."""
+    """The caller's idempotency key, or a key made for this call."""
     transaction_id: str
     at: datetime
     amount: Money
@@ -43,7 +43,7 @@ class Fund:
 
     @property
     def request_hash(self) -> str:
-        """Of what was asked for, whoever asks and whenever: a key used for anything else is refused."""
+        """The hash of the request, without its user and its time. A key used for another request is rejected."""
         return codec.digest(self.amount.amount_minor, self.amount.currency, self.source, self.reference)
 
 
@@ -55,7 +55,7 @@ class Pay:
     user_id: str
     key: str
     has_caller_key: bool
-    """False when the caller gave none: then a likely double click is refused."""
+    """False if the caller gave none. Then a likely double click is rejected."""
     transaction_id: str
     at: datetime
     amount: Money
@@ -64,13 +64,13 @@ class Pay:
     vend_type: VendType
     phone: str | None = None
     allow_duplicate: bool = False
-    """True when the caller asked for a second payment of the same bill on purpose."""
+    """True if the caller requested a second payment of the same bill on purpose."""
     verified: bool = False
-    """True when the provider was asked about the meter just now; else a worker asks before anything is sent."""
+    """True when the provider was asked about the meter just now. Else a worker asks before anything is sent."""
 
     @property
     def request_hash(self) -> str:
-        """Of what was asked for; see `Fund.request_hash`."""
+        """The hash of the request; see `Fund.request_hash`."""
         return codec.digest(
             self.amount.amount_minor,
             self.amount.currency,
@@ -83,7 +83,7 @@ class Pay:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give the money back while nothing was sent."""
+    """Give the money back, if nothing was sent yet."""
 
     operation: ClassVar[str] = "cancel"
     user_id: str
@@ -93,13 +93,13 @@ class Cancel:
 
     @property
     def request_hash(self) -> str:
-        """Of the transaction."""
+        """The hash of the transaction's id."""
         return codec.digest(self.transaction_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """A person decides about a payment that waits for one, or has dealt with its incidents."""
+    """A person decides about a payment in doubt or in review, or acknowledges its incidents."""
 
     operation: ClassVar[str] = "resolve"
     user_id: str
@@ -108,21 +108,21 @@ class Resolve:
     at: datetime
     policy: Policy
     operator: str
-    """Who decides, as it will stand in the events."""
+    """Who decides, as the events will name them."""
     decision: OperatorDecision
     reason: str
     token: str | None = None
-    """What was sold, for `OperatorDecision.DELIVERED` of a prepaid payment."""
+    """The token that was sold, for `OperatorDecision.DELIVERED` of a prepaid payment."""
 
     @property
     def request_hash(self) -> str:
-        """Of the decision, whoever makes it."""
+        """The hash of the decision, without the person who makes it."""
         return codec.digest(self.transaction_id, self.decision, self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRequery:
-    """Somebody hints that a provider has news of a payment. Only brings the next requery forward."""
+    """Request an earlier requery, because the provider may have news. Nothing else changes."""
 
     operation: ClassVar[str] = "request_requery"
     user_id: str
@@ -131,22 +131,22 @@ class RequestRequery:
     at: datetime
     policy: Policy
     source: str
-    """Who: `webhook`, `customer`, or `operator`, who need not wait for the shortest interval between requeries."""
+    """Who requests it: `webhook`, `customer` or `operator`. The shortest interval does not apply to `operator`."""
     reference: str | None = None
-    """Which of its attempts the hint is about; the latest where it names none of them."""
+    """The reference of the attempt to requery. The latest attempt if no attempt has it."""
 
     @property
     def request_hash(self) -> str:
-        """Of the transaction."""
+        """The hash of the transaction's id."""
         return codec.digest(self.transaction_id)
 
 
-# --- what workers ask for ---------------------------------------------------------------------------------------------
+# --- commands of workers ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Take what is due on a payment: leave to send, to requery, or the giving back of its money, done at once."""
+    """Do what is due on a payment. A send or a requery is left to the claimer; a reversal is done at once."""
 
     operation: ClassVar[str] = "claim"
     user_id: str
@@ -157,13 +157,13 @@ class Claim:
 
     @property
     def request_hash(self) -> str:
-        """Of the transaction."""
+        """The hash of the transaction's id."""
         return codec.digest(self.transaction_id)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordAnswer:
-    """Write down what a send or a requery brought back, and draw the conclusion. Never refused for being late."""
+    """Record the answer to a send or a requery, and draw the conclusion. Never rejected for being late."""
 
     operation: ClassVar[str] = "record_answer"
     user_id: str
@@ -179,7 +179,7 @@ class RecordAnswer:
 
     @property
     def request_hash(self) -> str:
-        """Of the transaction and the call."""
+        """The hash of the transaction's id and the call."""
         return codec.digest(self.transaction_id, self.attempt, self.call_number, self.is_requery)
 
 
@@ -191,12 +191,12 @@ def command_key(command: Command) -> CommandKey:
     return CommandKey(command.user_id, command.operation, command.key)
 
 
-# --- what is answered -------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """One call that the claimer may make, and only it."""
+    """The one call that the claimer may make."""
 
     attempt: int
     call_number: int
@@ -205,30 +205,30 @@ class ProviderCall:
     provider: str
     account_id: str
     send_before: datetime | None = None
-    """The first byte of a send may not leave after this; None for a requery."""
+    """The first byte of a send may not leave after this. None for a requery."""
     verify_meter: bool = False
-    """True for a send to a meter that was accepted without anybody asking the provider about it."""
+    """True if the worker must ask the provider about the meter before the send. It was not asked at acceptance."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command left its transaction."""
+    """The state of a transaction after a command."""
 
     transaction_id: str
     status: Status
     balance_minor: int | None = None
-    """Of the wallet afterwards, where the command touched it."""
+    """The available balance of the wallet afterwards, in minor units. None if the command did not change the wallet."""
     next_at: datetime | None = None
-    """When the payment is due again; None when it has ended."""
+    """When the payment is due again; None for never."""
     proof: Proof | None = None
     provider_call: ProviderCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """A command's result, and whether the command had been done before."""
+    """The result of a command, and whether it had been done before."""
 
     result: CommandResult
     replayed: bool = False
     payment: Payment | None = None
-    """As the command left it; None where it concerned no payment, or was a replay."""
+    """The payment after the command. None if the command was not about a payment, or was a replay."""

@@ -1,4 +1,4 @@
-"""What customers ask for: fund, pay, cancel. Each takes the state that it concerns and returns a decision, or raises."""
+"""The commands of customers: fund, pay, cancel. Each function takes the state and returns a decision, or raises."""
 
 from datetime import datetime, timedelta
 
@@ -13,11 +13,11 @@ from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
 from billvend.domain.payment.transitions import evolve
 
 DUPLICATE_WINDOW_SECONDS = 30
-"""The same bill paid again within this, without a key, is taken for a double click."""
+"""A bill that is paid again within this time, without a key, is taken for a double click."""
 
 
 def fund(wallet: Wallet | None, command: Fund) -> Decision:
-    """Money comes in."""
+    """Add money to a wallet."""
     before = wallet or wallets.new_wallet(command.user_id, command.amount.currency)
     event = WalletFunded(
         command.transaction_id, command.amount.amount_minor, command.source, command.reference
@@ -28,7 +28,7 @@ def fund(wallet: Wallet | None, command: Fund) -> Decision:
 
 
 def pay(wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay) -> Decision:
-    """Money is held for a bill. Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`."""
+    """Hold money for a bill. Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`."""
     if wallet is None:
         raise WalletNotFound(
             f"There is no {command.amount.currency} wallet of this user: fund it first. Nothing was held."
@@ -56,7 +56,7 @@ def pay(wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay)
 
 
 def cancel(wallet: Wallet | None, payment: Payment, command: Cancel) -> Decision:
-    """The hold goes back while nothing was sent. Raises `AlreadySent`."""
+    """Release the hold, if nothing was sent yet. Raises `AlreadySent`."""
     if payment.status is not Status.PENDING:
         is_over = payment.status is Status.REVERSING or payment.status in TERMINAL_STATUSES
         reason = f"it is {payment.status}" if is_over else "it may have reached the provider"

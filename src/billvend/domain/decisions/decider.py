@@ -1,8 +1,8 @@
-"""The decisions: what each command does to the books, or why it is refused.
+"""The decider: what each command writes, or why it is rejected.
 
-`decide` takes what was read under the lock and a list of commands, and returns what to write and what to answer. It is
-pure: no clock, no ids of its own, no I/O; time and keys come with the commands. A refused command leaves no trace and
-does not disturb its neighbours.
+`decide` takes what was read under the lock and a list of commands, and returns what to write and the results. It is
+pure: no clock, no ids of its own, no I/O. Time and keys come with the commands. A rejected command writes nothing and
+does not affect the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class StreamHead(NamedTuple):
 
 
 class StoredResult(NamedTuple):
-    """A command that was done before."""
+    """The stored result of a command that was done before."""
 
     request_hash: str
     result: CommandResult
@@ -70,15 +70,15 @@ class DuplicateFingerprint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the commands name, as read under the lock. What is missing does not exist."""
+    """The state that the commands need, as read under the lock. What is missing does not exist."""
 
     wallets: Mapping[StreamKey, tuple[Wallet, StreamHead]] = field(default_factory=dict)
     payments: Mapping[StreamKey, tuple[Payment, StreamHead]] = field(default_factory=dict)
     stored_results: Mapping[CommandKey, StoredResult] = field(default_factory=dict)
     recent_by_fingerprint: Mapping[DuplicateFingerprint, datetime] = field(default_factory=dict)
-    """When a payment that looks the same was last accepted, of those that are not reversed."""
+    """When a payment with this fingerprint was last accepted. Reversed payments do not count."""
     token_owners: Mapping[str, StreamKey] = field(default_factory=dict)
-    """Which payment was completed first with a token, for the tokens that are reported here."""
+    """The payment that each token completed first, for the tokens in the commands."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class WriteSet:
     wallets: dict[StreamKey, tuple[Wallet, StreamHead]] = field(default_factory=dict)
     payments: dict[StreamKey, tuple[Payment, StreamHead]] = field(default_factory=dict)
     next_at: dict[StreamKey, datetime | None] = field(default_factory=dict)
-    """When each payment that was decided on is due, whether it changed or not; None for never."""
+    """When each payment that was decided on is due, even if it did not change. None for never."""
     results: dict[CommandKey, tuple[Command, CommandResult]] = field(default_factory=dict)
 
 
@@ -97,13 +97,13 @@ CommandOutcome = Executed | BillvendError
 
 
 def decide(snapshot: Snapshot, commands: Iterable[Command]) -> tuple[WriteSet, list[CommandOutcome]]:
-    """Decide the commands one after the other, each on the books as the ones before it left them."""
+    """Decide the commands in order. Each sees the state that the ones before it left."""
     batch = _Batch(snapshot)
     results: list[CommandOutcome] = []
     for command in commands:
         try:
             results.append(batch.decide(command))
-        except BillvendError as rejection:  # an InvalidTransition too: a bug in one place stops nobody else
+        except BillvendError as rejection:  # an InvalidTransition too: a bug stops only its own command
             results.append(rejection)
     return batch.writes, results
 
@@ -112,7 +112,7 @@ State = TypeVar("State")
 
 
 class _Batch:
-    """The books as they stand in the middle of a list of commands."""
+    """The state after some of a list of commands."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.before = snapshot
@@ -124,7 +124,7 @@ class _Batch:
         if (known := self._stored_result(key)) is not None:
             if known.request_hash != command.request_hash:
                 raise IdempotencyMismatch(
-                    "This key was used before for another request. That one stands; nothing was done now."
+                    "This key was used before for another request. That one is unchanged. Nothing was done now."
                 )
             return Executed(known.result, replayed=True)
         match command:
@@ -164,7 +164,7 @@ class _Batch:
         return self.wallet(payment.user_id, payment.amount.currency)
 
     def owner_of(self, token: str | None) -> StreamKey | None:
-        """Which payment was completed with a token before."""
+        """The payment that a token completed before."""
         if token is None:
             return None
         completed_now = (key for key, (payment, _) in self.writes.payments.items() if payment.token == token)
@@ -220,7 +220,7 @@ class _Batch:
 
 
 def token_of(command: Command) -> str | None:
-    """The token that a command brings, if any."""
+    """The token in a command, if any."""
     match command:
         case RecordAnswer(answer=Delivered(token)) | Resolve(token=token):
             return token
@@ -229,7 +229,7 @@ def token_of(command: Command) -> str | None:
 
 
 def duplicate_fingerprint(command: Pay) -> DuplicateFingerprint:
-    """What a later payment is compared with to find a double click."""
+    """The fingerprint of a payment, compared with later ones to find a double click."""
     amount = command.amount
     return DuplicateFingerprint(
         command.user_id, command.meter, command.biller, amount.amount_minor, amount.currency

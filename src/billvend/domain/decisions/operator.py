@@ -1,4 +1,4 @@
-"""What operators decide, and what anyone may ask for: a person's decision, an earlier requery."""
+"""The decision of an operator about a payment, and the request of an earlier requery."""
 
 from billvend.domain.decisions.commands import RequestRequery, Resolve
 from billvend.domain.decisions.recorder import Decision, EventRecorder, release_hold
@@ -19,16 +19,16 @@ from billvend.domain.policy.steps import due_at
 from billvend.domain.policy.timing import earliest_requested_requery_at
 
 OPERATOR = "operator"
-"""The source of a requery request that need not wait."""
+"""The source of a requery request to which the shortest interval does not apply."""
 
 
 def resolve(wallet: Wallet | None, payment: Payment, command: Resolve, owner: StreamKey | None) -> Decision:
-    """A person's decision, while the provider gives none. Raises `NotInReview`, `ValidationFailed`."""
+    """Carry out a person's decision. Raises `NotInReview`, `ValidationFailed`."""
     recorder, decision = EventRecorder(payment, command.at), command.decision
     decided = OperatorDecided(command.operator, decision, command.reason)
     if decision is OperatorDecision.ACKNOWLEDGED:
         if not payment.open_incidents:
-            raise NotInReview("The payment has no incident that waits for anybody. Nothing was changed.")
+            raise NotInReview("The payment has no open incident to acknowledge. Nothing was changed.")
         recorder.add(decided)
         return recorder.finish(due_at(next_step(recorder.payment, command.policy, command.at), command.at))
     if payment.status not in (Status.IN_DOUBT, Status.IN_REVIEW):
@@ -53,8 +53,10 @@ def resolve(wallet: Wallet | None, payment: Payment, command: Resolve, owner: St
 
 
 def request_requery(payment: Payment, command: RequestRequery) -> Decision:
-    """The next requery comes forward: at once for an operator, else at most once an interval, and not while the provider
-    asks to be left alone."""
+    """Bring the next requery forward. For an operator it is due at once.
+
+    For others it is made at most once an interval, and not before the provider's advice is over.
+    """
     recorder, policy, now = EventRecorder(payment, command.at), command.policy, command.at
     is_operator, open_request = command.source == OPERATOR, payment.requery_request
     latest = payment.attempts[-1] if payment.attempts else None

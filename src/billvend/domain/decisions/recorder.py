@@ -1,4 +1,4 @@
-"""What a decision is made of: the events that a command adds, the state after them, and the conclusions drawn."""
+"""The parts of a decision: the events that a command adds, the state after them, and the conclusions drawn."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from billvend.domain.policy.steps import Complete, PutInDoubt, Reverse, Review, 
 
 @dataclass(slots=True)
 class Decision:
-    """What one command does: the state after it, the events that led there, and the result."""
+    """The effect of one command: the state after it, the events that it adds, and its result."""
 
     result: CommandResult
     wallet: Wallet | None = None
@@ -48,7 +48,7 @@ class EventRecorder:
         self.events: list[PaymentEvent] = []
 
     def add(self, event: PaymentEvent) -> None:
-        """Record an event, and fold it."""
+        """Record an event, and fold it into the payment."""
         self.payment = evolve(self.payment, self.payment.stream_key, event, self.at)
         self.events.append(event)
 
@@ -71,9 +71,9 @@ class EventRecorder:
 
 
 def conclude(recorder: EventRecorder, policy: Policy) -> Step:
-    """Draw every conclusion that needs no call, no wallet and no time, and return the step that is left.
+    """Draw every conclusion that needs no call, no wallet and no wait, and return the step that is left.
 
-    A reversal is decided here. It is made under the next claim, which locks the wallet as well and decides again.
+    A reversal is only decided here. The next claim makes it: that one locks the wallet as well, and decides again.
     """
     while True:
         step = next_step(recorder.payment, policy, recorder.at)
@@ -107,7 +107,7 @@ def _complete(recorder: EventRecorder, step: Complete) -> None:
 def release_hold(
     wallet: Wallet | None, recorder: EventRecorder, proof: Proof, reason: str, policy: Policy | None = None
 ) -> Decision:
-    """The money goes back. With a policy, the payment may stay watched after that."""
+    """Give the money back. With a policy, the payment may be monitored after that."""
     payment = recorder.payment
     if wallet is None:
         raise WalletNotFound(f"Payment {payment.transaction_id} has no wallet to give the money back to.")

@@ -1,4 +1,4 @@
-"""What workers ask for: to claim a payment that is due, and to record the answer of a call."""
+"""The commands of workers: claim a payment that is due, and record the answer to a call."""
 
 from datetime import date, datetime, timedelta
 
@@ -34,14 +34,14 @@ from billvend.domain.policy.timing import scheduled_gap_seconds
 
 
 def needs_wallet(payment: Payment, command: Command) -> bool:
-    """Whether deciding a command on this payment may give money back, so that the wallet has to be locked too."""
+    """Whether this command may give the payment's money back, so that the wallet must be locked too."""
     return isinstance(command, Cancel | Resolve) or (
         isinstance(command, Claim) and payment.status is Status.REVERSING
     )
 
 
 def claim(wallet: Wallet | None, payment: Payment, command: Claim) -> Decision:
-    """Do what is due, or give leave to do it."""
+    """Do what is due, or allow the worker to make the call that is due."""
     recorder, policy, now = EventRecorder(payment, command.at), command.policy, command.at
     _expire_send_lease(recorder, now)
     step = conclude(recorder, policy)
@@ -61,7 +61,7 @@ def claim(wallet: Wallet | None, payment: Payment, command: Claim) -> Decision:
 
 
 def record_answer(payment: Payment, command: RecordAnswer, owner: StreamKey | None) -> Decision:
-    """Write down an answer, and draw the conclusion. `owner` is the payment that the token was given to before."""
+    """Record an answer, and draw the conclusion. `owner` is the payment that its token completed before, if any."""
     recorder, policy, now = EventRecorder(payment, command.at), command.policy, command.at
     attempt = payment.attempt(command.attempt)
     answer = verify_echo(
@@ -90,14 +90,14 @@ def record_answer(payment: Payment, command: RecordAnswer, owner: StreamKey | No
 
 
 def _adds_information(known: Answer, answer: Answer) -> bool:
-    """A second report on one call counts only when it brings a delivery that was not known: never thrown away."""
+    """Whether a second answer to one call counts. It counts only if it has a delivery that was not known: that is kept."""
     if not isinstance(answer, Delivered):
         return False
     return not isinstance(known, Delivered) or known.token != answer.token
 
 
 def _normalise_send_answer(answer: Answer) -> Answer:
-    """What only a requery can say proves nothing when a send says it."""
+    """An answer to a send. `Pending` and `NotFound` are answers to requeries only, so here they become `Unknown`."""
     match answer:
         case Pending(reason):
             return Unknown(reason, known_to_provider=True)
@@ -108,7 +108,7 @@ def _normalise_send_answer(answer: Answer) -> Answer:
 
 
 def _expire_send_lease(recorder: EventRecorder, now: datetime) -> None:
-    """A send whose lease ran out without a report may have happened: it counts as unknown from here on."""
+    """Record that the lease of the open send expired without an answer. Its outcome is unknown from here on."""
     if not recorder.payment.attempts:
         return
     attempt = recorder.payment.attempts[-1]
@@ -154,7 +154,7 @@ def _reference(payment: Payment, account: ProviderAccount, day: date) -> str:
 def _check_prior_reference(
     recorder: EventRecorder, account: ProviderAccount, day: date, policy: Policy
 ) -> Decision:
-    """Ask about a reference that lost books may have sent under, as the first call of an attempt of its own."""
+    """Requery a reference that a lost journal may have sent, as the first call of an attempt of its own."""
     payment = recorder.payment
     number, reference = len(payment.attempts) + 1, _reference(payment, account, day)
     recorder.add(
@@ -170,7 +170,7 @@ def _start_requery(
 ) -> Decision:
     number = len(attempt.requeries) + 1
     lease_until = recorder.at + timedelta(seconds=policy.lease_seconds)
-    # A requery that nobody scheduled is credited little time, whatever the clock says has passed before it.
+    # A requery made on request is credited little time, however long the gap before it was by the clock.
     gap_seconds = (
         policy.min_requery_interval_seconds
         if on_request

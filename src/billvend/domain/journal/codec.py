@@ -1,7 +1,7 @@
-"""Frozen dataclasses to canonical JSON and back: what the journal stores and the hash chain covers.
+"""Frozen dataclasses to canonical JSON and back. The journal stores this text, and the hash chain covers it.
 
-Canonical: keys sorted, no spaces, ASCII only, times as RFC 3339 UTC with microseconds. A union of dataclasses carries
-the name of its member under `is`. Fields that are None are left out, so that a field added later changes no old text.
+Canonical means: keys sorted, no spaces, ASCII only, times as RFC 3339 UTC with microseconds. A dataclass has its name
+under `is`. Fields that are None are left out, so that a field added later changes no old text.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from types import NoneType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 
-@lru_cache(maxsize=4096)  # what happens in one transaction has a moment or two for each of its commands
+@lru_cache(maxsize=4096)  # the events of one transaction share a few times
 def format_timestamp(at: datetime) -> str:
-    """A moment as RFC 3339 UTC with microseconds: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
+    """A time as RFC 3339 UTC with microseconds: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def dumps(value: object) -> str:
-    """Canonical JSON of a dataclass, or of a row of plain values."""
+    """Canonical JSON of a dataclass, or of a sequence of plain values."""
     return _ENCODERS[type(value)](value)
 
 
@@ -39,13 +39,13 @@ def loads(kind: Any, text: str) -> Any:
     return value if decode is None else decode(value)
 
 
-# Text is put together here, and not by `json`, because that is half of what it takes to write an event down.
+# The text is built here, not by `json`, which took half of the time of storing an event.
 
 _Encoder = Callable[[Any], str]
 
 
 class _Encoders(dict[type, _Encoder]):
-    """What makes the text of a value of a type; made when the type is first met."""
+    """The encoder of each type, made at its first use."""
 
     def __missing__(self, kind: type) -> _Encoder:
         encoder = self[kind] = _encoder_for(kind)
@@ -81,7 +81,7 @@ def _encode_mapping(value: Mapping[str, Any]) -> str:
 
 
 def _dataclass_encoder(kind: type) -> _Encoder:
-    """Of a dataclass: those of its fields that are not None, and its name."""
+    """The encoder of a dataclass: its fields that are not None, and its name."""
     names, tag = tuple(field.name for field in fields(kind)), f'"is":"{kind.__name__}"'
 
     def encode(value: object) -> str:
@@ -91,7 +91,7 @@ def _dataclass_encoder(kind: type) -> _Encoder:
             if (item := getattr(value, name)) is not None
         ]
         members.append(tag)
-        members.sort()  # a name that begins another one comes first, for a quote comes before any letter
+        members.sort()  # sorts by name: the quote after it sorts before every character of a name
         return f"{{{','.join(members)}}}"
 
     return encode
@@ -102,7 +102,7 @@ _Decoder = Callable[[Any], Any]
 
 @cache
 def _decoder_for(kind: Any) -> _Decoder | None:
-    """What makes a value of this type of what `json` read; None where that is the value already."""
+    """The decoder of a type, for values that `json` read. None if those are right already."""
     if kind in (Any, str, int, float, bool):
         return None
     if kind is datetime:
@@ -119,7 +119,7 @@ def _decoder_for(kind: Any) -> _Decoder | None:
 
 
 def _union_decoder(members: Sequence[Any]) -> _Decoder | None:
-    """Of a union: where several types are in it, the value carries the name of its own under `is`."""
+    """The decoder of a union. With several types in it, the value has the name of its own under `is`."""
     if len(members) == 1:
         return _decoder_for(members[0])
     decoders = {member.__name__: _dataclass_decoder(member) for member in members}
@@ -127,7 +127,7 @@ def _union_decoder(members: Sequence[Any]) -> _Decoder | None:
 
 
 def _dataclass_decoder(kind: type) -> _Decoder:
-    """Of a dataclass. What was left out was None, unless the field has a default; what it does not know is passed over."""
+    """The decoder of a dataclass. A missing field is its default, or None without one. Unknown fields are ignored."""
     decoders = {name: _decoder_for(hint) for name, hint in get_type_hints(kind).items()}
     defaults = dict.fromkeys(
         field.name for field in fields(kind) if field.default is MISSING is field.default_factory

@@ -1,7 +1,7 @@
-"""What happened. Everything else on the books is folded from these.
+"""The events: what happened. Wallets, payments and transfers are folded from them.
 
-An event belongs to one stream of one user: `wallet:NGN`, or a payment's id. Its envelope (`StoredEvent`) numbers it without
-gaps within the stream and chains it to the one before by hash, so that a changed or missing event is seen.
+An event belongs to one stream of one user: `wallet:NGN`, or a payment's id. Its envelope (`StoredEvent`) numbers it
+without gaps within the stream. A hash chains it to the event before, so that a changed or missing event is noticed.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ class WalletFunded:
     transaction_id: str
     amount_minor: int
     source: str
-    """Who brought it: `manual`, `paystack`."""
+    """Where it came from: `manual`, `paystack`."""
     reference: str
-    """The source's own name of this funding, or the caller's key: credited once for ever."""
+    """The source's own id of this money, or the caller's key. It is credited only once, for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class WalletHeld:
 
 @dataclass(frozen=True, slots=True)
 class WalletReleased:
-    """A payment's hold went back: the reversal."""
+    """A payment's hold went back to the wallet: the reversal."""
 
     transaction_id: str
     amount_minor: int
@@ -59,14 +59,14 @@ class PaymentAccepted:
     vend_type: VendType
     phone: str | None
     key: str | None
-    """The caller's own idempotency key; None when the caller gave none."""
+    """The caller's own idempotency key; None if the caller gave none."""
     verified: bool = False
-    """True when the provider was asked about the meter before the money was held; else a worker asks before it sends."""
+    """True when the provider was asked about the meter before the money was held. Else a worker asks before it sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendStarted:
-    """A worker got leave to send a reference once. Committed before the first byte."""
+    """A worker may send a reference once. Committed before the first byte."""
 
     attempt: int
     send: int
@@ -75,17 +75,17 @@ class SendStarted:
     account_id: str
     lease_until: datetime
     send_before: datetime
-    """The worker may not put the first byte on the wire after this."""
+    """The worker may not send the first byte after this."""
     answer_by: datetime
-    """`send_before` plus the call's total deadline: after this, whatever was sent is with the provider."""
+    """`send_before` plus the call's total deadline. After this, no byte of the request is still on its way."""
     valid_until: datetime | None
-    """The reference may not be sent after this; None for ever."""
+    """The reference may not be sent after this. None: it has no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriorAttemptRegistered:
-    """Nothing is known to have been sent under this reference; but books that were since lost may have: the provider is
-    asked before anything is sent under today's."""
+    """A reference of an earlier day is to be requeried before today's is sent. The journal has no send under it, but a
+    restored backup may have lost one."""
 
     attempt: int
     reference: str
@@ -96,7 +96,7 @@ class PriorAttemptRegistered:
 
 @dataclass(frozen=True, slots=True)
 class SendAnswered:
-    """What a send brought back."""
+    """The answer to a send."""
 
     attempt: int
     send: int
@@ -105,7 +105,7 @@ class SendAnswered:
 
 @dataclass(frozen=True, slots=True)
 class SendLeaseExpired:
-    """The lease ran out and nobody reported: the send may have happened."""
+    """The lease expired without an answer: the send may have happened."""
 
     attempt: int
     send: int
@@ -121,33 +121,33 @@ class RequeryStarted:
     scheduled_seconds: float
     """The gap that was scheduled before it."""
     on_request: bool = False
-    """True when it was made because somebody hinted at news, not because the schedule said so."""
+    """True when a requery request led to it, not the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequeryAnswered:
-    """What the provider said of a reference."""
+    """The answer to a requery."""
 
     attempt: int
     requery: int
     answer: Answer
     credited_seconds: float
-    """How much observed time this answer adds to the age of the attempt: at most the gap that was scheduled, so that a
-    jump of the clock proves nothing."""
+    """How much observed time this answer adds to the age of the attempt. At most the scheduled gap, so that a jump of
+    the clock proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequeryRequested:
-    """Somebody hints that the provider has news: it is asked sooner than planned. A hint, never a fact."""
+    """An earlier requery is requested: the provider may have news. The request itself proves nothing."""
 
     source: str
-    """Who: `webhook`, `operator`, `customer`."""
+    """Who requested it: `webhook`, `operator`, `customer`."""
     not_before: datetime
-    """Not sooner than this."""
+    """The requery is not made before this."""
     attempt: int
-    """What the hint is about."""
+    """The attempt to requery."""
     after_requery: int
-    """How many requeries of it had been started: only a later one follows the hint up."""
+    """How many of its requeries had started by then. Only a later one answers the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +157,20 @@ class PaymentPutInDoubt:
 
 @dataclass(frozen=True, slots=True)
 class ReviewRequested:
-    """A person is asked to look. The money stays held and the provider goes on being asked."""
+    """A person must decide. The money stays held, and requeries go on."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentCompleted:
-    """The hold is spent: the electricity was sold."""
+    """The electricity was sold. The hold is captured."""
 
     attempt: int
     provider: str
     amount_minor: int
     cost_minor: int | None
-    """What the provider charged; None while unknown, when the face value stands in for it."""
+    """What the provider charged. None while unknown: then the face value is booked."""
     token: str | None
     units: str | None
     receipt: Mapping[str, str] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class PaymentCompleted:
 
 @dataclass(frozen=True, slots=True)
 class CostRecorded:
-    """What the provider charged for a completed payment became known after the face value had been booked for it."""
+    """The cost of a completed payment became known after the face value had been booked."""
 
     attempt: int
     provider: str
@@ -189,7 +189,7 @@ class CostRecorded:
 
 @dataclass(frozen=True, slots=True)
 class ReversalDecided:
-    """The money is to go back, and this is why that is safe."""
+    """The money will go back. The proof shows why that is safe."""
 
     proof: Proof
     reason: str
@@ -207,19 +207,19 @@ class PaymentReversed:
 
 @dataclass(frozen=True, slots=True)
 class IncidentRaised:
-    """Something turned up after the end that a person must see. The customer's side is left as it is."""
+    """Something turned up after the payment's end, and a person must see it. The customer's money does not move."""
 
     kind: IncidentKind
     attempt: int
     provider: str
     amount_minor: int
-    """What it moves between our own accounts: a loss, or a sum recovered; 0 for nothing."""
+    """What it moves between our own accounts: a loss, or a recovered sum. 0 for nothing."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorDecided:
-    """A person has decided, and answers for it. What follows from it stands in the events behind."""
+    """A person has decided, and is responsible for it. The events after this one carry it out."""
 
     operator: str
     decision: OperatorDecision
@@ -253,14 +253,14 @@ NO_HASH = ""
 
 
 class StreamKey(NamedTuple):
-    """Which stream: the user, and `wallet:<currency>` or the payment's id."""
+    """The name of a stream: the user, and `wallet:<currency>` or the payment's id."""
 
     user_id: str
     stream: str
 
 
 class StoredEvent(NamedTuple):
-    """An event in its envelope, as it stands in the journal."""
+    """An event in its envelope, as the journal stores it."""
 
     key: StreamKey
     seq: int
@@ -270,7 +270,7 @@ class StoredEvent(NamedTuple):
     command_key: str
     """The key of the command that caused it."""
     data: str
-    """The event's fields as canonical JSON: what the hash covers."""
+    """The event's fields as canonical JSON. The hash covers it."""
     prev_hash: str
     hash: str
 
@@ -278,7 +278,7 @@ class StoredEvent(NamedTuple):
 def chain_event(
     key: StreamKey, seq: int, at: datetime, event: Event, command_key: str, prev_hash: str
 ) -> StoredEvent:
-    """Put an event in its envelope, behind the one whose hash is `prev_hash`."""
+    """Put an event in its envelope, after the event whose hash is `prev_hash`."""
     data = codec.dumps(event)
     hash_ = event_hash(prev_hash, key, seq, at, type(event).__name__, command_key, data)
     return StoredEvent(key, seq, at, event, command_key, data, prev_hash, hash_)
@@ -287,12 +287,12 @@ def chain_event(
 def event_hash(
     prev_hash: str, key: StreamKey, seq: int, at: datetime, kind: str, command_key: str, data: str
 ) -> str:
-    """The hash (SHA-256, hex) of an event behind `prev_hash`: over everything that its row says."""
+    """The hash (SHA-256, hex) of an event after `prev_hash`. It covers all columns of the event's row."""
     content = [prev_hash, key.user_id, key.stream, seq, codec.format_timestamp(at), kind, command_key, data]
     return hashlib.sha256(codec.dumps(content).encode()).hexdigest()
 
 
 def load_event(kind: str, data: str) -> Event:
-    """An event read back from its type's name and its canonical JSON."""
+    """The event of a type's name and its canonical JSON."""
     event: Event = codec.loads(EVENT_TYPES[kind], data)
     return event

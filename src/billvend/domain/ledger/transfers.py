@@ -1,4 +1,4 @@
-"""Double entry: one transfer moves one amount from one account to another, so that nothing is made or lost.
+"""Double entry: one transfer moves one amount from one account to another. No money appears or disappears.
 
 | when                                        | from              | to                                                  |
 | ------------------------------------------- | ----------------- | --------------------------------------------------- |
@@ -6,10 +6,10 @@
 | hold                                        | wallet            | in_flight                                           |
 | capture                                     | in_flight         | provider:<name> (the cost), commission:<name> (rest) |
 | cost above the face value                   | expense:<name>    | provider:<name>                                     |
-| cost learnt late: below, above what was booked | provider:<name>, expense:<name> | commission:<name>, provider:<name> |
+| cost known late: below, above what was booked | provider:<name>, expense:<name> | commission:<name>, provider:<name> |
 | release                                     | in_flight         | wallet                                              |
-| delivered after the money went back, or twice | loss            | provider:<name>                                     |
-| the provider takes a completed sale back    | provider:<name>   | recovered                                           |
+| delivered after the reversal, or twice      | loss              | provider:<name>                                     |
+| the provider reverses a completed sale      | provider:<name>   | recovered                                           |
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ RECOVERED = "recovered"
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One amount from one account to another, both of the event's user and in the payment's or wallet's currency."""
+    """One amount from one account to another. Both belong to the event's user and have the currency of its stream."""
 
     source: str
     target: str
@@ -42,7 +42,7 @@ class Transfer:
 
 
 def transfers(event: Event) -> Iterator[Transfer]:
-    """The transfers that an event makes; most make none."""
+    """The transfers that an event makes. Most events make none."""
     match event:
         case WalletFunded():
             yield Transfer(f"funding:{event.source}", WALLET, event.amount_minor)

@@ -1,4 +1,4 @@
-"""A wallet: what one user may spend in one currency."""
+"""A wallet: the available balance of one user in one currency."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,20 +10,20 @@ from billvend.domain.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """What can be spent. Money held for payments has already left it."""
+    """The available balance. Money held for payments has already left it."""
 
     user_id: str
     balance: Money
 
     @property
     def stream_key(self) -> StreamKey:
-        """The stream its events stand in."""
+        """The stream of its events."""
         return wallet_stream(self.user_id, self.balance.currency)
 
 
 @dataclass(frozen=True, slots=True)
 class Funding:
-    """Money that came in from outside, once."""
+    """Money from outside that was credited to a wallet once."""
 
     user_id: str
     transaction_id: str
@@ -44,7 +44,7 @@ def new_wallet(user_id: str, currency: str) -> Wallet:
 
 
 def hold(wallet: Wallet, transaction_id: str, amount: Money) -> WalletHeld:
-    """Set money aside for a payment; raises InsufficientFunds."""
+    """Set money aside for a payment. Raises `InsufficientFunds`."""
     if wallet.balance < amount:
         raise InsufficientFunds(
             f"The wallet holds {wallet.balance.display}, which is less than {amount.display}. Nothing was held."

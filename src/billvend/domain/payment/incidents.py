@@ -1,4 +1,7 @@
-"""What turns up after a payment's end. Nothing of the customer's moves: it is booked between our own accounts, and shown."""
+"""Incidents: what turns up after a payment's end.
+
+The customer's money does not move. An incident is booked between our own accounts, and a person acknowledges it.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,9 +13,9 @@ from billvend.domain.payment.state import Attempt, Payment
 
 
 def incidents_after_settlement(payment: Payment, attempt: Attempt, answer: Answer) -> Iterator[PaymentEvent]:
-    """What an answer about an attempt makes of a payment that has ended; each kind of sum is booked once an attempt.
+    """The events of an answer about an attempt of a payment that has ended.
 
-    `attempt` is as it was before the answer.
+    Each kind of incident moves money once an attempt. `attempt` is as it was before the answer.
     """
     completed, face = payment.completion, payment.amount.amount_minor
     booked = {(incident.kind, incident.attempt) for incident in payment.incidents}
@@ -51,9 +54,10 @@ def incidents_after_settlement(payment: Payment, attempt: Attempt, answer: Answe
 def duplicate_token_incident(
     payment: Payment, owner: StreamKey | None, now: datetime
 ) -> Iterator[PaymentEvent]:
-    """A token is made for one meter and one sale: one that comes a second time is for a person to see.
+    """An incident if the token of this completion was delivered for another payment before.
 
-    `owner` is the payment that it completed before, if any.
+    A token is made for one meter and one sale, so a person must look at it. `owner` is the payment that the token
+    completed before, if any.
     """
     completed = payment.completion
     if completed is None or payment.ended_at != now or not completed.token:

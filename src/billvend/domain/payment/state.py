@@ -1,4 +1,4 @@
-"""A payment: one order, its attempts at providers, and where it is. `transitions.evolve` is the only way to change one."""
+"""A payment: one order, its attempts at providers, and its status. Only `transitions.evolve` changes one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,13 +18,13 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Pending, Unknown
 
 PAY_OPERATION = "pay"
-"""The operation of a payment: with user and idempotency key, what makes two orders the same one."""
+"""The operation of a payment. Two orders with the same user, operation and idempotency key are one."""
 TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.REVERSED})
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One time that a reference was, or may have been, sent."""
+    """One request that sent a reference, or may have sent it."""
 
     number: int
     started_at: datetime
@@ -34,22 +34,22 @@ class Send:
     answer: Answer | None = None
     answered_at: datetime | None = None
     lease_expired: bool = False
-    """True when its worker let the lease run out: the send may have happened."""
+    """True when its lease expired without an answer: the send may have happened."""
 
     @property
     def is_open(self) -> bool:
-        """Whether its worker may still be at it."""
+        """Whether its worker may still get the answer."""
         return self.answer is None and not self.lease_expired
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether it may have sold electricity without our knowing."""
+        """Whether it may have bought electricity without our knowledge."""
         return isinstance(self.answer, Unknown) or (self.lease_expired and self.answer is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Requery:
-    """One time that the provider was asked about a reference."""
+    """One request that asked the provider about a reference."""
 
     number: int
     started_at: datetime
@@ -59,12 +59,12 @@ class Requery:
     answered_at: datetime | None = None
     credited_seconds: float = 0.0
     on_request: bool = False
-    """True when somebody's hint brought it about, not the schedule."""
+    """True when a requery request led to it, not the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One reference at one provider account. It may be sent more than once, or, recalled, not at all."""
+    """One reference at one provider account. It may be sent several times. A prior reference is only requeried."""
 
     number: int
     reference: str
@@ -76,26 +76,29 @@ class Attempt:
     requeries: tuple[Requery, ...] = ()
 
     def send(self, number: int) -> Send:
-        """The send of that number; raises InvalidTransition where there is none."""
+        """The send of that number; raises InvalidTransition if there is none."""
         if not 1 <= number <= len(self.sends):
             raise InvalidTransition(f"attempt {self.reference} has no send {number}")
         return self.sends[number - 1]
 
     def requery(self, number: int) -> Requery:
-        """The requery of that number; raises InvalidTransition where there is none."""
+        """The requery of that number; raises InvalidTransition if there is none."""
         if not 1 <= number <= len(self.requeries):
             raise InvalidTransition(f"attempt {self.reference} has no requery {number}")
         return self.requeries[number - 1]
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """All that the provider ever said of it: to the sends first, then to the requeries."""
+        """All answers of the provider: first those to sends, then those to requeries."""
         calls: tuple[Send | Requery, ...] = (*self.sends, *self.requeries)
         return tuple(call.answer for call in calls if call.answer is not None)
 
     @property
     def was_sent(self) -> bool:
-        """Whether it was sent, by these books or, as the provider shows, by others that were lost since."""
+        """Whether it was sent: by the record of this journal, or because the provider knows it.
+
+        In the second case the record of the send was lost, for example by a restored backup.
+        """
         return bool(self.sends) or any(
             knows_reference(answer)
             or isinstance(answer, Delivered)
@@ -105,7 +108,7 @@ class Attempt:
 
     @property
     def open_call(self) -> Send | Requery | None:
-        """The send or requery that a worker may still be at."""
+        """The send or requery whose answer a worker may still get."""
         last_requery = self.requeries[-1] if self.requeries else None
         if self.sends and self.sends[-1].is_open:
             return self.sends[-1]
@@ -114,7 +117,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Where an order stands, as folded from its events."""
+    """The state of an order, folded from its events."""
 
     user_id: str
     transaction_id: str
@@ -131,7 +134,7 @@ class Payment:
     """Whether the provider was asked about the meter before the money was held."""
     attempts: tuple[Attempt, ...] = ()
     requery_request: RequeryRequested | None = None
-    """A hint at news that no requery has followed up yet."""
+    """A requery request that no requery has followed yet."""
     in_doubt_since: datetime | None = None
     review_reason: str | None = None
     completion: PaymentCompleted | None = None
@@ -139,21 +142,21 @@ class Payment:
     ended_at: datetime | None = None
     incidents: tuple[IncidentRaised, ...] = ()
     incidents_acknowledged: int = 0
-    """How many of them, the first ones, a person has dealt with."""
+    """How many of the incidents, counted from the first, a person has acknowledged."""
 
     @property
     def stream_key(self) -> StreamKey:
-        """The stream its events stand in."""
+        """The stream of its events."""
         return StreamKey(self.user_id, self.transaction_id)
 
     @property
     def proof(self) -> Proof | None:
-        """Why the money went, or is going, back."""
+        """Why the money goes back or went back; None without a reversal."""
         return self.reversal.proof if self.reversal else None
 
     @property
     def token(self) -> str | None:
-        """What the customer types into the meter; None until it is delivered, and for postpaid."""
+        """What the customer types into the meter. None until it is delivered, and for postpaid."""
         return self.completion.token if self.completion else None
 
     @property
@@ -163,36 +166,36 @@ class Payment:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is completed or reversed: the customer's side will not change any more."""
+        """Whether it is completed or reversed: the customer's side does not change any more."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def open_incidents(self) -> tuple[IncidentRaised, ...]:
-        """What a person still has to look at."""
+        """The incidents that no person has acknowledged yet."""
         return self.incidents[self.incidents_acknowledged :]
 
     @property
     def needs_token(self) -> bool:
-        """Whether a delivery without a token is no delivery."""
+        """Whether a delivery must have a token to count."""
         return self.vend_type is VendType.PREPAID
 
     @property
     def reference_number(self) -> int:
-        """Which of this payment's references the next new one is: those that were recalled in vain don't count."""
+        """The number of this payment's next reference. Attempts that were not sent do not count."""
         return 1 + sum(1 for attempt in self.attempts if attempt.was_sent)
 
     @property
     def reference_seed(self) -> str:
         """What the references of its attempts are made from: a hash of user, operation and idempotency key.
 
-        Not of the transaction id. A ledger that lost this payment gives the same key another id when it comes again, and
-        only the same reference lets the provider see that it was sold already. A payment without a key has its
-        transaction id as its key.
+        Not of the transaction id. A journal that lost this payment gives a repeated request another id, and only the
+        same reference shows the provider that it was sold already. A payment without a key uses its transaction id as
+        the key.
         """
         return codec.digest(self.user_id, PAY_OPERATION, self.key or self.transaction_id)
 
     def attempt(self, number: int) -> Attempt:
-        """The attempt of that number; raises InvalidTransition where there is none."""
+        """The attempt of that number; raises InvalidTransition if there is none."""
         if not 1 <= number <= len(self.attempts):
             raise InvalidTransition(f"payment {self.transaction_id} has no attempt {number}")
         return self.attempts[number - 1]

@@ -1,12 +1,12 @@
-"""The fold of a payment: what each event makes of it, and which changes of status are legal.
+"""The fold of a payment: how each event changes it, and which changes of status are legal.
 
     pending ──> processing ──> completed
        │            │  └─────> in_doubt ──> in_review        in doubt or in review, a clear answer leads to
        └────────────┴────────────> reversing ──> reversed    completed or reversing; until the money is back, new
                                                              evidence may still complete it or call for a review
 
-A payment whose reference of an earlier day is checked before it is sent goes from processing to in_review when the
-provider does not answer. A fold decides nothing: every change of status is an event that a decision recorded.
+If a reference of an earlier day is checked before a payment is sent, and the provider does not answer, the payment goes
+from processing to in_review. A fold decides nothing: every change of status is an event that a decision recorded.
 """
 
 from collections.abc import Mapping
@@ -107,7 +107,7 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         case ReviewRequested():
             return _transition(payment, Status.IN_REVIEW, review_reason=event.reason, reversal=None)
         case PaymentCompleted():
-            # A customer who looked wanted to know how it ends; anybody else may know that it has ended otherwise.
+            # A customer's request is answered by the end. An operator's or a provider's may be about a later reversal.
             requery_request = (
                 payment.requery_request
                 if payment.requery_request and payment.requery_request.source != "customer"
@@ -127,7 +127,7 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
             return _transition(payment, Status.REVERSED, reversal=event, ended_at=at)
         case CostRecorded():
             if payment.completion is None or payment.completion.cost_minor is not None:
-                raise InvalidTransition(f"payment {payment.transaction_id} has no cost to be learnt")
+                raise InvalidTransition(f"payment {payment.transaction_id} has no cost that is still unknown")
             return replace(payment, completion=replace(payment.completion, cost_minor=event.cost_minor))
         case IncidentRaised():
             return replace(payment, incidents=(*payment.incidents, event))

@@ -1,4 +1,4 @@
-"""What a provider declares about itself: the reversal policy reasons with nothing else."""
+"""What a provider declares about itself. The reversal policy knows nothing else about a provider."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from billvend.domain.money import Money
 
 
 class Mode(StrEnum):
-    """Whether money is real at this provider account. A database takes one of the two for its whole life."""
+    """Whether money is real at this provider account. A database keeps one of the two for ever."""
 
     TEST = "test"
     LIVE = "live"
@@ -18,7 +18,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Biller:
-    """An electricity company: its code on our doors (EKEDC), its name for people, what it sells."""
+    """An electricity company: its code in the API and the CLI (EKEDC), its name for people, what it sells."""
 
     code: str
     name: str
@@ -32,32 +32,34 @@ class ProviderAccount:
     provider: str
     """Its name: `sandbox`, `vtpass`."""
     account_id: str
-    """A fingerprint of host and key id: an attempt is requeried only at the account that it was sent to."""
+    """A fingerprint of host and key id. An attempt is requeried only at the account that it was sent to."""
     mode: Mode
     billers: tuple[Biller, ...]
     currency: str
     make_reference: Callable[[str, int, date], str]
-    """The reference for (`Payment.reference_seed`, attempt number, the day in the provider's time zone): a pure function,
-    so that a ledger that was restored from a backup derives the same one again."""
+    """The reference for `Payment.reference_seed`, the number of the reference and the day in the provider's time zone.
+
+    A pure function, so that a journal that was restored from a backup derives the same reference again.
+    """
     utc_offset: timedelta = timedelta(0)
-    """Of the provider's time zone, where the day above is counted."""
+    """The offset of the provider's time zone, in which that day is counted."""
     reference_lasts_a_day: bool = False
     """True when a reference may be sent only on its own day (VTpass)."""
     reports_not_found: bool = True
-    """False when "not found" on a requery proves nothing however often it is seen."""
+    """False when "not found" to a requery proves nothing, however often it is repeated."""
     max_processing_seconds: int = 600
-    """The longest that a request which it received may still take effect."""
+    """How long, at most, a request that the provider received may still take effect."""
     whole_units_only: bool = False
-    """True when it takes no kobo."""
+    """True when it accepts no kobo."""
     needs_phone: bool = False
-    """True when it wants a phone number with every order, and has none of its own to send."""
+    """True when every order needs a phone number and the account has none of its own to send."""
 
     def day(self, at: datetime) -> date:
-        """The provider's day at a moment."""
+        """The day in the provider's time zone."""
         return at.astimezone(timezone(self.utc_offset)).date()
 
     def valid_until(self, day: date) -> datetime | None:
-        """When a reference made on `day` may no longer be sent; None for never."""
+        """When a reference of `day` may no longer be sent; None for never."""
         if not self.reference_lasts_a_day:
             return None
         midnight = datetime(day.year, day.month, day.day, tzinfo=timezone(self.utc_offset))
@@ -68,5 +70,5 @@ class ProviderAccount:
         return any(known.code == biller and vend_type in known.vend_types for known in self.billers)
 
     def accepts_amount(self, amount: Money) -> bool:
-        """Whether it can be paid this amount exactly."""
+        """Whether it can be sent exactly this amount."""
         return amount.currency == self.currency and not (self.whole_units_only and amount.major % 1)

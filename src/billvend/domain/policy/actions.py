@@ -1,4 +1,4 @@
-"""What the rules of the reversal policy do: each makes the next step of a case."""
+"""The actions of the reversal policy. Each makes the next step of a case."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -24,7 +24,7 @@ from billvend.domain.policy.steps import (
 from billvend.domain.policy.timing import DAILY_SECONDS
 
 SUSPENDED_RETRY_SECONDS = 30
-"""How soon a payment for which every account is suspended is decided on again."""
+"""How soon a payment is decided on again when accounts are suspended."""
 NEVER_SENT = "it was never sent to a provider"
 NEW_EVIDENCE = "new evidence came in after the reversal was decided"
 DISAPPEARED = "the provider knew our reference, and now does not find it"
@@ -34,12 +34,12 @@ Action = Callable[[Case], Step]
 
 
 def nothing(_case: Case) -> Step:
-    """Leave it."""
+    """Do nothing."""
     return NoAction()
 
 
 def complete(case: Case) -> Step:
-    """Capture the hold, and give the token out."""
+    """Capture the hold, and give the customer the token."""
     delivered = ((attempt, find_delivery(attempt)) for attempt in case.payment.attempts)
     return next(Complete(attempt, delivery) for attempt, delivery in delivered if delivery is not None)
 
@@ -51,7 +51,7 @@ def wait_for_lease(case: Case) -> Step:
 
 
 def put_in_doubt(_case: Case) -> Step:
-    """From here on nothing is sent: only requeries."""
+    """Put it in doubt. From here on nothing is sent, only requeried."""
     return PutInDoubt()
 
 
@@ -63,7 +63,7 @@ def retry_send(case: Case) -> Step:
 def start_attempt(case: Case) -> Step:
     """Send a new attempt to the next account; where references last a day, check those of earlier days first.
 
-    A ledger that was restored from a backup may have sent it on an earlier day, under that day's reference.
+    A database that was restored from a backup may have lost a send of an earlier day, under that day's reference.
     """
     payment, policy, now = case.payment, case.policy, case.now
     account = policy.next_account(payment)
@@ -77,13 +77,13 @@ def start_attempt(case: Case) -> Step:
             return _check_prior_reference(case, account, day)
         day += timedelta(days=1)
     if account.make_reference(payment.reference_seed, payment.reference_number, today) in checked:
-        # A clock that was ahead took today for an earlier day. Tomorrow has another reference.
+        # A clock that was ahead took today for an earlier day, and checked its reference. Tomorrow has another one.
         return Wait(account.valid_until(today) or now)
     return StartAttempt(account, now)
 
 
 def wait_for_account(case: Case) -> Step:
-    """Wait until an account sells again, or the limit has passed."""
+    """Wait until an account sells again, or until the limit has passed."""
     soon = case.now + timedelta(seconds=SUSPENDED_RETRY_SECONDS)
     return Wait(min(case.pending_limit, soon) if case.policy.suspended else case.pending_limit)
 
@@ -104,12 +104,12 @@ def monitor(case: Case) -> Step:
 
 
 def wait_a_day(case: Case) -> Step:
-    """Look again tomorrow."""
+    """Decide again tomorrow."""
     return Wait(case.now + timedelta(seconds=DAILY_SECONDS))
 
 
 def reverse(proof: Proof) -> Action:
-    """Give the money back on this proof, for the reason that proves it."""
+    """Give the money back on this proof, with the reason from the answer that proves it."""
 
     def reverse_on_proof(case: Case) -> Step:
         decided = case.payment.reversal
@@ -145,7 +145,7 @@ def review(reason: str) -> Action:
 
 
 def review_removed_account(case: Case) -> Step:
-    """Ask a person to decide: only the account that it was sent to knows."""
+    """Ask a person to decide: only the account that it was sent to knows the outcome."""
     account = f"{case.attempt.provider} account {case.attempt.account_id}"
     return Review(f"the {account} that it was sent to is no longer configured", case.now)
 

@@ -1,4 +1,4 @@
-"""The conditions of the reversal policy: what each rule asks of a payment besides its status and its evidence."""
+"""The conditions of the reversal policy: what each rule requires of a payment besides its status and its evidence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from billvend.domain.policy.timing import (
 )
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
-"""Gaps before a request that provably was not executed is sent again; after the last, the money goes back."""
+"""Gaps before a request that is proven not to be executed is sent again. After the last, the money goes back."""
 MONITOR_AFTER_SECONDS = (3600, 6 * 3600, 86400, 3 * 86400)
-"""When a reference reversed on `not_found` or by an operator is requeried once more, counted from the reversal."""
+"""When a payment reversed on `not_found` or by an operator is requeried once more, in seconds after the reversal."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A payment as the rules see it. `now` decides only whether a limit has passed."""
+    """A payment as the rules see it. The moment `now` decides only whether a limit has passed."""
 
     payment: Payment
     policy: Policy
@@ -39,12 +39,12 @@ class Case:
 
     @property
     def attempt(self) -> Attempt:
-        """The latest attempt; only for rules whose evidence implies one."""
+        """The latest attempt. Only for rules whose evidence implies that there is one."""
         return self.payment.attempts[-1]
 
     @cached_property
     def retry_at(self) -> datetime | None:
-        """When the same reference may be sent again; None where it must not be, or no try is left."""
+        """When the same reference may be sent again; None if it must not be sent, or no retry is left."""
         attempt, account = self.attempt, self.policy.account_of(self.attempt)
         last, retries = attempt.sends[-1], len(attempt.sends) - 1
         is_retryable = isinstance(last.answer, (NotSent, Deferred)) and retries < len(RESEND_AFTER_SECONDS)
@@ -60,12 +60,12 @@ class Case:
 
     @cached_property
     def requery_at(self) -> datetime:
-        """When the schedule, or the provider's advice, has the latest attempt requeried."""
+        """When the latest attempt is to be requeried, by the schedule or the provider's advice."""
         return next_requery_at(self.payment, self.attempt, self.policy, self.now)
 
     @cached_property
     def requested_requery(self) -> StartRequery | Wait | None:
-        """What a requery request leads to; None without one, or where the account is no longer configured."""
+        """What a requery request leads to; None without one, or if the account is no longer configured."""
         request = self.payment.requery_request
         if request is None:
             return None
@@ -74,13 +74,13 @@ class Case:
             return None
         if (call := attempt.open_call) is not None and holds_lease(call, self.now):
             return Wait(call.lease_until)
-        # A clock that was far ahead may have taken the request, and a request of now would not wait longer.
+        # A clock that was far ahead may have recorded the request. A request made now would not wait longer.
         earliest = earliest_requested_requery_at(attempt, self.policy, self.now)
         return StartRequery(attempt, min(request.not_before, earliest), on_request=True)
 
     @cached_property
     def monitor_at(self) -> datetime | None:
-        """When a reversed payment is requeried once more; None where it is not, or no time is left."""
+        """When a reversed payment is requeried once more; None if it is not monitored, or not any more."""
         payment = self.payment
         if payment.proof not in (Proof.NOT_FOUND, Proof.OPERATOR) or payment.ended_at is None:
             return None
@@ -97,13 +97,13 @@ class Case:
 
     @property
     def review_at(self) -> datetime:
-        """When a payment in doubt becomes one for a person."""
+        """When a payment in doubt goes into review."""
         since = self.payment.in_doubt_since or self.attempt.started_at
         return since + timedelta(seconds=self.policy.review_after_seconds)
 
     @property
     def pending_limit(self) -> datetime:
-        """Until when a payment of which nothing was sent may wait."""
+        """How long a payment may wait while nothing was sent."""
         return self.payment.accepted_at + timedelta(seconds=self.policy.pending_limit_seconds)
 
 
@@ -116,7 +116,7 @@ def always(_case: Case) -> bool:
 
 
 def requery_was_requested(case: Case) -> bool:
-    """An operator, a customer or a webhook says that there may be news, and the account is configured."""
+    """An operator, a customer or a webhook requested a requery, and the account is configured."""
     return case.requested_requery is not None
 
 
@@ -144,17 +144,17 @@ def was_decided_on_not_found(case: Case) -> bool:
 
 
 def may_retry(case: Case) -> bool:
-    """A try of 5, 15 and 60 s is left, the account sells, and the reference is still valid then."""
+    """A retry (after 5, 15 and 60 s) is left, the account sells, and the reference is still valid then."""
     return case.retry_at is not None
 
 
 def another_account_sells(case: Case) -> bool:
-    """A provider that has not been tried sells this now, for this amount."""
+    """A provider that has not been tried sells this now, and accepts the amount."""
     return case.policy.next_account(case.payment) is not None
 
 
 def is_older_than_pending_limit(case: Case) -> bool:
-    """It has waited for a day without any send."""
+    """It has waited for a day, and nothing was sent."""
     return case.now >= case.pending_limit
 
 

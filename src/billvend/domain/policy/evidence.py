@@ -24,7 +24,7 @@ from billvend.domain.policy.policy import Policy
 
 
 class Evidence(Enum):
-    """What the answers to an attempt prove, taken together; the last three are said of a payment."""
+    """What the answers to an attempt prove, taken together. The last three apply to a payment."""
 
     CALL_IN_FLIGHT = auto()
     """A worker is calling the provider, and its lease has not expired."""
@@ -47,7 +47,7 @@ class Evidence(Enum):
 
 
 def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidence:
-    """What is proven of a payment: of its latest attempt, unless any attempt was delivered."""
+    """What is proven of a payment: `DELIVERED` if any attempt was delivered, else what is proven of the latest attempt."""
     if any(find_delivery(attempt) for attempt in payment.attempts):
         return Evidence.DELIVERED
     if not payment.attempts:
@@ -72,8 +72,8 @@ def _is_absent(attempt: Attempt, policy: Policy) -> bool:
 def evidence_of(attempt: Attempt, now: datetime) -> Evidence:
     """What is proven of an attempt.
 
-    An answer about the transaction speaks for the reference. An answer to a send speaks for that send only: it proves
-    the reference when every other send of it is proven too.
+    An answer about the transaction is about the reference. An answer to a send is about that send only. It proves
+    something of the reference when every other send of it is proven too.
     """
     if find_delivery(attempt):
         return Evidence.DELIVERED
@@ -93,20 +93,20 @@ def evidence_of(attempt: Attempt, now: datetime) -> Evidence:
         return Evidence.NOT_SENT
     if all(isinstance(answer, (NotSent, Deferred, Misconfigured)) for answer in answers):
         return Evidence.NOT_EXECUTED
-    return Evidence.UNKNOWN  # whatever a send says beyond these words proves nothing
+    return Evidence.UNKNOWN  # any other answer to a send proves nothing
 
 
 def is_proven_absent(attempt: Attempt, account: ProviderAccount, spacing_seconds: float) -> bool:
-    """Whether "not found" has been seen often, late and far apart enough to be believed.
+    """Whether "not found" was answered twice in a row, late and far enough apart to be a proof.
 
-    Time counts from the last moment at which a request could have reached the provider, and only as far as it was
-    observed: the sum of the gaps between answers, each credited at most its scheduled length.
+    Time counts from the last moment at which a request could have reached the provider. Only observed time counts: the
+    sum of the gaps between answers, each credited at most its scheduled length.
 
-    The sightings are in a row: what the provider says in between starts anew. A `Deferred` says nothing: our question was
-    turned away unread, and what is known of the transaction is what was known before, as with a requery whose worker
-    died. It is passed over, and is no sighting. Otherwise whoever hints often enough, and so has us turned away for
-    asking too early, could hold up a reversal for as long as he likes. Both sightings still have to be late and far
-    apart enough. (An adapter gives `Deferred` only where the refusal shows no knowledge of our reference.)
+    Any answer in between starts the count again, except `Deferred`. A deferred requery was rejected before it was looked
+    up, so it adds no knowledge of the transaction, as a requery whose worker died adds none. It is skipped, and does not
+    count as "not found". Otherwise a client could hold up a reversal for ever with requery requests that the provider
+    rejects as too early. The two "not found" must still be late and far enough apart. (An adapter returns `Deferred` only
+    if the rejection shows no knowledge of our reference.)
     """
     if not account.reports_not_found or is_known_to_provider(attempt):
         return False
@@ -133,7 +133,7 @@ def is_known_to_provider(attempt: Attempt) -> bool:
 
 
 def observed_seconds(attempt: Attempt, requery: Requery, now: datetime) -> float:
-    """How much observed time an answer now adds to the attempt's age; see `is_proven_absent`."""
+    """How many seconds of observed time an answer adds now to the attempt's age; see `is_proven_absent`."""
     marks = [send.answer_by for send in attempt.sends] or [attempt.started_at]
     marks += [earlier.answered_at for earlier in attempt.requeries if earlier.answered_at]
     gap_seconds = (now - max(marks)).total_seconds()

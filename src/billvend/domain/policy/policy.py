@@ -1,4 +1,4 @@
-"""What the decisions about a payment reason with besides the payment: the configured accounts, and the intervals."""
+"""The configuration that decisions about a payment depend on: provider accounts and intervals."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from billvend.domain.policy.accounts import ProviderAccount
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the policy reasons with besides the payment: the configured accounts and intervals, all in seconds."""
+    """What decisions depend on besides the payment: the provider accounts, and the intervals in seconds."""
 
     accounts: tuple[ProviderAccount, ...]
-    """The configured provider accounts, in order of preference."""
+    """The configured accounts, in order of preference."""
     requery_schedule_seconds: tuple[float, ...] = (20, 60, 120, 300, 600, 1200, 2400, 3600)
     not_found_spacing_seconds: float = 60
     review_after_seconds: float = 7200
@@ -19,28 +19,29 @@ class Policy:
     lease_seconds: float = 60
     timeout_seconds: float = 30
     suspended: frozenset[tuple[str, str]] = frozenset()
-    """The (provider, account)s at which nothing is sold at present."""
+    """The (provider, account id) pairs at which sales are suspended."""
     not_found_ignored: frozenset[tuple[str, str]] = frozenset()
-    """Those of them whose "not found" is not believed at present, because it is said of too many."""
+    """The pairs whose "not found" proves nothing at present, because too many payments got it."""
 
     @property
     def min_requery_interval_seconds(self) -> float:
-        """The shortest time between two requeries of one payment, unless an operator asks."""
+        """The shortest time between two requeries of one payment, unless an operator requests one."""
         return self.requery_schedule_seconds[0]
 
     def is_selling(self, account: ProviderAccount) -> bool:
-        """Whether anything is sold there at present."""
+        """Whether sales at this account are not suspended."""
         return (account.provider, account.account_id) not in self.suspended
 
     def account_of(self, attempt: Attempt) -> ProviderAccount | None:
-        """The account an attempt was sent to, if it is still configured."""
-        wanted = (attempt.provider, attempt.account_id)
+        """The account that an attempt was sent to, if it is still configured."""
+        account_key = (attempt.provider, attempt.account_id)
         return next(
-            (account for account in self.accounts if (account.provider, account.account_id) == wanted), None
+            (account for account in self.accounts if (account.provider, account.account_id) == account_key),
+            None,
         )
 
     def next_account(self, payment: Payment) -> ProviderAccount | None:
-        """The first configured provider that sells this now, takes the amount and has not been tried."""
+        """The first account that sells this now, accepts the amount, and whose provider has not been tried."""
         tried = {attempt.provider for attempt in payment.attempts if attempt.was_sent}
         return next(
             (

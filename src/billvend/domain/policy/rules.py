@@ -1,7 +1,7 @@
-"""The reversal policy, as a table. Read it from the top: the first rule that matches says what happens next.
+"""The reversal policy, as a table. Read it from the top: the first rule that matches decides what happens next.
 
-Money goes back only on proof. Electricity is asked for again only while it is proven that no earlier request can have
-been carried out. Everything between is requeried, at growing intervals, and in the end shown to a person.
+Money goes back only on proof. An order is sent again only while it is proven that no earlier request was carried out.
+In every other case the payment is requeried at growing intervals, and in the end a person decides.
 docs/reversal-policy.md is printed from this table.
 """
 
@@ -32,7 +32,7 @@ NOT_SOLD = DECLINED | NOT_SENT | NOT_EXECUTED
 """It is proven that nothing was sold."""
 NOT_SENT_SO_FAR = NOTHING_SENT | PRIOR_UNCHECKED
 UNCLEAR = UNKNOWN | PRIOR_UNCHECKED
-"""It may have been sold, or a reference of an earlier day may have been."""
+"""It may have been sold, under this reference or under one of an earlier day."""
 
 
 class Rule(NamedTuple):
@@ -45,7 +45,7 @@ class Rule(NamedTuple):
     because: str
 
     def matches(self, case: Case) -> bool:
-        """Whether this row is about the case."""
+        """Whether this row applies to the case."""
         return (
             case.payment.status in self.status
             and (self.evidence is ANY or case.evidence in self.evidence)
@@ -116,10 +116,10 @@ POLICY: tuple[Rule, ...] = (
          "never guess: ask"),
 )
 # fmt: on
-"""Status, evidence, condition, step, and why. The last rule of each status and evidence has no condition."""
+"""Status, evidence, condition, action, reason. The last rule of each status and evidence has no condition."""
 
 
 def next_step(payment: Payment, policy: Policy, now: datetime) -> Step:
-    """What happens next with a payment. Times in the answer may lie in the future."""
+    """What happens next with a payment. Times in the step may lie in the future."""
     case = Case(payment, policy, now)
     return next(rule.action(case) for rule in POLICY if rule.matches(case))

@@ -1,4 +1,4 @@
-"""What can be done next with a payment, as a closed set. The rules choose one; the decisions carry it out."""
+"""The next steps of a payment, as a closed set. The rules choose one, and the decisions carry it out."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -36,7 +36,7 @@ class StartAttempt:
 
 @dataclass(frozen=True, slots=True)
 class CheckPriorReference:
-    """Requery the reference that this attempt would have had on an earlier day, before anything is sent."""
+    """Requery the reference that the next attempt would have had on an earlier day, before anything is sent."""
 
     account: ProviderAccount
     day: date
@@ -76,7 +76,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another worker may still get the answer, or only time can help."""
+    """Decide again at this time: another worker may still get the answer, or only time can help."""
 
     until: datetime
 

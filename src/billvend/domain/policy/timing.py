@@ -1,4 +1,4 @@
-"""When a provider is asked about a reference again: its own advice first, then at growing intervals."""
+"""When a reference is requeried: first as the provider advises, then at growing intervals."""
 
 import zlib
 from datetime import datetime, timedelta
@@ -10,18 +10,18 @@ from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 from billvend.domain.policy.policy import Policy
 
 MAX_ADVISED_REQUERIES = 6
-"""How often the provider's advice may shorten the interval; from then on it can only lengthen it."""
+"""How often the provider's advice may shorten the interval. From then on it can only lengthen it."""
 DAILY_SECONDS = 86400
-"""The requery interval while a person is asked to look."""
+"""The requery interval while a payment is in review."""
 JITTER = 0.1
-"""Intervals are lengthened by up to this share, so that payments that failed together are not all requeried together."""
+"""Intervals are lengthened by up to this share, so that payments that failed together are not requeried together."""
 
 
 def next_requery_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
-    """When the provider is to be asked about an attempt next, if nobody hints at news."""
+    """When an attempt is to be requeried next, without a requery request."""
     last = attempt.requeries[-1] if attempt.requeries else None
     advised = advice_seconds(last.answer) if last else 0.0
-    # The provider's advice counts from its last word; the schedule goes its way, whoever asked in between.
+    # The provider's advice counts from its last answer. The schedule ignores requeries made on request.
     observed_at = _last_observed_at(attempt, now, scheduled_only=not advised)
     if observed_at is None:
         return now
@@ -31,8 +31,11 @@ def next_requery_at(payment: Payment, attempt: Attempt, policy: Policy, now: dat
 
 
 def earliest_requested_requery_at(attempt: Attempt, policy: Policy, now: datetime) -> datetime:
-    """The soonest at which the hint of a hook or a customer is followed: an interval after the last question, and not
-    while the provider asks to be left alone. Now, where nobody asked yet, or only a clock that was far ahead of ours."""
+    """When a requery that a webhook or a customer requests may be made, at the earliest.
+
+    An interval after the last requery, and not before the provider's advice is over. Now, if there is no requery yet, or
+    if the last one was recorded by a clock that was far ahead of ours.
+    """
     if not attempt.requeries:
         return now
     last = attempt.requeries[-1]
@@ -45,14 +48,14 @@ def earliest_requested_requery_at(attempt: Attempt, policy: Policy, now: datetim
 
 
 def _scheduled_count(attempt: Attempt) -> int:
-    """How many of its requeries the schedule made."""
+    """How many of its requeries were scheduled, not requested."""
     return sum(not requery.on_request for requery in attempt.requeries)
 
 
 def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) -> float:
-    """How long to wait before the next requery: the provider's advice if it gave one, else the schedule.
+    """How long to wait before the next requery, in seconds: the provider's advice if it gave one, else the schedule.
 
-    Advice that never ends becomes a schedule of its own: intervals grow from its seventh word on.
+    The advice is followed six times. From then on intervals grow as in the schedule, and advice can only lengthen them.
     """
     scheduled_count = _scheduled_count(attempt)
     last = attempt.requeries[-1].answer if attempt.requeries else None
@@ -67,14 +70,16 @@ def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) ->
 
 
 def advice_seconds(answer: Answer | None) -> float:
-    """How long the provider asks us to wait, in seconds: at most a day, whatever it says; 0 where it does not."""
+    """How long the provider asks us to wait, in seconds: at most a day. 0 if it gives no advice."""
     requested_seconds = answer.retry_after_seconds if isinstance(answer, (Pending, Deferred)) else None
     return float(max(0, min(requested_seconds or 0, DAILY_SECONDS)))
 
 
 def _last_observed_at(attempt: Attempt, now: datetime, *, scheduled_only: bool) -> datetime | None:
-    """When the last call about an attempt ended, or began where it never ended; calls of a clock that was far ahead of
-    ours don't count, and where there is no other, nobody knows."""
+    """When the last call about an attempt ended, or began if it never ended.
+
+    Calls recorded by a clock that was far ahead of ours do not count. None if there is no other call.
+    """
     requeries = [requery for requery in attempt.requeries if not (scheduled_only and requery.on_request)]
     calls: tuple[Send | Requery, ...] = (*attempt.sends, *requeries)
     for call in reversed(calls):
