@@ -108,7 +108,7 @@ def test_exceptions_are_needed() -> None:
 
 
 def files_with(text: str) -> list[str]:
-    search = ["git", "grep", "-il", "." if text == "*" else text]
+    search = ["git", "grep", "-il", "-e", "." if text == "*" else text]
     listed = subprocess.run(search, cwd=ROOT, capture_output=True, text=True, check=True)
     return listed.stdout.split()
 
