@@ -83,7 +83,8 @@ def set_environment(settings: dict[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def run_provider(latency_ms: int) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.vtpass_stub", str(latency_ms)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None
             yield f"http://127.0.0.1:{int(process.stdout.readline())}/api"

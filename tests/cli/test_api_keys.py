@@ -25,7 +25,7 @@ def test_api_key_secret_is_printed_only_on_create(billvend: Console, monkeypatch
     assert result.status == 0, result
     (secret,) = result.out.splitlines()  # KEY=$(billvend api-keys create ...)
     assert secret.startswith("bv_")
-    assert "API key made" in result.err, result
+    assert "API key created" in result.err, result
     assert "It is shown only once." in result.err
     other_results = [
         billvend("api-keys", "list"),

@@ -93,14 +93,18 @@ class HueyQueue:
         """See `Queue.consume`."""
         # Not on this thread: a signal handler runs on it, and one that sets `stop` while this thread holds the lock
         # inside of `stop.wait()` would wait for that lock for ever.
-        supervision = start_daemon_call(
-            lambda: self._supervise(handlers, threads, stop), name="billvend-consumers"
-        )
+        supervision: Future[None] = Future()
         try:
+            start_daemon_call(
+                lambda: self._supervise(handlers, threads, stop),
+                name="billvend-consumers",
+                outcome=supervision,
+            )
             _wait_until_done(supervision)
         except BaseException:
             stop.set()
-            _wait_until_done(supervision)
+            if not supervision.cancel():
+                _wait_until_done(supervision)
             raise
         supervision.result()
 
