@@ -25,6 +25,7 @@ from billvend.usecases.audit import AuditReport, audit
 from billvend.usecases.cancel import cancel
 from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.deposits import DepositCheck, DepositResult
+from billvend.usecases.environment import check_mode, is_test_money_only
 from billvend.usecases.fund import FundingResult, fund
 from billvend.usecases.health import Health, health
 from billvend.usecases.meters import verify_meter
@@ -34,7 +35,7 @@ from billvend.usecases.queries import Balance
 from billvend.usecases.request_requery import CUSTOMER, request_requery, request_requery_by_reference
 from billvend.usecases.resolve import resolve
 from billvend.usecases.review import ReviewList, review
-from billvend.usecases.settle import check_mode, is_test_money_only, settle
+from billvend.usecases.settle import settle
 from billvend.usecases.sweep import SweepResult, sweep
 from billvend.usecases.wait import wait
 

@@ -101,9 +101,10 @@ def live_client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clie
     )
     with open_billvend(settings) as bv:
         bv.fund("ada", "5000")
-        if request.param != "provider":
-            with closing(sqlite3.connect(tmp_path / "live.db")) as database, database:
-                database.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+    if request.param != "provider":
+        with closing(sqlite3.connect(tmp_path / "live.db")) as database, database:
+            database.execute("INSERT OR REPLACE INTO environment (id, mode) VALUES (1, 'live')")
+    with open_billvend(settings) as bv:
         yield Client(application(bv, settings))
         assert str(bv.balance("ada").available) == "5000.00"
 
@@ -127,14 +128,16 @@ def test_ledger_marked_as_test_needs_no_key_on_loopback(client: Client, bv: Bill
     assert client.get("/billers").status_code == 200
 
 
-def test_funding_without_key_marks_ledger_as_test(client: Client, bv: Billvend) -> None:
-    def mark(bv: Billvend) -> Mode | None:
-        return bv._deps.journal.mode()
-
+@pytest.mark.parametrize("has_key", [False, True])
+def test_funding_marks_ledger_as_test(bv: Billvend, settings: Settings, has_key: bool) -> None:
+    headers = {}
+    if has_key:
+        headers = {"Authorization": f"Bearer {bv.create_api_key('till-7', list(Scope)).secret}"}
+    client = Client(application(bv, settings), **headers)
     assert client.get("/billers").status_code == 200
-    assert mark(bv) is None
+    assert bv._deps.journal.mode() is None
     assert client.post("/wallet/fund", {"userId": "ada", "amount": 5}).status_code == 201
-    assert mark(bv) is Mode.TEST
+    assert bv._deps.journal.mode() is Mode.TEST
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,18 @@ def test_odd_header_gets_no_500(server: ServerProcess, header: str, odd: bytes) 
         assert_clear_answer(*raw_request(server, method, path.encode(), b"%s: %s" % (header.encode(), odd)))
 
 
+@pytest.mark.parametrize("header", [b"If-Modified-Since", b"If-Unmodified-Since", b"If-Range"])
+@pytest.mark.parametrize(
+    "time", [b"Sun, 06 Nov 99999999999 08:49:37 GMT", b"Sun, 06 Nov 2026 99999999999:00:00 GMT"]
+)
+def test_condition_with_impossible_time_gets_no_500(
+    server: ServerProcess, header: bytes, time: bytes
+) -> None:
+    for path in (b"/api/files/css/swagger-ui.css", b"/api/openapi.json", b"/billers", b"/health/live"):
+        status, _ = raw_request(server, "GET", path, b"Range: bytes=0-1\r\n%s: %s" % (header, time))
+        assert status < 500, path
+
+
 @pytest.mark.parametrize("odd", REJECTED_BYTES.values(), ids=REJECTED_BYTES)
 def test_invalid_http_gets_a_status_from_the_parser(server: ServerProcess, odd: bytes) -> None:
     for target in (b"/billers?x=" + odd, b"/billers?" + odd + b"=x", b"/wallet/balance/" + odd):

@@ -75,7 +75,7 @@ def test_seed_is_rejected_on_live_database(billvend: Console) -> None:
     assert billvend("db", "upgrade").status == 0
     connection = sqlite3.connect(billvend.folder / "billvend.db")
     with connection:
-        connection.execute("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+        connection.execute("INSERT OR REPLACE INTO environment (id, mode) VALUES (1, 'live')")
     connection.close()
     refused = billvend.json("db", "seed", status=2)
     assert "live money" in refused["error"]["message"]

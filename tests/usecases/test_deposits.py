@@ -262,7 +262,8 @@ def test_missing_gateway_setting_is_named() -> None:
 
 def test_live_ledger_rejects_test_gateway(app: AppHarness, paystack: FakePaystack) -> None:
     with app.database.write_transaction() as connection:
-        connection.exec_driver_sql("INSERT INTO environment (id, mode) VALUES (1, 'live')")
+        connection.exec_driver_sql("INSERT OR REPLACE INTO environment (id, mode) VALUES (1, 'live')")
+    app.restart(app.provider)
     with pytest.raises(ConfigurationError, match="live money"):
         start_deposit(app)
     assert paystack.initialize_requests == []

@@ -44,8 +44,8 @@ from billvend.ports.gateway import (
 )
 from billvend.ports.queries import Search
 from billvend.usecases.dependencies import Dependencies
+from billvend.usecases.environment import check_mode
 from billvend.usecases.fund import credit, parse_funding_amount
-from billvend.usecases.settle import check_mode
 
 REPEAT_WAIT_SECONDS = 5.0
 """How long a repeated call waits for the first call with its key."""

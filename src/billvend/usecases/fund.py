@@ -9,6 +9,7 @@ from billvend.domain.ids import parse_key, parse_user_id
 from billvend.domain.money import AmountLike, Money, parse_amount
 from billvend.usecases.activity_log import log_funding
 from billvend.usecases.dependencies import Dependencies, execute_command
+from billvend.usecases.environment import check_mode
 from billvend.usecases.notifications import enqueue_notification_hint
 
 
@@ -59,7 +60,11 @@ def parse_funding_amount(deps: Dependencies, amount: AmountLike, currency: str |
 def credit(
     deps: Dependencies, user_id: str, money: Money, source: str, reference: str | None
 ) -> FundingResult:
-    """Add money, once for ever for each reference of the source. Raises the errors of `fund`."""
+    """Add money, once for ever for each reference of the source.
+
+    Raises the errors of `fund`, and `ConfigurationError` if the ledger is for the other kind of money.
+    """
+    check_mode(deps)  # money that comes in decides whether the ledger is for test or live money
     transaction_id = deps.clock.new_id()
     reference = transaction_id if reference is None else reference
     result = execute_command(

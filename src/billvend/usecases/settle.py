@@ -10,16 +10,16 @@ from datetime import timedelta
 
 from billvend.domain.decisions.commands import Claim, CommandResult, Executed, ProviderCall, RecordAnswer
 from billvend.domain.enums import Status
-from billvend.domain.errors import BillvendError, ConfigurationError, DependencyError, TransactionNotFound
+from billvend.domain.errors import BillvendError, DependencyError, TransactionNotFound
 from billvend.domain.meter_lookup import MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, normalise
 from billvend.domain.payment.state import Payment
-from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.account_status import configuration_fault_reason, current_policy, suspend
 from billvend.usecases.activity_log import log_payment
 from billvend.usecases.dependencies import Dependencies, execute_command
+from billvend.usecases.environment import check_mode
 from billvend.usecases.meters import amount_error, query_provider
 from billvend.usecases.notifications import enqueue_payment_notification_hint
 
@@ -154,27 +154,6 @@ def enqueue_followup_hint(deps: Dependencies, hint: Hint, reply: CommandResult) 
 def queue_for(status: Status) -> QueueName:
     """The queue for a payment in this status."""
     return QueueName.REVERSALS if status is Status.REVERSING else QueueName.PAYMENTS
-
-
-def check_mode(deps: Dependencies) -> None:
-    """Check that the ledger and the providers are both for test money or both for live money.
-
-    A ledger without a mark gets one. Raises `ConfigurationError`.
-    """
-    stored_mode = deps.journal.bind_environment(deps.mode)
-    if stored_mode is not deps.mode:
-        raise ConfigurationError(
-            f"This database is for {stored_mode} money, and the configured provider is for {deps.mode} money. "
-            "Nothing was sent: use another DATABASE_URL or BILL_PROVIDER."
-        )
-
-
-def is_test_money_only(deps: Dependencies) -> bool:
-    """Whether there is no real money: the provider is for tests, and the ledger is marked as test or has no mark yet.
-
-    A gateway is always for the same kind of money as the provider. Raises `Unavailable`.
-    """
-    return deps.mode is Mode.TEST and deps.journal.mode() is not Mode.LIVE
 
 
 def _load_payment(deps: Dependencies, hint: Hint) -> Payment:
