@@ -130,8 +130,8 @@ def reverse_as_decided(case: Case) -> Step:
 
 def reverse_never_sent(case: Case) -> Step:
     """Give the money back on the proof `not_sent`: no request ever left."""
-    in_review = case.payment.status is Status.IN_REVIEW and case.payment.attempts
-    return Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if in_review else None)
+    was_in_doubt = case.payment.status in (Status.IN_DOUBT, Status.IN_REVIEW) and case.payment.attempts
+    return Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if was_in_doubt else None)
 
 
 def review(reason: str) -> Action:

@@ -9,7 +9,13 @@ from billvend.domain.enums import Proof, Status
 from billvend.domain.outcome import Deferred, NotFound, NotSent
 from billvend.domain.payment.lease import holds_lease, is_far_ahead
 from billvend.domain.payment.state import Attempt, Payment, find_delivery
-from billvend.domain.policy.evidence import Evidence, is_known_to_provider, payment_evidence
+from billvend.domain.policy.evidence import (
+    Evidence,
+    deciding_attempt,
+    is_known_prior,
+    is_known_to_provider,
+    payment_evidence,
+)
 from billvend.domain.policy.policy import Policy
 from billvend.domain.policy.steps import StartRequery, Wait
 from billvend.domain.policy.timing import (
@@ -39,8 +45,8 @@ class Case:
 
     @property
     def attempt(self) -> Attempt:
-        """The latest attempt. Only for rules whose evidence implies that there is one."""
-        return self.payment.attempts[-1]
+        """The attempt that decides. Only for rules whose evidence implies that there is one."""
+        return self.payment.attempts[-1] if self.payment.has_ended else deciding_attempt(self.payment)
 
     @cached_property
     def retry_at(self) -> datetime | None:
@@ -141,6 +147,11 @@ def was_decided_without_provider(case: Case) -> bool:
 def was_decided_on_not_found(case: Case) -> bool:
     """The reversal rests on `not_found`."""
     return case.payment.proof is Proof.NOT_FOUND
+
+
+def provider_knows_prior_reference(case: Case) -> bool:
+    """The provider knows a reference of an earlier day that this ledger never sent."""
+    return any(is_known_prior(attempt) for attempt in case.payment.attempts)
 
 
 def may_retry(case: Case) -> bool:

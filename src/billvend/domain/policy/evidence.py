@@ -47,12 +47,12 @@ class Evidence(Enum):
 
 
 def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidence:
-    """What is proven of a payment: `DELIVERED` if any attempt was delivered, else what is proven of the latest attempt."""
+    """What is proven of a payment: `DELIVERED` if any attempt was delivered, else what is proven of the deciding attempt."""
     if any(find_delivery(attempt) for attempt in payment.attempts):
         return Evidence.DELIVERED
     if not payment.attempts:
         return Evidence.NOTHING_SENT
-    attempt = payment.attempts[-1]
+    attempt = deciding_attempt(payment)
     evidence = evidence_of(attempt, now)
     if evidence is Evidence.NOT_SENT and not attempt.sends:
         is_checked = attempt.requeries and isinstance(attempt.requeries[-1].answer, NotFound)
@@ -60,6 +60,25 @@ def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidenc
     if evidence is Evidence.UNKNOWN and _is_absent(attempt, policy):
         return Evidence.PROVEN_ABSENT
     return evidence
+
+
+def deciding_attempt(payment: Payment) -> Attempt:
+    """The attempt that decides what happens next: the latest one, in most payments.
+
+    If the provider turns out to know a reference of an earlier day, which this ledger did not send, that one decides until
+    its end is known: it may have been sold, so nothing else may be sent or reversed.
+    """
+    known = (attempt for attempt in payment.attempts if is_known_prior(attempt) and not _is_final(attempt))
+    return next(known, payment.attempts[-1])
+
+
+def is_known_prior(attempt: Attempt) -> bool:
+    """Whether this ledger never sent the reference, and the provider knows it."""
+    return not attempt.sends and is_known_to_provider(attempt)
+
+
+def _is_final(attempt: Attempt) -> bool:
+    return any(isinstance(answer, Declined) and answer.about_transaction for answer in attempt.answers)
 
 
 def _is_absent(attempt: Attempt, policy: Policy) -> bool:

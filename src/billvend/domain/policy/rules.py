@@ -21,6 +21,7 @@ from billvend.domain.policy.steps import Step
 PROCESSING, IN_REVIEW = frozenset({Status.PROCESSING}), frozenset({Status.IN_REVIEW})
 REVERSING, REVERSED = frozenset({Status.REVERSING}), frozenset({Status.REVERSED})
 BEFORE_REVIEW = OPEN - IN_REVIEW
+AFTER_DOUBT = frozenset({Status.IN_DOUBT, Status.IN_REVIEW})
 
 ANY = frozenset(Evidence)
 NOTHING_SENT, PRIOR_UNCHECKED = frozenset({Evidence.NOTHING_SENT}), frozenset({Evidence.PRIOR_UNCHECKED})
@@ -64,6 +65,8 @@ POLICY: tuple[Rule, ...] = (
 
     Rule(OPEN,          DELIVERED,                    always,                             do.complete,
          "value was given: the hold is spent"),
+    Rule(PROCESSING,    ANY,                          when.provider_knows_prior_reference, do.put_in_doubt,
+         "a ledger that was lost since may have sold it: from here on nothing is sent"),
     Rule(REVERSING,     ANY,                          when.was_decided_without_provider,  do.reverse_as_decided,
          "it rests on no answer that could have changed"),
     Rule(OPEN,          CALL_IN_FLIGHT,               always,                             do.wait_for_lease,
@@ -89,7 +92,7 @@ POLICY: tuple[Rule, ...] = (
     Rule(REVERSING,     ANY,                          always,                             review(do.NEW_EVIDENCE),
          "the proof was overtaken before the money went back"),
 
-    Rule(IN_REVIEW,     NOTHING_SENT,                 always,                             do.reverse_never_sent,
+    Rule(AFTER_DOUBT,   NOTHING_SENT,                 always,                             do.reverse_never_sent,
          "the prior reference is not known to the provider, and nothing else was sent"),
     Rule(OPEN,          NOTHING_SENT,                 when.is_older_than_pending_limit,   do.reverse_never_sent,
          "no request ever left, and the customer has waited for a day"),
