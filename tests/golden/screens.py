@@ -13,7 +13,7 @@ BILL = "--biller EKEDC --meter"
 SESSION = (
     "balance ada", "history ada", "deposits list", "webhooks list", "webhooks list --failed", "webhooks enable", "review",
     "api-keys", "db current", "db upgrade", "billers", "meter 12345678901 --biller EKEDC", "meter 000000000000 --biller EKEDC",
-    "fund ada 5000 --key till-1", "fund ada 5000 --key till-1", "fund ada 7.125 --currency KWD",
+    "fund ada 5000 --key cash-1", "fund ada 5000 --key cash-1", "fund ada 7.125 --currency KWD",
     f"pay ada 500 {BILL} 12345678901 --key order-1", f"pay ada 500 {BILL} 12345678901 --key order-1",
     f"pay ada 500 {BILL} 12345678901", f"pay ada 9000 {BILL} 1111111111111", f"pay ada 500 {BILL} 600000000001",
     f"pay ada 300 {BILL} 1010101010101 --vend-type postpaid --no-wait", f"pay ada 200 {BILL} 12345678901 --no-wait",
@@ -26,7 +26,7 @@ SESSION = (
     "resolve {last} --acknowledge --reason lost --operator ngozi", "show {last} --refresh", "review",
     "resolve {last} --acknowledge --reason settled --operator ngozi", "review",
     "api-keys create --name till-7 --scope pay --scope read", "api-keys list", "api-keys revoke till-7", "api-keys list",
-    "api-keys revoke till-9", "api-keys --json list", "wallet email ada ada@example.com", "wallet email ada ada",
+    "api-keys revoke shop-9", "api-keys --json list", "wallet email ada ada@example.com", "wallet email ada ada",
     "webhooks list --channel console --limit 1", "webhooks replay msg_none", "sweep", "sweep", "audit", "db seed",
     "demo --database-url sqlite:///billvend.db", "deposits check none", "nope", "balance", "fund ada -5",
 )  # fmt: skip
