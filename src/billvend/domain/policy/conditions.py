@@ -7,8 +7,7 @@ from functools import cached_property
 
 from billvend.domain.enums import Proof, Status
 from billvend.domain.outcome import Deferred, NotFound, NotSent
-from billvend.domain.payment.lease import holds_lease, is_far_ahead
-from billvend.domain.payment.state import Attempt, Payment, find_delivery
+from billvend.domain.payment.state import Attempt, Payment, find_delivery, is_far_ahead
 from billvend.domain.policy.evidence import (
     Evidence,
     deciding_attempt,
@@ -78,7 +77,7 @@ class Case:
         attempt = self.payment.attempt(request.attempt)
         if self.policy.account_of(attempt) is None:
             return None
-        if (call := attempt.open_call) is not None and holds_lease(call, self.now):
+        if (call := attempt.open_call) is not None and call.holds_lease(self.now):
             return Wait(at=call.lease_until)
         # A clock that was far ahead may have recorded the request. A request made now would not wait longer.
         earliest = earliest_requested_requery_at(attempt, self.policy, self.now)

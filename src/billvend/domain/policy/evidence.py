@@ -11,7 +11,6 @@ from billvend.domain.outcome import (
     NotSent,
     knows_reference,
 )
-from billvend.domain.payment.lease import holds_lease
 from billvend.domain.payment.state import (
     Attempt,
     Payment,
@@ -101,7 +100,7 @@ def evidence_of(attempt: Attempt, now: datetime) -> Evidence:
     ]
     if final:
         return Evidence.PROVIDER_REVERSED if final[-1].provider_reversed else Evidence.DECLINED
-    if (call := attempt.open_call) is not None and (isinstance(call, Send) or holds_lease(call, now)):
+    if (call := attempt.open_call) is not None and (isinstance(call, Send) or call.holds_lease(now)):
         return Evidence.CALL_IN_FLIGHT
     if any(send.is_ambiguous for send in attempt.sends) or is_known_to_provider(attempt):
         return Evidence.UNKNOWN
