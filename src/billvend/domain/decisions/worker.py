@@ -100,7 +100,7 @@ def _new_attempt(decision: Decision, account: ProviderAccount, day: date) -> Att
     payment = decision.payment
     return Attempt(
         len(payment.attempts) + 1,
-        account.make_reference(payment.reference_seed, payment.reference_number, day),
+        account.reference_for(payment, day),
         account.provider,
         account.account_id,
         decision.at,

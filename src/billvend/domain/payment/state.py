@@ -106,17 +106,33 @@ class Attempt:
         return tuple(call.answer for call in calls if call.answer is not None)
 
     @property
+    def delivery(self) -> Delivered | None:
+        """The delivery that its answers prove, if any."""
+        return next((answer for answer in self.answers if isinstance(answer, Delivered)), None)
+
+    @property
+    def failure(self) -> Declined | None:
+        """The last statement of the provider that the transaction failed or was reversed, if any."""
+        failures = [each for each in self.answers if isinstance(each, Declined) and each.about_transaction]
+        return failures[-1] if failures else None
+
+    @property
+    def is_known_to_provider(self) -> bool:
+        """Whether the provider ever showed that it knows the reference, without an end of the transaction."""
+        return any(knows_reference(answer) for answer in self.answers)
+
+    @property
     def was_sent(self) -> bool:
         """Whether it was sent: by the record of this journal, or because the provider knows it.
 
         In the second case the record of the send was lost, for example by a restored backup.
         """
-        return bool(self.sends) or any(
-            knows_reference(answer)
-            or isinstance(answer, Delivered)
-            or (isinstance(answer, Declined) and answer.about_transaction)
-            for answer in self.answers
-        )
+        return bool(self.sends or self.delivery or self.failure) or self.is_known_to_provider
+
+    @property
+    def is_known_prior(self) -> bool:
+        """Whether this ledger never sent the reference, and the provider knows it."""
+        return not self.sends and self.is_known_to_provider
 
     @property
     def open_call(self) -> Send | Requery | None:
@@ -218,8 +234,3 @@ def _numbered(items: Sequence[Item], number: int, what: str) -> Item:
     if not 1 <= number <= len(items):
         raise InvalidTransition(f"there is no {what} with the number {number}")
     return items[number - 1]
-
-
-def find_delivery(attempt: Attempt) -> Delivered | None:
-    """The delivery that an attempt's answers prove, if any."""
-    return next((answer for answer in attempt.answers if isinstance(answer, Delivered)), None)
