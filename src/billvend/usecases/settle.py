@@ -12,7 +12,7 @@ from billvend.domain.decisions.commands import Claim, CommandResult, Executed, P
 from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError, DependencyError, TransactionNotFound
 from billvend.domain.meter_lookup import MeterFound, MeterLookupFailed, MeterRejected
-from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, normalise
+from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, verify_answer
 from billvend.domain.payment.state import Payment
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint, QueueName
@@ -120,9 +120,11 @@ def _call_provider(
     if provider_call.verify_meter and (rejection := _meter_rejection(deps, provider, payment)) is not None:
         return rejection
     try:
-        return normalise(
-            provider.requery(order) if provider_call.is_requery else provider.vend(order, may_send)
-        )
+        answer = provider.requery(order) if provider_call.is_requery else provider.vend(order, may_send)
+        return verify_answer(
+            answer, reference=order.reference, meter=order.meter, biller=order.biller,
+            amount_minor=order.amount.amount_minor, needs_token=payment.needs_token,
+        )  # fmt: skip
     except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
         return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
 

@@ -176,6 +176,7 @@ class RecordAnswer:
     """The number of the send or of the requery."""
     is_requery: bool
     answer: Answer
+    """The answer of an adapter as `verify_answer` returned it."""
 
     @property
     def request_hash(self) -> str:

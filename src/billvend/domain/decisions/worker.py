@@ -15,7 +15,7 @@ from billvend.domain.journal.events import (
     StreamKey,
 )
 from billvend.domain.ledger.wallet import Wallet
-from billvend.domain.outcome import Answer, Delivered, NotFound, Pending, Unknown, verify_echo
+from billvend.domain.outcome import Answer, Delivered, NotFound, Pending, Unknown
 from billvend.domain.payment.incidents import duplicate_token_incident, incidents_after_settlement
 from billvend.domain.payment.lease import holds_lease
 from billvend.domain.payment.state import TERMINAL_STATUSES, Attempt, Payment, Send
@@ -64,10 +64,7 @@ def record_answer(payment: Payment, command: RecordAnswer, owner: StreamKey | No
     """Record an answer, and draw the conclusion. `owner` is the payment that its token completed before, if any."""
     recorder, policy, now = EventRecorder(payment, command.at), command.policy, command.at
     attempt = payment.attempt(command.attempt)
-    answer = verify_echo(
-        command.answer, reference=attempt.reference, meter=payment.meter,
-        amount_minor=payment.amount.amount_minor, needs_token=payment.needs_token,
-    )  # fmt: skip
+    answer = command.answer
     if command.is_requery:
         requery = attempt.requery(command.call_number)
         if requery.answer is None or _adds_information(requery.answer, answer):
