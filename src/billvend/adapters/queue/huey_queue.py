@@ -68,6 +68,8 @@ class HueyQueue:
     def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         """See `Queue.enqueue`."""
         try:
+            if wait:
+                self._storage(queue)  # the import of Huey is not a part of the 200 ms
             return self._sender.send(queue, hints, wait=wait)
         except Exception:  # the commit is valid without a hint, and so is the caller's answer
             logger.exception("Hints could not be sent to %s. Nothing is lost: a sweep finds the work.", queue)
