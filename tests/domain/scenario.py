@@ -179,9 +179,9 @@ class ScenarioRunner:
             Pay(
                 user,
                 key or self._new_key(),
-                key is not None,
                 name,
                 self.now,
+                key is not None,
                 _money(amount, currency or "NGN"),
                 meter or METER,
                 biller or "EKEDC",

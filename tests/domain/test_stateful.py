@@ -511,7 +511,7 @@ class Histories(RuleBasedStateMachine):
 
     def _pay(self, user: str, amount: int, *, keyed: bool) -> Pay:
         name, money = self.new_id("payment"), Money(amount, "NGN")
-        return Pay(user, name, keyed, name, self.now, money, METER, "EKEDC", VendType.PREPAID)
+        return Pay(user, name, name, self.now, keyed, money, METER, "EKEDC", VendType.PREPAID)
 
     def _cancel(self, key: StreamKey) -> Cancel:
         return Cancel(key.user_id, self.new_id("cancel"), key.stream, self.now)

@@ -24,7 +24,7 @@ from billvend.cli.output import (
 
 if TYPE_CHECKING:
     from billvend.domain.payment.state import Payment
-    from billvend.ports.deposits import Deposit
+    from billvend.ports.repositories import Deposit
     from billvend.usecases.review import ReviewList
 
 commands = typer.Typer()

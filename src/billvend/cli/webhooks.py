@@ -51,8 +51,8 @@ def list_notifications(
     """List notifications with their delivery status, newest first."""
     from billvend.presentation import endpoint_json, notification_json
 
-    histories = session.bv.notification_history(limit=limit, channel=channel, failed=failed)
-    items = [notification_json(history) for history in histories]
+    messages = session.bv.notification_history(limit=limit, channel=channel, failed=failed)
+    items = [notification_json(message) for message in messages]
     endpoints = [endpoint_json(endpoint) for endpoint in session.bv.disabled_endpoints()]
     return result(
         {"items": items, "disabledEndpoints": endpoints},
@@ -71,15 +71,15 @@ def replay(
     """
     from billvend.presentation import notification_json
 
-    history = session.bv.replay_notification(message)
-    last = history.attempts[-1] if history.attempts else None
-    if last and history.message.final_status == "delivered":
+    replayed = session.bv.replay_notification(message)
+    last = replayed.attempts[-1] if replayed.attempts else None
+    if last and replayed.final_status == "delivered":
         line = Line(f"Delivered to {last.target}: {last.detail}.", GOOD)
-    elif last and history.message.attempt_count:
+    elif last and replayed.attempt_count:
         line = Line(f"Not delivered: {last.detail}. A worker will retry.", BAD)
     else:
         line = Line("Queued: a worker will send it.", DOUBT)
-    return result(notification_json(history), line)
+    return result(notification_json(replayed), line)
 
 
 @command(webhooks, "billvend webhooks enable")

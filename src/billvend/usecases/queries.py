@@ -9,7 +9,6 @@ from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
-from billvend.domain.policy.steps import due_at
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.queries import RawEvent, Search, Transaction
 from billvend.usecases.account_status import current_policy
@@ -72,4 +71,4 @@ def search(deps: Dependencies, criteria: Search) -> list[Transaction]:
 
 def next_check_at(deps: Dependencies, payment: Payment) -> datetime | None:
     """When a payment is next due by the policy; None if nothing is left to do."""
-    return due_at(next_step(payment, current_policy(deps), deps.clock.now()), deps.clock.now())
+    return next_step(payment, current_policy(deps), deps.clock.now()).at

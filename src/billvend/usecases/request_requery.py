@@ -27,10 +27,8 @@ def request_requery(deps: Dependencies, payment: Payment, source: str, reference
         reference,
     )
     hint = Hint(user_id, transaction_id)
-    if source == CUSTOMER and not operator.request_requery(payment, command).payment_events:
-        return (
-            hint  # an earlier request is still open, or nothing was sent: a customer who polls costs no write
-        )
+    if source == CUSTOMER and operator.requested_attempt(payment, command) is None:
+        return hint  # a customer who polls costs no write
     enqueue_followup_hint(deps, hint, execute_command(deps, command).result)
     return hint
 

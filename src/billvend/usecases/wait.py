@@ -6,7 +6,6 @@ from billvend.domain.errors import TransactionNotFound, ValidationFailed
 from billvend.domain.ids import parse_transaction_id
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
-from billvend.domain.policy.steps import due_at
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.queue import Hint
 from billvend.usecases.account_status import current_policy, refresh_account_status
@@ -65,5 +64,5 @@ def _find(deps: Dependencies, transaction_id: str) -> Payment:
 
 def _due_in_seconds(deps: Dependencies, payment: Payment) -> float:
     now = deps.clock.now()
-    at = due_at(next_step(payment, current_policy(deps), now), now)
+    at = next_step(payment, current_policy(deps), now).at
     return (at - now).total_seconds() if at else MAX_POLL_SECONDS
