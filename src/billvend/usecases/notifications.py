@@ -64,7 +64,7 @@ def deliver_due(deps: Dependencies) -> int:
 def enqueue_notification_hint(deps: Dependencies, user_id: str, transaction_id: str) -> None:
     """Queue a hint that a transaction has messages to deliver."""
     if deps.notifiers:
-        deps.queue.enqueue_nowait(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
+        deps.queue.enqueue(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)], wait=False)
 
 
 def enqueue_payment_notification_hint(deps: Dependencies, payment: Payment, at: datetime) -> None:

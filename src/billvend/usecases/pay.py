@@ -135,7 +135,7 @@ def _execute_and_enqueue(deps: Dependencies, commands: list[Pay]) -> list[Comman
     ]
     if new_payments:
         hints = [Hint(payment.user_id, payment.transaction_id) for payment in new_payments]
-        deps.queue.enqueue_nowait(QueueName.PAYMENTS, hints)
+        deps.queue.enqueue(QueueName.PAYMENTS, hints, wait=False)
     return results
 
 

@@ -150,7 +150,7 @@ def _meter_rejection(deps: Dependencies, provider: Provider, payment: Payment) -
 def enqueue_followup_hint(deps: Dependencies, hint: Hint, reply: CommandResult) -> None:
     """Queue a hint if the next step is due at once. A sweep finds what is due later."""
     if reply.next_at is not None and reply.next_at <= deps.clock.now():
-        deps.queue.enqueue_nowait(queue_for(reply.status), [hint])
+        deps.queue.enqueue(queue_for(reply.status), [hint], wait=False)
 
 
 def queue_for(status: Status) -> QueueName:
