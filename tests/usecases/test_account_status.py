@@ -12,7 +12,7 @@ from billvend import Billvend, BillvendError, Money, Payment
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
-from billvend.ports.account_status import Exposure
+from billvend.ports.repositories import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason, suspend
 from billvend.usecases.dependencies import Limits, MeterCheck
 from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using

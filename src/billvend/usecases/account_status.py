@@ -6,6 +6,7 @@ each process reads it every few seconds. Losing it costs one more check.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,8 +15,8 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Misconfigured
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.policy import Policy
-from billvend.ports.account_status import AccountStatus, Exposure, by_account
 from billvend.ports.provider import Provider
+from billvend.ports.repositories import AccountStatus, Exposure
 from billvend.usecases.dependencies import Dependencies
 
 STATUS_CACHE_SECONDS = 2.0
@@ -44,7 +45,7 @@ def current_policy(deps: Dependencies) -> Policy:
         if deps.clock.elapsed_seconds() - cache.read_at_seconds >= STATUS_CACHE_SECONDS:
             cache.read_at_seconds = deps.clock.elapsed_seconds()
             try:
-                cache.states = by_account(deps.account_status.all())
+                cache.states = deps.account_status.all()
             except BillvendError:
                 logger.debug("The status of the provider accounts could not be read")
         states = cache.states
@@ -191,9 +192,9 @@ def _poll_float(deps: Dependencies, provider: Provider, state: AccountStatus, no
     return replace(state, float_checked_at=now)
 
 
-def _load_states(deps: Dependencies) -> dict[tuple[str, str], AccountStatus]:
+def _load_states(deps: Dependencies) -> Mapping[tuple[str, str], AccountStatus]:
     cache = deps.account_status_cache
-    states = by_account(deps.account_status.all())
+    states = deps.account_status.all()
     cache.states, cache.read_at_seconds = states, deps.clock.elapsed_seconds()
     return states
 

@@ -7,7 +7,6 @@ from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
 from billvend.domain.payment.state import TERMINAL_STATUSES
-from billvend.ports.account_status import by_account
 from billvend.ports.queue import QueueName
 from billvend.ports.telemetry import AccountGauges, BacklogGauges, Gauges
 from billvend.usecases.dependencies import Dependencies
@@ -32,7 +31,7 @@ def _read_ledger(deps: Dependencies) -> tuple[BacklogGauges, list[AccountGauges]
     exposures = {
         (exposure.provider, exposure.account_id): exposure for exposure in deps.queries.exposures(now)
     }
-    states = by_account(deps.account_status.all())
+    states = deps.account_status.all()
     open_statuses = [status for status in Status if status not in TERMINAL_STATUSES]
     currencies = {deps.default_currency, *(currency for _, currency in backlog.amounts)}
     zero_amounts = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from billvend.domain.enums import Status
 from billvend.domain.payment.state import Payment
-from billvend.ports.deposits import Deposit
+from billvend.ports.repositories import Deposit
 from billvend.usecases.dependencies import Dependencies
 
 MAX_REVIEW_ITEMS = 1_000
