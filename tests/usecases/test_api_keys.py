@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from billvend import Billvend, Conflict, ResourceNotFound, Unavailable, ValidationFailed
+from billvend import Conflict, ResourceNotFound, Unavailable, ValidationFailed
 from billvend.adapters.storage.api_keys import SqlApiKeys
+from billvend.bootstrap import wire
 from billvend.domain.api_keys import Scope
 from billvend.usecases.api_keys import NewApiKey
 from tests.usecases.harness import NOON, AppHarness, using
@@ -40,7 +41,7 @@ def test_no_scope_includes_another(app: AppHarness) -> None:
 
 
 def test_secret_contains_key_id_and_random_part(app: AppHarness) -> None:
-    bv = Billvend(replace(app.deps, api_keys=SqlApiKeys(app.database, generate_secret=lambda: RANDOM_PART)))
+    bv = wire(replace(app.deps, api_keys=SqlApiKeys(app.database, generate_secret=lambda: RANDOM_PART)))
     new = bv.create_api_key("till-7", ["pay"])
     assert new.secret == f"bv_{new.key.key_id}_{RANDOM_PART}"
     assert bv.authenticate(new.secret) == new.key
@@ -101,7 +102,7 @@ def test_revoked_key_is_rejected(app: AppHarness, by: str) -> None:
 def test_key_revoked_by_another_process_is_rejected(app: AppHarness) -> None:
     new = create_key(app)
     assert app.bv.authenticate(new.secret)
-    Billvend(replace(app.deps, api_keys=SqlApiKeys(app.database))).revoke_api_key("till-7")
+    wire(replace(app.deps, api_keys=SqlApiKeys(app.database))).revoke_api_key("till-7")
     assert app.bv.authenticate(new.secret) is None
 
 

@@ -18,11 +18,9 @@ from billvend.cli.exits import Exit
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, is_terminal, terminal
 from billvend.cli.progress import Interrupt
 from billvend.domain.decisions.commands import Pay
-from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import (
     BillvendError,
     DependencyError,
-    IdempotencyMismatch,
     OutcomeUnknown,
     ValidationFailed,
     WalletNotFound,
@@ -281,10 +279,10 @@ class DryRun(Batch):
         pairs = zip(bills, self._bv.preview(bills), strict=True)
         return [self._preview(bill, result) for bill, result in pairs]
 
-    def _preview(self, bill: Pay, result: CommandOutcome) -> RowResult:
-        if isinstance(result, IdempotencyMismatch):
+    def _preview(self, bill: Pay, result: bool | BillvendError) -> RowResult:
+        if isinstance(result, BillvendError):
             return RowResult(REFUSED, error=result)
-        if not isinstance(result, BillvendError) and result.replayed:
+        if result:
             return RowResult(REPLAYED)
         self._requested.add(f"{bill.amount.currency} {bill.user_id}", bill.amount.amount_minor)
         return RowResult(OK)  # `report` compares the sums with the balances

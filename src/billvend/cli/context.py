@@ -37,9 +37,9 @@ def settings_context(
 @contextmanager
 def billvend_context(database_url: str | None) -> Iterator["Billvend"]:
     """An open billvend for one command."""
+    from billvend.adapters.metrics.no_metrics import NoMetrics
     from billvend.bootstrap import open_billvend
-    from billvend.ports.telemetry import NullMetrics
 
     # No scraper reads the metrics of a command that ends.
-    with settings_context(database_url) as settings, open_billvend(settings, metrics=NullMetrics()) as bv:
+    with settings_context(database_url) as settings, open_billvend(settings, metrics=NoMetrics()) as bv:
         yield bv

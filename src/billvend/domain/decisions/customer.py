@@ -6,7 +6,13 @@ from billvend.domain.decisions.commands import Cancel, CommandResult, Fund, Pay
 from billvend.domain.decisions.recorder import Decision, EventRecorder, release_hold
 from billvend.domain.enums import Proof, Status
 from billvend.domain.errors import AlreadySent, LikelyDuplicate, WalletNotFound
-from billvend.domain.journal.events import PaymentAccepted, ReversalDecided, StreamKey, WalletFunded
+from billvend.domain.journal.events import (
+    PaymentAccepted,
+    ReversalDecided,
+    StreamKey,
+    WalletFunded,
+    WalletHeld,
+)
 from billvend.domain.ledger import wallet as wallets
 from billvend.domain.ledger.wallet import Wallet
 from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
@@ -27,8 +33,13 @@ def fund(wallet: Wallet | None, command: Fund) -> Decision:
     return Decision(result, after, [event])
 
 
-def pay(wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay) -> Decision:
-    """Hold money for a bill. Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`."""
+def hold(
+    wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay
+) -> tuple[WalletHeld, Wallet]:
+    """The hold for a bill, and the wallet after it. `duplicate_paid_at` is when an equal bill was last paid.
+
+    Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`, in this order.
+    """
     if wallet is None:
         raise WalletNotFound(
             f"There is no {command.amount.currency} wallet of this user: fund it first. Nothing was held."
@@ -42,11 +53,16 @@ def pay(wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay)
                 "To pay it twice, ask for it expressly."
             )
     held = wallets.hold(wallet, command.transaction_id, command.amount)
+    return held, wallets.evolve(wallet, held)
+
+
+def pay(wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay) -> Decision:
+    """Hold money for a bill. Raises the errors of `hold`."""
+    held, after = hold(wallet, duplicate_paid_at, command)
     accepted = PaymentAccepted(
         command.amount.amount_minor, command.amount.currency, command.meter, command.biller,
         command.vend_type, command.phone, command.key if command.has_caller_key else None, command.verified,
     )  # fmt: skip
-    after = wallets.evolve(wallet, held)
     stream = StreamKey(command.user_id, command.transaction_id)
     payment = evolve(None, stream, accepted, command.at)
     result = CommandResult(

@@ -96,6 +96,17 @@ class WriteSet:
 CommandOutcome = Executed | BillvendError
 
 
+def replay_of(stored: StoredResult | None, command: Command) -> Executed | None:
+    """The stored result of a command; None if its key is new. Raises `IdempotencyMismatch`."""
+    if stored is None:
+        return None
+    if stored.request_hash != command.request_hash:
+        raise IdempotencyMismatch(
+            "This key was used before for another request. That one is unchanged. Nothing was done now."
+        )
+    return Executed(stored.result, replayed=True)
+
+
 def decide(snapshot: Snapshot, commands: Iterable[Command]) -> tuple[WriteSet, list[CommandOutcome]]:
     """Decide the commands in order. Each sees the state that the ones before it left."""
     batch = _Batch(snapshot)
@@ -121,12 +132,8 @@ class _Batch:
 
     def decide(self, command: Command) -> Executed:
         key = command_key(command)
-        if (known := self._stored_result(key)) is not None:
-            if known.request_hash != command.request_hash:
-                raise IdempotencyMismatch(
-                    "This key was used before for another request. That one is unchanged. Nothing was done now."
-                )
-            return Executed(known.result, replayed=True)
+        if (replay := replay_of(self._stored_result(key), command)) is not None:
+            return replay
         match command:
             case Fund():
                 decision = customer.fund(self.wallet(command.user_id, command.amount.currency), command)
@@ -199,7 +206,11 @@ class _Batch:
             head = self._append_events(stream, head, command, decision.payment_events)
             self.writes.payments[stream] = (decision.payment, head)
         self.writes.results[key] = (command, decision.result)
-        return Executed(decision.result, payment=decision.payment)
+        return Executed(
+            decision.result,
+            payment=decision.payment,
+            events=[*decision.wallet_events, *decision.payment_events],
+        )
 
     @staticmethod
     def _current(
