@@ -576,7 +576,7 @@ def test_progress_bar_only_on_terminal(funded: Console) -> None:
 
 def bill(user: str, minor: int, meter: str, kind: VendType, phone: str | None) -> Pay:
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    return Pay(user, "?", False, "?", now, Money(minor, "NGN"), meter, "EKEDC", kind, phone)
+    return Pay(user, "?", "?", now, False, Money(minor, "NGN"), meter, "EKEDC", kind, phone)
 
 
 BILLS = st.builds(

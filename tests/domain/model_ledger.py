@@ -49,6 +49,7 @@ from billvend.domain.journal.events import (
 from billvend.domain.ledger import wallet as wallets
 from billvend.domain.ledger.transfers import IN_FLIGHT, WALLET, transfers
 from billvend.domain.ledger.wallet import Wallet, wallet_stream
+from billvend.domain.outcome import Answer, verify_answer
 from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
@@ -91,6 +92,14 @@ def provider(
         max_processing_seconds=max_processing_seconds,
         whole_units_only=whole_units_only,
     )
+
+
+def verified(answer: Answer, payment: Payment, reference: str) -> Answer:
+    """The answer to a call about this reference, as a worker reports it."""
+    return verify_answer(
+        answer, reference=reference, meter=payment.meter, biller=payment.biller,
+        amount_minor=payment.amount.amount_minor, needs_token=payment.needs_token,
+    )  # fmt: skip
 
 
 class ModelLedger:

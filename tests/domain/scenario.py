@@ -61,7 +61,7 @@ from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.policy import Policy
 from billvend.domain.policy.timing import JITTER
-from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds
+from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds, verified
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 METER = "12345678901"
@@ -179,9 +179,9 @@ class ScenarioRunner:
             Pay(
                 user,
                 key or self._new_key(),
-                key is not None,
                 name,
                 self.now,
+                key is not None,
                 _money(amount, currency or "NGN"),
                 meter or METER,
                 biller or "EKEDC",
@@ -234,6 +234,7 @@ class ScenarioRunner:
         assert payment is not None
         attempt = int(found[1] or len(payment.attempts))
         answer = _answer(found[4].replace(f"/{self.payment_id}/", f"/{payment.reference_seed}/"))
+        answer = verified(answer, payment, payment.attempt(attempt).reference)
         user, is_requery = payment.user_id, found[2] == "requery"
         return self._do(
             RecordAnswer(

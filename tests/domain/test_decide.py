@@ -17,7 +17,6 @@ from billvend.domain.decisions.commands import (
     Pay,
     ProviderCall,
     RecordAnswer,
-    command_key,
 )
 from billvend.domain.decisions.decider import CommandOutcome, Snapshot, WriteSet, decide
 from billvend.domain.decisions.worker import needs_wallet
@@ -47,7 +46,7 @@ def fund(kobo: int = 100000, *, user: str = "ada", key: str = "fund-1") -> Fund:
 
 def pay(name: str = "bill", kobo: int = 30000, *, user: str = "ada", key: str | None = None) -> Pay:
     return Pay(
-        user, key or name, key is not None, name, NOON, Money(kobo, "NGN"), "12345678901", "EKEDC",
+        user, key or name, name, NOON, key is not None, Money(kobo, "NGN"), "12345678901", "EKEDC",
         VendType.PREPAID,
     )  # fmt: skip
 
@@ -311,10 +310,10 @@ def test_request_hash_ignores_user_key_and_time(
 
 def test_command_key_is_user_operation_and_key() -> None:
     commands: Sequence[Command] = (fund(key="k"), pay(key="k"), cancel(key="k"), claim(key="k"))
-    assert [command_key(command) for command in commands] == [
+    assert [command.command_key for command in commands] == [
         CommandKey("ada", operation, "k") for operation in ("fund", "pay", "cancel", "claim")
     ]
-    assert command_key(record_answer(NotSent("a"), key="k")) == CommandKey("ada", "record_answer", "k")
+    assert record_answer(NotSent("a"), key="k").command_key == CommandKey("ada", "record_answer", "k")
 
 
 @pytest.mark.parametrize(

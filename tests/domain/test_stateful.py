@@ -56,7 +56,7 @@ from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.evidence import evidence_of
 from billvend.domain.policy.policy import Policy
-from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds
+from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds, verified
 
 Item = TypeVar("Item")
 Produced: TypeAlias = Item | MultipleResults[Item]
@@ -511,7 +511,7 @@ class Histories(RuleBasedStateMachine):
 
     def _pay(self, user: str, amount: int, *, keyed: bool) -> Pay:
         name, money = self.new_id("payment"), Money(amount, "NGN")
-        return Pay(user, name, keyed, name, self.now, money, METER, "EKEDC", VendType.PREPAID)
+        return Pay(user, name, name, self.now, keyed, money, METER, "EKEDC", VendType.PREPAID)
 
     def _cancel(self, key: StreamKey) -> Cancel:
         return Cancel(key.user_id, self.new_id("cancel"), key.stream, self.now)
@@ -526,7 +526,8 @@ class Histories(RuleBasedStateMachine):
         key, work = call.key, call.work
         return RecordAnswer(
             key.user_id, self.new_id("report"), key.stream, self.now, self.policy,
-            work.attempt, work.call_number, work.is_requery, answer,
+            work.attempt, work.call_number, work.is_requery,
+            verified(answer, self.payment(key), work.reference),
         )  # fmt: skip
 
     # --- the end ------------------------------------------------------------------------------------------------------

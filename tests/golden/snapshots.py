@@ -36,6 +36,7 @@ from tests.domain import test_codec, test_events
 from tests.domain.model_ledger import NOON
 from tests.domain.test_reversal import CELLS, DIMENSIONS, Cell, payments_of, policy_of, step_name
 from tests.golden.documents import documents, lifecycles, views
+from tests.golden.screens import screens
 from tests.metrics.test_metrics import MeteredApp, run_sample_payments
 from tests.notify import test_mail, test_webhook
 from tests.notify.smtp_server import run_smtp_server
@@ -286,6 +287,7 @@ SNAPSHOTS: Mapping[str, Callable[[], str]] = {
     "settings.txt": settings,
     "errors.txt": errors,
     "documents.txt": documents,
+    "screens.txt": screens,
     "views.txt": views,
     "metrics.txt": metrics,
     "events.txt": events,

@@ -48,7 +48,7 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
     Unknown,
-    verify_echo,
+    verify_answer,
 )
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
@@ -378,7 +378,9 @@ def test_mismatching_delivery_is_rejected_by_core(
 ) -> None:
     answer = answer_for(vtpass, endpoint, delivered(**change))
     assert isinstance(answer, Delivered)
-    core = verify_echo(answer, reference=REFERENCE, meter=METER, amount_minor=2000_00, needs_token=True)
+    core = verify_answer(
+        answer, reference=REFERENCE, meter=METER, biller="EKEDC", amount_minor=2000_00, needs_token=True
+    )
     assert isinstance(core, Unknown)
     assert core.known_to_provider is acknowledged
 

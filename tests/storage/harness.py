@@ -126,9 +126,9 @@ class JournalHarness:
         return Pay(
             user,
             key or made,
-            has_caller_key,
             made,
             self.now,
+            has_caller_key,
             amount,
             meter,
             "EKEDC",

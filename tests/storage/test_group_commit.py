@@ -216,7 +216,7 @@ def _command(harness: JournalHarness, fields: tuple[str, str, str, int], number:
             return Fund(user, key, name, harness.now, harness.fund(minor=size).amount, "manual", key)
         case "pay":
             pay = harness.pay(user, size, key, allow_duplicate=True)
-            return Pay(user, key, True, name, harness.now, pay.amount, pay.meter, "EKEDC", pay.vend_type)
+            return Pay(user, key, name, harness.now, True, pay.amount, pay.meter, "EKEDC", pay.vend_type)
         case _:
             return Cancel(user, key, f"{user}-pay-{size}", harness.now)
 

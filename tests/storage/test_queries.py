@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billvend.domain.decisions.commands import Fund, Pay, command_key
+from billvend.domain.decisions.commands import Fund, Pay
 from billvend.domain.decisions.decider import StoredResult
 from billvend.domain.enums import Status, VendType
 from billvend.domain.journal.events import StreamKey, event_hash
@@ -212,8 +212,8 @@ def test_stored_results_show_what_was_done_before(harness: JournalHarness) -> No
     done, new = harness.pay(minor=600, key="order-1"), harness.pay(minor=600, key="order-2")
     other_user = harness.pay("ben", minor=600, key="order-1")
     executed = harness.execute_one(done)
-    stored = harness.queries.stored_results([command_key(command) for command in (done, new, other_user)])
-    assert stored == {command_key(done): StoredResult(done.request_hash, executed.result)}
+    stored = harness.queries.stored_results([command.command_key for command in (done, new, other_user)])
+    assert stored == {done.command_key: StoredResult(done.request_hash, executed.result)}
     with recorded_statements(harness.database) as seen:
         assert harness.queries.stored_results([]) == {}
     assert seen == []
@@ -251,5 +251,5 @@ def test_reads_before_a_payment_take_no_locks(url: str) -> None:
             wallets = "SELECT * FROM wallets" + ("" if harness.database.is_sqlite else " FOR UPDATE")
             connection.exec_driver_sql(wallets)
             pay = other.pay(minor=600)
-            assert other.queries.stored_results([command_key(pay)]) == {}
+            assert other.queries.stored_results([pay.command_key]) == {}
             assert other.queries.wallet_and_duplicate(pay)[0] == Wallet("ada", Money(1_000, "NGN"))

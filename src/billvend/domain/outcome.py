@@ -4,14 +4,29 @@ An adapter translates bytes on the wire into exactly one of these. An answer tha
 is every call without a clear answer whose first byte had left: the provider may have issued the token.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_args
 
 from billvend.domain.money import MAX_AMOUNT_MINOR
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """What an answer of any kind repeats of our order. An adapter passes it on unchecked; None if it is not repeated.
+
+    `verify_answer` compares it with the order.
+    """
+
+    reference: str | None = None
+    meter: str | None = None
+    biller: str | None = None
+    """The code of the electricity company, as `Order.biller` has it."""
+    amount_minor: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Echo):
     """The provider states that the electricity was sold under our reference."""
 
     token: str | None
@@ -24,14 +39,10 @@ class Delivered:
     """What a receipt prints: receiptNumber, tax, netAmount, tariff, kct1, kct2 and the like."""
     provider_reference: str | None = None
     """The provider's own number of the sale."""
-    reference: str | None = None
-    """Our reference as the answer repeats it; None if it does not. The same applies to `meter` and `amount_minor`."""
-    meter: str | None = None
-    amount_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(Echo):
     """The provider states that nothing was or will be delivered."""
 
     reason: str
@@ -44,14 +55,14 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
-class NotSent:
+class NotSent(Echo):
     """It is proven that the request never left us: refused connection, DNS, TLS handshake, pool timeout, too late to send."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(Echo):
     """The provider states that it did not execute the request, and that the same reference may be sent again.
 
     To a requery: the provider rejected the requery, and the rejection does not show whether it knows our reference. A
@@ -63,7 +74,7 @@ class Deferred:
 
 
 @dataclass(frozen=True, slots=True)
-class Misconfigured:
+class Misconfigured(Echo):
     """Not executed, because of our credentials, our float or our set-up. No other payment will be executed either."""
 
     reason: str
@@ -71,7 +82,7 @@ class Misconfigured:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Echo):
     """It may have sold. The payment is requeried. It is never refunded and never sent again on this answer."""
 
     reason: str
@@ -80,7 +91,7 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Echo):
     """To a requery: the provider knows our reference and is still processing it."""
 
     reason: str
@@ -88,7 +99,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(Echo):
     """To a requery: the provider does not know the reference. One such answer proves nothing."""
 
     reason: str
@@ -97,40 +108,40 @@ class NotFound:
 Answer = Delivered | Declined | NotSent | Deferred | Misconfigured | Unknown | Pending | NotFound
 
 
-def normalise(answer: object) -> Answer:
-    """Normalise an adapter's answer: fields of the wrong type are converted or dropped, any other object is `Unknown`.
+def verify_answer(
+    answer: object, *, reference: str, meter: str, biller: str, amount_minor: int, needs_token: bool
+) -> Answer:
+    """An adapter's answer, if it is about our order and complete. Else `Unknown`: a requery finds out whose sale it was.
 
-    An adapter passes on what a provider wrote. A number instead of a text, or a list instead of a receipt, must neither
-    lose a token nor get into the journal.
+    This is the only place where an answer is compared with the order. An answer that repeats another reference, meter,
+    biller or amount is not trusted, whatever it states; nor is a prepaid delivery without a token. Fields of a wrong type
+    are converted or left out: a number in place of a text must neither lose a token nor get into the journal. A cost
+    outside the possible range counts as not known.
     """
-    match answer:
-        case Delivered():
-            return Delivered(
-                token=_as_text(answer.token),
-                units=_as_text(answer.units),
-                cost_minor=_as_int(answer.cost_minor),
-                receipt=_as_texts(answer.receipt),
-                provider_reference=_as_text(answer.provider_reference),
-                reference=_as_text(answer.reference),
-                meter=_as_text(answer.meter),
-                amount_minor=_as_int(answer.amount_minor),
-            )
-        case Declined():
-            about_transaction, provider_reversed = (
-                answer.about_transaction is True,
-                answer.provider_reversed is True,
-            )
-            return Declined(str(answer.reason), str(answer.code), about_transaction, provider_reversed)
-        case NotSent() | NotFound():
-            return type(answer)(str(answer.reason))
-        case Deferred() | Pending():
-            return type(answer)(str(answer.reason), _as_int(answer.retry_after_seconds))
-        case Misconfigured():
-            return Misconfigured(str(answer.reason), str(answer.code))
-        case Unknown():
-            return Unknown(str(answer.reason), answer.known_to_provider is True)
-        case _:
-            return Unknown(f"the adapter returned a {type(answer).__name__} instead of an answer")
+    kind = next((kind for kind in get_args(Answer) if isinstance(answer, kind)), None)
+    if kind is None:
+        return Unknown(f"the adapter returned a {type(answer).__name__} instead of an answer")
+    values = {each.name: _CONVERTERS[each.type](getattr(answer, each.name)) for each in fields(kind)}
+    verified: Answer = kind(**values)
+    order = {"reference": reference, "meter": meter, "biller": biller, "amount_minor": amount_minor}
+    for name, ours in order.items():
+        if values[name] is not None and values[name] != ours:
+            is_known = name != "reference" and (isinstance(verified, Delivered) or knows_reference(verified))
+            what = name.removesuffix("_minor")
+            return Unknown(f"the answer is for another {what}", known_to_provider=is_known)
+    if not isinstance(verified, Delivered):
+        return verified
+    if needs_token and not verified.token:
+        return Unknown("delivered, but without a token", known_to_provider=True)
+    has_cost = verified.cost_minor is not None and 0 <= verified.cost_minor <= MAX_AMOUNT_MINOR
+    return replace(
+        verified, token=verified.token or None, cost_minor=verified.cost_minor if has_cost else None
+    )
+
+
+def knows_reference(answer: Answer) -> bool:
+    """Whether an answer shows that the provider knows the reference."""
+    return isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.known_to_provider)
 
 
 def _as_text(value: object) -> str | None:
@@ -145,25 +156,11 @@ def _as_int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def verify_echo(
-    answer: Answer, *, reference: str, meter: str, amount_minor: int, needs_token: bool
-) -> Answer:
-    """The answer, or `Unknown` if a delivery is not proven to be ours.
-
-    A success that repeats another reference, meter or amount is not trusted, nor is a prepaid success without a token.
-    A requery finds out whose sale it was. A cost outside the possible range counts as not known.
-    """
-    if not isinstance(answer, Delivered):
-        return answer
-    echoes = (
-        ("reference", answer.reference, reference),
-        ("meter", answer.meter, meter),
-        ("amount", answer.amount_minor, amount_minor),
-    )
-    for what, echoed, expected in echoes:
-        if echoed is not None and echoed != expected:
-            return Unknown(f"the answer is for another {what}", known_to_provider=what != "reference")
-    if needs_token and not answer.token:
-        return Unknown("delivered, but without a token", known_to_provider=True)
-    is_a_cost = answer.cost_minor is not None and 0 <= answer.cost_minor <= MAX_AMOUNT_MINOR
-    return replace(answer, token=answer.token or None, cost_minor=answer.cost_minor if is_a_cost else None)
+_CONVERTERS: Mapping[Any, Callable[[object], object]] = {
+    str: str,
+    str | None: _as_text,
+    int | None: _as_int,
+    bool: lambda value: value is True,
+    Mapping[str, str]: _as_texts,
+}
+"""By the type of a field: how a foreign value becomes one of that type."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterLookupFailed
 from billvend.domain.money import Money, decimals
-from billvend.domain.outcome import Answer, Delivered, NotFound, NotSent, Unknown, normalise, verify_echo
+from billvend.domain.outcome import Answer, Delivered, NotFound, NotSent, Unknown, verify_answer
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order, Provider
@@ -253,7 +253,7 @@ class ProviderConformance:
         for call, order, body in self._sales(token):
             with self._provider_against(send_and_keep_open(http_response(body))) as (provider, server):
                 answer = _call(provider, call, order)
-                _expect(isinstance(_normalise(answer, order), Delivered), f"{call}: a delivery is {answer!r}")
+                _expect(isinstance(_verified(answer, order), Delivered), f"{call}: a delivery is {answer!r}")
                 if order.vend_type is VendType.PREPAID:
                     _expect(getattr(answer, "token", None) == token, f"{call}: the token is lost: {answer!r}")
                 _expect(len(server.requests) == 1, f"{call} took {len(server.requests)} requests")
@@ -263,7 +263,7 @@ class ProviderConformance:
         for call, other, body in self._sales(f"{2:020d}", number=2):
             with self._provider_against(send_and_keep_open(http_response(body))) as (provider, _):
                 ours = self.order(provider)
-                answer = _normalise(_call(provider, call, ours), ours)
+                answer = _verified(_call(provider, call, ours), ours)
                 what = f"{call} for {ours.reference}, answered with the delivery of {other.reference}"
                 _expect(isinstance(answer, Unknown), f"{what}, is {answer!r}")
 
@@ -527,12 +527,13 @@ def _call(provider: Provider, call: str, order: Order, may_send: Callable[[], bo
                 return provider.fetch_float()
 
 
-def _normalise(answer: object, order: Order) -> Answer:
-    """The answer as the core normalises it."""
-    return verify_echo(
-        normalise(answer),
+def _verified(answer: object, order: Order) -> Answer:
+    """The answer as the core records it."""
+    return verify_answer(
+        answer,
         reference=order.reference,
         meter=order.meter,
+        biller=order.biller,
         amount_minor=order.amount.amount_minor,
         needs_token=order.vend_type is VendType.PREPAID,
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from billvend.domain.decisions.commands import Cancel, Executed, Pay, command_key
+from billvend.domain.decisions.commands import Cancel, Executed, Pay
 from billvend.domain.decisions.customer import hold
 from billvend.domain.decisions.decider import CommandOutcome, replay_of
 from billvend.domain.enums import VendType
@@ -104,11 +104,11 @@ class Payments:
 
         Raises `Unavailable`. Neither the wallets nor the meters are checked.
         """
-        stored = self.ledger.queries.stored_results([command_key(command) for command in commands])
+        stored = self.ledger.queries.stored_results([command.command_key for command in commands])
         previews: list[bool | BillvendError] = []
         for command in commands:
             try:
-                previews.append(replay_of(stored.get(command_key(command)), command) is not None)
+                previews.append(replay_of(stored.get(command.command_key), command) is not None)
             except BillvendError as error:
                 previews.append(error)
         return previews
@@ -185,9 +185,8 @@ class Payments:
             return replace(command, verified=True), cached
         if self._is_replay(command):
             return command, None
-        hold(
-            *self.ledger.queries.wallet_and_duplicate(command), command
-        )  # raises if the ledger would reject it
+        wallet, duplicate_paid_at = self.ledger.queries.wallet_and_duplicate(command)
+        hold(wallet, command, duplicate_paid_at)  # raises if the ledger would reject it
         try:
             self._require_selling_account(command)
             meter = self.meters.require(command)
@@ -200,7 +199,7 @@ class Payments:
 
     def _is_replay(self, command: Pay) -> bool:
         """Whether the command was done before. Raises `IdempotencyMismatch`."""
-        key = command_key(command)
+        key = command.command_key
         return replay_of(self.ledger.queries.stored_results([key]).get(key), command) is not None
 
     def _require_selling_account(self, command: Pay) -> None:

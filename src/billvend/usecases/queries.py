@@ -11,7 +11,6 @@ from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller
 from billvend.domain.policy.rules import next_step
-from billvend.domain.policy.steps import due_at
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.clock import Clock
 from billvend.ports.queries import Backlog, Queries, RawEvent, Search, Transaction
@@ -78,8 +77,7 @@ class Lookups:
 
     def next_check_at(self, payment: Payment) -> datetime | None:
         """When a payment is next due by the policy; None if nothing is left to do."""
-        now = self.clock.now()
-        return due_at(next_step(payment, self.accounts.current_policy(), now), now)
+        return next_step(payment, self.accounts.current_policy(), self.clock.now()).at
 
     def backlog(self) -> Backlog:
         """The open work, and how many payments wait for a worker now."""

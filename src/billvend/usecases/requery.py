@@ -71,7 +71,7 @@ class Requeries:
             payment.user_id, clock.new_id(), payment.transaction_id, clock.now(),
             self.accounts.current_policy(), source, reference,
         )  # fmt: skip
-        if source == CUSTOMER and not operator.request_requery(payment, command).payment_events:
+        if source == CUSTOMER and operator.requested_attempt(payment, command) is None:
             return  # an earlier request is still open, or nothing was sent: a customer who polls costs no write
         hint = Hint(payment.user_id, payment.transaction_id)
         self.ledger.enqueue_if_due(hint, self.ledger.execute(command).result)

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from billvend.domain.decisions.commands import Claim, CommandResult, Executed, ProviderCall, RecordAnswer
 from billvend.domain.errors import BillvendError, DependencyError
-from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown, normalise
+from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown, verify_answer
 from billvend.domain.payment.state import Payment
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
@@ -85,7 +85,11 @@ class Settlement:
             call.reference, payment.meter, payment.biller, payment.vend_type, payment.amount, payment.phone
         )
         try:
-            return normalise(provider.requery(order) if call.is_requery else provider.vend(order, may_send))
+            answer = provider.requery(order) if call.is_requery else provider.vend(order, may_send)
+            return verify_answer(
+                answer, reference=order.reference, meter=order.meter, biller=order.biller,
+                amount_minor=order.amount.amount_minor, needs_token=payment.needs_token,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
             return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
-from billvend.domain.policy.steps import due_at
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.queue import Hint
 from billvend.usecases.account_status import ProviderAccounts
@@ -61,5 +60,5 @@ class Waiting:
 
     def _due_in_seconds(self, payment: Payment) -> float:
         now = self.ledger.clock.now()
-        at = due_at(next_step(payment, self.accounts.current_policy(), now), now)
+        at = next_step(payment, self.accounts.current_policy(), now).at
         return (at - now).total_seconds() if at else MAX_POLL_SECONDS

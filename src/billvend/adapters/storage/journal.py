@@ -35,7 +35,7 @@ from billvend.adapters.storage.tables import (
 from billvend.adapters.storage.tables import (
     commands as commands_table,
 )
-from billvend.domain.decisions.commands import Command, Fund, Pay, command_key
+from billvend.domain.decisions.commands import Command, Fund, Pay
 from billvend.domain.decisions.customer import DUPLICATE_WINDOW_SECONDS
 from billvend.domain.decisions.decider import (
     CommandOutcome,
@@ -180,7 +180,7 @@ class SqlJournal:
         return Snapshot(
             wallets=self._lock_wallets(connection, sorted(wallet_keys)),
             payments=payments,
-            stored_results=load_results(connection, self._database, [command_key(c) for c in commands]),
+            stored_results=load_results(connection, self._database, [c.command_key for c in commands]),
             recent_by_fingerprint=self._find_recent(connection, [c for c in commands if isinstance(c, Pay)]),
             token_owners=self._find_token_owners(connection, [t for c in commands if (t := token_of(c))]),
         )

@@ -7,6 +7,7 @@ A command carries everything that its decision needs from outside: the time, the
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import ClassVar, NamedTuple
 
 from billvend.domain.enums import OperatorDecision, Proof, Status, VendType
@@ -26,40 +27,59 @@ class CommandKey(NamedTuple):
     key: str
 
 
-# --- commands of people -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
-class Fund:
-    """Add money to a wallet. A new wallet is opened."""
+class _Command:
+    """What all commands have."""
 
-    operation: ClassVar[str] = "fund"
+    operation: ClassVar[str]
+    request: ClassVar[tuple[str, ...]] = ("transaction_id",)
+    """The fields that make two commands the same request. Never the user, the time or the operator."""
     user_id: str
     key: str
     """The caller's idempotency key, or a key made for this call."""
     transaction_id: str
     at: datetime
+
+    @property
+    def command_key(self) -> CommandKey:
+        """What identifies it."""
+        return CommandKey(self.user_id, self.operation, self.key)
+
+    @property
+    def request_hash(self) -> str:
+        """The hash of the request. A key that was used for another request is rejected."""
+        return codec.digest(*[attrgetter(name)(self) for name in self.request])
+
+
+@dataclass(frozen=True, slots=True)
+class _PolicyCommand(_Command):
+    """What commands have that are decided by the reversal policy."""
+
+    policy: Policy
+
+
+# --- commands of people -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fund(_Command):
+    """Add money to a wallet. A new wallet is opened."""
+
+    operation = "fund"
+    request = ("amount.amount_minor", "amount.currency", "source", "reference")
     amount: Money
     source: str
     reference: str
 
-    @property
-    def request_hash(self) -> str:
-        """The hash of the request, without its user and its time. A key used for another request is rejected."""
-        return codec.digest(self.amount.amount_minor, self.amount.currency, self.source, self.reference)
-
 
 @dataclass(frozen=True, slots=True)
-class Pay:
+class Pay(_Command):
     """Hold money for a bill. Nothing is sent yet."""
 
-    operation: ClassVar[str] = PAY_OPERATION
-    user_id: str
-    key: str
+    operation = PAY_OPERATION
+    request = ("amount.amount_minor", "amount.currency", "meter", "biller", "vend_type", "phone")
     has_caller_key: bool
     """False if the caller gave none. Then a likely double click is rejected."""
-    transaction_id: str
-    at: datetime
     amount: Money
     meter: str
     biller: str
@@ -70,45 +90,20 @@ class Pay:
     verified: bool = False
     """True when the provider was asked about the meter just now. Else a worker asks before anything is sent."""
 
-    @property
-    def request_hash(self) -> str:
-        """The hash of the request; see `Fund.request_hash`."""
-        return codec.digest(
-            self.amount.amount_minor,
-            self.amount.currency,
-            self.meter,
-            self.biller,
-            self.vend_type,
-            self.phone,
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(_Command):
     """Give the money back, if nothing was sent yet."""
 
-    operation: ClassVar[str] = "cancel"
-    user_id: str
-    key: str
-    transaction_id: str
-    at: datetime
-
-    @property
-    def request_hash(self) -> str:
-        """The hash of the transaction's id."""
-        return codec.digest(self.transaction_id)
+    operation = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(_PolicyCommand):
     """A person decides about a payment in doubt or in review, or acknowledges its incidents."""
 
-    operation: ClassVar[str] = "resolve"
-    user_id: str
-    key: str
-    transaction_id: str
-    at: datetime
-    policy: Policy
+    operation = "resolve"
+    request = ("transaction_id", "decision", "token")
     operator: str
     """Who decides, as the events will name them."""
     decision: OperatorDecision
@@ -116,81 +111,45 @@ class Resolve:
     token: str | None = None
     """The token that was sold, for `OperatorDecision.DELIVERED` of a prepaid payment."""
 
-    @property
-    def request_hash(self) -> str:
-        """The hash of the decision, without the person who makes it."""
-        return codec.digest(self.transaction_id, self.decision, self.token)
-
 
 @dataclass(frozen=True, slots=True)
-class RequestRequery:
+class RequestRequery(_PolicyCommand):
     """Request an earlier requery, because the provider may have news. Nothing else changes."""
 
-    operation: ClassVar[str] = "request_requery"
-    user_id: str
-    key: str
-    transaction_id: str
-    at: datetime
-    policy: Policy
+    operation = "request_requery"
     source: str
     """Who requests it: `webhook`, `customer` or `operator`. The shortest interval does not apply to `operator`."""
     reference: str | None = None
     """The reference of the attempt to requery. The latest attempt if no attempt has it."""
-
-    @property
-    def request_hash(self) -> str:
-        """The hash of the transaction's id."""
-        return codec.digest(self.transaction_id)
 
 
 # --- commands of workers ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(_PolicyCommand):
     """Do what is due on a payment. A send or a requery is left to the claimer; a reversal is done at once."""
 
-    operation: ClassVar[str] = "claim"
-    user_id: str
-    key: str
-    transaction_id: str
-    at: datetime
-    policy: Policy
-
-    @property
-    def request_hash(self) -> str:
-        """The hash of the transaction's id."""
-        return codec.digest(self.transaction_id)
+    operation = "claim"
 
 
 @dataclass(frozen=True, slots=True)
-class RecordAnswer:
+class RecordAnswer(_PolicyCommand):
     """Record the answer to a send or a requery, and draw the conclusion. Never rejected for being late."""
 
-    operation: ClassVar[str] = "record_answer"
-    user_id: str
-    key: str
-    transaction_id: str
-    at: datetime
-    policy: Policy
+    operation = "record_answer"
+    request = ("transaction_id", "attempt", "call_number", "is_requery")
     attempt: int
     call_number: int
     """The number of the send or of the requery."""
     is_requery: bool
     answer: Answer
-
-    @property
-    def request_hash(self) -> str:
-        """The hash of the transaction's id and the call."""
-        return codec.digest(self.transaction_id, self.attempt, self.call_number, self.is_requery)
+    """The answer of an adapter as `verify_answer` returned it."""
 
 
-Command = Fund | Pay | Cancel | Resolve | RequestRequery | Claim | RecordAnswer
-
-
-def command_key(command: Command) -> CommandKey:
-    """What identifies a command."""
-    return CommandKey(command.user_id, command.operation, command.key)
+PaymentCommand = Cancel | Resolve | RequestRequery | Claim | RecordAnswer
+"""The commands about a payment that exists."""
+Command = Fund | Pay | PaymentCommand
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

@@ -1,42 +1,32 @@
-"""The commands of customers: fund, pay, cancel. Each function takes the state and returns a decision, or raises."""
+"""The commands of customers: fund, pay, cancel. Each function completes the decision, or raises."""
 
 from datetime import datetime, timedelta
 
-from billvend.domain.decisions.commands import Cancel, CommandResult, Fund, Pay
-from billvend.domain.decisions.recorder import Decision, EventRecorder, release_hold
+from billvend.domain.decisions.commands import Fund, Pay
+from billvend.domain.decisions.decision import Decision, release_hold
 from billvend.domain.enums import Proof, Status
 from billvend.domain.errors import AlreadySent, LikelyDuplicate, WalletNotFound
-from billvend.domain.journal.events import (
-    PaymentAccepted,
-    ReversalDecided,
-    StreamKey,
-    WalletFunded,
-    WalletHeld,
-)
+from billvend.domain.journal.events import PaymentAccepted, ReversalDecided, WalletFunded, WalletHeld
 from billvend.domain.ledger import wallet as wallets
 from billvend.domain.ledger.wallet import Wallet
-from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
-from billvend.domain.payment.transitions import evolve
 
 DUPLICATE_WINDOW_SECONDS = 30
 """A bill that is paid again within this time, without a key, is taken for a double click."""
 
 
-def fund(wallet: Wallet | None, command: Fund) -> Decision:
+def fund(decision: Decision, command: Fund) -> None:
     """Add money to a wallet."""
-    before = wallet or wallets.new_wallet(command.user_id, command.amount.currency)
-    event = WalletFunded(
-        command.transaction_id, command.amount.amount_minor, command.source, command.reference
-    )
-    after = wallets.evolve(before, event)
-    result = CommandResult(command.transaction_id, Status.COMPLETED, after.balance.amount_minor)
-    return Decision(result, after, [event])
+    wallet = decision.wallet or wallets.new_wallet(command.user_id, command.amount.currency)
+    amount_minor = command.amount.amount_minor
+    funded = WalletFunded(command.transaction_id, amount_minor, command.source, command.reference)
+    decision.move_money(wallet, funded)
+    decision.finish()
 
 
 def hold(
-    wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay
-) -> tuple[WalletHeld, Wallet]:
-    """The hold for a bill, and the wallet after it. `duplicate_paid_at` is when an equal bill was last paid.
+    wallet: Wallet | None, command: Pay, duplicate_paid_at: datetime | None
+) -> tuple[Wallet, WalletHeld]:
+    """The wallet that a bill is paid from, and the hold. `duplicate_paid_at` is when an equal bill was last paid.
 
     Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`, in this order.
     """
@@ -52,32 +42,28 @@ def hold(
                 "The same bill was paid less than 30 seconds ago: a likely double click. Nothing was held. "
                 "To pay it twice, ask for it expressly."
             )
-    held = wallets.hold(wallet, command.transaction_id, command.amount)
-    return held, wallets.evolve(wallet, held)
+    return wallet, wallets.hold(wallet, command.transaction_id, command.amount)
 
 
-def pay(wallet: Wallet | None, duplicate_paid_at: datetime | None, command: Pay) -> Decision:
+def pay(decision: Decision, command: Pay, duplicate_paid_at: datetime | None) -> None:
     """Hold money for a bill. Raises the errors of `hold`."""
-    held, after = hold(wallet, duplicate_paid_at, command)
-    accepted = PaymentAccepted(
-        command.amount.amount_minor, command.amount.currency, command.meter, command.biller,
-        command.vend_type, command.phone, command.key if command.has_caller_key else None, command.verified,
+    decision.move_money(*hold(decision.wallet, command, duplicate_paid_at))
+    decision.add(
+        PaymentAccepted(
+            command.amount.amount_minor, command.amount.currency, command.meter, command.biller,
+            command.vend_type, command.phone, command.key if command.has_caller_key else None, command.verified,
+        )
     )  # fmt: skip
-    stream = StreamKey(command.user_id, command.transaction_id)
-    payment = evolve(None, stream, accepted, command.at)
-    result = CommandResult(
-        command.transaction_id, payment.status, after.balance.amount_minor, next_at=command.at
-    )
-    return Decision(result, after, [held], payment, [accepted])
+    decision.finish(command.at)
 
 
-def cancel(wallet: Wallet | None, payment: Payment, command: Cancel) -> Decision:
+def cancel(decision: Decision) -> None:
     """Release the hold, if nothing was sent yet. Raises `AlreadySent`."""
+    payment = decision.payment
     if payment.status is not Status.PENDING:
-        is_over = payment.status is Status.REVERSING or payment.status in TERMINAL_STATUSES
+        is_over = payment.status is Status.REVERSING or payment.has_ended
         reason = f"it is {payment.status}" if is_over else "it may have reached the provider"
         raise AlreadySent(f"The payment can't be cancelled: {reason}. Nothing was changed.")
-    decided = ReversalDecided(Proof.NOT_SENT, "cancelled before anything was sent", None)
-    recorder = EventRecorder(payment, command.at)
-    recorder.add(decided)
-    return release_hold(wallet, recorder, decided.proof, decided.reason)
+    proof, reason = Proof.NOT_SENT, "cancelled before anything was sent"
+    decision.add(ReversalDecided(proof, reason, None))
+    release_hold(decision, proof, reason)

@@ -23,13 +23,11 @@ from billvend.domain.decisions.commands import (
     RecordAnswer,
     RequestRequery,
     Resolve,
-    command_key,
 )
-from billvend.domain.decisions.recorder import Decision
+from billvend.domain.decisions.decision import Decision
 from billvend.domain.errors import (
     BillvendError,
     IdempotencyMismatch,
-    TransactionNotFound,
 )
 from billvend.domain.journal.events import (
     NO_HASH,
@@ -38,8 +36,7 @@ from billvend.domain.journal.events import (
     StreamKey,
     chain_event,
 )
-from billvend.domain.ledger import wallet as wallets
-from billvend.domain.ledger.wallet import Wallet
+from billvend.domain.ledger.wallet import Wallet, wallet_stream
 from billvend.domain.outcome import Delivered
 from billvend.domain.payment.state import Payment
 
@@ -119,115 +116,87 @@ def decide(snapshot: Snapshot, commands: Iterable[Command]) -> tuple[WriteSet, l
     return batch.writes, results
 
 
-State = TypeVar("State")
+State = TypeVar("State", Wallet, Payment)
 
 
 class _Batch:
     """The state after some of a list of commands."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.before = snapshot
-        self.writes = WriteSet()
+        self.wallets, self.payments = dict(snapshot.wallets), dict(snapshot.payments)
+        self.results = dict(snapshot.stored_results)
         self.recent_by_fingerprint = dict(snapshot.recent_by_fingerprint)
+        self.token_owners = dict(snapshot.token_owners)
+        self.writes = WriteSet()
 
     def decide(self, command: Command) -> Executed:
-        key = command_key(command)
-        if (replay := replay_of(self._stored_result(key), command)) is not None:
+        if (replay := replay_of(self.results.get(command.command_key), command)) is not None:
             return replay
+        decision = self._begin(command)
         match command:
             case Fund():
-                decision = customer.fund(self.wallet(command.user_id, command.amount.currency), command)
+                customer.fund(decision, command)
             case Pay():
                 fingerprint = duplicate_fingerprint(command)
-                wallet = self.wallet(command.user_id, command.amount.currency)
-                decision = customer.pay(wallet, self.recent_by_fingerprint.get(fingerprint), command)
+                customer.pay(decision, command, self.recent_by_fingerprint.get(fingerprint))
                 self.recent_by_fingerprint[fingerprint] = command.at
             case Cancel():
-                payment = self.payment(command)
-                decision = customer.cancel(self.wallet_of(payment), payment, command)
+                customer.cancel(decision)
             case Resolve():
-                payment = self.payment(command)
-                decision = operator.resolve(
-                    self.wallet_of(payment), payment, command, self.owner_of(command.token)
-                )
+                operator.resolve(decision, command, self.token_owners.get(token_of(command) or ""))
             case RequestRequery():
-                decision = operator.request_requery(self.payment(command), command)
+                operator.request_requery(decision, command)
             case Claim():
-                payment = self.payment(command)
-                decision = worker.claim(self.wallet_of(payment), payment, command)
+                worker.claim(decision, command)
             case RecordAnswer():
-                payment = self.payment(command)
-                decision = worker.record_answer(payment, command, self.owner_of(token_of(command)))
+                worker.record_answer(decision, command, self.token_owners.get(token_of(command) or ""))
             case _:
                 assert_never(command)
-        return self._record_decision(key, command, decision)
+        self._record(command, decision)
+        added = [*decision.wallet_events, *decision.payment_events]
+        return Executed(decision.result, payment=decision.payment_or_none, events=added)
 
-    def wallet(self, user_id: str, currency: str) -> Wallet | None:
-        key = wallets.wallet_stream(user_id, currency)
-        known = self.writes.wallets.get(key) or self.before.wallets.get(key)
-        return known[0] if known else None
+    def _begin(self, command: Command) -> Decision:
+        """The decision on a command, with the wallet and the payment as the commands before left them."""
+        if isinstance(command, Fund | Pay):
+            payment, currency = None, command.amount.currency
+        else:
+            payment, _ = self.payments.get(StreamKey(command.user_id, command.transaction_id), (None, None))
+            currency = payment.amount.currency if payment else ""
+        wallet, _ = self.wallets.get(wallet_stream(command.user_id, currency), (None, None))
+        return Decision(command, wallet, payment)
 
-    def wallet_of(self, payment: Payment) -> Wallet | None:
-        return self.wallet(payment.user_id, payment.amount.currency)
+    def _record(self, command: Command, decision: Decision) -> None:
+        payment, wallet = decision.payment_or_none, decision.wallet
+        if payment is not None:
+            self.writes.next_at[payment.stream_key] = decision.result.next_at
+            if payment.token is not None:
+                self.token_owners.setdefault(payment.token, payment.stream_key)
+        if wallet is not None:
+            self._append(command, wallet, decision.wallet_events, self.wallets, self.writes.wallets)
+        if payment is not None:
+            self._append(command, payment, decision.payment_events, self.payments, self.writes.payments)
+        if decision.wallet_events or decision.payment_events:
+            self.writes.results[command.command_key] = (command, decision.result)
+            self.results[command.command_key] = StoredResult(command.request_hash, decision.result)
 
-    def owner_of(self, token: str | None) -> StreamKey | None:
-        """The payment that a token completed before."""
-        if token is None:
-            return None
-        completed_now = (key for key, (payment, _) in self.writes.payments.items() if payment.token == token)
-        return self.before.token_owners.get(token) or next(completed_now, None)
-
-    def payment(self, command: Cancel | Resolve | RequestRequery | Claim | RecordAnswer) -> Payment:
-        key = StreamKey(command.user_id, command.transaction_id)
-        known = self.writes.payments.get(key) or self.before.payments.get(key)
-        if known is None:
-            raise TransactionNotFound(f"There is no payment {command.transaction_id}.")
-        return known[0]
-
-    def _stored_result(self, key: CommandKey) -> StoredResult | None:
-        if (now := self.writes.results.get(key)) is not None:
-            command, result = now
-            return StoredResult(command.request_hash, result)
-        return self.before.stored_results.get(key)
-
-    def _record_decision(self, key: CommandKey, command: Command, decision: Decision) -> Executed:
-        if decision.payment is not None:
-            self.writes.next_at[decision.payment.stream_key] = decision.result.next_at
-        if not decision.wallet_events and not decision.payment_events:
-            return Executed(decision.result, payment=decision.payment)
-        if decision.wallet_events and decision.wallet is not None:
-            stream = decision.wallet.stream_key
-            _, head = self._current(self.writes.wallets, self.before.wallets, stream)
-            head = self._append_events(stream, head, command, decision.wallet_events)
-            self.writes.wallets[stream] = (decision.wallet, head)
-        if decision.payment_events and decision.payment is not None:
-            stream = decision.payment.stream_key
-            _, head = self._current(self.writes.payments, self.before.payments, stream)
-            head = self._append_events(stream, head, command, decision.payment_events)
-            self.writes.payments[stream] = (decision.payment, head)
-        self.writes.results[key] = (command, decision.result)
-        return Executed(
-            decision.result,
-            payment=decision.payment,
-            events=[*decision.wallet_events, *decision.payment_events],
-        )
-
-    @staticmethod
-    def _current(
-        changed: Mapping[StreamKey, tuple[State, StreamHead]],
-        before: Mapping[StreamKey, tuple[State, StreamHead]],
-        stream: StreamKey,
-    ) -> tuple[State | None, StreamHead]:
-        return changed.get(stream) or before.get(stream) or (None, StreamHead())
-
-    def _append_events(
-        self, stream: StreamKey, head: StreamHead, command: Command, events: Sequence[Event]
-    ) -> StreamHead:
+    def _append(
+        self,
+        command: Command,
+        state: State,
+        events: Sequence[Event],
+        states: dict[StreamKey, tuple[State, StreamHead]],
+        writes: dict[StreamKey, tuple[State, StreamHead]],
+    ) -> None:
+        """Add events to the stream of a wallet or a payment, and keep the state after them."""
+        if not events:
+            return
+        _, head = states.get(state.stream_key, (None, StreamHead()))
         for event in events:
-            stored = chain_event(stream, head.seq + 1, command.at, event, command.key, head.hash)
+            stored = chain_event(state.stream_key, head.seq + 1, command.at, event, command.key, head.hash)
             self.writes.events.append(stored)
             head = StreamHead(stored.seq, stored.hash)
-        return head
+        states[state.stream_key] = writes[state.stream_key] = (state, head)
 
 
 def token_of(command: Command) -> str | None:

@@ -1,35 +1,20 @@
 """The commands of workers: claim a payment that is due, and record the answer to a call."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from billvend.domain.decisions.commands import Cancel, Claim, Command, ProviderCall, RecordAnswer, Resolve
-from billvend.domain.decisions.recorder import Decision, EventRecorder, conclude, release_hold
+from billvend.domain.decisions.decision import Decision, conclude, release_hold
 from billvend.domain.enums import Status
-from billvend.domain.journal.events import (
-    PriorAttemptRegistered,
-    RequeryAnswered,
-    RequeryStarted,
-    SendAnswered,
-    SendLeaseExpired,
-    SendStarted,
-    StreamKey,
-)
-from billvend.domain.ledger.wallet import Wallet
-from billvend.domain.outcome import Answer, Delivered, NotFound, Pending, Unknown, verify_echo
+from billvend.domain.journal import events
+from billvend.domain.journal.events import StreamKey
+from billvend.domain.outcome import Answer, Delivered, NotFound, Pending, Unknown
 from billvend.domain.payment.incidents import duplicate_token_incident, incidents_after_settlement
 from billvend.domain.payment.lease import holds_lease
-from billvend.domain.payment.state import TERMINAL_STATUSES, Attempt, Payment, Send
+from billvend.domain.payment.state import Attempt, Payment, Send
+from billvend.domain.policy import steps
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.evidence import observed_seconds
 from billvend.domain.policy.policy import Policy
-from billvend.domain.policy.steps import (
-    CheckPriorReference,
-    RetrySend,
-    Reverse,
-    StartAttempt,
-    StartRequery,
-    due_at,
-)
 from billvend.domain.policy.timing import scheduled_gap_seconds
 
 
@@ -40,53 +25,49 @@ def needs_wallet(payment: Payment, command: Command) -> bool:
     )
 
 
-def claim(wallet: Wallet | None, payment: Payment, command: Claim) -> Decision:
+def claim(decision: Decision, command: Claim) -> None:
     """Do what is due, or allow the worker to make the call that is due."""
-    recorder, policy, now = EventRecorder(payment, command.at), command.policy, command.at
-    _expire_send_lease(recorder, now)
-    step = conclude(recorder, policy)
+    policy = command.policy
+    _expire_send_lease(decision)
+    step = conclude(decision, policy)
+    if not step.is_due(decision.at):
+        return decision.finish(step.at)
     match step:
-        case StartAttempt(account, at) if at <= now:
-            return _start_send(recorder, None, account, policy)
-        case RetrySend(attempt, at) if at <= now and (known := policy.account_of(attempt)) is not None:
-            return _start_send(recorder, attempt, known, policy)
-        case StartRequery(attempt, at, on_request) if at <= now:
-            return _start_requery(recorder, attempt, policy, on_request=on_request)
-        case CheckPriorReference(account, day, at) if at <= now:
-            return _check_prior_reference(recorder, account, day, policy)
-        case Reverse(proof, reason) if payment.status is Status.REVERSING and wallet is not None:
-            return release_hold(wallet, recorder, proof, reason, policy)
+        case steps.StartAttempt(account):
+            _start_send(decision, _new_attempt(decision, account, account.day(decision.at)), policy)
+        case steps.RetrySend(attempt):
+            _start_send(decision, attempt, policy)
+        case steps.CheckPriorReference(account, day):
+            _check_prior_reference(decision, _new_attempt(decision, account, day), policy)
+        case steps.StartRequery(attempt, on_request):
+            _start_requery(decision, attempt, policy, on_request=on_request)
+        case steps.Reverse(proof, reason) if decision.wallet is not None:
+            release_hold(decision, proof, reason, policy)
         case _:
-            return recorder.finish(due_at(step, now))
+            decision.finish(step.at)
+    return None
 
 
-def record_answer(payment: Payment, command: RecordAnswer, owner: StreamKey | None) -> Decision:
+def record_answer(decision: Decision, command: RecordAnswer, owner: StreamKey | None) -> None:
     """Record an answer, and draw the conclusion. `owner` is the payment that its token completed before, if any."""
-    recorder, policy, now = EventRecorder(payment, command.at), command.policy, command.at
+    payment, answer = decision.payment, command.answer
     attempt = payment.attempt(command.attempt)
-    answer = verify_echo(
-        command.answer, reference=attempt.reference, meter=payment.meter,
-        amount_minor=payment.amount.amount_minor, needs_token=payment.needs_token,
-    )  # fmt: skip
     if command.is_requery:
         requery = attempt.requery(command.call_number)
         if requery.answer is None or _adds_information(requery.answer, answer):
-            credit = (
-                observed_seconds(attempt, requery, now)
-                if requery.answer is None
-                else requery.credited_seconds
-            )
-            recorder.add(RequeryAnswered(attempt.number, command.call_number, answer, credit))
+            is_first = requery.answer is None
+            credit = observed_seconds(attempt, requery, command.at) if is_first else requery.credited_seconds
+            decision.add(events.RequeryAnswered(attempt.number, command.call_number, answer, credit))
     else:
         answer = _normalise_send_answer(answer)
         send = attempt.send(command.call_number)
         if send.answer is None or _adds_information(send.answer, answer):
-            recorder.add(SendAnswered(attempt.number, command.call_number, answer))
-    if recorder.events and payment.status in TERMINAL_STATUSES:
-        recorder.add_all(incidents_after_settlement(payment, attempt, answer))
-    step = conclude(recorder, policy)
-    recorder.add_all(duplicate_token_incident(recorder.payment, owner, now))
-    return recorder.finish(due_at(step, now))
+            decision.add(events.SendAnswered(attempt.number, command.call_number, answer))
+    if decision.payment_events and payment.has_ended:
+        decision.add(*incidents_after_settlement(payment, attempt, answer))
+    step = conclude(decision, command.policy)
+    decision.add(*duplicate_token_incident(decision.payment, owner, command.at))
+    decision.finish(step.at)
 
 
 def _adds_information(known: Answer, answer: Answer) -> bool:
@@ -107,77 +88,67 @@ def _normalise_send_answer(answer: Answer) -> Answer:
             return answer
 
 
-def _expire_send_lease(recorder: EventRecorder, now: datetime) -> None:
+def _expire_send_lease(decision: Decision) -> None:
     """Record that the lease of the open send expired without an answer. Its outcome is unknown from here on."""
-    if not recorder.payment.attempts:
-        return
-    attempt = recorder.payment.attempts[-1]
-    call = attempt.open_call
-    if isinstance(call, Send) and not holds_lease(call, now):
-        recorder.add(SendLeaseExpired(attempt.number, call.number))
+    for attempt in decision.payment.attempts[-1:]:
+        call = attempt.open_call
+        if isinstance(call, Send) and not holds_lease(call, decision.at):
+            decision.add(events.SendLeaseExpired(attempt.number, call.number))
 
 
-def _start_send(
-    recorder: EventRecorder, attempt: Attempt | None, account: ProviderAccount, policy: Policy
-) -> Decision:
-    payment, now = recorder.payment, recorder.at
-    number = attempt.number if attempt else len(payment.attempts) + 1
-    day = account.day(now)
-    reference = attempt.reference if attempt else _reference(payment, account, day)
+def _new_attempt(decision: Decision, account: ProviderAccount, day: date) -> Attempt:
+    """The next attempt, with the reference of that day in the account's time zone."""
+    payment = decision.payment
+    return Attempt(
+        len(payment.attempts) + 1,
+        account.make_reference(payment.reference_seed, payment.reference_number, day),
+        account.provider,
+        account.account_id,
+        decision.at,
+        account.valid_until(day),
+    )
+
+
+def _start_send(decision: Decision, attempt: Attempt, policy: Policy) -> None:
+    """Send a reference, for the first time or again."""
     spare_seconds = max(0.0, policy.lease_seconds - policy.timeout_seconds - 1)
-    send_before = now + timedelta(seconds=spare_seconds)
-    started = SendStarted(
-        attempt=number,
-        send=len(attempt.sends) + 1 if attempt else 1,
-        reference=reference,
-        provider=account.provider,
-        account_id=account.account_id,
-        lease_until=now + timedelta(seconds=policy.lease_seconds),
+    send_before = decision.at + timedelta(seconds=spare_seconds)
+    started = events.SendStarted(
+        attempt.number, len(attempt.sends) + 1, attempt.reference, attempt.provider, attempt.account_id,
+        lease_until=decision.at + timedelta(seconds=policy.lease_seconds),
         send_before=send_before,
         answer_by=send_before + timedelta(seconds=policy.timeout_seconds),
-        valid_until=attempt.valid_until if attempt else account.valid_until(day),
-    )
-    recorder.add(started)
-    if started.valid_until is not None:
-        send_before = min(send_before, started.valid_until)
-    provider_call = ProviderCall(
-        number, started.send, False, reference, account.provider, account.account_id, send_before,
-        verify_meter=not payment.verified,
+        valid_until=attempt.valid_until,
     )  # fmt: skip
-    return recorder.finish(started.lease_until, provider_call)
+    decision.add(started)
+    if attempt.valid_until is not None:
+        send_before = min(send_before, attempt.valid_until)
+    call = ProviderCall(
+        attempt.number, started.send, False, attempt.reference, attempt.provider, attempt.account_id,
+        send_before, verify_meter=not decision.payment.verified,
+    )  # fmt: skip
+    decision.finish(started.lease_until, call)
 
 
-def _reference(payment: Payment, account: ProviderAccount, day: date) -> str:
-    return account.make_reference(payment.reference_seed, payment.reference_number, day)
-
-
-def _check_prior_reference(
-    recorder: EventRecorder, account: ProviderAccount, day: date, policy: Policy
-) -> Decision:
+def _check_prior_reference(decision: Decision, attempt: Attempt, policy: Policy) -> None:
     """Requery a reference that a lost journal may have sent, as the first call of an attempt of its own."""
-    payment = recorder.payment
-    number, reference = len(payment.attempts) + 1, _reference(payment, account, day)
-    recorder.add(
-        PriorAttemptRegistered(
-            number, reference, account.provider, account.account_id, account.valid_until(day)
+    decision.add(
+        events.PriorAttemptRegistered(
+            attempt.number, attempt.reference, attempt.provider, attempt.account_id, attempt.valid_until
         )
     )
-    return _start_requery(recorder, recorder.payment.attempts[-1], policy)
+    _start_requery(decision, attempt, policy)
 
 
-def _start_requery(
-    recorder: EventRecorder, attempt: Attempt, policy: Policy, *, on_request: bool = False
-) -> Decision:
+def _start_requery(decision: Decision, attempt: Attempt, policy: Policy, *, on_request: bool = False) -> None:
     number = len(attempt.requeries) + 1
-    lease_until = recorder.at + timedelta(seconds=policy.lease_seconds)
+    lease_until = decision.at + timedelta(seconds=policy.lease_seconds)
     # A requery made on request is credited little time, however long the gap before it was by the clock.
     gap_seconds = (
         policy.min_requery_interval_seconds
         if on_request
-        else scheduled_gap_seconds(recorder.payment, attempt, policy)
+        else scheduled_gap_seconds(decision.payment, attempt, policy)
     )
-    recorder.add(RequeryStarted(attempt.number, number, lease_until, gap_seconds, on_request))
-    provider_call = ProviderCall(
-        attempt.number, number, True, attempt.reference, attempt.provider, attempt.account_id
-    )
-    return recorder.finish(lease_until, provider_call)
+    decision.add(events.RequeryStarted(attempt.number, number, lease_until, gap_seconds, on_request))
+    call = ProviderCall(attempt.number, number, True, attempt.reference, attempt.provider, attempt.account_id)
+    decision.finish(lease_until, call)

@@ -15,7 +15,7 @@ from billvend.domain.journal.events import (
     StreamKey,
 )
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Declined, Delivered, Pending, Unknown
+from billvend.domain.outcome import Answer, Declined, Delivered, Unknown, knows_reference
 
 PAY_OPERATION = "pay"
 """The operation of a payment. Two orders with the same user, operation and idempotency key are one."""
@@ -199,11 +199,6 @@ class Payment:
         if not 1 <= number <= len(self.attempts):
             raise InvalidTransition(f"payment {self.transaction_id} has no attempt {number}")
         return self.attempts[number - 1]
-
-
-def knows_reference(answer: Answer) -> bool:
-    """Whether an answer shows that the provider knows the reference."""
-    return isinstance(answer, Pending) or (isinstance(answer, Unknown) and answer.known_to_provider)
 
 
 def find_delivery(attempt: Attempt) -> Delivered | None:

@@ -11,7 +11,6 @@ from billvend.domain.policy.conditions import Case
 from billvend.domain.policy.steps import (
     CheckPriorReference,
     Complete,
-    NoAction,
     PutInDoubt,
     RetrySend,
     Reverse,
@@ -35,29 +34,31 @@ Action = Callable[[Case], Step]
 
 def nothing(_case: Case) -> Step:
     """Do nothing."""
-    return NoAction()
+    return Wait(at=None)
 
 
 def complete(case: Case) -> Step:
     """Capture the hold, and give the customer the token."""
     delivered = ((attempt, find_delivery(attempt)) for attempt in case.payment.attempts)
-    return next(Complete(attempt, delivery) for attempt, delivery in delivered if delivery is not None)
+    return next(
+        Complete(attempt, delivery, at=case.now) for attempt, delivery in delivered if delivery is not None
+    )
 
 
 def wait_for_lease(case: Case) -> Step:
     """Wait until the call is answered, or its lease expires."""
     call = case.attempt.open_call
-    return Wait(call.lease_until if call else case.now)
+    return Wait(at=call.lease_until if call else case.now)
 
 
-def put_in_doubt(_case: Case) -> Step:
+def put_in_doubt(case: Case) -> Step:
     """Put it in doubt. From here on nothing is sent, only requeried."""
-    return PutInDoubt()
+    return PutInDoubt(at=case.now)
 
 
 def retry_send(case: Case) -> Step:
     """Send the same reference again."""
-    return RetrySend(case.attempt, case.retry_at or case.now)
+    return RetrySend(case.attempt, at=case.retry_at)
 
 
 def start_attempt(case: Case) -> Step:
@@ -68,7 +69,7 @@ def start_attempt(case: Case) -> Step:
     payment, policy, now = case.payment, case.policy, case.now
     account = policy.next_account(payment)
     if account is None or not account.reference_lasts_a_day:
-        return StartAttempt(account, now) if account else Wait(case.pending_limit)
+        return StartAttempt(account, at=now) if account else Wait(at=case.pending_limit)
     sent = [attempt.started_at for attempt in payment.attempts if attempt.was_sent]
     day, today = account.day(sent[-1] if sent else payment.accepted_at), account.day(now)
     checked = {attempt.reference for attempt in payment.attempts}
@@ -78,34 +79,34 @@ def start_attempt(case: Case) -> Step:
         day += timedelta(days=1)
     if account.make_reference(payment.reference_seed, payment.reference_number, today) in checked:
         # A clock that was ahead took today for an earlier day, and checked its reference. Tomorrow has another one.
-        return Wait(account.valid_until(today) or now)
-    return StartAttempt(account, now)
+        return Wait(at=account.valid_until(today))
+    return StartAttempt(account, at=now)
 
 
 def wait_for_account(case: Case) -> Step:
     """Wait until an account sells again, or until the limit has passed."""
     soon = case.now + timedelta(seconds=SUSPENDED_RETRY_SECONDS)
-    return Wait(min(case.pending_limit, soon) if case.policy.suspended else case.pending_limit)
+    return Wait(at=min(case.pending_limit, soon) if case.policy.suspended else case.pending_limit)
 
 
 def requery(case: Case) -> Step:
     """Requery at a growing interval."""
-    return StartRequery(case.attempt, case.requery_at)
+    return StartRequery(case.attempt, at=case.requery_at)
 
 
 def requery_as_requested(case: Case) -> Step:
     """Requery soon, at most once an interval."""
-    return case.requested_requery or NoAction()
+    return case.requested_requery or Wait(at=None)
 
 
 def monitor(case: Case) -> Step:
     """Requery after 1 h, 6 h, 1 d and 3 d."""
-    return StartRequery(case.attempt, case.monitor_at) if case.monitor_at else NoAction()
+    return StartRequery(case.attempt, at=case.monitor_at)
 
 
 def wait_a_day(case: Case) -> Step:
     """Decide again tomorrow."""
-    return Wait(case.now + timedelta(seconds=DAILY_SECONDS))
+    return Wait(at=case.now + timedelta(seconds=DAILY_SECONDS))
 
 
 def reverse(proof: Proof) -> Action:
@@ -114,8 +115,8 @@ def reverse(proof: Proof) -> Action:
     def reverse_on_proof(case: Case) -> Step:
         decided = case.payment.reversal
         if decided is not None and decided.proof is proof:
-            return Reverse(proof, decided.reason, case.attempt)
-        return Reverse(proof, _REASONS.get(proof) or _last_reason(case.attempt), case.attempt)
+            return Reverse(proof, decided.reason, case.attempt, at=case.now)
+        return Reverse(proof, _REASONS.get(proof) or _last_reason(case.attempt), case.attempt, at=case.now)
 
     reverse_on_proof.__name__ = f"reverse_{proof.value}"
     return reverse_on_proof
@@ -125,20 +126,20 @@ def reverse_as_decided(case: Case) -> Step:
     """Give the money back on the proof that was decided on."""
     decided, attempts = case.payment.reversal, case.payment.attempts
     assert decided is not None  # noqa: S101  a reversing payment has one
-    return Reverse(decided.proof, decided.reason, attempts[-1] if attempts else None)
+    return Reverse(decided.proof, decided.reason, attempts[-1] if attempts else None, at=case.now)
 
 
 def reverse_never_sent(case: Case) -> Step:
     """Give the money back on the proof `not_sent`: no request ever left."""
     was_in_doubt = case.payment.status in (Status.IN_DOUBT, Status.IN_REVIEW) and case.payment.attempts
-    return Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if was_in_doubt else None)
+    return Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if was_in_doubt else None, at=case.now)
 
 
 def review(reason: str) -> Action:
     """Ask a person to decide, for this reason."""
 
     def review_now(case: Case) -> Step:
-        return Review(reason, case.now)
+        return Review(reason, at=case.now)
 
     review_now.__name__ = "review"
     return review_now
@@ -147,18 +148,20 @@ def review(reason: str) -> Action:
 def review_removed_account(case: Case) -> Step:
     """Ask a person to decide: only the account that it was sent to knows the outcome."""
     account = f"{case.attempt.provider} account {case.attempt.account_id}"
-    return Review(f"the {account} that it was sent to is no longer configured", case.now)
+    return Review(f"the {account} that it was sent to is no longer configured", at=case.now)
 
 
 def review_too_long(case: Case) -> Step:
     """Ask a person to decide. Requeries go on."""
-    return Review("it has been in doubt for too long", case.review_at)
+    return Review("it has been in doubt for too long", at=case.review_at)
 
 
 def _check_prior_reference(case: Case, account: ProviderAccount, day: date) -> Step:
     midnight = account.valid_until(day) or case.now
     processing_seconds = case.policy.timeout_seconds + account.max_processing_seconds
-    return CheckPriorReference(account, day, max(case.now, midnight + timedelta(seconds=processing_seconds)))
+    return CheckPriorReference(
+        account, day, at=max(case.now, midnight + timedelta(seconds=processing_seconds))
+    )
 
 
 def _last_reason(attempt: Attempt) -> str:

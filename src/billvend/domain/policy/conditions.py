@@ -79,10 +79,10 @@ class Case:
         if self.policy.account_of(attempt) is None:
             return None
         if (call := attempt.open_call) is not None and holds_lease(call, self.now):
-            return Wait(call.lease_until)
+            return Wait(at=call.lease_until)
         # A clock that was far ahead may have recorded the request. A request made now would not wait longer.
         earliest = earliest_requested_requery_at(attempt, self.policy, self.now)
-        return StartRequery(attempt, min(request.not_before, earliest), on_request=True)
+        return StartRequery(attempt, on_request=True, at=min(request.not_before, earliest))
 
     @cached_property
     def monitor_at(self) -> datetime | None:
@@ -129,9 +129,7 @@ def requery_was_requested(case: Case) -> bool:
 def requery_was_requested_sooner(case: Case) -> bool:
     """The same, and the request is due before the schedule."""
     requested = case.requested_requery
-    return requested is not None and not (
-        isinstance(requested, StartRequery) and requested.at > case.requery_at
-    )
+    return isinstance(requested, Wait) or (requested is not None and requested.is_due(case.requery_at))
 
 
 def needs_monitoring(case: Case) -> bool:

@@ -9,6 +9,7 @@ from billvend.domain.outcome import (
     Misconfigured,
     NotFound,
     NotSent,
+    knows_reference,
 )
 from billvend.domain.payment.lease import holds_lease
 from billvend.domain.payment.state import (
@@ -17,7 +18,6 @@ from billvend.domain.payment.state import (
     Requery,
     Send,
     find_delivery,
-    knows_reference,
 )
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.policy import Policy

@@ -9,8 +9,20 @@ from billvend.domain.payment.state import Attempt
 from billvend.domain.policy.accounts import ProviderAccount
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What all steps have."""
+
+    at: datetime | None
+    """When the step is due; None for never. The payment is decided on again then."""
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the step is to be made now."""
+        return self.at is not None and self.at <= now
+
+
 @dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(_Step):
     """Capture the hold."""
 
     attempt: Attempt
@@ -18,7 +30,7 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
-class Reverse:
+class Reverse(_Step):
     """Give the money back, on this proof."""
 
     proof: Proof
@@ -27,87 +39,53 @@ class Reverse:
 
 
 @dataclass(frozen=True, slots=True)
-class StartAttempt:
+class StartAttempt(_Step):
     """Send a new attempt, with a new reference, to this provider account."""
 
     account: ProviderAccount
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class CheckPriorReference:
+class CheckPriorReference(_Step):
     """Requery the reference that the next attempt would have had on an earlier day, before anything is sent."""
 
     account: ProviderAccount
     day: date
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class RetrySend:
+class RetrySend(_Step):
     """Send the same reference once more: no send of it was executed."""
 
     attempt: Attempt
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class PutInDoubt:
+class PutInDoubt(_Step):
     """Record that the outcome of the latest attempt is unknown: nothing is sent from here on."""
 
 
 @dataclass(frozen=True, slots=True)
-class StartRequery:
+class StartRequery(_Step):
     """Requery this attempt."""
 
     attempt: Attempt
-    at: datetime
     on_request: bool = False
     """True when a requery request brings it forward."""
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class Review(_Step):
     """Ask a person to decide. Requeries go on."""
 
     reason: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Decide again at this time: another worker may still get the answer, or only time can help."""
-
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NoAction:
-    """Nothing is left to do."""
+class Wait(_Step):
+    """Do nothing until then: another worker may still get the answer, or only time can help. None: nothing is left to do."""
 
 
 Step = (
-    Complete
-    | Reverse
-    | StartAttempt
-    | CheckPriorReference
-    | RetrySend
-    | PutInDoubt
-    | StartRequery
-    | Review
-    | Wait
-    | NoAction
-)
-
-
-def due_at(step: Step, now: datetime) -> datetime | None:
-    """When the payment is to be decided on again; None for never."""
-    match step:
-        case Reverse() | Complete() | PutInDoubt():
-            return now
-        case Wait(until):
-            return until
-        case NoAction():
-            return None
-        case _:
-            return step.at
+    Complete | Reverse | StartAttempt | CheckPriorReference | RetrySend | PutInDoubt | StartRequery | Review | Wait
+)  # fmt: skip
