@@ -15,13 +15,12 @@ from billvend.domain.money import AmountLike
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller
 from billvend.ports.outbox import DisabledEndpoint, MessageHistory
-from billvend.ports.queries import Backlog, RawEvent, Search, Transaction
+from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
 from billvend.ports.telemetry import RequestRejected
 from billvend.usecases import api_keys, deposits, notifications
 from billvend.usecases.account_status import ProviderAccounts
 from billvend.usecases.api_keys import NewApiKey
-from billvend.usecases.audit import AuditReport, audit
 from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.deposits import DepositCheck, DepositResult
 from billvend.usecases.fund import FundingResult, Fundings
@@ -412,7 +411,7 @@ class Billvend:
 
     def audit(self) -> AuditReport:
         """Replay every event, and compare the rest of the database with the result."""
-        return audit(self._deps)
+        return self._deps.queries.audit()
 
     def health(self) -> Health:
         """The status of each dependency, and the open work. Raises nothing."""

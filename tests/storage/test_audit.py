@@ -12,7 +12,7 @@ from billvend.domain.decisions.commands import Command, Executed, Pay, ProviderC
 from billvend.domain.decisions.decider import Snapshot, decide
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Unknown
-from billvend.usecases.audit import AuditReport
+from billvend.ports.queries import AuditReport
 from tests.storage.harness import ANSWERS, NOTHING_DELIVERED, NOW, SHARED_DATABASES, JournalHarness, delivered
 
 
@@ -95,7 +95,7 @@ EVENTS_CHANGED = {
     "the first event deleted": (f"DELETE FROM events WHERE {FUNDING}", "event 2 does not follow event 0"),
     "the last event deleted": (
         f"DELETE FROM events WHERE stream = {SOLD} AND type = 'PaymentCompleted'",
-        "resolutions: 1 rows where the events make 0",
+        "resolutions: a row that no event makes",
     ),
     "the last event deleted where there are no transfers": (
         "DELETE FROM events WHERE stream IN (SELECT transaction_id FROM transactions WHERE key = 'in_doubt') AND seq = 4",
@@ -107,11 +107,11 @@ EVENTS_CHANGED = {
     ),
     "all events of a payment deleted": (
         f"DELETE FROM events WHERE stream = {SOLD}",
-        "transactions: a row without an event",
+        "transactions: a row that no event makes",
     ),
     "all events of a wallet deleted": (
         "DELETE FROM events WHERE stream = 'wallet:KES'",
-        "ada wallet:KES: wallets: a row without an event",
+        "ada wallet:KES: wallets: a row that no event makes",
     ),
     "hashes swapped": (
         (
@@ -133,86 +133,92 @@ ROWS_CHANGED = {
         "UPDATE wallets SET balance_minor = balance_minor + 1 WHERE user_id = 'ben'",
         "wallets.balance_minor",
     ),
-    "a wallet missing": ("DELETE FROM wallets WHERE currency = 'KES'", "wallets: 0 rows"),
+    "a wallet missing": ("DELETE FROM wallets WHERE currency = 'KES'", "wallets: no row"),
     "a wallet too many": (
         (
             "INSERT INTO wallets SELECT 'cleo', currency, balance_minor, seq, hash, updated_at FROM wallets"
             " WHERE user_id = 'ben'"
         ),
-        "cleo wallet:NGN: wallets: a row without an event",
+        "cleo wallet:NGN: wallets: a row that no event makes",
     ),
     "a transfer missing": (
         f"DELETE FROM transfers WHERE {FUNDING}",
-        "transfer StoredTransfer.*where the events say",
+        "transfers, seq 1, leg 0: no row",
     ),
     "the last transfer missing": (
         f"DELETE FROM transfers WHERE stream = {SOLD}",
-        "transfer None where the events say",
+        "transfers, seq ., leg 0: no row",
     ),
     "a transfer too many": (
         (
             f"INSERT INTO transfers ({TRANSFER}) SELECT user_id, stream, 4, 7, transaction_id, source, target,"
             f" 5, currency, at FROM transfers WHERE stream = {SOLD} AND leg = 0"
         ),
-        "transfer 4.7 that no event makes",
+        "transfers, seq 4, leg 7: a row that no event makes",
     ),
     "transfers of an unknown user": (
         (
             f"INSERT INTO transfers ({TRANSFER}) SELECT 'zoe', stream, seq, leg, transaction_id, source, target,"
             f" 5, currency, at FROM transfers WHERE {FUNDING}"
         ),
-        "zoe wallet:NGN: transfers: a row without an event",
+        "zoe wallet:NGN: transfers, seq 1, leg 0: a row that no event makes",
     ),
     "a funding missing": ("DELETE FROM transactions WHERE key = 'fund-1'", "ada wallet:NGN: transactions"),
-    "the last funding missing": ("DELETE FROM transactions WHERE key = 'fund-4'", "transactions: 0 rows"),
+    "the last funding missing": (
+        "DELETE FROM transactions WHERE key = 'fund-4'",
+        "ada wallet:KES: transactions, seq 1: no row",
+    ),
     "a funding too many": (
         (
             "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
             " reference, seq) SELECT 'ada', 'x', type, status, 5, currency, created_at, updated_at, 'x', 99 FROM transactions"
             " WHERE key = 'fund-1'"
         ),
-        "transactions: funding x that no event makes",
+        "ada wallet:NGN: transactions, seq 99: a row that no event makes",
     ),
     "a funding of an unknown user": (
         "UPDATE transactions SET user_id = 'zoe' WHERE key = 'fund-1'",
-        "zoe .*a row without an event",
+        "zoe .*a row that no event makes",
     ),
     "two fundings swapped": (
         "UPDATE transactions SET amount_minor = 40000 - amount_minor WHERE key IN ('fund-1', 'fund-3')",
-        "transactions.amount_minor: 30000 where the events say 10000",
+        "transactions.amount_minor, seq 1: 30000 where the events say 10000",
     ),
-    "a payment row missing": ("DELETE FROM transactions WHERE key = 'sold'", "transactions: 0 rows"),
+    "a payment row missing": ("DELETE FROM transactions WHERE key = 'sold'", "transactions: no row"),
     "a payment row without events": (
         (
             "INSERT INTO transactions (user_id, transaction_id, type, status, amount_minor, currency, created_at, updated_at,"
             " meter, seq) SELECT user_id, 'x', type, status, 5, currency, created_at, updated_at, meter, seq"
             " FROM transactions WHERE key = 'sold'"
         ),
-        "ada x: transactions: a row without an event",
+        "ada x: transactions: a row that no event makes",
     ),
-    "an attempt missing": (f"DELETE FROM attempts WHERE transaction_id = {SOLD}", "attempts: 0 rows"),
+    "an attempt missing": (
+        f"DELETE FROM attempts WHERE transaction_id = {SOLD}",
+        "attempts, attempt 1: no row",
+    ),
     "an attempt too many": (
         (
             "INSERT INTO attempts SELECT user_id, transaction_id, 2, 'x', provider, account, started_at, send_before,"
             f" valid_until, sends, requeries, answers FROM attempts WHERE transaction_id = {SOLD}"
         ),
-        "attempts: 2 rows where the events make 1",
+        "attempts, attempt 2: a row that no event makes",
     ),
     "an attempt without a payment": (
         "UPDATE attempts SET transaction_id = 'x'||transaction_id",
-        "attempts: a row without",
+        "attempts, attempt 1: a row that no event makes",
     ),
-    "a resolution missing": (f"DELETE FROM resolutions WHERE transaction_id = {SOLD}", "resolutions: 0 rows"),
+    "a resolution missing": (f"DELETE FROM resolutions WHERE transaction_id = {SOLD}", "resolutions: no row"),
     "a resolution too many": (
         (
             f"INSERT INTO resolutions SELECT user_id, {FRESH}, kind, proof, reason, at FROM resolutions"
             f" WHERE transaction_id = {SOLD}"
         ),
-        "resolutions: 1 rows where the events make 0",
+        "resolutions: a row that no event makes",
     ),
     "a resolution of an unknown user": (
         "UPDATE resolutions SET user_id = 'zoe'",
-        "zoe .*resolutions: a row without an event",
+        "zoe .*resolutions: a row that no event makes",
     ),
 }
 

@@ -1,12 +1,12 @@
 """The queries port: reads from the database. Nothing here changes anything."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from billvend.domain.decisions.commands import CommandKey, Pay
-from billvend.domain.decisions.decider import StoredResult, StreamHead
+from billvend.domain.decisions.decider import StoredResult
 from billvend.domain.enums import Status
 from billvend.domain.journal.events import StreamKey
 from billvend.domain.ledger.wallet import Funding, Wallet
@@ -15,6 +15,9 @@ from billvend.domain.payment.state import Payment
 from billvend.ports.account_status import Exposure
 
 Transaction = Payment | Funding
+
+MAX_LISTED_DIFFERENCES = 100
+"""Differences that an audit lists. Further ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +67,30 @@ class RawEvent(NamedTuple):
     hash: str
 
 
-class StoredTransfer(NamedTuple):
-    """A transfer as stored."""
+@dataclass(slots=True)
+class AuditReport:
+    """The counts and differences of an audit."""
 
-    seq: int
-    leg: int
-    transaction_id: str
-    source: str
-    target: str
-    amount_minor: int
-    currency: str
-    at: datetime
+    events: int = 0
+    wallets: int = 0
+    payments: int = 0
+    transfers: int = 0
+    differences: list[str] = field(default_factory=list)
+    """At most `MAX_LISTED_DIFFERENCES`."""
+    unlisted_differences: int = 0
+    """The number of further differences."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether there are no differences."""
+        return not self.differences
 
-@dataclass(frozen=True, slots=True)
-class StoredStream:
-    """Everything stored about one wallet or payment. The audit compares its parts."""
-
-    key: StreamKey
-    events: Iterable[RawEvent]
-    """In order. They are read while they are consumed."""
-    transfers: Iterable[StoredTransfer]
-    """In the order of their events."""
-    differences: Callable[[Wallet | Payment | None, StreamHead], list[str]]
-    """How the rows derived from this stream differ from what they should be. Its arguments are the state that the
-    events fold to, and the end of the stream. Call it after all events are consumed."""
+    def add_difference(self, key: StreamKey, description: str) -> None:
+        """List a difference, or count it if the list is full."""
+        if len(self.differences) < MAX_LISTED_DIFFERENCES:
+            self.differences.append(f"{key.user_id} {key.stream}: {description}")
+        else:
+            self.unlisted_differences += 1
 
 
 class Queries(Protocol):
@@ -133,5 +135,6 @@ class Queries(Protocol):
     def backlog(self, now: datetime) -> Backlog:
         """The open work."""
 
-    def streams(self) -> Iterator[StoredStream]:
-        """Every stream with its rows, from one consistent snapshot. Consume each before you request the next."""
+    def audit(self) -> AuditReport:
+        """Replay every event, and compare everything that is derived from events with the result: in one consistent
+        snapshot and in constant memory."""

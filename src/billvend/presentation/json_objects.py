@@ -16,9 +16,8 @@ from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 from billvend.domain.policy.accounts import Biller
 from billvend.ports.deposits import Deposit
 from billvend.ports.outbox import DisabledEndpoint, Message, MessageHistory
-from billvend.ports.queries import RawEvent, Transaction
+from billvend.ports.queries import AuditReport, RawEvent, Transaction
 from billvend.presentation.text import customer_message, describe_answer, describe_event
-from billvend.usecases.audit import AuditReport
 from billvend.usecases.deposits import DepositCheck, DepositResult
 from billvend.usecases.fund import FundingResult
 from billvend.usecases.health import Health

@@ -1,13 +1,12 @@
-"""What the audit reads: every stream of events with the rows derived from it.
+"""The audit: replays every event, and compares everything that is derived from events with the result.
 
-Several queries in the same order are merged. So a ledger of any size is read in constant memory and in one consistent
-state.
+The tables are read side by side, in the order of the streams. So a ledger of any size is audited in constant memory.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import groupby
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -15,221 +14,179 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage import rows
-from billvend.adapters.storage.database import unavailable
-from billvend.adapters.storage.streams import group_by_stream
+from billvend.adapters.storage.streams import event_from_raw, group_by_stream
 from billvend.adapters.storage.tables import attempts, events, resolutions, transactions, transfers, wallets
 from billvend.domain.decisions.decider import StreamHead
-from billvend.domain.journal.events import StreamKey, WalletFunded, load_event
-from billvend.domain.ledger.wallet import Wallet, wallet_stream
+from billvend.domain.journal.events import PaymentEvent, StreamKey, WalletEvent, WalletFunded, event_hash
+from billvend.domain.ledger.transfers import IN_FLIGHT
+from billvend.domain.ledger.wallet import Wallet, new_wallet
+from billvend.domain.ledger.wallet import evolve as evolve_wallet
 from billvend.domain.payment.state import Payment
-from billvend.ports.queries import RawEvent, StoredStream, StoredTransfer
+from billvend.domain.payment.transitions import evolve as evolve_payment
+from billvend.ports.queries import AuditReport, RawEvent
 
 PAGE_ROWS = 1_000
 """Rows of one query that are in memory at a time."""
-MAX_ORPHANS = 100
-"""Rows without events that are reported one by one, a table."""
-MAX_DIFFERENCES = 100
-"""Wrong fundings of one wallet that are reported one by one."""
-_NOT_FOLDED = frozenset({"transactions.next_check_at", "transactions.last_hint_at", "wallets.updated_at"})
+NOT_DERIVED = frozenset({"transactions.next_check_at", "transactions.last_hint_at", "wallets.updated_at"})
 """Columns that hold when a payment is next due, when a hint was last sent, or when a row changed. No money depends on them."""
-
-_BY_STREAM = ("user_id", "stream")
-_BY_PAYMENT = ("user_id", "transaction_id")
-_BY_WALLET = ("user_id", "currency")
-
-RowKey = tuple[str, str]
-"""A stream as its two columns. Cheaper to build and to compare than a `StreamKey`."""
+_WALLET = "wallet:"
+_Query = Callable[[sa.Select[Any]], Iterator[sa.Row[Any]]]
 
 
-def read_streams(connection: Connection) -> Iterator[StoredStream]:
-    """Every stream. Consume each before you ask for the next. Rows that belong to no stream come last."""
-    with _AuditQueries(connection) as queries:
-        derived = _DerivedTables(queries)
-        in_order = sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq)
-        for key, logged in group_by_stream(queries.rows_of(in_order)):
-            comparison = derived.comparison_of(key)
-            yield StoredStream(
-                key, comparison.compare_fundings(logged), derived.transfers_of(key), comparison.differences
-            )
-        for key, difference in derived.orphans():
-            yield StoredStream(key, (), (), _Difference(difference))
+def audit(connection: Connection) -> AuditReport:
+    """Read the whole database once. The transaction has to see one consistent state."""
+    with ExitStack() as open_queries:
+        return _Audit(connection.execution_options(yield_per=PAGE_ROWS), open_queries).run()
 
 
-class _AuditQueries(ExitStack):
-    """Queries that are open at the same time. Leaving the context closes those that are still open."""
+class _Audit:
+    def __init__(self, connection: Connection, open_queries: ExitStack) -> None:
+        def query(statement: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+            return iter(open_queries.enter_context(connection.execute(statement)))
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection.execution_options(yield_per=PAGE_ROWS)
+        def derived(table: sa.Table, *order: str, kind: str | None = None) -> "_DerivedTable":
+            return _DerivedTable(self._report, query, table, order, kind)
 
-    def rows_of(self, query: sa.Select[Any]) -> Iterator[Any]:
-        """The rows of a query, fetched a page at a time."""
-        return _fetch_rows(self.enter_context(self._connection.execute(query)))
+        self._report = AuditReport()
+        self._events = query(sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq))
+        self._transfers = derived(transfers, "user_id", "stream", "seq", "leg")
+        self._fundings = derived(transactions, "user_id", "currency", "seq", kind="funding")
+        self._wallets = derived(wallets, "user_id", "currency")
+        self._payments = derived(transactions, "user_id", "transaction_id", kind="payment")
+        self._attempts = derived(attempts, "user_id", "transaction_id", "attempt")
+        self._resolutions = derived(resolutions, "user_id", "transaction_id")
+        self._in_flight: Counter[str] = Counter()
+        """By currency: what the transfers of one user leave in flight, without what the user's open payments hold."""
 
-
-def _fetch_rows(result: sa.CursorResult[Any]) -> Iterator[Any]:
-    """The rows of a result. Raises `Unavailable`.
-
-    Rows are fetched when they are consumed, long after the query was sent. So database errors are translated here.
-    """
-    try:
-        for page in result.partitions():
-            yield from page
-    except DBAPIError as error:
-        raise unavailable(error) from error
-
-
-class _DerivedTables:
-    """The tables that are folded from events, read side by side."""
-
-    def __init__(self, queries: _AuditQueries) -> None:
-        def table(source: sa.Table, *order: str, kind: str | None = None) -> "_GroupedRows":
-            """A table in the order of its streams. The first two columns of `order` identify a stream."""
-            names = [*order[:2], *(name for name in _folded_columns(source) if name not in order[:2])]
-            query = sa.select(*(source.c[name] for name in names))
-            if kind is not None:
-                query = query.where(source.c.type == kind)
-            found = queries.rows_of(query.order_by(*(source.c[name] for name in order)))
-            return _GroupedRows(
-                source.name, names, found, _wallet_key if order[:2] == _BY_WALLET else itemgetter(0, 1)
-            )
-
-        self._transfers = table(transfers, *_BY_STREAM, "seq", "leg")
-        self._payments = table(transactions, *_BY_PAYMENT, kind="payment")
-        self._attempts = table(attempts, *_BY_PAYMENT, "attempt")
-        self._resolutions = table(resolutions, *_BY_PAYMENT)
-        self._wallets = table(wallets, *_BY_WALLET)
-        self._fundings = table(transactions, *_BY_WALLET, "seq", kind="funding")
-
-    def transfers_of(self, key: StreamKey) -> Iterator[StoredTransfer]:
-        for _, _, *columns in self._transfers.pop(key):
-            yield StoredTransfer(*columns)
-
-    def comparison_of(self, key: StreamKey) -> "_StreamComparison":
-        return _StreamComparison(self, key)
-
-    def fundings_of(self, key: StreamKey) -> Iterator[Any]:
-        return self._fundings.pop(key)
-
-    def compare_funding(self, stored: Iterable[Any], expected: rows.RowDict) -> list[str]:
-        return self._fundings.compare(stored, [expected])
-
-    def differences(self, key: StreamKey, state: Wallet | Payment | None, head: StreamHead) -> list[str]:
-        found: list[str] = []
-        if isinstance(state, Wallet):
-            found += self._wallets.differences(key, [rows.wallet_row(state, head)])
-        elif isinstance(state, Payment):
-            found += self._payments.differences(key, [rows.payment_row(state, head)])
-            found += self._attempts.differences(key, rows.attempt_rows(state))
-            found += self._resolutions.differences(key, rows.resolution_rows(state))
-        return found
-
-    def orphans(self) -> Iterator[tuple[StreamKey, str]]:
-        for groups in (
-            self._transfers, self._payments, self._attempts, self._resolutions, self._wallets, self._fundings,
+    def run(self) -> AuditReport:
+        of_user = groupby(group_by_stream(self._events), key=lambda stream: stream[0].user_id)
+        for user_id, streams in of_user:
+            for key, stored in streams:
+                self._audit_stream(key, stored)
+            self._check_in_flight(user_id)
+        for table in (
+            self._transfers, self._fundings, self._wallets, self._payments, self._attempts, self._resolutions,
         ):  # fmt: skip
-            yield from groups.orphans()
+            table.expect_no_more()
+        return self._report
 
+    def _audit_stream(self, key: StreamKey, stored: Iterable[RawEvent]) -> None:
+        try:
+            state, head = self._replay(key, stored)
+        except DBAPIError:
+            raise
+        except Exception as error:  # noqa: BLE001  a damaged event must not stop the audit
+            self._report.add_difference(key, f"its events can't be replayed: {error}")
+            return
+        if isinstance(state, Wallet):
+            self._report.wallets += 1
+            self._wallets.expect(rows.wallet_row(state, head))
+            return
+        self._report.payments += 1
+        if not state.has_ended:
+            self._in_flight[state.amount.currency] -= state.amount.amount_minor
+        self._payments.expect(rows.payment_row(state, head))
+        self._attempts.expect(*rows.attempt_rows(state))
+        self._resolutions.expect(*rows.resolution_rows(state))
 
-class _StreamComparison:
-    """Compares what is derived from one stream, except its transfers.
+    def _replay(self, key: StreamKey, stored: Iterable[RawEvent]) -> tuple[Wallet | Payment, StreamHead]:
+        """Fold the events of a stream. What is derived from each event is compared on the way."""
+        state: Wallet | Payment | None = None
+        if key.stream.startswith(_WALLET):
+            state = new_wallet(key.user_id, key.stream.removeprefix(_WALLET))
+        head = StreamHead()
+        for raw in stored:
+            self._report.events += 1
+            self._check_chain(raw, head)
+            event = event_from_raw(raw)
+            if isinstance(state, Wallet):
+                state = evolve_wallet(state, cast(WalletEvent, event.event))
+                currency = state.balance.currency
+            else:
+                state = evolve_payment(state, key, cast(PaymentEvent, event.event), event.at)
+                currency = state.amount.currency
+            head = StreamHead(event.seq, event.hash)
+            if isinstance(event.event, WalletFunded):
+                self._fundings.expect(rows.funding_row(event, event.event, currency))
+            for transfer in rows.transfer_rows(event, currency):
+                self._report.transfers += 1
+                into, out_of = transfer["target"] == IN_FLIGHT, transfer["source"] == IN_FLIGHT
+                self._in_flight[currency] += transfer["amount_minor"] * (into - out_of)
+                self._transfers.expect(transfer)
+        return cast(Wallet | Payment, state), head  # a stream has at least one event
 
-    A wallet has as many fundings as events, so they are compared while the events are consumed.
-    """
+    def _check_chain(self, raw: RawEvent, head: StreamHead) -> None:
+        if raw.seq != head.seq + 1 or raw.prev_hash != head.hash:
+            self._report.add_difference(raw.key, f"event {raw.seq} does not follow event {head.seq}")
+        hashed = event_hash(raw.prev_hash, raw.key, raw.seq, raw.at, raw.kind, raw.command_key, raw.data)
+        if hashed != raw.hash:
+            self._report.add_difference(raw.key, f"event {raw.seq} was changed: its hash does not match")
 
-    def __init__(self, derived: _DerivedTables, key: StreamKey) -> None:
-        self._derived = derived
-        self._key = key
-        self._found: list[str] = []
-
-    def compare_fundings(self, logged: Iterable[RawEvent]) -> Iterator[RawEvent]:
-        """The events, unchanged. The row of each funding is compared on the way."""
-        fundings = self._derived.fundings_of(self._key)
-        currency = self._key.stream.removeprefix("wallet:")
-        for event in logged:
-            yield event
-            if event.kind == WalletFunded.__name__:
-                expected = rows.funding_row(
-                    event, cast(WalletFunded, load_event(event.kind, event.data)), currency
+    def _check_in_flight(self, user_id: str) -> None:
+        """Only this finds a payment that is missing with all its rows."""
+        for currency, minor in self._in_flight.items():
+            if minor:
+                self._report.add_difference(
+                    StreamKey(user_id, f"{IN_FLIGHT}:{currency}"),
+                    f"{minor} minor units more are held than the open payments need",
                 )
-                self._add(self._derived.compare_funding(islice(fundings, 1), expected))
-        self._add([f"transactions: funding {row.transaction_id} that no event makes" for row in fundings])
-
-    def differences(self, state: Wallet | Payment | None, head: StreamHead) -> list[str]:
-        """See `StoredStream.differences`."""
-        return [*self._found, *self._derived.differences(self._key, state, head)]
-
-    def _add(self, differences: list[str]) -> None:
-        self._found += differences[: MAX_DIFFERENCES - len(self._found)]
+        self._in_flight.clear()
 
 
-class _Difference:
-    """`StoredStream.differences` of rows that belong to no stream."""
-
-    def __init__(self, difference: str) -> None:
-        self._difference = difference
-
-    def __call__(self, state: Wallet | Payment | None, head: StreamHead) -> list[str]:
-        return [self._difference]
-
-
-class _GroupedRows:
-    """The rows of one query, in groups of one stream each. Groups are taken in ascending order of their streams."""
+class _DerivedTable:
+    """The rows of a table that is derived from events, read in the order in which the events make them."""
 
     def __init__(
-        self, table: str, columns: Sequence[str], found: Iterable[Any], key_of: Callable[[Any], RowKey]
+        self, report: AuditReport, query: _Query, table: sa.Table, order: Sequence[str], kind: str | None
     ) -> None:
-        self._table = table
-        self._columns = columns
-        self._groups = groupby(found, key=key_of)
-        self._next: tuple[RowKey, Iterator[Any]] | None = next(self._groups, None)
-        self._orphans: list[RowKey] = []
+        """`order` identifies a row. Its first two columns identify the stream."""
+        derived = [column.name for column in table.c if f"{table.name}.{column.name}" not in NOT_DERIVED]
+        self._columns = [*order, *(name for name in derived if name not in order)]
+        self._report = report
+        self._name = table.name
+        self._order = order
+        statement = sa.select(*(table.c[name] for name in self._columns))
+        if kind is not None:
+            statement = statement.where(table.c.type == kind)
+        self._rows = query(statement.order_by(*(table.c[name] for name in order)))
+        self._row = next(self._rows, None)
 
-    def differences(self, key: StreamKey, expected_rows: Iterable[rows.RowDict]) -> list[str]:
-        """How the rows of a stream differ from the expected ones."""
-        return self.compare(self.pop(key), expected_rows)
+    def expect(self, *expected_rows: rows.RowDict) -> None:
+        """Compare the next rows with the expected ones. A column without an expected value must be NULL.
 
-    def compare(self, stored: Iterable[Any], expected_rows: Iterable[rows.RowDict]) -> list[str]:
-        """How stored rows differ from the expected ones, column by column. A column without an expected value must be NULL."""
-        stored, expected_rows = list(stored), list(expected_rows)
-        if len(stored) != len(expected_rows):
-            return [f"{self._table}: {len(stored)} rows where the events make {len(expected_rows)}"]
-        return [
-            f"{self._table}.{column}: {value!r} where the events say {expected.get(column)!r}"
-            for row, expected in zip(stored, expected_rows, strict=True)
-            if tuple(row)
-            != tuple(map(expected.get, self._columns))  # most rows are equal: this is the cheap test
-            for column, value in zip(self._columns, row, strict=True)
-            if value != expected.get(column)
-        ]
+        Rows that come before an expected one are differences.
+        """
+        for each in expected_rows:
+            expected = tuple(map(each.get, self._columns))
+            key = self._key(expected)
+            while self._row is not None and self._key(self._row) < key:
+                self._report_unexpected(self._row)
+            if self._row is None or self._key(self._row) != key:
+                self._add_difference(expected, "no row where the events make one")
+                continue
+            if tuple(self._row) != expected:  # most rows are equal: this is the cheap test
+                for column, value, expected_value in zip(self._columns, self._row, expected, strict=True):
+                    if value != expected_value:
+                        description = f"{value!r} where the events say {expected_value!r}"
+                        self._add_difference(expected, description, f".{column}")
+            self._row = next(self._rows, None)
 
-    def pop(self, key: StreamKey) -> Iterator[Any]:
-        """The rows of a stream. Rows of smaller keys, which no stream has asked for, become orphans."""
-        row_key = (key.user_id, key.stream)
-        while self._next is not None and self._next[0] < row_key:
-            self._skip(self._next[0])
-        if self._next is not None and self._next[0] == row_key:
-            yield from self._next[1]
-            self._next = next(self._groups, None)
+    def expect_no_more(self) -> None:
+        """All rows that are left are differences."""
+        while self._row is not None:
+            self._report_unexpected(self._row)
 
-    def orphans(self) -> Iterator[tuple[StreamKey, str]]:
-        """The rows that belong to no stream. Reads to the end of the query."""
-        while self._next is not None:
-            self._skip(self._next[0])
-        for key in self._orphans:
-            yield StreamKey(*key), f"{self._table}: a row without an event"
+    def _key(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        # SQLite stores any value in any column. Such a value is a difference, and must not stop the audit.
+        places = (place if isinstance(place, int) else 0 for place in row[2 : len(self._order)])
+        return (row[0], row[1], *places)
 
-    def _skip(self, key: RowKey) -> None:
-        if len(self._orphans) < MAX_ORPHANS:
-            self._orphans.append(key)
-        self._next = next(self._groups, None)
+    def _report_unexpected(self, row: Sequence[Any]) -> None:
+        self._add_difference(row, "a row that no event makes")
+        self._row = next(self._rows, None)
 
-
-def _wallet_key(row: Any) -> RowKey:
-    key = wallet_stream(row[0], row[1])
-    return key.user_id, key.stream
-
-
-def _folded_columns(table: sa.Table) -> list[str]:
-    """The columns that are folded from events."""
-    return [column.name for column in table.c if f"{table.name}.{column.name}" not in _NOT_FOLDED]
+    def _add_difference(self, row: Sequence[Any], description: str, column: str = "") -> None:
+        """Report a difference, like `ada t1: transfers, seq 4, leg 0: a row that no event makes`."""
+        stream = f"{_WALLET}{row[1]}" if self._order[1] == "currency" else row[1]
+        place = "".join(f", {name} {value}" for name, value in zip(self._order[2:], row[2:], strict=False))
+        self._report.add_difference(StreamKey(row[0], stream), f"{self._name}{column}{place}: {description}")

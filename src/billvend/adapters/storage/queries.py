@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from billvend.adapters.storage.audit import read_streams
+from billvend.adapters.storage.audit import audit
 from billvend.adapters.storage.database import Database, make_storable, unavailable
 from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments, load_results
 from billvend.adapters.storage.tables import (
@@ -31,7 +31,7 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
 from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
 from billvend.ports.account_status import Exposure
-from billvend.ports.queries import Backlog, RawEvent, Search, StoredStream, Transaction
+from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
 
 UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
 """Orders by id without the index of ids, for queries that select few rows. Otherwise SQLite walks the whole index and
@@ -256,10 +256,10 @@ class SqlQueries:
             for key in in_doubt.keys() | counts.keys()
         ]
 
-    def streams(self) -> Iterator[StoredStream]:
-        """Every stream with its rows; see the port."""
+    def audit(self) -> AuditReport:
+        """Replay every event; see the port."""
         with self._read_transaction() as connection:
-            yield from read_streams(connection)
+            return audit(connection)
 
 
 def _are_storable(*texts: str | None) -> bool:

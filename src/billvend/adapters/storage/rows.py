@@ -19,7 +19,6 @@ from billvend.domain.ledger.transfers import transfers
 from billvend.domain.ledger.wallet import Wallet
 from billvend.domain.notifications import Channel, message_id, notification_for
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
-from billvend.ports.queries import RawEvent
 
 RowDict = dict[str, Any]
 
@@ -71,7 +70,7 @@ def wallet_row(wallet: Wallet, head: StreamHead) -> RowDict:
     }
 
 
-def funding_row(stored: StoredEvent | RawEvent, event: WalletFunded, currency: str) -> RowDict:
+def funding_row(stored: StoredEvent, event: WalletFunded, currency: str) -> RowDict:
     """The row of a funding in `transactions`."""
     return {
         "user_id": stored.key.user_id,

@@ -14,7 +14,7 @@ from billvend.adapters.storage.tables import commands, events
 from billvend.domain.decisions.commands import CommandKey, CommandResult
 from billvend.domain.decisions.decider import StoredResult, StreamHead
 from billvend.domain.journal import codec
-from billvend.domain.journal.events import PaymentEvent, StreamKey, load_event
+from billvend.domain.journal.events import PaymentEvent, StoredEvent, StreamKey, load_event
 from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
@@ -85,6 +85,12 @@ def _event_of_stream(key: StreamKey, row: Sequence[Any]) -> RawEvent:
         row  # by place: an audit has very many of them
     )
     return RawEvent(key, seq, kind, at, command_key, data, prev_hash, hash_)
+
+
+def event_from_raw(raw: RawEvent) -> StoredEvent:
+    """The event, parsed. Raises an error of any type if it is damaged."""
+    event = load_event(raw.kind, raw.data)
+    return StoredEvent(raw.key, raw.seq, raw.at, event, raw.command_key, raw.data, raw.prev_hash, raw.hash)
 
 
 def fold_payment(key: StreamKey, logged: Iterable[RawEvent]) -> tuple[Payment, StreamHead] | None:
