@@ -14,9 +14,9 @@ from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller
-from billvend.ports.outbox import DisabledEndpoint, MessageHistory
 from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
+from billvend.ports.repositories import DisabledEndpoint, Message
 from billvend.ports.telemetry import RequestRejected
 from billvend.usecases import api_keys, deposits, notifications
 from billvend.usecases.account_status import ProviderAccounts
@@ -298,7 +298,7 @@ class Billvend:
         channel: str | None = "webhook",
         failed: bool = False,
         message_id: str | None = None,
-    ) -> Sequence[MessageHistory]:
+    ) -> Sequence[Message]:
         """Messages with their delivery attempts, the newest first. `channel` may be `webhook`, `mail`, `console` or None
         (all).
 
@@ -308,7 +308,7 @@ class Billvend:
             self._deps, limit=limit, channel=channel, failed=failed, message_id=message_id
         )
 
-    def replay_notification(self, message_id: str) -> MessageHistory:
+    def replay_notification(self, message_id: str) -> Message:
         """Deliver a message again, with the same id. It is delivered now if its channel is configured here.
 
         Raises `ResourceNotFound`.
@@ -328,7 +328,7 @@ class Billvend:
 
     def enable_webhooks(self) -> int:
         """Send webhooks again to disabled endpoints. Waiting messages are due now. Returns how many were disabled."""
-        return self._deps.outbox.enable()
+        return self._deps.outbox.enable_all()
 
     # --- API keys -----------------------------------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ class Billvend:
 
     def has_api_keys(self) -> bool:
         """Whether an API key was ever created. Revoking the last one does not make the API open again."""
-        return not self._deps.api_keys.is_empty()
+        return bool(self._deps.api_keys.all())
 
     # --- queries ------------------------------------------------------------------------------------------------------
 

@@ -277,9 +277,9 @@ def _open_gateway(settings: "Settings", mode: Mode) -> Gateway | None:
         secret_key=settings.paystack_secret_key.get_secret_value(),
         api_url=settings.paystack_api_url or API_URL,
     )
-    if gateway.mode is not mode:
+    if gateway.info.mode is not mode:
         raise ConfigurationError(
-            f"PAYSTACK_SECRET_KEY is for {gateway.mode} money, and the configured provider is for {mode} money: "
+            f"PAYSTACK_SECRET_KEY is for {gateway.info.mode} money, and the configured provider is for {mode} money: "
             "use two keys of the same kind."
         )
     return gateway

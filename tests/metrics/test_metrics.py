@@ -30,8 +30,8 @@ from billvend.domain.enums import Status
 from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
 from billvend.ports.queue import Hint, QueueName
+from billvend.ports.repositories import Message
 from tests.api.client import BILL, Client, application, code_of
 from tests.usecases.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
 

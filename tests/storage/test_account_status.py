@@ -1,6 +1,5 @@
-"""The contract of the AccountStatuses port, and of the queries that people and account statuses need."""
+"""The contract of the AccountStatuses repository, and of the queries that people and account statuses need."""
 
-import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +12,8 @@ from billvend.domain.enums import OperatorDecision, Status
 from billvend.domain.errors import Unavailable
 from billvend.domain.outcome import Answer, Declined, NotFound, Unknown
 from billvend.domain.policy.policy import Policy
-from billvend.ports.account_status import AccountStatus, Exposure, by_account
+from billvend.ports.repositories import AccountStatus, Exposure
+from tests.storage.concurrency import run_in_threads
 from tests.storage.harness import (
     ANSWERS,
     NOW,
@@ -32,15 +32,11 @@ SUSPENDED = AccountStatus(
 
 
 @pytest.fixture
-def breaker(harness: JournalHarness) -> SqlAccountStatuses:
+def statuses(harness: JournalHarness) -> SqlAccountStatuses:
     return SqlAccountStatuses(harness.database)
 
 
 # --- account statuses -------------------------------------------------------------------------------------------------
-
-
-def test_account_states_are_empty_at_first(breaker: SqlAccountStatuses) -> None:
-    assert breaker.all() == []
 
 
 @pytest.mark.parametrize(
@@ -48,24 +44,23 @@ def test_account_states_are_empty_at_first(breaker: SqlAccountStatuses) -> None:
     [
         AccountStatus("acme", "key-1"),
         SUSPENDED,
-        AccountStatus("acme", "key-1", float_minor=0),
-        AccountStatus("acme", "key-1", float_minor=-(10**15)),
-        AccountStatus("acme", "key-1", float_minor=9 * 10**18),
+        *(AccountStatus("acme", "key-1", float_minor=minor) for minor in (0, -(10**15), 9 * 10**18)),
         AccountStatus("", "", "Ọ̀rọ̀ " * 500),
     ],
-    ids=["new", "closed", "nothing", "owing", "huge", "long"],
+    ids=["new", "suspended", "nothing", "owing", "huge", "long"],
 )
-def test_account_state_is_read_back(breaker: SqlAccountStatuses, state: AccountStatus) -> None:
-    breaker.save(state)
-    assert breaker.all() == [state]
+def test_account_state_is_read_back(statuses: SqlAccountStatuses, state: AccountStatus) -> None:
+    assert statuses.all() == {}
+    statuses.save(state)
+    assert statuses.all() == {(state.provider, state.account_id): state}
 
 
-def test_account_state_replaces_only_its_own(breaker: SqlAccountStatuses) -> None:
+def test_account_state_replaces_only_its_own(statuses: SqlAccountStatuses) -> None:
     other = AccountStatus("acme", "key-2", float_minor=5)
     elsewhere = AccountStatus("backup", "key-1", "because", NOW)
     for state in (SUSPENDED, other, elsewhere, AccountStatus("acme", "key-1")):
-        breaker.save(state)
-    assert by_account(breaker.all()) == {
+        statuses.save(state)
+    assert statuses.all() == {
         ("acme", "key-1"): AccountStatus("acme", "key-1"),
         ("acme", "key-2"): other,
         ("backup", "key-1"): elsewhere,
@@ -73,38 +68,33 @@ def test_account_state_replaces_only_its_own(breaker: SqlAccountStatuses) -> Non
 
 
 @pytest.mark.parametrize("text", ["nul \0", "lone \ud800"])
-def test_odd_provider_text_does_not_prevent_suspension(breaker: SqlAccountStatuses, text: str) -> None:
-    breaker.save(AccountStatus("acme", "key-1", text))
-    (state,) = breaker.all()
-    assert state.suspended_reason is not None
+def test_odd_provider_text_does_not_prevent_suspension(statuses: SqlAccountStatuses, text: str) -> None:
+    statuses.save(AccountStatus("acme", "key-1", text))
+    assert statuses.all()["acme", "key-1"].suspended_reason is not None
 
 
 def test_account_state_is_shared_between_processes(url: str) -> None:
     with open_harness(url) as one, open_harness(url) as two:
         SqlAccountStatuses(one.database).save(SUSPENDED)
-        assert SqlAccountStatuses(two.database).all() == [SUSPENDED]
+        assert list(SqlAccountStatuses(two.database).all().values()) == [SUSPENDED]
 
 
 def test_concurrent_writes_leave_one_row(url: str) -> None:
     with open_harness(url) as harness:
-        breaker = SqlAccountStatuses(harness.database)
+        statuses = SqlAccountStatuses(harness.database)
         written = [AccountStatus("acme", "key-1", float_minor=number) for number in range(8)]
-        threads = [threading.Thread(target=breaker.save, args=(state,)) for state in written]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        (state,) = breaker.all()
+        run_in_threads(*((lambda state=state: statuses.save(state)) for state in written))
+        (state,) = statuses.all().values()
         assert state in written
 
 
-def test_account_states_are_unavailable_when_database_is_down() -> None:
-    database = Database("sqlite:////nowhere/at/all/billvend.db")
-    with pytest.raises(Unavailable):
-        SqlAccountStatuses(database).all()
-    with pytest.raises(Unavailable):
-        SqlAccountStatuses(database).save(SUSPENDED)
-    database.close()
+def test_account_states_are_unavailable_when_database_is_down(unavailable_database: Database) -> None:
+    for call in (
+        SqlAccountStatuses(unavailable_database).all,
+        lambda: SqlAccountStatuses(unavailable_database).save(SUSPENDED),
+    ):
+        with pytest.raises(Unavailable):
+            call()
 
 
 # --- exposures ------------------------------------------------------------------------------------------------------------
@@ -261,15 +251,9 @@ def test_one_of_concurrent_decisions_wins(url: str) -> None:
             )
             for number in range(6)
         ]
-        results: list[str] = []
-        threads = [
-            threading.Thread(target=lambda one=decision: results.extend(result_codes(harness.execute(one))))
-            for decision in decisions
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        results = run_in_threads(
+            *((lambda one=decision: result_codes(harness.execute(one))[0]) for decision in decisions)
+        )
         assert sorted(results) == ["done"] + ["not_in_review"] * 5
         assert len(harness.rows("SELECT * FROM resolutions")) == 1
         assert harness.audit().ok

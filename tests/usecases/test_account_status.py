@@ -13,7 +13,7 @@ from billvend.adapters.storage.queries import SqlQueries
 from billvend.bootstrap import wire
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
-from billvend.ports.account_status import Exposure
+from billvend.ports.repositories import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck

@@ -125,7 +125,7 @@ def test_reference_is_stored_before_it_is_sent_to_paystack(app: AppHarness, pays
     with pytest.raises(Unavailable, match="Nothing was charged"):
         start_deposit(app)
     (announced,) = paystack.initialize_requests
-    assert app.deps.deposits.find(announced["reference"]) is not None
+    assert app.deps.deposits.get(announced["reference"]) is not None
 
 
 def test_repeated_key_returns_same_authorization_url(app: AppHarness, paystack: FakePaystack) -> None:

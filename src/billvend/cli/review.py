@@ -11,7 +11,7 @@ from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, KeyValues, Line,
 
 if TYPE_CHECKING:
     from billvend.domain.payment.state import Payment
-    from billvend.ports.deposits import Deposit
+    from billvend.ports.repositories import Deposit
 
 commands = typer.Typer()
 

@@ -10,7 +10,7 @@ from billvend.cli.options import DatabaseUrl, Json, MaxItems, example
 from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, print_result
 
 if TYPE_CHECKING:
-    from billvend.ports.outbox import DisabledEndpoint, MessageHistory
+    from billvend.ports.repositories import DisabledEndpoint, Message
 
 commands = typer.Typer()
 webhooks = typer.Typer(
@@ -37,13 +37,13 @@ def list_notifications(
     from billvend.presentation import endpoint_json, notification_json
 
     with billvend_context(database_url) as bv:
-        histories = bv.notification_history(limit=limit, channel=channel, failed=failed)
+        messages = bv.notification_history(limit=limit, channel=channel, failed=failed)
         endpoints = bv.disabled_endpoints()
     document = {
-        "items": [notification_json(history) for history in histories],
+        "items": [notification_json(each) for each in messages],
         "disabledEndpoints": [endpoint_json(endpoint) for endpoint in endpoints],
     }
-    rows = [_notification_row(history) for history in histories]
+    rows = [_notification_row(each) for each in messages]
     table = Table(
         ("Message", "Type", "Transaction", "Status", "Attempts", "Last response", "Next attempt"), rows
     )
@@ -70,8 +70,8 @@ def replay(
     from billvend.presentation import notification_json
 
     with billvend_context(database_url) as bv:
-        history = bv.replay_notification(message)
-    print_result(as_json, notification_json(history), *_render_replay(history))
+        replayed = bv.replay_notification(message)
+    print_result(as_json, notification_json(replayed), *_render_replay(replayed))
     return Exit.DONE
 
 
@@ -89,28 +89,28 @@ def enable(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
     return Exit.DONE
 
 
-def _notification_row(history: "MessageHistory") -> tuple[str, ...]:
+def _notification_row(message: "Message") -> tuple[str, ...]:
     from billvend.presentation import iso_time, notification_status
 
-    message, last = history.message, history.attempts[-1] if history.attempts else None
+    last = message.attempts[-1] if message.attempts else None
     return (
         message.message_id,
         message.kind,
         message.transaction_id,
         notification_status(message).replace("_", " "),
-        str(len(history.attempts)),
+        str(len(message.attempts)),
         last.detail if last else "",
         iso_time(message.next_at) or "",
     )
 
 
-def _render_replay(history: "MessageHistory") -> list[Block]:
-    from billvend.ports.outbox import FinalStatus
+def _render_replay(message: "Message") -> list[Block]:
+    from billvend.ports.repositories import FinalStatus
 
-    last = history.attempts[-1] if history.attempts else None
-    if history.message.final_status is FinalStatus.DELIVERED and last is not None:
+    last = message.attempts[-1] if message.attempts else None
+    if message.final_status is FinalStatus.DELIVERED and last is not None:
         return [Line(f"Delivered to {last.target}: {last.detail}.", GOOD)]
-    if history.message.attempt_count and last is not None:
+    if message.attempt_count and last is not None:
         return [Line(f"Not delivered: {last.detail}. A worker will retry.", BAD)]
     return [Line("Queued: a worker will send it.", DOUBT)]
 

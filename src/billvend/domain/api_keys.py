@@ -1,7 +1,7 @@
 """Who may do what over HTTP: API keys and their scopes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,7 +26,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key of the HTTP API, without its secret. The secret is not stored."""
+    """A key of the HTTP API, without its secret. The secret is not stored, only a digest that gives no access."""
 
     key_id: str
     """Its public part. The secret contains it, and it may be shown anywhere."""
@@ -34,6 +34,8 @@ class ApiKey:
     """Its name for people. Unique among the keys that are not revoked."""
     scopes: frozenset[Scope]
     created_at: datetime
+    digest: str = field(repr=False)
+    """The SHA-256 of the secret, in hex digits."""
     revoked_at: datetime | None = None
     """The key is rejected from then on. None while it is valid."""
     last_used_at: datetime | None = None

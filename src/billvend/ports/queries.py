@@ -12,7 +12,7 @@ from billvend.domain.journal.events import StreamKey
 from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
-from billvend.ports.account_status import Exposure
+from billvend.ports.repositories import Exposure
 
 Transaction = Payment | Funding
 

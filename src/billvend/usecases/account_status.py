@@ -15,10 +15,10 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Misconfigured
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.policy import Policy
-from billvend.ports.account_status import AccountStatus, AccountStatuses, Exposure, by_account
 from billvend.ports.clock import Clock
 from billvend.ports.provider import Provider
 from billvend.ports.queries import Queries
+from billvend.ports.repositories import AccountStatus, AccountStatuses, Exposure
 from billvend.usecases.caches import AccountStatusCache
 from billvend.usecases.limits import Limits
 
@@ -62,7 +62,7 @@ class ProviderAccounts:
             if self.clock.elapsed_seconds() - cache.read_at_seconds >= STATUS_CACHE_SECONDS:
                 cache.read_at_seconds = self.clock.elapsed_seconds()
                 try:
-                    cache.states = by_account(self.statuses.all())
+                    cache.states = self.statuses.all()
                 except BillvendError:
                     logger.debug("The status of the provider accounts could not be read")
             states = cache.states
@@ -190,9 +190,9 @@ class ProviderAccounts:
             )
         return replace(state, float_checked_at=now)
 
-    def _load_states(self) -> dict[tuple[str, str], AccountStatus]:
+    def _load_states(self) -> Mapping[tuple[str, str], AccountStatus]:
         cache = self.cache
-        states = by_account(self.statuses.all())
+        states = self.statuses.all()
         cache.states, cache.read_at_seconds = states, self.clock.elapsed_seconds()
         return states
 

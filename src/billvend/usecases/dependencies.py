@@ -6,17 +6,14 @@ from dataclasses import dataclass, field
 from billvend.domain.notifications import Channel
 from billvend.domain.policy.accounts import Mode
 from billvend.domain.policy.policy import Policy
-from billvend.ports.account_status import AccountStatuses
-from billvend.ports.api_keys import ApiKeys
 from billvend.ports.clock import Clock
-from billvend.ports.deposits import Deposits
 from billvend.ports.gateway import Gateway
 from billvend.ports.journal import Journal
 from billvend.ports.notifier import Notifier
-from billvend.ports.outbox import Outbox
 from billvend.ports.provider import Provider
 from billvend.ports.queries import Queries
 from billvend.ports.queue import Queue
+from billvend.ports.repositories import AccountStatuses, ApiKeys, Deposits, Outbox
 from billvend.ports.telemetry import Metrics
 from billvend.usecases.caches import ApiKeyUseTimes
 from billvend.usecases.fund import Fundings

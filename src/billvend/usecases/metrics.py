@@ -11,11 +11,10 @@ from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
 from billvend.domain.payment.state import TERMINAL_STATUSES
 from billvend.domain.policy.accounts import ProviderAccount
-from billvend.ports.account_status import AccountStatus, AccountStatuses, by_account
 from billvend.ports.clock import Clock
-from billvend.ports.outbox import Outbox
 from billvend.ports.queries import Queries
 from billvend.ports.queue import Queue
+from billvend.ports.repositories import AccountStatus, AccountStatuses, Outbox
 from billvend.ports.telemetry import Gauge, Metrics
 
 
@@ -79,7 +78,7 @@ class Monitoring:
             (exposure.provider, exposure.account_id): exposure
             for exposure in self.queries.exposures(self.clock.now())
         }
-        states = by_account(self.statuses.all())
+        states = self.statuses.all()
         unconfigured = [
             key for key, found in exposures.items() if found.in_doubt_minor and key not in self.accounts
         ]

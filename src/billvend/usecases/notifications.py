@@ -5,7 +5,6 @@ between, another worker delivers the message. Then it may arrive twice, with the
 """
 
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from billvend.domain.ids import is_email, parse_email, parse_user_id
 from billvend.domain.notifications import Channel
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult, Notifier
-from billvend.ports.outbox import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message, MessageHistory
+from billvend.ports.repositories import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message
 from billvend.ports.telemetry import DeliveryAttempted
 from billvend.usecases.dependencies import Dependencies
 
@@ -67,14 +66,14 @@ def history(
     channel: str | None = None,
     failed: bool = False,
     message_id: str | None = None,
-) -> Sequence[MessageHistory]:
+) -> list[Message]:
     """Messages with their delivery attempts, the newest first. Raises `ValidationFailed`, `Unavailable`."""
     return deps.outbox.history(
         limit=limit, channel=_parse_channel(channel), failed=failed, message_id=message_id
     )
 
 
-def replay(deps: Dependencies, message_id: str) -> MessageHistory:
+def replay(deps: Dependencies, message_id: str) -> Message:
     """Deliver a message again, with the same id.
 
     It is delivered now if its channel is configured here, else by a worker. Raises `ResourceNotFound`, `Unavailable`.
@@ -82,14 +81,15 @@ def replay(deps: Dependencies, message_id: str) -> MessageHistory:
     now = deps.clock.now()
     if not deps.outbox.replay(message_id, now):
         raise ResourceNotFound(f"There is no message {safe_repr(message_id)}. See: billvend webhooks list")
-    history = _load_history(deps, message_id)
-    notifier = deps.notifiers.get(history.message.channel)
+    message = _load(deps, message_id)
+    notifier = deps.notifiers.get(message.channel)
     if notifier is None or notifier.endpoint in _disabled_endpoints(deps):
-        return history
-    message = deps.outbox.take_one(message_id, now, lease_seconds=DELIVERY_LEASE_SECONDS)
-    if message is not None:  # else a worker has a lease on it
-        _deliver(deps, notifier, message)
-    return _load_history(deps, message_id)
+        return message
+    for due in deps.outbox.take(
+        message.channel, now, limit=1, lease_seconds=DELIVERY_LEASE_SECONDS, message_id=message_id
+    ):
+        _deliver(deps, notifier, due)
+    return _load(deps, message_id)
 
 
 def set_email(deps: Dependencies, user_id: str, email: str) -> None:
@@ -101,13 +101,13 @@ def set_email(deps: Dependencies, user_id: str, email: str) -> None:
     if is_email(user_id):
         reason = "is an e-mail address, and mail goes there"
         raise ValidationFailed(f"The user id {reason}. Nothing was done.", fields={"userId": reason})
-    deps.outbox.set_email(user_id, email, deps.clock.now())
+    deps.outbox.set_email(user_id, email, deps.clock.now(), replace=True)
     logger.info("E-mail address of a wallet set", extra={"context": {"userId": user_id}})
 
 
-def _load_history(deps: Dependencies, message_id: str) -> MessageHistory:
-    (history,) = deps.outbox.history(limit=1, message_id=message_id)
-    return history
+def _load(deps: Dependencies, message_id: str) -> Message:
+    (message,) = deps.outbox.history(limit=1, message_id=message_id)
+    return message
 
 
 def _disabled_endpoints(deps: Dependencies) -> set[str | None]:

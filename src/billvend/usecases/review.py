@@ -7,7 +7,7 @@ from billvend.domain.decisions.commands import Resolve
 from billvend.domain.enums import OperatorDecision, Status
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.payment.state import Payment
-from billvend.ports.deposits import Deposit, Deposits
+from billvend.ports.repositories import Deposit, Deposits
 from billvend.usecases.account_status import ProviderAccounts
 from billvend.usecases.ledger import Ledger
 

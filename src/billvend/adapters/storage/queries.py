@@ -30,8 +30,8 @@ from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
 from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
-from billvend.ports.account_status import Exposure
 from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
+from billvend.ports.repositories import Exposure
 
 UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
 """Orders by id without the index of ids, for queries that select few rows. Otherwise SQLite walks the whole index and
