@@ -315,24 +315,13 @@ def _open_notifiers(settings: "Settings", database: "Database", clock: Clock) ->
 
 
 def _open_queue(settings: "Settings") -> Queue:
+    """The queue on Redis, or without Redis in a file beside a SQLite database, or else in memory."""
+    from billvend.adapters.queue.huey_queue import HueyQueue
+
     if settings.redis_url is not None:
-        from billvend.adapters.queue.redis_queue import redis_queue
-
-        return redis_queue(settings.redis_url.get_secret_value())
-    from billvend.adapters.queue.lazy import LazyQueue
-
-    return LazyQueue(partial(_open_local_queue, settings.database_path))
-
-
-def _open_local_queue(database_path: Path | None) -> Queue:
-    """The queue without Redis: a file beside a SQLite database, or else memory."""
-    if database_path is not None:
-        from billvend.adapters.queue.sqlite_queue import sqlite_queue
-
-        return sqlite_queue(database_path.with_suffix(".queue.db"))
-    from billvend.adapters.queue.memory_queue import memory_queue
-
-    return memory_queue()
+        return HueyQueue(settings.redis_url.get_secret_value())
+    database_path = settings.database_path
+    return HueyQueue(None if database_path is None else database_path.with_suffix(".queue.db"))
 
 
 def _common_mode(accounts: tuple[ProviderAccount, ...]) -> Mode:

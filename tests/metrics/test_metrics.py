@@ -63,12 +63,9 @@ class UnreadQueue:
     def __init__(self) -> None:
         self.hints = dict.fromkeys(QueueName, 0)
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         self.hints[queue] += len(hints)
-        return len(hints)
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        self.enqueue(queue, hints)
+        return len(hints) if wait else 0
 
     def depth(self) -> dict[QueueName, int]:
         return self.hints

@@ -136,7 +136,7 @@ class ProcessQueue:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         """See the port."""
         self._process.crash_point("before a hand-over")
         simulation = self._process.simulation
@@ -145,11 +145,7 @@ class ProcessQueue:
             return 0
         for hint in hints:
             simulation.queue.put(hint)
-        return len(hints)
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """See the port."""
-        self.enqueue(queue, hints)
+        return len(hints) if wait else 0
 
     def depth(self) -> dict[QueueName, int]:
         """See the port."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from billvend.adapters.clock import SystemClock
 from billvend.adapters.metrics.no_metrics import NoMetrics
-from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.adapters.storage.database import Database
@@ -263,7 +263,7 @@ def truncate_all(database: Database) -> None:
 
 def deps_of(harness: JournalHarness) -> Dependencies:
     return Dependencies(
-        harness.journal, harness.queries, memory_queue(), {}, SystemClock(), harness.policy, Limits("100", "1000000"),
+        harness.journal, harness.queries, HueyQueue(None), {}, SystemClock(), harness.policy, Limits("100", "1000000"),
         "NGN", Mode.TEST, sweep_quiet_seconds=60, account_status=SqlAccountStatuses(harness.database),
         api_keys=SqlApiKeys(harness.database), deposits=SqlDeposits(harness.database),
         outbox=SqlOutbox(harness.database), metrics=NoMetrics(),

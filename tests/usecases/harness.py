@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from billvend import Bill, BillvendError, Money, Payment
 from billvend.adapters.metrics.no_metrics import NoMetrics
-from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.adapters.storage.database import Database
@@ -138,7 +138,7 @@ class AppHarness:
         self.clock = FakeClock()
         self.database = Database("sqlite://")
         upgrade(self.database)
-        self.queue = memory_queue()
+        self.queue = HueyQueue(None)
         self._verification = verification or MeterCheck()
         self._limits = limits or Limits("100", "1000000")
         self._policy = policy or Policy(())

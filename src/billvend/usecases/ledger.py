@@ -68,13 +68,13 @@ class Ledger:
             if any(isinstance(event, NOTIFIED_EVENTS) for event in outcome.events):
                 notified.append(Hint(command.user_id, command.transaction_id))
         if notified and self.has_notifiers:
-            self.queue.enqueue_nowait(QueueName.NOTIFICATIONS, notified)
+            self.queue.enqueue(QueueName.NOTIFICATIONS, notified, wait=False)
         return outcomes
 
     def enqueue_if_due(self, hint: Hint, result: CommandResult) -> None:
         """Queue a hint if the next step is due at once. A sweep finds what is due later."""
         if result.next_at is not None and result.next_at <= self.clock.now():
-            self.queue.enqueue_nowait(queue_for(result.status), [hint])
+            self.queue.enqueue(queue_for(result.status), [hint], wait=False)
 
     def payment(self, transaction_id: str, user_id: str | None = None) -> Payment:
         """A payment by its id. Raises `TransactionNotFound`, `Unavailable`."""

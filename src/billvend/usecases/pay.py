@@ -234,7 +234,7 @@ class Payments:
             if isinstance(outcome, Executed) and not outcome.replayed
         ]
         if new_payments:
-            self.ledger.queue.enqueue_nowait(QueueName.PAYMENTS, new_payments)
+            self.ledger.queue.enqueue(QueueName.PAYMENTS, new_payments, wait=False)
         earlier = self._load_earlier(commands, outcomes)
         return [
             _payment_result(command, outcome, earlier)

@@ -25,17 +25,8 @@ from billvend.domain.decisions.commands import (
     Resolve,
 )
 from billvend.domain.decisions.decision import Decision
-from billvend.domain.errors import (
-    BillvendError,
-    IdempotencyMismatch,
-)
-from billvend.domain.journal.events import (
-    NO_HASH,
-    Event,
-    StoredEvent,
-    StreamKey,
-    chain_event,
-)
+from billvend.domain.errors import BillvendError, IdempotencyMismatch
+from billvend.domain.journal.events import NO_HASH, Event, StoredEvent, StreamKey, chain_event
 from billvend.domain.ledger.wallet import Wallet, wallet_stream
 from billvend.domain.outcome import Delivered
 from billvend.domain.payment.state import Payment
