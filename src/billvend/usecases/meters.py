@@ -15,7 +15,7 @@ from billvend.domain.errors import (
     UnknownBiller,
     WrongMeterType,
 )
-from billvend.domain.meter import parse_meter, parse_vend_type
+from billvend.domain.ids import parse_meter, parse_vend_type
 from billvend.domain.meter_lookup import (
     MeterFault,
     MeterFound,

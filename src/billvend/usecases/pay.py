@@ -16,9 +16,8 @@ from billvend.domain.errors import (
     UnknownBiller,
     ValidationFailed,
 )
-from billvend.domain.ids import parse_key, parse_phone, parse_user_id
+from billvend.domain.ids import parse_key, parse_meter, parse_phone, parse_user_id, parse_vend_type
 from billvend.domain.journal.events import StreamKey
-from billvend.domain.meter import parse_meter, parse_vend_type
 from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike, parse_amount
 from billvend.domain.payment.state import Payment

@@ -123,7 +123,7 @@ class _Batch:
     def decide(self, command: Command) -> Executed:
         if (replay := replay_of(self.results.get(command.command_key), command)) is not None:
             return replay
-        decision = self._begin(command)
+        decision, owner = self._begin(command), self.token_owners.get(token_of(command) or "")
         match command:
             case Fund():
                 customer.fund(decision, command)
@@ -134,13 +134,13 @@ class _Batch:
             case Cancel():
                 customer.cancel(decision)
             case Resolve():
-                operator.resolve(decision, command, self.token_owners.get(token_of(command) or ""))
+                operator.resolve(decision, command, owner)
             case RequestRequery():
                 operator.request_requery(decision, command)
             case Claim():
                 worker.claim(decision, command)
             case RecordAnswer():
-                worker.record_answer(decision, command, self.token_owners.get(token_of(command) or ""))
+                worker.record_answer(decision, command, owner)
             case _:
                 assert_never(command)
         self._record(command, decision)
@@ -158,15 +158,13 @@ class _Batch:
         return Decision(command, wallet, payment)
 
     def _record(self, command: Command, decision: Decision) -> None:
-        payment, wallet = decision.payment_or_none, decision.wallet
-        if payment is not None:
+        if (wallet := decision.wallet) is not None:
+            self._append(command, wallet, decision.wallet_events, self.wallets, self.writes.wallets)
+        if (payment := decision.payment_or_none) is not None:
+            self._append(command, payment, decision.payment_events, self.payments, self.writes.payments)
             self.writes.next_at[payment.stream_key] = decision.result.next_at
             if payment.token is not None:
                 self.token_owners.setdefault(payment.token, payment.stream_key)
-        if wallet is not None:
-            self._append(command, wallet, decision.wallet_events, self.wallets, self.writes.wallets)
-        if payment is not None:
-            self._append(command, payment, decision.payment_events, self.payments, self.writes.payments)
         if decision.wallet_events or decision.payment_events:
             self.writes.results[command.command_key] = (command, decision.result)
             self.results[command.command_key] = StoredResult(command.request_hash, decision.result)
