@@ -50,8 +50,8 @@ def message(
 def notifier(
     port: int, *, scheme: str = "smtp", login: str = "", host: str = LOOPBACK, **options: Any
 ) -> EmailNotifier:
-    options = {"find_address": lambda *_: None, "timeout_seconds": 10.0} | options
-    return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", sender="shop@example.com", **options)
+    how: dict[str, Any] = {"find_address": lambda *_: None, "timeout_seconds": 10.0} | options
+    return EmailNotifier(url=f"{scheme}://{login}{host}:{port}", sender="shop@example.com", **how)
 
 
 def deliver_and_read(smtp: RecordingSmtpServer, message: Message, **options: Any) -> str:
