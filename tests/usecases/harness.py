@@ -226,6 +226,12 @@ class AppHarness:
         body = self.reload(payment).attempts[attempt].reference.encode()
         return self.bv.handle_provider_webhook(self.provider.account.provider, body)
 
+    def sql(self, *statements: str) -> None:
+        """Change the database by hand."""
+        with self.database.write_transaction() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
     # --- results ------------------------------------------------------------------------------------------------------
 
     def reload(self, payment: Payment) -> Payment:

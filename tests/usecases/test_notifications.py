@@ -300,8 +300,7 @@ def test_unrecorded_delivery_is_repeated_after_database_recovers(
     app: AppHarness, webhook: FakeChannel
 ) -> None:
     def endpoint_is_down() -> None:
-        with app.database.write_transaction() as connection:
-            connection.exec_driver_sql("ALTER TABLE delivery_attempts RENAME TO elsewhere")
+        app.sql("ALTER TABLE delivery_attempts RENAME TO elsewhere")
 
     webhook.during_delivery = endpoint_is_down
     app.notifiers = {Channel.WEBHOOK: webhook}
@@ -309,8 +308,7 @@ def test_unrecorded_delivery_is_repeated_after_database_recovers(
     app.bv.fund("ada", 100)
     with pytest.raises(Unavailable):
         app.bv.deliver_notifications()
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO delivery_attempts")
+    app.sql("ALTER TABLE elsewhere RENAME TO delivery_attempts")
     webhook.during_delivery = lambda: None
     app.clock.sleep(DELIVERY_LEASE_SECONDS)
     assert app.bv.deliver_notifications() == 1
