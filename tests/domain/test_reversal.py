@@ -73,123 +73,82 @@ NOW = NOON
 TABLE = """
 status              evidence       account  other  tries  valid  age    step
 
-pending             nothing        here   -      -      -      young  send acme
-pending             nothing        gone   other  -      -      young  send backup
-pending             nothing        gone   none   -      -      young  wait for the limit
-pending             nothing        -      -      -      -      old    reverse not_sent
-pending             (any-attempt)  -      -      -      -      -      impossible
+pending             nothing        here     -      -      -      young  send acme
+pending             nothing        gone     other  -      -      young  send backup
+pending             nothing        gone     none   -      -      young  wait for the limit
+pending             nothing        -        -      -      -      old    reverse not_sent
+pending             (any-attempt)  -        -      -      -      -      impossible
 
-processing          nothing        -      -      -      -      -      impossible
-processing          sending        -      -      -      -      -      wait for the lease
-processing          delivered      -      -      -      -      -      complete
-processing          taken-back     -      -      -      -      -      reverse provider_reversed
-processing          declined       -      other  -      -      -      send backup
-processing          declined       -      none   -      -      -      reverse declined
-processing          not-sent       here   -      left   valid  -      send again
-processing          not-sent       here   other  left   stale  -      send backup
-processing          not-sent       here   none   left   stale  -      reverse not_sent
-processing          not-sent       here   other  used   -      -      send backup
-processing          not-sent       here   none   used   -      -      reverse not_sent
-processing          not-sent       gone   other  -      -      -      send backup
-processing          not-sent       gone   none   -      -      -      reverse not_sent
-processing          deferred       here   -      left   valid  -      send again
-processing          deferred       here   other  left   stale  -      send backup
-processing          deferred       here   none   left   stale  -      reverse not_executed
-processing          deferred       here   other  used   -      -      send backup
-processing          deferred       here   none   used   -      -      reverse not_executed
-processing          deferred       gone   other  -      -      -      send backup
-processing          deferred       gone   none   -      -      -      reverse not_executed
-processing          misconfigured  -      other  -      -      -      send backup
-processing          misconfigured  -      none   -      -      -      reverse not_executed
-processing          (doubtful)     -      -      -      -      -      impossible
+processing          nothing        -        -      -      -      -      impossible
+processing          sending        -        -      -      -      -      wait for the lease
+processing          delivered      -        -      -      -      -      complete
+processing          taken-back     -        -      -      -      -      reverse provider_reversed
+processing          declined       -        other  -      -      -      send backup
+processing          declined       -        none   -      -      -      reverse declined
+processing          not-sent       here     -      left   valid  -      send again
+processing          not-sent       here     other  left   stale  -      send backup
+processing          not-sent       here     none   left   stale  -      reverse not_sent
+processing          not-sent       here     other  used   -      -      send backup
+processing          not-sent       here     none   used   -      -      reverse not_sent
+processing          not-sent       gone     other  -      -      -      send backup
+processing          not-sent       gone     none   -      -      -      reverse not_sent
+processing          deferred       here     -      left   valid  -      send again
+processing          deferred       here     other  left   stale  -      send backup
+processing          deferred       here     none   left   stale  -      reverse not_executed
+processing          deferred       here     other  used   -      -      send backup
+processing          deferred       here     none   used   -      -      reverse not_executed
+processing          deferred       gone     other  -      -      -      send backup
+processing          deferred       gone     none   -      -      -      reverse not_executed
+processing          misconfigured  -        other  -      -      -      send backup
+processing          misconfigured  -        none   -      -      -      reverse not_executed
+processing          (doubtful)     -        -      -      -      -      impossible
 
-in_doubt            nothing        -      -      -      -      -      impossible
-in_doubt            sending        -      -      -      -      -      impossible
-in_doubt            asking         -      -      -      -      -      wait for the lease
-in_doubt            delivered      -      -      -      -      -      complete
-in_doubt            taken-back     -      -      -      -      -      reverse provider_reversed
-in_doubt            failed         -      -      -      -      -      reverse declined
-in_doubt            declined       -      -      -      -      -      reverse declined
-in_doubt            not-sent       -      -      -      -      -      reverse not_sent
-in_doubt            deferred       -      -      -      -      -      reverse not_executed
-in_doubt            misconfigured  -      -      -      -      -      reverse not_executed
-in_doubt            silent         here   -      -      -      young  ask
-in_doubt            silent         here   -      -      -      old    review
-in_doubt            silent         gone   -      -      -      -      review
-in_doubt            once           here   -      -      -      young  ask
-in_doubt            once           here   -      -      -      old    review
-in_doubt            once           gone   -      -      -      -      review
-in_doubt            absent         here   -      -      -      -      reverse not_found
-in_doubt            absent         gone   -      -      -      -      review
-in_doubt            known          here   -      -      -      young  ask
-in_doubt            known          here   -      -      -      old    review
-in_doubt            known          gone   -      -      -      -      review
-in_doubt            vanished       -      -      -      -      -      review
-in_doubt            contradicted   here   -      -      -      young  ask
-in_doubt            contradicted   here   -      -      -      old    review
-in_doubt            contradicted   gone   -      -      -      -      review
-
-in_review           nothing        -      -      -      -      -      impossible
-in_review           sending        -      -      -      -      -      impossible
-in_review           asking         -      -      -      -      -      wait for the lease
-in_review           delivered      -      -      -      -      -      complete
-in_review           taken-back     -      -      -      -      -      reverse provider_reversed
-in_review           failed         -      -      -      -      -      reverse declined
-in_review           declined       -      -      -      -      -      reverse declined
-in_review           not-sent       -      -      -      -      -      reverse not_sent
-in_review           deferred       -      -      -      -      -      reverse not_executed
-in_review           misconfigured  -      -      -      -      -      reverse not_executed
-in_review           silent         here   -      -      -      -      ask
-in_review           silent         gone   -      -      -      -      wait a day
-in_review           once           here   -      -      -      -      ask
-in_review           once           gone   -      -      -      -      wait a day
-in_review           absent         here   -      -      -      -      reverse not_found
-in_review           absent         gone   -      -      -      -      wait a day
-in_review           known          here   -      -      -      -      ask
-in_review           known          gone   -      -      -      -      wait a day
-in_review           vanished       here   -      -      -      -      ask
-in_review           vanished       gone   -      -      -      -      wait a day
-in_review           contradicted   here   -      -      -      -      ask
-in_review           contradicted   gone   -      -      -      -      wait a day
+(doubt)             nothing        -        -      -      -      -      impossible
+(doubt)             sending        -        -      -      -      -      impossible
+(doubt)             asking         -        -      -      -      -      wait for the lease
+(doubt)             delivered      -        -      -      -      -      complete
+(doubt)             taken-back     -        -      -      -      -      reverse provider_reversed
+(doubt)             failed         -        -      -      -      -      reverse declined
+(doubt)             declined       -        -      -      -      -      reverse declined
+(doubt)             not-sent       -        -      -      -      -      reverse not_sent
+(doubt)             deferred       -        -      -      -      -      reverse not_executed
+(doubt)             misconfigured  -        -      -      -      -      reverse not_executed
+(doubt)             absent         here     -      -      -      -      reverse not_found
+in_doubt            (unclear)      here     -      -      -      young  ask
+in_doubt            (unclear)      here     -      -      -      old    review
+in_doubt            (unclear)      gone     -      -      -      -      review
+in_doubt            absent         gone     -      -      -      -      review
+in_doubt            vanished       -        -      -      -      -      review
+in_review           (unproven)     here     -      -      -      -      ask
+in_review           (unproven)     gone     -      -      -      -      wait a day
+in_review           absent         gone     -      -      -      -      wait a day
 
 # A reversal is decided, and the money is not back yet: the rules decide once more on all that is known by then. A
 # reversal that rests on no attempt (cancelled, or never sent in a day) or on an operator does not change.
-reversing/absent    nothing        -      -      -      -      -      impossible
-reversing/absent    sending        -      -      -      -      -      impossible
-reversing/absent    asking         -      -      -      -      -      wait for the lease
-reversing/absent    delivered      -      -      -      -      -      complete
-reversing/absent    taken-back     -      -      -      -      -      reverse provider_reversed
-reversing/absent    failed         -      -      -      -      -      reverse declined
-reversing/absent    declined       -      -      -      -      -      reverse declined
-reversing/absent    not-sent       -      -      -      -      -      reverse not_sent
-reversing/absent    deferred       -      -      -      -      -      reverse not_executed
-reversing/absent    misconfigured  -      -      -      -      -      reverse not_executed
-reversing/absent    (unproven)     -      -      -      -      -      review
-reversing/absent    absent         here   -      -      -      -      reverse not_found
-reversing/absent    absent         gone   -      -      -      -      review
-reversing/proven    nothing        -      -      -      -      -      reverse as decided
-reversing/proven    sending        -      -      -      -      -      wait for the lease
-reversing/proven    asking         -      -      -      -      -      wait for the lease
-reversing/proven    delivered      -      -      -      -      -      complete
-reversing/proven    taken-back     -      -      -      -      -      reverse provider_reversed
-reversing/proven    failed         -      -      -      -      -      reverse declined
-reversing/proven    declined       -      -      -      -      -      reverse declined
-reversing/proven    not-sent       -      -      -      -      -      reverse not_sent
-reversing/proven    deferred       -      -      -      -      -      reverse not_executed
-reversing/proven    misconfigured  -      -      -      -      -      reverse not_executed
-reversing/proven    (unproven)     -      -      -      -      -      review
-reversing/proven    absent         -      -      -      -      -      review
+(reversing)         asking         -        -      -      -      -      wait for the lease
+(reversing)         delivered      -        -      -      -      -      complete
+(reversing)         taken-back     -        -      -      -      -      reverse provider_reversed
+(reversing)         failed         -        -      -      -      -      reverse declined
+(reversing)         declined       -        -      -      -      -      reverse declined
+(reversing)         not-sent       -        -      -      -      -      reverse not_sent
+(reversing)         deferred       -        -      -      -      -      reverse not_executed
+(reversing)         misconfigured  -        -      -      -      -      reverse not_executed
+(reversing)         (unproven)     -        -      -      -      -      review
+reversing/absent    nothing        -        -      -      -      -      impossible
+reversing/absent    sending        -        -      -      -      -      impossible
+reversing/absent    absent         here     -      -      -      -      reverse not_found
+reversing/absent    absent         gone     -      -      -      -      review
+reversing/proven    nothing        -        -      -      -      -      reverse as decided
+reversing/proven    sending        -        -      -      -      -      wait for the lease
+reversing/proven    absent         -        -      -      -      -      review
 
-completed           -              -      -      -      -      -      rest
-reversed/absent     nothing        -      -      -      -      -      impossible
-reversed/absent     delivered      -      -      -      -      -      rest
-reversed/absent     (all-the-rest) here   -      -      -      -      watch
-reversed/absent     (all-the-rest) gone   -      -      -      -      rest
-reversed/operator   nothing        -      -      -      -      -      rest
-reversed/operator   delivered      -      -      -      -      -      rest
-reversed/operator   (all-the-rest) here   -      -      -      -      watch
-reversed/operator   (all-the-rest) gone   -      -      -      -      rest
-reversed/proven     -              -      -      -      -      -      rest
+completed           -              -        -      -      -      -      rest
+reversed/absent     nothing        -        -      -      -      -      impossible
+(monitored)         delivered      -        -      -      -      -      rest
+(monitored)         (all-the-rest) here     -      -      -      -      watch
+(monitored)         (all-the-rest) gone     -      -      -      -      rest
+reversed/operator   nothing        -        -      -      -      -      rest
+reversed/proven     -              -        -      -      -      -      rest
 """
 
 DIMENSIONS: Sequence[Sequence[str]] = (
@@ -210,8 +169,12 @@ DIMENSIONS: Sequence[Sequence[str]] = (
 )
 DOUBTFUL = {"asking", "failed", "silent", "once", "absent", "known", "vanished", "contradicted"}
 GROUPS: Mapping[str, set[str]] = {
+    "(doubt)": {"in_doubt", "in_review"},
+    "(reversing)": {"reversing/absent", "reversing/proven"},
+    "(monitored)": {"reversed/absent", "reversed/operator"},
     "(any-attempt)": set(DIMENSIONS[1]) - {"nothing"},
     "(doubtful)": DOUBTFUL,
+    "(unclear)": {"silent", "once", "known", "contradicted"},
     "(unproven)": {"silent", "once", "known", "vanished", "contradicted"},
     "(all-the-rest)": set(DIMENSIONS[1]) - {"nothing", "delivered"},
 }
