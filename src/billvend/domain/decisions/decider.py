@@ -84,6 +84,17 @@ class WriteSet:
 CommandOutcome = Executed | BillvendError
 
 
+def replay_of(stored: StoredResult | None, command: Command) -> Executed | None:
+    """The stored result of a command; None if its key is new. Raises `IdempotencyMismatch`."""
+    if stored is None:
+        return None
+    if stored.request_hash != command.request_hash:
+        raise IdempotencyMismatch(
+            "This key was used before for another request. That one is unchanged. Nothing was done now."
+        )
+    return Executed(stored.result, replayed=True)
+
+
 def decide(snapshot: Snapshot, commands: Iterable[Command]) -> tuple[WriteSet, list[CommandOutcome]]:
     """Decide the commands in order. Each sees the state that the ones before it left."""
     batch = _Batch(snapshot)
@@ -110,12 +121,8 @@ class _Batch:
         self.writes = WriteSet()
 
     def decide(self, command: Command) -> Executed:
-        if (known := self.results.get(command.command_key)) is not None:
-            if known.request_hash != command.request_hash:
-                raise IdempotencyMismatch(
-                    "This key was used before for another request. That one is unchanged. Nothing was done now."
-                )
-            return Executed(known.result, replayed=True)
+        if (replay := replay_of(self.results.get(command.command_key), command)) is not None:
+            return replay
         decision, owner = self._begin(command), self.token_owners.get(token_of(command) or "")
         match command:
             case Fund():
@@ -137,7 +144,8 @@ class _Batch:
             case _:
                 assert_never(command)
         self._record(command, decision)
-        return Executed(decision.result, payment=decision.payment_or_none)
+        added = [*decision.wallet_events, *decision.payment_events]
+        return Executed(decision.result, payment=decision.payment_or_none, events=added)
 
     def _begin(self, command: Command) -> Decision:
         """The decision on a command, with the wallet and the payment as the commands before left them."""
