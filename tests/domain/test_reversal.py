@@ -462,22 +462,11 @@ def test_resend_waits_for_schedule_and_provider_advice(
     assert step == RetrySend(attempt, at=NOW + seconds(gap_seconds))
 
 
-SCHEDULE = (20, 60, 120, 300, 600, 1200, 2400, 3600, 3600, 3600)
-
-
 def test_policy_defaults_equal_the_settings() -> None:
     policy = Policy(())
-    assert policy.requery_schedule_seconds == SCHEDULE[:8]
+    assert policy.requery_schedule_seconds == (20, 60, 120, 300, 600, 1200, 2400, 3600)
     assert (policy.not_found_spacing_seconds, policy.review_after_seconds) == (60, 7200)
     assert (policy.pending_limit_seconds, policy.lease_seconds, policy.timeout_seconds) == (86400, 60, 30)
-
-
-@pytest.mark.parametrize("asked_before", range(len(SCHEDULE)))
-def test_requery_gaps_grow_to_an_hour(asked_before: int) -> None:
-    payment = payment_in_doubt(*[PastRequery(20, Unknown("?"))] * asked_before)
-    gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
-    assert SCHEDULE[asked_before] <= gap <= 1.1 * SCHEDULE[asked_before]
-    assert gap == scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
 
 
 def test_requeries_of_many_payments_are_spread_by_jitter() -> None:
@@ -538,52 +527,11 @@ def test_overdue_requery_is_made_before_review() -> None:
     assert isinstance(found, StartRequery)
 
 
-def test_payment_in_review_is_requeried_daily() -> None:
-    payment = replace(
-        payment_in_doubt(PastRequery(20, Unknown("?")), since_seconds=9000), status=Status.IN_REVIEW
-    )
-    step = next_step(payment, Policy((provider(),)), NOW)
-    assert step == StartRequery(payment.attempts[0], at=NOW + seconds(DAY))
-
-
 def test_payment_in_review_without_requery_follows_the_schedule() -> None:
     payment = replace(payment_in_doubt(), status=Status.IN_REVIEW)
     step = next_step(payment, Policy((provider(),)), NOW)
     assert isinstance(step, StartRequery)
     assert step.is_due(NOW + seconds(22))
-
-
-@pytest.mark.parametrize(
-    ("looked_after", "next_after"),
-    [
-        ([], HOUR),
-        ([HOUR - 1], HOUR),
-        ([HOUR], 6 * HOUR),
-        ([10, 20, 30, 40, 50], HOUR),
-        ([HOUR, 6 * HOUR], DAY),
-        ([HOUR, 6 * HOUR, DAY], 3 * DAY),
-        ([30 * HOUR], 3 * DAY),
-        ([HOUR, 6 * HOUR, DAY, 3 * DAY], None),
-        ([5 * DAY], None),
-    ],
-)
-@pytest.mark.parametrize("proof", [Proof.NOT_FOUND, Proof.OPERATOR])
-def test_reversed_payment_is_monitored_after_1h_6h_1d_and_3d(
-    looked_after: Sequence[int], next_after: int | None, proof: Proof
-) -> None:
-    looks = tuple(
-        Requery(number, at, at, answer=NOT_FOUND, answered_at=at)
-        for number, at in enumerate((NOW + seconds(after) for after in (-500, *looked_after)), 1)
-    )
-    payment = payments_of(("reversed/absent", "silent", "here", "none", "left", "valid", "young"))[0]
-    payment = replace(
-        payment,
-        attempts=(replace(payment.attempts[0], requeries=looks),),
-        reversal=PaymentReversed(proof, "why", 30000),
-    )
-    step = next_step(payment, Policy((provider(),)), NOW)
-    after = NOW + seconds(next_after) if next_after else None
-    assert step == (StartRequery(payment.attempts[0], at=after) if after else Wait(at=None))
 
 
 # --- what proves an attempt -------------------------------------------------------------------------------------------
@@ -639,11 +587,6 @@ def test_not_found_is_proof_only_when_repeated_late_and_spaced(
     assert not is_proven_absent(
         attempt, provider(reports_not_found=False), Policy(()).not_found_spacing_seconds
     )
-
-
-def test_acknowledged_send_is_never_proven_absent() -> None:
-    known = payment_in_doubt(*ABSENT, answer=Unknown("exists", known_to_provider=True)).attempts[0]
-    assert not is_proven_absent(known, provider(), Policy(()).not_found_spacing_seconds)
 
 
 def test_not_found_proof_uses_processing_limit_and_spacing() -> None:
@@ -738,12 +681,6 @@ def test_evidence_needs_an_answer_for_every_send(answers: Sequence[Answer], conc
     assert evidence_of(attempt, NOW).name == conclusion
 
 
-def test_failed_requery_proves_nothing_about_the_sends() -> None:
-    for answer in (NotSent("refused"), Deferred("again"), Misconfigured("key"), Declined("your question")):
-        attempt = payment_in_doubt(PastRequery(20, answer)).attempts[0]
-        assert evidence_of(attempt, NOW).name == "UNKNOWN"
-
-
 def test_reversal_reason_comes_from_the_proving_answer() -> None:
     policy = Policy((provider(),))
     failed_requery = PastRequery(20, NotSent("our question never left"))
@@ -756,21 +693,6 @@ def test_reversal_reason_comes_from_the_proving_answer() -> None:
 
 
 # --- which account ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "account",
-    [
-        provider("acme", account="key-2"),
-        provider("backup", billers=["IKEDC"]),
-        provider("backup", currency="KES"),
-        provider("backup", whole_units_only=True),
-    ],
-    ids=["another account of one that was tried", "another biller", "another currency", "whole naira only"],
-)
-def test_account_that_does_not_support_the_payment_is_not_chosen(account: object) -> None:
-    payment = replace(payment_in_doubt(), amount=Money(30050, "NGN"))
-    assert Policy((account,)).next_account(payment) is None  # type: ignore[arg-type]
 
 
 def test_accounts_are_tried_in_the_order_of_the_settings() -> None:
