@@ -16,7 +16,7 @@ from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.repositories import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS
 from billvend.usecases.meters import MeterCheck
-from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
+from tests.harness import TOKEN, AppHarness, FakeProvider, using
 from tests.usecases.test_suspension import (
     EMPTY_FLOAT,
     assert_payment_rejected,

@@ -16,7 +16,7 @@ from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.queue import QueueName
 from billvend.ports.repositories import FinalStatus, Message
 from billvend.usecases.notifications import DELIVERY_LEASE_SECONDS, MAX_MESSAGES_PER_CHANNEL
-from tests.usecases.harness import OTHER_TOKEN, TOKEN, AppHarness, UnreadQueue, using
+from tests.harness import OTHER_TOKEN, TOKEN, AppHarness, UnreadQueue, using
 
 DELIVERED = DeliveryResult(DeliveryOutcome.DELIVERED, "https://shop.example", "HTTP 200", 200)
 FAILED = DeliveryResult(DeliveryOutcome.FAILED, "https://shop.example", "HTTP 500", 500)
