@@ -16,7 +16,7 @@ from billvend import (
     Unavailable,
     ValidationFailed,
 )
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
 from billvend.domain.ledger.wallet import Funding
 from billvend.ports.gateway import Gateway
@@ -279,9 +279,9 @@ def test_webhook_credits_paid_deposit(app: DepositApp) -> None:
     reference = app.pay_deposit()
     app.receive(reference)
     assert app.credited_kobo() == 50_050
-    (funding,) = app.bv.search(Search(reference=reference))
-    assert isinstance(funding, Funding)
-    assert funding.source == "paystack"
+    (found,) = app.bv.search(Search(reference=reference))
+    assert isinstance(found.transaction, Funding)
+    assert found.transaction.source == "paystack"
 
 
 @pytest.mark.parametrize("is_operator_first", [True, False])
@@ -521,7 +521,7 @@ def test_webhook_is_retried_when_database_is_down(app: DepositApp) -> None:
 
 def test_paid_deposit_is_credited_even_above_new_limit(app: DepositApp) -> None:
     reference = app.pay_deposit()
-    wire(replace(app.deps, limits=Limits("1", "10"))).check_deposit(reference)
+    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(reference)
     assert app.credited_kobo() == 50_050
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from billvend import Payment, ResourceNotFound, Unavailable, ValidationFailed
-from billvend.bootstrap import wire
+from billvend import Billvend, Payment, ResourceNotFound, Unavailable, ValidationFailed
 from billvend.domain.delivery_retry import GAPS_SECONDS, JITTER
 from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
@@ -118,7 +117,7 @@ def test_workers_get_hints_only_for_notifications(app: AppHarness) -> None:
         return queue.hints[QueueName.NOTIFICATIONS] - before
 
     queue = UnreadQueue()
-    app.bv = wire(replace(app.deps, queue=queue))
+    app.bv = Billvend(replace(app.deps, queue=queue))
     assert count_hints(lambda: app.bv.fund("ada", 100)) == 1
     assert count_hints(app.pay) == 0, "that it was accepted is no news"
     assert count_hints(lambda: complete_payment(app)) == 1
@@ -145,7 +144,7 @@ def test_hint_wakes_the_notification_worker(app: AppHarness, webhook: FakeChanne
 
 def test_no_channels_means_no_notifications() -> None:
     app, queue = AppHarness(), UnreadQueue()
-    app.bv = wire(replace(app.deps, queue=queue))
+    app.bv = Billvend(replace(app.deps, queue=queue))
     app.bv.fund("ada", 100)
     assert queue.hints[QueueName.NOTIFICATIONS] == 0
     assert app.bv.deliver_notifications() == 0
