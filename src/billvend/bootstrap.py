@@ -50,7 +50,6 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: E
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
-    from billvend.adapters.storage.group_commit import GroupCommit
     from billvend.adapters.storage.journal import SqlJournal
     from billvend.adapters.storage.outbox import SqlOutbox
     from billvend.adapters.storage.queries import SqlQueries
@@ -71,7 +70,7 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: E
         resources.enter_context(closing(notifier))
     return Billvend(
         Dependencies(
-            journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), measures=metrics),
+            journal=SqlJournal(database, channels=tuple(notifiers), metrics=metrics),
             queries=SqlQueries(database),
             queue=_open_queue(settings),
             providers={

@@ -157,7 +157,8 @@ class JournalHarness:
     # --- execution ----------------------------------------------------------------------------------------------------
 
     def execute(self, *commands: Command) -> list[CommandOutcome]:
-        return self.journal.execute(commands)
+        """Execute the commands in a transaction of their own, without group commit."""
+        return self.journal.commit(commands)
 
     def execute_one(self, command: Command) -> Executed:
         """Execute one command, which must not be rejected."""

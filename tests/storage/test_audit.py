@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.storage import tables
+from billvend.adapters.storage.rows import changed_rows
 from billvend.domain.decisions.commands import Command, Executed, Pay, ProviderCall
 from billvend.domain.decisions.decider import Snapshot, decide
 from billvend.domain.enums import VendType
@@ -352,4 +353,4 @@ def _fill(harness: JournalHarness, *, fundings: int, payments: int) -> None:
     changes, results = decide(Snapshot(), commands)
     assert len(changes.results) == len(results)
     with harness.database.write_transaction() as connection:
-        harness.journal._write(connection, Snapshot(), changes)
+        harness.database.write(connection, changed_rows(Snapshot(), changes, ()))

@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage import rows
-from billvend.adapters.storage.streams import event_from_raw, group_by_stream
+from billvend.adapters.storage.streams import SELECT_EVENTS, event_from_raw, group_by_stream
 from billvend.adapters.storage.tables import attempts, events, resolutions, transactions, transfers, wallets
 from billvend.domain.decisions.decider import StreamHead
-from billvend.domain.journal.events import PaymentEvent, StreamKey, WalletEvent, WalletFunded, event_hash
+from billvend.domain.journal.events import PaymentEvent, StreamKey, WalletEvent, event_hash
 from billvend.domain.ledger.transfers import IN_FLIGHT
 from billvend.domain.ledger.wallet import Wallet, new_wallet
 from billvend.domain.ledger.wallet import evolve as evolve_wallet
@@ -48,7 +48,7 @@ class _Audit:
             return _DerivedTable(self._report, query, table, order, kind)
 
         self._report = AuditReport()
-        self._events = query(sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq))
+        self._events = query(SELECT_EVENTS.order_by(events.c.user_id, events.c.stream, events.c.seq))
         self._transfers = derived(transfers, "user_id", "stream", "seq", "leg")
         self._fundings = derived(transactions, "user_id", "currency", "seq", kind="funding")
         self._wallets = derived(wallets, "user_id", "currency")
@@ -106,8 +106,7 @@ class _Audit:
                 state = evolve_payment(state, key, cast(PaymentEvent, event.event), event.at)
                 currency = state.amount.currency
             head = StreamHead(event.seq, event.hash)
-            if isinstance(event.event, WalletFunded):
-                self._fundings.expect(rows.funding_row(event, event.event, currency))
+            self._fundings.expect(*rows.funding_rows(event, currency))
             for transfer in rows.transfer_rows(event, currency):
                 self._report.transfers += 1
                 into, out_of = transfer["target"] == IN_FLIGHT, transfer["source"] == IN_FLIGHT

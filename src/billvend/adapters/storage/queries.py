@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.audit import audit
 from billvend.adapters.storage.database import Database, make_storable, unavailable
-from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments
+from billvend.adapters.storage.streams import SELECT_EVENTS, event_from_row, fold_payment, load_payments
 from billvend.adapters.storage.tables import (
     HAS_INCIDENTS,
     IS_OPEN,
@@ -237,7 +237,7 @@ def _are_storable(*texts: str | None) -> bool:
 
 
 def _load_events(connection: Connection, key: StreamKey) -> list[RawEvent]:
-    query = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+    query = SELECT_EVENTS.where(events.c.user_id == key.user_id, events.c.stream == key.stream)
     return [event_from_row(row) for row in connection.execute(query.order_by(events.c.seq))]
 
 
