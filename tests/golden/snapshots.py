@@ -29,7 +29,7 @@ from billvend.domain.journal.events import PaymentCompleted, StoredEvent
 from billvend.domain.notifications import Channel
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
-from billvend.ports.outbox import DeliveryAttempt, Message, MessageHistory
+from billvend.ports.repositories import DeliveryAttempt, Message
 from billvend.presentation import notification_json
 from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
 from tests.domain import test_codec, test_events
@@ -189,11 +189,8 @@ def notifications() -> str:
                 subject = f"Subject: {mail['Subject']}\n\n"
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
-    listed = notification_json(
-        MessageHistory(
-            next(iter(_messages())), (DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1),)
-        )
-    )
+    attempt = DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1)
+    listed = notification_json(replace(next(iter(_messages())), attempts=(attempt,)))
     return "---\n".join((*webhooks, *mails, json.dumps(listed) + "\n"))
 
 

@@ -24,13 +24,14 @@ from billvend import Billvend, ConfigurationError, Unavailable, open_billvend
 from billvend.adapters.metrics.metrics_server import serve_metrics
 from billvend.adapters.metrics.prometheus import PrometheusMetrics
 from billvend.adapters.storage.journal import SqlJournal
+from billvend.bootstrap import wire
 from billvend.config import Settings
 from billvend.domain.enums import Status
 from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
 from billvend.ports.queue import Hint, QueueName
+from billvend.ports.repositories import Message
 from tests.api.client import BILL, Client, application, code_of
 from tests.usecases.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
 
@@ -62,12 +63,9 @@ class UnreadQueue:
     def __init__(self) -> None:
         self.hints = dict.fromkeys(QueueName, 0)
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         self.hints[queue] += len(hints)
-        return len(hints)
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        self.enqueue(queue, hints)
+        return len(hints) if wait else 0
 
     def depth(self) -> dict[QueueName, int]:
         return self.hints
@@ -91,7 +89,7 @@ class MeteredApp(AppHarness):
 
     def use(self, **parts: Any) -> None:
         self.deps = replace(self.deps, **parts)
-        self.bv = Billvend(self.deps)
+        self.bv = wire(self.deps)
 
     @property
     def client(self) -> Client:

@@ -19,7 +19,7 @@ from billvend import Unavailable
 from billvend.adapters.notify.email import EmailNotifier
 from billvend.domain.notifications import Channel, NotificationKind
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 from tests.notify.smtp_server import LOOPBACK, PASSWORD, RecordingSmtpServer, run_smtp_server
 from tests.provider.sockets import certificate, closed_port, server_context, unanswering_port
 

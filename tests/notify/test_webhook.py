@@ -17,7 +17,7 @@ from billvend.adapters.notify.public_ip import allow_any, is_public
 from billvend.adapters.notify.webhook import WebhookNotifier
 from billvend.domain.notifications import Channel, NotificationKind
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 from billvend.testing.fault_server import (
     LOOPBACK,
     Connection,

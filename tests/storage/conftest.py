@@ -66,3 +66,11 @@ def postgres_database(postgres_server: servers.Postgres) -> Iterator[Database]:
     yield database
     database.close()
     servers.drop_database(postgres_server, url)
+
+
+@pytest.fixture
+def unavailable_database() -> Iterator[Database]:
+    """A database that cannot be opened."""
+    database = Database("sqlite:////nowhere/at/all/billvend.db")
+    yield database
+    database.close()

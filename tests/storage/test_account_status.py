@@ -1,6 +1,5 @@
-"""The contract of the AccountStatuses port, and of the queries that people and account statuses need."""
+"""The contract of the AccountStatuses repository, and of the queries that people and account statuses need."""
 
-import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,13 +7,13 @@ import pytest
 
 from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.database import Database
-from billvend.domain.decisions.commands import Command, Pay, Resolve
+from billvend.domain.decisions.commands import Pay, Resolve
 from billvend.domain.enums import OperatorDecision, Status
 from billvend.domain.errors import Unavailable
-from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Unknown
+from billvend.domain.outcome import Answer, Declined, NotFound, Unknown
 from billvend.domain.policy.policy import Policy
-from billvend.ports.account_status import AccountStatus, Exposure, by_account
+from billvend.ports.repositories import AccountStatus, Exposure
+from tests.storage.concurrency import run_in_threads
 from tests.storage.harness import (
     ANSWERS,
     NOW,
@@ -23,7 +22,6 @@ from tests.storage.harness import (
     delivered,
     open_harness,
     provider_account,
-    recorded_statements,
     result_codes,
 )
 
@@ -34,15 +32,11 @@ SUSPENDED = AccountStatus(
 
 
 @pytest.fixture
-def breaker(harness: JournalHarness) -> SqlAccountStatuses:
+def statuses(harness: JournalHarness) -> SqlAccountStatuses:
     return SqlAccountStatuses(harness.database)
 
 
 # --- account statuses -------------------------------------------------------------------------------------------------
-
-
-def test_account_states_are_empty_at_first(breaker: SqlAccountStatuses) -> None:
-    assert breaker.all() == []
 
 
 @pytest.mark.parametrize(
@@ -50,24 +44,23 @@ def test_account_states_are_empty_at_first(breaker: SqlAccountStatuses) -> None:
     [
         AccountStatus("acme", "key-1"),
         SUSPENDED,
-        AccountStatus("acme", "key-1", float_minor=0),
-        AccountStatus("acme", "key-1", float_minor=-(10**15)),
-        AccountStatus("acme", "key-1", float_minor=9 * 10**18),
+        *(AccountStatus("acme", "key-1", float_minor=minor) for minor in (0, -(10**15), 9 * 10**18)),
         AccountStatus("", "", "Ọ̀rọ̀ " * 500),
     ],
-    ids=["new", "closed", "nothing", "owing", "huge", "long"],
+    ids=["new", "suspended", "nothing", "owing", "huge", "long"],
 )
-def test_account_state_is_read_back(breaker: SqlAccountStatuses, state: AccountStatus) -> None:
-    breaker.save(state)
-    assert breaker.all() == [state]
+def test_account_state_is_read_back(statuses: SqlAccountStatuses, state: AccountStatus) -> None:
+    assert statuses.all() == {}
+    statuses.save(state)
+    assert statuses.all() == {(state.provider, state.account_id): state}
 
 
-def test_account_state_replaces_only_its_own(breaker: SqlAccountStatuses) -> None:
+def test_account_state_replaces_only_its_own(statuses: SqlAccountStatuses) -> None:
     other = AccountStatus("acme", "key-2", float_minor=5)
     elsewhere = AccountStatus("backup", "key-1", "because", NOW)
     for state in (SUSPENDED, other, elsewhere, AccountStatus("acme", "key-1")):
-        breaker.save(state)
-    assert by_account(breaker.all()) == {
+        statuses.save(state)
+    assert statuses.all() == {
         ("acme", "key-1"): AccountStatus("acme", "key-1"),
         ("acme", "key-2"): other,
         ("backup", "key-1"): elsewhere,
@@ -75,38 +68,33 @@ def test_account_state_replaces_only_its_own(breaker: SqlAccountStatuses) -> Non
 
 
 @pytest.mark.parametrize("text", ["nul \0", "lone \ud800"])
-def test_odd_provider_text_does_not_prevent_suspension(breaker: SqlAccountStatuses, text: str) -> None:
-    breaker.save(AccountStatus("acme", "key-1", text))
-    (state,) = breaker.all()
-    assert state.suspended_reason is not None
+def test_odd_provider_text_does_not_prevent_suspension(statuses: SqlAccountStatuses, text: str) -> None:
+    statuses.save(AccountStatus("acme", "key-1", text))
+    assert statuses.all()["acme", "key-1"].suspended_reason is not None
 
 
 def test_account_state_is_shared_between_processes(url: str) -> None:
     with open_harness(url) as one, open_harness(url) as two:
         SqlAccountStatuses(one.database).save(SUSPENDED)
-        assert SqlAccountStatuses(two.database).all() == [SUSPENDED]
+        assert list(SqlAccountStatuses(two.database).all().values()) == [SUSPENDED]
 
 
 def test_concurrent_writes_leave_one_row(url: str) -> None:
     with open_harness(url) as harness:
-        breaker = SqlAccountStatuses(harness.database)
+        statuses = SqlAccountStatuses(harness.database)
         written = [AccountStatus("acme", "key-1", float_minor=number) for number in range(8)]
-        threads = [threading.Thread(target=breaker.save, args=(state,)) for state in written]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        (state,) = breaker.all()
+        run_in_threads(*((lambda state=state: statuses.save(state)) for state in written))
+        (state,) = statuses.all().values()
         assert state in written
 
 
-def test_account_states_are_unavailable_when_database_is_down() -> None:
-    database = Database("sqlite:////nowhere/at/all/billvend.db")
-    with pytest.raises(Unavailable):
-        SqlAccountStatuses(database).all()
-    with pytest.raises(Unavailable):
-        SqlAccountStatuses(database).save(SUSPENDED)
-    database.close()
+def test_account_states_are_unavailable_when_database_is_down(unavailable_database: Database) -> None:
+    for call in (
+        SqlAccountStatuses(unavailable_database).all,
+        lambda: SqlAccountStatuses(unavailable_database).save(SUSPENDED),
+    ):
+        with pytest.raises(Unavailable):
+            call()
 
 
 # --- exposures ------------------------------------------------------------------------------------------------------------
@@ -263,15 +251,9 @@ def test_one_of_concurrent_decisions_wins(url: str) -> None:
             )
             for number in range(6)
         ]
-        results: list[str] = []
-        threads = [
-            threading.Thread(target=lambda one=decision: results.extend(result_codes(harness.execute(one))))
-            for decision in decisions
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        results = run_in_threads(
+            *((lambda one=decision: result_codes(harness.execute(one))[0]) for decision in decisions)
+        )
         assert sorted(results) == ["done"] + ["not_in_review"] * 5
         assert len(harness.rows("SELECT * FROM resolutions")) == 1
         assert harness.audit().ok
@@ -300,88 +282,3 @@ def test_token_owner_is_found_across_users(harness: JournalHarness) -> None:
     harness.execute_one(resolve(harness, second, OperatorDecision.DELIVERED, TOKEN))
     (incident,) = harness.payment(second).incidents
     assert first.transaction_id in incident.detail
-
-
-# --- preview ----------------------------------------------------------------------------------------------------------
-
-
-def test_rehearsal_returns_real_results_and_writes_nothing(harness: JournalHarness) -> None:
-    harness.add_funds(minor=1_000)
-    pays = [
-        harness.pay(minor=600),
-        harness.pay(minor=600),
-        harness.pay("ben", minor=1),
-        harness.pay(minor=400),
-    ]
-    before = harness.all_rows()
-    rehearsed = harness.journal.dry_run(pays)
-    assert result_codes(rehearsed) == ["done", "insufficient_funds", "wallet_not_found", "done"]
-    assert harness.all_rows() == before
-    assert result_codes(harness.execute(*pays)) == result_codes(rehearsed)
-
-
-def test_rehearsal_sees_stored_replies(harness: JournalHarness) -> None:
-    harness.add_funds(minor=1_000)
-    harness.execute_one(harness.pay(minor=600, key="order-1"))
-    again = harness.pay(minor=600, key="order-1")
-    (replay, mismatch) = harness.journal.dry_run([again, harness.pay(minor=601, key="order-1")])
-    assert result_codes([replay, mismatch]) == ["replayed", "idempotency_mismatch"]
-    assert harness.balance() == (400, 600)
-
-
-def test_rehearsal_detects_likely_duplicate(harness: JournalHarness) -> None:
-    harness.add_funds()
-    harness.execute_one(harness.pay(has_caller_key=False))
-    assert result_codes(harness.journal.dry_run([harness.pay(has_caller_key=False)])) == ["likely_duplicate"]
-
-
-def test_empty_rehearsal_makes_no_statement(harness: JournalHarness) -> None:
-    with recorded_statements(harness.database) as seen:
-        assert harness.journal.dry_run([]) == []
-    assert seen == []
-
-
-def test_rehearsal_of_any_command_changes_no_row(harness: JournalHarness) -> None:
-    """Not even the row of a due payment, which a real claim may change without an event."""
-    harness.add_funds()
-    fresh, leased, doubtful, declined = (harness.accept_payment() for _ in range(4))
-    work = harness.claim_work(leased)
-    harness.answer(doubtful, Unknown("no answer"))
-    harness.answer(declined, Declined("no such meter"))
-    harness.run("UPDATE transactions SET next_check_at = created_at")
-    pays = (fresh, leased, doubtful, declined)
-    commands: list[Command] = [
-        harness.fund(),
-        harness.pay(),
-        *map(harness.claim, pays),
-        *map(harness.request_requery, pays),
-        harness.report(leased, work, Delivered(TOKEN)),
-        harness.cancel(harness.accept_payment()),
-    ]
-    before = harness.all_rows()
-    assert {*result_codes(harness.journal.dry_run(commands))} == {"done"}
-    for command in commands:
-        harness.journal.dry_run([command])
-    assert harness.all_rows() == before
-    assert harness.audit().ok
-
-
-def test_rehearsal_takes_no_locks(url: str) -> None:
-    """While another transaction writes a payment of the same wallet, the preview answers at once from what is committed."""
-    with open_harness(url) as harness, open_harness(url, name="u") as other:
-        harness.add_funds(minor=1_000)
-        with harness.database.write_transaction() as connection, recorded_statements(other.database) as seen:
-            wallets = "SELECT * FROM wallets" + ("" if harness.database.is_sqlite else " FOR UPDATE")
-            connection.exec_driver_sql(wallets)
-            assert result_codes(other.journal.dry_run([other.pay(minor=600)])) == ["done"]
-        assert not [statement for statement in seen if "FOR UPDATE" in statement]
-        assert other.queries.balance("ada", "NGN") == (Money(1_000, "NGN"), Money(0, "NGN"))
-
-
-def test_rehearsal_is_unavailable_when_database_is_down(url: str) -> None:
-    with open_harness(url) as harness:
-        pay = harness.pay()
-        harness.run("ALTER TABLE wallets RENAME TO elsewhere")
-        with pytest.raises(Unavailable):
-            harness.journal.dry_run([pay])
-        harness.run("ALTER TABLE elsewhere RENAME TO wallets")

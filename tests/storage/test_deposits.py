@@ -1,4 +1,4 @@
-"""The contract of the Deposits port; and deposits that many threads start and credit at once."""
+"""The contract of the Deposits repository; and deposits that many threads start and credit at once."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,8 @@ import pytest
 from billvend import Billvend, Money, Unavailable
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.deposits import SqlDeposits
-from billvend.ports.deposits import Deposit
+from billvend.bootstrap import wire
+from billvend.ports.repositories import Deposit
 from billvend.usecases.deposits import DepositStatus
 from tests.storage.concurrency import run_in_threads
 from tests.storage.harness import NOW, JournalHarness, deps_of, open_harness
@@ -28,41 +29,43 @@ def deposit(reference: str = "r1", key: str | None = "order-1", user: str = "ada
 
 
 def test_stored_deposit_is_found(deposits: SqlDeposits) -> None:
-    assert deposits.find("r1") is None
-    assert deposits.add(deposit()) == deposit()
-    assert deposits.find("r1") == deposit()
-    assert deposits.find("r2") is None
-    assert deposits.find("\0") is None
+    assert deposits.get("r1") is None
+    assert deposits.add(deposit()) == deposits.get("r1") == deposit()
+    for unknown in ("r2", "\0", "\ud800"):
+        assert deposits.get(unknown) is None
     trusted = replace(deposit("r3", None), email_may_get_tokens=True)
     deposits.add(trusted)
-    assert deposits.find("r3") == trusted
+    assert deposits.get("r3") == trusted
 
 
 def test_key_is_unique_per_user(deposits: SqlDeposits) -> None:
     deposits.add(deposit())
     assert deposits.add(deposit("r2")) == deposit()
-    assert deposits.find("r2") is None
+    assert deposits.get("r2") is None
     assert deposits.add(deposit("r3", user="ben")).reference == "r3"
     for reference in ("r4", "r5"):
         assert deposits.add(deposit(reference, None)).reference == reference
 
 
-def test_stored_authorization_url_keeps_the_key(deposits: SqlDeposits) -> None:
-    stored = deposits.add(deposit())
-    assert deposits.set_authorization_url(stored, URL)
-    assert deposits.find("r1") == replace(stored, authorization_url=URL)
-    deposits.release_key(stored)
-    assert deposits.add(deposit("r2")).reference == "r1"
+@pytest.mark.parametrize("key", ["order-1", None])
+def test_fields_change_only_if_they_are_as_expected(deposits: SqlDeposits, key: str | None) -> None:
+    stored = deposits.add(deposit(key=key))
+    assert deposits.update(stored, key=key, authorization_url=URL)
+    assert deposits.get("r1") == replace(stored, authorization_url=URL)
+    assert not deposits.update(stored, key=None, authorization_url=None)
+    assert not deposits.update(stored, key=key, authorization_url="https://pay.example/2")
+    assert deposits.update(stored, problem="too little"), "other fields do not matter"
+    assert not deposits.update(replace(stored, problem="too much"), problem=None)
+    assert not deposits.update(replace(stored, user_id="ben"), problem=None)
+    assert deposits.get("r1") == replace(stored, authorization_url=URL, problem="too little")
 
 
 def test_released_key_can_be_used_again(deposits: SqlDeposits) -> None:
     stored = deposits.add(deposit())
-    deposits.release_key(stored)
+    assert deposits.update(stored, key=None, authorization_url=None)
     assert deposits.add(deposit("r2")).reference == "r2"
-    assert not deposits.set_authorization_url(stored, URL)  # the gateway answered too late
-    assert deposits.find("r1") == replace(stored, key=None)
-    without_key = deposits.add(deposit("r3", None))
-    assert deposits.set_authorization_url(without_key, URL)
+    assert not deposits.update(stored, key=stored.key, authorization_url=URL)  # the gateway answered too late
+    assert deposits.get("r1") == replace(stored, key=None)
 
 
 def test_problems_are_listed_until_acknowledged(deposits: SqlDeposits) -> None:
@@ -70,29 +73,27 @@ def test_problems_are_listed_until_acknowledged(deposits: SqlDeposits) -> None:
     second = deposits.add(replace(deposit("r2", None), created_at=NOW - timedelta(days=1)))
     deposits.add(deposit("r3", None))
     for each in (first, second):
-        assert deposits.set_problem(each, "too little")
-        assert not deposits.set_problem(each, "too little")
-    assert [each.reference for each in deposits.with_problems(10)] == ["r2", "r1"]
-    assert [each.reference for each in deposits.with_problems(1)] == ["r2"]
-    deposits.acknowledge(second, NOW)
-    assert not deposits.set_problem(second, "too little")
-    assert [each.reference for each in deposits.with_problems(10)] == ["r1"]
-    assert deposits.set_problem(second, "nul \0, lone \ud800")
-    assert [each.acknowledged_at for each in deposits.with_problems(10)] == [None, None]
-    assert deposits.set_problem(first, None)
-    assert [each.reference for each in deposits.with_problems(10)] == ["r2"]
+        assert deposits.update(each, problem="nul \0, lone \ud800")
+    listed = deposits.with_problems(10)
+    assert [each.reference for each in listed] == ["r2", "r1"]
+    assert deposits.with_problems(1) == listed[:1]
+    assert deposits.update(listed[0], problem=listed[0].problem, acknowledged_at=NOW)
+    assert deposits.with_problems(10) == listed[1:]
+    assert deposits.update(listed[1], problem=None)
+    assert deposits.with_problems(10) == []
 
 
 def test_deposits_are_listed_newest_first_with_their_transaction(harness: JournalHarness) -> None:
-    bv, deposits = Billvend(deps_of(harness)), SqlDeposits(harness.database)
+    bv, deposits = wire(deps_of(harness)), SqlDeposits(harness.database)
     credited = deposits.add(replace(deposit("r1", None), created_at=NOW - timedelta(days=1)))
     same_reference = deposits.add(deposit("r1", None, user="ben"))
     unpaid = deposits.add(replace(deposit("r2", None), created_at=NOW + timedelta(days=1)))
-    assert deposits.newest(3) == [(unpaid, None), (same_reference, None), (credited, None)]
+    assert deposits.newest(3) == [unpaid, same_reference, credited]
     funding = bv.fund("ada", credited.amount, key="r1", source="paystack")
     bv.fund("ben", credited.amount, key="r1", source="manual")
-    assert deposits.newest(3) == [(unpaid, None), (same_reference, None), (credited, funding.transaction_id)]
-    assert deposits.newest(1) == [(unpaid, None)]
+    credited = replace(credited, transaction_id=funding.transaction_id)
+    assert deposits.newest(3) == [unpaid, same_reference, credited]
+    assert deposits.newest(1) == [unpaid]
 
 
 def test_deposit_of_zero_is_rejected(harness: JournalHarness) -> None:
@@ -100,22 +101,16 @@ def test_deposit_of_zero_is_rejected(harness: JournalHarness) -> None:
         SqlDeposits(harness.database).add(replace(deposit(key=None), amount=Money(0, "NGN")))
 
 
-def test_deposits_are_unavailable_when_database_is_down() -> None:
-    database = Database("sqlite:////nowhere/at/all/billvend.db")
-    deposits = SqlDeposits(database)
+def test_deposits_are_unavailable_when_database_is_down(unavailable_database: Database) -> None:
+    deposits = SqlDeposits(unavailable_database)
     for call in (
         lambda: deposits.add(deposit()),
-        lambda: deposits.find("r1"),
-        lambda: deposits.set_authorization_url(deposit(), URL),
-        lambda: deposits.release_key(deposit()),
-        lambda: deposits.set_problem(deposit(), "why"),
-        lambda: deposits.acknowledge(deposit(), NOW),
+        lambda: deposits.get("r1"),
+        lambda: deposits.update(deposit(), problem="why"),
         lambda: deposits.newest(1),
-        lambda: deposits.with_problems(1),
     ):
         with pytest.raises(Unavailable):
             call()
-    database.close()
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------
@@ -125,7 +120,7 @@ def test_deposits_are_unavailable_when_database_is_down() -> None:
 def app_and_paystack(url: str) -> Iterator[tuple[Billvend, FakePaystack]]:
     """A billvend on a database that several threads can share, and its Paystack; audited at the end."""
     with fake_paystack() as (paystack, gateway), open_harness(url) as harness:
-        bv = Billvend(replace(deps_of(harness), gateway=gateway))
+        bv = wire(replace(deps_of(harness), gateway=gateway))
         yield bv, paystack
         assert bv.audit().ok
 

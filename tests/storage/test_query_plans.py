@@ -149,7 +149,7 @@ def _worker_day(bv: Billvend, paid_in: Callable[[str], None]) -> None:
     bv.poll_deposits()
     bv.poll_deposits(bv.now() - timedelta(minutes=1))
     paid_in(deposit.reference)
-    assert bv.check_deposit(deposit.reference).transaction_id is not None
+    assert bv.check_deposit(deposit.reference).deposit.transaction_id is not None
     bv.set_email("ada", "ada@example.com")
     assert bv.deliver_notifications()
 
@@ -176,8 +176,8 @@ def _operator_day(bv: Billvend, payment: Payment) -> None:
     (entry,) = bv.notification_history(limit=1)
     bv.notification_history(channel=None)
     bv.notification_history(failed=True)
-    bv.notification_history(message_id=entry.message.message_id)
-    bv.replay_notification(entry.message.message_id)
+    bv.notification_history(message_id=entry.message_id)
+    bv.replay_notification(entry.message_id)
     bv.backlog()
     assert bv.health().status == "ok"
     bv.metrics()

@@ -11,8 +11,8 @@ from billvend.domain.delivery_retry import GAPS_SECONDS, JITTER
 from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import FinalStatus, Message
 from billvend.ports.queue import Hint, QueueName
+from billvend.ports.repositories import FinalStatus, Message
 from billvend.usecases.notifications import DELIVERY_LEASE_SECONDS, MAX_MESSAGES_PER_CHANNEL
 from tests.usecases.harness import NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
 
@@ -71,7 +71,7 @@ def complete_payment(app: AppHarness) -> Payment:
 
 def latest_webhook(app: AppHarness) -> tuple[str, FinalStatus | None, int]:
     """Of the newest webhook: its type, its final status, and its number of attempts since it began."""
-    message = app.bv.notification_history(limit=1)[0].message
+    message = app.bv.notification_history(limit=1)[0]
     return message.kind, message.final_status, message.attempt_count
 
 
@@ -88,7 +88,7 @@ def test_completed_payment_is_notified_once_on_each_channel(
     data = json.loads(mail.messages[0].data)
     assert (data["transactionId"], data["token"]) == (payment.transaction_id, payment.token)
     (entry, _) = app.bv.notification_history()
-    assert (entry.message.final_status, [one.detail for one in entry.attempts]) == (
+    assert (entry.final_status, [one.detail for one in entry.attempts]) == (
         FinalStatus.DELIVERED,
         ["HTTP 200"],
     )
@@ -227,7 +227,7 @@ def test_rejected_or_addressless_delivery_ends_at_once(
     complete_payment(app)
     app.bv.deliver_notifications()
     (entry, *_) = app.bv.notification_history(channel="mail")
-    assert (entry.message.final_status, [one.detail for one in entry.attempts]) == (end, ["why"])
+    assert (entry.final_status, [one.detail for one in entry.attempts]) == (end, ["why"])
 
 
 def test_failing_channel_is_retried_and_does_not_block_others(
@@ -358,8 +358,8 @@ def test_delivered_message_can_be_replayed(app: AppHarness, webhook: FakeChannel
     app.bv.deliver_notifications()
     (entry, *_) = app.bv.notification_history()
     app.clock.sleep(10**7)
-    again = app.bv.replay_notification(entry.message.message_id)
-    assert (again.message.final_status, [one.number for one in again.attempts]) == (
+    again = app.bv.replay_notification(entry.message_id)
+    assert (again.final_status, [one.number for one in again.attempts]) == (
         FinalStatus.DELIVERED,
         [1, 2],
     )
@@ -371,8 +371,8 @@ def test_failed_replay_is_retried_from_the_start(app: AppHarness, webhook: FakeC
     complete_payment(app)
     app.bv.deliver_notifications()
     webhook.answer = FAILED
-    again = app.bv.replay_notification(app.bv.notification_history()[0].message.message_id)
-    assert (again.message.final_status, again.message.attempt_count) == (None, 1)
+    again = app.bv.replay_notification(app.bv.notification_history()[0].message_id)
+    assert (again.final_status, again.attempt_count) == (None, 1)
     app.clock.sleep(6)
     assert app.bv.deliver_notifications() == 1
 
@@ -380,10 +380,10 @@ def test_failed_replay_is_retried_from_the_start(app: AppHarness, webhook: FakeC
 def test_replay_without_configured_channel_waits(app: AppHarness, webhook: FakeChannel) -> None:
     complete_payment(app)
     app.bv.deliver_notifications()
-    name = app.bv.notification_history()[0].message.message_id
+    name = app.bv.notification_history()[0].message_id
     app.notifiers, configured = {}, app.notifiers
     app.restart(app.provider)
-    assert app.bv.replay_notification(name).message.final_status is None
+    assert app.bv.replay_notification(name).final_status is None
     assert app.bv.deliver_notifications() == 0
     app.notifiers = configured
     app.restart(app.provider)
@@ -394,10 +394,7 @@ def test_replay_to_disabled_endpoint_waits(app: AppHarness, webhook: FakeChannel
     webhook.answer = GONE
     complete_payment(app)
     app.bv.deliver_notifications()
-    assert (
-        app.bv.replay_notification(app.bv.notification_history()[0].message.message_id).message.final_status
-        is None
-    )
+    assert app.bv.replay_notification(app.bv.notification_history()[0].message_id).final_status is None
     assert len(webhook.messages) == 1
 
 

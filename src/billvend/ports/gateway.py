@@ -4,11 +4,32 @@ A webhook from the gateway is only a reason to query it. Money is credited on th
 about our own reference.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from billvend.domain.money import Money
+from billvend.domain.outcome import Misconfigured, Unknown
 from billvend.domain.policy.accounts import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayInfo:
+    """What is known of a gateway account without a call."""
+
+    name: str
+    """The source of its deposits: `paystack`."""
+    mode: Mode
+    """Whether it takes real money."""
+    currencies: tuple[str, ...]
+    """The currencies that it accepts."""
+    max_call_seconds: float
+    """The deadline of a call."""
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return self.name.capitalize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +43,6 @@ class DepositInitialised:
 @dataclass(frozen=True, slots=True)
 class DepositRejected:
     """The gateway rejects this payment. `reason` has a few words, and may be shown."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayMisconfigured:
-    """The gateway rejects our key. An operator must correct it."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayUnknown:
-    """There was no answer, or no readable one. It is unknown whether the request was carried out."""
 
     reason: str
 
@@ -63,40 +70,30 @@ class DepositRefunded:
     """The customer paid, and the gateway refunded the money."""
 
 
-InitialiseAnswer = DepositInitialised | DepositRejected | GatewayMisconfigured | GatewayUnknown
-VerifyAnswer = DepositPaid | DepositUnpaid | DepositRefunded | GatewayMisconfigured | GatewayUnknown
+GatewayFailure = Misconfigured | Unknown
+"""It rejects our key, which an operator must correct; or there was no readable answer, and nothing is known."""
 
 
 class Gateway(Protocol):
     """One account at a gateway. Used from any thread. Each call has a deadline. No method raises."""
 
     @property
-    def name(self) -> str:
-        """The source of its deposits: `paystack`."""
+    def info(self) -> GatewayInfo:
+        """What is known without a call."""
 
-    @property
-    def mode(self) -> Mode:
-        """Whether it takes real money."""
-
-    @property
-    def currencies(self) -> tuple[str, ...]:
-        """The currencies that it accepts."""
-
-    @property
-    def max_call_seconds(self) -> float:
-        """The deadline of a call."""
-
-    def initialise(self, reference: str, amount: Money, email: str) -> InitialiseAnswer:
+    def initialise(
+        self, reference: str, amount: Money, email: str
+    ) -> DepositInitialised | DepositRejected | GatewayFailure:
         """Create a payment at the gateway, once for each reference."""
 
-    def verify(self, reference: str) -> VerifyAnswer:
+    def verify(self, reference: str) -> DepositPaid | DepositUnpaid | DepositRefunded | GatewayFailure:
         """Query the state of a payment."""
 
-    def has_valid_signature(self, body: bytes, signature: str | None) -> bool:
-        """Whether the gateway signed exactly these bytes."""
+    def parse_webhook(self, body: bytes, signature: str | None) -> Sequence[str] | None:
+        """The references that a webhook is about; none if it names none that could be ours.
 
-    def parse_reference(self, body: bytes) -> str | None:
-        """The payment that a webhook is about; None if it names none that could be ours."""
+        None if the gateway did not sign exactly these bytes.
+        """
 
     def close(self) -> None:
         """Close the connections."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 
 
 class DeliveryOutcome(StrEnum):

@@ -14,9 +14,8 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 from billvend.domain.policy.accounts import Biller
-from billvend.ports.deposits import Deposit
-from billvend.ports.outbox import DisabledEndpoint, Message, MessageHistory
 from billvend.ports.queries import AuditReport, RawEvent, Transaction
+from billvend.ports.repositories import Deposit, DisabledEndpoint, Message
 from billvend.presentation.text import customer_message, describe_answer, describe_event
 from billvend.usecases.deposits import DepositCheck, DepositResult
 from billvend.usecases.fund import FundingResult
@@ -186,7 +185,7 @@ def deposit_check_json(check: DepositCheck) -> JsonObject:
         "userId": check.deposit.user_id,
         **_amount_fields(check.deposit.amount),
         "status": check.status.value,
-        "transactionId": check.transaction_id,
+        "transactionId": check.deposit.transaction_id,
         "detail": check.detail,
         "createdAt": iso_time(check.deposit.created_at),
         "acknowledgedAt": iso_time(check.deposit.acknowledged_at),
@@ -290,9 +289,8 @@ def biller_json(biller: Biller) -> JsonObject:
     }
 
 
-def notification_json(notification: MessageHistory) -> JsonObject:
+def notification_json(message: Message) -> JsonObject:
     """A notification without its content, which may hold a token."""
-    message = notification.message
     return {
         "messageId": message.message_id,
         "type": message.kind,
@@ -312,7 +310,7 @@ def notification_json(notification: MessageHistory) -> JsonObject:
                 "latencyMs": attempt.latency_ms,
                 "detail": attempt.detail,
             }
-            for attempt in notification.attempts
+            for attempt in message.attempts
         ],
     }
 

@@ -2,11 +2,12 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFound
-from billvend.ports.account_status import AccountStatus
+from billvend.ports.repositories import AccountStatus
 
 METER_CACHE_SECONDS = 600
 """How long a meter that was found is not verified again."""
@@ -60,7 +61,7 @@ class AccountStatusCache:
     read_at_seconds: float = float("-inf")
     refreshed_at_seconds: float = float("-inf")
     """When this process last recomputed the statuses from the database."""
-    states: dict[tuple[str, str], AccountStatus] = field(default_factory=dict)
+    states: Mapping[tuple[str, str], AccountStatus] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     float_poll_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a provider is asked for our float."""

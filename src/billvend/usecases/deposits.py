@@ -28,10 +28,9 @@ from billvend.domain.errors import (
     ValidationFailed,
 )
 from billvend.domain.ids import parse_email, parse_key, parse_user_id
-from billvend.domain.ledger.wallet import Funding
 from billvend.domain.money import CURRENCIES, AmountLike, Money
+from billvend.domain.outcome import Misconfigured
 from billvend.domain.safe_text import safe_repr
-from billvend.ports.deposits import Deposit
 from billvend.ports.gateway import (
     DepositInitialised,
     DepositPaid,
@@ -39,13 +38,11 @@ from billvend.ports.gateway import (
     DepositRejected,
     DepositUnpaid,
     Gateway,
-    GatewayMisconfigured,
-    GatewayUnknown,
+    GatewayFailure,
+    GatewayInfo,
 )
-from billvend.ports.queries import Search
+from billvend.ports.repositories import Deposit
 from billvend.usecases.dependencies import Dependencies
-from billvend.usecases.environment import check_mode
-from billvend.usecases.fund import credit, parse_funding_amount
 
 REPEAT_WAIT_SECONDS = 5.0
 """How long a repeated call waits for the first call with its key."""
@@ -91,8 +88,6 @@ class DepositCheck:
     status: DepositStatus
     detail: str
     """In words, for people."""
-    transaction_id: str | None = None
-    """The funding's id, if the deposit was credited now or before."""
 
 
 # --- create -----------------------------------------------------------------------------------------------------------
@@ -119,33 +114,33 @@ def create(
     """
     user_id, money, email = (
         parse_user_id(user_id),
-        parse_funding_amount(deps, amount, currency),
+        deps.wire_fundings().parse_amount(amount, currency),
         parse_email(email),
     )
     key = None if key is None else parse_key(key)
     gateway = _require_gateway(deps)
-    if money.currency not in gateway.currencies:
-        reason = f"must be one of {', '.join(gateway.currencies)}"
+    if money.currency not in gateway.info.currencies:
+        reason = f"must be one of {', '.join(gateway.info.currencies)}"
         raise UnsupportedCurrency(
-            f"{_gateway_name(gateway)} does not accept the currency {money.currency}: it {reason}.",
+            f"{gateway.info.title} does not accept the currency {money.currency}: it {reason}.",
             fields={"currency": reason},
         )
-    check_mode(deps)
+    deps.wire_ledger().require_mode()
     reference = f"bv-{deps.clock.new_id()}"
     deposit = Deposit(
-        user_id, reference, key, gateway.name, money, email, deps.clock.now(),
+        user_id, reference, key, gateway.info.name, money, email, deps.clock.now(),
         email_may_get_tokens=email_may_get_tokens,
     )  # fmt: skip
     deadline_seconds = deps.clock.elapsed_seconds() + REPEAT_WAIT_SECONDS
     while (stored := deps.deposits.add(deposit)).reference != reference:
-        if (stored.amount, stored.email, stored.source) != (money, email, gateway.name):
+        if (stored.amount, stored.email, stored.source) != (money, email, gateway.info.name):
             raise IdempotencyMismatch(
                 "This key was used for another deposit. That deposit is unchanged, and nothing was done now."
             )
         if stored.authorization_url is not None:
             return _deposit_result(stored, stored.authorization_url, replayed=True)
         if _is_abandoned(deps, gateway, stored):
-            deps.deposits.release_key(stored)
+            deps.deposits.update(stored, key=None, authorization_url=None)
         elif deps.clock.elapsed_seconds() >= deadline_seconds:
             raise RequestInProgress(
                 "The first call with this key is still running. Nothing was done now: repeat it in a moment."
@@ -159,35 +154,28 @@ def create(
 def _is_abandoned(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> bool:
     """Whether the process that created this deposit must have died. Then no customer got the payment URL."""
     age = abs(deps.clock.now() - deposit.created_at)
-    return age >= timedelta(seconds=gateway.max_call_seconds + ABANDONED_GRACE_SECONDS)
+    return age >= timedelta(seconds=gateway.info.max_call_seconds + ABANDONED_GRACE_SECONDS)
 
 
 def _initialise(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositResult:
-    context = {"context": {"userId": deposit.user_id, "reference": deposit.reference}}
     answer = gateway.initialise(deposit.reference, deposit.amount, deposit.email)
-    if isinstance(answer, DepositInitialised) and deps.deposits.set_authorization_url(
-        deposit, answer.authorization_url
+    # If the deposit was abandoned meanwhile, its key may belong to another one.
+    if isinstance(answer, DepositInitialised) and deps.deposits.update(
+        deposit, key=deposit.key, authorization_url=answer.authorization_url
     ):
-        logger.info("Deposit created", extra=context)
+        logger.info("Deposit created", extra=_context(deposit))
         return _deposit_result(deposit, answer.authorization_url, replayed=False)
-    # No customer gets a payment URL for this reference, so none can pay it. Its key may belong to another deposit.
-    deps.deposits.release_key(deposit)
+    # No customer gets a payment URL for this reference, so none can pay it.
+    deps.deposits.update(deposit, key=None, authorization_url=None)
     match answer:
-        case DepositRejected(reason):
-            raise ValidationFailed(
-                f"{_gateway_name(gateway)} rejects this deposit: {reason}. Nothing was charged."
-            )
-        case GatewayMisconfigured(reason):
-            logger.error("%s can't be used: %s", _gateway_name(gateway), reason, extra=context)
-            raise Unavailable(
-                f"{_gateway_name(gateway)} can't be used now: {reason}. Nothing was charged: try again later."
-            )
-        case GatewayUnknown(reason):
-            raise Unavailable(
-                f"{_gateway_name(gateway)} does not answer ({reason}). Nothing was charged: try again."
-            )
         case DepositInitialised():
             raise Unavailable("The deposit took too long to store. Nothing was charged: try again.")
+        case DepositRejected(reason):
+            raise ValidationFailed(
+                f"{gateway.info.title} rejects this deposit: {reason}. Nothing was charged."
+            )
+        case failure:
+            raise _gateway_error(gateway.info, failure, deposit, "charged")
 
 
 def _deposit_result(deposit: Deposit, authorization_url: str, *, replayed: bool) -> DepositResult:
@@ -204,21 +192,20 @@ def handle_webhook(deps: Dependencies, body: bytes, signature: str | None) -> bo
     should send it again later.
     """
     gateway = _require_gateway(deps)
-    if not gateway.has_valid_signature(body, signature):
-        logger.warning("A webhook without a valid signature of %s was rejected", _gateway_name(gateway))
+    references = gateway.parse_webhook(body, signature)
+    if references is None:
+        logger.warning("A webhook without a valid signature of %s was rejected", gateway.info.title)
         return False
-    reference = gateway.parse_reference(body)
-    if reference is None:  # it is about something other than a payment
-        return True
-    deposit = deps.deposits.find(reference)
-    if deposit is None:
-        # The gateway signed it, so our account there received money, but for no deposit that we created.
-        context = {"reference": safe_repr(reference)}
-        logger.warning(
-            "A webhook of %s names an unknown deposit", _gateway_name(gateway), extra={"context": context}
-        )
-    else:
-        _check(deps, gateway, deposit)
+    for reference in references:
+        deposit = deps.deposits.get(reference)
+        if deposit is not None:
+            _check(deps, gateway, deposit)
+        else:
+            # The gateway signed it, so our account there received money, but for no deposit that we created.
+            context = {"reference": safe_repr(reference)}
+            logger.warning(
+                "A webhook of %s names an unknown deposit", gateway.info.title, extra={"context": context}
+            )
     return True
 
 
@@ -236,17 +223,14 @@ def newest(deps: Dependencies, limit: int) -> list[DepositCheck]:
 
     Raises `Unavailable`.
     """
-    return [
-        _recorded_state(deposit, transaction_id) for deposit, transaction_id in deps.deposits.newest(limit)
-    ]
+    return [_recorded_state(deposit) for deposit in deps.deposits.newest(limit)]
 
 
-def _recorded_state(deposit: Deposit, transaction_id: str | None) -> DepositCheck:
+def _recorded_state(deposit: Deposit) -> DepositCheck:
     if deposit.problem is not None:
-        return DepositCheck(deposit, DepositStatus.PROBLEM, deposit.problem, transaction_id)
-    if transaction_id is not None:
-        detail = f"{deposit.amount.display} was credited."
-        return DepositCheck(deposit, DepositStatus.CREDITED, detail, transaction_id)
+        return DepositCheck(deposit, DepositStatus.PROBLEM, deposit.problem)
+    if deposit.transaction_id is not None:
+        return DepositCheck(deposit, DepositStatus.CREDITED, f"{deposit.amount.display} was credited.")
     return DepositCheck(deposit, DepositStatus.NOT_PAID, "No payment is known.")
 
 
@@ -258,9 +242,12 @@ def acknowledge(deps: Dependencies, reference: str) -> DepositCheck:
     deposit = _require_deposit(deps, reference)
     if deposit.problem is None or deposit.acknowledged_at is not None:
         raise NotInReview(f"The deposit {safe_repr(reference)} has no open problem. Nothing was changed.")
-    at = deps.clock.now()
-    deps.deposits.acknowledge(deposit, at)
-    return DepositCheck(replace(deposit, acknowledged_at=at), DepositStatus.PROBLEM, deposit.problem)
+    acknowledged = replace(deposit, acknowledged_at=deps.clock.now())
+    if not deps.deposits.update(
+        deposit, problem=deposit.problem, acknowledged_at=acknowledged.acknowledged_at
+    ):
+        raise NotInReview(f"The problem of the deposit {safe_repr(reference)} changed just now. Look again.")
+    return DepositCheck(acknowledged, DepositStatus.PROBLEM, deposit.problem)
 
 
 def poll_unpaid(deps: Dependencies, since: datetime | None) -> datetime:
@@ -274,7 +261,7 @@ def poll_unpaid(deps: Dependencies, since: datetime | None) -> datetime:
         return now
     since = max(since or now - POLL_AGES[-1], now - POLL_AGES[-1])
     unpaid = deps.deposits.unpaid([(since - age, now - age) for age in POLL_AGES])
-    due = [deposit for deposit in unpaid if deposit.source == deps.gateway.name]
+    due = [deposit for deposit in unpaid if deposit.source == deps.gateway.info.name]
     failures: list[DependencyError] = []
     for deposit in due:
         try:
@@ -292,64 +279,54 @@ def _check(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositChe
         case DepositPaid(minor, currency) if (minor, currency) == expected:
             return _credit(deps, deposit)
         case DepositPaid(minor, currency):
-            paid = f"{_gateway_name(gateway)} reports a payment of {_format_amount(minor, currency)}"
+            paid = f"{gateway.info.title} reports a payment of {_format_amount(minor, currency)}"
             return _record_problem(deps, deposit, f"{paid}, but the deposit is {deposit.amount.display}")
-        case DepositRefunded() if _credited_funding(deps, deposit) is not None:
-            return _record_problem(
-                deps, deposit, f"{_gateway_name(gateway)} refunded the money to the customer"
-            )
+        case DepositRefunded() if _reload(deps, deposit).transaction_id is not None:
+            return _record_problem(deps, deposit, f"{gateway.info.title} refunded the money to the customer")
         case DepositRefunded():
-            return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{_gateway_name(gateway)} says: reversed")
+            return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{gateway.info.title} says: reversed")
         case DepositUnpaid(status):
-            return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{_gateway_name(gateway)} says: {status}")
-        case GatewayMisconfigured(reason):
-            context = {"userId": deposit.user_id, "reference": deposit.reference}
-            logger.error("%s can't be used: %s", _gateway_name(gateway), reason, extra={"context": context})
-            raise Unavailable(
-                f"{_gateway_name(gateway)} can't be used now: {reason}. Nothing was credited: try again later."
-            )
-        case GatewayUnknown(reason):
-            raise Unavailable(
-                f"{_gateway_name(gateway)} does not answer ({reason}). Nothing was credited: try again."
-            )
+            return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{gateway.info.title} says: {status}")
+        case failure:
+            raise _gateway_error(gateway.info, failure, deposit, "credited")
 
 
 def _credit(deps: Dependencies, deposit: Deposit) -> DepositCheck:
     # Not through `fund`: its limits are for requests, and this money is already paid.
     try:
-        funding = credit(deps, deposit.user_id, deposit.amount, deposit.source, deposit.reference)
+        funding = deps.wire_fundings().credit(
+            deposit.user_id, deposit.amount, deposit.source, deposit.reference
+        )
     except IdempotencyMismatch:
         return _record_problem(deps, deposit, "Its reference was used as the key of another funding")
     if deposit.email_may_get_tokens:
-        deps.outbox.set_email_if_absent(deposit.user_id, deposit.email, deps.clock.now())
+        deps.outbox.set_email(deposit.user_id, deposit.email, deps.clock.now(), replace=False)
     if deposit.problem is not None:
-        deps.deposits.set_problem(deposit, None)
+        deps.deposits.update(deposit, problem=None, acknowledged_at=None)
     detail = "It was already credited." if funding.replayed else f"{deposit.amount.display} was credited."
-    return DepositCheck(deposit, DepositStatus.CREDITED, detail, funding.transaction_id)
+    credited = replace(deposit, problem=None, transaction_id=funding.transaction_id)
+    return DepositCheck(credited, DepositStatus.CREDITED, detail)
 
 
 def _record_problem(deps: Dependencies, deposit: Deposit, difference: str) -> DepositCheck:
-    funding = _credited_funding(deps, deposit)
-    problem = f"{difference}. The deposit was {'not ' if funding is None else ''}credited"
-    if deps.deposits.set_problem(deposit, problem):
-        context = {"userId": deposit.user_id, "reference": deposit.reference, "amount": str(deposit.amount)}
-        logger.error("Deposit needs review: %s", problem, extra={"context": context})
-    transaction_id = funding.transaction_id if funding else None
-    return DepositCheck(replace(deposit, problem=problem), DepositStatus.PROBLEM, problem, transaction_id)
+    stored = _reload(deps, deposit)
+    problem = f"{difference}. The deposit was {'not ' if stored.transaction_id is None else ''}credited"
+    while stored.problem != problem:
+        if deps.deposits.update(stored, problem=problem, acknowledged_at=None):
+            context = _context(deposit)
+            context["context"]["amount"] = str(deposit.amount)
+            logger.error("Deposit needs review: %s", problem, extra=context)
+        stored = _reload(deps, deposit)
+    return DepositCheck(stored, DepositStatus.PROBLEM, problem)
 
 
-def _credited_funding(deps: Dependencies, deposit: Deposit) -> Funding | None:
-    """The funding that credited a deposit; None if it is not credited."""
-    transactions = deps.queries.search(
-        Search(user_id=deposit.user_id, kind="funding", reference=deposit.reference)
-    )
-    return next(
-        (each for each in transactions if isinstance(each, Funding) and each.source == deposit.source), None
-    )
+def _reload(deps: Dependencies, deposit: Deposit) -> Deposit:
+    """The deposit as it is now: another check may have changed it."""
+    return _require_deposit(deps, deposit.reference)
 
 
 def _require_deposit(deps: Dependencies, reference: str) -> Deposit:
-    deposit = deps.deposits.find(reference)
+    deposit = deps.deposits.get(reference)
     if deposit is None:
         raise ResourceNotFound(f"There is no deposit with the reference {safe_repr(reference)}.")
     return deposit
@@ -364,8 +341,22 @@ def _require_gateway(deps: Dependencies) -> Gateway:
     return deps.gateway
 
 
-def _gateway_name(gateway: Gateway) -> str:
-    return gateway.name.capitalize()
+def _gateway_error(
+    gateway: GatewayInfo, failure: GatewayFailure, deposit: Deposit, not_done: str
+) -> Unavailable:
+    """The error for a call without an answer. `not_done`: what did not happen to the money."""
+    if isinstance(failure, Misconfigured):
+        logger.error("%s can't be used: %s", gateway.title, failure.reason, extra=_context(deposit))
+        return Unavailable(
+            f"{gateway.title} can't be used now: {failure.reason}. Nothing was {not_done}: try again later."
+        )
+    return Unavailable(
+        f"{gateway.title} does not answer ({failure.reason}). Nothing was {not_done}: try again."
+    )
+
+
+def _context(deposit: Deposit) -> dict[str, dict[str, str]]:
+    return {"context": {"userId": deposit.user_id, "reference": deposit.reference}}
 
 
 def _format_amount(minor: int | None, currency: str | None) -> str:

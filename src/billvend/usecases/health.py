@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
-from billvend.ports.account_status import by_account
 from billvend.usecases.dependencies import Dependencies
 
 
@@ -67,7 +66,7 @@ def _run_check(
 
 
 def _check_database(deps: Dependencies) -> ProbeResult:
-    deps.api_keys.is_empty()  # the cheapest query
+    deps.account_status.all()  # a few rows
     return "up", {}
 
 
@@ -81,7 +80,7 @@ def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeRes
     details: dict[str, object] = {
         "providers": [f"{account.provider} ({account.mode})" for account in deps.policy.accounts]
     }
-    states = by_account(deps.account_status.all()) if can_read_database else {}
+    states = deps.account_status.all() if can_read_database else {}
     suspended = {
         account.provider: state.suspended_reason
         for account in deps.policy.accounts

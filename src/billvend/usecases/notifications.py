@@ -5,20 +5,17 @@ between, another worker delivers the message. Then it may arrive twice, with the
 """
 
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from billvend.domain.delivery_retry import next_attempt_at
-from billvend.domain.enums import Status
 from billvend.domain.errors import ResourceNotFound, ValidationFailed
 from billvend.domain.ids import is_email, parse_email, parse_user_id
 from billvend.domain.notifications import Channel
-from billvend.domain.payment.state import Payment
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult, Notifier
-from billvend.ports.outbox import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message, MessageHistory
-from billvend.ports.queue import Hint, QueueName
+from billvend.ports.repositories import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message
+from billvend.ports.telemetry import DeliveryAttempted
 from billvend.usecases.dependencies import Dependencies
 
 MAX_MESSAGES_PER_CHANNEL = 16
@@ -62,19 +59,6 @@ def deliver_due(deps: Dependencies) -> int:
     return len(messages)
 
 
-def enqueue_notification_hint(deps: Dependencies, user_id: str, transaction_id: str) -> None:
-    """Queue a hint that a transaction has messages to deliver."""
-    if deps.notifiers:
-        deps.queue.enqueue_nowait(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
-
-
-def enqueue_payment_notification_hint(deps: Dependencies, payment: Payment, at: datetime) -> None:
-    """Queue a hint if the command at `at` changed the payment in a way that is notified."""
-    is_news = payment.has_ended or payment.status is Status.IN_REVIEW
-    if is_news and payment.updated_at == at:
-        enqueue_notification_hint(deps, payment.user_id, payment.transaction_id)
-
-
 def history(
     deps: Dependencies,
     *,
@@ -82,14 +66,14 @@ def history(
     channel: str | None = None,
     failed: bool = False,
     message_id: str | None = None,
-) -> Sequence[MessageHistory]:
+) -> list[Message]:
     """Messages with their delivery attempts, the newest first. Raises `ValidationFailed`, `Unavailable`."""
     return deps.outbox.history(
         limit=limit, channel=_parse_channel(channel), failed=failed, message_id=message_id
     )
 
 
-def replay(deps: Dependencies, message_id: str) -> MessageHistory:
+def replay(deps: Dependencies, message_id: str) -> Message:
     """Deliver a message again, with the same id.
 
     It is delivered now if its channel is configured here, else by a worker. Raises `ResourceNotFound`, `Unavailable`.
@@ -97,14 +81,15 @@ def replay(deps: Dependencies, message_id: str) -> MessageHistory:
     now = deps.clock.now()
     if not deps.outbox.replay(message_id, now):
         raise ResourceNotFound(f"There is no message {safe_repr(message_id)}. See: billvend webhooks list")
-    history = _load_history(deps, message_id)
-    notifier = deps.notifiers.get(history.message.channel)
+    message = _load(deps, message_id)
+    notifier = deps.notifiers.get(message.channel)
     if notifier is None or notifier.endpoint in _disabled_endpoints(deps):
-        return history
-    message = deps.outbox.take_one(message_id, now, lease_seconds=DELIVERY_LEASE_SECONDS)
-    if message is not None:  # else a worker has a lease on it
-        _deliver(deps, notifier, message)
-    return _load_history(deps, message_id)
+        return message
+    for due in deps.outbox.take(
+        message.channel, now, limit=1, lease_seconds=DELIVERY_LEASE_SECONDS, message_id=message_id
+    ):
+        _deliver(deps, notifier, due)
+    return _load(deps, message_id)
 
 
 def set_email(deps: Dependencies, user_id: str, email: str) -> None:
@@ -116,13 +101,13 @@ def set_email(deps: Dependencies, user_id: str, email: str) -> None:
     if is_email(user_id):
         reason = "is an e-mail address, and mail goes there"
         raise ValidationFailed(f"The user id {reason}. Nothing was done.", fields={"userId": reason})
-    deps.outbox.set_email(user_id, email, deps.clock.now())
+    deps.outbox.set_email(user_id, email, deps.clock.now(), replace=True)
     logger.info("E-mail address of a wallet set", extra={"context": {"userId": user_id}})
 
 
-def _load_history(deps: Dependencies, message_id: str) -> MessageHistory:
-    (history,) = deps.outbox.history(limit=1, message_id=message_id)
-    return history
+def _load(deps: Dependencies, message_id: str) -> Message:
+    (message,) = deps.outbox.history(limit=1, message_id=message_id)
+    return message
 
 
 def _disabled_endpoints(deps: Dependencies) -> set[str | None]:
@@ -153,7 +138,7 @@ def _deliver(deps: Dependencies, notifier: Notifier, message: Message) -> None:
     next_at, ended = _schedule_or_end(message, delivery, at)
     deps.outbox.record_attempt(message, attempt, next_at=next_at, final_status=ended)
     _log(message, delivery, ended)
-    deps.metrics.delivered(message.channel, delivery.outcome, given_up=ended is FinalStatus.GAVE_UP)
+    deps.metrics.observe(DeliveryAttempted(message.channel, delivery.outcome, ended is FinalStatus.GAVE_UP))
 
 
 def _schedule_or_end(

@@ -6,18 +6,18 @@ comes as an object, as JSON in a string, as "" and as 0.
 """
 
 import hmac
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
+from billvend.adapters.providers.http_body import parse_json
 from billvend.adapters.providers.http_client import MAX_BODY_BYTES, HttpClient, Response, is_test_endpoint
 from billvend.adapters.providers.parse import to_mapping
 from billvend.domain.errors import ConfigurationError
 from billvend.domain.money import Money
-from billvend.domain.outcome import NotSent, Unknown
+from billvend.domain.outcome import Misconfigured, Unknown
 from billvend.domain.policy.accounts import Mode
 from billvend.domain.safe_text import single_line
 from billvend.ports.gateway import (
@@ -26,10 +26,8 @@ from billvend.ports.gateway import (
     DepositRefunded,
     DepositRejected,
     DepositUnpaid,
-    GatewayMisconfigured,
-    GatewayUnknown,
-    InitialiseAnswer,
-    VerifyAnswer,
+    GatewayFailure,
+    GatewayInfo,
 )
 
 API_URL: Final = "https://api.paystack.co"
@@ -49,7 +47,8 @@ _REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
 class PaystackGateway:
     """See `billvend.ports.gateway.Gateway`. `timeout_seconds` is the deadline of a call, body included.
 
-    Raises `ConfigurationError` for a key that no header can carry.
+    The prefix of the key says whether it is for live or test money. Any other key is live, unless the API URL is on this
+    machine. Raises `ConfigurationError` for a key that no header can carry.
     """
 
     def __init__(
@@ -59,33 +58,15 @@ class PaystackGateway:
             raise ConfigurationError("PAYSTACK_SECRET_KEY must be printable ASCII without blanks.")
         self._key = secret_key
         self._url = api_url.rstrip("/")
-        self._timeout_seconds = timeout_seconds
         self._http_client = HttpClient(timeout_seconds=timeout_seconds)
+        is_test = secret_key.startswith("sk_test_") or is_test_endpoint(self._url, "")
+        is_live = secret_key.startswith("sk_live_") or not is_test
+        mode = Mode.LIVE if is_live else Mode.TEST
+        self.info = GatewayInfo("paystack", mode, PAYSTACK_CURRENCIES, timeout_seconds)
 
-    @property
-    def name(self) -> str:
-        """The source of fundings through Paystack."""
-        return "paystack"
-
-    @property
-    def mode(self) -> Mode:
-        """Live or test, by the prefix of the key. Any other key is live, unless the API URL is on this machine."""
-        if self._key.startswith("sk_live_"):
-            return Mode.LIVE
-        is_test = self._key.startswith("sk_test_") or is_test_endpoint(self._url, "")
-        return Mode.TEST if is_test else Mode.LIVE
-
-    @property
-    def currencies(self) -> tuple[str, ...]:
-        """The currencies that a customer can pay in."""
-        return PAYSTACK_CURRENCIES
-
-    @property
-    def max_call_seconds(self) -> float:
-        """The deadline of a call, in seconds."""
-        return self._timeout_seconds
-
-    def initialise(self, reference: str, amount: Money, email: str) -> InitialiseAnswer:
+    def initialise(
+        self, reference: str, amount: Money, email: str
+    ) -> DepositInitialised | DepositRejected | GatewayFailure:
         """Create a payment at Paystack. The answer has the URL where the customer pays."""
         content = {
             "reference": reference,
@@ -95,37 +76,34 @@ class PaystackGateway:
         }
         answer = self._call("POST", "/transaction/initialize", content)
         if not isinstance(answer, Response):
-            return GatewayUnknown(answer.reason)
-        if (fault := _configuration_fault(answer)) is not None:
-            return fault
+            return answer
         data = _success_data(answer)
+        if data is None and answer.status in (400, 422) and answer.is_json_object:
+            return DepositRejected(self._safe_text(answer.body.get("message")))
         if data is None:
-            is_rejected = answer.status in (400, 422) and answer.is_json_object
-            return (
-                DepositRejected(self._safe_text(answer.body.get("message")))
-                if is_rejected
-                else GatewayUnknown(answer.summary)
-            )
+            return Unknown(answer.summary)
         url = self._payment_url(data.get("authorization_url"))
         if data.get("reference") != reference or url is None:
-            return GatewayUnknown(f"{answer.summary}, without a payment URL for our reference")
+            return Unknown(f"{answer.summary}, without a payment URL for our reference")
         return DepositInitialised(url)
 
-    def verify(self, reference: str) -> VerifyAnswer:
+    def verify(self, reference: str) -> DepositPaid | DepositUnpaid | DepositRefunded | GatewayFailure:
         """Ask Paystack for the outcome of a payment."""
         answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
         if not isinstance(answer, Response):
-            return GatewayUnknown(answer.reason)
-        if (fault := _configuration_fault(answer)) is not None:
-            return fault
+            return answer
         data = _success_data(answer)
+        if (
+            data is None
+            and answer.status in (400, 404)
+            and answer.is_json_object
+            and not answer.body.get("status")
+        ):
+            return DepositUnpaid("unknown to Paystack")
         if data is None:
-            is_unknown = (
-                answer.status in (400, 404) and answer.is_json_object and not answer.body.get("status")
-            )
-            return DepositUnpaid("unknown to Paystack") if is_unknown else GatewayUnknown(answer.summary)
+            return Unknown(answer.summary)
         if data.get("reference") != reference:
-            return GatewayUnknown(f"{answer.summary}, about another payment")
+            return Unknown(f"{answer.summary}, about another payment")
         match data.get("status"):
             case "success":
                 currency = data.get("currency")
@@ -137,60 +115,46 @@ class PaystackGateway:
             case str(status) if status:
                 return DepositUnpaid(self._safe_text(status))
             case _:
-                return GatewayUnknown(f"{answer.summary}, without a status")
+                return Unknown(f"{answer.summary}, without a status")
 
-    def has_valid_signature(self, body: bytes, signature: str | None) -> bool:
-        """Whether the signature is the HMAC-SHA512 of these bytes with our secret key, in lower-case hex digits."""
+    def parse_webhook(self, body: bytes, signature: str | None) -> Sequence[str] | None:
+        """The reference of the payment that a webhook is about. A refund names the refunded payment.
+
+        The signature is the HMAC-SHA512 of the body with our secret key, in lower-case hex digits.
+        """
         expected = hmac.new(self._key.encode(), body, "sha512").hexdigest()
-        return hmac.compare_digest(expected.encode(), (signature or "").encode(errors="replace"))
-
-    def parse_reference(self, body: bytes) -> str | None:
-        """The reference of the payment that a webhook is about. A refund names the refunded payment. None without one."""
-        if len(body) > MAX_BODY_BYTES:
+        if not hmac.compare_digest(expected.encode(), (signature or "").encode(errors="replace")):
             return None
-        try:
-            webhook = json.loads(body.decode(), parse_float=Decimal)
-        except (ValueError, ArithmeticError, RecursionError):
-            return None
+        webhook = parse_json(body) if len(body) <= MAX_BODY_BYTES else None
         data = to_mapping(to_mapping(webhook).get("data"))
-        for name in ("transaction_reference", "reference"):
-            reference = data.get(name)
-            if isinstance(reference, str) and _REFERENCE.fullmatch(reference):
-                return reference
-        return None
+        named = (data.get("transaction_reference"), data.get("reference"))
+        return [each for each in named if isinstance(each, str) and _REFERENCE.fullmatch(each)][:1]
 
     def close(self) -> None:
         """Close the connections."""
         self._http_client.close()
 
-    def _call(self, method: str, path: str, content: object = None) -> Response | NotSent | Unknown:
+    def _call(self, method: str, path: str, content: object = None) -> Response | GatewayFailure:
         headers = {"Authorization": f"Bearer {self._key}"}
-        return self._http_client.call(method, self._url + path, headers=headers, content=content)
+        answer = self._http_client.call(method, self._url + path, headers=headers, content=content)
+        if not isinstance(answer, Response):
+            return Unknown(answer.reason)
+        if answer.status in (401, 403):
+            return Misconfigured(f"it rejects our key ({answer.summary})")
+        return answer
 
     def _payment_url(self, url: object) -> str | None:
         """The URL, if a customer may be sent there. None if not."""
         schemes = ("https://", "http://") if self._url.startswith("http://") else ("https://",)
-        if (
-            not isinstance(url, str)
-            or len(url) > MAX_URL_CHARACTERS
-            or not (url.isascii() and url.isprintable())
-        ):
+        if not isinstance(url, str) or len(url) > MAX_URL_CHARACTERS or not url.startswith(schemes):
             return None
-        return url if url.startswith(schemes) else None
+        return url if url.isascii() and url.isprintable() else None
 
     def _safe_text(self, value: object) -> str:
         """Paystack's text as it may be shown: one line, without our key."""
         text = value.replace(self._key, "***") if isinstance(value, str) else ""
         line = " ".join(single_line(text).split())
         return line[:MAX_TEXT_CHARACTERS].rstrip(".") or "no reason was given"
-
-
-def _configuration_fault(answer: Response) -> GatewayMisconfigured | None:
-    return (
-        GatewayMisconfigured(f"it rejects our key ({answer.summary})")
-        if answer.status in (401, 403)
-        else None
-    )
 
 
 def _success_data(answer: Response) -> Mapping[str, Any] | None:

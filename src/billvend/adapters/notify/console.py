@@ -5,7 +5,7 @@ import logging
 
 from billvend.adapters.notify.email_templates import render_subject
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 
 REDACTED = "***"
 
@@ -15,10 +15,7 @@ logger = logging.getLogger("billvend.notifications")
 class ConsoleNotifier:
     """See `billvend.ports.notifier.Notifier`."""
 
-    @property
-    def endpoint(self) -> None:
-        """None: this channel cannot be disabled."""
-        return
+    endpoint = None  # this channel cannot be disabled
 
     def deliver(self, message: Message) -> DeliveryResult:
         """Log the message, without its token."""

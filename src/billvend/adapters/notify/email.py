@@ -4,6 +4,7 @@ import smtplib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import EmailMessage
@@ -18,7 +19,7 @@ from billvend.adapters.notify.email_templates import render_subject, render_text
 from billvend.domain.ids import is_email, is_loopback_host
 from billvend.domain.safe_text import single_line
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 
 TIMEOUT_SECONDS: Final = 15.0
 """The deadline of one attempt, from the name look-up to the server's answer about the message."""
@@ -34,6 +35,8 @@ class EmailNotifier:
     used without TLS. `find_address` returns the address for a user id that is not an address, and a transaction id. It
     may raise `Unavailable`. `trusted_certificates` is a PEM file of authorities to trust instead of the usual ones.
     """
+
+    endpoint = None  # this channel cannot be disabled
 
     def __init__(
         self,
@@ -55,28 +58,26 @@ class EmailNotifier:
         self._timeout_seconds = timeout_seconds
         self._tls = ssl.create_default_context(cafile=trusted_certificates)
 
-    @property
-    def endpoint(self) -> None:
-        """None: this channel cannot be disabled."""
-        return
-
     def deliver(self, message: Message) -> DeliveryResult:
         """Send the email to the server once. A message that the server rejects for good is not tried again."""
         to = self._find_address(message)
         if to is None:
             return DeliveryResult(DeliveryOutcome.NO_RECIPIENT, "", "no mail address of this user is known")
         email = self._build_message(message, to)
-        deliveries: SimpleQueue[DeliveryResult] = SimpleQueue()
-        session = _Session(self._host, self._port, self._timeout_seconds, self._tls if self._is_tls else None)
+        server, deadline_seconds = self._unconnected_server(), time.monotonic() + self._timeout_seconds
+        # smtplib has a timeout for each line, and none for all of them. So a thread sends, and this one waits.
+        results: SimpleQueue[DeliveryResult] = SimpleQueue()
         threading.Thread(
-            target=lambda: deliveries.put(self._deliver_once(session, email, to)),
+            target=lambda: results.put(self._send(server, email, to, deadline_seconds)),
             name="billvend-email",
             daemon=True,
         ).start()
         try:
-            return deliveries.get(timeout=self._timeout_seconds)
+            return results.get(timeout=self._timeout_seconds)
         except Empty:
-            session.abort()
+            if server.sock is not None:
+                with suppress(OSError):  # it is closed already
+                    server.sock.shutdown(socket.SHUT_RDWR)
             return DeliveryResult(DeliveryOutcome.FAILED, to, f"no end within {self._timeout_seconds:g} s")
 
     def close(self) -> None:
@@ -99,26 +100,44 @@ class EmailNotifier:
         email.set_content(render_text(message))
         return email
 
-    def _deliver_once(self, session: "_Session", email: EmailMessage, to: str) -> DeliveryResult:
+    def _unconnected_server(self) -> smtplib.SMTP:
+        hostname = socket.gethostname()  # the default asks the network for it, without a deadline
+        server = (
+            smtplib.SMTP_SSL(local_hostname=hostname, timeout=self._timeout_seconds, context=self._tls)
+            if self._is_tls
+            else smtplib.SMTP(local_hostname=hostname, timeout=self._timeout_seconds)
+        )
+        # The name that TLS verifies. smtplib sets it only if the constructor connects.
+        server._host = self._host  # type: ignore[attr-defined]
+        return server
+
+    def _send(
+        self, server: smtplib.SMTP, email: EmailMessage, to: str, deadline_seconds: float
+    ) -> DeliveryResult:
         try:
-            with session as server:
-                self._secure(server)
-                server.send_message(email, self._sender, [to])
+            code, _ = server.connect(self._host, self._port)
+            if code != 220:
+                raise smtplib.SMTPConnectError(code, "no welcome")
+            if time.monotonic() >= deadline_seconds:
+                raise TimeoutError("the deadline has passed")
+            self._secure(server)
+            server.send_message(email, self._sender, [to])
+            with suppress(OSError, smtplib.SMTPException):  # the message is accepted already
+                server.quit()
         except smtplib.SMTPRecipientsRefused as error:
             code, response = error.recipients[to]
-            return _rejected_delivery(code, to, f"SMTP {code} {_single_line(response)}")
+            return _rejected(code, to, f"SMTP {code} {_single_line(response)}")
         except smtplib.SMTPDataError as error:
-            return _rejected_delivery(error.smtp_code, to, f"SMTP {error.smtp_code} for the message")
-        except (
-            smtplib.SMTPResponseException
-        ) as error:  # our settings or the server's state: a later attempt can succeed
-            return DeliveryResult(
-                DeliveryOutcome.FAILED, to, f"{type(error).__name__}: SMTP {error.smtp_code}"
-            )
+            return _rejected(error.smtp_code, to, f"SMTP {error.smtp_code} for the message")
+        except smtplib.SMTPResponseException as error:
+            # Our settings are wrong, or the server has a problem: a later attempt can succeed.
+            detail = f"{type(error).__name__}: SMTP {error.smtp_code}"
+            return DeliveryResult(DeliveryOutcome.FAILED, to, detail)
         except (OSError, smtplib.SMTPException, UnicodeError) as error:
-            return DeliveryResult(
-                DeliveryOutcome.FAILED, to, f"{type(error).__name__}: {_single_line(str(error).encode())}"
-            )
+            detail = f"{type(error).__name__}: {_single_line(str(error).encode())}"
+            return DeliveryResult(DeliveryOutcome.FAILED, to, detail)
+        finally:
+            server.close()
         return DeliveryResult(DeliveryOutcome.DELIVERED, to, "accepted by the mail server")
 
     def _secure(self, server: smtplib.SMTP) -> None:
@@ -134,53 +153,10 @@ class EmailNotifier:
             server.login(self._user, self._password)
 
 
-class _Session:
-    """A connection that another thread can abort."""
-
-    def __init__(self, host: str, port: int, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
-        self._server_address = (host, port)
-        local_hostname = socket.gethostname()  # the default asks the network for it, without a deadline
-        self._server: smtplib.SMTP = (
-            smtplib.SMTP(local_hostname=local_hostname, timeout=timeout_seconds)
-            if tls is None
-            else smtplib.SMTP_SSL(local_hostname=local_hostname, timeout=timeout_seconds, context=tls)
-        )
-        self._is_aborted = threading.Event()
-
-    def abort(self) -> None:
-        """End the session: the sending thread fails at once, or as soon as it is connected."""
-        self._is_aborted.set()
-        connection = self._server.sock
-        if connection is not None:
-            with suppress(OSError):  # it is closed already
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> smtplib.SMTP:
-        server = self._server
-        # The name that TLS verifies. smtplib sets it only if the constructor connects.
-        server._host = self._server_address[0]  # type: ignore[attr-defined]
-        code, _ = server.connect(*self._server_address)
-        if code != 220:
-            server.close()
-            raise smtplib.SMTPConnectError(code, "no welcome")
-        if self._is_aborted.is_set():
-            server.close()
-            raise TimeoutError("the deadline has passed")
-        return server
-
-    def __exit__(self, *_error: object) -> None:
-        with suppress(
-            OSError, smtplib.SMTPException
-        ):  # the server's answer about the message is known already
-            self._server.quit()
-        self._server.close()
-
-
-def _rejected_delivery(code: int, to: str, detail: str) -> DeliveryResult:
+def _rejected(code: int, to: str, detail: str) -> DeliveryResult:
     """The result of a rejected message: 5xx is final, 4xx is tried again."""
-    return DeliveryResult(
-        DeliveryOutcome.REJECTED if 500 <= code < 600 else DeliveryOutcome.FAILED, to, detail
-    )
+    outcome = DeliveryOutcome.REJECTED if 500 <= code < 600 else DeliveryOutcome.FAILED
+    return DeliveryResult(outcome, to, detail)
 
 
 def _single_line(response: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from billvend.domain.notifications import NotificationKind
 from billvend.domain.safe_text import single_line
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 
 KEY_CHANGE_TOKENS = ("kct1", "kct2")
 """Tokens that change a meter's key. They are typed in before the token itself, in this order."""

@@ -22,16 +22,15 @@ def is_public(address: str) -> bool:
         found = ip_address(address)
     except ValueError:
         return False
-    if isinstance(found, IPv6Address) and (inner := _embedded_ipv4(found)) is not None:
-        found = inner
+    if isinstance(found, IPv6Address):
+        found = _embedded_ipv4(found) or found
     # Each property is checked, not only `is_global`: to Python, 224.0.0.1 is global, and so was ::ffff:127.0.0.1 for years.
-    reserved = (
-        found.is_private, found.is_loopback, found.is_link_local, found.is_multicast, found.is_reserved,
-        found.is_unspecified, isinstance(found, IPv6Address) and found.is_site_local,
+    is_reserved = (
+        found.is_private or found.is_loopback or found.is_link_local or found.is_multicast or found.is_reserved
+        or found.is_unspecified or (isinstance(found, IPv6Address) and found.is_site_local)
+        or any(found in network for network in RESERVED_NETWORKS)
     )  # fmt: skip
-    return (
-        found.is_global and not any(reserved) and not any(found in network for network in RESERVED_NETWORKS)
-    )
+    return found.is_global and not is_reserved
 
 
 def allow_any(_address: str) -> bool:

@@ -15,7 +15,7 @@ from billvend.adapters.providers.http_client import HttpClient, Response, host_a
 from billvend.domain.notifications import webhook_body
 from billvend.domain.outcome import NotSent, Unknown
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.outbox import Message
+from billvend.ports.repositories import Message
 
 TIMEOUT_SECONDS: Final = 15.0
 """The deadline of one attempt, from the name look-up to the last byte of the answer."""
@@ -52,11 +52,7 @@ class WebhookNotifier:
             trusted_certificates=trusted_certificates,
         )
         self._target = f"{urlsplit(url).scheme}://{host_and_port(url)}"  # the rest of the URL can be a secret
-
-    @property
-    def endpoint(self) -> str:
-        """The hash of the URL. Another URL is another endpoint."""
-        return hashlib.sha256(self._url.encode()).hexdigest()[:32]
+        self.endpoint: str = hashlib.sha256(url.encode()).hexdigest()[:32]
 
     def deliver(self, message: Message) -> DeliveryResult:
         """Post the message once. 2xx is a delivery, 410 disables the endpoint, and everything else is a failure."""
@@ -72,7 +68,7 @@ class WebhookNotifier:
         }
         match self._http_client.call("POST", self._url, headers=headers, content=body):
             case Response() as answer:
-                return self._to_delivery(answer, at)
+                return self._to_result(answer, at)
             case NotSent(why) | Unknown(why):
                 return DeliveryResult(DeliveryOutcome.FAILED, self._target, why.removeprefix("the provider "))
 
@@ -80,16 +76,15 @@ class WebhookNotifier:
         """Close the connections."""
         self._http_client.close()
 
-    def _to_delivery(self, answer: Response, at: datetime) -> DeliveryResult:
-        status, outcome, wait_seconds, summary = answer.status, DeliveryOutcome.FAILED, None, answer.summary
+    def _to_result(self, answer: Response, at: datetime) -> DeliveryResult:
+        status, summary, wait_seconds = answer.status, answer.summary, None
+        if 300 <= status < 400:
+            summary += "; redirects are not followed"
+        if status in RETRY_AFTER_STATUSES:
+            wait_seconds = _retry_after_seconds(answer.headers.get("retry-after", ""), at)
+        outcome = DeliveryOutcome.GONE if status == HTTP_GONE else DeliveryOutcome.FAILED
         if 200 <= status < 300:
             outcome = DeliveryOutcome.DELIVERED
-        elif status == HTTP_GONE:
-            outcome = DeliveryOutcome.GONE
-        elif 300 <= status < 400:
-            summary += "; redirects are not followed"
-        elif status in RETRY_AFTER_STATUSES:
-            wait_seconds = _retry_after_seconds(answer.headers.get("retry-after", ""), at)
         return DeliveryResult(outcome, self._target, summary, status, wait_seconds)
 
 

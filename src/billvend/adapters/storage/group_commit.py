@@ -15,7 +15,7 @@ from typing import Final
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import Unavailable
-from billvend.ports.telemetry import Metrics, NullMetrics
+from billvend.ports.telemetry import BatchCommitted, Metrics
 
 MAX_BATCH_COMMANDS: Final = 500
 """Commands of several callers in one transaction."""
@@ -35,7 +35,7 @@ class GroupCommit:
         metrics: Metrics | None = None,
     ) -> None:
         self._commit = commit
-        self._metrics = metrics or NullMetrics()
+        self._metrics = metrics
         self._max_batch_commands = max_batch_commands
         self._max_waiting_commands = max_waiting_commands
         self._lock = threading.Lock()
@@ -115,7 +115,8 @@ class GroupCommit:
             all_results = self._commit([command for request in batch for command in request.commands])
         except Exception as error:  # noqa: BLE001  each caller gets it, as if its commands were alone
             return [error for _ in batch]
-        self._metrics.batch(len(all_results))
+        if self._metrics is not None:
+            self._metrics.observe(BatchCommitted(len(all_results)))
         results = iter(all_results)
         return [list(islice(results, len(request.commands))) for request in batch]
 

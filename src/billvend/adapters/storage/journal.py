@@ -51,7 +51,6 @@ class SqlJournal:
         self._group_commit = GroupCommit(self.commit, metrics=metrics)
         self._environment: Mode | None = None
         self._snapshots = SnapshotReader(database)
-        self._unlocked_snapshots = SnapshotReader(database, lock=False)
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Execute the commands, together with those of other callers; see the port."""
@@ -133,13 +132,6 @@ class SqlJournal:
                 raise unavailable(error) from error
             raise
         return results
-
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Decide the commands without a lock, and write nothing; see the port."""
-        if not commands:
-            return []
-        with self._database.read_transaction() as connection:
-            return decide(self._unlocked_snapshots.read(connection, commands), commands)[1]
 
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """Due payments without a recent hint; see the port."""

@@ -9,20 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from billvend.adapters.storage.database import Database, make_storable
-from billvend.adapters.storage.streams import load_payments
+from billvend.adapters.storage.streams import load_payments, load_results
 from billvend.adapters.storage.tables import INSTANT, transactions, wallets
-from billvend.adapters.storage.tables import commands as commands_table
-from billvend.domain.decisions.commands import Command, CommandKey, CommandResult, Fund, Pay
+from billvend.domain.decisions.commands import Command, Fund, Pay
 from billvend.domain.decisions.customer import DUPLICATE_WINDOW_SECONDS
 from billvend.domain.decisions.decider import (
     DuplicateFingerprint,
     Snapshot,
-    StoredResult,
     StreamHead,
     token_of,
 )
 from billvend.domain.decisions.worker import needs_wallet
-from billvend.domain.journal import codec
 from billvend.domain.journal.events import StreamKey
 from billvend.domain.ledger.wallet import Wallet, wallet_stream
 from billvend.domain.money import Money
@@ -31,26 +28,21 @@ from billvend.domain.money import Money
 class SnapshotReader:
     """Reads snapshots. Each statement is built once, and finds the rows of any number of commands."""
 
-    def __init__(self, database: Database, *, lock: bool = True) -> None:
-        def locked(rows: sa.Select[Any]) -> sa.Select[Any]:
-            return rows.with_for_update() if lock else rows
-
+    def __init__(self, database: Database) -> None:
         self._database = database
-        in_keys = database.in_keys
-        table, done = transactions.c, commands_table.c
-        self._payment_keys = locked(
+        in_keys, table = database.in_keys, transactions.c
+        self._payment_keys = (
             sa.select(table.user_id, table.transaction_id)
             .where(in_keys(table.user_id, table.transaction_id), table.type == "payment")
             .order_by(table.user_id, table.transaction_id)
+            .with_for_update()
         )
-        self._wallets = locked(
+        self._wallets = (
             sa.select(*(wallets.c[name] for name in ("user_id", "currency", "balance_minor", "seq", "hash")))
             .where(in_keys(wallets.c.user_id, wallets.c.currency))
             .order_by(wallets.c.user_id, wallets.c.currency)
+            .with_for_update()
         )
-        self._stored_results = sa.select(
-            done.user_id, done.operation, done.key, done.request_hash, done.result
-        ).where(in_keys(done.user_id, done.operation, done.key))
         self._recent = (
             sa.select(
                 table.user_id, table.meter, table.biller, table.amount_minor, table.currency, table.created_at
@@ -87,7 +79,7 @@ class SnapshotReader:
         return Snapshot(
             wallets=self._read_wallets(connection, sorted(wallet_keys)),
             payments=payments,
-            stored_results=self._read_results(connection, commands),
+            stored_results=load_results(connection, self._database, [c.command_key for c in commands]),
             recent_by_fingerprint=self._read_recent(connection, commands),
             token_owners=self._read_token_owners(connection, commands),
         )
@@ -111,17 +103,6 @@ class SnapshotReader:
                 StreamHead(seq, hash_),
             )
             for user_id, currency, minor, seq, hash_ in self._rows(connection, self._wallets, keys)
-        }
-
-    def _read_results(
-        self, connection: Connection, commands: Sequence[Command]
-    ) -> dict[CommandKey, StoredResult]:
-        keys = [(c.user_id, c.operation, c.key) for c in commands]
-        return {
-            CommandKey(row.user_id, row.operation, row.key): StoredResult(
-                row.request_hash, codec.loads(CommandResult, row.result)
-            )
-            for row in self._rows(connection, self._stored_results, keys)
         }
 
     def _read_recent(
