@@ -18,6 +18,8 @@ from billvend.domain.journal.events import StreamKey
 from tests.storage.harness import JournalHarness, open_harness, result_codes
 from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
+pytestmark = pytest.mark.long
+
 
 class BlockingCommit:
     """A journal's commits. It records each list of commands, and holds it until the test releases it."""
