@@ -229,7 +229,7 @@ def _comparable(results: Sequence[CommandOutcome]) -> list[Any]:
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(callers=CALLERS)
 def test_concurrent_results_equal_some_serial_order(
     callers: list[list[list[tuple[str, str, str, int]]]],

@@ -35,7 +35,7 @@ from billvend.domain.journal.events import StreamKey
 from billvend.ports.queries import Search
 from billvend.ports.queue import Hint
 from billvend.usecases.pay import PaymentResult
-from tests.storage.harness import POSTGRES, JournalHarness, expect_executed, recorded_statements
+from tests.storage.harness import POSTGRES, JournalHarness, expect_executed, listening, recorded_statements
 from tests.support.paystack import SECRET, fake_paystack
 
 GROWING = (
@@ -258,11 +258,8 @@ def statements_with_values(engine: sa.Engine) -> Iterator[dict[str, Any]]:
         if statement.lstrip().upper().startswith(PLANNED_KEYWORDS):
             found[statement] = values[0] if isinstance(values, list) else values
 
-    sa.event.listen(engine, "before_cursor_execute", listen)
-    try:
+    with listening(engine, "before_cursor_execute", listen):
         yield found
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", listen)
 
 
 def is_among(statement: str, exceptions: Mapping[str, str]) -> bool:
