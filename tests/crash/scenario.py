@@ -17,7 +17,6 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from billvend import Billvend, BillvendError, Status, open_billvend
-from billvend.bootstrap import wire
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome
@@ -223,7 +222,7 @@ def open_recording_billvend(
     if points is None:
         return real
     parts = real._deps
-    return wire(
+    return Billvend(
         replace(
             parts,
             journal=RecordingJournal(parts.journal, points),
