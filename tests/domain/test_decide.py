@@ -159,6 +159,15 @@ def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
     assert (released.status, released.balance_minor) == (Status.REVERSED, 100000)
 
 
+def test_claim_that_decides_a_reversal_does_not_make_it_even_if_the_wallet_is_locked() -> None:
+    """The next claim decides again."""
+    ledger = ledger_after(fund(), pay())
+    a_day_later = NOON + seconds(86400)
+    decided, _ = ledger.execute(claim(at=a_day_later), fund(500, key="fund-2"))
+    assert expect_executed(decided).result.status is Status.REVERSING
+    assert execute(ledger, claim(key="claim-2", at=a_day_later)).result.status is Status.REVERSED
+
+
 def test_only_commands_that_release_money_need_the_wallet() -> None:
     ledger = ledger_after(fund(), pay())
     pending = ledger.payment("ada", "bill")
