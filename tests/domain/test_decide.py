@@ -147,6 +147,15 @@ def test_likely_duplicate_in_one_batch_is_rejected() -> None:
     assert result_types(found) == [Executed, LikelyDuplicate, Executed]
 
 
+def test_token_of_a_payment_completed_in_the_same_batch_is_an_incident() -> None:
+    ledger = ledger_after(fund(), pay(), pay("second", 20000), claim(), claim("second", key="claim-2"))
+    ledger.execute(
+        record_answer(Delivered("1234")), record_answer(Delivered("1234"), name="second", key="report-2")
+    )
+    incidents = [ledger.payment("ada", name).incidents for name in ("bill", "second")]
+    assert [[incident.kind for incident in raised] for raised in incidents] == [[], ["token_of_another"]]
+
+
 def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
     """A journal locks the wallet for a claim if it read the status `reversing`. Here the status changes within the list."""
     ledger = ledger_after(fund(), pay(), claim())
