@@ -17,6 +17,7 @@ from billvend.domain.decisions.commands import (
     Pay,
     ProviderCall,
     RecordAnswer,
+    RequestRequery,
 )
 from billvend.domain.decisions.decider import CommandOutcome, Snapshot, WriteSet, decide
 from billvend.domain.decisions.worker import needs_wallet
@@ -175,6 +176,20 @@ def test_claim_that_decides_a_reversal_does_not_make_it_even_if_the_wallet_is_lo
     decided, _ = ledger.execute(claim(at=a_day_later), fund(500, key="fund-2"))
     assert expect_executed(decided).result.status is Status.REVERSING
     assert execute(ledger, claim(key="claim-2", at=a_day_later)).result.status is Status.REVERSED
+
+
+def test_requery_request_for_another_attempt_replaces_the_open_one() -> None:
+    policy = Policy((provider(), provider("backup")))
+    ledger = ledger_after(fund(), pay(), replace(claim(), policy=policy))
+    execute(ledger, replace(record_answer(Declined("no")), policy=policy))
+    execute(ledger, replace(claim(key="claim-2"), policy=policy))
+    requested = []
+    for key, number in (("a", 1), ("b", 2), ("c", 2)):
+        reference = ledger.payment("ada", "bill").attempt(number).reference
+        execute(ledger, RequestRequery("ada", key, "bill", NOON, policy, "webhook", reference))
+        requested.append(ledger.payment("ada", "bill").requery_request)
+    assert [request.attempt if request else None for request in requested] == [1, 2, 2]
+    assert requested[1] is requested[2]
 
 
 def test_only_commands_that_release_money_need_the_wallet() -> None:
