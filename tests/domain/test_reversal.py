@@ -537,7 +537,7 @@ def test_payment_in_review_without_requery_follows_the_schedule() -> None:
 
 # --- what proves an attempt -------------------------------------------------------------------------------------------
 
-LETTERS: Mapping[str, Answer | None] = {
+ANSWER_SIGNS: Mapping[str, Answer | None] = {
     "n": NOT_FOUND,
     "u": Unknown("?"),
     "k": Unknown("exists", known_to_provider=True),
@@ -569,7 +569,7 @@ HISTORIES = [
 @pytest.mark.parametrize(("history", "proven"), [("", False), *HISTORIES])
 def test_not_found_is_proof_only_when_repeated_late_and_spaced(history: str, proven: bool) -> None:
     """A deferred requery proves nothing. It is skipped, and does not count as "not found"."""
-    requeries = [PastRequery(int(entry[:-1]), LETTERS[entry[-1]]) for entry in history.split()]
+    requeries = [PastRequery(int(entry[:-1]), ANSWER_SIGNS[entry[-1]]) for entry in history.split()]
     attempt, spacing_seconds = payment_in_doubt(*requeries).attempts[0], Policy(()).not_found_spacing_seconds
     assert is_proven_absent(attempt, provider(), spacing_seconds) is proven
     assert not is_proven_absent(attempt, provider(reports_not_found=False), spacing_seconds)
