@@ -10,17 +10,22 @@ import pytest
 
 from billvend import BillvendError, Money, Payment
 from billvend.adapters.storage.queries import SqlQueries
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.repositories import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS
-from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
 from tests.harness import TOKEN, AppHarness, FakeProvider, using
+from tests.usecases.test_suspension import (
+    EMPTY_FLOAT,
+    assert_payment_rejected,
+    limits,
+    refresh_later,
+    suspended_reason,
+)
 
-EMPTY_FLOAT = Misconfigured("the float is empty", "018")
-THOUSAND_IN_DOUBT = Limits("100", "1000000", max_in_doubt_major="1000")
+THOUSAND_IN_DOUBT = limits(in_doubt="1000")
 TIMEOUT_SECONDS = 20
 """How long a test waits for one of its threads before it fails."""
 
@@ -61,26 +66,6 @@ def app(request: pytest.FixtureRequest) -> Iterator[AppHarness]:
     )
 
 
-def assert_payment_rejected(app: AppHarness) -> str:
-    """Payments are rejected, and nothing is held. Returns why sales are suspended."""
-    before = app.balance
-    with pytest.raises(ProviderUnavailable, match="Nothing was held"):
-        app.pay()
-    assert app.balance == before
-    return suspended_reason(app)
-
-
-def suspended_reason(app: AppHarness) -> str:
-    """Why sales are suspended, as the health check says."""
-    return str(app.bv.health().checks["provider"].details["suspended"])
-
-
-def refresh_later(app: AppHarness, seconds: float = 61) -> None:
-    """A worker refreshes a minute later."""
-    app.clock.sleep(seconds)
-    app.bv.refresh_account_status()
-
-
 # --- without a worker -------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +87,7 @@ def test_status_refresh_on_payment_does_not_poll_the_float(app: AppHarness) -> N
 def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarness) -> None:
     queries = BlockingQueries(app)
     queries.may_continue.set()
-    app.bv = wire(replace(app.deps, queries=queries))
+    app.bv = Billvend(replace(app.deps, queries=queries))
     for expected in (1, 2, 3):
         for _ in range(3):
             app.pay()
@@ -114,7 +99,7 @@ def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarnes
 
 def test_concurrent_payments_refresh_once_without_waiting(app: AppHarness) -> None:
     queries = BlockingQueries(app)
-    app.bv = wire(replace(app.deps, queries=queries))
+    app.bv = Billvend(replace(app.deps, queries=queries))
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(app.pay)
         assert queries.started.wait(TIMEOUT_SECONDS)
@@ -134,7 +119,7 @@ def test_payment_is_rejected_when_status_refresh_fails(app: AppHarness) -> None:
             raise BillvendError("The database is down.")
 
     whole = app.bv
-    app.bv = wire(replace(app.deps, queries=UnavailableQueries(app.database)))
+    app.bv = Billvend(replace(app.deps, queries=UnavailableQueries(app.database)))
     with pytest.raises(BillvendError, match="down"):
         app.pay()
     app.bv = whole
@@ -246,6 +231,6 @@ def test_fault_reported_during_exposure_query_is_kept() -> None:
     app.payment_in_doubt(1_100)
     app.clock.sleep(REFRESH_INTERVAL_SECONDS)
     app.provider.float_answer = Unknown("no such call")
-    app.bv = wire(replace(app.deps, queries=QueriesWithFault(app.database)))
+    app.bv = Billvend(replace(app.deps, queries=QueriesWithFault(app.database)))
     assert "the float is empty" in assert_payment_rejected(app)
     app.close()

@@ -10,7 +10,7 @@ import pytest
 
 from billvend import Conflict, ResourceNotFound, Unavailable, ValidationFailed
 from billvend.adapters.storage.api_keys import SqlApiKeys
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.api_keys import Scope
 from billvend.usecases.api_keys import NewApiKey
 from tests.harness import NOON, AppHarness, using
@@ -98,7 +98,7 @@ def test_revoked_key_is_rejected(app: AppHarness, by: str) -> None:
 def test_key_revoked_by_another_process_is_rejected(app: AppHarness) -> None:
     new = create_key(app)
     assert app.bv.authenticate(new.secret)
-    wire(replace(app.deps, api_keys=SqlApiKeys(app.database))).revoke_api_key("till-7")
+    Billvend(replace(app.deps, api_keys=SqlApiKeys(app.database))).revoke_api_key("till-7")
     assert app.bv.authenticate(new.secret) is None
 
 
@@ -164,16 +164,12 @@ def test_the_last_use_is_written_at_most_once_a_minute(app: AppHarness) -> None:
 
 def test_failed_write_of_last_use_does_not_reject_the_key(app: AppHarness) -> None:
     new = create_key(app)
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER no BEFORE UPDATE ON api_keys BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
-        )
+    app.sql("CREATE TRIGGER no BEFORE UPDATE ON api_keys BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
     assert app.bv.authenticate(new.secret) == new.key
 
 
 def test_authentication_fails_when_database_is_down(app: AppHarness) -> None:
     new = create_key(app)
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO elsewhere")
+    app.sql("ALTER TABLE api_keys RENAME TO elsewhere")
     with pytest.raises(Unavailable):
         app.bv.authenticate(new.secret)
