@@ -237,7 +237,8 @@ def test_answer_after_operator_completion_counts_once(
         assert (after.status, after.token) == (Status.COMPLETED, TOKEN)
         assert app.incidents(payment) == incidents
         assert {name: app.account_total(name) for name in totals} == totals
-    assert all(OTHER_TOKEN in found.detail for found in after.incidents if found.kind == "another_token")
+    found = app.reload(payment).incidents
+    assert all(OTHER_TOKEN in each.detail for each in found if each.kind == "another_token")
     assert app.balance == (9_500, 0)
 
 
