@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from billvend import Billvend, Unavailable
+from billvend import Unavailable
+from billvend.bootstrap import wire
 from billvend.domain.decisions.commands import Command, RecordAnswer
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.policy.accounts import Mode
@@ -40,7 +41,7 @@ class Process:
             (c.account.provider, c.account.account_id): ProviderConnection(c, self)
             for c in simulation.providers
         }
-        self.bv = Billvend(
+        self.bv = wire(
             replace(
                 parts,
                 clock=self.clock,
@@ -88,11 +89,6 @@ class ProcessJournal:
             ):
                 self._simulation.commits.report_again_later(command)
         return results
-
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """See the port."""
-        require_database(self._simulation)
-        return self._real.dry_run(commands)
 
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """See the port."""

@@ -20,7 +20,6 @@ from billvend.domain.decisions.commands import Pay
 from billvend.domain.errors import (
     BillvendError,
     DependencyError,
-    IdempotencyMismatch,
     OutcomeUnknown,
     ValidationFailed,
     WalletNotFound,
@@ -160,10 +159,10 @@ class Batch:
 
     def _preview(self, bills: Sequence[Pay]) -> list[RowResult]:
         results: list[RowResult] = []
-        for bill, outcome in zip(bills, self._bv.preview(bills), strict=True):
-            if isinstance(outcome, IdempotencyMismatch):
-                results.append(outcome)
-            elif not isinstance(outcome, BillvendError) and outcome.replayed:
+        for bill, is_replay in zip(bills, self._bv.preview(bills), strict=True):
+            if isinstance(is_replay, BillvendError):
+                results.append(is_replay)
+            elif is_replay:
                 results.append(REPLAYED)
             else:  # `output` compares the sums with the balances
                 self._requested[bill.amount.currency, bill.user_id] += bill.amount.amount_minor

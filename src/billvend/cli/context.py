@@ -66,11 +66,11 @@ class Session:
     @cached_property
     def bv(self) -> "Billvend":
         """An open billvend."""
+        from billvend.adapters.metrics.no_metrics import NoMetrics
         from billvend.bootstrap import open_billvend
-        from billvend.ports.telemetry import NullMetrics
 
         # No scraper reads the metrics of a command that ends.
-        return self._resources.enter_context(open_billvend(self.settings, metrics=NullMetrics()))
+        return self._resources.enter_context(open_billvend(self.settings, metrics=NoMetrics()))
 
     def print(self, output: Output) -> Exit:
         """Print the output of the command, as JSON if it was asked for. Returns its exit status."""

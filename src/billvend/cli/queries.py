@@ -123,7 +123,7 @@ def find(
 ) -> Output:
     """Find transactions of any user by meter, reference or key."""
     from billvend.domain.errors import ValidationFailed
-    from billvend.domain.meter import parse_meter
+    from billvend.domain.ids import parse_meter
     from billvend.ports.queries import Search
 
     if meter is reference is key is None:
