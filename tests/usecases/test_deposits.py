@@ -24,8 +24,8 @@ from billvend.testing.fault_server import http_response
 from billvend.usecases.deposits import DepositStatus
 from billvend.usecases.limits import Limits
 from billvend.usecases.start_deposit import DepositResult
+from tests.harness import AppHarness, using
 from tests.support.paystack import SECRET, FakePaystack, fake_paystack, json_response, signature
-from tests.usecases.harness import AppHarness, using
 
 EMAIL = "ada@example.com"
 INITIAL_NAIRA = 10_000
@@ -278,9 +278,9 @@ def test_webhook_credits_paid_deposit(app: AppHarness, paystack: FakePaystack) -
     paystack.mark_paid(deposit.reference)
     assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
-    (funding,) = app.bv.search(Search(reference=deposit.reference))
-    assert isinstance(funding, Funding)
-    assert funding.source == "paystack"
+    (found,) = app.bv.search(Search(reference=deposit.reference))
+    assert isinstance(found.transaction, Funding)
+    assert found.transaction.source == "paystack"
 
 
 def test_five_webhooks_credit_once(app: AppHarness, paystack: FakePaystack) -> None:

@@ -1,36 +1,21 @@
 """Commands that read: balance, history, show, find, payments, meter, billers."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from billvend.cli.blocks import Block, Columns, Item, KeyValues, good, money, quiet, short_time, table, words
 from billvend.cli.context import Session, command
 from billvend.cli.options import Biller, Currency, MaxItems, Transaction, User, VendType, argument, option
-from billvend.cli.output import (
-    GOOD,
-    QUIET,
-    Block,
-    Columns,
-    Item,
-    KeyValues,
-    Line,
-    Output,
-    listing,
-    money,
-    result,
-    short_time,
-    table,
-    words,
-)  # fmt: skip
+from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
-    from billvend.app import Billvend
-    from billvend.ports.queries import Search
-    from billvend.ports.queries import Transaction as TransactionRecord
+    from collections.abc import Iterable
+
+    from billvend.ports.queries import Search, TransactionRecord
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -77,15 +62,16 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
 
     The available and held amounts, and the latest transactions.
     """
+    from billvend.ports.queries import Search
     from billvend.presentation import balance_json
 
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
-    newest = bv.history(user, limit=RECENT_TRANSACTIONS)
-    recent = _items(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    newest = bv.search(Search(wallet.user_id, limit=RECENT_TRANSACTIONS))
+    recent = _items(each for each in newest if each.transaction.amount.currency == wallet.available.currency)
     return result(
         balance_json(wallet, recent),
-        Line(f"The wallet of {wallet.user_id}", GOOD),
+        good(f"The wallet of {wallet.user_id}"),
         KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)]),
         table(recent, COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
     )
@@ -160,11 +146,13 @@ def show_transaction(
     from billvend.presentation import funding_json, payment_json
 
     bv = session.bv
-    record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
-    if isinstance(record, Funding):
-        document = funding_json(record)
+    if refresh:
+        bv.refresh(transaction)
+    record = bv.record(transaction)
+    if isinstance(record.transaction, Funding):
+        document = funding_json(record.transaction)
         return result(document, *render_funding(document))
-    shown = (record, bv.events(record), bv.next_check_at(record))
+    shown = (record.transaction, record.events, record.next_check_at)
     return Output(lambda: payment_json(*shown), lambda: render_payment(*shown))
 
 
@@ -188,7 +176,7 @@ def show_meter(
         facts.append(("Address", details.address))
     if minimum := document["minimumAmount"]:
         facts.append(("Minimum", f"{document['currency']} {minimum}"))
-    title = Line(f"Meter {number} of {biller} can be paid for.", GOOD)
+    title = good(f"Meter {number} of {biller} can be paid for.")
     return result(document, title, KeyValues(facts))
 
 
@@ -205,20 +193,16 @@ def _search(session: Session, criteria: "Search") -> Output:
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
     page = transactions[: criteria.limit]
-    items = _items(bv, page)
-    cursor = page[-1].transaction_id if len(transactions) > len(page) else None
+    items = _items(page)
+    cursor = page[-1].transaction.transaction_id if len(transactions) > len(page) else None
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
-        text.append(Line(f"Older transactions: --cursor {cursor}", QUIET))
+        text.append(quiet(f"Older transactions: --cursor {cursor}"))
     return result({"items": items, "nextCursor": cursor}, *text)
 
 
-def _items(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> list[Any]:
-    from billvend.domain.payment.state import Payment
+def _items(records: "Iterable[TransactionRecord]") -> list[Any]:
     from billvend.presentation import transaction_json
 
-    return [
-        transaction_json(each, bv.next_check_at(each) if isinstance(each, Payment) else None)
-        for each in transactions
-    ]
+    return [transaction_json(record.transaction, record.next_check_at) for record in records]
