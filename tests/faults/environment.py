@@ -12,7 +12,7 @@ from pathlib import Path
 from billvend import Billvend, Payment, Status, open_billvend
 from billvend.adapters.providers.sandbox.faults import FaultPlan, PlanScope, SandboxFault
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
+from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus
 from billvend.config import Settings
 from billvend.ports.queue import Hint
 from tests.faults.fault_proxy import WEBHOOKS_PATH, FaultProxy

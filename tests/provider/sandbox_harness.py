@@ -48,6 +48,11 @@ class SandboxHarness:
     def requery(self, order: Order) -> Answer:
         return self.provider.requery(order)
 
+    def call_counts(self, reference: str) -> tuple[int, int]:
+        """How often a reference was sent and requeried, including refused and repeated requests."""
+        record = self.store.find_any(reference)
+        return (record.sends, record.requeries) if record else (0, 0)
+
     def _pause(self, seconds: float) -> None:
         if self.on_pause:
             self.on_pause(seconds)

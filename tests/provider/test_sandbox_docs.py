@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from billvend.adapters.providers.sandbox.faults import BEHAVIOUR_BY_FAULT
-from billvend.adapters.providers.sandbox.meters import METERS
+from billvend.adapters.providers.sandbox.faults import BEHAVIOUR_BY_FAULT, METERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 

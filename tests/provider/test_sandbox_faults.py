@@ -2,11 +2,9 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from billvend.adapters.providers.sandbox.faults import (
     parse_fault,
 )
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.domain.enums import VendType
 from billvend.domain.errors import ConfigurationError
@@ -192,28 +189,6 @@ def test_unopenable_store_cannot_verify_meter(tmp_path: Path) -> None:
     assert isinstance(harness.provider.verify("12345678901", "EKEDC", VendType.PREPAID), MeterLookupFailed)
     assert isinstance(harness.provider.fetch_float(), Unknown)
     assert harness.provider.parse_references(b"{}") == ()
-
-
-def test_store_of_earlier_version_is_upgraded(harness: SandboxHarness) -> None:
-    harness.vend(order(reference="OLD"))
-    account = harness.provider.account.account_id
-    harness.provider.close()
-    old = sqlite3.connect(harness.path)
-    old.executescript(
-        "DROP TABLE fault_plan; DROP TABLE float_deposit; DROP INDEX sale_by_meter;"
-        "ALTER TABLE sale DROP COLUMN fault; ALTER TABLE sale DROP COLUMN fault_requeries;"
-    )
-    old.close()
-    another = SandboxHarness(harness.path)
-    assert another.provider.account.account_id == account
-    assert isinstance(another.requery(order(reference="OLD")), Delivered)
-    another.store.add_plan(FaultPlan(SandboxFault("declined"), PlanScope.NEXT, times_left=1))
-    assert isinstance(another.vend(order(reference="NEW")), Declined)
-    another.provider.close()
-    new = SalesStore(harness.path)
-    assert {column.name for column in fields(SaleRecord)} >= {"fault", "fault_requeries"}
-    assert [entry.fault for entry in new.all_records()] == ["", "declined"]
-    new.close()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from billvend.adapters.providers.sandbox.meters import METERS
+from billvend.adapters.providers.sandbox.faults import METERS
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
 from billvend.adapters.providers.sandbox.sale import token_of
 from billvend.domain.money import Money

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billvend.adapters.providers.sandbox.meters import METERS
+from billvend.adapters.providers.sandbox.faults import METERS
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotFound, Pending, Unknown
 from tests.provider.sandbox_harness import SandboxHarness, order

@@ -10,7 +10,7 @@ from hashlib import sha256
 from os import PathLike
 
 from billvend.adapters.providers.billers import BILLERS
-from billvend.adapters.providers.sandbox.meters import DeliveryFault
+from billvend.adapters.providers.sandbox.faults import DeliveryFault
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
 from billvend.domain.enums import VendType
@@ -80,35 +80,34 @@ class SandboxProvider:
         if not may_send():
             return NotSent("too late to send")
         try:
-            return self._deliver(self._simulator.send(order))
+            return self._receive(self._simulator.send(order))
         except Unavailable as error:
             return NotSent(error.message)
         except sqlite3.Error as error:
-            return Unknown(f"the sandbox's sales store failed: {error}")
+            return Unknown(_store_failed(error))
 
     def requery(self, order: Order) -> Answer:
         """Ask the simulator what became of our reference."""
         try:
             reply = self._simulator.requery(order.reference)
         except (Unavailable, sqlite3.Error) as error:
-            return Unknown(f"the sandbox's sales store failed: {error}")
-        return (
-            reply.answer if reply.delivery_fault is DeliveryFault.NONE else Unknown(CONNECTION_CLOSED_REASON)
-        )
+            return Unknown(_store_failed(error))
+        is_whole = reply.delivery_fault is DeliveryFault.NONE
+        return reply.answer if is_whole else Unknown(CONNECTION_CLOSED_REASON)
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask the simulator who owns a meter."""
         try:
             return self._simulator.verify(meter, biller, vend_type)
         except (Unavailable, sqlite3.Error) as error:
-            return MeterLookupFailed(f"the sandbox's sales store failed: {error}")
+            return MeterLookupFailed(_store_failed(error))
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
         """The rest of our float."""
         try:
             return self._simulator.fetch_float()
         except (Unavailable, sqlite3.Error) as error:
-            return Unknown(f"the sandbox's sales store failed: {error}")
+            return Unknown(_store_failed(error))
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """None: the sandbox in process sends no webhooks."""
@@ -122,7 +121,7 @@ class SandboxProvider:
     def _simulator(self) -> Simulator:
         return Simulator(self.store, currency=self._currency, now=self._now)
 
-    def _deliver(self, reply: SimulatedReply) -> Answer:
+    def _receive(self, reply: SimulatedReply) -> Answer:
         if reply.delay_seconds:
             self._pause(min(reply.delay_seconds, self._timeout_seconds))
         if reply.delay_seconds >= self._timeout_seconds:
@@ -136,6 +135,10 @@ class SandboxProvider:
                 return Unknown(why, known_to_provider=True)
             case DeliveryFault.NONE, answer:
                 return answer
+
+
+def _store_failed(error: Exception) -> str:
+    return f"the sandbox's sales store failed: {error}"
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:

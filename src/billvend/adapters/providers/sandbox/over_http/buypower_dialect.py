@@ -1,35 +1,38 @@
 """The calls of BuyPower's API, version 2."""
 
+from datetime import timedelta
 from hashlib import sha512
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
-from billvend.adapters.providers.sandbox.customer import customer_of
-from billvend.adapters.providers.sandbox.over_http.biller_codes import BILLER_BY_DISCO, DISCO_BY_BILLER
-from billvend.adapters.providers.sandbox.over_http.buypower_responses import (
-    JsonReply,
-    error_reply,
-    requery_reply,
-    unauthorized_reply,
-    vend_reply,
+from billvend.adapters.providers.buypower.codes import DISCO_BY_BILLER
+from billvend.adapters.providers.sandbox.over_http.buypower_answers import (
+    METER_MAINTENANCE,
+    UNAUTHORIZED,
+    Error,
+    rate_limited_response,
+    requery_response,
+    vend_response,
 )
-from billvend.adapters.providers.sandbox.over_http.formats import naira_number
-from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
-    HttpSandbox,
+from billvend.adapters.providers.sandbox.over_http.formats import (
     is_accepted_key,
     json_response,
+    naira_number,
     parse_naira,
     parse_request,
     parse_text,
     requested_fault,
 )
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import HttpSandbox
+from billvend.adapters.providers.sandbox.sale import customer_of
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.ports.provider import Order
 
 SIGNATURE_HEADER: Final = "x-buypower-signature"
 MAX_VEND_NAIRA: Final = 10_000_000
+_BILLERS: Final = {disco: biller for biller, disco in DISCO_BY_BILLER.items()}
 _VEND_TYPES: Final = {vend_type.upper(): vend_type for vend_type in VendType}
 
 
@@ -39,7 +42,7 @@ def buypower_dialect(sandbox: HttpSandbox) -> Blueprint:
 
     @calls.before_request
     def authenticate() -> Response | None:
-        return None if is_accepted_key(_key()) else _to_response(unauthorized_reply())
+        return None if is_accepted_key(_key()) else UNAUTHORIZED.response()
 
     @calls.after_request
     def sign(response: Response) -> Response:
@@ -50,23 +53,24 @@ def buypower_dialect(sandbox: HttpSandbox) -> Blueprint:
     def vend() -> Response:
         order = _parse_order(parse_request())
         if isinstance(order, str):
-            return _to_response(error_reply(400, 201, order))
+            return Error(400, 201, order).response()
         reply = sandbox.simulator.send(order, fault=requested_fault())
-        return sandbox.deliver(reply, _to_response(vend_reply(reply)))
+        return sandbox.deliver(reply, vend_response(reply))
 
     @calls.get("/transaction/<path:reference>")
     def requery(reference: str) -> Response:
-        reply = sandbox.early_requery_reply(reference) or sandbox.simulator.requery(reference)
-        return sandbox.deliver(reply, _to_response(requery_reply(reply)))
+        if early_seconds := _seconds_too_early(sandbox, reference):
+            return rate_limited_response(early_seconds)
+        reply = sandbox.simulator.requery(reference)
+        return sandbox.deliver(reply, requery_response(reply))
 
     @calls.get("/check/meter")
     def check() -> Response:
-        meter, disco, vend_type = (
-            parse_text(request.args.get(name)) or "" for name in ("meter", "disco", "vendType")
-        )
-        if not (meter and disco in BILLER_BY_DISCO and vend_type in _VEND_TYPES):
-            return _to_response(error_reply(400, 201, "meter, disco and vendType are required"))
-        return _to_response(_check_meter(sandbox, meter, disco, vend_type))
+        names = ("meter", "disco", "vendType")
+        meter, disco, vend_type = (parse_text(request.args.get(name)) or "" for name in names)
+        if not (meter and disco in _BILLERS and vend_type in _VEND_TYPES):
+            return Error(400, 201, "meter, disco and vendType are required").response()
+        return _check_meter(sandbox, meter, disco, vend_type)
 
     @calls.get("/wallet/balance")
     def balance() -> Response:
@@ -74,7 +78,7 @@ def buypower_dialect(sandbox: HttpSandbox) -> Blueprint:
 
     @calls.get("/discos/status")
     def status() -> Response:
-        return json_response(dict.fromkeys(DISCO_BY_BILLER.values(), True))
+        return json_response(dict.fromkeys(_BILLERS, True))
 
     return calls
 
@@ -84,12 +88,6 @@ def _key() -> str:
     return key.strip() if kind.lower() == "bearer" else ""
 
 
-def _to_response(reply: JsonReply) -> Response:
-    seconds = reply.retry_after_seconds
-    headers = {} if seconds is None else {"Retry-After": str(seconds)}
-    return json_response(reply.body, reply.status, **headers)
-
-
 def _parse_order(fields: dict[str, Any]) -> Order | str:
     """The order, or the error in it."""
     names = ("orderId", "meter", "disco", "phone", "paymentType", "vendType", "amount")
@@ -97,28 +95,34 @@ def _parse_order(fields: dict[str, Any]) -> Order | str:
     for name in names:
         if not values[name]:
             return f"{name} is required"
-    if values["disco"] not in BILLER_BY_DISCO:
+    if values["disco"] not in _BILLERS:
         return "disco is not supported"
     if values["vendType"] not in _VEND_TYPES:
         return "vendType must be PREPAID or POSTPAID"
     amount = parse_naira(values["amount"])
     if amount is None or amount.amount_minor > MAX_VEND_NAIRA * 100:
         return "amount is not valid"
-    biller, vend_type = BILLER_BY_DISCO[values["disco"]], _VEND_TYPES[values["vendType"]]
+    biller, vend_type = _BILLERS[values["disco"]], _VEND_TYPES[values["vendType"]]
     return Order(values["orderId"], values["meter"], biller, vend_type, amount, values["phone"])
 
 
-def _check_meter(sandbox: HttpSandbox, meter: str, disco: str, vend_type: str) -> JsonReply:
-    verification = sandbox.simulator.verify(
-        meter, BILLER_BY_DISCO[disco], _VEND_TYPES[vend_type], fault=requested_fault()
-    )
-    match verification:
+def _seconds_too_early(sandbox: HttpSandbox, reference: str) -> int:
+    """How many seconds it is too early for a requery of this reference, rounded up. 0 if it is not."""
+    record = sandbox.store.find(reference)
+    if record is None:
+        return 0
+    allowed_at = record.received_at + timedelta(seconds=sandbox.min_requery_age_seconds)
+    return max(0, -((sandbox.now() - allowed_at) // timedelta(seconds=1)))
+
+
+def _check_meter(sandbox: HttpSandbox, meter: str, disco: str, vend_type: str) -> Response:
+    match sandbox.simulator.verify(meter, _BILLERS[disco], _VEND_TYPES[vend_type], fault=requested_fault()):
         case MeterLookupFailed():
-            return error_reply(503, 503, "Service unavailable")
+            return Error(503, 503, "Service unavailable").response()
         case MeterRejected(fault=MeterFault.METER_CANNOT_VEND):
-            return error_reply(501, 501, "This meter needs maintenance")
+            return METER_MAINTENANCE.response()
         case MeterRejected(reason=reason):
-            return error_reply(400, 201, f"Invalid meter: {reason}")
+            return Error(400, 201, f"Invalid meter: {reason}").response()
         case MeterFound(minimum_minor=minimum_minor):
             owner = customer_of(meter)
             body = {
@@ -126,16 +130,14 @@ def _check_meter(sandbox: HttpSandbox, meter: str, disco: str, vend_type: str) -
                 "discoCode": disco,
                 "vendType": vend_type,
                 "meterNo": meter,
-                "minVendAmount": 0 if minimum_minor is None else naira_number(minimum_minor),
+                "minVendAmount": naira_number(minimum_minor or 0),
                 "maxVendAmount": MAX_VEND_NAIRA,
                 "responseCode": 100,
                 "outstanding": 0,
                 "debtRepayment": 0,
                 "name": owner.name,
                 "address": owner.address,
-                "tariff": "",
-                "tariffDesc": "",
-                "tariffClass": "",
+                **dict.fromkeys(("tariff", "tariffDesc", "tariffClass"), ""),
                 "demandCategory": "NMD",
             }
-            return JsonReply(200, body)
+            return json_response(body)

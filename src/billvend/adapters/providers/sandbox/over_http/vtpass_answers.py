@@ -6,17 +6,14 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from billvend.adapters.providers.sandbox import meters
-from billvend.adapters.providers.sandbox.customer import customer_of
-from billvend.adapters.providers.sandbox.over_http.biller_codes import SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.sandbox.over_http.formats import LAGOS, naira_number
-from billvend.adapters.providers.sandbox.sale import token_of
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
+from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus, customer_of, token_of
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply
+from billvend.adapters.providers.vtpass.codes import SERVICE_ID_BY_BILLER
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
 
-CODES: Final = MappingProxyType(
+DESCRIPTIONS: Final = MappingProxyType(
     {
         "000": "TRANSACTION SUCCESSFUL",
         "010": "VARIATION CODE DOES NOT EXIST",
@@ -38,71 +35,71 @@ CODES: Final = MappingProxyType(
         "099": "TRANSACTION IS PROCESSING",
     }
 )
-UNLISTED: Final = "777"
-_CODE_BY_REJECTION: Final = MappingProxyType(
+_REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "unknown_biller": "012",
         "invalid_amount": "011",
-        meters.BELOW_MINIMUM: "013",
-        meters.LOW_FLOAT: "018",
-        meters.BAD_CREDENTIALS: "087",
-        meters.LIKELY_DUPLICATE: "019",
+        "below_minimum": "013",
+        "low_float": "018",
+        "bad_credentials": "087",
+        "likely_duplicate": "019",
     }
 )
-_CODE_BY_ANSWER_CODE: Final = MappingProxyType(
-    {
-        meters.DUPLICATE_REFERENCE: "014",
-        meters.UNLISTED_CODE: UNLISTED,
-        meters.SYSTEM_ERROR: "083",
-        meters.BAD_GATEWAY: "083",
-        meters.UNAVAILABLE: "083",
-    }
-)
+_UNCLEAR: Final[Mapping[str, str]] = MappingProxyType({"duplicate_reference": "014", "unlisted_code": "777"})
 _OLD_DATE_BILLERS: Final = frozenset({"KEDCO", "JED"})
 """The companies whose answers have dates in VTpass's older form."""
-_EKO: Final = "EKEDC"
+COMMISSION_TERMS: Final = MappingProxyType(
+    {"rate": "1.50", "rate_type": "percent", "computation_type": "default"}
+)
 
 
 def build_body(code: str, **more: object) -> dict[str, Any]:
     """An answer with a code and its description, and further fields."""
-    return {"code": code, "response_description": CODES.get(code, "UNEXPECTED"), **more}
+    return {"code": code, "response_description": DESCRIPTIONS.get(code, "UNEXPECTED"), **more}
 
 
-def transaction_body(reply: SimulatedReply, *, is_requery: bool = False) -> dict[str, Any]:
+def answer_body(reply: SimulatedReply, *, is_requery: bool = False) -> dict[str, Any]:
     """The answer to /pay and /requery."""
+    record, answer = reply.record, reply.answer
+    code, status = _code_and_status(reply, is_requery)
+    if status is None:
+        return build_body(code)
+    assert record is not None  # noqa: S101  a status has a record
+    if isinstance(answer, Delivered):
+        record = replace(record, token=answer.token, meter=answer.meter or "")
+    return _transaction_body(code, status, record, is_requery)
+
+
+def _code_and_status(reply: SimulatedReply, is_requery: bool) -> tuple[str, str | None]:
+    """The code, and the status of the transaction if the answer shows it."""
     match reply.answer:
+        case Delivered():
+            return "000", "delivered"
         case Unknown():
-            return build_body(_CODE_BY_ANSWER_CODE.get(reply.code, "083"))
+            return _UNCLEAR.get(reply.code, "083"), None
         case NotFound():
-            return build_body("015")
+            return "015", None
         case Misconfigured() | Deferred() | Declined(about_transaction=False):
-            return build_body(_CODE_BY_REJECTION.get(reply.code, "016"))
-        case Pending() if reply.code == meters.TOO_EARLY:
-            return build_body("089")
-        case Declined() if reply.code == meters.MAINTENANCE and not is_requery:
-            return build_body("030")
-    record = reply.record
-    assert record is not None  # noqa: S101  all other answers have a record
-    match reply.answer:
-        case Delivered(token=token, meter=meter):
-            return _transaction_fields(
-                "000", "delivered", replace(record, token=token, meter=meter or ""), is_requery
-            )
-        case Pending() if reply.code == meters.INITIATED:
-            return _transaction_fields("000", "initiated", record, is_requery)
+            return _REFUSALS.get(reply.code, "016"), None
+        case Pending() if reply.code == "too_early":
+            return "089", None
+        case Pending() if reply.code == "initiated":
+            return "000", "initiated"
         case Pending():
-            return _transaction_fields("099", "pending", record, is_requery)
+            return "099", "pending"
+        case Declined() if reply.code == "maintenance" and not is_requery:
+            return "030", None
         case Declined(provider_reversed=True):
-            return _transaction_fields("040", "reversed", record, is_requery)
+            return "040", "reversed"
         case _:
-            return _transaction_fields("016", "failed", record, is_requery)
+            return "016", "failed"
 
 
 def webhook_body(record: SaleRecord) -> dict[str, Any]:
     """The body of a webhook about a sale. In a reversal, `amount` is what came back to our float."""
     is_reversed = record.status is SaleStatus.TAKEN_BACK
     code, status = ("040", "reversed") if is_reversed else ("000", "delivered")
-    data = _transaction_fields(code, status, record, True)
+    body = _transaction_body(code, status, record, True)
     names = (
         "code",
         "content",
@@ -112,27 +109,18 @@ def webhook_body(record: SaleRecord) -> dict[str, Any]:
         "requestId",
         "purchased_code",
     )
-    data = {name: data[name] for name in names}
+    data = {name: body[name] for name in names}
     if is_reversed:
-        data |= {
-            "amount": naira_number(record.cost_minor or 0),
-            "wallet_credit_id": f"W{record.provider_reference}",
-        }
+        data["amount"] = naira_number(record.cost_minor or 0)
+        data["wallet_credit_id"] = f"W{record.provider_reference}"
     return {"type": "transaction-update", "data": data}
 
 
-def format_date(at: datetime, biller: str) -> str | dict[str, Any]:
-    """A time in the form that VTpass uses for the company."""
-    if biller in _OLD_DATE_BILLERS:
-        local = at.astimezone(LAGOS).strftime("%Y-%m-%d %H:%M:%S.%f")
-        return {"date": local, "timezone_type": 3, "timezone": "Africa/Lagos"}
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _transaction_fields(code: str, status: str, record: SaleRecord, is_requery: bool) -> dict[str, Any]:
+def _transaction_body(code: str, status: str, record: SaleRecord, is_requery: bool) -> dict[str, Any]:
     is_sold = status == "delivered"
-    commission = naira_number(record.amount_minor - (record.cost_minor or record.amount_minor))
-    transaction: dict[str, Any] = {
+    cost_minor = record.cost_minor or record.amount_minor
+    commission = naira_number(record.amount_minor - cost_minor)
+    transaction = {
         "status": status,
         "product_name": f"{SERVICE_ID_BY_BILLER[record.biller].replace('-', ' ').title()} Payment",
         "unique_element": record.meter,
@@ -141,7 +129,7 @@ def _transaction_fields(code: str, status: str, record: SaleRecord, is_requery: 
         "service_verification": None,
         "channel": "api",
         "commission": commission,
-        "total_amount": naira_number(record.cost_minor or record.amount_minor),
+        "total_amount": naira_number(cost_minor),
         "discount": None,
         "type": "Electricity Bill",
         "email": "sandbox@example.test",
@@ -152,26 +140,31 @@ def _transaction_fields(code: str, status: str, record: SaleRecord, is_requery: 
         "platform": "api",
         "method": "api",
         "transactionId": record.provider_reference or "0" * 16,
-        "commission_details": {
-            "amount": commission, "rate": "1.50", "rate_type": "percent", "computation_type": "default",
-        },
-    }  # fmt: skip
+        "commission_details": {"amount": commission, **COMMISSION_TERMS},
+    }
     if is_requery:
         transaction |= {"product_id": 8, "extras": _token_text(record.token) if is_sold else ""}
     body = build_body(
         code,
         requestId=record.reference,
         amount=naira_number(record.amount_minor),
-        transaction_date=format_date(record.received_at, record.biller),
+        transaction_date=_format_date(record.received_at, record.biller),
         purchased_code="",
         content={"transactions": transaction},
     )
-    if is_sold:
-        body |= _sale_fields(record)
-    return body
+    return body | _sale_fields(record) if is_sold else body
 
 
-def _sale_fields(record: SaleRecord) -> Mapping[str, Any]:
+def _format_date(at: datetime, biller: str) -> str | dict[str, Any]:
+    """A time in the form that VTpass uses for the company."""
+    if biller in _OLD_DATE_BILLERS:
+        local = at.astimezone(LAGOS).strftime("%Y-%m-%d %H:%M:%S.%f")
+        return {"date": local, "timezone_type": 3, "timezone": "Africa/Lagos"}
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _sale_fields(record: SaleRecord) -> dict[str, Any]:
+    """What a delivery has besides. Postpaid meters and Eko have fields of their own."""
     owner, receipt = customer_of(record.meter), record.receipt
     if record.vend_type is VendType.POSTPAID:
         return {
@@ -180,7 +173,7 @@ def _sale_fields(record: SaleRecord) -> Mapping[str, Any]:
             "customerName": owner.name,
             "balance": "0",
         }
-    if record.biller == _EKO:
+    if record.biller == "EKEDC":
         bonus = token_of(f"bonus|{record.reference}") if record.token else ""
         return {
             "purchased_code": f"{_token_text(record.token)} Bonus Token : {bonus}" if record.token else "",
@@ -192,9 +185,7 @@ def _sale_fields(record: SaleRecord) -> Mapping[str, Any]:
             "mainsTokenAmount": float(receipt.get("netAmount", "0")),
             "bonusToken": bonus,
             "bonusTokenDescription": "FBE Token",
-            "bonusTokenUnits": 0,
-            "bonusTokenTax": 0,
-            "bonusTokenAmount": 0,
+            **dict.fromkeys(("bonusTokenUnits", "bonusTokenTax", "bonusTokenAmount"), 0),
             "tariffIndex": "52",
             "debtTariff": 0,
             "debtAmount": 0,
@@ -202,6 +193,15 @@ def _sale_fields(record: SaleRecord) -> Mapping[str, Any]:
             "KCT1": receipt.get("kct1", ""),
             "KCT2": receipt.get("kct2", ""),
         }
+    not_given = (
+        "resetToken",
+        "configureToken",
+        "fixChargeAmount",
+        "debtAmount",
+        "penalty",
+        "costOfUnit",
+        "announcement",
+    )
     return {
         "purchased_code": _token_text(record.token),
         "customerName": owner.name,
@@ -210,18 +210,12 @@ def _sale_fields(record: SaleRecord) -> Mapping[str, Any]:
         "token": _token_text(record.token),
         "tokenAmount": receipt.get("netAmount"),
         "exchangeReference": receipt.get("receiptNumber"),
-        "resetToken": None,
-        "configureToken": None,
         "units": f"{record.units} kWh",
-        "fixChargeAmount": None,
         "tariff": f"Rate: {receipt.get('tariff')}/kWh",
         "taxAmount": receipt.get("tax"),
-        "debtAmount": None,
         "kct1": receipt.get("kct1"),
         "kct2": receipt.get("kct2"),
-        "penalty": None,
-        "costOfUnit": None,
-        "announcement": None,
+        **dict.fromkeys(not_given),
     }
 
 
