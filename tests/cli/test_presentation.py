@@ -157,9 +157,16 @@ def all_answers() -> Sequence[answers.Answer]:
 
 @pytest.mark.parametrize("answer", all_answers(), ids=lambda answer: type(answer).__name__)
 def test_answer_has_text_and_json(answer: answers.Answer) -> None:
-    send = Send(1, AT, AT, AT, AT, answer, AT)
+    send = Send(1, AT, AT, AT, AT, answer=answer, answered_at=AT)
     attempt = Attempt(
-        1, "REF", "sandbox", "account", AT, None, (send,), (Requery(1, AT, AT, 20, answer, AT),)
+        1,
+        "REF",
+        "sandbox",
+        "account",
+        AT,
+        None,
+        (send,),
+        (Requery(1, AT, AT, 20, answer=answer, answered_at=AT),),
     )
     document = payment_json(replace(PAYMENT, attempts=(attempt,)), [])
     (shown,) = cast(list[dict[str, list[dict[str, dict[str, object]]]]], document["attempts"])

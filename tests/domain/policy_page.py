@@ -6,17 +6,12 @@ from typing import Final
 
 from billvend.domain.enums import Status
 from billvend.domain.payment.transitions import TRANSITIONS
-from billvend.domain.policy.conditions import ENDED, OPEN
 from billvend.domain.policy.evidence import Evidence
-from billvend.domain.policy.rules import ANY, BEFORE_REVIEW, NOT_SOLD, POLICY, UNCLEAR, Rule
+from billvend.domain.policy.rules import ANY, BEFORE_REVIEW, ENDED, NOT_SOLD, OPEN, POLICY, UNCLEAR, Rule
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reversal-policy.md"
 SUMMARY: Final = (
-    (
-        "The provider sold. A token is there.",
-        "It is spent.",
-        ("complete",),
-    ),
+    ("The provider sold. A token is there.", "It is spent.", ("complete",)),
     (
         "The provider refused the order.",
         "Another provider is tried. Without one it goes back at once.",

@@ -85,11 +85,7 @@ NOTIFIED: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
         BILL
         | {
             "status": "reversed",
-            "reversal": {
-                "proof": "declined",
-                "reason": "no such meter",
-                "at": "2026-11-22T12:00:00.005000Z",
-            },
+            "reversal": {"proof": "declined", "reason": "no such meter", "at": "2026-11-22T12:00:00.005000Z"},
         },
     ),
     (

@@ -297,7 +297,11 @@ def requeries_of(requeries: Sequence[PastRequery], last_at: datetime) -> tuple[R
         answered_at = at if requery.answer is not None else None
         credit = requery.gap_seconds if requery.answer is not None else 0.0
         lease = at + seconds(60)
-        made.append(Requery(number, at, lease, requery.gap_seconds, requery.answer, answered_at, credit))
+        made.append(
+            Requery(
+                number, at, lease, requery.gap_seconds, credit, answer=requery.answer, answered_at=answered_at
+            )
+        )
     return tuple(made)
 
 

@@ -106,10 +106,7 @@ ANSWERS: Sequence[tuple[Answer, Meaning]] = (
 )
 ACCOUNTS = {
     (name, account): provider(
-        name,
-        account=account,
-        reference_lasts_a_day=name == "backup",
-        max_processing_seconds=PROCESSING,
+        name, account=account, reference_lasts_a_day=name == "backup", max_processing_seconds=PROCESSING
     )
     for name in ("acme", "backup")
     for account in ("key-1", "key-2")

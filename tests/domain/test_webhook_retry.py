@@ -33,8 +33,7 @@ def test_delivery_is_tried_ten_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tries", "seconds"),
-    list(enumerate([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400], 1)),
+    ("tries", "seconds"), list(enumerate([5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400], 1))
 )
 def test_retry_gaps_grow_and_have_jitter(tries: int, seconds: int) -> None:
     gaps = [gap_seconds(tries, name=name) for name in NAMES]

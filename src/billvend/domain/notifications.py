@@ -69,6 +69,10 @@ class Notification:
 Document = dict[str, object]
 
 
+NOTIFIED_EVENTS = (WalletFunded, PaymentCompleted, PaymentReversed, ReviewRequested, IncidentRaised)
+"""The events that have a notification."""
+
+
 def notification_for(stored: StoredEvent, payment: Payment | None) -> Notification | None:
     """The notification of an event; None if it has none. `payment` is the event's own, at this event or later."""
     event, stream = stored.event, stored.key.stream

@@ -9,7 +9,6 @@ from billvend.domain.journal import events
 from billvend.domain.journal.events import StreamKey
 from billvend.domain.outcome import Answer, Delivered, NotFound, Pending, Unknown
 from billvend.domain.payment.incidents import duplicate_token_incident, incidents_after_settlement
-from billvend.domain.payment.lease import holds_lease
 from billvend.domain.payment.state import Attempt, Payment, Send
 from billvend.domain.policy import steps
 from billvend.domain.policy.accounts import ProviderAccount
@@ -92,7 +91,7 @@ def _expire_send_lease(decision: Decision) -> None:
     """Record that the lease of the open send expired without an answer. Its outcome is unknown from here on."""
     for attempt in decision.payment.attempts[-1:]:
         call = attempt.open_call
-        if isinstance(call, Send) and not holds_lease(call, decision.at):
+        if isinstance(call, Send) and not call.holds_lease(decision.at):
             decision.add(events.SendLeaseExpired(attempt.number, call.number))
 
 
@@ -101,7 +100,7 @@ def _new_attempt(decision: Decision, account: ProviderAccount, day: date) -> Att
     payment = decision.payment
     return Attempt(
         len(payment.attempts) + 1,
-        account.make_reference(payment.reference_seed, payment.reference_number, day),
+        account.reference_for(payment, day),
         account.provider,
         account.account_id,
         decision.at,

@@ -1,7 +1,9 @@
 """A payment: one order, its attempts at providers, and its status. Only `transitions.evolve` changes one."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from billvend.domain.enums import Proof, Status, VendType
 from billvend.domain.errors import InvalidTransition
@@ -20,19 +22,38 @@ from billvend.domain.outcome import Answer, Declined, Delivered, Unknown, knows_
 PAY_OPERATION = "pay"
 """The operation of a payment. Two orders with the same user, operation and idempotency key are one."""
 TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.REVERSED})
+MAX_CLOCK_SKEW_SECONDS = 60
+"""How far ahead the clock of another machine may be. Times of a clock further ahead are taken for errors."""
+
+
+def is_far_ahead(at: datetime, now: datetime) -> bool:
+    """Whether a time can only come from a clock that was wrong."""
+    return at > now + timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """One request that sent a reference, or may have sent it."""
+class _Call:
+    """One request about a reference. A worker makes it, under a lease that excludes other workers."""
 
     number: int
+    """1, 2, 3 ... among the sends, or among the requeries, of the attempt."""
     started_at: datetime
     lease_until: datetime
-    send_before: datetime
-    answer_by: datetime
+    _: KW_ONLY
     answer: Answer | None = None
     answered_at: datetime | None = None
+
+    def holds_lease(self, now: datetime) -> bool:
+        """Whether it excludes other workers: its lease has not expired, and its clock was not far ahead of ours."""
+        return self.lease_until > now and not is_far_ahead(self.started_at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Send(_Call):
+    """One request that sent a reference, or may have sent it."""
+
+    send_before: datetime
+    answer_by: datetime
     lease_expired: bool = False
     """True when its lease expired without an answer: the send may have happened."""
 
@@ -48,15 +69,10 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Requery:
+class Requery(_Call):
     """One request that asked the provider about a reference."""
 
-    number: int
-    started_at: datetime
-    lease_until: datetime
     scheduled_seconds: float = 0.0
-    answer: Answer | None = None
-    answered_at: datetime | None = None
     credited_seconds: float = 0.0
     on_request: bool = False
     """True when a requery request led to it, not the schedule."""
@@ -77,15 +93,11 @@ class Attempt:
 
     def send(self, number: int) -> Send:
         """The send of that number; raises InvalidTransition if there is none."""
-        if not 1 <= number <= len(self.sends):
-            raise InvalidTransition(f"attempt {self.reference} has no send {number}")
-        return self.sends[number - 1]
+        return _numbered(self.sends, number, f"send of attempt {self.reference}")
 
     def requery(self, number: int) -> Requery:
         """The requery of that number; raises InvalidTransition if there is none."""
-        if not 1 <= number <= len(self.requeries):
-            raise InvalidTransition(f"attempt {self.reference} has no requery {number}")
-        return self.requeries[number - 1]
+        return _numbered(self.requeries, number, f"requery of attempt {self.reference}")
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -94,17 +106,33 @@ class Attempt:
         return tuple(call.answer for call in calls if call.answer is not None)
 
     @property
+    def delivery(self) -> Delivered | None:
+        """The delivery that its answers prove, if any."""
+        return next((answer for answer in self.answers if isinstance(answer, Delivered)), None)
+
+    @property
+    def failure(self) -> Declined | None:
+        """The last statement of the provider that the transaction failed or was reversed, if any."""
+        failures = [each for each in self.answers if isinstance(each, Declined) and each.about_transaction]
+        return failures[-1] if failures else None
+
+    @property
+    def is_known_to_provider(self) -> bool:
+        """Whether the provider ever showed that it knows the reference, without an end of the transaction."""
+        return any(knows_reference(answer) for answer in self.answers)
+
+    @property
     def was_sent(self) -> bool:
         """Whether it was sent: by the record of this journal, or because the provider knows it.
 
         In the second case the record of the send was lost, for example by a restored backup.
         """
-        return bool(self.sends) or any(
-            knows_reference(answer)
-            or isinstance(answer, Delivered)
-            or (isinstance(answer, Declined) and answer.about_transaction)
-            for answer in self.answers
-        )
+        return bool(self.sends or self.delivery or self.failure) or self.is_known_to_provider
+
+    @property
+    def is_known_prior(self) -> bool:
+        """Whether this ledger never sent the reference, and the provider knows it."""
+        return not self.sends and self.is_known_to_provider
 
     @property
     def open_call(self) -> Send | Requery | None:
@@ -196,11 +224,13 @@ class Payment:
 
     def attempt(self, number: int) -> Attempt:
         """The attempt of that number; raises InvalidTransition if there is none."""
-        if not 1 <= number <= len(self.attempts):
-            raise InvalidTransition(f"payment {self.transaction_id} has no attempt {number}")
-        return self.attempts[number - 1]
+        return _numbered(self.attempts, number, f"attempt of payment {self.transaction_id}")
 
 
-def find_delivery(attempt: Attempt) -> Delivered | None:
-    """The delivery that an attempt's answers prove, if any."""
-    return next((answer for answer in attempt.answers if isinstance(answer, Delivered)), None)
+Item = TypeVar("Item")
+
+
+def _numbered(items: Sequence[Item], number: int, what: str) -> Item:
+    if not 1 <= number <= len(items):
+        raise InvalidTransition(f"there is no {what} with the number {number}")
+    return items[number - 1]

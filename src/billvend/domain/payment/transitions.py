@@ -12,30 +12,12 @@ from processing to in_review. A fold decides nothing: every change of status is 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from billvend.domain.enums import OperatorDecision, Status
 from billvend.domain.errors import InvalidTransition
-from billvend.domain.journal.events import (
-    CostRecorded,
-    IncidentRaised,
-    OperatorDecided,
-    PaymentAccepted,
-    PaymentCompleted,
-    PaymentEvent,
-    PaymentPutInDoubt,
-    PaymentReversed,
-    PriorAttemptRegistered,
-    RequeryAnswered,
-    RequeryRequested,
-    RequeryStarted,
-    ReversalDecided,
-    ReviewRequested,
-    SendAnswered,
-    SendLeaseExpired,
-    SendStarted,
-    StreamKey,
-)
+from billvend.domain.journal import events
+from billvend.domain.journal.events import PaymentEvent, StreamKey
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 
@@ -55,7 +37,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 
 def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: datetime) -> Payment:
     """The payment after an event; raises InvalidTransition for one that can't follow."""
-    if isinstance(event, PaymentAccepted):
+    if isinstance(event, events.PaymentAccepted):
         if payment is not None:
             raise InvalidTransition(f"payment {key.stream} was accepted before")
         amount = Money(event.amount_minor, event.currency)
@@ -67,77 +49,75 @@ def evolve(payment: Payment | None, key: StreamKey, event: PaymentEvent, at: dat
         raise InvalidTransition(f"payment {key.stream} was never accepted")
     payment = replace(payment, updated_at=at)
     match event:
-        case PriorAttemptRegistered():
-            return _prior_attempt_registered(_transition(payment, Status.PROCESSING), event, at)
-        case SendStarted():
-            return _send_started(_transition(payment, Status.PROCESSING), event, at)
-        case SendAnswered():
-            return _send_answered(payment, event, at)
-        case SendLeaseExpired():
+        case events.PriorAttemptRegistered():
+            return _add_attempt(_transition(payment, Status.PROCESSING), event, at)
+        case events.SendStarted():
+            payment = _transition(payment, Status.PROCESSING)
+            if event.attempt > len(payment.attempts):
+                payment = _add_attempt(payment, event, at)
+            attempt = payment.attempt(event.attempt)
+            send = Send(event.send, at, event.lease_until, event.send_before, event.answer_by)
+            return _put_attempt(payment, replace(attempt, sends=_add(payment, attempt.sends, send)))
+        case events.SendAnswered():
+            attempt = payment.attempt(event.attempt)
+            send = replace(attempt.send(event.send), answer=event.answer, answered_at=at)
+            return _put_attempt(payment, replace(attempt, sends=_put(attempt.sends, send)))
+        case events.SendLeaseExpired():
             attempt = payment.attempt(event.attempt)
             send = replace(attempt.send(event.send), lease_expired=True)
-            return _replace_attempt(payment, _replace_send(attempt, send))
-        case RequeryStarted():
+            return _put_attempt(payment, replace(attempt, sends=_put(attempt.sends, send)))
+        case events.RequeryStarted():
             attempt = payment.attempt(event.attempt)
-            if event.requery != len(attempt.requeries) + 1:
-                raise InvalidTransition(f"payment {payment.transaction_id} skipped a requery")
             requery = Requery(
                 event.requery, at, event.lease_until, event.scheduled_seconds, on_request=event.on_request
             )
-            return _replace_attempt(payment, replace(attempt, requeries=(*attempt.requeries, requery)))
-        case RequeryAnswered():
+            return _put_attempt(
+                payment, replace(attempt, requeries=_add(payment, attempt.requeries, requery))
+            )
+        case events.RequeryAnswered():
             attempt = payment.attempt(event.attempt)
-            answered = replace(
+            requery = replace(
                 attempt.requery(event.requery),
                 answer=event.answer, answered_at=at, credited_seconds=event.credited_seconds,
             )  # fmt: skip
-            payment = _replace_attempt(payment, _replace_requery(attempt, answered))
-            requery_request = payment.requery_request
-            if (
-                requery_request
-                and requery_request.attempt == attempt.number
-                and requery_request.after_requery < answered.number
-            ):
-                payment = replace(payment, requery_request=None)
-            return payment
-        case PaymentPutInDoubt():
-            return _transition(payment, Status.IN_DOUBT, in_doubt_since=at)
-        case RequeryRequested():
+            attempt = replace(attempt, requeries=_put(attempt.requeries, requery))
+            request = payment.requery_request
+            if request and request.attempt == attempt.number and request.after_requery < requery.number:
+                request = None
+            return _put_attempt(replace(payment, requery_request=request), attempt)
+        case events.RequeryRequested():
             return replace(payment, requery_request=event)
-        case ReviewRequested():
+        case events.PaymentPutInDoubt():
+            return _transition(payment, Status.IN_DOUBT, in_doubt_since=at)
+        case events.ReviewRequested():
             return _transition(payment, Status.IN_REVIEW, review_reason=event.reason, reversal=None)
-        case PaymentCompleted():
+        case events.PaymentCompleted():
             # A customer's request is answered by the end. An operator's or a provider's may be about a later reversal.
-            requery_request = (
-                payment.requery_request
-                if payment.requery_request and payment.requery_request.source != "customer"
-                else None
-            )
+            request = payment.requery_request
+            if request and request.source == "customer":
+                request = None
             return _transition(
                 payment,
                 Status.COMPLETED,
                 completion=event,
                 reversal=None,
                 ended_at=at,
-                requery_request=requery_request,
+                requery_request=request,
             )
-        case ReversalDecided():
+        case events.ReversalDecided():
             return _transition(payment, Status.REVERSING, reversal=event)
-        case PaymentReversed():
+        case events.PaymentReversed():
             return _transition(payment, Status.REVERSED, reversal=event, ended_at=at)
-        case CostRecorded():
+        case events.CostRecorded():
             if payment.completion is None or payment.completion.cost_minor is not None:
                 raise InvalidTransition(f"payment {payment.transaction_id} has no cost that is still unknown")
             return replace(payment, completion=replace(payment.completion, cost_minor=event.cost_minor))
-        case IncidentRaised():
+        case events.IncidentRaised():
             return replace(payment, incidents=(*payment.incidents, event))
-        case OperatorDecided():
-            acknowledged = (
-                len(payment.incidents)
-                if event.decision is OperatorDecision.ACKNOWLEDGED
-                else payment.incidents_acknowledged
-            )
-            return replace(payment, incidents_acknowledged=acknowledged)
+        case events.OperatorDecided() if event.decision is OperatorDecision.ACKNOWLEDGED:
+            return replace(payment, incidents_acknowledged=len(payment.incidents))
+        case events.OperatorDecided():
+            return payment
 
 
 def _transition(payment: Payment, to: Status, **changes: Any) -> Payment:
@@ -146,46 +126,30 @@ def _transition(payment: Payment, to: Status, **changes: Any) -> Payment:
     return replace(payment, status=to, **changes)
 
 
-def _prior_attempt_registered(payment: Payment, event: PriorAttemptRegistered, at: datetime) -> Payment:
-    if event.attempt != len(payment.attempts) + 1:
-        raise InvalidTransition(f"payment {payment.transaction_id} skipped an attempt")
+def _add_attempt(
+    payment: Payment, event: events.SendStarted | events.PriorAttemptRegistered, at: datetime
+) -> Payment:
     attempt = Attempt(event.attempt, event.reference, event.provider, event.account_id, at, event.valid_until)
-    return replace(payment, attempts=(*payment.attempts, attempt))
+    return replace(payment, attempts=_add(payment, payment.attempts, attempt))
 
 
-def _send_started(payment: Payment, event: SendStarted, at: datetime) -> Payment:
-    send = Send(event.send, at, event.lease_until, event.send_before, event.answer_by)
-    if event.attempt > len(payment.attempts):
-        if event.attempt != len(payment.attempts) + 1 or event.send != 1:
-            raise InvalidTransition(f"payment {payment.transaction_id} skipped an attempt or a send")
-        attempt = Attempt(
-            event.attempt, event.reference, event.provider, event.account_id, at, event.valid_until, (send,)
+def _put_attempt(payment: Payment, attempt: Attempt) -> Payment:
+    return replace(payment, attempts=_put(payment.attempts, attempt))
+
+
+Item = TypeVar("Item", bound=Attempt | Send | Requery)
+
+
+def _add(payment: Payment, items: tuple[Item, ...], item: Item) -> tuple[Item, ...]:
+    """The items and the next one. Raises InvalidTransition if its number is not the next."""
+    if item.number != len(items) + 1:
+        what = type(item).__name__.lower()
+        raise InvalidTransition(
+            f"payment {payment.transaction_id} got {what} {item.number} after number {len(items)}"
         )
-        return replace(payment, attempts=(*payment.attempts, attempt))
-    attempt = payment.attempt(event.attempt)
-    if event.send != len(attempt.sends) + 1:
-        raise InvalidTransition(f"payment {payment.transaction_id} skipped a send")
-    return _replace_attempt(payment, replace(attempt, sends=(*attempt.sends, send)))
+    return (*items, item)
 
 
-def _send_answered(payment: Payment, event: SendAnswered, at: datetime) -> Payment:
-    attempt = payment.attempt(event.attempt)
-    send = replace(attempt.send(event.send), answer=event.answer, answered_at=at)
-    return _replace_attempt(payment, _replace_send(attempt, send))
-
-
-def _replace_attempt(payment: Payment, attempt: Attempt) -> Payment:
-    attempts = payment.attempts
-    return replace(payment, attempts=(*attempts[: attempt.number - 1], attempt, *attempts[attempt.number :]))
-
-
-def _replace_send(attempt: Attempt, send: Send) -> Attempt:
-    sends = attempt.sends
-    return replace(attempt, sends=(*sends[: send.number - 1], send, *sends[send.number :]))
-
-
-def _replace_requery(attempt: Attempt, requery: Requery) -> Attempt:
-    requeries = attempt.requeries
-    return replace(
-        attempt, requeries=(*requeries[: requery.number - 1], requery, *requeries[requery.number :])
-    )
+def _put(items: tuple[Item, ...], item: Item) -> tuple[Item, ...]:
+    """The items with this one in place of the one that has its number."""
+    return (*items[: item.number - 1], item, *items[item.number :])

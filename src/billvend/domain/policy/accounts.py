@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from billvend.domain.enums import VendType
 from billvend.domain.money import Money
+from billvend.domain.payment.state import Payment
 
 
 class Mode(StrEnum):
@@ -54,9 +55,18 @@ class ProviderAccount:
     needs_phone: bool = False
     """True when every order needs a phone number and the account has none of its own to send."""
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies it: provider and account id."""
+        return self.provider, self.account_id
+
     def day(self, at: datetime) -> date:
         """The day in the provider's time zone."""
         return at.astimezone(timezone(self.utc_offset)).date()
+
+    def reference_for(self, payment: Payment, day: date) -> str:
+        """The next reference of a payment, if it is made on that day."""
+        return self.make_reference(payment.reference_seed, payment.reference_number, day)
 
     def valid_until(self, day: date) -> datetime | None:
         """When a reference of `day` may no longer be sent; None for never."""

@@ -1,25 +1,14 @@
 """The actions of the reversal policy. Each makes the next step of a case."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 
 from billvend.domain.enums import Proof, Status
 from billvend.domain.outcome import Declined, Deferred, Misconfigured, NotSent
-from billvend.domain.payment.state import Attempt, find_delivery
-from billvend.domain.policy.accounts import ProviderAccount
+from billvend.domain.payment.state import Attempt
+from billvend.domain.policy import steps
 from billvend.domain.policy.conditions import Case
-from billvend.domain.policy.steps import (
-    CheckPriorReference,
-    Complete,
-    PutInDoubt,
-    RetrySend,
-    Reverse,
-    Review,
-    StartAttempt,
-    StartRequery,
-    Step,
-    Wait,
-)
+from billvend.domain.policy.steps import Step, Wait
 from billvend.domain.policy.timing import DAILY_SECONDS
 
 SUSPENDED_RETRY_SECONDS = 30
@@ -27,7 +16,7 @@ SUSPENDED_RETRY_SECONDS = 30
 NEVER_SENT = "it was never sent to a provider"
 NEW_EVIDENCE = "new evidence came in after the reversal was decided"
 DISAPPEARED = "the provider knew our reference, and now does not find it"
-_REASONS = {Proof.NOT_FOUND: "the provider does not know our reference"}
+ABSENT = "the provider does not know our reference"
 
 Action = Callable[[Case], Step]
 
@@ -39,10 +28,8 @@ def nothing(_case: Case) -> Step:
 
 def complete(case: Case) -> Step:
     """Capture the hold, and give the customer the token."""
-    delivered = ((attempt, find_delivery(attempt)) for attempt in case.payment.attempts)
-    return next(
-        Complete(attempt, delivery, at=case.now) for attempt, delivery in delivered if delivery is not None
-    )
+    attempts = case.payment.attempts
+    return next(steps.Complete(each, each.delivery, at=case.now) for each in attempts if each.delivery)
 
 
 def wait_for_lease(case: Case) -> Step:
@@ -53,12 +40,12 @@ def wait_for_lease(case: Case) -> Step:
 
 def put_in_doubt(case: Case) -> Step:
     """Put it in doubt. From here on nothing is sent, only requeried."""
-    return PutInDoubt(at=case.now)
+    return steps.PutInDoubt(at=case.now)
 
 
 def retry_send(case: Case) -> Step:
     """Send the same reference again."""
-    return RetrySend(case.attempt, at=case.retry_at)
+    return steps.RetrySend(case.attempt, at=case.retry_at)
 
 
 def start_attempt(case: Case) -> Step:
@@ -66,21 +53,25 @@ def start_attempt(case: Case) -> Step:
 
     A database that was restored from a backup may have lost a send of an earlier day, under that day's reference.
     """
-    payment, policy, now = case.payment, case.policy, case.now
-    account = policy.next_account(payment)
-    if account is None or not account.reference_lasts_a_day:
-        return StartAttempt(account, at=now) if account else Wait(at=case.pending_limit)
+    payment, now = case.payment, case.now
+    account = case.policy.next_account(payment)
+    if account is None:
+        return wait_for_account(case)
+    if not account.reference_lasts_a_day:
+        return steps.StartAttempt(account, at=now)
     sent = [attempt.started_at for attempt in payment.attempts if attempt.was_sent]
     day, today = account.day(sent[-1] if sent else payment.accepted_at), account.day(now)
     checked = {attempt.reference for attempt in payment.attempts}
     while day < today:
-        if account.make_reference(payment.reference_seed, payment.reference_number, day) not in checked:
-            return _check_prior_reference(case, account, day)
+        if account.reference_for(payment, day) not in checked:
+            processing_seconds = case.policy.timeout_seconds + account.max_processing_seconds
+            landed_at = (account.valid_until(day) or now) + timedelta(seconds=processing_seconds)
+            return steps.CheckPriorReference(account, day, at=max(now, landed_at))
         day += timedelta(days=1)
-    if account.make_reference(payment.reference_seed, payment.reference_number, today) in checked:
+    if account.reference_for(payment, today) in checked:
         # A clock that was ahead took today for an earlier day, and checked its reference. Tomorrow has another one.
         return Wait(at=account.valid_until(today))
-    return StartAttempt(account, at=now)
+    return steps.StartAttempt(account, at=now)
 
 
 def wait_for_account(case: Case) -> Step:
@@ -91,7 +82,7 @@ def wait_for_account(case: Case) -> Step:
 
 def requery(case: Case) -> Step:
     """Requery at a growing interval."""
-    return StartRequery(case.attempt, at=case.requery_at)
+    return steps.StartRequery(case.attempt, at=case.requery_at)
 
 
 def requery_as_requested(case: Case) -> Step:
@@ -101,7 +92,7 @@ def requery_as_requested(case: Case) -> Step:
 
 def monitor(case: Case) -> Step:
     """Requery after 1 h, 6 h, 1 d and 3 d."""
-    return StartRequery(case.attempt, at=case.monitor_at)
+    return steps.StartRequery(case.attempt, at=case.monitor_at)
 
 
 def wait_a_day(case: Case) -> Step:
@@ -114,9 +105,10 @@ def reverse(proof: Proof) -> Action:
 
     def reverse_on_proof(case: Case) -> Step:
         decided = case.payment.reversal
+        reason = ABSENT if proof is Proof.NOT_FOUND else _last_reason(case.attempt)
         if decided is not None and decided.proof is proof:
-            return Reverse(proof, decided.reason, case.attempt, at=case.now)
-        return Reverse(proof, _REASONS.get(proof) or _last_reason(case.attempt), case.attempt, at=case.now)
+            reason = decided.reason
+        return steps.Reverse(proof, reason, case.attempt, at=case.now)
 
     reverse_on_proof.__name__ = f"reverse_{proof.value}"
     return reverse_on_proof
@@ -124,22 +116,21 @@ def reverse(proof: Proof) -> Action:
 
 def reverse_as_decided(case: Case) -> Step:
     """Give the money back on the proof that was decided on."""
-    decided, attempts = case.payment.reversal, case.payment.attempts
-    assert decided is not None  # noqa: S101  a reversing payment has one
-    return Reverse(decided.proof, decided.reason, attempts[-1] if attempts else None, at=case.now)
+    decided = case.payment.reversal
+    return steps.Reverse(decided.proof, decided.reason, None, at=case.now) if decided else nothing(case)
 
 
 def reverse_never_sent(case: Case) -> Step:
     """Give the money back on the proof `not_sent`: no request ever left."""
     was_in_doubt = case.payment.status in (Status.IN_DOUBT, Status.IN_REVIEW) and case.payment.attempts
-    return Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if was_in_doubt else None, at=case.now)
+    return steps.Reverse(Proof.NOT_SENT, NEVER_SENT, case.attempt if was_in_doubt else None, at=case.now)
 
 
 def review(reason: str) -> Action:
     """Ask a person to decide, for this reason."""
 
     def review_now(case: Case) -> Step:
-        return Review(reason, at=case.now)
+        return steps.Review(reason, at=case.now)
 
     review_now.__name__ = "review"
     return review_now
@@ -148,20 +139,12 @@ def review(reason: str) -> Action:
 def review_removed_account(case: Case) -> Step:
     """Ask a person to decide: only the account that it was sent to knows the outcome."""
     account = f"{case.attempt.provider} account {case.attempt.account_id}"
-    return Review(f"the {account} that it was sent to is no longer configured", at=case.now)
+    return steps.Review(f"the {account} that it was sent to is no longer configured", at=case.now)
 
 
 def review_too_long(case: Case) -> Step:
     """Ask a person to decide. Requeries go on."""
-    return Review("it has been in doubt for too long", at=case.review_at)
-
-
-def _check_prior_reference(case: Case, account: ProviderAccount, day: date) -> Step:
-    midnight = account.valid_until(day) or case.now
-    processing_seconds = case.policy.timeout_seconds + account.max_processing_seconds
-    return CheckPriorReference(
-        account, day, at=max(case.now, midnight + timedelta(seconds=processing_seconds))
-    )
+    return steps.Review("it has been in doubt for too long", at=case.review_at)
 
 
 def _last_reason(attempt: Attempt) -> str:
@@ -169,4 +152,4 @@ def _last_reason(attempt: Attempt) -> str:
     if declined:
         return declined[-1]
     last = attempt.sends[-1].answer if attempt.sends else None
-    return last.reason if isinstance(last, (NotSent, Deferred, Misconfigured)) else "no reason was given"
+    return last.reason if isinstance(last, NotSent | Deferred | Misconfigured) else "no reason was given"

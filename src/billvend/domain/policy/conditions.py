@@ -5,24 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from billvend.domain.enums import Proof, Status
+from billvend.domain.enums import Proof
 from billvend.domain.outcome import Deferred, NotFound, NotSent
-from billvend.domain.payment.lease import holds_lease, is_far_ahead
-from billvend.domain.payment.state import Attempt, Payment, find_delivery
-from billvend.domain.policy.evidence import (
-    Evidence,
-    deciding_attempt,
-    is_known_prior,
-    is_known_to_provider,
-    payment_evidence,
-)
+from billvend.domain.payment.state import Attempt, Payment, is_far_ahead
+from billvend.domain.policy.evidence import Evidence, deciding_attempt, payment_evidence
 from billvend.domain.policy.policy import Policy
 from billvend.domain.policy.steps import StartRequery, Wait
-from billvend.domain.policy.timing import (
-    advice_seconds,
-    earliest_requested_requery_at,
-    next_requery_at,
-)
+from billvend.domain.policy.timing import advice_seconds, earliest_requested_requery_at, next_requery_at
 
 RESEND_AFTER_SECONDS = (5, 15, 60)
 """Gaps before a request that is proven not to be executed is sent again. After the last, the money goes back."""
@@ -53,9 +42,10 @@ class Case:
         """When the same reference may be sent again; None if it must not be sent, or no retry is left."""
         attempt, account = self.attempt, self.policy.account_of(self.attempt)
         last, retries = attempt.sends[-1], len(attempt.sends) - 1
-        is_retryable = isinstance(last.answer, (NotSent, Deferred)) and retries < len(RESEND_AFTER_SECONDS)
-        is_selling = account is not None and self.policy.is_selling(account)
-        if not is_retryable or not is_selling or last.answered_at is None:
+        is_retryable = isinstance(last.answer, NotSent | Deferred) and retries < len(RESEND_AFTER_SECONDS)
+        if not is_retryable or last.answered_at is None:
+            return None
+        if account is None or not self.policy.is_selling(account):
             return None
         wait_seconds = max(advice_seconds(last.answer), RESEND_AFTER_SECONDS[retries])
         at = last.answered_at + timedelta(seconds=wait_seconds)
@@ -78,7 +68,7 @@ class Case:
         attempt = self.payment.attempt(request.attempt)
         if self.policy.account_of(attempt) is None:
             return None
-        if (call := attempt.open_call) is not None and holds_lease(call, self.now):
+        if (call := attempt.open_call) is not None and call.holds_lease(self.now):
             return Wait(at=call.lease_until)
         # A clock that was far ahead may have recorded the request. A request made now would not wait longer.
         earliest = earliest_requested_requery_at(attempt, self.policy, self.now)
@@ -90,11 +80,7 @@ class Case:
         payment = self.payment
         if payment.proof not in (Proof.NOT_FOUND, Proof.OPERATOR) or payment.ended_at is None:
             return None
-        if (
-            not payment.attempts
-            or self.policy.account_of(self.attempt) is None
-            or find_delivery(self.attempt)
-        ):
+        if not payment.attempts or self.attempt.delivery or account_is_removed(self):
             return None
         requeries = self.attempt.requeries
         last_at = requeries[-1].started_at if requeries else payment.ended_at
@@ -149,7 +135,7 @@ def was_decided_on_not_found(case: Case) -> bool:
 
 def provider_knows_prior_reference(case: Case) -> bool:
     """The provider knows a reference of an earlier day that this ledger never sent."""
-    return any(is_known_prior(attempt) for attempt in case.payment.attempts)
+    return any(attempt.is_known_prior for attempt in case.payment.attempts)
 
 
 def may_retry(case: Case) -> bool:
@@ -176,14 +162,9 @@ def disappeared_at_provider(case: Case) -> bool:
     """The provider knew our reference, and now does not find it."""
     requeries = case.attempt.requeries
     last = requeries[-1].answer if requeries else None
-    return isinstance(last, NotFound) and is_known_to_provider(case.attempt)
+    return isinstance(last, NotFound) and case.attempt.is_known_to_provider
 
 
 def is_in_doubt_too_long(case: Case) -> bool:
     """Two hours in doubt will have passed before the next requery."""
     return case.review_at <= case.requery_at
-
-
-OPEN = frozenset(Status) - {Status.COMPLETED, Status.REVERSED}
-"""The statuses of a payment that has not ended."""
-ENDED = frozenset({Status.COMPLETED, Status.REVERSED})

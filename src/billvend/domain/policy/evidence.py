@@ -3,22 +3,8 @@
 from datetime import datetime
 from enum import Enum, auto
 
-from billvend.domain.outcome import (
-    Declined,
-    Deferred,
-    Misconfigured,
-    NotFound,
-    NotSent,
-    knows_reference,
-)
-from billvend.domain.payment.lease import holds_lease
-from billvend.domain.payment.state import (
-    Attempt,
-    Payment,
-    Requery,
-    Send,
-    find_delivery,
-)
+from billvend.domain.outcome import Declined, Deferred, Misconfigured, NotFound, NotSent
+from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 from billvend.domain.policy.accounts import ProviderAccount
 from billvend.domain.policy.policy import Policy
 
@@ -48,7 +34,7 @@ class Evidence(Enum):
 
 def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidence:
     """What is proven of a payment: `DELIVERED` if any attempt was delivered, else what is proven of the deciding attempt."""
-    if any(find_delivery(attempt) for attempt in payment.attempts):
+    if any(attempt.delivery for attempt in payment.attempts):
         return Evidence.DELIVERED
     if not payment.attempts:
         return Evidence.NOTHING_SENT
@@ -57,9 +43,11 @@ def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidenc
     if evidence is Evidence.NOT_SENT and not attempt.sends:
         is_checked = attempt.requeries and isinstance(attempt.requeries[-1].answer, NotFound)
         return Evidence.NOTHING_SENT if is_checked else Evidence.PRIOR_UNCHECKED
-    if evidence is Evidence.UNKNOWN and _is_absent(attempt, policy):
-        return Evidence.PROVEN_ABSENT
-    return evidence
+    account = policy.account_of(attempt)
+    if evidence is not Evidence.UNKNOWN or account is None or account.key in policy.not_found_ignored:
+        return evidence
+    is_absent = is_proven_absent(attempt, account, policy.not_found_spacing_seconds)
+    return Evidence.PROVEN_ABSENT if is_absent else evidence
 
 
 def deciding_attempt(payment: Payment) -> Attempt:
@@ -68,24 +56,8 @@ def deciding_attempt(payment: Payment) -> Attempt:
     If the provider turns out to know a reference of an earlier day, which this ledger did not send, that one decides until
     its end is known: it may have been sold, so nothing else may be sent or reversed.
     """
-    known = (attempt for attempt in payment.attempts if is_known_prior(attempt) and not _is_final(attempt))
-    return next(known, payment.attempts[-1])
-
-
-def is_known_prior(attempt: Attempt) -> bool:
-    """Whether this ledger never sent the reference, and the provider knows it."""
-    return not attempt.sends and is_known_to_provider(attempt)
-
-
-def _is_final(attempt: Attempt) -> bool:
-    return any(isinstance(answer, Declined) and answer.about_transaction for answer in attempt.answers)
-
-
-def _is_absent(attempt: Attempt, policy: Policy) -> bool:
-    account = policy.account_of(attempt)
-    if account is None or (account.provider, account.account_id) in policy.not_found_ignored:
-        return False
-    return is_proven_absent(attempt, account, policy.not_found_spacing_seconds)
+    open_prior = (each for each in payment.attempts if each.is_known_prior and not each.failure)
+    return next(open_prior, payment.attempts[-1])
 
 
 def evidence_of(attempt: Attempt, now: datetime) -> Evidence:
@@ -94,23 +66,20 @@ def evidence_of(attempt: Attempt, now: datetime) -> Evidence:
     An answer about the transaction is about the reference. An answer to a send is about that send only. It proves
     something of the reference when every other send of it is proven too.
     """
-    if find_delivery(attempt):
+    if attempt.delivery:
         return Evidence.DELIVERED
-    final = [
-        answer for answer in attempt.answers if isinstance(answer, Declined) and answer.about_transaction
-    ]
-    if final:
-        return Evidence.PROVIDER_REVERSED if final[-1].provider_reversed else Evidence.DECLINED
-    if (call := attempt.open_call) is not None and (isinstance(call, Send) or holds_lease(call, now)):
+    if failure := attempt.failure:
+        return Evidence.PROVIDER_REVERSED if failure.provider_reversed else Evidence.DECLINED
+    if (call := attempt.open_call) is not None and (isinstance(call, Send) or call.holds_lease(now)):
         return Evidence.CALL_IN_FLIGHT
-    if any(send.is_ambiguous for send in attempt.sends) or is_known_to_provider(attempt):
+    if any(send.is_ambiguous for send in attempt.sends) or attempt.is_known_to_provider:
         return Evidence.UNKNOWN
     answers = [send.answer for send in attempt.sends]
     if any(isinstance(answer, Declined) for answer in answers):
         return Evidence.DECLINED
     if all(isinstance(answer, NotSent) for answer in answers):
         return Evidence.NOT_SENT
-    if all(isinstance(answer, (NotSent, Deferred, Misconfigured)) for answer in answers):
+    if all(isinstance(answer, NotSent | Deferred | Misconfigured) for answer in answers):
         return Evidence.NOT_EXECUTED
     return Evidence.UNKNOWN  # any other answer to a send proves nothing
 
@@ -127,7 +96,7 @@ def is_proven_absent(attempt: Attempt, account: ProviderAccount, spacing_seconds
     rejects as too early. The two "not found" must still be late and far enough apart. (An adapter returns `Deferred` only
     if the rejection shows no knowledge of our reference.)
     """
-    if not account.reports_not_found or is_known_to_provider(attempt):
+    if not account.reports_not_found or attempt.is_known_to_provider:
         return False
     in_order = sorted((each.answered_at, each.number) for each in attempt.requeries if each.answered_at)
     answered = [attempt.requery(number) for _, number in in_order]
@@ -144,11 +113,6 @@ def is_proven_absent(attempt: Attempt, account: ProviderAccount, spacing_seconds
         age_seconds -= requery.credited_seconds
         spread_seconds += requery.credited_seconds if seen_later else 0.0
     return False
-
-
-def is_known_to_provider(attempt: Attempt) -> bool:
-    """Whether the provider ever showed that it knows the reference."""
-    return any(knows_reference(answer) for answer in attempt.answers)
 
 
 def observed_seconds(attempt: Attempt, requery: Requery, now: datetime) -> float:

@@ -30,27 +30,22 @@ class Policy:
 
     def is_selling(self, account: ProviderAccount) -> bool:
         """Whether sales at this account are not suspended."""
-        return (account.provider, account.account_id) not in self.suspended
+        return account.key not in self.suspended
 
     def account_of(self, attempt: Attempt) -> ProviderAccount | None:
         """The account that an attempt was sent to, if it is still configured."""
-        account_key = (attempt.provider, attempt.account_id)
-        return next(
-            (account for account in self.accounts if (account.provider, account.account_id) == account_key),
-            None,
-        )
+        sent_to = (attempt.provider, attempt.account_id)
+        return next((account for account in self.accounts if account.key == sent_to), None)
 
     def next_account(self, payment: Payment) -> ProviderAccount | None:
         """The first account that sells this now, accepts the amount, and whose provider has not been tried."""
         tried = {attempt.provider for attempt in payment.attempts if attempt.was_sent}
-        return next(
-            (
-                account
-                for account in self.accounts
-                if account.provider not in tried
-                and self.is_selling(account)
-                and account.supports(payment.biller, payment.vend_type)
-                and account.accepts_amount(payment.amount)
-            ),
-            None,
+        fitting = (
+            account
+            for account in self.accounts
+            if account.provider not in tried
+            and self.is_selling(account)
+            and account.supports(payment.biller, payment.vend_type)
+            and account.accepts_amount(payment.amount)
         )
+        return next(fitting, None)

@@ -9,15 +9,16 @@ from datetime import datetime
 from typing import NamedTuple
 
 from billvend.domain.enums import Proof, Status
-from billvend.domain.payment.state import Payment
+from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
 from billvend.domain.policy import actions as do
 from billvend.domain.policy import conditions as when
 from billvend.domain.policy.actions import Action, reverse, review
-from billvend.domain.policy.conditions import ENDED, OPEN, Case, always
+from billvend.domain.policy.conditions import Case, always
 from billvend.domain.policy.evidence import Evidence
 from billvend.domain.policy.policy import Policy
 from billvend.domain.policy.steps import Step
 
+ENDED, OPEN = TERMINAL_STATUSES, frozenset(Status) - TERMINAL_STATUSES
 PROCESSING, IN_REVIEW = frozenset({Status.PROCESSING}), frozenset({Status.IN_REVIEW})
 REVERSING, REVERSED = frozenset({Status.REVERSING}), frozenset({Status.REVERSED})
 BEFORE_REVIEW = OPEN - IN_REVIEW

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from billvend.domain.enums import Status
 from billvend.domain.outcome import Answer, Deferred, Pending
-from billvend.domain.payment.lease import is_far_ahead
-from billvend.domain.payment.state import Attempt, Payment, Requery, Send
+from billvend.domain.payment.state import Attempt, Payment, Requery, Send, is_far_ahead
 from billvend.domain.policy.policy import Policy
 
 MAX_ADVISED_REQUERIES = 6
