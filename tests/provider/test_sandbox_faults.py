@@ -431,7 +431,7 @@ def test_invalid_fault_header_sells_nothing(sandbox: RunningSandbox, client: htt
         answer = client.post(call, json=body, headers={"X-Sandbox-Fault": "nonsense"})
         assert answer.status_code == 400
         assert "nonsense" in answer.json()["error"]
-    assert sandbox.store.all_records() == []
+    assert sandbox.store.records() == []
 
 
 def test_control_api_lists_actual_sales(client: httpx.Client) -> None:
@@ -482,7 +482,7 @@ def test_take_back_meter_sends_webhook_after_answer(
     assert client.post("/vtpass/api/pay", json=pay_body("600000000008")).json()["code"] == "000"
     (hook,) = receiver.wait_for()
     assert hook["data"]["code"] == "040"
-    assert [entry.status for entry in sandbox.store.all_records()] == ["taken_back"]
+    assert [entry.status for entry in sandbox.store.records()] == ["taken_back"]
 
 
 def test_pending_sale_is_settled_by_webhook(
@@ -492,7 +492,7 @@ def test_pending_sale_is_settled_by_webhook(
     assert client.post("/vtpass/api/pay", json=pay_body()).json()["code"] == "099"
     (hook,) = receiver.wait_for()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("000", 2000)
-    assert [(entry.status, entry.requeries) for entry in sandbox.store.all_records()] == [("vended", 0)]
+    assert [(entry.status, entry.requeries) for entry in sandbox.store.records()] == [("vended", 0)]
 
 
 def test_webhook_can_arrive_before_answer(client: httpx.Client, receiver: WebhookReceiver) -> None:
@@ -516,7 +516,7 @@ def test_forged_webhook_contradicts_requery(
     (hook,) = receiver.wait_for()
     assert (hook["data"]["code"], hook["data"]["amount"]) == ("040", 1970)
     assert client.post("/vtpass/api/requery", json={"request_id": TODAY + "A"}).json()["code"] == "000"
-    assert [entry.status for entry in sandbox.store.all_records()] == ["vended"]
+    assert [entry.status for entry in sandbox.store.records()] == ["vended"]
 
 
 def test_rejected_webhook_is_retried_up_to_five_times(

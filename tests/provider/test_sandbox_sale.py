@@ -18,7 +18,6 @@ def sale_of(
 ) -> SaleRecord:
     record = SaleRecord(
         reference,
-        "sandbox-1",
         "12345678901",
         "EKEDC",
         vend_type,

@@ -83,7 +83,6 @@ def test_concurrent_processes_sell_each_reference_once(tmp_path: Path) -> None:
     assert sum(int(unknown) for _, _, unknown in outputs) == 3 * 20
     store = SalesStore(path)
     assert [(entry.vends, entry.sends) for entry in store.records()] == [(1, 4)] * 20
-    assert {entry.account for entry in store.records()} == {store.account}
     store.close()
 
 
@@ -160,4 +159,3 @@ def test_sales_are_ordered_by_arrival(harness: SandboxHarness) -> None:
     harness.requery(order(reference="C"))
     assert [entry.reference for entry in harness.store.records()] == ["C", "A", "B"]
     assert [entry.reference for entry in harness.store.sales()] == ["C"]
-    assert harness.store.sales("12345678901") == []

@@ -1,10 +1,9 @@
 """The sandbox in process: the provider adapter for the simulator. It also simulates the network between them."""
 
 import sqlite3
-import time
 from base64 import b32encode
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from hashlib import sha256
 from os import PathLike
@@ -25,41 +24,13 @@ from billvend.ports.provider import Order
 CONNECTION_CLOSED_REASON = "the connection was closed before an answer"
 
 
-def open_sandbox(store_path: str | PathLike[str], setup: ProviderSetup) -> "SandboxProvider":
-    """Open a sandbox in this process, with its sales store at `store_path`."""
-    return SandboxProvider(
-        store_path,
-        timeout_seconds=setup.timeout_seconds,
-        now=setup.now,
-        pause=setup.sleep,
-        max_processing_seconds=setup.max_processing_seconds,
-        currency=setup.currency,
-    )
-
-
 class SandboxProvider:
-    """A provider that sells nothing real. Its account is its sales store: another file is another account.
+    """A provider that sells nothing real. Its account is its sales store: another file is another account."""
 
-    `timeout_seconds` is the deadline of a call. A delayed answer calls `pause` with the seconds to wait.
-    """
-
-    def __init__(
-        self,
-        store_path: str | PathLike[str],
-        *,
-        timeout_seconds: float,
-        now: Callable[[], datetime],
-        pause: Callable[[float], None] = time.sleep,
-        max_processing_seconds: int = 600,
-        currency: str = "NGN",
-    ) -> None:
-        self.store = SalesStore(store_path, busy_seconds=timeout_seconds)
+    def __init__(self, store_path: str | PathLike[str], setup: ProviderSetup) -> None:
+        self.store = SalesStore(store_path, busy_seconds=setup.timeout_seconds)
         """What it really sold. Only tests and the sandbox itself may read it. billvend must not know the truth."""
-        self._timeout_seconds = timeout_seconds
-        self._now = now
-        self._pause = pause
-        self._max_processing_seconds = max_processing_seconds
-        self._currency = currency
+        self._setup = setup
 
     @cached_property
     def account(self) -> ProviderAccount:
@@ -69,10 +40,10 @@ class SandboxProvider:
             account_id=self.store.account,
             mode=Mode.TEST,
             billers=BILLERS,
-            currency=self._currency,
+            currency=self._setup.currency,
             make_reference=make_reference,
             utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
-            max_processing_seconds=self._max_processing_seconds,
+            max_processing_seconds=self._setup.max_processing_seconds,
         )
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
@@ -119,13 +90,14 @@ class SandboxProvider:
 
     @cached_property
     def _simulator(self) -> Simulator:
-        return Simulator(self.store, currency=self._currency, now=self._now)
+        return Simulator(self.store, currency=self._setup.currency, now=self._setup.now)
 
     def _receive(self, reply: SimulatedReply) -> Answer:
+        timeout_seconds = self._setup.timeout_seconds
         if reply.delay_seconds:
-            self._pause(min(reply.delay_seconds, self._timeout_seconds))
-        if reply.delay_seconds >= self._timeout_seconds:
-            return Unknown(f"no answer within {self._timeout_seconds:g} s")
+            self._setup.sleep(min(reply.delay_seconds, timeout_seconds))
+        if reply.delay_seconds >= timeout_seconds:
+            return Unknown(f"no answer within {timeout_seconds:g} s")
         match reply.delivery_fault, reply.answer:
             case DeliveryFault.CONNECTION_CLOSED, _:
                 return Unknown(CONNECTION_CLOSED_REASON)

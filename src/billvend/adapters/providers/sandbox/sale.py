@@ -45,8 +45,6 @@ class SaleRecord:
     """What the sandbox knows and did under one reference: a row of the sales store."""
 
     reference: str
-    account: str
-    """The fingerprint of the sales store, as in `ProviderAccount.account_id`."""
     meter: str
     biller: str
     vend_type: VendType

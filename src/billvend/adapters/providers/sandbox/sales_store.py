@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS store (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1), id TEXT NOT NULL, float_deposit_minor INTEGER
 );
 CREATE TABLE IF NOT EXISTS sale (
-    reference TEXT PRIMARY KEY, account TEXT NOT NULL, meter TEXT NOT NULL, biller TEXT NOT NULL,
+    reference TEXT PRIMARY KEY, meter TEXT NOT NULL, biller TEXT NOT NULL,
     vend_type TEXT NOT NULL, amount_minor INTEGER NOT NULL, currency TEXT NOT NULL, received_at TEXT NOT NULL,
     status TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
     token TEXT, units TEXT, cost_minor INTEGER, receipt TEXT NOT NULL, provider_reference TEXT, vended_at TEXT,
@@ -98,32 +98,22 @@ class SalesStore:
 
     # --- sales ---
 
-    def find_any(self, reference: str) -> SaleRecord | None:
+    def find(self, reference: str) -> SaleRecord | None:
         """The record of a reference, even if every request was refused."""
         rows = self._execute("SELECT * FROM sale WHERE reference = ?", reference)
         return _to_record(rows[0]) if rows else None
 
-    def find(self, reference: str) -> SaleRecord | None:
-        """The record of a reference. None also if every request was refused."""
-        record = self.find_any(reference)
-        return None if record is None or record.status is SaleStatus.REFUSED else record
-
-    def all_records(self) -> list[SaleRecord]:
-        """Every reference in the order of arrival, including those that had only refused or lost requests."""
+    def records(self) -> list[SaleRecord]:
+        """Every reference in the order of arrival, even if every request was refused."""
         return [_to_record(row) for row in self._execute("SELECT * FROM sale ORDER BY rowid")]
 
-    def records(self) -> list[SaleRecord]:
-        """Every known reference, in the order of arrival."""
-        return [record for record in self.all_records() if record.status is not SaleStatus.REFUSED]
-
-    def sales(self, meter: str | None = None) -> list[SaleRecord]:
-        """The sales, of all meters or of one, without reversed ones."""
-        sold = [record for record in self.records() if record.status is SaleStatus.VENDED]
-        return [record for record in sold if meter in (None, record.meter)]
+    def sales(self) -> list[SaleRecord]:
+        """The sales in the order of arrival, without reversed ones."""
+        return [record for record in self.records() if record.status is SaleStatus.VENDED]
 
     def sale_count(self, reference: str) -> int:
         """How often a reference was sold, including a reversed sale. More than 1 is a bug of the sandbox."""
-        record = self.find_any(reference)
+        record = self.find(reference)
         return record.vends if record else 0
 
     def has_recent_sale(self, meter: str, biller: str, since: datetime) -> bool:

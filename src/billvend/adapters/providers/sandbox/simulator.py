@@ -74,7 +74,6 @@ class Simulator:
 
     def __init__(self, store: SalesStore, *, currency: str, now: Callable[[], datetime]) -> None:
         self._store = store
-        self._account = store.account
         self._currency = currency
         self._now = now
 
@@ -87,7 +86,7 @@ class Simulator:
         and biller within the last `duplicate_window_seconds`.
         """
         with self._store.transaction():
-            known = self._store.find_any(order.reference)
+            known = self._store.find(order.reference)
             if known is not None and known.status is not SaleStatus.REFUSED:
                 known = replace(known, sends=known.sends + 1)
                 self._store.save(known)
@@ -108,7 +107,7 @@ class Simulator:
     def requery(self, reference: str) -> SimulatedReply:
         """What became of a reference. A requery may end a received or pending sale."""
         with self._store.transaction():
-            record = self._store.find_any(reference)
+            record = self._store.find(reference)
             if record is None:
                 return SimulatedReply(NotFound("no such reference"))
             record = replace(record, requeries=record.requeries + 1)
@@ -155,7 +154,7 @@ class Simulator:
     def finish_pending(self, reference: str) -> SaleRecord:
         """End a pending sale. Raises `LookupError` if the reference never arrived."""
         with self._store.transaction():
-            record = self._store.find_any(reference)
+            record = self._store.find(reference)
             if record is None:
                 raise LookupError(f"no request with the reference {reference} arrived")
             if record.status is SaleStatus.PENDING:
@@ -176,7 +175,6 @@ class Simulator:
         amount = order.amount
         record = SaleRecord(
             reference=order.reference,
-            account=self._account,
             meter=order.meter,
             biller=order.biller,
             vend_type=order.vend_type,

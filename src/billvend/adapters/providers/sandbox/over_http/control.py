@@ -5,14 +5,14 @@ from typing import Any, Final
 from flask import Blueprint, Response, request
 
 from billvend.adapters.providers.sandbox.faults import BEHAVIOUR_BY_FAULT, FaultPlan, PlanScope, SandboxFault
-from billvend.adapters.providers.sandbox.over_http.formats import (
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     CURRENCY,
+    HttpSandbox,
     json_response,
     parse_naira,
     parse_request,
     parse_text,
 )
-from billvend.adapters.providers.sandbox.over_http.http_sandbox import HttpSandbox
 from billvend.adapters.providers.sandbox.sale import SaleRecord
 from billvend.domain.journal.codec import format_timestamp
 from billvend.domain.money import Money
@@ -35,7 +35,7 @@ def control(sandbox: HttpSandbox) -> Blueprint:
     @calls.get("/book")
     def list_records() -> Response:
         filters = {name: request.args[name] for name in ("reference", "meter") if name in request.args}
-        records = (_record_json(record) for record in sandbox.store.all_records())
+        records = (_record_json(record) for record in sandbox.store.records())
         return json_response(
             [record for record in records if all(record[name] == filters[name] for name in filters)]
         )

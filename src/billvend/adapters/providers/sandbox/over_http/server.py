@@ -20,8 +20,8 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from billvend.adapters.providers.sandbox.faults import InvalidFault
 from billvend.adapters.providers.sandbox.over_http.buypower_dialect import buypower_dialect
 from billvend.adapters.providers.sandbox.over_http.control import control
-from billvend.adapters.providers.sandbox.over_http.formats import CURRENCY, json_response
-from billvend.adapters.providers.sandbox.over_http.http_sandbox import HttpSandbox
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import CURRENCY, HttpSandbox, json_response
+from billvend.adapters.providers.sandbox.over_http.vtpass_answers import webhook_body
 from billvend.adapters.providers.sandbox.over_http.vtpass_dialect import vtpass_dialect
 from billvend.adapters.providers.sandbox.over_http.webhook_sender import WebhookSender
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
@@ -94,7 +94,11 @@ def serve_sandbox(
         simulator = Simulator(store, currency=CURRENCY, now=now)
         with _listen(host, port) as listener:
             webhooks = WebhookSender(
-                webhook_url, delay_seconds=webhook_delay_seconds, simulator=simulator, store=store
+                webhook_url,
+                delay_seconds=webhook_delay_seconds,
+                simulator=simulator,
+                store=store,
+                body_of=webhook_body,
             )
             sandbox = HttpSandbox(
                 simulator,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from billvend.adapters.providers.sandbox.over_http.formats import LAGOS, naira_number
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import LAGOS, naira_number
 from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus, customer_of, token_of
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply
 from billvend.adapters.providers.vtpass.codes import SERVICE_ID_BY_BILLER
@@ -35,7 +35,7 @@ DESCRIPTIONS: Final = MappingProxyType(
         "099": "TRANSACTION IS PROCESSING",
     }
 )
-_REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
+_CODES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "unknown_biller": "012",
         "invalid_amount": "011",
@@ -43,14 +43,35 @@ _REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "low_float": "018",
         "bad_credentials": "087",
         "likely_duplicate": "019",
+        "duplicate_reference": "014",
+        "unlisted_code": "777",
     }
 )
-_UNCLEAR: Final[Mapping[str, str]] = MappingProxyType({"duplicate_reference": "014", "unlisted_code": "777"})
+"""VTpass's code by the code of a reply without a transaction."""
 _OLD_DATE_BILLERS: Final = frozenset({"KEDCO", "JED"})
 """The companies whose answers have dates in VTpass's older form."""
 COMMISSION_TERMS: Final = MappingProxyType(
     {"rate": "1.50", "rate_type": "percent", "computation_type": "default"}
 )
+# The fields that are the same in every answer.
+_TRANSACTION_CONSTANTS: Final = MappingProxyType({
+    "quantity": 1, "service_verification": None, "channel": "api", "discount": None, "type": "Electricity Bill",
+    "email": "sandbox@example.test", "phone": "08000000000", "name": None, "convinience_fee": 0, "platform": "api",
+    "method": "api",
+})  # fmt: skip
+_EKO_CONSTANTS: Final = MappingProxyType({
+    "mainTokenDescription": "Normal Sale", "bonusTokenDescription": "FBE Token", "bonusTokenUnits": 0,
+    "bonusTokenTax": 0, "bonusTokenAmount": 0, "tariffIndex": "52", "debtTariff": 0, "debtAmount": 0,
+    "debtDescription": "N/A",
+})  # fmt: skip
+_PREPAID_CONSTANTS: Final = MappingProxyType({
+    "meterNumber": "N/A", "resetToken": None, "configureToken": None, "fixChargeAmount": None, "debtAmount": None,
+    "penalty": None, "costOfUnit": None, "announcement": None,
+})  # fmt: skip
+
+_WEBHOOK_FIELDS: Final = (
+    "code", "content", "response_description", "amount", "transaction_date", "requestId", "purchased_code",
+)  # fmt: skip
 
 
 def build_body(code: str, **more: object) -> dict[str, Any]:
@@ -76,11 +97,11 @@ def _code_and_status(reply: SimulatedReply, is_requery: bool) -> tuple[str, str 
         case Delivered():
             return "000", "delivered"
         case Unknown():
-            return _UNCLEAR.get(reply.code, "083"), None
+            return _CODES.get(reply.code, "083"), None
         case NotFound():
             return "015", None
         case Misconfigured() | Deferred() | Declined(about_transaction=False):
-            return _REFUSALS.get(reply.code, "016"), None
+            return _CODES.get(reply.code, "016"), None
         case Pending() if reply.code == "too_early":
             return "089", None
         case Pending() if reply.code == "initiated":
@@ -100,16 +121,7 @@ def webhook_body(record: SaleRecord) -> dict[str, Any]:
     is_reversed = record.status is SaleStatus.TAKEN_BACK
     code, status = ("040", "reversed") if is_reversed else ("000", "delivered")
     body = _transaction_body(code, status, record, True)
-    names = (
-        "code",
-        "content",
-        "response_description",
-        "amount",
-        "transaction_date",
-        "requestId",
-        "purchased_code",
-    )
-    data = {name: body[name] for name in names}
+    data = {name: body[name] for name in _WEBHOOK_FIELDS}
     if is_reversed:
         data["amount"] = naira_number(record.cost_minor or 0)
         data["wallet_credit_id"] = f"W{record.provider_reference}"
@@ -125,22 +137,12 @@ def _transaction_body(code: str, status: str, record: SaleRecord, is_requery: bo
         "product_name": f"{SERVICE_ID_BY_BILLER[record.biller].replace('-', ' ').title()} Payment",
         "unique_element": record.meter,
         "unit_price": str(naira_number(record.amount_minor)),
-        "quantity": 1,
-        "service_verification": None,
-        "channel": "api",
         "commission": commission,
         "total_amount": naira_number(cost_minor),
-        "discount": None,
-        "type": "Electricity Bill",
-        "email": "sandbox@example.test",
-        "phone": "08000000000",
-        "name": None,
-        "convinience_fee": 0,
         "amount": str(naira_number(record.amount_minor)),
-        "platform": "api",
-        "method": "api",
         "transactionId": record.provider_reference or "0" * 16,
         "commission_details": {"amount": commission, **COMMISSION_TERMS},
+        **_TRANSACTION_CONSTANTS,
     }
     if is_requery:
         transaction |= {"product_id": 8, "extras": _token_text(record.token) if is_sold else ""}
@@ -179,34 +181,18 @@ def _sale_fields(record: SaleRecord) -> dict[str, Any]:
             "purchased_code": f"{_token_text(record.token)} Bonus Token : {bonus}" if record.token else "",
             "customerName": owner.name,
             "mainToken": record.token or "",
-            "mainTokenDescription": "Normal Sale",
             "mainTokenUnits": float(record.units or 0),
             "mainTokenTax": float(receipt.get("tax", "0")),
             "mainsTokenAmount": float(receipt.get("netAmount", "0")),
             "bonusToken": bonus,
-            "bonusTokenDescription": "FBE Token",
-            **dict.fromkeys(("bonusTokenUnits", "bonusTokenTax", "bonusTokenAmount"), 0),
-            "tariffIndex": "52",
-            "debtTariff": 0,
-            "debtAmount": 0,
-            "debtDescription": "N/A",
             "KCT1": receipt.get("kct1", ""),
             "KCT2": receipt.get("kct2", ""),
+            **_EKO_CONSTANTS,
         }
-    not_given = (
-        "resetToken",
-        "configureToken",
-        "fixChargeAmount",
-        "debtAmount",
-        "penalty",
-        "costOfUnit",
-        "announcement",
-    )
     return {
         "purchased_code": _token_text(record.token),
         "customerName": owner.name,
         "customerAddress": owner.address,
-        "meterNumber": "N/A",
         "token": _token_text(record.token),
         "tokenAmount": receipt.get("netAmount"),
         "exchangeReference": receipt.get("receiptNumber"),
@@ -215,7 +201,7 @@ def _sale_fields(record: SaleRecord) -> dict[str, Any]:
         "taxAmount": receipt.get("tax"),
         "kct1": receipt.get("kct1"),
         "kct2": receipt.get("kct2"),
-        **dict.fromkeys(not_given),
+        **_PREPAID_CONSTANTS,
     }
 
 

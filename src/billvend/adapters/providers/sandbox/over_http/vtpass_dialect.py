@@ -2,14 +2,16 @@
 
 import re
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
 from billvend.adapters.providers.billers import BILLER_BY_CODE
-from billvend.adapters.providers.sandbox.over_http.formats import (
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     CURRENCY,
     LAGOS,
+    HttpSandbox,
     is_accepted_key,
     json_response,
     naira_number,
@@ -18,7 +20,6 @@ from billvend.adapters.providers.sandbox.over_http.formats import (
     parse_text,
     requested_fault,
 )
-from billvend.adapters.providers.sandbox.over_http.http_sandbox import HttpSandbox
 from billvend.adapters.providers.sandbox.over_http.vtpass_answers import (
     COMMISSION_TERMS,
     answer_body,
@@ -35,6 +36,10 @@ MINIMUM: Final = Money(100_00, CURRENCY)
 MAXIMUM: Final = Money(10_000_000_00, CURRENCY)
 """The limits of a payment, for every company."""
 CATEGORY: Final = "electricity-bill"
+_METER_CONSTANTS: Final = MappingProxyType({
+    "Customer_Arrears": "", "Minimum_Amount": "", "Business_Unit": "", "Customer_Account_Type": "NMD",
+    "WrongBillersCode": False,
+})  # fmt: skip
 _REQUEST_ID = re.compile(r"(?P<minute>[0-9]{12})[0-9A-Za-z]*")
 _BILLERS: Final = {service_id: biller for biller, service_id in SERVICE_ID_BY_BILLER.items()}
 _VEND_TYPES: Final = {str(vend_type): vend_type for vend_type in VendType}
@@ -175,15 +180,11 @@ def _verification_body(sandbox: HttpSandbox, meter: str, biller: str, vend_type:
         "Customer_Name": owner.name,
         "Address": owner.address,
         "Meter_Number": meter,
-        "Customer_Arrears": "",
-        "Minimum_Amount": "",
         "Min_Purchase_Amount": minimum,
         "Can_Vend": can_vend,
-        "Business_Unit": "",
-        "Customer_Account_Type": "NMD",
         "Meter_Type": vend_type.upper(),
-        "WrongBillersCode": False,
         "commission_details": {"amount": None, **COMMISSION_TERMS},
+        **_METER_CONSTANTS,
     }
     return {"code": "000", "content": content}
 

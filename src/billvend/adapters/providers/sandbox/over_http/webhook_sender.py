@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from threading import Lock, Timer
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import httpx
 
 from billvend.adapters.providers.sandbox.faults import Webhook
-from billvend.adapters.providers.sandbox.over_http.vtpass_answers import webhook_body
 from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import Simulator
@@ -28,9 +27,16 @@ class WebhookSender:
     """Posts webhooks to `url` in the background, `delay_seconds` after the event. Posts none if `url` is None."""
 
     def __init__(
-        self, url: str | None, *, delay_seconds: float, simulator: Simulator, store: SalesStore
+        self,
+        url: str | None,
+        *,
+        delay_seconds: float,
+        simulator: Simulator,
+        store: SalesStore,
+        body_of: Callable[[SaleRecord], dict[str, Any]],
     ) -> None:
         self._url = url
+        self._body_of = body_of
         self._client = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) if url else None
         self._delay_seconds = delay_seconds
         self._simulator = simulator
@@ -87,7 +93,7 @@ class WebhookSender:
         if self._client is None or self._url is None:
             return True
         try:
-            answer = self._client.post(self._url, json=webhook_body(record))
+            answer = self._client.post(self._url, json=self._body_of(record))
             return bool(answer.json() == {"response": "success"})
         except (httpx.HTTPError, ValueError) as error:
             logger.info("A webhook was not accepted: %s", error)
