@@ -24,15 +24,14 @@ from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus, cus
 from billvend.adapters.providers.sandbox.simulator import PENDING_RETRY_AFTER_SECONDS, SimulatedReply
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
-from billvend.domain.outcome import Declined, Deferred, Delivered, NotFound, Pending
+from billvend.domain.outcome import Declined, Deferred, Delivered, NotFound, Pending, Unknown
 from billvend.ports.provider import Order
 
 SIGNATURE_HEADER: Final = "x-buypower-signature"
 MAX_VEND_NAIRA: Final = 10_000_000
+DEFAULT_RETRY_AFTER_SECONDS: Final = 60
 _BILLERS: Final = {disco: biller for biller, disco in DISCO_BY_BILLER.items()}
 _VEND_TYPES: Final = {vend_type.upper(): vend_type for vend_type in VendType}
-DEFAULT_RETRY_AFTER_SECONDS = 60
-
 _DELIVERY_CONSTANTS: Final = MappingProxyType({
     "responseCode": 100, "responseMessage": "Payment successful", "phoneNo": "08000000000", "tariffIndex": None,
     "demandCategory": "NMD",
@@ -61,21 +60,21 @@ class Error(NamedTuple):
 
 UNAUTHORIZED: Final = Error(401, 401, "Unauthorized")
 METER_MAINTENANCE: Final = Error(501, 501, "This meter needs maintenance")
+_SYSTEM_ERROR: Final = Error(500, 500, "Requery to get the status of this transaction")
 _FAILED: Final = Error(400, 202, "Transaction failed.")
 _REFUNDED: Final = Error(400, 202, "Transaction failed. Refund already processed.")
 _NOT_FOUND: Final = Error(404, 20, "No transaction found with reference")
-_ERRORS: Final[Mapping[str, Error]] = MappingProxyType(
+_UNCLEAR_ERRORS: Final[Mapping[str, Error]] = MappingProxyType(
     {
         "duplicate_reference": Error(409, 201, "Request already received"),
-        "system_error": Error(500, 500, "Requery to get the status of this transaction"),
         "bad_gateway": Error(502, 502, "Unexpected response from the provider"),
         "unavailable": Error(502, 503, "Service unavailable"),
         "unlisted_code": Error(418, 777, "Something else"),
     }
 )
+"""By the code of the reply. Other unclear answers are `_SYSTEM_ERROR`."""
 _VEND_ERRORS: Final[Mapping[str, Error]] = MappingProxyType(
     {
-        **_ERRORS,
         "low_float": Error(422, 202, "Insufficient wallet balance"),
         "bad_credentials": UNAUTHORIZED,
         "maintenance": METER_MAINTENANCE,
@@ -85,7 +84,6 @@ _VEND_ERRORS: Final[Mapping[str, Error]] = MappingProxyType(
 """By the code of the reply. Other answers to a vend are `_FAILED`."""
 _REQUERY_ERRORS: Final[Mapping[str, Error]] = MappingProxyType(
     {
-        **_ERRORS,
         "still_processing": Error(400, 201, "Transaction still processing, retry in 2 minutes"),
         "please_retry": Error(400, 202, "Transaction not successful. Please retry."),
         "not_initiated": Error(400, 203, "Transaction not initiated."),
@@ -210,6 +208,8 @@ def vend_response(reply: SimulatedReply) -> Response:
             return rate_limited_response(seconds)
         case Declined(about_transaction=False, reason=reason):
             return Error(400, 201, f"Invalid request: {reason}").response()
+        case Unknown():
+            return _UNCLEAR_ERRORS.get(reply.code, _SYSTEM_ERROR).response()
         case _:
             return _VEND_ERRORS.get(reply.code, _FAILED).response()
 
@@ -228,6 +228,8 @@ def requery_response(reply: SimulatedReply) -> Response:
             return json_response(_in_progress(delay).body(data={"delay": [delay] * 6}), 202)
         case Declined(provider_reversed=True):
             return _REFUNDED.response()
+        case Unknown():
+            return _UNCLEAR_ERRORS.get(reply.code, _SYSTEM_ERROR).response()
         case _:
             return _REQUERY_ERRORS.get(reply.code, _FAILED).response()
 
