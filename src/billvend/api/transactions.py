@@ -33,12 +33,13 @@ def add_routes(router: ApiRouter) -> None:
         With its attempts and events. For a payment in doubt this also requests an earlier requery, at most once an interval.
         """
         add_log_context(transactionId=path.transaction_id)
-        record, events = bv.transaction_with_events(path.transaction_id)
-        if not isinstance(record, Payment):
-            return success_response(transaction_json(record), "The wallet was funded.")
+        record = bv.record(path.transaction_id)
+        payment = record.transaction
+        if not isinstance(payment, Payment):
+            return success_response(transaction_json(payment), "The wallet was funded.")
         with suppress(DependencyError):  # a hint, and no more
-            bv.request_requery(record)
-        data: JsonObject = payment_json(record, events, bv.next_check_at(record))
+            bv.request_requery(payment)
+        data: JsonObject = payment_json(payment, record.events, record.next_check_at)
         return success_response(data, str(data["message"]))
 
     @router.get(
@@ -66,10 +67,7 @@ def add_routes(router: ApiRouter) -> None:
         )
         page = records[: query.limit]
         data: JsonObject = {
-            "items": [
-                transaction_json(record, bv.next_check_at(record) if isinstance(record, Payment) else None)
-                for record in page
-            ],
-            "nextCursor": page[-1].transaction_id if len(records) > query.limit else None,
+            "items": [transaction_json(record.transaction, record.next_check_at) for record in page],
+            "nextCursor": page[-1].transaction.transaction_id if len(records) > query.limit else None,
         }
         return success_response(data, f"{len(page)} transactions.")

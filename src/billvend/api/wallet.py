@@ -91,5 +91,5 @@ def add_routes(router: ApiRouter) -> None:
         add_log_context(userId=path.user_id)
         wallet = bv.balance(path.user_id, currency=query.currency)
         criteria = Search(user_id=path.user_id, currency=wallet.available.currency, limit=RECENT_TRANSACTIONS)
-        recent = [transaction_json(transaction) for transaction in bv.search(criteria)]
+        recent = [transaction_json(found.transaction) for found in bv.search(criteria)]
         return success_response(balance_json(wallet, recent), f"{wallet.available.display} is available.")

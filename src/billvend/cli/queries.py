@@ -1,6 +1,5 @@
 """Commands that read: balance, history, show, find, payments, meter, billers."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +13,9 @@ from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
-    from billvend.app import Billvend
-    from billvend.ports.queries import Search
-    from billvend.ports.queries import Transaction as TransactionRecord
+    from collections.abc import Iterable
+
+    from billvend.ports.queries import Search, TransactionRecord
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -63,12 +62,13 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
 
     The available and held amounts, and the latest transactions.
     """
+    from billvend.ports.queries import Search
     from billvend.presentation import balance_json
 
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
-    newest = bv.history(user, limit=RECENT_TRANSACTIONS)
-    recent = _items(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    newest = bv.search(Search(wallet.user_id, limit=RECENT_TRANSACTIONS))
+    recent = _items(each for each in newest if each.transaction.amount.currency == wallet.available.currency)
     return result(
         balance_json(wallet, recent),
         good(f"The wallet of {wallet.user_id}"),
@@ -146,11 +146,13 @@ def show_transaction(
     from billvend.presentation import funding_json, payment_json
 
     bv = session.bv
-    record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
-    if isinstance(record, Funding):
-        document = funding_json(record)
+    if refresh:
+        bv.refresh(transaction)
+    record = bv.record(transaction)
+    if isinstance(record.transaction, Funding):
+        document = funding_json(record.transaction)
         return result(document, *render_funding(document))
-    shown = (record, bv.events(record), bv.next_check_at(record))
+    shown = (record.transaction, record.events, record.next_check_at)
     return Output(lambda: payment_json(*shown), lambda: render_payment(*shown))
 
 
@@ -191,8 +193,8 @@ def _search(session: Session, criteria: "Search") -> Output:
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
     page = transactions[: criteria.limit]
-    items = _items(bv, page)
-    cursor = page[-1].transaction_id if len(transactions) > len(page) else None
+    items = _items(page)
+    cursor = page[-1].transaction.transaction_id if len(transactions) > len(page) else None
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
@@ -200,11 +202,7 @@ def _search(session: Session, criteria: "Search") -> Output:
     return result({"items": items, "nextCursor": cursor}, *text)
 
 
-def _items(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> list[Any]:
-    from billvend.domain.payment.state import Payment
+def _items(records: "Iterable[TransactionRecord]") -> list[Any]:
     from billvend.presentation import transaction_json
 
-    return [
-        transaction_json(each, bv.next_check_at(each) if isinstance(each, Payment) else None)
-        for each in transactions
-    ]
+    return [transaction_json(record.transaction, record.next_check_at) for record in records]
