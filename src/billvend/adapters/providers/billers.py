@@ -1,68 +1,29 @@
-"""What providers in Nigeria share: the electricity companies by our codes, naira, and the form of an account."""
+"""The electricity companies of Nigeria, and the providers' names for them."""
 
-from collections.abc import Callable, Container
-from datetime import date, timedelta
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 
-from billvend.adapters.providers.http_client import host_and_port, is_test_endpoint
-from billvend.domain.money import Money
-from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
-from billvend.ports.plugin import ProviderSetup
+from billvend.domain.policy.accounts import Biller
 
-CURRENCY: Final = "NGN"
-
-BILLERS: Final = (
-    Biller("EKEDC", "Eko Electricity Distribution Company"),
-    Biller("IKEDC", "Ikeja Electric"),
-    Biller("AEDC", "Abuja Electricity Distribution Company"),
-    Biller("IBEDC", "Ibadan Electricity Distribution Company"),
-    Biller("KEDCO", "Kano Electricity Distribution Company"),
-    Biller("PHED", "Port Harcourt Electricity Distribution Company"),
-    Biller("JED", "Jos Electricity Distribution Company"),
-    Biller("KAEDCO", "Kaduna Electric"),
-    Biller("EEDC", "Enugu Electricity Distribution Company"),
-    Biller("BEDC", "Benin Electricity Distribution Company"),
-    Biller("YEDC", "Yola Electricity Distribution Company"),
-    Biller("ABA", "Aba Power"),
+_TABLE: Final = (
+    # our code, name, VTpass's serviceID, BuyPower's disco; None if the provider does not sell for it
+    ("EKEDC", "Eko Electricity Distribution Company", "eko-electric", "EKO"),
+    ("IKEDC", "Ikeja Electric", "ikeja-electric", "IKEJA"),
+    ("AEDC", "Abuja Electricity Distribution Company", "abuja-electric", "ABUJA"),
+    ("IBEDC", "Ibadan Electricity Distribution Company", "ibadan-electric", "IBADAN"),
+    ("KEDCO", "Kano Electricity Distribution Company", "kano-electric", "KANO"),
+    ("PHED", "Port Harcourt Electricity Distribution Company", "portharcourt-electric", "PH"),
+    ("JED", "Jos Electricity Distribution Company", "jos-electric", "JOS"),
+    ("KAEDCO", "Kaduna Electric", "kaduna-electric", "KADUNA"),
+    ("EEDC", "Enugu Electricity Distribution Company", "enugu-electric", "ENUGU"),
+    ("BEDC", "Benin Electricity Distribution Company", "benin-electric", "BENIN"),
+    ("YEDC", "Yola Electricity Distribution Company", "yola-electric", "YOLA"),
+    ("ABA", "Aba Power", "aba-electric", "APLE"),  # BuyPower lists it among the private estates
 )
+BILLERS: Final = tuple(Biller(code, name) for code, name, _, _ in _TABLE)
 """All twelve, each for prepaid and postpaid meters. A provider sells for some or all of them."""
-
 BILLER_BY_CODE: Final = MappingProxyType({biller.code: biller for biller in BILLERS})
-
-
-def build_account(
-    setup: ProviderSetup,
-    *,
-    provider: str,
-    url: str,
-    sandbox_url: str,
-    key_id: str,
-    billers: Container[str],
-    make_reference: Callable[[str, int, date], str],
-    min_processing_seconds: int = 0,
-    reference_lasts_a_day: bool = False,
-) -> ProviderAccount:
-    """What the account of a provider declares about itself. `billers` has the codes of the companies that it sells for.
-
-    `key_id` identifies the account at the provider. 32 bits of its hash distinguish keys and reveal none.
-    """
-    return ProviderAccount(
-        provider=provider,
-        account_id=f"{host_and_port(url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
-        mode=Mode.TEST if is_test_endpoint(url, sandbox_url) else Mode.LIVE,
-        billers=tuple(biller for biller in BILLERS if biller.code in billers),
-        currency=CURRENCY,
-        make_reference=make_reference,
-        utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
-        reference_lasts_a_day=reference_lasts_a_day,
-        needs_phone=setup.phone is None,
-        max_processing_seconds=max(min_processing_seconds, setup.max_processing_seconds),
-    )
-
-
-def to_naira(amount: Money) -> int | str:
-    """An amount in naira for JSON: a number if it is whole, else text. A JSON number would be a binary float."""
-    naira, kobo = divmod(amount.amount_minor, 100)
-    return str(amount) if kobo else naira
+SERVICE_ID_BY_BILLER: Final = MappingProxyType({code: service for code, _, service, _ in _TABLE if service})
+"""VTpass's serviceID of each electricity company, by our code."""
+DISCO_BY_BILLER: Final = MappingProxyType({code: disco for code, _, _, disco in _TABLE if disco})
+"""BuyPower's names for the electricity companies, by our codes."""

@@ -10,8 +10,9 @@ from hmac import compare_digest
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from billvend.adapters.providers.billers import CURRENCY, build_account, to_naira
-from billvend.adapters.providers.buypower.codes import DISCO_BY_BILLER, VEND_TYPES, Endpoint
+from billvend.adapters.providers.account import CURRENCY, build_account, to_naira
+from billvend.adapters.providers.billers import DISCO_BY_BILLER
+from billvend.adapters.providers.buypower.codes import VEND_TYPES, Endpoint
 from billvend.adapters.providers.buypower.response_parser import parse_answer, parse_balance, parse_meter
 from billvend.adapters.providers.http_client import HttpClient, Response
 from billvend.adapters.providers.parse import is_sts_token

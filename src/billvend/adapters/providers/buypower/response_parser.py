@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR
 from typing import Any, Final
 
-from billvend.adapters.providers.billers import CURRENCY
+from billvend.adapters.providers.account import CURRENCY
 from billvend.adapters.providers.buypower.codes import (
     VEND_TYPES,
     AnswerKind,

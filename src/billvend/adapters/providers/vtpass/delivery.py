@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING
 from types import MappingProxyType
 from typing import Any, Final
 
-from billvend.adapters.providers.billers import CURRENCY
+from billvend.adapters.providers.account import CURRENCY
 from billvend.adapters.providers.parse import (
     first_text,
     is_sts_token,

@@ -11,7 +11,7 @@ from decimal import ROUND_FLOOR
 from enum import Enum
 from typing import Any
 
-from billvend.adapters.providers.billers import CURRENCY
+from billvend.adapters.providers.account import CURRENCY
 from billvend.adapters.providers.http_client import Response
 from billvend.adapters.providers.parse import to_mapping, to_minor, to_rounded_minor, to_text
 from billvend.adapters.providers.vtpass.codes import (
