@@ -194,13 +194,13 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
 
             return partial(SandboxProvider, settings.sandbox_book_path or Path("sandbox.db"))
         case "vtpass":
-            from billvend.adapters.providers.vtpass.provider import VtpassProvider
+            from billvend.adapters.providers.vtpass.provider import open_vtpass
 
-            return VtpassProvider
+            return open_vtpass
         case "buypower":
-            from billvend.adapters.providers.buypower.provider import BuypowerProvider
+            from billvend.adapters.providers.buypower.provider import open_buypower
 
-            return BuypowerProvider
+            return open_buypower
         case _:
             return _open_plugin
 

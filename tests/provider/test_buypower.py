@@ -39,7 +39,6 @@ from billvend.domain.outcome import (
 )
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
-from tests.provider.adapters import as_recorded, provider_setup
 from tests.provider.buypower_answers import (
     IN_PROGRESS,
     METER,
@@ -61,7 +60,7 @@ POSTPAID = replace(ORDER, vend_type=VendType.POSTPAID)
 
 
 def build_provider(**how: Any) -> BuypowerProvider:
-    return BuypowerProvider(provider_setup(**({"name": "buypower", "api_key": KEY} | how)))
+    return BuypowerProvider(**({"api_url": None, "api_key": KEY, "timeout_seconds": 5} | how))
 
 
 @pytest.fixture
@@ -72,11 +71,7 @@ def buypower() -> Iterator[BuypowerProvider]:
 
 
 def vend(provider: Provider, order: Order = ORDER) -> Answer:
-    return as_recorded(provider.vend(order, may_send=lambda: True), order)
-
-
-def requery(provider: Provider, order: Order = ORDER) -> Answer:
-    return as_recorded(provider.requery(order), order)
+    return provider.vend(order, may_send=lambda: True)
 
 
 def mock_answer(
@@ -226,7 +221,7 @@ def test_requery_answer_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, status: int, document: object, expected: Answer
 ) -> None:
     route = mock_answer(respx_mock, status, document)
-    assert requery(buypower) == expected
+    assert buypower.requery(ORDER) == expected
     assert route.call_count == 1
 
 
@@ -242,7 +237,7 @@ def test_word_in_token_field_is_ignored(
         mock_answer(respx_mock, 200, success(token=word, parcels=parcels))
         assert vend(buypower) == NO_TOKEN
         mock_answer(respx_mock, 200, requery_success(token=word, parcels=parcels))
-        assert requery(buypower) == NO_TOKEN
+        assert buypower.requery(ORDER) == NO_TOKEN
 
 
 @pytest.mark.parametrize("word", ["pending", "0", "-"])
@@ -286,7 +281,7 @@ def test_throttled_requery_mentioning_a_sale_is_acknowledged(
 ) -> None:
     """`Deferred` would hide that the provider knows the sale, and two not-founds around it would prove a reversal."""
     mock_answer(respx_mock, 429, failure(429, message))
-    assert requery(buypower) == acknowledged(f"{message} (HTTP 429/429)")
+    assert buypower.requery(ORDER) == acknowledged(f"{message} (HTTP 429/429)")
 
 
 @pytest.mark.parametrize("message", SALE_PHRASES)
@@ -296,12 +291,12 @@ def test_requery_mentioning_a_sale_proves_no_failure(
 ) -> None:
     for code in (20, 202, 203, 400, None):
         mock_answer(respx_mock, status, failure(code, message))
-        assert isinstance(requery(buypower), Unknown)
+        assert isinstance(buypower.requery(ORDER), Unknown)
 
 
 def test_early_requery_is_deferred(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
     mock_answer(respx_mock, 429, failure(429, "Requery too early"))
-    assert requery(buypower) == Deferred("Requery too early (HTTP 429/429)", 60)
+    assert buypower.requery(ORDER) == Deferred("Requery too early (HTTP 429/429)", 60)
 
 
 UNREADABLE: list[tuple[int, bytes, str]] = [
@@ -324,9 +319,10 @@ def test_non_json_answer_is_unknown(
 ) -> None:
     mock_answer(respx_mock, status, content, {"Content-Type": kind})
     expected = Unknown(f"the answer is not JSON (HTTP {status}, {kind})")
-    assert vend(buypower) == requery(buypower) == expected
+    assert vend(buypower) == buypower.requery(ORDER) == expected
     assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), MeterLookupFailed)
     assert buypower.fetch_float() == expected
+    assert buypower.discos() == {}
 
 
 @pytest.mark.parametrize(
@@ -349,7 +345,7 @@ def test_malformed_success_is_unknown(
 ) -> None:
     mock_answer(respx_mock, 200, document)
     assert isinstance(vend(buypower), Unknown)
-    assert isinstance(requery(buypower), Unknown)
+    assert isinstance(buypower.requery(ORDER), Unknown)
 
 
 def test_malformed_sale_details_are_ignored(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
@@ -390,14 +386,14 @@ def test_postpaid_success_needs_sale_but_no_token(
     assert vend(buypower, POSTPAID) == replace(SOLD, token=None, units=None)
     mock_answer(respx_mock, 200, {"status": True, "responseCode": 200, "message": "Successful transaction"})
     expected = acknowledged("a success without a sale: Successful transaction (HTTP 200/200)")
-    assert vend(buypower, POSTPAID) == requery(buypower, POSTPAID) == expected
+    assert vend(buypower, POSTPAID) == buypower.requery(POSTPAID) == expected
 
 
 def test_echoed_meter_and_amount_are_passed_on(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter
 ) -> None:
     mock_answer(respx_mock, 200, success(meterNo="99999999999", vendAmount=499))
-    answer = buypower.vend(ORDER, may_send=lambda: True)
+    answer = vend(buypower)
     assert isinstance(answer, Delivered)
     assert (answer.meter, answer.amount_minor) == ("99999999999", 499_00)
 
@@ -425,7 +421,7 @@ def test_retry_after_is_limited(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, advice: str, seconds: int
 ) -> None:
     mock_answer(respx_mock, 429, {}, {"Retry-After": advice})
-    assert vend(buypower) == requery(buypower) == Deferred("HTTP 429", seconds)
+    assert vend(buypower) == buypower.requery(ORDER) == Deferred("HTTP 429", seconds)
 
 
 @pytest.mark.parametrize("advice", [None, True, [], {}, [5], "٥", "Infinity", -1])
@@ -499,15 +495,17 @@ def test_every_biller_has_a_buypower_name(respx_mock: respx.MockRouter) -> None:
 
 def test_other_requests_have_expected_urls(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
     route = mock_answer(respx_mock, 500, {})
-    requery(buypower)
+    buypower.requery(ORDER)
     buypower.requery(replace(ORDER, reference="a/../b?c"))
     buypower.verify(METER, "PHED", VendType.POSTPAID)
     buypower.fetch_float()
+    buypower.discos()
     assert [f"{call.request.method} {call.request.url}" for call in route.calls] == [
         f"GET {URL}/transaction/{REFERENCE}",
         f"GET {URL}/transaction/a%2F..%2Fb%3Fc",
         f"GET {URL}/check/meter?meter=12345678910&disco=PH&vendType=POSTPAID&vertical=ELECTRICITY&orderId=false",
         f"GET {URL}/wallet/balance",
+        f"GET {URL}/discos/status",
     ]
     assert all(call.request.headers["Authorization"] == f"Bearer {KEY}" for call in route.calls)
 
@@ -536,9 +534,10 @@ def test_transport_error_is_classified(
     buypower: BuypowerProvider, respx_mock: respx.MockRouter, error: Exception, kind: type
 ) -> None:
     respx_mock.route().mock(side_effect=error)
-    assert type(vend(buypower)) is type(requery(buypower)) is kind
+    assert type(vend(buypower)) is type(buypower.requery(ORDER)) is kind
     assert isinstance(buypower.verify(METER, "EKEDC", VendType.PREPAID), MeterLookupFailed)
     assert isinstance(buypower.fetch_float(), Unknown)
+    assert buypower.discos() == {}
 
 
 # --- meters, the float, the billers -----------------------------------------------------------------------------------
@@ -614,6 +613,13 @@ def test_float_answer_is_classified(
     assert buypower.fetch_float() == expected
 
 
+def test_disco_status_is_parsed(buypower: BuypowerProvider, respx_mock: respx.MockRouter) -> None:
+    mock_answer(respx_mock, 200, {"ABUJA": True, "EKO": False, "JOS": "yes", "at": None})
+    assert buypower.discos() == {"ABUJA": True, "EKO": False}
+    mock_answer(respx_mock, 503, {"ABUJA": True})
+    assert buypower.discos() == {}
+
+
 # --- the signature and the API key ------------------------------------------------------------------------------------
 
 BYTES = encoded(success())
@@ -649,7 +655,7 @@ def test_api_key_is_redacted_from_answers(
         respx_mock, status, {**echoing, "name": KEY, "vendType": KEY}, {"Content-Type": "application/json"}
     )
     answers = [
-        *(vend(buypower), requery(buypower), buypower.fetch_float()),
+        *(vend(buypower), buypower.requery(ORDER), buypower.fetch_float()),
         buypower.verify(METER, "EKEDC", VendType.PREPAID),
     ]
     respx_mock.route().mock(side_effect=httpx.RemoteProtocolError(f"illegal header: Bearer {KEY}"))
@@ -787,7 +793,7 @@ def test_random_answer_never_raises_and_only_success_delivers(
 ) -> None:
     status, body = status_and_body
     response = Response(status, body, {"content-type": kind, "retry-after": advice})
-    answer = as_recorded(parse_answer(endpoint, response), order)
+    answer = parse_answer(endpoint, response, order)
     parse_meter(response, METER, order.vend_type)
     parse_balance(response)
     is_object = isinstance(body, dict) and kind == "application/json"

@@ -15,9 +15,9 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.providers.billers import BILLERS, SERVICE_ID_BY_BILLER
+from billvend.adapters.providers.billers import BILLERS
 from billvend.adapters.providers.http_client import Response
-from billvend.adapters.providers.vtpass.codes import CODES
+from billvend.adapters.providers.vtpass.codes import CODES, SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.vtpass.delivery import TOKEN_WARNING
 from billvend.adapters.providers.vtpass.provider import VtpassProvider, make_reference
 from billvend.adapters.providers.vtpass.response_parser import (
@@ -26,6 +26,7 @@ from billvend.adapters.providers.vtpass.response_parser import (
     parse_balance,
     parse_meter,
     parse_references,
+    parse_variations,
 )
 from billvend.domain.enums import VendType
 from billvend.domain.errors import ConfigurationError
@@ -47,10 +48,10 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
     Unknown,
+    verify_answer,
 )
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.provider import Order, Provider
-from tests.provider.adapters import as_recorded, provider_setup
 from tests.provider.vtpass_answers import (
     BONUS,
     METER,
@@ -73,7 +74,7 @@ ENDPOINTS = (Endpoint.PAY, Endpoint.REQUERY)
 
 def provider(**more: Any) -> VtpassProvider:
     keys = {"api_key": "the-api-key", "public_key": "PK_public", "secret_key": "SK_secret"}
-    return VtpassProvider(provider_setup(**{"name": "vtpass", "now": lambda: NOW, **keys, **more}))
+    return VtpassProvider(**{"api_url": None, "timeout_seconds": 5.0, "now": lambda: NOW, **keys, **more})
 
 
 @pytest.fixture(scope="module")  # it has no state
@@ -94,11 +95,10 @@ def answer_for(
     http_status: int = 200,
     vend_type: VendType = VendType.PREPAID,
 ) -> Answer:
-    """What the core reads in these bytes on the wire."""
+    """The classification of these bytes on the wire."""
     with respx.mock:
         respx.post(URL + endpoint.value).respond(http_status, content=to_bytes(body))
-        requested = order(vend_type=vend_type)
-        return as_recorded(call(vtpass, endpoint, requested), requested)
+        return call(vtpass, endpoint, order(vend_type=vend_type))
 
 
 # --- every code with every status -------------------------------------------------------------------------------------
@@ -373,12 +373,16 @@ def test_answer_without_reference_must_match_meter(vtpass: Provider, missing: ob
     ],
 )
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_mismatching_delivery_is_unknown(
+def test_mismatching_delivery_is_rejected_by_core(
     vtpass: Provider, endpoint: Endpoint, change: dict[str, Any], acknowledged: bool
 ) -> None:
     answer = answer_for(vtpass, endpoint, delivered(**change))
-    assert isinstance(answer, Unknown)
-    assert answer.known_to_provider is acknowledged
+    assert isinstance(answer, Delivered)
+    core = verify_answer(
+        answer, reference=REFERENCE, meter=METER, biller="EKEDC", amount_minor=2000_00, needs_token=True
+    )
+    assert isinstance(core, Unknown)
+    assert core.known_to_provider is acknowledged
 
 
 # --- details of a sale ------------------------------------------------------------------------------------------------
@@ -509,12 +513,9 @@ def test_prepaid_sale_without_token_is_unknown(vtpass: Provider, endpoint: Endpo
     ],
 )
 def test_amounts_are_parsed_from_text_or_numbers(
-    change: dict[str, Any], cost_minor: int | None, amount_minor: int | None
+    vtpass: Provider, change: dict[str, Any], cost_minor: int | None, amount_minor: int | None
 ) -> None:
-    body = delivered(content={"transactions": transaction(**change)})
-    sale = parse_answer(
-        Endpoint.PAY, Response(200, json.loads(to_bytes(body), parse_float=Decimal)), VendType.PREPAID
-    )
+    sale = answer_for(vtpass, Endpoint.PAY, delivered(content={"transactions": transaction(**change)}))
     assert isinstance(sale, Delivered)
     assert (sale.cost_minor, sale.amount_minor) == (cost_minor, amount_minor)
 
@@ -552,9 +553,11 @@ def test_other_requests_have_expected_content_and_keys(vtpass: VtpassProvider) -
     requery = respx.post(f"{URL}/requery").respond(json=answer("015"))
     verify = respx.post(f"{URL}/merchant-verify").respond(json=meter())
     balance = respx.get(f"{URL}/balance").respond(json={"code": 1, "contents": {"balance": 1}})
+    variations = respx.get(f"{URL}/service-variations?serviceID=aba-electric").respond(json={})
     vtpass.requery(order())
     vtpass.verify(METER, "PHED", VendType.POSTPAID)
     vtpass.fetch_float()
+    vtpass.variations("ABA")
     assert requery.calls.last.request.content == b'{"request_id":"202611220000ABCDEFGHIJKLMNOPQRST"}'
     assert verify.calls.last.request.content == (
         b'{"billersCode":"45012345678","serviceID":"portharcourt-electric","type":"postpaid"}'
@@ -563,6 +566,7 @@ def test_other_requests_have_expected_content_and_keys(vtpass: VtpassProvider) -
         (requery, "secret-key", "public-key"),
         (verify, "secret-key", "public-key"),
         (balance, "public-key", "secret-key"),
+        (variations, "public-key", "secret-key"),
     ):
         assert sent.call_count == 1
         headers = sent.calls.last.request.headers
@@ -666,6 +670,7 @@ def test_refused_connection_proves_only_not_sent() -> None:
     assert kind_of(vtpass.requery(order())) == UNKNOWN
     assert isinstance(vtpass.verify(METER, "IKEDC", VendType.PREPAID), MeterLookupFailed)
     assert isinstance(vtpass.fetch_float(), Unknown)
+    assert isinstance(vtpass.variations("IKEDC"), Unknown)
     vtpass.close()
 
 
@@ -894,6 +899,27 @@ def test_float_answer_is_classified(
     assert answer == expected if isinstance(expected, Money) else type(answer) is expected
 
 
+VARIATIONS = [{"variation_code": "prepaid", "name": "Prepaid"}, {"variation_code": "postpaid"}, {}, 7]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"response_description": "000", "content": {"variations": VARIATIONS}}, ("prepaid", "postpaid")),
+        ({"response_description": "000", "content": {"varations": VARIATIONS}}, ("prepaid", "postpaid")),
+        ({"code": "087"}, Misconfigured),
+        ({"content": {"variations": {}}}, Unknown),
+        ({}, Unknown),
+        ([], Unknown),
+    ],
+)
+def test_variations_are_parsed(vtpass: VtpassProvider, body: object, expected: object) -> None:
+    with respx.mock:
+        respx.get(f"{URL}/service-variations").respond(content=to_bytes(body))
+        answer = vtpass.variations("IKEDC")
+    assert answer == expected if isinstance(expected, tuple) else type(answer) is expected
+
+
 # --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
@@ -993,14 +1019,12 @@ answers = st.fixed_dictionaries(
 def test_random_answer_never_raises_and_only_success_delivers(
     body: Any, http_status: int, endpoint: Endpoint, vend_type: VendType
 ) -> None:
-    requested = order(vend_type=vend_type)
-    answer = as_recorded(parse_answer(endpoint, Response(http_status, body), vend_type), requested)
+    answer = parse_answer(endpoint, Response(http_status, body), order(vend_type=vend_type))
     if isinstance(answer, Delivered):
         assert http_status < 500
         assert body["code"].strip() in ("000", "001", "044", "099")
         assert body["content"]["transactions"]["status"].strip().lower() in ("delivered", "successful")
-        assert answer.token or vend_type is VendType.POSTPAID
-        assert answer.reference in (None, REFERENCE)
+        assert answer.token or vend_type is VendType.POSTPAID or answer.reference != REFERENCE
         assert answer.cost_minor is None or isinstance(answer.cost_minor, int)
     if endpoint is Endpoint.PAY:
         assert not isinstance(answer, NotFound | Pending)
@@ -1012,11 +1036,12 @@ def test_random_answer_never_raises_and_only_success_delivers(
 def test_other_answers_never_raise(body: Any, http_status: int) -> None:
     response = Response(http_status, body)
     assert isinstance(parse_balance(response), Money | Misconfigured | Unknown)
+    assert isinstance(parse_variations(response), tuple | Misconfigured | Unknown)
     assert isinstance(parse_meter(response, VendType.PREPAID), MeterFound | MeterRejected | MeterLookupFailed)
 
 
 def test_extreme_numbers_never_raise() -> None:
     for huge in (Decimal("1E+999999"), Decimal("1E-999999"), 10**4000, "9" * 5000, "1" + ",000" * 100):
         body = delivered(content={"transactions": transaction(total_amount=huge, amount=huge)}, units=huge)
-        assert isinstance(parse_answer(Endpoint.PAY, Response(200, body), VendType.PREPAID), Answer)
+        assert isinstance(parse_answer(Endpoint.PAY, Response(200, body), order()), Answer)
         parse_balance(Response(200, {"code": 1, "contents": {"balance": huge}}))

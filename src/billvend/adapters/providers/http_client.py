@@ -21,6 +21,8 @@ from billvend.adapters.providers.http_body import Json, decompress, parse_json
 from billvend.domain.ids import is_loopback_host
 from billvend.domain.outcome import NotSent, Unknown
 
+VERIFY_TIMEOUT_SECONDS: Final = 5.0
+"""The default deadline of a call for which a buyer waits."""
 MAX_BODY_BYTES: Final = 1024 * 1024
 """The default limit of a body. No answer of a provider is larger."""
 USER_AGENT: Final = "billvend"

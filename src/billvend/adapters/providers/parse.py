@@ -69,12 +69,6 @@ def to_minor(value: object, currency: str) -> int | None:
         return None
 
 
-def to_rounded_minor(value: object, rounding: str) -> int | None:
-    """An amount in naira, in kobo, rounded with a rounding of `decimal`. It may be negative."""
-    plain = to_number(value)
-    return None if plain is None else int((Decimal(plain) * 100).to_integral_value(rounding))
-
-
 def to_token(value: object) -> str | None:
     """A token as the customer types it: digits only, without "Token :", blanks and hyphens.
 

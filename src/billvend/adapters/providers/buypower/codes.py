@@ -14,6 +14,24 @@ from typing import Final, TypeAlias
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFault
 
+DISCO_BY_BILLER: Final = MappingProxyType(
+    {
+        "EKEDC": "EKO",
+        "IKEDC": "IKEJA",
+        "AEDC": "ABUJA",
+        "IBEDC": "IBADAN",
+        "KEDCO": "KANO",
+        "PHED": "PH",
+        "JED": "JOS",
+        "KAEDCO": "KADUNA",
+        "EEDC": "ENUGU",
+        "BEDC": "BENIN",
+        "YEDC": "YOLA",
+        "ABA": "APLE",  # BuyPower lists it among the private estates
+    }
+)
+"""BuyPower's names for the electricity companies, by our codes."""
+
 VEND_TYPES: Final = MappingProxyType({VendType.PREPAID: "PREPAID", VendType.POSTPAID: "POSTPAID"})
 
 

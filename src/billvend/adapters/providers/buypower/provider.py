@@ -4,23 +4,35 @@ import logging
 from base64 import b32encode
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256, sha512
 from hmac import compare_digest
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from billvend.adapters.providers.account import CURRENCY, build_account, to_naira
-from billvend.adapters.providers.billers import DISCO_BY_BILLER
-from billvend.adapters.providers.buypower.codes import VEND_TYPES, Endpoint
-from billvend.adapters.providers.buypower.response_parser import parse_answer, parse_balance, parse_meter
-from billvend.adapters.providers.http_client import HttpClient, Response
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.buypower.codes import DISCO_BY_BILLER, VEND_TYPES, Endpoint
+from billvend.adapters.providers.buypower.response_parser import (
+    CURRENCY,
+    is_readable,
+    parse_answer,
+    parse_balance,
+    parse_meter,
+)
+from billvend.adapters.providers.http_client import (
+    VERIFY_TIMEOUT_SECONDS,
+    HttpClient,
+    Response,
+    host_and_port,
+    is_test_endpoint,
+)
 from billvend.adapters.providers.parse import is_sts_token
 from billvend.domain.enums import VendType
 from billvend.domain.errors import ConfigurationError
 from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Delivered, Misconfigured, NotSent, Unknown
+from billvend.domain.policy.accounts import Mode, ProviderAccount
 from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
@@ -34,34 +46,64 @@ logger = logging.getLogger("billvend.buypower")
 _AnyAnswer = TypeVar("_AnyAnswer", bound=Answer | MeterLookupResult | Money)
 
 
+def open_buypower(setup: ProviderSetup) -> "BuypowerProvider":
+    """Open the account of the settings. Raises `ConfigurationError`."""
+    return BuypowerProvider(
+        api_url=setup.api_url,
+        api_key=setup.api_key,
+        timeout_seconds=setup.timeout_seconds,
+        verify_timeout_seconds=setup.verify_timeout_seconds,
+        phone=setup.phone,
+        max_processing_seconds=setup.max_processing_seconds,
+    )
+
+
 class BuypowerProvider:
     """One BuyPower account. Amounts are naira; a phone number is sent with every order.
 
-    `api_url` None is BuyPower's sandbox. `phone` is sent if an order has none. Raises `ConfigurationError` without a
-    usable key.
+    `api_url` None is BuyPower's sandbox. `phone` is sent if an order has none. `max_processing_seconds` is the longest
+    time after which a received request may still take effect. Raises `ConfigurationError` without a usable key.
     """
 
-    def __init__(self, setup: ProviderSetup) -> None:
-        self._setup = setup
-        self._key = _validate_key(setup.api_key)
-        self._url = (setup.api_url or SANDBOX_URL).rstrip("/")
-        self._http_client = HttpClient(timeout_seconds=setup.timeout_seconds)
-        self.account = build_account(
-            setup,
+    def __init__(
+        self,
+        *,
+        api_url: str | None,
+        api_key: str | None,
+        timeout_seconds: float,
+        verify_timeout_seconds: float = VERIFY_TIMEOUT_SECONDS,
+        phone: str | None = None,
+        max_processing_seconds: int = 600,
+    ) -> None:
+        self._key = _validate_key(api_key)
+        self._url = (api_url or SANDBOX_URL).rstrip("/")
+        self._phone = phone
+        self._http_client = HttpClient(timeout_seconds=timeout_seconds)
+        self._verify_timeout_seconds = verify_timeout_seconds
+        self._account = ProviderAccount(
             provider="buypower",
-            url=self._url,
-            sandbox_url=SANDBOX_URL,
-            key_id=self._key,  # it has no public id
-            billers=DISCO_BY_BILLER,
+            # The key has no public id. 32 bits of its hash distinguish keys and do not reveal them.
+            account_id=f"{host_and_port(self._url)}#{sha256(self._key.encode()).hexdigest()[:8]}",
+            mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
+            billers=tuple(biller for biller in BILLERS if biller.code in DISCO_BY_BILLER),
+            currency=CURRENCY,
             make_reference=make_reference,
+            utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
+            max_processing_seconds=max_processing_seconds,
+            needs_phone=phone is None,
         )
+
+    @property
+    def account(self) -> ProviderAccount:
+        """What the account declares about itself."""
+        return self._account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         """Buy the electricity, once."""
         disco = DISCO_BY_BILLER.get(order.biller)
         if disco is None or order.amount.currency != CURRENCY:
             return NotSent(f"BuyPower does not sell {order.biller} for {order.amount.currency}")
-        phone = order.phone or self._setup.phone
+        phone = order.phone or self._phone
         if not phone:
             return Declined(
                 "BuyPower wants a phone number with every order: set BILL_PROVIDER_PHONE", "no_phone"
@@ -74,7 +116,7 @@ class BuypowerProvider:
             "paymentType": "B2B",
             "vendType": VEND_TYPES[order.vend_type],
             "vertical": "ELECTRICITY",
-            "amount": to_naira(order.amount),
+            "amount": _naira(order.amount),
         }
         response = self._call("POST", "/vend", params={"strict": "0"}, content=content, may_send=may_send)
         return self._answer(Endpoint.VEND, response, order)
@@ -96,7 +138,7 @@ class BuypowerProvider:
             "orderId": "false",
         }
         response = self._call(
-            "GET", "/check/meter", params=params, timeout_seconds=self._setup.verify_timeout_seconds
+            "GET", "/check/meter", params=params, timeout_seconds=self._verify_timeout_seconds
         )
         if not isinstance(response, Response):
             return self._redact(MeterLookupFailed(response.reason))
@@ -108,6 +150,14 @@ class BuypowerProvider:
         if not isinstance(response, Response):
             return self._redact(Unknown(response.reason))
         return self._redact(parse_balance(response))
+
+    def discos(self) -> dict[str, bool]:
+        """Which electricity companies BuyPower can sell for at the moment, by its own names. Empty if there is no
+        readable answer."""
+        response = self._call("GET", "/discos/status")
+        if not isinstance(response, Response) or response.status != 200 or not is_readable(response):
+            return {}
+        return {name: up for name, up in response.body.items() if isinstance(up, bool)}
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """None: we know of no webhook of BuyPower about sales."""
@@ -137,7 +187,7 @@ class BuypowerProvider:
     def _answer(self, endpoint: Endpoint, response: Response | NotSent | Unknown, order: Order) -> Answer:
         if not isinstance(response, Response):
             return self._redact(response)
-        answer = parse_answer(endpoint, response)
+        answer = parse_answer(endpoint, response, order)
         if isinstance(answer, Delivered) and answer.token and not is_sts_token(answer.token):
             logger.warning(
                 "A BuyPower token is malformed",
@@ -181,3 +231,9 @@ def _validate_key(key: str | None) -> str:
             "The setting BILL_PROVIDER_API_KEY (or BUYPOWER_API_KEY) must be printable ASCII without blanks."
         )
     return key
+
+
+def _naira(amount: Money) -> int | str:
+    """An amount in naira for JSON: a number if it is whole, else text, which keeps the kobo exact."""
+    naira, kobo = divmod(amount.amount_minor, 100)
+    return str(amount) if kobo else naira

@@ -1,11 +1,10 @@
 """Parse answers of BuyPower. Pure functions that take any JSON and never raise."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from decimal import ROUND_FLOOR
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 
-from billvend.adapters.providers.account import CURRENCY
 from billvend.adapters.providers.buypower.codes import (
     VEND_TYPES,
     AnswerKind,
@@ -19,7 +18,6 @@ from billvend.adapters.providers.parse import (
     to_mapping,
     to_minor,
     to_number,
-    to_rounded_minor,
     to_text,
     to_valid_token,
 )
@@ -42,6 +40,9 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
+from billvend.ports.provider import Order
+
+CURRENCY: Final = "NGN"
 
 DEFAULT_REQUERY_DELAY_SECONDS: Final = 120
 """Until the next requery of a sale in progress, if BuyPower names no time."""
@@ -90,8 +91,8 @@ class ParsedAnswer:
     """The content of `result` if there is one, else the whole answer."""
     data: Mapping[str, Any]
     """The content of `data`: the sale."""
-    reference: str | None
-    """The reference that the answer names. If there are two that differ, both in one text, which is no reference."""
+    references: frozenset[str]
+    """The references that the answer names."""
 
     @property
     def label(self) -> str:
@@ -114,30 +115,29 @@ def parse_body(response: Response) -> ParsedAnswer:
     if not codes and (inner_code := to_text(data.get("responseCode"))):
         codes = {inner_code}
     messages = (first_text(level, "message") for level in (outer, body, data))
-    references = {reference for level in (body, result, data) if (reference := to_text(level.get("orderId")))}
     return ParsedAnswer(
         status=response.status,
         code=" and ".join(sorted(codes)) or None,
         message=next(filter(None, messages), "")[:MAX_REASON_CHARACTERS],
         outer=outer,
         data=data,
-        reference=" and ".join(sorted(references)) or None,
+        references=frozenset(
+            order for level in (body, result, data) if (order := to_text(level.get("orderId")))
+        ),
     )
 
 
-def parse_answer(endpoint: Endpoint, response: Response) -> Answer:
-    """What an answer to a vend or a requery says. The core compares what it repeats with our order."""
+def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
+    """What an answer to a vend or a requery says about our order."""
     if not is_readable(response):
         return Unknown(f"the answer is not JSON ({response.summary})")
     parsed = parse_body(response)
-    return replace(_classify(endpoint, response, parsed), reference=parsed.reference)
-
-
-def _classify(endpoint: Endpoint, response: Response, parsed: ParsedAnswer) -> Answer:
+    if parsed.references - {order.reference}:
+        return Unknown("the answer is for another reference")
     is_requery = endpoint is Endpoint.REQUERY
     match classify(endpoint, parsed.status, parsed.code, parsed.message):
         case AnswerKind.DELIVERED:
-            return _parse_delivery(parsed)
+            return _parse_delivery(parsed, order)
         case AnswerKind.DECLINED:
             # A requery is about the sale. A refused vend is about that one request.
             return Declined(parsed.message or parsed.summary, parsed.label, about_transaction=is_requery)
@@ -158,7 +158,7 @@ def _classify(endpoint: Endpoint, response: Response, parsed: ParsedAnswer) -> A
             return Unknown(parsed.summary)
 
 
-def _parse_delivery(parsed: ParsedAnswer) -> Delivered | Unknown:
+def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
     """The sale, or `Unknown` if a part of the answer contradicts it."""
     inner_code = to_text(parsed.data.get("responseCode"))
     contradicts = parsed.outer.get("status") not in (None, True) or parsed.outer.get("error") not in (
@@ -169,9 +169,9 @@ def _parse_delivery(parsed: ParsedAnswer) -> Delivered | Unknown:
         return Unknown(f"a success that contradicts itself: {parsed.summary}", known_to_provider=True)
     parcels = dict(_parse_parcels(parsed.data))
     token = to_valid_token(parsed.data.get("token")) or parcels.get("TOKEN")
-    if (
-        token is None and inner_code is None
-    ):  # without a token, as for postpaid, the inner code must prove the sale
+    if token is None and order.vend_type is VendType.PREPAID:
+        return Unknown("delivered, but without a token", known_to_provider=True)
+    if token is None and inner_code is None:  # postpaid has no token, so the inner code must prove the sale
         return Unknown(f"a success without a sale: {parsed.summary}", known_to_provider=True)
     receipt = {
         ours: value for theirs, ours in RECEIPT_FIELDS.items() if (value := to_text(parsed.data.get(theirs)))
@@ -185,6 +185,7 @@ def _parse_delivery(parsed: ParsedAnswer) -> Delivered | Unknown:
         cost_minor=None,
         receipt=receipt,
         provider_reference=to_text(parsed.data.get("vendRef")),
+        reference=to_text(parsed.data.get("orderId")),
         meter=first_text(parsed.data, "meterNo", "meter"),
         amount_minor=to_minor(parsed.data.get("vendAmount"), CURRENCY),
     )
@@ -251,9 +252,10 @@ def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
     parsed = parse_body(response)
     if parsed.status in (401, 403):
         return Misconfigured(parsed.summary, parsed.label)
-    balance_minor = to_rounded_minor(parsed.outer.get("balance"), ROUND_FLOOR)
-    if parsed.status != 200 or balance_minor is None:
+    balance = to_number(parsed.outer.get("balance")) if parsed.status == 200 else None
+    if balance is None:
         return Unknown(f"no balance: {parsed.summary}")
+    balance_minor = int((Decimal(balance) * 100).to_integral_value(ROUND_FLOOR))
     if abs(balance_minor) > MAX_AMOUNT_MINOR:
         return Unknown("a balance that no account has")
     return Money(balance_minor, CURRENCY)

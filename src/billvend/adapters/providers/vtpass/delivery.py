@@ -5,18 +5,16 @@ No error here turns a delivery into a failure: a field that cannot be parsed is 
 
 import re
 from collections.abc import Iterator, Mapping
-from decimal import ROUND_CEILING
+from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from billvend.adapters.providers.account import CURRENCY
 from billvend.adapters.providers.parse import (
     first_text,
     is_sts_token,
     to_mapping,
     to_minor,
     to_number,
-    to_rounded_minor,
     to_text,
     to_valid_token,
 )
@@ -29,32 +27,56 @@ _TOKEN_FIELDS: Final = ("token", "mainToken", "Token", "tokenValue", "purchased_
 _UNITS_FIELDS: Final = ("units", "mainTokenUnits", "Units", "PurchasedUnits")
 _BONUS_LABEL = re.compile(r"bonus\s*token\s*:?", re.IGNORECASE)
 
-RECEIPT_TOKEN_FIELDS: Final = MappingProxyType({
-    "kct1": ("kct1", "KCT1"), "kct2": ("kct2", "KCT2"), "bonusToken": ("bonusToken",), "resetToken": ("resetToken",),
-    "configureToken": ("configureToken",),
-})  # fmt: skip
+RECEIPT_TOKEN_FIELDS: Final = MappingProxyType(
+    {
+        "kct1": ("kct1", "KCT1"),
+        "kct2": ("kct2", "KCT2"),
+        "bonusToken": ("bonusToken",),
+        "resetToken": ("resetToken",),
+        "configureToken": ("configureToken",),
+    }
+)
 """Further tokens for the meter: our name on receipts, then VTpass's names. The first that has a value counts."""
 
-RECEIPT_FIELDS: Final = MappingProxyType({
-    "receiptNumber": ("receiptNumber",), "invoiceNumber": ("invoiceNumber",), "exchangeReference": ("exchangeReference",),
-    "netAmount": ("tokenAmount", "mainsTokenAmount", "mainTokenAmount", "energyAmount"),
-    "tax": ("taxAmount", "mainTokenTax", "energyVAT", "vat"),
-    "tariff": ("tariff", "tariffIndex"), "tariffBaseRate": ("tariffBaseRate",), "costOfUnit": ("costOfUnit",),
-    "description": ("mainTokenDescription",),
-    "bonusUnits": ("bonusTokenUnits",), "bonusAmount": ("bonusTokenAmount",), "bonusTax": ("bonusTokenTax",),
-    "bonusDescription": ("bonusTokenDescription",),
-    "debtAmount": ("debtAmount",), "debtTariff": ("debtTariff",), "debtDescription": ("debtDescription",),
-    "arrearsBalance": ("arrearsBalance",), "appliedToArrears": ("appliedToArrears",), "balance": ("balance",),
-    "fixedCharge": ("fixChargeAmount",), "currentCharge": ("currentCharge",), "meterCost": ("meterCost",),
-    "penalty": ("penalty",), "lossOfRevenue": ("lossOfRevenue",), "installationFee": ("installationFee",),
-    "reconnectionFee": ("reconnectionFee",), "meterServiceCharge": ("meterServiceCharge",),
-    "administrativeCharge": ("administrativeCharge",), "announcement": ("announcement",),
-    "utilityName": ("utilityName",), "businessCenter": ("businessCenter",),
-})  # fmt: skip
+RECEIPT_FIELDS: Final = MappingProxyType(
+    {
+        "receiptNumber": ("receiptNumber",),
+        "invoiceNumber": ("invoiceNumber",),
+        "exchangeReference": ("exchangeReference",),
+        "netAmount": ("tokenAmount", "mainsTokenAmount", "mainTokenAmount", "energyAmount"),
+        "tax": ("taxAmount", "mainTokenTax", "energyVAT", "vat"),
+        "tariff": ("tariff", "tariffIndex"),
+        "tariffBaseRate": ("tariffBaseRate",),
+        "costOfUnit": ("costOfUnit",),
+        "description": ("mainTokenDescription",),
+        "bonusUnits": ("bonusTokenUnits",),
+        "bonusAmount": ("bonusTokenAmount",),
+        "bonusTax": ("bonusTokenTax",),
+        "bonusDescription": ("bonusTokenDescription",),
+        "debtAmount": ("debtAmount",),
+        "debtTariff": ("debtTariff",),
+        "debtDescription": ("debtDescription",),
+        "arrearsBalance": ("arrearsBalance",),
+        "appliedToArrears": ("appliedToArrears",),
+        "balance": ("balance",),
+        "fixedCharge": ("fixChargeAmount",),
+        "currentCharge": ("currentCharge",),
+        "meterCost": ("meterCost",),
+        "penalty": ("penalty",),
+        "lossOfRevenue": ("lossOfRevenue",),
+        "installationFee": ("installationFee",),
+        "reconnectionFee": ("reconnectionFee",),
+        "meterServiceCharge": ("meterServiceCharge",),
+        "administrativeCharge": ("administrativeCharge",),
+        "announcement": ("announcement",),
+        "utilityName": ("utilityName",),
+        "businessCenter": ("businessCenter",),
+    }
+)
 """The rest of a receipt, in the same form. Name and address stay out, because the journal keeps data for ever."""
 
 
-def parse_sale(body: Mapping[str, Any], vend_type: VendType) -> Delivered:
+def parse_sale(body: Mapping[str, Any], vend_type: VendType, currency: str) -> Delivered:
     """The delivery in an answer to /pay or /requery. Its token is None if the answer has none."""
     transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
     main, bonus = _parse_tokens(body, transaction)
@@ -66,17 +88,16 @@ def parse_sale(body: Mapping[str, Any], vend_type: VendType) -> Delivered:
         receipt.setdefault("bonusToken", bonus)
     if main is not None and not well_formed:
         receipt["tokenWarning"] = TOKEN_WARNING
-    amounts = (to_minor(transaction.get(name), CURRENCY) for name in ("amount", "unit_price"))
+    amounts = (to_minor(transaction.get(name), currency) for name in ("amount", "unit_price"))
     return Delivered(
         token=main,
         units=next((found for name in _UNITS_FIELDS if (found := to_number(body.get(name)))), None),
-        # What VTpass took from our float: face value less commission. It is rounded up, so that it is never
-        # understated: 1.5 % of an odd number of naira is not a whole number of kobo.
-        cost_minor=to_rounded_minor(transaction.get("total_amount"), ROUND_CEILING),
+        cost_minor=_parse_cost_minor(transaction.get("total_amount")),
         receipt=receipt,
         provider_reference=first_text(transaction, "transactionId"),
         reference=reference_in(body),
-        meter=meter_in(body),
+        # Not the top-level meterNumber: it is "N/A" or, for a postpaid account, another number than we sent.
+        meter=first_text(transaction, "unique_element"),
         amount_minor=next((amount for amount in amounts if amount is not None), None),
     )
 
@@ -84,15 +105,6 @@ def parse_sale(body: Mapping[str, Any], vend_type: VendType) -> Delivered:
 def reference_in(body: Mapping[str, Any]) -> str | None:
     """Our reference, as an answer or a webhook echoes it."""
     return first_text(body, "requestId")
-
-
-def meter_in(body: Mapping[str, Any]) -> str | None:
-    """The meter that an answer repeats.
-
-    It is not the top-level meterNumber: that is "N/A" or, for a postpaid account, another number than we sent.
-    """
-    transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
-    return first_text(transaction, "unique_element")
 
 
 def _parse_tokens(body: Mapping[str, Any], transaction: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -112,3 +124,12 @@ def _parse_receipt(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, theirs in RECEIPT_FIELDS.items():
         if value := first_text(body, *theirs):
             yield name, value
+
+
+def _parse_cost_minor(total: object) -> int | None:
+    """What VTpass took from our float, in kobo: face value less commission.
+
+    It is rounded up, so that it is never understated: 1.5 % of an odd number of naira is not a whole number of kobo.
+    """
+    plain = to_number(total)
+    return None if plain is None else int((Decimal(plain) * 100).to_integral_value(ROUND_CEILING))

@@ -2,31 +2,54 @@
 
 from base64 import b32encode, b64encode
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from billvend.adapters.providers.account import build_account, to_naira
-from billvend.adapters.providers.billers import SERVICE_ID_BY_BILLER
-from billvend.adapters.providers.http_client import HttpClient, Response
-from billvend.adapters.providers.vtpass.codes import SANDBOX_URL
+from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.http_client import (
+    VERIFY_TIMEOUT_SECONDS,
+    HttpClient,
+    Response,
+    host_and_port,
+    is_test_endpoint,
+)
+from billvend.adapters.providers.vtpass.codes import SANDBOX_URL, SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.vtpass.response_parser import (
+    CURRENCY,
     Endpoint,
     parse_answer,
     parse_balance,
     parse_meter,
     parse_references,
+    parse_variations,
 )
 from billvend.domain.enums import VendType
 from billvend.domain.errors import ConfigurationError
 from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown
+from billvend.domain.policy.accounts import Mode, ProviderAccount
 from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
 MIN_PROCESSING_SECONDS: Final = 600
 """Our choice, which the setting can only lengthen. VTpass does not say when a delayed request is dead."""
+
+
+def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
+    """Open the account of the settings. Raises `ConfigurationError`."""
+    return VtpassProvider(
+        api_url=setup.api_url,
+        api_key=setup.api_key,
+        public_key=setup.public_key,
+        secret_key=setup.secret_key,
+        timeout_seconds=setup.timeout_seconds,
+        verify_timeout_seconds=setup.verify_timeout_seconds,
+        phone=setup.phone,
+        max_processing_seconds=setup.max_processing_seconds,
+        now=setup.now,
+    )
 
 
 class VtpassProvider:
@@ -39,22 +62,42 @@ class VtpassProvider:
     Raises `ConfigurationError` if a key is missing or cannot be sent in a header.
     """
 
-    def __init__(self, setup: ProviderSetup) -> None:
-        self._setup = setup
-        self._url = (setup.api_url or SANDBOX_URL).rstrip("/")
-        self._read_headers, self._sell_headers, key_id = _build_headers(setup)
-        self._http_client = HttpClient(timeout_seconds=setup.timeout_seconds)
-        self.account = build_account(
-            setup,
+    def __init__(
+        self,
+        *,
+        api_url: str | None,
+        api_key: str | None,
+        public_key: str | None,
+        secret_key: str | None,
+        timeout_seconds: float,
+        verify_timeout_seconds: float = VERIFY_TIMEOUT_SECONDS,
+        phone: str | None = None,
+        max_processing_seconds: int = MIN_PROCESSING_SECONDS,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._url = (api_url or SANDBOX_URL).rstrip("/")
+        self._read_headers, self._sell_headers, key_id = _build_headers(api_key, public_key, secret_key)
+        self._phone = phone
+        self._now = now
+        self._http_client = HttpClient(timeout_seconds=timeout_seconds)
+        self._verify_timeout_seconds = verify_timeout_seconds
+        self._account = ProviderAccount(
             provider="vtpass",
-            url=self._url,
-            sandbox_url=SANDBOX_URL,
-            key_id=key_id,
-            billers=SERVICE_ID_BY_BILLER,
+            account_id=f"{host_and_port(self._url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
+            mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
+            billers=tuple(biller for biller in BILLERS if biller.code in SERVICE_ID_BY_BILLER),
+            currency=CURRENCY,
             make_reference=make_reference,
-            min_processing_seconds=MIN_PROCESSING_SECONDS,
+            utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
             reference_lasts_a_day=True,
+            needs_phone=phone is None,
+            max_processing_seconds=max(MIN_PROCESSING_SECONDS, max_processing_seconds),
         )
+
+    @property
+    def account(self) -> ProviderAccount:
+        """What the account declares about itself."""
+        return self._account
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         """Buy the electricity, once.
@@ -66,7 +109,7 @@ class VtpassProvider:
             self.account.supports(order.biller, order.vend_type) and self.account.accepts_amount(order.amount)
         ):
             return NotSent(f"VTpass does not sell {order.amount.currency} {order.vend_type} {order.biller}")
-        phone = order.phone or self._setup.phone
+        phone = order.phone or self._phone
         if phone is None:
             return Declined(
                 "VTpass wants a phone number with every order: set BILL_PROVIDER_PHONE", "no_phone"
@@ -76,7 +119,7 @@ class VtpassProvider:
             "serviceID": SERVICE_ID_BY_BILLER[order.biller],
             "billersCode": order.meter,
             "variation_code": order.vend_type.value,
-            "amount": to_naira(order.amount),
+            "amount": _naira(order.amount),
             "phone": phone,
         }
         return self._request_answer(
@@ -93,7 +136,7 @@ class VtpassProvider:
         if not self.account.supports(biller, vend_type):
             return MeterLookupFailed(f"VTpass does not sell {vend_type} {biller}")
         content = {"billersCode": meter, "serviceID": SERVICE_ID_BY_BILLER[biller], "type": vend_type.value}
-        response = self._post("/merchant-verify", content, timeout_seconds=self._setup.verify_timeout_seconds)
+        response = self._post("/merchant-verify", content, timeout_seconds=self._verify_timeout_seconds)
         return (
             parse_meter(response, vend_type)
             if isinstance(response, Response)
@@ -102,11 +145,13 @@ class VtpassProvider:
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Our balance at VTpass."""
-        response = self._http_client.call(
-            "GET", self._url + "/balance", headers=self._read_headers,
-            timeout_seconds=self._setup.verify_timeout_seconds,
-        )  # fmt: skip
+        response = self._get("/balance")
         return parse_balance(response) if isinstance(response, Response) else Unknown(response.reason)
+
+    def variations(self, biller: str) -> tuple[str, ...] | Misconfigured | Unknown:
+        """What VTpass sells for a company: `prepaid` and `postpaid`. Raises `KeyError` if there is no such company."""
+        response = self._get("/service-variations", {"serviceID": SERVICE_ID_BY_BILLER[biller]})
+        return parse_variations(response) if isinstance(response, Response) else Unknown(response.reason)
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """The reference that a webhook of VTpass names. It has no signature, so anyone may have sent it."""
@@ -124,9 +169,7 @@ class VtpassProvider:
         may_send: Callable[[], bool] = lambda: True,
     ) -> Answer:
         response = self._post(endpoint.value, content, may_send)
-        return (
-            parse_answer(endpoint, response, order.vend_type) if isinstance(response, Response) else response
-        )
+        return parse_answer(endpoint, response, order) if isinstance(response, Response) else response
 
     def _post(
         self,
@@ -140,8 +183,14 @@ class VtpassProvider:
             timeout_seconds=timeout_seconds, may_send=may_send,
         )  # fmt: skip
 
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response | NotSent | Unknown:
+        return self._http_client.call(
+            "GET", self._url + path, headers=self._read_headers, params=params,
+            timeout_seconds=self._verify_timeout_seconds,
+        )  # fmt: skip
+
     def _is_valid_today(self, order: Order) -> bool:
-        return order.reference.startswith(_day_digits(self.account.day(self._setup.now())))
+        return order.reference.startswith(_day_digits(self.account.day(self._now())))
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:
@@ -158,20 +207,32 @@ def _day_digits(day: date) -> str:
     return day.isoformat().replace("-", "")
 
 
-def _build_headers(setup: ProviderSetup) -> tuple[dict[str, str], dict[str, str], str]:
+def _naira(amount: Money) -> int | str:
+    """An amount in naira: a number if it is whole, else text. A JSON number would be a binary float."""
+    return str(amount) if amount.major % 1 else int(amount.major)
+
+
+def _build_headers(
+    api_key: str | None, public_key: str | None, secret_key: str | None
+) -> tuple[dict[str, str], dict[str, str], str]:
     """The headers for reading and for selling, and the id of the key, which is not secret. Raises `ConfigurationError`."""
-    api_key = _require_credential("API_KEY", setup.api_key)
-    secret_key = _require_credential("SECRET_KEY", setup.secret_key)
-    if not setup.public_key and "@" in api_key:
+    api_key = _require_credential("API_KEY", api_key)
+    secret_key = _require_credential("SECRET_KEY", secret_key)
+    if not public_key and "@" in api_key:
         login = b64encode(f"{api_key}:{secret_key}".encode()).decode()
         basic = {"Authorization": f"Basic {login}"}
         return basic, basic, api_key
-    public_key = _require_credential("PUBLIC_KEY", setup.public_key)
-    for part, key in {"API_KEY": api_key, "SECRET_KEY": secret_key, "PUBLIC_KEY": public_key}.items():
+    keys = {
+        "API_KEY": api_key,
+        "SECRET_KEY": secret_key,
+        "PUBLIC_KEY": _require_credential("PUBLIC_KEY", public_key),
+    }
+    for part, key in keys.items():
         if not (key.isascii() and key.isprintable()):
             raise _invalid_credential(part, "must be printable ASCII for VTpass")
-    read_headers = {"api-key": api_key, "public-key": public_key}
-    return read_headers, {"api-key": api_key, "secret-key": secret_key}, public_key
+    read_headers = {"api-key": api_key, "public-key": keys["PUBLIC_KEY"]}
+    sell_headers = {"api-key": api_key, "secret-key": secret_key}
+    return read_headers, sell_headers, keys["PUBLIC_KEY"]
 
 
 def _require_credential(part: str, value: str | None) -> str:

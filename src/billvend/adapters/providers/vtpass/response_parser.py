@@ -6,14 +6,12 @@ They never raise, for any content. An answer that is not recognised proves nothi
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from decimal import ROUND_FLOOR
+from decimal import ROUND_FLOOR, Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from billvend.adapters.providers.account import CURRENCY
 from billvend.adapters.providers.http_client import Response
-from billvend.adapters.providers.parse import to_mapping, to_minor, to_rounded_minor, to_text
+from billvend.adapters.providers.parse import first_text, to_mapping, to_minor, to_number, to_text
 from billvend.adapters.providers.vtpass.codes import (
     ACKNOWLEDGING_KINDS,
     CODES,
@@ -23,7 +21,7 @@ from billvend.adapters.providers.vtpass.codes import (
     CodeKind,
     TransactionStatus,
 )
-from billvend.adapters.providers.vtpass.delivery import meter_in, parse_sale, reference_in
+from billvend.adapters.providers.vtpass.delivery import parse_sale, reference_in
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import (
     MeterFault,
@@ -43,7 +41,9 @@ from billvend.domain.outcome import (
     Pending,
     Unknown,
 )
+from billvend.ports.provider import Order
 
+CURRENCY: Final = "NGN"
 _CODE = re.compile(r"[0-9]{3}")  # any other text is not quoted: it may contain anything
 _REFERENCE = re.compile(r"[0-9]{12}[0-9A-Za-z]{1,88}")
 
@@ -58,17 +58,18 @@ class Endpoint(Enum):
 # --- transactions -----------------------------------------------------------------------------------------------------
 
 
-def parse_answer(endpoint: Endpoint, response: Response, vend_type: VendType) -> Answer:
-    """What an answer to /pay or /requery says. The core compares what it repeats with our order."""
+def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
+    """What an answer to /pay or /requery says about our order."""
     if not response.is_json_object:
         return Unknown(f"no answer that can be read: {response.summary}")
     body = response.body
     answer = classify(endpoint, response.status, to_text(body.get("code")) or "", parse_status(body))
     if isinstance(answer, Delivered):
-        return parse_sale(body, vend_type)
-    # Only a delivery is compared in all fields. A refusal that names our reference is ours.
-    reference = reference_in(body)
-    return replace(answer, reference=reference, meter=None if reference else meter_in(body))
+        sale = parse_sale(body, order.vend_type, CURRENCY)
+        if order.vend_type is VendType.POSTPAID or sale.token or not _is_for_order(body, order):
+            return sale  # the core checks that it is ours
+        return Unknown("delivered, but without a token", known_to_provider=True)
+    return answer if _is_for_order(body, order) else Unknown("the answer is for another transaction")
 
 
 def classify(
@@ -82,8 +83,12 @@ def classify(
     kind, meaning = CODES.get(code, UNLISTED)
     acknowledged = transaction_status is not None or kind in ACKNOWLEDGING_KINDS
     code_text = code if _CODE.fullmatch(code) else "no code"
-    status = transaction_status.name.lower().replace("_", " ") if transaction_status else None
-    why = f"{meaning} ({code_text}, {f'status {status}' if status else 'no status'}, HTTP {http_status})"
+    status = (
+        "no status"
+        if transaction_status is None
+        else f"status {transaction_status.name.lower().replace('_', ' ')}"
+    )
+    why = f"{meaning} ({code_text}, {status}, HTTP {http_status})"
     is_reversed = kind is CodeKind.REVERSED or transaction_status is TransactionStatus.REVERSED
     declined = Declined(
         _declined_reason(kind, meaning, transaction_status),
@@ -140,6 +145,15 @@ def parse_status(body: Mapping[str, Any]) -> TransactionStatus | None:
     )
 
 
+def _is_for_order(body: Mapping[str, Any], order: Order) -> bool:
+    """Whether the answer names our reference. If it names none, whether it names no other meter."""
+    reference = reference_in(body)
+    if reference is not None:
+        return reference == order.reference
+    transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
+    return first_text(transaction, "unique_element") in (None, order.meter)
+
+
 # --- meters -----------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +204,7 @@ def _is_present(value: object) -> bool:
     return bool(value) and not (isinstance(value, str) and to_text(value) is None)
 
 
-# --- our balance, webhooks --------------------------------------------------------------------------------------------
+# --- our balance, the catalogue, webhooks -----------------------------------------------------------------------------
 
 
 def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
@@ -198,10 +212,22 @@ def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
     if error := parse_error(response):
         return error
     body = to_mapping(response.body)
-    balance_minor = to_rounded_minor(to_mapping(body.get("contents")).get("balance"), ROUND_FLOOR)
-    if to_text(body.get("code")) != "1" or balance_minor is None:
+    plain = to_number(to_mapping(body.get("contents")).get("balance"))
+    if to_text(body.get("code")) != "1" or plain is None:
         return Unknown(f"no answer that can be read: {response.summary}")
-    return Money(balance_minor, CURRENCY)
+    return Money(int((Decimal(plain) * 100).to_integral_value(ROUND_FLOOR)), CURRENCY)
+
+
+def parse_variations(response: Response) -> tuple[str, ...] | Misconfigured | Unknown:
+    """The variation codes of a company, from an answer to /service-variations."""
+    if error := parse_error(response):
+        return error
+    content = to_mapping(to_mapping(response.body).get("content"))
+    listed = content.get("variations") or content.get("varations")  # sic
+    if not isinstance(listed, list):
+        return Unknown(f"no answer that can be read: {response.summary}")
+    codes = (to_text(to_mapping(variation).get("variation_code")) for variation in listed)
+    return tuple(code for code in codes if code)
 
 
 def parse_error(response: Response) -> Misconfigured | Unknown | None:
