@@ -189,9 +189,9 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
     """The function that opens an account of this provider. Built-in providers and plug-ins open the same way."""
     match name:
         case "sandbox":
-            from billvend.adapters.providers.sandbox.provider import open_sandbox
+            from billvend.adapters.providers.sandbox.provider import SandboxProvider
 
-            return partial(open_sandbox, settings.sandbox_book_path or Path("sandbox.db"))
+            return partial(SandboxProvider, settings.sandbox_book_path or Path("sandbox.db"))
         case "vtpass":
             from billvend.adapters.providers.vtpass.provider import VtpassProvider
 
