@@ -55,6 +55,7 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: E
     from billvend.adapters.storage.outbox import SqlOutbox
     from billvend.adapters.storage.queries import SqlQueries
     from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
+    from billvend.presentation.notifications import notification_for
 
     database = resources.enter_context(closing(open_database(settings)))
     if database.is_sqlite and current_version(database) != HEAD:
@@ -69,9 +70,10 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: E
     notifiers = _open_notifiers(settings, database, clock)
     for notifier in notifiers.values():
         resources.enter_context(closing(notifier))
+    journal = SqlJournal(database, channels=tuple(notifiers), render_notification=notification_for)
     return Billvend(
         Dependencies(
-            journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), measures=metrics),
+            journal=GroupCommit(journal, measures=metrics),
             queries=SqlQueries(database),
             queue=_open_queue(settings),
             providers={

@@ -30,7 +30,9 @@ from billvend.domain.notifications import Channel
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
 from billvend.ports.repositories import DeliveryAttempt, Message
-from billvend.presentation import notification_json
+from billvend.presentation.models import dumps
+from billvend.presentation.notifications import notification_for
+from billvend.presentation.operator_models import NotificationResponse
 from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
 from tests.domain import test_codec, test_events
 from tests.domain.model_ledger import NOON
@@ -190,8 +192,8 @@ def notifications() -> str:
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
     attempt = DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1)
-    listed = notification_json(replace(next(iter(_messages())), attempts=(attempt,)))
-    return "---\n".join((*webhooks, *mails, json.dumps(listed) + "\n"))
+    listed = NotificationResponse.of(replace(next(iter(_messages())), attempts=(attempt,)))
+    return "---\n".join((*webhooks, *mails, dumps(listed) + "\n"))
 
 
 def _headers(headers: Mapping[str, str]) -> str:
@@ -202,7 +204,7 @@ def _messages() -> Iterable[Message]:
     """The messages of all lifecycles, each text once."""
     messages: dict[tuple[object, ...], Message] = {}
     for recorded, payment in _all_events():
-        for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
+        for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL), notification_for):
             names = ("message_id", "user_id", "transaction_id", "kind", "data", "at")
             fields: dict[str, Any] = {name: row[name] for name in names}
             message = Message(channel=Channel(row["channel"]), **fields)

@@ -20,6 +20,7 @@ from billvend.domain.decisions.commands import Pay
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
 from billvend.domain.notifications import Channel
+from billvend.presentation.notifications import notification_for
 from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
 from billvend.ports.queries import Search
 from billvend.ports.repositories import DeliveryAttempt, Deposit, DisabledEndpoint, FinalStatus, Message
@@ -50,7 +51,9 @@ def outbox(harness: JournalHarness) -> SqlOutbox:
 
 
 def enable_channels(harness: JournalHarness, *channels: Channel) -> JournalHarness:
-    harness.journal = SqlJournal(harness.database, channels=channels or ALL)
+    harness.journal = SqlJournal(
+        harness.database, channels=channels or ALL, render_notification=notification_for
+    )
     return harness
 
 

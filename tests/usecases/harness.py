@@ -27,6 +27,7 @@ from billvend.domain.enums import VendType
 from billvend.domain.journal.events import Event, load_event
 from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
 from billvend.domain.notifications import Channel
+from billvend.presentation.notifications import notification_for
 from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
 from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 from billvend.domain.policy.policy import Policy
@@ -148,7 +149,7 @@ class AppHarness:
         by_account = {(c.account.provider, c.account.account_id): c for c in providers}
         self.provider = providers[0]
         self.deps = Dependencies(
-            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
+            SqlJournal(self.database, channels=tuple(self.notifiers), render_notification=notification_for), SqlQueries(self.database), self.queue,
             by_account, self.clock,
             replace(self._policy, accounts=tuple(provider.account for provider in providers)), self._limits,
             "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),
