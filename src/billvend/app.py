@@ -2,41 +2,58 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 
 from billvend.domain.api_keys import ApiKey
 from billvend.domain.decisions.commands import Pay
-from billvend.domain.decisions.decider import CommandOutcome
-from billvend.domain.decisions.operator import OPERATOR
 from billvend.domain.enums import OperatorDecision, Status
-from billvend.domain.errors import BillvendError, ConfigurationError
+from billvend.domain.errors import BillvendError
 from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike
 from billvend.domain.payment.state import Payment
-from billvend.domain.policy.accounts import Biller, Mode
+from billvend.domain.policy.accounts import Biller
 from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
 from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import DisabledEndpoint, Message
-from billvend.usecases import api_keys, deposits, notifications, queries
-from billvend.usecases.account_status import refresh_account_status
+from billvend.ports.telemetry import RequestRejected
+from billvend.usecases import api_keys, deposits, notifications
+from billvend.usecases.account_status import ProviderAccounts
 from billvend.usecases.api_keys import NewApiKey
-from billvend.usecases.cancel import cancel
 from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.deposits import DepositCheck, DepositResult
-from billvend.usecases.environment import check_mode, is_test_money_only
-from billvend.usecases.fund import FundingResult, fund
+from billvend.usecases.fund import FundingResult, Fundings
 from billvend.usecases.health import Health, health
-from billvend.usecases.meters import verify_meter
-from billvend.usecases.metrics import metrics
-from billvend.usecases.pay import Bill, PaymentResult, build_command, pay, pay_many
-from billvend.usecases.queries import Balance
-from billvend.usecases.request_requery import CUSTOMER, request_requery, request_requery_by_reference
-from billvend.usecases.resolve import resolve
-from billvend.usecases.review import ReviewList, review
-from billvend.usecases.settle import settle
-from billvend.usecases.sweep import SweepResult, sweep
-from billvend.usecases.wait import wait
+from billvend.usecases.ledger import Ledger
+from billvend.usecases.meters import Meters
+from billvend.usecases.metrics import Monitoring
+from billvend.usecases.pay import Bill, PaymentResult, Payments
+from billvend.usecases.queries import Balance, Lookups
+from billvend.usecases.requery import Requeries
+from billvend.usecases.review import ReviewList, Reviews
+from billvend.usecases.settle import Settlement
+from billvend.usecases.sweep import SweepResult, Sweeps
+from billvend.usecases.wait import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """The use cases, each with the ports and the settings that it needs. `billvend.bootstrap` wires them."""
+
+    ledger: Ledger
+    fundings: Fundings
+    payments: Payments
+    settlement: Settlement
+    waiting: Waiting
+    requeries: Requeries
+    reviews: Reviews
+    sweeps: Sweeps
+    lookups: Lookups
+    meters: Meters
+    accounts: ProviderAccounts
+    monitoring: Monitoring
+    deps: Dependencies
 
 
 class Billvend:
@@ -46,8 +63,10 @@ class Billvend:
     nothing was done. `fund` and `pay` may raise `OutcomeUnknown`: it is safe to repeat them with the same key.
     """
 
-    def __init__(self, deps: Dependencies) -> None:
-        self._deps = deps
+    def __init__(self, use_cases: UseCases, close: Callable[[], None]) -> None:
+        self.use_cases = use_cases
+        self._deps = use_cases.deps
+        self._close = close
 
     # --- money --------------------------------------------------------------------------------------------------------
 
@@ -65,7 +84,7 @@ class Billvend:
         Two calls with the same `key` add the money once. Raises `InvalidAmount` (also a `TypeError` for a float),
         `UnsupportedCurrency`, `ValidationFailed`; `IdempotencyMismatch` if the key was used for something else.
         """
-        return fund(self._deps, user_id, amount, currency=currency, key=key, source=source)
+        return self.use_cases.fundings.fund(user_id, amount, currency=currency, key=key, source=source)
 
     def create_deposit(
         self,
@@ -153,7 +172,7 @@ class Billvend:
 
     def accept(self, bill: Bill) -> PaymentResult:
         """Like `pay`. The result also says whether an earlier call with the key made the payment."""
-        return pay(self._deps, bill)
+        return self.use_cases.payments.pay(bill)
 
     def pay_many(self, bills: Iterable[Bill | Pay]) -> list[PaymentResult | BillvendError]:
         """Accept many bills, 500 in a transaction. Each gets its payment or its error, in order.
@@ -161,19 +180,19 @@ class Billvend:
         A rejected bill does not stop the others. With keys it is safe to repeat: it does only what is missing. A command
         from `build_command` is used as it is.
         """
-        return pay_many(self._deps, bills)
+        return self.use_cases.payments.pay_many(bills)
 
     def build_command(self, bill: Bill) -> Pay:
         """Validate a bill, and build its command. Nothing is sent or stored. Raises `InvalidInput` and its subclasses."""
-        return build_command(self._deps, bill)
+        return self.use_cases.payments.build_command(bill)
 
-    def preview(self, bills: Sequence[Pay]) -> list[CommandOutcome]:
-        """What `pay_many` would do now with the commands of `build_command`. Nothing is done."""
-        return self._deps.journal.dry_run(bills)
+    def preview(self, bills: Sequence[Pay]) -> list[bool | BillvendError]:
+        """Which commands of `build_command` were done before, or why their key is not accepted. Nothing is done."""
+        return self.use_cases.payments.preview(bills)
 
     def cancel(self, transaction_id: str) -> Payment:
         """Reverse a payment that was never sent. Raises `TransactionNotFound`, `AlreadySent`."""
-        return cancel(self._deps, transaction_id)
+        return self.use_cases.payments.cancel(transaction_id)
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
@@ -190,7 +209,7 @@ class Billvend:
 
         Calls `on_poll` with the payment each time it was read. Raises `TransactionNotFound`, `ValidationFailed`.
         """
-        return wait(self._deps, payment, timeout, on_poll=on_poll or (lambda _payment: None))
+        return self.use_cases.waiting.wait(payment, timeout, on_poll)
 
     def refresh(self, transaction_id: str) -> Transaction:
         """Requery a payment now, before it is due. Returns the transaction in its state after that.
@@ -199,36 +218,28 @@ class Billvend:
         contradicting answer becomes an incident. Raises `TransactionNotFound`.
         """
         transaction = self.transaction(transaction_id)
-        if not isinstance(transaction, Payment) or not transaction.attempts:
-            return transaction
-        hint = request_requery(self._deps, transaction, OPERATOR)
-        if settle(self._deps, hint).status is Status.REVERSING:
-            settle(self._deps, hint)  # the answer is a proof: the money goes back
+        if isinstance(transaction, Payment):
+            self.use_cases.requeries.requery_now(transaction)
         return self.transaction(transaction_id)
 
     def request_requery(self, payment: Payment) -> None:
         """Make the next requery of a payment due earlier, because a customer waits. At most once an interval."""
-        if not payment.has_ended:
-            request_requery(self._deps, payment, CUSTOMER)
+        self.use_cases.requeries.request_for_customer(payment)
 
     def handle_provider_webhook(self, provider: str, body: bytes) -> int:
         """Request a requery of the payments that a provider's webhook names. Nothing else is done with the webhook.
 
         Returns the number of these payments. Neither the body nor an unknown provider raises an error.
         """
-        accounts = [account for (name, _), account in self._deps.providers.items() if name == provider]
-        references = {reference for account in accounts for reference in account.parse_references(body)}
-        return sum(
-            len(request_requery_by_reference(self._deps, reference, "webhook")) for reference in references
-        )
+        return self.use_cases.requeries.handle_webhook(provider, body)
 
     def refresh_account_status(self) -> None:
         """Check the money in doubt and our float at each provider account, and suspend or resume its sales."""
-        refresh_account_status(self._deps)
+        self.use_cases.accounts.refresh()
 
     def sweep(self) -> SweepResult:
         """Queue hints for due payments that the queue lost, at most 1,000 in one call."""
-        return sweep(self._deps)
+        return self.use_cases.sweeps.sweep()
 
     def run_worker(self, *, threads: int, stop: threading.Event) -> None:
         """Handle hints from the queue until `stop` is set. Then finish the running work, and return."""
@@ -241,7 +252,7 @@ class Billvend:
 
     def settle(self, hint: Hint) -> None:
         """Do what is due on one payment. Does nothing if nothing is due or another worker has a lease on it."""
-        settle(self._deps, hint)
+        self.use_cases.settlement.settle(hint)
 
     def deliver_notifications(self) -> int:
         """Deliver some of the notifications that are due (webhooks, mail). Returns how many attempts were made.
@@ -257,7 +268,7 @@ class Billvend:
 
     def review(self) -> ReviewList:
         """What waits for a person: payments in review, incidents, and deposits with a problem."""
-        return review(self._deps)
+        return self.use_cases.reviews.review()
 
     def resolve(
         self,
@@ -274,9 +285,8 @@ class Billvend:
         incidents. The operator and the reason stay in the events for ever. Raises `TransactionNotFound`, `NotInReview`,
         `ValidationFailed`.
         """
-        operator_decision = decision or (OperatorDecision.DELIVERED if token else OperatorDecision.REVERSE)
-        return resolve(
-            self._deps, transaction_id, str(operator_decision), operator=operator, reason=reason, token=token
+        return self.use_cases.reviews.resolve(
+            transaction_id, decision, operator=operator, reason=reason, token=token
         )
 
     # --- notifications ------------------------------------------------------------------------------------------------
@@ -346,7 +356,7 @@ class Billvend:
 
     def balance(self, user_id: str, *, currency: str | None = None) -> Balance:
         """The available and the held balance. Raises `WalletNotFound`."""
-        return queries.balance(self._deps, user_id, currency)
+        return self.use_cases.lookups.balance(user_id, currency)
 
     def history(self, user_id: str, *, limit: int = 20) -> list[Transaction]:
         """The fundings and payments of a user, newest first."""
@@ -354,19 +364,19 @@ class Billvend:
 
     def transaction(self, transaction_id: str) -> Transaction:
         """A payment or funding by its id. Raises `TransactionNotFound`."""
-        return queries.transaction(self._deps, transaction_id)
+        return self.use_cases.lookups.transaction(transaction_id)
 
     def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
         """A payment or funding by its id, with its events, in one read. Raises `TransactionNotFound`."""
-        return queries.transaction_with_events(self._deps, transaction_id)
+        return self.use_cases.lookups.transaction_with_events(transaction_id)
 
     def events(self, payment: Payment) -> list[RawEvent]:
         """The events of a payment, in order."""
-        return queries.events(self._deps, payment)
+        return self.use_cases.lookups.events(payment)
 
     def search(self, criteria: Search) -> list[Transaction]:
         """Transactions of any user, newest first."""
-        return queries.search(self._deps, criteria)
+        return self.use_cases.lookups.search(criteria)
 
     def payments(self, *statuses: Status, limit: int = 100) -> list[Payment]:
         """Payments in these statuses (in all, if none is given), newest first."""
@@ -376,7 +386,7 @@ class Billvend:
 
     def next_check_at(self, payment: Payment) -> datetime | None:
         """When a payment is next due for a worker; None if it has ended."""
-        return queries.next_check_at(self._deps, payment)
+        return self.use_cases.lookups.next_check_at(payment)
 
     def meter(self, meter: str, *, biller: str, vend_type: str = "prepaid") -> MeterFound:
         """The customer of a meter and the smallest amount that it takes, from the provider.
@@ -384,7 +394,7 @@ class Billvend:
         Raises `InvalidMeter`, `UnknownBiller`; `MeterNotFound`, `WrongMeterType`, `MeterCannotVend`;
         `ProviderUnavailable` if no provider answers.
         """
-        return verify_meter(self._deps, meter, biller, vend_type)
+        return self.use_cases.meters.lookup(meter, biller, vend_type)
 
     def now(self) -> datetime:
         """The time by the clock of this billvend."""
@@ -397,10 +407,7 @@ class Billvend:
 
     def billers(self) -> Sequence[Biller]:
         """The electricity companies that the configured providers sell for."""
-        billers_by_code = {
-            biller.code: biller for account in self._deps.policy.accounts for biller in account.billers
-        }
-        return sorted(billers_by_code.values(), key=lambda biller: biller.code)
+        return self.use_cases.lookups.billers()
 
     def audit(self) -> AuditReport:
         """Replay every event, and compare the rest of the database with the result."""
@@ -412,47 +419,36 @@ class Billvend:
 
     def metrics(self) -> str:
         """The metrics as text for Prometheus; docs/metrics.md lists them."""
-        return metrics(self._deps)
+        return self.use_cases.monitoring.exposition()
 
     def count_rejection(self, code: str) -> None:
         """Count a request that was rejected with this stable code, in the metrics alone."""
-        self._deps.metrics.rejected(code)
+        self._deps.metrics.observe(RequestRejected(code))
 
     def count_due(self) -> int:
         """How many payments wait for a worker now."""
-        return self._deps.queries.count_due(self._deps.clock.now())
+        return self.use_cases.lookups.count_due()
 
     def backlog(self) -> Backlog:
         """The open work, and how many payments wait for a worker now."""
-        return self._deps.queries.backlog(self._deps.clock.now())
+        return self.use_cases.lookups.backlog()
 
     def require_test_money(self) -> None:
         """Raise `ConfigurationError` if the ledger or a provider is for real money. Marks the ledger as test for ever."""
-        if self._deps.mode is not Mode.TEST:
-            raise ConfigurationError(
-                "The configured provider sells for real money, and this works only with test money. Nothing was done."
-            )
-        check_mode(self._deps)
+        self.use_cases.ledger.require_test_money()
 
     def is_test_money_only(self) -> bool:
         """Whether neither the providers nor the ledger are for real money. A ledger without a mark counts as test.
 
         Without any API key, the HTTP API serves only test money.
         """
-        return is_test_money_only(self._deps)
+        return self.use_cases.ledger.is_test_money_only()
 
     # --- lifetime -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close connections and files."""
-        self._deps.queue.close()
-        for provider in self._deps.providers.values():
-            provider.close()
-        if self._deps.gateway is not None:
-            self._deps.gateway.close()
-        for notifier in self._deps.notifiers.values():
-            notifier.close()
-        self._deps.journal.close()
+        self._close()
 
     def __enter__(self) -> "Billvend":
         return self

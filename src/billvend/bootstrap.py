@@ -6,7 +6,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from billvend.app import Billvend
+from billvend.app import Billvend, UseCases
 from billvend.domain.errors import ConfigurationError
 from billvend.domain.notifications import Channel
 from billvend.domain.policy.accounts import Mode, ProviderAccount
@@ -17,8 +17,21 @@ from billvend.ports.notifier import Notifier
 from billvend.ports.plugin import ProviderPlugin, ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
-from billvend.ports.telemetry import Metrics
-from billvend.usecases.dependencies import Dependencies, Limits, MeterCheck
+from billvend.ports.telemetry import Metrics, ProvidersConfigured
+from billvend.usecases.account_status import ProviderAccounts
+from billvend.usecases.dependencies import Dependencies
+from billvend.usecases.fund import Fundings
+from billvend.usecases.ledger import Ledger
+from billvend.usecases.limits import Limits
+from billvend.usecases.meters import MeterCheck, Meters
+from billvend.usecases.metrics import Monitoring
+from billvend.usecases.pay import Payments
+from billvend.usecases.queries import Lookups
+from billvend.usecases.requery import Requeries
+from billvend.usecases.review import Reviews
+from billvend.usecases.settle import Settlement
+from billvend.usecases.sweep import Sweeps
+from billvend.usecases.wait import Waiting
 
 if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billvend --help` may
     from pydantic import SecretStr
@@ -40,13 +53,53 @@ def open_billvend(
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    with ExitStack() as resources:  # after an error, everything that is open is closed
-        bv = _assemble(settings, clock or _system_clock(), metrics or _default_metrics(), resources)
+    return wire(open_dependencies(settings, clock or _system_clock(), metrics or _default_metrics()))
+
+
+def open_dependencies(settings: "Settings", clock: Clock, metrics: Metrics) -> Dependencies:
+    """Open the adapters that the settings choose. After an error, everything that was open is closed."""
+    with ExitStack() as resources:
+        deps = _open_dependencies(settings, clock, metrics, resources)
         resources.pop_all()
-    return bv
+    return deps
 
 
-def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: ExitStack) -> Billvend:
+def wire(deps: Dependencies) -> Billvend:
+    """Give each use case what it needs."""
+    ledger = Ledger(
+        deps.journal, deps.queries, deps.queue, deps.clock, deps.metrics, deps.mode, bool(deps.notifiers)
+    )
+    accounts = ProviderAccounts(
+        deps.account_status, deps.queries, deps.providers, deps.clock, deps.policy, deps.limits
+    )
+    meters = Meters(deps.providers, deps.clock, deps.meter_check)
+    settlement = Settlement(ledger, deps.providers, accounts, meters)
+    configured = {key: provider.account for key, provider in deps.providers.items()}
+    deps.metrics.observe(ProvidersConfigured([account.provider for account in configured.values()]))
+    use_cases = UseCases(
+        ledger=ledger,
+        fundings=Fundings(ledger, deps.limits, deps.default_currency),
+        payments=Payments(ledger, accounts, meters, deps.limits, deps.default_currency),
+        settlement=settlement,
+        waiting=Waiting(ledger, settlement, accounts),
+        requeries=Requeries(ledger, deps.providers, accounts, settlement),
+        reviews=Reviews(ledger, deps.deposits, accounts),
+        sweeps=Sweeps(deps.journal, deps.queue, deps.clock, deps.metrics, deps.sweep_quiet_seconds),
+        lookups=Lookups(deps.queries, deps.clock, accounts, deps.default_currency),
+        meters=meters,
+        accounts=accounts,
+        monitoring=Monitoring(
+            deps.metrics, deps.queries, deps.account_status, deps.outbox, deps.queue, deps.clock, configured,
+            deps.default_currency,
+        ),
+        deps=deps,
+    )  # fmt: skip
+    return Billvend(use_cases, deps.close)
+
+
+def _open_dependencies(
+    settings: "Settings", clock: Clock, metrics: Metrics, resources: ExitStack
+) -> Dependencies:
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
@@ -71,29 +124,27 @@ def _assemble(settings: "Settings", clock: Clock, metrics: Metrics, resources: E
     for notifier in notifiers.values():
         resources.enter_context(closing(notifier))
     journal = SqlJournal(database, channels=tuple(notifiers), render_notification=notification_for)
-    return Billvend(
-        Dependencies(
-            journal=GroupCommit(journal, measures=metrics),
-            queries=SqlQueries(database),
-            queue=_open_queue(settings),
-            providers={
-                (provider.account.provider, provider.account.account_id): provider for provider in providers
-            },
-            clock=clock,
-            policy=_build_policy(settings, accounts),
-            limits=_build_limits(settings),
-            default_currency=settings.default_currency,
-            mode=mode,
-            sweep_quiet_seconds=settings.lease_seconds,
-            account_status=SqlAccountStatuses(database),
-            api_keys=SqlApiKeys(database),
-            deposits=SqlDeposits(database),
-            outbox=SqlOutbox(database),
-            meter_check=MeterCheck(settings.verify_meter, settings.verify_unreachable == "allow"),
-            gateway=_open_gateway(settings, mode),
-            notifiers=notifiers,
-            metrics=metrics,
-        )
+    return Dependencies(
+        journal=GroupCommit(journal, metrics=metrics),
+        queries=SqlQueries(database),
+        queue=_open_queue(settings),
+        providers={
+            (provider.account.provider, provider.account.account_id): provider for provider in providers
+        },
+        clock=clock,
+        policy=_build_policy(settings, accounts),
+        limits=_build_limits(settings),
+        default_currency=settings.default_currency,
+        mode=mode,
+        sweep_quiet_seconds=settings.lease_seconds,
+        account_status=SqlAccountStatuses(database),
+        api_keys=SqlApiKeys(database),
+        deposits=SqlDeposits(database),
+        outbox=SqlOutbox(database),
+        meter_check=MeterCheck(settings.verify_meter, settings.verify_unreachable == "allow"),
+        gateway=_open_gateway(settings, mode),
+        notifiers=notifiers,
+        metrics=metrics,
     )
 
 
@@ -266,24 +317,13 @@ def _open_notifiers(settings: "Settings", database: "Database", clock: Clock) ->
 
 
 def _open_queue(settings: "Settings") -> Queue:
+    """The queue on Redis, or without Redis in a file beside a SQLite database, or else in memory."""
+    from billvend.adapters.queue.huey_queue import HueyQueue
+
     if settings.redis_url is not None:
-        from billvend.adapters.queue.redis_queue import redis_queue
-
-        return redis_queue(settings.redis_url.get_secret_value())
-    from billvend.adapters.queue.lazy import LazyQueue
-
-    return LazyQueue(partial(_open_local_queue, settings.database_path))
-
-
-def _open_local_queue(database_path: Path | None) -> Queue:
-    """The queue without Redis: a file beside a SQLite database, or else memory."""
-    if database_path is not None:
-        from billvend.adapters.queue.sqlite_queue import sqlite_queue
-
-        return sqlite_queue(database_path.with_suffix(".queue.db"))
-    from billvend.adapters.queue.memory_queue import memory_queue
-
-    return memory_queue()
+        return HueyQueue(settings.redis_url.get_secret_value())
+    database_path = settings.database_path
+    return HueyQueue(None if database_path is None else database_path.with_suffix(".queue.db"))
 
 
 def _common_mode(accounts: tuple[ProviderAccount, ...]) -> Mode:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from billvend import Billvend, BillvendError, Status, open_billvend
 from billvend.adapters.storage.group_commit import GroupCommit
+from billvend.bootstrap import wire
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome
@@ -143,9 +144,6 @@ class RecordingJournal:
         results: list[CommandOutcome] = self._record(name, lambda: self._real.execute(commands))
         return results
 
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        return self._real.dry_run(commands)
-
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         due: list[DuePayment] = self._record(
             "sweep", lambda: self._real.take_due_payments(now, limit, hint_interval_seconds)
@@ -199,14 +197,11 @@ class RecordingQueue:
         self._real = real
         self._points = points
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], **_options: bool) -> int:
         self._points(f"enqueue {queue}: before")
-        count: int = self._real.enqueue(queue, hints)
+        count: int = self._real.enqueue(queue, hints)  # arrived, so that each run is the same
         self._points(f"enqueue {queue}: after")
         return count
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        self.enqueue(queue, hints)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -230,7 +225,7 @@ def open_recording_billvend(
         return real
     parts = real._deps
     behind = parts.journal._journal  # type: ignore[attr-defined]  # the journal behind the group commit
-    return Billvend(
+    return wire(
         replace(
             parts,
             journal=GroupCommit(RecordingJournal(behind, points)),

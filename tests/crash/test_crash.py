@@ -35,7 +35,7 @@ SPAWN.set_forkserver_preload(
     [
         "tests.crash.scenario",
         "billvend.adapters.storage.queries",
-        "billvend.adapters.queue.sqlite_queue",
+        "billvend.adapters.queue.storages",
         "alembic.command",
         "billvend.adapters.metrics.prometheus",
         "sqlalchemy.dialects.postgresql.psycopg",

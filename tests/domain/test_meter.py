@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from billvend.domain.enums import VendType
 from billvend.domain.errors import InvalidMeter, ValidationFailed
-from billvend.domain.meter import parse_meter, parse_vend_type
+from billvend.domain.ids import parse_meter, parse_vend_type
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from billvend import Billvend, ConfigurationError, Unavailable, open_billvend
 from billvend.adapters.metrics.metrics_server import serve_metrics
 from billvend.adapters.metrics.prometheus import PrometheusMetrics
 from billvend.adapters.storage.group_commit import GroupCommit
+from billvend.bootstrap import wire
 from billvend.config import Settings
 from billvend.domain.enums import Status
 from billvend.domain.notifications import Channel
@@ -62,12 +63,9 @@ class UnreadQueue:
     def __init__(self) -> None:
         self.hints = dict.fromkeys(QueueName, 0)
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         self.hints[queue] += len(hints)
-        return len(hints)
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        self.enqueue(queue, hints)
+        return len(hints) if wait else 0
 
     def depth(self) -> dict[QueueName, int]:
         return self.hints
@@ -86,12 +84,12 @@ class MeteredApp(AppHarness):
         super().__init__(notifiers={Channel.WEBHOOK: self.webhook})
         self.bv.deliver_notifications()
         self.measures = PrometheusMetrics()
-        journal = GroupCommit(self.deps.journal, measures=self.measures)
+        journal = GroupCommit(self.deps.journal, metrics=self.measures)
         self.use(journal=journal, metrics=self.measures, queue=UnreadQueue())
 
     def use(self, **parts: Any) -> None:
         self.deps = replace(self.deps, **parts)
-        self.bv = Billvend(self.deps)
+        self.bv = wire(self.deps)
 
     @property
     def client(self) -> Client:

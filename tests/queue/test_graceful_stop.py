@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.redis_queue import redis_queue
-from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, QueueName
 from tests.queue.consumer_harness import TEST_TIMEOUT_SECONDS
 
@@ -67,14 +65,14 @@ def check_graceful_stop(queue: HueyQueue, kind: str, place: str, number: signal.
 
 @GRACEFUL
 def test_worker_on_sqlite_finishes_current_hint_on_signal(tmp_path: Path, number: signal.Signals) -> None:
-    file = str(tmp_path / "queue.db")
-    with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
-        check_graceful_stop(queue, "sqlite", file, number)
+    file = tmp_path / "queue.db"
+    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+        check_graceful_stop(queue, "sqlite", str(file), number)
 
 
 @GRACEFUL
 def test_worker_on_redis_finishes_current_hint_on_signal(redis_url: str, number: signal.Signals) -> None:
-    with closing(redis_queue(redis_url, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+    with closing(HueyQueue(redis_url, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         check_graceful_stop(queue, "redis", redis_url, number)
 
 
@@ -88,10 +86,10 @@ def test_idle_worker_exits_on_signal(tmp_path: Path, number: signal.Signals) -> 
 
 
 def test_ctrl_c_without_signal_handler_finishes_current_hint(tmp_path: Path) -> None:
-    file = str(tmp_path / "queue.db")
-    with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+    file = tmp_path / "queue.db"
+    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         assert queue.enqueue(QueueName.PAYMENTS, [Hint("ada", "first")]) == 1
-        with worker("sqlite", file, "--plain") as process:
+        with worker("sqlite", str(file), "--plain") as process:
             assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
             process.process.send_signal(signal.SIGINT)
             process.release_handler()
@@ -100,10 +98,10 @@ def test_ctrl_c_without_signal_handler_finishes_current_hint(tmp_path: Path) -> 
 
 
 def test_killed_worker_loses_only_its_current_hint(tmp_path: Path) -> None:
-    file = str(tmp_path / "queue.db")
-    with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+    file = tmp_path / "queue.db"
+    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         assert queue.enqueue(QueueName.REVERSALS, [Hint("ada", "first"), Hint("ada", "second")]) == 2
-        with worker("sqlite", file) as process:
+        with worker("sqlite", str(file)) as process:
             assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
             process.process.kill()
             assert process.exit_status() == -signal.SIGKILL

@@ -6,8 +6,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,10 +16,8 @@ from typing import Any
 import pytest
 import redis
 
-from billvend.adapters.queue.daemon_call import start_daemon_call
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.redis_queue import redis_queue
-from billvend.adapters.queue.sqlite_queue import sqlite_queue
+from billvend.adapters.queue.storages import SqliteHints
 from billvend.domain.errors import ConfigurationError, Unavailable
 from billvend.ports.queue import Hint, Queue, QueueName
 from tests.queue.consumer_harness import (
@@ -41,6 +38,11 @@ MAX_WAIT_SECONDS = 1.0
 @pytest.fixture
 def clock() -> FakeMonotonicClock:
     return FakeMonotonicClock()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
 
 
 def assert_gives_up_quickly(queue: Queue) -> None:
@@ -85,43 +87,12 @@ def captured_log() -> Iterator["SimpleQueue[str]"]:
 # --- any transport ----------------------------------------------------------------------------------------------------
 
 
-class StubStorage:
-    """A storage whose behaviour a test sets, and which counts how often it was read."""
-
-    blocking = True
-
-    def __init__(self, happens: Callable[[], None]) -> None:
-        self.happens = happens
-        self.read = Semaphore(0)
-
-    def put(self, messages: Sequence[bytes]) -> int:
-        self.happens()
-        return len(messages)
-
-    def dequeue(self) -> object | None:
-        self.read.release()
-        self.happens()
-        return None
-
-    def queue_size(self) -> int:
-        self.happens()
-        return 0
-
-    def close(self) -> None: ...
-
-
-def queue_on(storage: StubStorage) -> HueyQueue:
-    return HueyQueue(
-        "trouble",
-        send_storages=dict.fromkeys(QueueName, storage),
-        open_storage=lambda _queue: closing(storage),
-    )
-
-
-def test_hung_storage_times_out() -> None:
+def test_hung_storage_times_out(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     """A DNS resolver, a disk, a server that sends a byte now and then: no driver has a timeout for these."""
     release = Event()
-    with closing(queue_on(StubStorage(lambda: assert_set(release)))) as queue:
+    for name in ("put", "queue_size"):
+        monkeypatch.setattr(SqliteHints, name, lambda *_args: release.wait(TEST_TIMEOUT_SECONDS))
+    with closing(HueyQueue(file)) as queue:
         assert_gives_up_quickly(queue)
         start = time.monotonic()
         with pytest.raises(Unavailable, match="too slow"):
@@ -130,19 +101,18 @@ def test_hung_storage_times_out() -> None:
         release.set()
 
 
-def assert_set(event: Event) -> None:
-    assert event.wait(TEST_TIMEOUT_SECONDS)
+def test_a_worker_pauses_after_each_failure(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    was_read = Semaphore(0)
 
-
-def test_a_worker_pauses_after_each_failure() -> None:
-    def fail() -> None:
+    def fail(_storage: object) -> None:
+        was_read.release()
         raise OSError("broken")
 
-    storage = StubStorage(fail)
-    with closing(queue_on(storage)) as queue, running_consumer(queue, {PAYMENTS: Inbox()}, threads=1):
+    monkeypatch.setattr(SqliteHints, "dequeue", fail)
+    with closing(HueyQueue(file)) as queue, running_consumer(queue, {PAYMENTS: Inbox()}, threads=1):
         start = time.monotonic()
         for _ in range(4):
-            assert storage.read.acquire(timeout=TEST_TIMEOUT_SECONDS)
+            assert was_read.acquire(timeout=TEST_TIMEOUT_SECONDS)
         assert time.monotonic() - start > 1.0
 
 
@@ -151,14 +121,14 @@ def test_a_worker_pauses_after_each_failure() -> None:
 
 @pytest.fixture
 def queue(redis_server: RedisProtocolServer, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
-    with closing(redis_queue(redis_server.url, clock=clock)) as queue:
+    with closing(HueyQueue(redis_server.url, clock=clock)) as queue:
         yield queue
 
 
 @pytest.fixture
 def patient_queue(redis_server: RedisProtocolServer, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
     """How long this takes does not matter here."""
-    with closing(redis_queue(redis_server.url, clock=clock, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+    with closing(HueyQueue(redis_server.url, clock=clock, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         yield queue
 
 
@@ -266,7 +236,7 @@ def test_consumer_may_start_before_the_server(
     redis_server.stop()
     inbox = Inbox()
     with (
-        closing(redis_queue(redis_server.url, clock=clock)) as queue,
+        closing(HueyQueue(redis_server.url, clock=clock)) as queue,
         running_consumer(queue, dict.fromkeys(QueueName, inbox)),
     ):
         assert_gives_up_quickly(queue)
@@ -305,7 +275,7 @@ def test_redis_key_of_wrong_type_is_a_temporary_failure(
 def test_unresponsive_host_does_not_block_enqueue(clock: FakeMonotonicClock) -> None:
     with (
         port_with_full_backlog() as port,
-        closing(redis_queue(f"redis://127.0.0.1:{port}/0", clock=clock)) as queue,
+        closing(HueyQueue(f"redis://127.0.0.1:{port}/0", clock=clock)) as queue,
     ):
         assert_gives_up_quickly(queue)
 
@@ -340,7 +310,7 @@ def port_with_full_backlog() -> Iterator[int]:
 )
 def test_invalid_redis_url_is_rejected_without_quoting_it(url: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        redis_queue(url)
+        HueyQueue(url)
     assert "REDIS_URL" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
     assert refusal.value.__suppress_context__
@@ -351,7 +321,7 @@ def test_url_options_do_not_lengthen_the_timeout(
 ) -> None:
     slow = f"{redis_server.url}?socket_timeout=30&socket_connect_timeout=30&retry_on_timeout=true&decode_responses=1"
     inbox = Inbox()
-    with closing(redis_queue(slow, clock=clock)) as queue:
+    with closing(HueyQueue(slow, clock=clock)) as queue:
         with running_consumer(queue, {PAYMENTS: inbox}):
             enqueue_all(queue, PAYMENTS, make_hints(1))
             assert inbox.next() == make_hints(1)[0]
@@ -365,19 +335,14 @@ def test_url_options_do_not_lengthen_the_timeout(
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "queue.db"
-
-
-@pytest.fixture
 def patient_file_queue(file: Path) -> Iterator[HueyQueue]:
-    with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         yield queue
 
 
 @pytest.fixture
 def file_queue(file: Path, clock: FakeMonotonicClock) -> Iterator[HueyQueue]:
-    with closing(sqlite_queue(file, clock=clock)) as queue:
+    with closing(HueyQueue(file, clock=clock)) as queue:
         yield queue
 
 
@@ -418,7 +383,7 @@ def test_deleted_file_is_recreated(file: Path, patient_file_queue: Queue) -> Non
         inbox.next()
         for part in file.parent.glob("queue.db*"):
             part.unlink()
-        with closing(sqlite_queue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as another_process:
+        with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as another_process:
             enqueue_all(another_process, PAYMENTS, [Hint("ada", "after")])
             assert inbox.next() == Hint("ada", "after")
         enqueue_all(patient_file_queue, PAYMENTS, [Hint("ada", "from here")])
@@ -441,7 +406,7 @@ def test_invalid_database_file_is_a_temporary_failure(
 
 
 def test_a_missing_folder_raises_nothing(tmp_path: Path) -> None:
-    with closing(sqlite_queue(tmp_path / "missing" / "queue.db")) as queue:
+    with closing(HueyQueue(tmp_path / "missing" / "queue.db")) as queue:
         assert_gives_up_quickly(queue)
         with pytest.raises(Unavailable):
             queue.depth()
@@ -472,37 +437,3 @@ def test_failed_connection_is_closed(
         for connection in opened:
             with pytest.raises(sqlite3.ProgrammingError, match="closed"):
                 connection.execute("select 1")
-
-
-def test_file_being_opened_is_closed_with_the_queue(
-    file: Path, clock: FakeMonotonicClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect, opened = sqlite3.connect, list[sqlite3.Connection]()
-    opening, may_open, closed = Event(), Event(), Event()
-
-    def slow(*args: Any, **options: Any) -> sqlite3.Connection:
-        opening.set()
-        assert may_open.wait(TEST_TIMEOUT_SECONDS)
-        connection: sqlite3.Connection = connect(*args, **options)
-        opened.append(connection)
-        return connection
-
-    queue = sqlite_queue(file, clock=clock)
-
-    def close() -> None:
-        queue.close()
-        closed.set()
-
-    monkeypatch.setattr(sqlite3, "connect", slow)
-    asking = start_daemon_call(queue.depth, name="asks")
-    assert opening.wait(TEST_TIMEOUT_SECONDS)
-    start_daemon_call(close, name="closes")
-    assert not closed.wait(0.1)  # it waits for that file
-    may_open.set()
-    assert closed.wait(TEST_TIMEOUT_SECONDS)
-    wait([asking], TEST_TIMEOUT_SECONDS)
-    with pytest.raises(Unavailable):
-        queue.depth()  # nor does a late caller leave one open
-    for connection in opened:
-        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-            connection.execute("select 1")

@@ -14,10 +14,8 @@ from typing import Protocol
 import pytest
 import redis
 
+from billvend.adapters.queue import storages
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.memory_queue import memory_queue
-from billvend.adapters.queue.redis_queue import redis_queue
-from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.ports.queue import Hint, Queue, QueueName
 from tests.queue.consumer_harness import (
     TEST_TIMEOUT_SECONDS,
@@ -299,26 +297,23 @@ class MemoryStore:
     """There is no other process here: every caller gets the same queue."""
 
     def __init__(self) -> None:
-        self.queue = memory_queue(timeout_seconds=TEST_TIMEOUT_SECONDS)
+        self.queue = HueyQueue(None, timeout_seconds=TEST_TIMEOUT_SECONDS)
 
     def another_process(self) -> HueyQueue:
         return self.queue
 
     def messages(self, name: QueueName) -> list[bytes]:
-        found: list[bytes] = self.queue._send_storages[name].enqueued_items()  # type: ignore[attr-defined]
+        found: list[bytes] = self.queue._storage(name).enqueued_items()
         return found
 
     def push(self, name: QueueName, message: bytes) -> None:
-        self.queue._send_storages[name].put([message])
+        self.queue._storage(name).put([message])
 
 
 class TestInMemory(QueueContract):
     @pytest.fixture
     def store(self) -> QueueStore:
         return MemoryStore()
-
-    def check_unhandled_hints(self, store: QueueStore, hints: list[Hint]) -> None:
-        assert store.messages(PAYMENTS) == []
 
     def test_memory_queue_keeps_nothing_without_consumer(self, queue: Queue, store: QueueStore) -> None:
         assert queue.enqueue(PAYMENTS, make_hints(3)) == 0
@@ -330,14 +325,15 @@ class TestInMemory(QueueContract):
         assert queue.enqueue(PAYMENTS, make_hints(3)) == 0
         assert queue.depth() == {PAYMENTS: 0, REVERSALS: 0, NOTIFICATIONS: 0}
 
-    def test_memory_queue_size_is_limited(self, queue: Queue) -> None:
+    def test_memory_queue_size_is_limited(self, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
         handler = BlockingHandler()
         with running_consumer(queue, {NOTIFICATIONS: handler}):
             enqueue_all(queue, NOTIFICATIONS, make_hints(1))
             handler.started.next()
-            enqueue_all(queue, NOTIFICATIONS, make_hints(100_000))
+            monkeypatch.setattr(storages, "MAX_MEMORY_HINTS", 50)
+            assert queue.enqueue(NOTIFICATIONS, make_hints(60)) == 50
             assert queue.enqueue(NOTIFICATIONS, make_hints(10)) == 0
-            assert queue.depth()[NOTIFICATIONS] == 100_000
+            assert queue.depth()[NOTIFICATIONS] == 50
             handler.release()
 
     def test_an_idle_worker_is_woken(self, queue: Queue) -> None:
@@ -363,7 +359,7 @@ class SqliteStore:
         self.file = file
 
     def another_process(self) -> HueyQueue:
-        return sqlite_queue(self.file, timeout_seconds=TEST_TIMEOUT_SECONDS)
+        return HueyQueue(self.file, timeout_seconds=TEST_TIMEOUT_SECONDS)
 
     def messages(self, name: QueueName) -> list[bytes]:
         with closing(sqlite3.connect(self.file)) as database:
@@ -394,7 +390,7 @@ class RedisStore:
         self.url = url
 
     def another_process(self) -> HueyQueue:
-        return redis_queue(self.url, timeout_seconds=TEST_TIMEOUT_SECONDS)
+        return HueyQueue(self.url, timeout_seconds=TEST_TIMEOUT_SECONDS)
 
     def messages(self, name: QueueName) -> list[bytes]:
         with redis.Redis.from_url(self.url) as client:

@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
-from billvend.adapters.queue.redis_queue import redis_queue
-from billvend.adapters.queue.sqlite_queue import sqlite_queue
+from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.ports.queue import Hint, QueueName
 
 stop = threading.Event()
@@ -41,7 +41,7 @@ def main(kind: str, place: str, *options: str) -> None:
     if "--plain" not in options:
         signal.signal(signal.SIGTERM, stop_gracefully)
         signal.signal(signal.SIGINT, stop_gracefully)
-    queue = sqlite_queue(place) if kind == "sqlite" else redis_queue(place)
+    queue = HueyQueue(Path(place) if kind == "sqlite" else place)
     write_line("ready")
     try:
         queue.consume(dict.fromkeys(QueueName, handle), threads=2, stop=stop)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from billvend import Billvend, Unavailable
+from billvend import Unavailable
+from billvend.bootstrap import wire
 from billvend.domain.decisions.commands import Command, RecordAnswer
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.policy.accounts import Mode
@@ -40,7 +41,7 @@ class Process:
             (c.account.provider, c.account.account_id): ProviderConnection(c, self)
             for c in simulation.providers
         }
-        self.bv = Billvend(
+        self.bv = wire(
             replace(
                 parts,
                 clock=self.clock,
@@ -89,11 +90,6 @@ class ProcessJournal:
                 self._simulation.commits.report_again_later(command)
         return results
 
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """See the port."""
-        require_database(self._simulation)
-        return self._real.dry_run(commands)
-
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """See the port."""
         require_database(self._simulation)
@@ -140,7 +136,7 @@ class ProcessQueue:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         """See the port."""
         self._process.crash_point("before a hand-over")
         simulation = self._process.simulation
@@ -149,11 +145,7 @@ class ProcessQueue:
             return 0
         for hint in hints:
             simulation.queue.put(hint)
-        return len(hints)
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """See the port."""
-        self.enqueue(queue, hints)
+        return len(hints) if wait else 0
 
     def depth(self) -> dict[QueueName, int]:
         """See the port."""

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from billvend.adapters.clock import SystemClock
-from billvend.adapters.queue.memory_queue import memory_queue
+from billvend.adapters.metrics.no_metrics import NoMetrics
+from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.adapters.storage.database import Database
@@ -53,7 +54,8 @@ from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 from billvend.domain.policy.policy import Policy
 from billvend.ports.journal import DuePayment
 from billvend.ports.queries import AuditReport
-from billvend.usecases.dependencies import Dependencies, Limits
+from billvend.usecases.dependencies import Dependencies
+from billvend.usecases.limits import Limits
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
@@ -261,10 +263,10 @@ def truncate_all(database: Database) -> None:
 
 def deps_of(harness: JournalHarness) -> Dependencies:
     return Dependencies(
-        harness.journal, harness.queries, memory_queue(), {}, SystemClock(), harness.policy, Limits("100", "1000000"),
+        harness.journal, harness.queries, HueyQueue(None), {}, SystemClock(), harness.policy, Limits("100", "1000000"),
         "NGN", Mode.TEST, sweep_quiet_seconds=60, account_status=SqlAccountStatuses(harness.database),
         api_keys=SqlApiKeys(harness.database), deposits=SqlDeposits(harness.database),
-        outbox=SqlOutbox(harness.database),
+        outbox=SqlOutbox(harness.database), metrics=NoMetrics(),
     )  # fmt: skip
 
 

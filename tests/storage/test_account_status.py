@@ -7,11 +7,10 @@ import pytest
 
 from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.database import Database
-from billvend.domain.decisions.commands import Command, Pay, Resolve
+from billvend.domain.decisions.commands import Pay, Resolve
 from billvend.domain.enums import OperatorDecision, Status
 from billvend.domain.errors import Unavailable
-from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, Unknown
+from billvend.domain.outcome import Answer, Declined, NotFound, Unknown
 from billvend.domain.policy.policy import Policy
 from billvend.ports.repositories import AccountStatus, Exposure
 from tests.storage.concurrency import run_in_threads
@@ -23,7 +22,6 @@ from tests.storage.harness import (
     delivered,
     open_harness,
     provider_account,
-    recorded_statements,
     result_codes,
 )
 
@@ -284,88 +282,3 @@ def test_token_owner_is_found_across_users(harness: JournalHarness) -> None:
     harness.execute_one(resolve(harness, second, OperatorDecision.DELIVERED, TOKEN))
     (incident,) = harness.payment(second).incidents
     assert first.transaction_id in incident.detail
-
-
-# --- preview ----------------------------------------------------------------------------------------------------------
-
-
-def test_rehearsal_returns_real_results_and_writes_nothing(harness: JournalHarness) -> None:
-    harness.add_funds(minor=1_000)
-    pays = [
-        harness.pay(minor=600),
-        harness.pay(minor=600),
-        harness.pay("ben", minor=1),
-        harness.pay(minor=400),
-    ]
-    before = harness.all_rows()
-    rehearsed = harness.journal.dry_run(pays)
-    assert result_codes(rehearsed) == ["done", "insufficient_funds", "wallet_not_found", "done"]
-    assert harness.all_rows() == before
-    assert result_codes(harness.execute(*pays)) == result_codes(rehearsed)
-
-
-def test_rehearsal_sees_stored_replies(harness: JournalHarness) -> None:
-    harness.add_funds(minor=1_000)
-    harness.execute_one(harness.pay(minor=600, key="order-1"))
-    again = harness.pay(minor=600, key="order-1")
-    (replay, mismatch) = harness.journal.dry_run([again, harness.pay(minor=601, key="order-1")])
-    assert result_codes([replay, mismatch]) == ["replayed", "idempotency_mismatch"]
-    assert harness.balance() == (400, 600)
-
-
-def test_rehearsal_detects_likely_duplicate(harness: JournalHarness) -> None:
-    harness.add_funds()
-    harness.execute_one(harness.pay(has_caller_key=False))
-    assert result_codes(harness.journal.dry_run([harness.pay(has_caller_key=False)])) == ["likely_duplicate"]
-
-
-def test_empty_rehearsal_makes_no_statement(harness: JournalHarness) -> None:
-    with recorded_statements(harness.database) as seen:
-        assert harness.journal.dry_run([]) == []
-    assert seen == []
-
-
-def test_rehearsal_of_any_command_changes_no_row(harness: JournalHarness) -> None:
-    """Not even the row of a due payment, which a real claim may change without an event."""
-    harness.add_funds()
-    fresh, leased, doubtful, declined = (harness.accept_payment() for _ in range(4))
-    work = harness.claim_work(leased)
-    harness.answer(doubtful, Unknown("no answer"))
-    harness.answer(declined, Declined("no such meter"))
-    harness.run("UPDATE transactions SET next_check_at = created_at")
-    pays = (fresh, leased, doubtful, declined)
-    commands: list[Command] = [
-        harness.fund(),
-        harness.pay(),
-        *map(harness.claim, pays),
-        *map(harness.request_requery, pays),
-        harness.report(leased, work, Delivered(TOKEN)),
-        harness.cancel(harness.accept_payment()),
-    ]
-    before = harness.all_rows()
-    assert {*result_codes(harness.journal.dry_run(commands))} == {"done"}
-    for command in commands:
-        harness.journal.dry_run([command])
-    assert harness.all_rows() == before
-    assert harness.audit().ok
-
-
-def test_rehearsal_takes_no_locks(url: str) -> None:
-    """While another transaction writes a payment of the same wallet, the preview answers at once from what is committed."""
-    with open_harness(url) as harness, open_harness(url, name="u") as other:
-        harness.add_funds(minor=1_000)
-        with harness.database.write_transaction() as connection, recorded_statements(other.database) as seen:
-            wallets = "SELECT * FROM wallets" + ("" if harness.database.is_sqlite else " FOR UPDATE")
-            connection.exec_driver_sql(wallets)
-            assert result_codes(other.journal.dry_run([other.pay(minor=600)])) == ["done"]
-        assert not [statement for statement in seen if "FOR UPDATE" in statement]
-        assert other.queries.balance("ada", "NGN") == (Money(1_000, "NGN"), Money(0, "NGN"))
-
-
-def test_rehearsal_is_unavailable_when_database_is_down(url: str) -> None:
-    with open_harness(url) as harness:
-        pay = harness.pay()
-        harness.run("ALTER TABLE wallets RENAME TO elsewhere")
-        with pytest.raises(Unavailable):
-            harness.journal.dry_run([pay])
-        harness.run("ALTER TABLE elsewhere RENAME TO wallets")

@@ -20,10 +20,10 @@ from billvend.domain.decisions.commands import Pay
 from billvend.domain.errors import Unavailable
 from billvend.domain.money import Money
 from billvend.domain.notifications import Channel
-from billvend.presentation.notifications import notification_for
 from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
 from billvend.ports.queries import Search
 from billvend.ports.repositories import DeliveryAttempt, Deposit, DisabledEndpoint, FinalStatus, Message
+from billvend.presentation.notifications import notification_for
 from tests.storage.concurrency import run_in_threads
 from tests.storage.harness import (
     NOW,

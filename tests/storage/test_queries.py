@@ -1,19 +1,21 @@
 """The contract of the Queries port."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from billvend.domain.decisions.commands import Fund, Pay
+from billvend.domain.decisions.decider import StoredResult
 from billvend.domain.enums import Status, VendType
 from billvend.domain.journal.events import StreamKey, event_hash
-from billvend.domain.ledger.wallet import Funding
+from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.outcome import Declined, Deferred, Unknown
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import AuditReport, Backlog, Search
-from tests.storage.harness import METER, NOW, JournalHarness, delivered, recorded_statements
+from tests.storage.harness import METER, NOW, JournalHarness, delivered, open_harness, recorded_statements
 
 
 def test_empty_ledger_returns_nothing(harness: JournalHarness) -> None:
@@ -200,3 +202,54 @@ def test_backlog_counts_open_payments(harness: JournalHarness) -> None:
     )
     assert harness.queries.backlog(NOW - timedelta(seconds=1)).due == 0
     assert harness.queries.backlog(now + timedelta(hours=1)).due == 4
+
+
+# --- before a payment -------------------------------------------------------------------------------------------------
+
+
+def test_stored_results_show_what_was_done_before(harness: JournalHarness) -> None:
+    harness.add_funds(minor=1_000)
+    done, new = harness.pay(minor=600, key="order-1"), harness.pay(minor=600, key="order-2")
+    other_user = harness.pay("ben", minor=600, key="order-1")
+    executed = harness.execute_one(done)
+    stored = harness.queries.stored_results([command.command_key for command in (done, new, other_user)])
+    assert stored == {done.command_key: StoredResult(done.request_hash, executed.result)}
+    with recorded_statements(harness.database) as seen:
+        assert harness.queries.stored_results([]) == {}
+    assert seen == []
+
+
+def test_wallet_and_duplicate_of_a_bill(harness: JournalHarness) -> None:
+    """The wallet, and when an equal bill was last paid within 30 seconds and not reversed."""
+    assert harness.queries.wallet_and_duplicate(harness.pay()) == (None, None)
+    harness.add_funds(minor=10_000)
+    wallet = Wallet("ada", Money(10_000, "NGN"))
+    assert harness.queries.wallet_and_duplicate(harness.pay(minor=600)) == (wallet, None)
+    first, second = harness.pay(minor=600), harness.pay(minor=600)
+    harness.execute(first, replace(second, at=NOW + timedelta(seconds=10), key="second"))
+    for pay, paid_at in [
+        (harness.pay(minor=600), NOW + timedelta(seconds=10)),
+        (replace(harness.pay(minor=600), at=NOW + timedelta(seconds=39)), NOW + timedelta(seconds=10)),
+        (replace(harness.pay(minor=600), at=NOW + timedelta(seconds=40)), None),
+        (harness.pay(minor=601), None),
+        (replace(harness.pay(minor=600), meter="99999999999"), None),
+        (replace(harness.pay(minor=600), biller="IKEDC"), None),
+    ]:
+        assert harness.queries.wallet_and_duplicate(pay) == (
+            replace(wallet, balance=Money(8_800, "NGN")),
+            paid_at,
+        )
+    harness.execute(harness.cancel(first), harness.cancel(second))
+    assert harness.queries.wallet_and_duplicate(harness.pay(minor=600))[1] is None
+
+
+def test_reads_before_a_payment_take_no_locks(url: str) -> None:
+    """While another transaction writes a payment of the same wallet, they answer at once from what is committed."""
+    with open_harness(url) as harness, open_harness(url, name="u") as other:
+        harness.add_funds(minor=1_000)
+        with harness.database.write_transaction() as connection:
+            wallets = "SELECT * FROM wallets" + ("" if harness.database.is_sqlite else " FOR UPDATE")
+            connection.exec_driver_sql(wallets)
+            pay = other.pay(minor=600)
+            assert other.queries.stored_results([pay.command_key]) == {}
+            assert other.queries.wallet_and_duplicate(pay)[0] == Wallet("ada", Money(1_000, "NGN"))

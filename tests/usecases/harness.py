@@ -12,8 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from billvend import Bill, Billvend, BillvendError, Money, Payment
-from billvend.adapters.queue.memory_queue import memory_queue
+from billvend import Bill, BillvendError, Money, Payment
+from billvend.adapters.metrics.no_metrics import NoMetrics
+from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.adapters.storage.account_status import SqlAccountStatuses
 from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.adapters.storage.database import Database
@@ -23,11 +24,11 @@ from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import transactions
+from billvend.bootstrap import wire
 from billvend.domain.enums import VendType
 from billvend.domain.journal.events import Event, load_event
 from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
 from billvend.domain.notifications import Channel
-from billvend.presentation.notifications import notification_for
 from billvend.domain.outcome import Answer, Delivered, Misconfigured, NotSent, Unknown
 from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 from billvend.domain.policy.policy import Policy
@@ -35,7 +36,10 @@ from billvend.ports.gateway import Gateway
 from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint
-from billvend.usecases.dependencies import Dependencies, Limits, MeterCheck
+from billvend.presentation.notifications import notification_for
+from billvend.usecases.dependencies import Dependencies
+from billvend.usecases.limits import Limits
+from billvend.usecases.meters import MeterCheck
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 METER = "12345678901"
@@ -135,7 +139,7 @@ class AppHarness:
         self.clock = FakeClock()
         self.database = Database("sqlite://")
         upgrade(self.database)
-        self.queue = memory_queue()
+        self.queue = HueyQueue(None)
         self._verification = verification or MeterCheck()
         self._limits = limits or Limits("100", "1000000")
         self._policy = policy or Policy(())
@@ -149,14 +153,16 @@ class AppHarness:
         by_account = {(c.account.provider, c.account.account_id): c for c in providers}
         self.provider = providers[0]
         self.deps = Dependencies(
-            SqlJournal(self.database, channels=tuple(self.notifiers), render_notification=notification_for), SqlQueries(self.database), self.queue,
+            SqlJournal(self.database, channels=tuple(self.notifiers), render_notification=notification_for),
+            SqlQueries(self.database), self.queue,
             by_account, self.clock,
             replace(self._policy, accounts=tuple(provider.account for provider in providers)), self._limits,
             "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),
             api_keys=SqlApiKeys(self.database), deposits=SqlDeposits(self.database), gateway=self.gateway,
             outbox=SqlOutbox(self.database), notifiers=self.notifiers, meter_check=self._verification,
+            metrics=NoMetrics(),
         )  # fmt: skip
-        self.bv = Billvend(self.deps)
+        self.bv = wire(self.deps)
 
     def close(self) -> None:
         self.bv.close()

@@ -8,13 +8,15 @@ from threading import Event
 
 import pytest
 
-from billvend import Billvend, BillvendError, Money, Payment
+from billvend import BillvendError, Money, Payment
 from billvend.adapters.storage.queries import SqlQueries
+from billvend.bootstrap import wire
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.repositories import Exposure
-from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason, suspend
-from billvend.usecases.dependencies import Limits, MeterCheck
+from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason
+from billvend.usecases.limits import Limits
+from billvend.usecases.meters import MeterCheck
 from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
 
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")
@@ -100,7 +102,7 @@ def test_status_refresh_on_payment_does_not_poll_the_float(app: AppHarness) -> N
 def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarness) -> None:
     queries = BlockingQueries(app)
     queries.may_continue.set()
-    app.bv = Billvend(replace(app.deps, queries=queries))
+    app.bv = wire(replace(app.deps, queries=queries))
     for expected in (1, 2, 3):
         for _ in range(3):
             app.pay()
@@ -112,7 +114,7 @@ def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarnes
 
 def test_concurrent_payments_refresh_once_without_waiting(app: AppHarness) -> None:
     queries = BlockingQueries(app)
-    app.bv = Billvend(replace(app.deps, queries=queries))
+    app.bv = wire(replace(app.deps, queries=queries))
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(app.pay)
         assert queries.started.wait(TIMEOUT_SECONDS)
@@ -132,7 +134,7 @@ def test_payment_is_rejected_when_status_refresh_fails(app: AppHarness) -> None:
             raise BillvendError("The database is down.")
 
     whole = app.bv
-    app.bv = Billvend(replace(app.deps, queries=UnavailableQueries(app.database)))
+    app.bv = wire(replace(app.deps, queries=UnavailableQueries(app.database)))
     with pytest.raises(BillvendError, match="down"):
         app.pay()
     app.bv = whole
@@ -144,7 +146,7 @@ def test_one_payment_polls_slow_provider_and_others_are_rejected() -> None:
     enough."""
     provider = CallbackProvider()
     app = AppHarness(provider)
-    suspend(app.deps, "acme", "key-1", configuration_fault_reason(EMPTY_FLOAT))
+    app.bv.use_cases.accounts.suspend("acme", "key-1", configuration_fault_reason(EMPTY_FLOAT))
     app.clock.sleep(1)
     poll_started, answered = Event(), Event()
 
@@ -224,8 +226,8 @@ def test_fault_reported_during_poll_of_another_account_is_kept() -> None:
     app.payment_in_doubt(1_100)
     first = CallbackProvider("acme")
     app.restart(first, second)
-    first.during_float_poll = lambda: suspend(
-        app.deps, "backup", "key-1", configuration_fault_reason(EMPTY_FLOAT)
+    first.during_float_poll = lambda: app.bv.use_cases.accounts.suspend(
+        "backup", "key-1", configuration_fault_reason(EMPTY_FLOAT)
     )
     app.bv.refresh_account_status()
     assert second.count("float") == 1  # its answer was fresh, so it is not polled this time
@@ -238,7 +240,7 @@ def test_fault_reported_during_exposure_query_is_kept() -> None:
         def exposures(self, since: datetime) -> list[Exposure]:
             found = super().exposures(since)
             if faults:
-                suspend(app.deps, "acme", "key-1", faults.pop())
+                app.bv.use_cases.accounts.suspend("acme", "key-1", faults.pop())
             return found
 
     app = AppHarness(limits=THOUSAND_IN_DOUBT)
@@ -246,6 +248,6 @@ def test_fault_reported_during_exposure_query_is_kept() -> None:
     app.payment_in_doubt(1_100)
     app.clock.sleep(REFRESH_INTERVAL_SECONDS)
     app.provider.float_answer = Unknown("no such call")
-    app.bv = Billvend(replace(app.deps, queries=QueriesWithFault(app.database)))
+    app.bv = wire(replace(app.deps, queries=QueriesWithFault(app.database)))
     assert "the float is empty" in assert_payment_rejected(app)
     app.close()

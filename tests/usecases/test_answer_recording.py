@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from billvend import Bill, Billvend, Status, Unavailable, open_billvend
+from billvend import Bill, Status, Unavailable, open_billvend
+from billvend.bootstrap import wire
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Command, RecordAnswer
 from billvend.domain.decisions.decider import CommandOutcome
@@ -95,7 +96,7 @@ class AnswerHarness:
         }
         for replaced in parts.providers.values():
             replaced.close()
-        self.bv = Billvend(replace(parts, journal=self.journal, providers=providers))
+        self.bv = wire(replace(parts, journal=self.journal, providers=providers))
         self.bv.fund("ada", 5000)
 
     def accept_payment(self, *answers: Any) -> Hint:
@@ -196,7 +197,7 @@ def kill_during_requery(app: AnswerHarness, hint: Hint) -> None:
 
     parts = app.bv._deps
     fatal = {key: Fatal(provider) for key, provider in parts.providers.items()}
-    killed = Billvend(replace(parts, providers=fatal))  # type: ignore[arg-type]
+    killed = wire(replace(parts, providers=fatal))  # type: ignore[arg-type]
     killed.settle(hint)
     killed.settle(hint)
 

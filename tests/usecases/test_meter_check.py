@@ -1,6 +1,7 @@
 """Meter checks: made before any money is held, and in bulk before anything is sent."""
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -14,8 +15,7 @@ from billvend import (
     Money,
     Status,
 )
-from billvend.adapters.storage.journal import SqlJournal
-from billvend.domain.decisions.decider import CommandOutcome
+from billvend.adapters.storage.queries import SqlQueries
 from billvend.domain.enums import Proof
 from billvend.domain.errors import (
     BelowMinimum,
@@ -36,7 +36,7 @@ from billvend.domain.meter_lookup import (
 )
 from billvend.domain.outcome import Delivered
 from billvend.usecases.caches import METER_CACHE_SECONDS
-from billvend.usecases.dependencies import MeterCheck
+from billvend.usecases.meters import MeterCheck
 from tests.usecases.harness import METER, TOKEN, AppHarness, FakeProvider, using
 
 CHECK_METERS = MeterCheck(is_enabled=True)
@@ -230,10 +230,10 @@ def test_found_meter_is_cached_for_ten_minutes(app: AppHarness) -> None:
 def test_cached_meter_needs_no_precheck(app: AppHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     accept(app, 500, key="one")
 
-    def dry_run(_journal: SqlJournal, _commands: object) -> list[CommandOutcome]:
-        raise AssertionError("no dry run is needed: the decision alone rejects")
+    def stored_results(_queries: SqlQueries, _keys: object) -> NoReturn:
+        raise AssertionError("no look-up is needed: the decision alone rejects")
 
-    monkeypatch.setattr(SqlJournal, "dry_run", dry_run)
+    monkeypatch.setattr(SqlQueries, "stored_results", stored_results)
     paid = app.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
     again = app.bv.accept(Bill("ada", 500, METER, "EKEDC", key="two"))
     assert (paid.replayed, paid.meter, paid.payment.verified) == (False, MeterFound("Ada Obi"), True)

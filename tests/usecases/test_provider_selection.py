@@ -17,7 +17,7 @@ from billvend.domain.outcome import (
     NotSent,
     Pending,
 )
-from billvend.usecases.dependencies import Limits
+from billvend.usecases.limits import Limits
 from tests.usecases.harness import NO_ANSWER, TOKEN, AppHarness, FakeProvider, using
 
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")

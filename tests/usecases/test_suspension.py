@@ -8,7 +8,7 @@ from billvend import BillvendError, Money, Payment, Status
 from billvend.domain.enums import Proof
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, NotFound, NotSent, Unknown
-from billvend.usecases.dependencies import Limits
+from billvend.usecases.limits import Limits
 from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
 
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")

@@ -8,7 +8,6 @@ import pytest
 
 from billvend import Status
 from billvend.adapters.queue.huey_queue import HueyQueue
-from billvend.adapters.queue.sqlite_queue import sqlite_queue
 from billvend.domain.outcome import Declined
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import sweep as sweeping
@@ -30,7 +29,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppHarness]:
 @pytest.fixture
 def queue(tmp_path: Path, app: AppHarness) -> Iterator[HueyQueue]:
     """A queue that keeps its hints until a consumer runs, for the app."""
-    with closing(sqlite_queue(tmp_path / "queue.db", timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+    with closing(HueyQueue(tmp_path / "queue.db", timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
         app.queue = queue
         app.restart(app.provider)
         yield queue

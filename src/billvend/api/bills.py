@@ -92,9 +92,7 @@ def add_routes(router: ApiRouter) -> None:
             results=[_batch_result(item, bv.now()) for item in results],
         )
         message = f"{data.accepted} accepted, {replayed} already processed, {len(rejections)} rejected."
-        return success_response(
-            data, message, HTTPStatus.MULTI_STATUS, replayed=replayed == len(results)
-        )
+        return success_response(data, message, HTTPStatus.MULTI_STATUS, replayed=replayed == len(results))
 
     @router.post(
         "/bills/verify",

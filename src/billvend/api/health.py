@@ -2,9 +2,8 @@
 
 from flask import Response
 
-from billvend.api.responses import error_response, success_response
+from billvend.api.responses import LivenessResponse, error_response, success_response
 from billvend.api.routing import ApiRouter
-from billvend.api.responses import LivenessResponse
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import Unavailable
 from billvend.ports.telemetry import CONTENT_TYPE

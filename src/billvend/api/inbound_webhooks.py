@@ -6,9 +6,8 @@ from flask import Response, request
 
 from billvend.api.errors import Unauthenticated
 from billvend.api.parsing import read_body
-from billvend.api.responses import success_response
+from billvend.api.responses import WebhookReceivedResponse, success_response
 from billvend.api.routing import ApiRouter
-from billvend.api.responses import WebhookReceivedResponse
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -47,4 +46,6 @@ def add_routes(router: ApiRouter) -> None:
         """
         bv.handle_provider_webhook("vtpass", read_body(request))
         # VTpass repeats a webhook until it gets this response.
-        return success_response(WebhookReceivedResponse(received=True), "Received.", extra_members={"response": "success"})
+        return success_response(
+            WebhookReceivedResponse(received=True), "Received.", extra_members={"response": "success"}
+        )

@@ -69,9 +69,7 @@ def add_routes(router: ApiRouter) -> None:
         )
         page = records[: query.limit]
         items = [
-            TransactionResponse.of(
-                record, bv.next_check_at(record) if isinstance(record, Payment) else None
-            )
+            TransactionResponse.of(record, bv.next_check_at(record) if isinstance(record, Payment) else None)
             for record in page
         ]
         next_cursor = page[-1].transaction_id if len(records) > query.limit else None

@@ -94,4 +94,6 @@ def add_routes(router: ApiRouter) -> None:
         wallet = bv.balance(path.user_id, currency=query.currency)
         criteria = Search(user_id=path.user_id, currency=wallet.available.currency, limit=RECENT_TRANSACTIONS)
         recent = [TransactionResponse.of(transaction) for transaction in bv.search(criteria)]
-        return success_response(BalanceResponse.of(wallet, recent), f"{wallet.available.display} is available.")
+        return success_response(
+            BalanceResponse.of(wallet, recent), f"{wallet.available.display} is available."
+        )

@@ -1,8 +1,8 @@
 """The command line: parse, one call, render.
 
-    payments.py, pay_many.py, deposits.py, queries.py, review.py, service.py, sandbox.py, api_keys.py, wallets.py,
-    webhooks.py, admin.py, demo.py          the commands
-    options.py      common options                  context.py     settings, logs and an open billvend
+    payments.py, pay_many.py, deposits.py, queries.py, review.py, service.py, sandbox.py, api_keys.py, webhooks.py,
+    admin.py, demo.py                               the commands
+    options.py      common options                  context.py     what a command gets, and how it is run
     output.py       JSON, tables and lines          rendering.py   transactions for people
     progress.py     following a payment             exits.py       the table of exit statuses
     bill_csv.py     files of bills and results      bill_batch.py  a run through such a file
@@ -31,7 +31,6 @@ from billvend.cli import (
     review,
     sandbox,
     service,
-    wallets,
     webhooks,
 )
 from billvend.cli.exits import Exit, failure_of
@@ -59,7 +58,6 @@ for group in (
     service,
     sandbox,
     api_keys,
-    wallets,
     webhooks,
     admin,
     demo,

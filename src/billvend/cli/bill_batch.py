@@ -2,42 +2,47 @@
 
 import hashlib
 import json
-import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from billvend.app import Billvend
 from billvend.cli.bill_csv import BillFile, BillRow, ResultFile
 from billvend.cli.exits import Exit
-from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, is_terminal, terminal
+from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Output, Table, is_terminal, terminal
 from billvend.cli.progress import Interrupt
 from billvend.domain.decisions.commands import Pay
-from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import (
     BillvendError,
     DependencyError,
-    IdempotencyMismatch,
     OutcomeUnknown,
     ValidationFailed,
     WalletNotFound,
 )
 from billvend.domain.money import Money
-from billvend.presentation import JsonObject
 from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION, PaymentResult
 
 ACCEPTED, REPLAYED, REFUSED, OK, NOT_TRIED = "accepted", "replayed", "refused", "ok", "not_tried"
+UNAVAILABLE, OUTCOME_UNKNOWN = "unavailable", "outcome_unknown"
+UNPROCESSED: Final = {
+    UNAVAILABLE: "unavailable",
+    OUTCOME_UNKNOWN: "outcomeUnknown",
+    NOT_TRIED: "notTried",
+}
+"""Results of rows that a repeated run processes, with their names in the JSON document."""
 MAX_SHOWN: Final = 10
 """Rows, and wallets, on the screen. The results have all rows."""
 MAX_LISTED_WALLETS: Final = 1_000
 """Wallets in the JSON of a dry run."""
-CACHE_KIB: Final = 16_384
-"""Memory for sums. Larger ones go to a temporary file."""
+REPEAT: Final = "Run the same command again: it processes only what is missing."
+
+RowResult: TypeAlias = PaymentResult | BillvendError | str
+"""A payment, an error, or the result as a word."""
 
 
 def bill_digest(batch: str, bill: Pay) -> bytes:
@@ -57,132 +62,77 @@ def batch_key(digest: bytes, nth: int) -> str:
     return f"pay-many-{hashlib.sha256(digest + b'%d' % nth).hexdigest()[:40]}"
 
 
-class DiskCounter:
-    """A sum for each name, for any number of names in little memory."""
-
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE sums (name PRIMARY KEY, total INTEGER NOT NULL) WITHOUT ROWID")
-        self._database.execute("BEGIN")
-
-    def add(self, name: str | bytes, number: int) -> int:
-        """Add to the sum of this name. Returns the new sum."""
-        (total,) = self._database.execute(
-            "INSERT INTO sums VALUES (?, ?) "
-            "ON CONFLICT DO UPDATE SET total = total + excluded.total RETURNING total",
-            (name, number),
-        ).fetchone()
-        return int(total)
-
-    def close(self) -> None:
-        """Delete all sums."""
-        self._database.close()
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        """Every name with its sum, in order."""
-        yield from self._database.execute("SELECT name, total FROM sums ORDER BY name")
-
-
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """The result of a row."""
-
-    result: str
-    paid: PaymentResult | None = None
-    error: BillvendError | None = None
-
-
 class Batch:
-    """One run through a file of bills."""
+    """One run through a file of bills. A dry run pays nothing: it checks the rows, and what the wallets have."""
 
-    action = "Paying"
-
-    def __init__(self, bv: Billvend, name: str | None, interrupt: Interrupt) -> None:
+    def __init__(self, bv: Billvend, name: str | None, interrupt: Interrupt, *, is_dry_run: bool) -> None:
         self._bv = bv
         self._name = name
         self._interrupt = interrupt
-        self._occurrences = DiskCounter()
-        self._stop_error: BillvendError | None = None
-        """The error that ended the run."""
+        self._is_dry_run = is_dry_run
+        self._equal_bills: Counter[bytes] = Counter()
+        """How often each bill without its own key came so far, by its digest."""
+        self._requested: Counter[tuple[str, str]] = Counter()
+        """The money in minor units that a dry run would take, by currency and user."""
         self._counts: Counter[str] = Counter()
         """Rows by result."""
-        self._first_rejections: list[tuple[str, str]] = []
-        """Lines, each with the reason of its rejection."""
-
-    def close(self) -> None:
-        """Free the counters."""
-        self._occurrences.close()
+        self._rejections: list[tuple[str, str]] = []
+        """The first lines that were rejected, each with its reason."""
+        self._stop_error: BillvendError | None = None
+        """The error that ended the run."""
 
     def process(self, bill_file: BillFile, total: int, result_file: ResultFile) -> None:
         """Process each row and write its result. Raises `Unavailable` when no row could be processed."""
-        row_iterator = bill_file.rows()
-        with _progress_bar(self.action, total, self._interrupt) as advance:
-            while chunk := list(islice(row_iterator, MAX_BILLS_PER_TRANSACTION)):
-                bills = [self._parse_row(row) for row in chunk]
-                row_results = self._results(bills)
-                rows = list(zip(chunk, bills, row_results, strict=True))
-                result_file.write([_result_row(*one) for one in rows])
-                self._counts.update(result.result for result in row_results)
-                rejections = (
-                    (str(row.line), result.error.message)
-                    for row, _, result in rows
-                    if result.error and result.result == REFUSED
-                )
-                self._first_rejections += islice(rejections, MAX_SHOWN - len(self._first_rejections))
-                if self._stop_error and self._counts.keys() == {"unavailable"}:
+        rows = bill_file.rows()
+        with _progress_bar("Checking" if self._is_dry_run else "Paying", total, self._interrupt) as advance:
+            while chunk := list(islice(rows, MAX_BILLS_PER_TRANSACTION)):
+                bills = [self._parse(row) for row in chunk]
+                entries = list(map(_result_entry, chunk, bills, self._results(bills)))
+                result_file.write(entries)
+                self._counts.update(str(entry["result"]) for entry in entries)
+                rejected = (entry for entry in entries if entry["result"] == REFUSED)
+                for entry in islice(rejected, MAX_SHOWN - len(self._rejections)):
+                    self._rejections.append((str(entry["line"]), str(entry["message"])))
+                if self._stop_error and self._counts.keys() == {UNAVAILABLE}:
                     raise self._stop_error
                 advance(len(chunk))
 
-    def report(self, path: Path) -> tuple[Exit, JsonObject, list[Block]]:
-        """The exit status, the JSON document and the blocks of the finished run."""
+    def output(self, path: Path) -> Output:
+        """The summary of the finished run, whose results are at this path."""
         counts = self._counts
-        document: JsonObject = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
-        document |= {"results": str(path), **self._unprocessed()}
-        is_whole = counts.total() == counts[ACCEPTED] + counts[REPLAYED]
-        summary = f"{counts[ACCEPTED]:,} accepted, {counts[REPLAYED]:,} already processed, {counts[REFUSED]:,} rejected."
-        blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._rejections()]
-        repeat_text = "Run the same command again: it processes only what is missing."
-        if counts["outcome_unknown"]:
-            blocks.append(
-                Line(f"The outcome of {counts['outcome_unknown']:,} rows is unknown. {repeat_text}", BAD)
-            )
-        if self._stop_error:
-            missing = counts["unavailable"] + counts[NOT_TRIED]
-            blocks.append(
-                Line(f"The database is down: {missing:,} rows were not processed. {repeat_text}", BAD)
-            )
-        elif counts[NOT_TRIED]:
-            blocks.append(
-                Line(f"Interrupted: {counts[NOT_TRIED]:,} rows were not processed. {repeat_text}", BAD)
-            )
-        elif counts["unavailable"]:
-            blocks.append(
-                Line(f"The database did not answer for {counts['unavailable']:,} rows. {repeat_text}", BAD)
-            )
-        blocks.append(Line(f"Results: {path}", QUIET))
-        if counts[ACCEPTED]:
-            blocks.append(Line("Workers buy the electricity: billvend worker", QUIET))
-        return self._exit_status(is_whole), document, blocks
+        wallets = self._wallets() if self._is_dry_run else []
+        short_count = sum(requested > available for _, requested, available in wallets)
+        processed = counts[REPLAYED] + counts[OK if self._is_dry_run else ACCEPTED]
+        is_complete = counts.total() == processed and not short_count
+        document: dict[str, object] = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
+        document["results"] = str(path)
+        if self._is_dry_run:
+            document |= {"dryRun": True, "ok": counts[OK]}
+        document |= {name: counts[result] for result, name in UNPROCESSED.items() if counts[result]}
+        if self._is_dry_run:
+            document |= {
+                "totals": {amount.currency: str(amount) for amount in self._totals()},
+                "shortWallets": short_count,
+                "wallets": [_wallet_json(*wallet) for wallet in wallets[:MAX_LISTED_WALLETS]],
+            }
 
-    def _exit_status(self, is_whole: bool) -> Exit:
-        if self._counts[NOT_TRIED] and not self._stop_error:
-            return Exit.INTERRUPTED
-        return Exit.DONE if is_whole else Exit.USAGE
+        def text() -> Iterator[Block]:
+            yield Line(self._summary(), GOOD if is_complete else DOUBT)
+            if self._rejections:
+                yield Table(("Line", "Rejected because"), self._rejections)
+            if more := counts[REFUSED] - len(self._rejections):
+                yield Line(f"And {more:,} more.", QUIET)
+            yield from _wallet_blocks(wallets, short_count)
+            yield from (Line(problem, BAD) for problem in self._problems())
+            yield Line(f"Results: {path}", QUIET)
+            if counts[ACCEPTED]:
+                yield Line("Workers buy the electricity: billvend worker", QUIET)
 
-    def _unprocessed(self) -> JsonObject:
-        names = {"unavailable": "unavailable", "outcome_unknown": "outcomeUnknown", NOT_TRIED: "notTried"}
-        return {name: self._counts[result] for result, name in names.items() if self._counts[result]}
+        was_interrupted = counts[NOT_TRIED] and not self._stop_error
+        status = Exit.INTERRUPTED if was_interrupted else Exit.DONE if is_complete else Exit.USAGE
+        return Output(lambda: document, text, status)
 
-    def _rejections(self) -> list[Block]:
-        if not self._first_rejections:
-            return []
-        more = self._counts[REFUSED] - len(self._first_rejections)
-        rest = [Line(f"And {more:,} more.", QUIET)] if more else []
-        return [Table(("Line", "Rejected because"), self._first_rejections), *rest]
-
-    def _parse_row(self, row: BillRow) -> Pay | BillvendError:
+    def _parse(self, row: BillRow) -> Pay | BillvendError:
         """The payment command of the row, with its key."""
         try:
             bill = self._bv.build_command(row.bill())
@@ -193,118 +143,90 @@ class Batch:
         if self._name is None:
             return ValidationFailed("The row has no key and the batch has no name. Nothing was done.")
         digest = bill_digest(self._name, bill)
-        return replace(
-            bill, key=batch_key(digest, self._occurrences.add(digest[:16], 1)), has_caller_key=True
-        )
+        self._equal_bills[digest] += 1
+        return replace(bill, key=batch_key(digest, self._equal_bills[digest]), has_caller_key=True)
 
-    def _results(self, commands: Sequence[Pay | BillvendError]) -> list[RowResult]:
+    def _results(self, bills: Sequence[Pay | BillvendError]) -> list[RowResult]:
         if self._stop_error or self._interrupt.is_requested:
-            return [RowResult(NOT_TRIED) for _ in commands]
-        bills = [bill for bill in commands if isinstance(bill, Pay)]
-        results = self._execute(bills)
-        if results and all(isinstance(result.error, DependencyError) for result in results):
-            self._stop_error = results[0].error  # the remaining rows would fail in the same way
+            return [NOT_TRIED] * len(bills)
+        valid_bills = [bill for bill in bills if isinstance(bill, Pay)]
+        results = self._preview(valid_bills) if self._is_dry_run else self._bv.pay_many(valid_bills)
+        failures = [result for result in results if isinstance(result, DependencyError)]
+        if failures and len(failures) == len(results):
+            self._stop_error = failures[0]  # the remaining rows would fail in the same way
         remaining = iter(results)
-        return [
-            next(remaining) if isinstance(bill, Pay) else RowResult(REFUSED, error=bill) for bill in commands
-        ]
+        return [next(remaining) if isinstance(bill, Pay) else bill for bill in bills]
 
-    def _execute(self, bills: Sequence[Pay]) -> list[RowResult]:
-        return [_row_result(result) for result in self._bv.pay_many(bills)]
+    def _preview(self, bills: Sequence[Pay]) -> list[RowResult]:
+        results: list[RowResult] = []
+        for bill, is_replay in zip(bills, self._bv.preview(bills), strict=True):
+            if isinstance(is_replay, BillvendError):
+                results.append(is_replay)
+            elif is_replay:
+                results.append(REPLAYED)
+            else:  # `output` compares the sums with the balances
+                self._requested[bill.amount.currency, bill.user_id] += bill.amount.amount_minor
+                results.append(OK)
+        return results
 
-
-class DryRun(Batch):
-    """A run that pays nothing: which rows would be rejected, and whether the wallets have enough for the others."""
-
-    action = "Checking"
-
-    def __init__(self, bv: Billvend, name: str | None, interrupt: Interrupt) -> None:
-        super().__init__(bv, name, interrupt)
-        self._requested = DiskCounter()
-
-    def close(self) -> None:
-        """Free the counters."""
-        super().close()
-        self._requested.close()
-
-    def report(self, path: Path) -> tuple[Exit, JsonObject, list[Block]]:
-        """What would be paid, from which wallets."""
-        counts = self._counts
-        total: Counter[str] = Counter()
-        short_wallets, funded_wallets = _FirstWallets(), _FirstWallets()
-        for name, minor in self._requested:
-            currency, _, user_id = name.partition(" ")
-            total[currency] += minor
-            requested = Money(minor, currency)
+    def _wallets(self) -> list[tuple[str, Money, Money]]:
+        """Users with the requested and the available money, those that have too little first."""
+        wallets = []
+        for (currency, user_id), minor in sorted(self._requested.items()):
             try:
                 available = self._bv.balance(user_id, currency=currency).available
             except WalletNotFound:
                 available = Money(0, currency)
-            (funded_wallets if requested <= available else short_wallets).add((user_id, requested, available))
-        sums = {currency: Money(minor, currency) for currency, minor in total.items()}
-        document: JsonObject = {
-            **{name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)},
-            "results": str(path),
-            "dryRun": True,
-            "ok": counts[OK],
-            **self._unprocessed(),
-            "totals": {currency: str(amount) for currency, amount in sums.items()},
-            "shortWallets": short_wallets.count,
-            "wallets": [
-                _wallet_json(*wallet)
-                for wallet in (*short_wallets.first, *funded_wallets.first)[:MAX_LISTED_WALLETS]
-            ],
-        }
-        is_whole = not short_wallets.count and counts.total() == counts[OK] + counts[REPLAYED]
-        requested_text = ", ".join(amount.display for amount in sums.values()) or "nothing"
-        summary = (
-            f"{counts[OK]:,} payable ({requested_text}), {counts[REPLAYED]:,} already processed, "
-            f"{counts[REFUSED]:,} rejected. Nothing was done."
-        )
-        blocks: list[Block] = [Line(summary, GOOD if is_whole else DOUBT), *self._rejections()]
-        if wallets := [*short_wallets.first, *funded_wallets.first][:MAX_SHOWN]:
-            lines = [
-                (user, requested.display, available.display, "yes" if requested <= available else "no")
-                for user, requested, available in wallets
-            ]
-            blocks.append(Table(("Wallet", "Requested", "Available", "Enough"), lines))
-        if more := short_wallets.count + funded_wallets.count - len(wallets):
-            blocks.append(Line(f"And {more:,} more wallets.", QUIET))
-        if short_wallets.count:
-            blocks.append(Line(f"{short_wallets.count:,} wallets have too little money.", BAD))
-        if counts[NOT_TRIED]:
-            blocks.append(Line(f"Interrupted: {counts[NOT_TRIED]:,} rows were not checked.", BAD))
-        blocks.append(Line(f"Results: {path}", QUIET))
-        return self._exit_status(is_whole), document, blocks
+            wallets.append((user_id, Money(minor, currency), available))
+        return sorted(wallets, key=lambda wallet: wallet[1] <= wallet[2])
 
-    def _execute(self, bills: Sequence[Pay]) -> list[RowResult]:
-        pairs = zip(bills, self._bv.preview(bills), strict=True)
-        return [self._preview(bill, result) for bill, result in pairs]
+    def _totals(self) -> list[Money]:
+        totals: Counter[str] = Counter()
+        for (currency, _), minor in sorted(self._requested.items()):
+            totals[currency] += minor
+        return [Money(minor, currency) for currency, minor in totals.items()]
 
-    def _preview(self, bill: Pay, result: CommandOutcome) -> RowResult:
-        if isinstance(result, IdempotencyMismatch):
-            return RowResult(REFUSED, error=result)
-        if not isinstance(result, BillvendError) and result.replayed:
-            return RowResult(REPLAYED)
-        self._requested.add(f"{bill.amount.currency} {bill.user_id}", bill.amount.amount_minor)
-        return RowResult(OK)  # `report` compares the sums with the balances
+    def _summary(self) -> str:
+        counts = self._counts
+        rest = f"{counts[REPLAYED]:,} already processed, {counts[REFUSED]:,} rejected."
+        if not self._is_dry_run:
+            return f"{counts[ACCEPTED]:,} accepted, {rest}"
+        requested = ", ".join(amount.display for amount in self._totals()) or "nothing"
+        return f"{counts[OK]:,} payable ({requested}), {rest} Nothing was done."
+
+    def _problems(self) -> Iterator[str]:
+        """Why rows were not processed, and what to do."""
+        counts = self._counts
+        if self._is_dry_run:
+            if counts[NOT_TRIED]:
+                yield f"Interrupted: {counts[NOT_TRIED]:,} rows were not checked."
+            return
+        if counts[OUTCOME_UNKNOWN]:
+            yield f"The outcome of {counts[OUTCOME_UNKNOWN]:,} rows is unknown. {REPEAT}"
+        if self._stop_error:
+            missing = counts[UNAVAILABLE] + counts[NOT_TRIED]
+            yield f"The database is down: {missing:,} rows were not processed. {REPEAT}"
+        elif counts[NOT_TRIED]:
+            yield f"Interrupted: {counts[NOT_TRIED]:,} rows were not processed. {REPEAT}"
+        elif counts[UNAVAILABLE]:
+            yield f"The database did not answer for {counts[UNAVAILABLE]:,} rows. {REPEAT}"
 
 
-class _FirstWallets:
-    """Counts all wallets, and keeps the first ones."""
+def _wallet_blocks(wallets: Sequence[tuple[str, Money, Money]], short_count: int) -> Iterator[Block]:
+    shown = wallets[:MAX_SHOWN]
+    if shown:
+        rows = [
+            (user, requested.display, available.display, "yes" if requested <= available else "no")
+            for user, requested, available in shown
+        ]
+        yield Table(("Wallet", "Requested", "Available", "Enough"), rows)
+    if more := len(wallets) - len(shown):
+        yield Line(f"And {more:,} more wallets.", QUIET)
+    if short_count:
+        yield Line(f"{short_count:,} wallets have too little money.", BAD)
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[tuple[str, Money, Money]] = []
 
-    def add(self, wallet: tuple[str, Money, Money]) -> None:
-        """Add a wallet."""
-        self.count += 1
-        if self.count <= MAX_LISTED_WALLETS:
-            self.first.append(wallet)
-
-
-def _wallet_json(user_id: str, requested: Money, available: Money) -> JsonObject:
+def _wallet_json(user_id: str, requested: Money, available: Money) -> dict[str, object]:
     return {
         "userId": user_id,
         "currency": requested.currency,
@@ -314,29 +236,21 @@ def _wallet_json(user_id: str, requested: Money, available: Money) -> JsonObject
     }
 
 
-def _row_result(result: PaymentResult | BillvendError) -> RowResult:
-    match result:
-        case PaymentResult(replayed=replayed):
-            return RowResult(REPLAYED if replayed else ACCEPTED, paid=result)
-        case DependencyError():
-            return RowResult(result.code, error=result)
-        case _:
-            return RowResult(REFUSED, error=result)
-
-
-def _result_row(row: BillRow, bill: Pay | BillvendError, row_result: RowResult) -> dict[str, object]:
+def _result_entry(row: BillRow, bill: Pay | BillvendError, result: RowResult) -> dict[str, object]:
     """A row of the result file."""
-    entry: dict[str, object] = {**row.cells, "line": row.line, "result": row_result.result}
+    entry: dict[str, object] = {**row.cells, "line": row.line}
     if isinstance(bill, Pay):
         entry["key"] = bill.key
-    if row_result.paid is not None:
-        payment = row_result.paid.payment
-        entry |= {"transactionId": payment.transaction_id, "status": payment.status.value}
-    if isinstance(row_result.error, OutcomeUnknown):
-        entry["transactionId"] = row_result.error.transaction_id
-    if row_result.error is not None:
-        entry |= {"code": row_result.error.code, "message": row_result.error.message}
-    return entry
+    match result:
+        case str():
+            return entry | {"result": result}
+        case PaymentResult(payment, replayed):
+            entry |= {"transactionId": payment.transaction_id, "status": payment.status.value}
+            return entry | {"result": REPLAYED if replayed else ACCEPTED}
+        case OutcomeUnknown():
+            entry["transactionId"] = result.transaction_id
+    word = result.code if isinstance(result, DependencyError) else REFUSED
+    return entry | {"result": word, "code": result.code, "message": result.message}
 
 
 @contextmanager

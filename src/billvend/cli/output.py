@@ -1,15 +1,15 @@
 """The output of commands: JSON for programs, tables and colours for a terminal, plain text for a pipe.
 
-A command passes both the document and the same as blocks. Only this module decides which of them is printed.
+A command returns an `Output` with both forms. Only the one that is printed is built.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from billvend.cli.exits import Failure
+from billvend.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +40,10 @@ class Table:
 
 
 Block: TypeAlias = Line | KeyValues | Table
+Item: TypeAlias = Mapping[str, Any]
+"""An object of a JSON document."""
+Columns: TypeAlias = Mapping[str, str | Callable[[Item], str]]
+"""The columns of a table: under each heading a member of the items, or a text that is made from the item."""
 
 COLUMN_GAP = 2
 """Blanks between columns."""
@@ -47,13 +51,58 @@ COLUMN_GAP = 2
 GOOD, BAD, DOUBT, QUIET = "bold green", "bold red", "bold yellow", "dim"
 
 
-def print_result(as_json: bool, document: object, *blocks: Block) -> None:
-    """Print the result of a command, as JSON or as blocks."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The result of a command."""
+
+    document: Callable[[], object]
+    """Builds the JSON document."""
+    text: Callable[[], Iterable[Block]]
+    """Builds the same for people."""
+    status: Exit = Exit.DONE
+
+
+def result(document: object, *blocks: Block, status: Exit = Exit.DONE) -> Output:
+    """An output of which both forms are there already."""
+    return Output(lambda: document, lambda: blocks, status)
+
+
+def listing(items: Sequence[Item], columns: Columns, *, empty: str = "") -> Output:
+    """A list of items. Its table shows members of the items. `empty` is the text for no items."""
+    return Output(lambda: {"items": items}, lambda: [table(items, columns, empty=empty)])
+
+
+def table(items: Sequence[Item], columns: Columns, *, empty: str = "") -> Table | Line:
+    """The items of a JSON document as a table, or the text for no items."""
+    if not items and empty:
+        return Line(empty, QUIET)
+    return Table([*columns], [[_cell(item, column) for column in columns.values()] for item in items])
+
+
+def words(code: str) -> str:
+    """A code such as `in_doubt` in words."""
+    return code.replace("_", " ")
+
+
+def short_time(at: str) -> str:
+    """A moment of a JSON document without the fraction of its second: `2026-11-22 12:00:00`, in UTC."""
+    return at[:19].replace("T", " ")
+
+
+def money(item: Item) -> str:
+    """The amount of an item with its currency: `NGN 1,000.00`."""
+    whole, point, fraction = str(item["amount"]).partition(".")
+    return f"{item['currency']} {int(whole):,}{point}{fraction}"
+
+
+def print_output(as_json: bool, output: Output) -> Exit:
+    """Print the result of a command, as JSON or as text. Returns its exit status."""
     if as_json:
         indent = 2 if is_terminal(sys.stdout) else None
-        sys.stdout.write(json.dumps(document, indent=indent) + "\n")
+        sys.stdout.write(json.dumps(output.document(), indent=indent) + "\n")
     else:
-        print_blocks(*blocks)
+        print_blocks(*output.text())
+    return output.status
 
 
 def print_blocks(*blocks: Block, to: IO[str] | None = None) -> None:
@@ -95,20 +144,28 @@ def sanitize(text: str) -> str:
     )
 
 
-def _plain_lines(block: Block) -> list[str]:
+def _cell(item: Item, column: str | Callable[[Item], str]) -> str:
+    value = column(item) if callable(column) else item.get(column)
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "" if value is None else str(value)
+
+
+def _plain_lines(block: Block) -> Iterable[str]:
     match block:
         case Line(text):
             return [sanitize(text)]
         case KeyValues(rows):
-            width = max((len(name) for name, _ in rows), default=0)
-            return [f"{name:{width}}  {sanitize(value)}".rstrip() for name, value in rows]
+            return _aligned(rows)
         case Table(headings, rows):
-            lines = [list(headings), *([sanitize(cell) for cell in row] for row in rows)]
-            widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-            return [
-                "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-                for line in lines
-            ]
+            return _aligned([headings, *rows])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    rows = [[sanitize(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield (" " * COLUMN_GAP).join(map(str.ljust, row, widths)).rstrip()
 
 
 def _render(console: "Console", blocks: Sequence[Block]) -> None:
@@ -116,24 +173,21 @@ def _render(console: "Console", blocks: Sequence[Block]) -> None:
     from rich.text import Text
 
     for block in blocks:
-        match block:
-            case Line(text, style):
-                console.print(Text(sanitize(text), style=style), soft_wrap=True)
-            case KeyValues(rows):
-                facts = Grid.grid(padding=(0, COLUMN_GAP, 0, 0))
-                facts.add_column(style="cyan", no_wrap=True)
-                facts.add_column(overflow="fold")
-                for name, value in rows:
-                    facts.add_row(name, Text(sanitize(value)))
-                console.print(facts)
-            case Table(headings, rows):
-                grid = Grid(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold cyan")
-                unwrapped = _unwrapped_columns(block, console.width)
-                for column, heading in enumerate(headings):
-                    grid.add_column(heading, overflow="fold", no_wrap=column in unwrapped)
-                for row in rows:
-                    grid.add_row(*(Text(sanitize(cell)) for cell in row))
-                console.print(grid)
+        if isinstance(block, Line):
+            console.print(Text(sanitize(block.text), style=block.style), soft_wrap=True)
+            continue
+        grid = Grid(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold cyan")
+        if isinstance(block, KeyValues):
+            grid.show_header, grid.pad_edge = False, False
+            grid.add_column(style="cyan", no_wrap=True)
+            grid.add_column(overflow="fold")
+        else:
+            unwrapped = _unwrapped_columns(block, console.width)
+            for column, heading in enumerate(block.headings):
+                grid.add_column(heading, overflow="fold", no_wrap=column in unwrapped)
+        for row in block.rows:
+            grid.add_row(*(Text(sanitize(cell)) for cell in row))
+        console.print(grid)
 
 
 def _unwrapped_columns(table: Table, width: int) -> set[int]:
@@ -141,9 +195,7 @@ def _unwrapped_columns(table: Table, width: int) -> set[int]:
 
     On a terminal that is too narrow for that, all columns are wrapped. Nothing is cut off.
     """
-    columns = [
-        [heading, *(row[column] for row in table.rows)] for column, heading in enumerate(table.headings)
-    ]
+    columns = [list(column) for column in zip(table.headings, *table.rows, strict=True)]
     min_widths = [max(len(word) for cell in cells for word in cell.split()) for cells in columns]
     if sum(min_widths) + COLUMN_GAP * len(columns) > width:
         return set()

@@ -1,58 +1,45 @@
 """The command that pays many bills: pay-many."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from billvend.cli.context import billvend_context
-from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import print_result
+from billvend.cli.context import Session, command
+from billvend.cli.options import argument, option
+from billvend.cli.output import Output
 
 commands = typer.Typer()
 
 
-@commands.command(
-    "pay-many",
-    epilog=example(
-        "billvend pay-many october.csv --batch october --dry-run",
-        "billvend pay-many october.csv --batch october",
-    ),
+@command(
+    commands,
+    "billvend pay-many october.csv --batch october --dry-run",
+    "billvend pay-many october.csv --batch october",
+    name="pay-many",
 )
 def pay_many(
+    session: Session,
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE",
-            help="CSV with the columns user, amount, meter, biller and optionally vend_type, phone, key.",
+        argument(
+            "FILE", "CSV with the columns user, amount, meter, biller and optionally vend_type, phone, key."
         ),
     ],
     batch: Annotated[
         str | None,
-        typer.Option(
-            "--batch",
-            metavar="NAME",
-            help="The name of the batch. Rows without a key get one from it: the same row is paid once.",
-            show_default=False,
+        option(
+            "--batch NAME",
+            "The name of the batch. Rows without a key get one from it: the same row is paid once.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all rows and show the totals. Nothing is paid.")
+        bool, option("--dry-run", "Check all rows and show the totals. Nothing is paid.")
     ] = False,
     results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="PATH",
-            help="Where to write the results. Default: FILE.results.csv.",
-            show_default=False,
-        ),
+        Path | None, option("--results PATH", "Where to write the results. Default: FILE.results.csv.")
     ] = None,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+) -> Output:
     """Pay many bills, one in each row of a file.
 
     Rows are independent: a rejected row does not stop the others. Workers buy the electricity of accepted rows.
@@ -63,7 +50,7 @@ def pay_many(
     Exits 0 when every row was accepted, now or earlier, else 2. A dry run also exits 2 when a wallet has too little
     money.
     """
-    from billvend.cli.bill_batch import Batch, DryRun
+    from billvend.cli.bill_batch import Batch
     from billvend.cli.bill_csv import open_bill_file, open_result_file, result_path_for
     from billvend.cli.progress import defer_sigint
     from billvend.domain.errors import ValidationFailed
@@ -75,13 +62,9 @@ def pay_many(
     with open_bill_file(file) as bill_file:
         path = results or result_path_for(file)
         total = bill_file.check(with_keys=batch is None)
-        with (
-            billvend_context(database_url) as bv,
-            defer_sigint() as interrupt,
-            closing((DryRun if dry_run else Batch)(bv, batch, interrupt)) as run,
-        ):
+        bv = session.bv
+        with defer_sigint() as interrupt:
+            run = Batch(bv, batch, interrupt, is_dry_run=dry_run)
             with open_result_file(path, bill_path=file) as result_file:
                 run.process(bill_file, total, result_file)
-            status, document, blocks = run.report(path)
-    print_result(as_json, document, *blocks)
-    return status
+            return run.output(path)

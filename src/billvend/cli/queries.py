@@ -1,25 +1,58 @@
 """Commands that read: balance, history, show, find, payments, meter, billers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from billvend.cli.context import billvend_context
-from billvend.cli.exits import Exit
-from billvend.cli.options import Currency, DatabaseUrl, Json, MaxItems, Transaction, User, example
-from billvend.cli.output import GOOD, QUIET, KeyValues, Line, Table, print_result
+from billvend.cli.context import Session, command
+from billvend.cli.options import Biller, Currency, MaxItems, Transaction, User, VendType, argument, option
+from billvend.cli.output import (
+    GOOD,
+    QUIET,
+    Block,
+    Columns,
+    Item,
+    KeyValues,
+    Line,
+    Output,
+    listing,
+    money,
+    result,
+    short_time,
+    table,
+    words,
+)  # fmt: skip
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
     from billvend.app import Billvend
     from billvend.ports.queries import Search
     from billvend.ports.queries import Transaction as TransactionRecord
-    from billvend.presentation import JsonObject
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
+
+
+def _status(transaction: Item) -> str:
+    return "funded" if transaction["type"] == "funding" else words(transaction["status"])
+
+
+TRANSACTION_COLUMNS: Columns = {
+    "When (UTC)": lambda transaction: short_time(transaction["createdAt"]),
+    "User": "userId",
+    "Status": _status,
+    "Amount": money,
+    "Meter": "meterNumber",
+    "Biller": "biller",
+    "Transaction": "transactionId",
+}
+COLUMNS_OF_ONE_USER: Columns = {
+    heading: column for heading, column in TRANSACTION_COLUMNS.items() if heading != "User"
+}
+NO_TRANSACTIONS = "No transactions."
 
 commands = typer.Typer()
 
@@ -33,216 +66,163 @@ class TransactionType(StrEnum):
 
 StatusOption = Annotated[
     list[Status] | None,
-    typer.Option(
-        "--status",
-        metavar="STATUS",
-        help=f"Only transactions with this status: {', '.join(Status)}. May be repeated.",
-        show_default=False,
-    ),
+    option("--status STATUS", f"Only transactions with this status: {', '.join(Status)}. May be repeated."),
 ]
-CursorOption = Annotated[
-    str | None,
-    typer.Option("--cursor", metavar="ID", help="Only transactions older than this one.", show_default=False),
-]
+CursorOption = Annotated[str | None, option("--cursor ID", "Only transactions older than this one.")]
 
 
-@commands.command(epilog=example("billvend balance ada"))
-def balance(
-    user: User, currency: Currency = None, as_json: Json = False, database_url: DatabaseUrl = None
-) -> Exit:
+@command(commands, "billvend balance ada")
+def balance(session: Session, user: User, currency: Currency = None) -> Output:
     """Show the balance of a wallet.
 
     The available and held amounts, and the latest transactions.
     """
-    from billvend.cli.rendering import transactions_table
-    from billvend.presentation import balance_json
+    from billvend.presentation.models import BalanceResponse
 
-    with billvend_context(database_url) as bv:
-        wallet = bv.balance(user, currency=currency)
-        recent = [
-            t
-            for t in bv.history(user, limit=RECENT_TRANSACTIONS)
-            if t.amount.currency == wallet.available.currency
-        ]
-        document = balance_json(wallet, _transactions_json(bv, recent))
-    amounts = KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)])
-    print_result(
-        as_json, document, Line(f"The wallet of {wallet.user_id}", GOOD), amounts, transactions_table(recent)
+    bv = session.bv
+    wallet = bv.balance(user, currency=currency)
+    newest = bv.history(user, limit=RECENT_TRANSACTIONS)
+    recent = _items(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    return result(
+        BalanceResponse.of(wallet, recent).to_json(),
+        Line(f"The wallet of {wallet.user_id}", GOOD),
+        KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)]),
+        table(recent, COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
     )
-    return Exit.DONE
 
 
-@commands.command(epilog=example("billvend history ada --limit 50 --type payment"))
+@command(commands, "billvend history ada --limit 50 --type payment")
 def history(
+    session: Session,
     user: User,
     status: StatusOption = None,
-    kind: Annotated[
-        TransactionType | None,
-        typer.Option("--type", help="Only transactions of this type.", show_default=False),
-    ] = None,
+    kind: Annotated[TransactionType | None, option("--type", "Only transactions of this type.")] = None,
     limit: MaxItems = 20,
     cursor: CursorOption = None,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+) -> Output:
     """List a user's fundings and payments, newest first."""
     from billvend.domain.ids import parse_user_id
     from billvend.ports.queries import Search
 
     criteria = Search(parse_user_id(user), tuple(status or ()), kind, before=cursor, limit=limit)
-    return _print_transactions(criteria, as_json, database_url)
+    return _search(session, criteria)
 
 
-@commands.command(epilog=example("billvend find --meter 12345678901"))
+@command(commands, "billvend find --meter 12345678901")
 def find(
-    meter: Annotated[
-        str | None, typer.Option("--meter", metavar="NUMBER", help="The meter number.", show_default=False)
-    ] = None,
+    session: Session,
+    meter: Annotated[str | None, option("--meter NUMBER", "The meter number.")] = None,
     reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference",
-            metavar="R",
-            help="The reference sent to a provider, or of a funding.",
-            show_default=False,
-        ),
+        str | None, option("--reference R", "The reference sent to a provider, or of a funding.")
     ] = None,
     key: Annotated[
-        str | None,
-        typer.Option(
-            "--idempotency-key",
-            "--key",
-            metavar="K",
-            help="The idempotency key of the request.",
-            show_default=False,
-        ),
+        str | None, option("--idempotency-key --key K", "The idempotency key of the request.")
     ] = None,
     limit: MaxItems = 20,
     cursor: CursorOption = None,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+) -> Output:
     """Find transactions of any user by meter, reference or key."""
     from billvend.domain.errors import ValidationFailed
-    from billvend.domain.meter import parse_meter
+    from billvend.domain.ids import parse_meter
     from billvend.ports.queries import Search
 
     if meter is reference is key is None:
         raise ValidationFailed("Nothing to search for. Give --meter, --reference or --idempotency-key.")
     number = None if meter is None else parse_meter(meter)
-    criteria = Search(meter=number, reference=reference, key=key, before=cursor, limit=limit)
-    return _print_transactions(criteria, as_json, database_url)
+    return _search(session, Search(meter=number, reference=reference, key=key, before=cursor, limit=limit))
 
 
-@commands.command(epilog=example("billvend payments --status in_doubt --status in_review"))
+@command(commands, "billvend payments --status in_doubt --status in_review")
 def payments(
-    status: StatusOption = None,
-    limit: MaxItems = 100,
-    cursor: CursorOption = None,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+    session: Session, status: StatusOption = None, limit: MaxItems = 100, cursor: CursorOption = None
+) -> Output:
     """List payments of all users, newest first."""
     from billvend.ports.queries import Search
 
     criteria = Search(kind=TransactionType.PAYMENT, statuses=tuple(status or ()), before=cursor, limit=limit)
-    return _print_transactions(criteria, as_json, database_url)
+    return _search(session, criteria)
 
 
-@commands.command("show", epilog=example("billvend show 019a0b5c-7d3e-7000-8000-1234567890ab --refresh"))
+@command(commands, "billvend show 019a0b5c-7d3e-7000-8000-1234567890ab --refresh", name="show")
 def show_transaction(
+    session: Session,
     transaction: Transaction,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Requery the provider first, if anything was sent.")
+        bool, option("--refresh", "Requery the provider first, if anything was sent.")
     ] = False,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+) -> Output:
     """Show a transaction.
 
     Its status, the provider's answers, the events and the proof.
     """
     from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.ledger.wallet import Funding
-    from billvend.presentation import funding_json, payment_json
+    from billvend.presentation.models import TransactionDetailResponse, TransactionResponse
 
-    with billvend_context(database_url) as bv:
-        record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
-        if isinstance(record, Funding):
-            print_result(as_json, funding_json(record), *render_funding(record))
-            return Exit.DONE
-        events, next_check_at = bv.events(record), bv.next_check_at(record)
-    print_result(
-        as_json, payment_json(record, events, next_check_at), *render_payment(record, events, next_check_at)
+    bv = session.bv
+    record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
+    if isinstance(record, Funding):
+        document = TransactionResponse.of(record).to_json()
+        return result(document, *render_funding(document))
+    shown = (record, bv.events(record), bv.next_check_at(record))
+    return Output(
+        lambda: TransactionDetailResponse.with_events(*shown).to_json(), lambda: render_payment(*shown)
     )
-    return Exit.DONE
 
 
-@commands.command("meter", epilog=example("billvend meter 12345678901 --biller EKEDC"))
+@command(commands, "billvend meter 12345678901 --biller EKEDC", name="meter")
 def show_meter(
-    number: Annotated[str, typer.Argument(metavar="NUMBER", help="10 to 16 digits.")],
-    biller: Annotated[str, typer.Option("--biller", metavar="CODE", help="One of `billvend billers`.")],
-    vend_type: Annotated[
-        str, typer.Option("--vend-type", metavar="KIND", help="prepaid or postpaid.")
-    ] = "prepaid",
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+    session: Session,
+    number: Annotated[str, argument("NUMBER", "10 to 16 digits.")],
+    biller: Biller,
+    vend_type: VendType = "prepaid",
+) -> Output:
     """Look up a meter at the provider.
 
     Shows the customer and the minimum amount. Nothing is bought.
     """
-    from billvend.presentation import meter_json
+    from billvend.presentation.models import MeterResponse
 
-    with billvend_context(database_url) as bv:
-        details = bv.meter(number, biller=biller, vend_type=vend_type)
-        document = meter_json(details, number, biller, vend_type, bv.currency)
-    minimum = document["minimumAmount"]
-    facts = [
-        ("Customer", details.customer_name),
-        *([("Address", details.address)] if details.address else []),
-        *([("Minimum", f"{bv.currency} {minimum}")] if minimum else []),
-    ]
-    print_result(
-        as_json, document, Line(f"Meter {number} of {biller} can be paid for.", GOOD), KeyValues(facts)
-    )
-    return Exit.DONE
+    details = session.bv.meter(number, biller=biller, vend_type=vend_type)
+    document = MeterResponse.of(details, number, biller, vend_type, session.bv.currency).to_json()
+    facts = [("Customer", details.customer_name)]
+    if details.address:
+        facts.append(("Address", details.address))
+    if minimum := document["minimumAmount"]:
+        facts.append(("Minimum", f"{document['currency']} {minimum}"))
+    title = Line(f"Meter {number} of {biller} can be paid for.", GOOD)
+    return result(document, title, KeyValues(facts))
 
 
-@commands.command(epilog=example("billvend billers"))
-def billers(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@command(commands, "billvend billers")
+def billers(session: Session) -> Output:
     """List the billers that can be paid."""
-    from billvend.presentation import biller_json
+    from billvend.presentation.models import BillerResponse
 
-    with billvend_context(database_url) as bv:
-        all_billers = bv.billers()
-    rows = [(biller.code, biller.name, ", ".join(biller.vend_types)) for biller in all_billers]
-    document = {"items": [biller_json(biller) for biller in all_billers]}
-    print_result(as_json, document, Table(("Code", "Name", "Meters"), rows))
-    return Exit.DONE
+    columns = {"Code": "code", "Name": "name", "Meters": "vendTypes"}
+    return listing(
+        [BillerResponse.model_validate(biller).to_json() for biller in session.bv.billers()], columns
+    )
 
 
-def _print_transactions(criteria: "Search", as_json: bool, database_url: str | None) -> Exit:
-    from dataclasses import replace
-
-    from billvend.cli.rendering import transactions_table
-
-    with billvend_context(database_url) as bv:
-        transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
-        page = transactions[: criteria.limit]
-        cursor = page[-1].transaction_id if len(transactions) > len(page) else None
-        document = {"items": _transactions_json(bv, page), "nextCursor": cursor}
-    blocks = [transactions_table(page, with_user=criteria.user_id is None)]
+def _search(session: Session, criteria: "Search") -> Output:
+    bv = session.bv
+    transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
+    page = transactions[: criteria.limit]
+    items = _items(bv, page)
+    cursor = page[-1].transaction_id if len(transactions) > len(page) else None
+    columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
+    text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
-        blocks.append(Line(f"Older transactions: --cursor {cursor}", QUIET))
-    print_result(as_json, document, *blocks)
-    return Exit.DONE
+        text.append(Line(f"Older transactions: --cursor {cursor}", QUIET))
+    return result({"items": items, "nextCursor": cursor}, *text)
 
 
-def _transactions_json(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[JsonObject]":
+def _items(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> list[Any]:
     from billvend.domain.payment.state import Payment
-    from billvend.presentation import transaction_json
+    from billvend.presentation.models import TransactionResponse
 
     return [
-        transaction_json(t, bv.next_check_at(t) if isinstance(t, Payment) else None) for t in transactions
+        TransactionResponse.of(each, bv.next_check_at(each) if isinstance(each, Payment) else None).to_json()
+        for each in transactions
     ]

@@ -1,80 +1,72 @@
 """Commands for decisions of operators: review, resolve."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billvend.cli.context import billvend_context
-from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, Json, Transaction, example
-from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, KeyValues, Line, Table, print_result
+from billvend.cli.context import Session, command
+from billvend.cli.options import Transaction, option
+from billvend.cli.output import (
+    BAD,
+    DOUBT,
+    GOOD,
+    QUIET,
+    Block,
+    Item,
+    KeyValues,
+    Line,
+    Output,
+    Table,
+    money,
+    words,
+)
 
 if TYPE_CHECKING:
     from billvend.domain.payment.state import Payment
     from billvend.ports.repositories import Deposit
+    from billvend.usecases.review import ReviewList
 
 commands = typer.Typer()
 
 
-@commands.command(epilog=example("billvend review"))
-def review(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@command(commands, "billvend review")
+def review(session: Session) -> Output:
     """List what needs a decision.
 
     Payments in manual review, with the provider's answers, and open incidents. The money of payments in review stays
     held, and requeries continue.
     """
-    from billvend.presentation import review_json
+    from billvend.presentation.operator_models import ReviewResponse
 
-    with billvend_context(database_url) as bv:
-        review_list = bv.review()
-    blocks: list[Block] = []
-    for payment in review_list.payments_in_review:
-        blocks += _render_review(payment)
-    for payment in review_list.payments_with_incidents:
-        blocks += _render_incidents(payment)
-    for deposit in review_list.deposits_with_problems:
-        blocks += _render_deposit_problem(deposit)
-    if not blocks:
-        blocks = [Line("Nothing to review.", GOOD)]
-    print_result(as_json, review_json(review_list), *blocks)
-    return Exit.DONE
-
-
-@commands.command(
-    epilog=example(
-        'billvend resolve 019a0b5c-7d3e-7000-8000-1234567890ab --delivered 12345678901234567890 --reason "by phone"',
-        'billvend resolve 019a0b5c-7d3e-7000-8000-1234567890ab --reverse --reason "EKEDC has no such sale, mail of today"',
+    review_list = session.bv.review()
+    return Output(
+        lambda: ReviewResponse.of(review_list).to_json(),
+        lambda: _render(review_list, ReviewResponse.of(review_list).to_json()),
     )
+
+
+@command(
+    commands,
+    'billvend resolve 019a0b5c-7d3e-7000-8000-1234567890ab --delivered 12345678901234567890 --reason "by phone"',
+    'billvend resolve 019a0b5c-7d3e-7000-8000-1234567890ab --reverse --reason "EKEDC has no such sale, mail of today"',
 )
 def resolve(
+    session: Session,
     transaction: Transaction,
     delivered: Annotated[
-        str | None,
-        typer.Option(
-            "--delivered",
-            metavar="TOKEN",
-            help="It was delivered with this token (20 digits).",
-            show_default=False,
-        ),
+        str | None, option("--delivered TOKEN", "It was delivered with this token (20 digits).")
     ] = None,
     delivered_postpaid: Annotated[
-        bool, typer.Option("--delivered-postpaid", help="It was delivered without a token.")
+        bool, option("--delivered-postpaid", "It was delivered without a token.")
     ] = False,
-    reverse: Annotated[
-        bool, typer.Option("--reverse", help="It was not delivered: release the money.")
-    ] = False,
-    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Close its incidents.")] = False,
-    reason: Annotated[
-        str | None,
-        typer.Option("--reason", metavar="TEXT", help="Why. Required, except with --delivered."),
-    ] = None,
+    reverse: Annotated[bool, option("--reverse", "It was not delivered: release the money.")] = False,
+    acknowledge: Annotated[bool, option("--acknowledge", "Close its incidents.")] = False,
+    reason: Annotated[str | None, option("--reason TEXT", "Why. Required, except with --delivered.")] = None,
     operator: Annotated[
-        str | None,
-        typer.Option("--operator", metavar="NAME", help="The operator's name. Default: the login name."),
+        str | None, option("--operator NAME", "The operator's name. Default: the login name.")
     ] = None,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+) -> Output:
     """Resolve a payment in doubt or in review.
 
     The decision, the reason and the operator are stored for ever. If a later answer contradicts the decision, an incident
@@ -85,7 +77,7 @@ def resolve(
     from billvend.cli.rendering import render_payment_summary
     from billvend.domain.enums import OperatorDecision
     from billvend.domain.errors import ValidationFailed
-    from billvend.presentation import payment_json
+    from billvend.presentation.models import TransactionDetailResponse
 
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
@@ -98,61 +90,67 @@ def resolve(
             "Give a --reason. It is stored with the decision. Nothing was done.",
             fields={"reason": "is required"},
         )
-    with billvend_context(database_url) as bv:
-        payment = bv.resolve(
-            transaction,
-            operator=operator or getuser(),
-            reason=reason or "the operator gave the token",
-            token=delivered,
-            decision=decisions[0],
-        )
-        events, next_check_at = bv.events(payment), bv.next_check_at(payment)
-    print_result(
-        as_json,
-        payment_json(payment, events, next_check_at),
-        *render_payment_summary(payment, next_check_at),
+    bv = session.bv
+    payment = bv.resolve(
+        transaction,
+        operator=operator or getuser(),
+        reason=reason or "the operator gave the token",
+        token=delivered,
+        decision=decisions[0],
     )
-    return Exit.DONE
+    next_check_at = bv.next_check_at(payment)
+    return Output(
+        lambda: TransactionDetailResponse.with_events(payment, bv.events(payment), next_check_at).to_json(),
+        lambda: render_payment_summary(payment, next_check_at),
+    )
 
 
-def _render_review(payment: "Payment") -> list[Block]:
+def _render(review_list: "ReviewList", document: Item) -> Iterator[Block]:
+    for item in document["items"]:
+        yield from _render_review(item)
+    for payment in review_list.payments_with_incidents:
+        yield from _render_incidents(payment)
+    for deposit in review_list.deposits_with_problems:
+        yield from _render_deposit_problem(deposit)
+    if not (document["items"] or document["incidents"]):
+        yield Line("Nothing to review.", GOOD)
+
+
+def _render_review(item: Item) -> Iterator[Block]:
     from billvend.cli.rendering import calls_table
 
-    head = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}, of {payment.user_id}."
-    facts = [("Why", payment.review_reason or ""), ("Transaction", payment.transaction_id)]
-    instruction = f"Resolve it with: billvend resolve {payment.transaction_id} --delivered TOKEN | --reverse --reason TEXT"
-    return [
-        Line(f"In manual review: {head}", DOUBT),
-        KeyValues(facts),
-        calls_table(payment),
-        Line(instruction, QUIET),
-    ]
+    purchase = f"{money(item)} to {item['biller']} for meter {item['meterNumber']}"
+    transaction_id = item["transactionId"]
+    yield Line(f"In manual review: {purchase}, of {item['userId']}.", DOUBT)
+    yield KeyValues([("Why", item["reason"] or ""), ("Transaction", transaction_id)])
+    yield calls_table(item["evidence"])
+    command = f"billvend resolve {transaction_id} --delivered TOKEN | --reverse --reason TEXT"
+    yield Line(f"Resolve it with: {command}", QUIET)
 
 
-def _render_deposit_problem(deposit: "Deposit") -> list[Block]:
-    head = f"Deposit {deposit.reference} of {deposit.user_id}: {deposit.amount.display} by {deposit.source}."
-    instruction = f"When this is settled, run: billvend deposits check {deposit.reference} --acknowledge"
-    return [Line(head, BAD), Line(deposit.problem or ""), Line(instruction, QUIET)]
-
-
-def _render_incidents(payment: "Payment") -> list[Block]:
+def _render_incidents(payment: "Payment") -> Iterator[Block]:
     from billvend.domain.money import Money
 
+    currency, transaction_id = payment.amount.currency, payment.transaction_id
+    what = f"payment {transaction_id} of {payment.user_id}, {payment.amount.display}, {payment.status}"
+    yield Line(f"Incident: {what}.", BAD)
     rows = [
         (
-            incident.kind.value.replace("_", " "),
-            Money(incident.amount_minor, payment.amount.currency).display,
+            words(incident.kind),
+            Money(incident.amount_minor, currency).display,
             incident.provider,
             incident.detail,
         )
         for incident in payment.open_incidents
     ]
-    head = f"Incident: payment {payment.transaction_id} of {payment.user_id}, {payment.amount.display}, {payment.status}."
-    instruction = (
-        f"When this is settled, run: billvend resolve {payment.transaction_id} --acknowledge --reason TEXT"
-    )
-    return [
-        Line(head, BAD),
-        Table(("Incident", "Amount", "Provider", "Detail"), rows),
-        Line(instruction, QUIET),
-    ]
+    yield Table(("Incident", "Amount", "Provider", "Detail"), rows)
+    command = f"billvend resolve {transaction_id} --acknowledge --reason TEXT"
+    yield Line(f"When this is settled, run: {command}", QUIET)
+
+
+def _render_deposit_problem(deposit: "Deposit") -> Iterator[Block]:
+    what = f"Deposit {deposit.reference} of {deposit.user_id}"
+    yield Line(f"{what}: {deposit.amount.display} by {deposit.source}.", BAD)
+    yield Line(deposit.problem or "")
+    command = f"billvend deposits check {deposit.reference} --acknowledge"
+    yield Line(f"When this is settled, run: {command}", QUIET)

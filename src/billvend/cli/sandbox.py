@@ -10,7 +10,7 @@ import typer
 
 from billvend.cli.context import settings_context
 from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, example
+from billvend.cli.options import DatabaseUrl, example, option
 
 commands = typer.Typer()
 
@@ -23,47 +23,32 @@ class Dialect(StrEnum):
 
 
 @commands.command(
-    epilog=example(
-        "billvend sandbox --port 4000 --hook-url http://127.0.0.1:3000/hooks/vtpass",
-    )
+    epilog=example("billvend sandbox --port 4000 --hook-url http://127.0.0.1:3000/hooks/vtpass")
 )
 def sandbox(
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", help="The port. 0: any free port.", min=0, max=65535)
-    ] = 4000,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    dialect: Annotated[
-        Dialect | None,
-        typer.Option("--dialect", help="Serve this API at the root as well."),
-    ] = None,
+    port: Annotated[int, option("--port N", "The port. 0: any free port.", min=0, max=65535)] = 4000,
+    host: Annotated[str, option("--host ADDRESS", "Where to listen.")] = "127.0.0.1",
+    dialect: Annotated[Dialect | None, option("--dialect", "Serve this API at the root as well.")] = None,
     sales_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--book", metavar="FILE", help="The file of sales. Default: SANDBOX_BOOK.", show_default=False
-        ),
+        Path | None, option("--book FILE", "The file of sales. Default: SANDBOX_BOOK.")
     ] = None,
     max_delay: Annotated[
-        float, typer.Option("--max-delay", metavar="SECONDS", help="The longest delay of a response.", min=0)
+        float, option("--max-delay SECONDS", "The longest delay of a response.", min=0)
     ] = 120.0,
-    webhook_url: Annotated[
-        str | None,
-        typer.Option("--hook-url", metavar="URL", help="Where it sends webhooks.", show_default=False),
-    ] = None,
+    webhook_url: Annotated[str | None, option("--hook-url URL", "Where it sends webhooks.")] = None,
     duplicate_window: Annotated[
         int,
-        typer.Option(
-            "--duplicate-window",
-            metavar="SECONDS",
-            help="VTpass rejects a second order for a meter within this time. 0: never.",
+        option(
+            "--duplicate-window SECONDS",
+            "VTpass rejects a second order for a meter within this time. 0: never.",
             min=0,
         ),
     ] = 30,
     min_requery_age: Annotated[
         int,
-        typer.Option(
-            "--min-requery-age",
-            metavar="SECONDS",
-            help="BuyPower answers 429 to a requery sooner than this after the send.",
+        option(
+            "--min-requery-age SECONDS",
+            "BuyPower answers 429 to a requery sooner than this after the send.",
             min=0,
         ),
     ] = 0,

@@ -1,10 +1,8 @@
 """Example wallets and payments."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from billvend.domain.enums import Status
 from billvend.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,11 +20,9 @@ BILLS: Final = (
     ("bola", "1000", "600000000001"),  # declined: reversed
     ("bola", "500", "600000000003"),  # delivered, but the answer was lost: in doubt
     ("chidi", "700", "201000000000"),  # still pending at the provider
+    ("chidi", "300", "99999999999"),  # not processed, so that it can be cancelled
 )
 """User, amount and meter of the sandbox."""
-
-UNPROCESSED_BILL: Final = ("chidi", "300", "99999999999")
-"""A payment that is not processed, so that it can be cancelled."""
 
 MAX_WAIT_SECONDS: Final = 30
 
@@ -39,7 +35,7 @@ def require_non_production(settings: "Settings") -> None:
         )
 
 
-def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
+def add_examples(bv: "Billvend") -> "list[Transaction]":
     """Add the examples, once even if it is repeated. Returns them, newest first.
 
     Raises `ConfigurationError` on a ledger of live money.
@@ -49,20 +45,20 @@ def add_examples(bv: "Billvend") -> "Sequence[Transaction]":
         bv.fund(user, amount, key=f"seed-{user}", source="seed").transaction_id
         for user, amount in WALLETS.items()
     ]
-    for bill in (*BILLS, UNPROCESSED_BILL):
+    for bill in BILLS:
         user, amount, meter = bill
         payment = bv.pay(user, amount, meter=meter, biller="EKEDC", key=f"seed-{meter}")
         ids.append(payment.transaction_id)
-        if bill is not UNPROCESSED_BILL:
-            with suppress(_StopWaiting):
-                bv.wait(payment.transaction_id, timeout=MAX_WAIT_SECONDS, on_poll=_stop_in_doubt)
+        if bill is not BILLS[-1]:
+            with suppress(_InDoubt):
+                bv.wait(payment, timeout=MAX_WAIT_SECONDS, on_poll=_stop_in_doubt)
     return [bv.transaction(transaction_id) for transaction_id in reversed(ids)]
 
 
-class _StopWaiting(Exception):
-    """Ends the wait in doubt, so that there is an example of it."""
+class _InDoubt(Exception):
+    """Ends the wait, so that there is an example of a payment in doubt."""
 
 
 def _stop_in_doubt(payment: "Payment") -> None:
-    if payment.status is Status.IN_DOUBT:
-        raise _StopWaiting
+    if payment.status == "in_doubt":
+        raise _InDoubt

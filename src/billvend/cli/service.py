@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from billvend.cli.context import billvend_context, settings_context
-from billvend.cli.exits import Exit, Failure
-from billvend.cli.options import DatabaseUrl, Json, example
-from billvend.cli.output import BAD, DOUBT, GOOD, Line, Table, fail, print_blocks, print_result
+from billvend.cli.context import Session, command, settings_context
+from billvend.cli.exits import Exit
+from billvend.cli.options import DatabaseUrl, example, option
+from billvend.cli.output import BAD, DOUBT, GOOD, Line, Output, Table, print_blocks, result
 
 commands = typer.Typer()
 
@@ -17,7 +17,7 @@ commands = typer.Typer()
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
 def worker(
     exit_with_parent: Annotated[
-        bool, typer.Option("--exit-with-parent", hidden=True, help="Stop when stdin is closed.")
+        bool, option("--exit-with-parent", "Stop when stdin is closed.", hidden=True)
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> Exit:
@@ -47,30 +47,22 @@ def worker(
 
 @commands.command(epilog=example("billvend serve --port 8080"))
 def serve(
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="Overrides HOST.", show_default=False)
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option("--port", metavar="N", help="Overrides PORT. 0: any free port.", show_default=False),
-    ] = None,
+    host: Annotated[str | None, option("--host ADDRESS", "Overrides HOST.")] = None,
+    port: Annotated[int | None, option("--port N", "Overrides PORT. 0: any free port.")] = None,
     with_worker: Annotated[
         bool | None,
-        typer.Option(
+        option(
             "--worker/--no-worker",
-            help="Run a worker as well. Default: with SQLite yes, with PostgreSQL no.",
-            show_default=False,
+            "Run a worker as well. Default: with SQLite yes, with PostgreSQL no.",
         ),
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(
-            "--processes",
-            metavar="N",
+        option(
+            "--processes N",
+            "Server processes, with 32 threads each. Default: 2 with PostgreSQL, 1 with SQLite.",
             min=1,
             max=64,
-            help="Server processes, with 32 threads each. Default: 2 with PostgreSQL, 1 with SQLite.",
-            show_default=False,
         ),
     ] = None,
     database_url: DatabaseUrl = None,
@@ -82,8 +74,7 @@ def serve(
     """
     from billvend.api.server import serve as serve_api
 
-    overrides = {"host": host, "port": port}
-    with settings_context(database_url, as_service=True, **overrides) as settings:
+    with settings_context(database_url, as_service=True, host=host, port=port) as settings:
         serve_api(
             settings,
             database_url=database_url,
@@ -94,72 +85,65 @@ def serve(
     return Exit.DONE
 
 
-@commands.command(epilog=example("billvend sweep"))
-def sweep(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@command(commands, "billvend sweep")
+def sweep(session: Session) -> Output:
     """Enqueue due payments that the queue lost.
 
     Workers do this by themselves, every SWEEP_INTERVAL seconds.
     """
-    with billvend_context(database_url) as bv:
-        result = bv.sweep()
-    lines = [Line(f"{result.due} due, {result.enqueued} enqueued.")]
-    if result.enqueued < result.due:
+    swept = session.bv.sweep()
+    lines = [Line(f"{swept.due} due, {swept.enqueued} enqueued.")]
+    if swept.enqueued < swept.due:
         lines.append(Line("The queue did not accept the others. The next sweep enqueues them.", DOUBT))
-    print_result(as_json, {"due": result.due, "enqueued": result.enqueued}, *lines)
-    return Exit.DONE
+    return result({"due": swept.due, "enqueued": swept.enqueued}, *lines)
 
 
-@commands.command(epilog=example("billvend audit"))
-def audit(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@command(commands, "billvend audit")
+def audit(session: Session) -> Output:
     """Replay every event, and compare the result with the ledger.
 
     Exits 8 when it finds a difference.
     """
-    from billvend.presentation import audit_json
+    from billvend.presentation.operator_models import AuditResponse
 
-    with billvend_context(database_url) as bv:
-        report = bv.audit()
-    totals = f"{report.events} events, {report.wallets} wallets, {report.payments} payments, {report.transfers} transfers"
+    report = session.bv.audit()
+    counts = ("events", "wallets", "payments", "transfers")
+    totals = ", ".join(f"{getattr(report, name)} {name}" for name in counts)
     if report.ok:
-        print_result(as_json, audit_json(report), Line(f"No differences: {totals}.", GOOD))
-        return Exit.DONE
-    total = len(report.differences) + report.unlisted_differences
-    differences = [Line(difference) for difference in report.differences]
-    more = [Line(f"... and {report.unlisted_differences} more")] if report.unlisted_differences else []
-    head = Line(f"{total} differences in {totals}:", BAD)
-    print_result(as_json, audit_json(report), head, *differences, *more)
-    return Exit.DIFFERENCE
+        return result(
+            AuditResponse.model_validate(report).to_json(), Line(f"No differences: {totals}.", GOOD)
+        )
+    lines = [Line(difference) for difference in report.differences]
+    if more := report.unlisted_differences:
+        lines.append(Line(f"... and {more} more"))
+    title = Line(f"{len(report.differences) + more} differences in {totals}:", BAD)
+    return result(AuditResponse.model_validate(report).to_json(), title, *lines, status=Exit.DIFFERENCE)
 
 
-@commands.command(epilog=example("billvend health"))
-def health(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@command(commands, "billvend health")
+def health(session: Session) -> Output:
     """Check the database, the queue, the providers and the backlog.
 
     Exits 9 when the database is down.
     """
-    from billvend.presentation import health_json
+    from billvend.domain.errors import Unavailable
+    from billvend.presentation.operator_models import HealthResponse
 
-    with billvend_context(database_url) as bv:
-        report = bv.health()
+    report = session.bv.health()
     if report.status == "down":
-        reason = str(report.checks["database"].details.get("error", "The database is down."))
-        fail(as_json, Failure(Exit.UNAVAILABLE, "unavailable", reason))
-        return Exit.UNAVAILABLE
-    style = GOOD if report.status == "ok" else DOUBT
+        raise Unavailable(str(report.checks["database"].details.get("error", "The database is down.")))
     rows = [
         (name, check.status, f"{check.latency_ms:g} ms", _format_details(check.details))
         for name, check in report.checks.items()
     ]
-    print_result(
-        as_json,
-        health_json(report),
-        Line(report.status, style),
+    return result(
+        HealthResponse.of(report).to_json(),
+        Line(report.status, GOOD if report.status == "ok" else DOUBT),
         Table(("Component", "Status", "Latency", "Details"), rows),
     )
-    return Exit.DONE
 
 
-def _format_details(details: "Mapping[str, object]") -> str:
+def _format_details(details: Mapping[str, object]) -> str:
     return ", ".join(
         f"{name}: {_format_value(value)}" for name, value in details.items() if value not in (None, {}, [])
     )

@@ -1,122 +1,100 @@
-"""Commands for notifications: webhooks list, replay, enable."""
+"""Commands for notifications: wallet email, webhooks list, replay, enable."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from billvend.cli.context import billvend_context
-from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, Json, MaxItems, example
-from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Table, print_result
+from billvend.cli.context import Session, command
+from billvend.cli.options import MaxItems, User, argument, example, option
+from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Columns, Item, Line, Output, result, table, words
 
-if TYPE_CHECKING:
-    from billvend.ports.repositories import DisabledEndpoint, Message
+COLUMNS: Columns = {
+    "Message": "messageId",
+    "Type": "type",
+    "Transaction": "transactionId",
+    "Status": lambda message: words(message["status"]),
+    "Attempts": lambda message: str(len(message["deliveries"])),
+    "Last response": lambda message: message["deliveries"][-1]["detail"] if message["deliveries"] else "",
+    "Next attempt": "nextTryAt",
+}
 
 commands = typer.Typer()
 webhooks = typer.Typer(
     help="List notifications, and send them again.", epilog=example("billvend webhooks list --failed")
 )
+wallet = typer.Typer(help="Manage wallets.", epilog=example("billvend wallet email ada ada@example.com"))
+commands.add_typer(wallet, name="wallet")
 commands.add_typer(webhooks, name="webhooks")
 
 
-@webhooks.command(
-    "list", epilog=example("billvend webhooks list --failed", "billvend webhooks list --channel mail")
-)
+@command(wallet, "billvend wallet email ada ada@example.com")
+def email(
+    session: Session, user: User, address: Annotated[str, argument("ADDRESS", "An e-mail address.")]
+) -> Output:
+    """Set the e-mail address of a user.
+
+    Receipts and tokens are sent there. It replaces any other address, and later deposits do not change it.
+    """
+    session.bv.set_email(user, address)
+    return result({"userId": user, "email": address}, Line(f"Mail for {user} goes to {address}.", GOOD))
+
+
+@command(webhooks, "billvend webhooks list --failed", "billvend webhooks list --channel mail", name="list")
 def list_notifications(
+    session: Session,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only notifications that failed and were not delivered since.")
+        bool, option("--failed", "Only notifications that failed and were not delivered since.")
     ] = False,
-    channel: Annotated[
-        str, typer.Option("--channel", metavar="CHANNEL", help="webhook, mail or console.")
-    ] = "webhook",
+    channel: Annotated[str, option("--channel CHANNEL", "webhook, mail or console.")] = "webhook",
     limit: MaxItems = 20,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+) -> Output:
     """List notifications with their delivery status, newest first."""
-    from billvend.presentation import endpoint_json, notification_json
+    from billvend.presentation.operator_models import EndpointResponse, NotificationResponse
 
-    with billvend_context(database_url) as bv:
-        messages = bv.notification_history(limit=limit, channel=channel, failed=failed)
-        endpoints = bv.disabled_endpoints()
-    document = {
-        "items": [notification_json(each) for each in messages],
-        "disabledEndpoints": [endpoint_json(endpoint) for endpoint in endpoints],
-    }
-    rows = [_notification_row(each) for each in messages]
-    table = Table(
-        ("Message", "Type", "Transaction", "Status", "Attempts", "Last response", "Next attempt"), rows
+    messages = session.bv.notification_history(limit=limit, channel=channel, failed=failed)
+    items = [NotificationResponse.of(message).to_json() for message in messages]
+    endpoints = [
+        EndpointResponse.model_validate(endpoint).to_json() for endpoint in session.bv.disabled_endpoints()
+    ]
+    return result(
+        {"items": items, "disabledEndpoints": endpoints},
+        table(items, COLUMNS, empty="Nothing failed." if failed else "No notifications yet."),
+        *map(_endpoint_line, endpoints),
     )
-    empty_line = Line("Nothing failed." if failed else "No notifications yet.", QUIET)
-    print_result(
-        as_json,
-        document,
-        table if rows else empty_line,
-        *(_render_endpoint(endpoint) for endpoint in endpoints),
-    )
-    return Exit.DONE
 
 
-@webhooks.command(epilog=example("billvend webhooks replay msg_5f0c1d2e3a4b5c6d7e8f90a1b2c3d4e5"))
+@command(webhooks, "billvend webhooks replay msg_5f0c1d2e3a4b5c6d7e8f90a1b2c3d4e5")
 def replay(
-    message: Annotated[str, typer.Argument(metavar="ID", help="As printed by billvend webhooks list.")],
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> Exit:
+    session: Session, message: Annotated[str, argument("ID", "As printed by billvend webhooks list.")]
+) -> Output:
     """Send a notification again, even if it was delivered.
 
     It keeps its id, so that the receiver can recognise it. If its channel is not configured here, a worker sends it.
     """
-    from billvend.presentation import notification_json
+    from billvend.presentation.operator_models import NotificationResponse
 
-    with billvend_context(database_url) as bv:
-        replayed = bv.replay_notification(message)
-    print_result(as_json, notification_json(replayed), *_render_replay(replayed))
-    return Exit.DONE
+    replayed = session.bv.replay_notification(message)
+    last = replayed.attempts[-1] if replayed.attempts else None
+    if last and replayed.final_status == "delivered":
+        line = Line(f"Delivered to {last.target}: {last.detail}.", GOOD)
+    elif last and replayed.attempt_count:
+        line = Line(f"Not delivered: {last.detail}. A worker will retry.", BAD)
+    else:
+        line = Line("Queued: a worker will send it.", DOUBT)
+    return result(NotificationResponse.of(replayed).to_json(), line)
 
 
-@webhooks.command(epilog=example("billvend webhooks enable"))
-def enable(as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+@command(webhooks, "billvend webhooks enable")
+def enable(session: Session) -> Output:
     """Enable webhooks again after an endpoint answered 410.
 
     Waiting notifications are sent first.
     """
-    with billvend_context(database_url) as bv:
-        enabled = bv.enable_webhooks()
+    enabled = session.bv.enable_webhooks()
     enabled_line = Line("Webhooks are enabled. A worker sends the waiting notifications.", GOOD)
-    unchanged_line = Line("No endpoint was disabled.", QUIET)
-    print_result(as_json, {"enabled": enabled}, enabled_line if enabled else unchanged_line)
-    return Exit.DONE
+    return result({"enabled": enabled}, enabled_line if enabled else Line("No endpoint was disabled.", QUIET))
 
 
-def _notification_row(message: "Message") -> tuple[str, ...]:
-    from billvend.presentation import iso_time, notification_status
-
-    last = message.attempts[-1] if message.attempts else None
-    return (
-        message.message_id,
-        message.kind,
-        message.transaction_id,
-        notification_status(message).replace("_", " "),
-        str(len(message.attempts)),
-        last.detail if last else "",
-        iso_time(message.next_at) or "",
-    )
-
-
-def _render_replay(message: "Message") -> list[Block]:
-    from billvend.ports.repositories import FinalStatus
-
-    last = message.attempts[-1] if message.attempts else None
-    if message.final_status is FinalStatus.DELIVERED and last is not None:
-        return [Line(f"Delivered to {last.target}: {last.detail}.", GOOD)]
-    if message.attempt_count and last is not None:
-        return [Line(f"Not delivered: {last.detail}. A worker will retry.", BAD)]
-    return [Line("Queued: a worker will send it.", DOUBT)]
-
-
-def _render_endpoint(endpoint: "DisabledEndpoint") -> Block:
-    from billvend.presentation import iso_time
-
-    state = f"{endpoint.target} is disabled since {iso_time(endpoint.disabled_at)} ({endpoint.reason})"
+def _endpoint_line(endpoint: Item) -> Line:
+    state = f"{endpoint['target']} is disabled since {endpoint['disabledAt']} ({endpoint['reason']})"
     return Line(f"{state}. Its notifications wait. Run: billvend webhooks enable", DOUBT)

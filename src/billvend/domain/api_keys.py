@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from billvend.domain.errors import ValidationFailed
+from billvend.domain.ids import reject
 from billvend.domain.safe_text import safe_repr
 
 MAX_NAME_CHARACTERS = 64
@@ -44,25 +45,19 @@ class ApiKey:
 
 def parse_scopes(values: Iterable[object]) -> frozenset[Scope]:
     """The scopes of these names, at least one. Raises `ValidationFailed`."""
-    known = ", ".join(Scope)
-    scopes = set()
-    for value in values:
-        try:
-            scopes.add(Scope(str(value)))
-        except ValueError:
-            raise ValidationFailed(
-                f"The scope {safe_repr(value)} is not accepted: it must be one of {known}.",
-                fields={"scopes": f"must be among {known}"},
-            ) from None
-    if not scopes:
+    names, known = [str(value) for value in values], ", ".join(Scope)
+    for name in names:
+        if name not in list(Scope):
+            reject(f"scope {safe_repr(name)}", "scopes", f"must be one of {known}")
+    if not names:
         raise ValidationFailed(f"A key needs a scope: {known}.", fields={"scopes": "must name at least one"})
-    return frozenset(scopes)
+    return frozenset(map(Scope, names))
 
 
 def parse_key_name(value: object) -> str:
     """The name of a key: 1 to 64 printable characters, no blank at either end. Raises `ValidationFailed`."""
-    is_name = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
-    if isinstance(value, str) and is_name and value == value.strip():
-        return value
-    reason = f"must be 1 to {MAX_NAME_CHARACTERS} printable characters, without a blank at either end"
-    raise ValidationFailed(f"The name of the key is not accepted: it {reason}.", fields={"name": reason})
+    is_text = isinstance(value, str) and value.isprintable() and value == value.strip()
+    if not isinstance(value, str) or not is_text or not 1 <= len(value) <= MAX_NAME_CHARACTERS:
+        limits = f"1 to {MAX_NAME_CHARACTERS} printable characters"
+        reject("name of the key", "name", f"must be {limits}, without a blank at either end")
+    return value

@@ -10,7 +10,14 @@ from datetime import datetime
 from enum import StrEnum
 
 from billvend.domain.journal.codec import format_timestamp
-from billvend.domain.journal.events import StoredEvent
+from billvend.domain.journal.events import (
+    IncidentRaised,
+    PaymentCompleted,
+    PaymentReversed,
+    ReviewRequested,
+    StoredEvent,
+    WalletFunded,
+)
 from billvend.domain.payment.state import Payment
 
 
@@ -55,6 +62,9 @@ class Notification:
     """Its content: one JSON object in ASCII, with the field names of the HTTP API."""
 
 
+NOTIFIED_EVENTS = (WalletFunded, PaymentCompleted, PaymentReversed, ReviewRequested, IncidentRaised)
+"""The events that have a notification."""
+
 NotificationRenderer = Callable[[StoredEvent, Payment | None], Notification | None]
 """Makes the notification of an event; None if it has none. The payment is the event's own, at this event or later."""
 
@@ -70,4 +80,6 @@ def message_id(stored: StoredEvent, channel: Channel) -> str:
 
 def webhook_body(kind: str, at: datetime, data: str) -> bytes:
     """The body of a webhook, as Standard Webhooks defines it: type, time of the event, data."""
-    return f'{{"type":"{kind}","timestamp":"{format_timestamp(at, "milliseconds")}","data":{data}}}'.encode("ascii")
+    return f'{{"type":"{kind}","timestamp":"{format_timestamp(at, "milliseconds")}","data":{data}}}'.encode(
+        "ascii"
+    )

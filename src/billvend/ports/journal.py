@@ -30,12 +30,6 @@ class Journal(Protocol):
         database is still unavailable, the command's outcome is `OutcomeUnknown`. It is safe to repeat it.
         """
 
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """What the commands would get now. Nothing is locked or written.
-
-        Raises `Unavailable`.
-        """
-
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """At most `limit` due payments without a hint in the last `hint_interval_seconds`. Records that they get one
         now. Raises `Unavailable`."""

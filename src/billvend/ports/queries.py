@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from billvend.domain.decisions.commands import CommandKey, Pay
+from billvend.domain.decisions.decider import StoredResult
 from billvend.domain.enums import Status
 from billvend.domain.journal.events import StreamKey
-from billvend.domain.ledger.wallet import Funding
+from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
 from billvend.ports.repositories import Exposure
@@ -96,6 +98,15 @@ class Queries(Protocol):
 
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
         """The available and the held balance of a wallet; None if there is no wallet."""
+
+    def stored_results(self, keys: Sequence[CommandKey]) -> Mapping[CommandKey, StoredResult]:
+        """The stored results of these commands, for those that were done before."""
+
+    def wallet_and_duplicate(self, command: Pay) -> tuple[Wallet | None, datetime | None]:
+        """The wallet that a bill is paid from, and when an equal bill was last paid, in one cheap query.
+
+        An equal bill counts for `DUPLICATE_WINDOW_SECONDS`, and not if it was reversed.
+        """
 
     def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
         """One transaction by its id. It is faster with the user id."""

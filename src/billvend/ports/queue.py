@@ -31,23 +31,14 @@ class Hint:
 class Queue(Protocol):
     """Carries hints between processes. Used from any thread."""
 
-    @property
-    def backend(self) -> str:
-        """What carries the hints, for `health`: `Redis` (or what speaks its protocol), `SQLite` or `memory`."""
-        ...
+    backend: str
+    """What carries the hints, for `health`: `Redis` (or what speaks its protocol), `SQLite` or `memory`."""
 
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
-        """Queue hints, after the commit of the work that they point at. Never raises, and returns within 200 ms.
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
+        """Queue hints, after the commit of the work that they point at. Never raises.
 
-        Returns how many were surely queued, always the first ones. The others may or may not be queued. A sweep finds
-        the work of those that are not.
-        """
-        ...
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """Queue hints in the background. Never raises, and returns at once.
-
-        `close` waits for hints that are being sent, for as long as `enqueue` would.
+        With `wait`, it returns within 200 ms how many were surely queued, always the first ones. Without it, it returns
+        0 at once. The others may or may not be queued: a sweep finds the work of those that are not.
         """
         ...
 
@@ -68,5 +59,5 @@ class Queue(Protocol):
         ...
 
     def close(self) -> None:
-        """Close connections and threads. Hints that are queued afterwards are dropped."""
+        """Send the hints that wait, for as long as `enqueue` would, and close connections. Later hints are dropped."""
         ...

@@ -174,7 +174,7 @@ class Message:
     transaction_id: str
     kind: str
     data: str
-    """JSON, as written with the event; see `billvend.domain.notifications`."""
+    """JSON, as written with the event; see `billvend.presentation.notifications`."""
     at: datetime
     """When the event happened."""
     attempt_count: int = 0

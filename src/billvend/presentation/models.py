@@ -243,7 +243,6 @@ class TransactionResponse(ResponseModel):
         """A transaction. A payment is next due at `next_check_at`."""
         if isinstance(transaction, Funding):
             return cls(**funding_facts(transaction), updated_at=transaction.at)
-        reversal = transaction.reversal
         return cls(
             **payment_facts(transaction),
             status=transaction.status,
@@ -251,13 +250,19 @@ class TransactionResponse(ResponseModel):
             token=transaction.token,
             units=transaction.units,
             receipt=dict(transaction.completion.receipt) if transaction.completion else None,
-            reversal=reversal
-            and ReversalResponse(proof=reversal.proof, reason=reversal.reason, at=transaction.ended_at),
+            reversal=_reversal(transaction),
             incidents=[IncidentResponse.of(incident, transaction) for incident in transaction.incidents],
             next_check_at=next_check_at,
             message=customer_message(transaction, next_check_at),
             **details,
         )
+
+
+def _reversal(payment: Payment) -> ReversalResponse | None:
+    reversal = payment.reversal
+    if reversal is None:
+        return None
+    return ReversalResponse(proof=reversal.proof, reason=reversal.reason, at=payment.ended_at)
 
 
 def payment_facts(payment: Payment) -> dict[str, Any]:

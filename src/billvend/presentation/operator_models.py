@@ -9,7 +9,7 @@ from pydantic import AliasPath, BeforeValidator, ConfigDict, Field
 from billvend.domain.enums import Status
 from billvend.domain.journal.events import IncidentRaised
 from billvend.domain.payment.state import Payment
-from billvend.ports.repositories import Deposit, Message, MessageHistory
+from billvend.ports.repositories import Deposit, Message
 from billvend.presentation.models import (
     AmountCurrency,
     AttemptResponse,
@@ -83,24 +83,23 @@ class NotificationResponse(ResponseModel):
     deliveries: list[DeliveryResponse]
 
     @classmethod
-    def of(cls, notification: MessageHistory) -> Self:
+    def of(cls, message: Message) -> Self:
         """A message and its delivery attempts."""
-        message = notification.message
         return cls(
             message_id=message.message_id,
             type=message.kind,
             channel=message.channel,
-            status=notification_status(message),
+            status=_message_status(message),
             transaction_id=message.transaction_id,
             user_id=message.user_id,
             at=message.at,
             next_try_at=message.next_at,
             ended_at=message.ended_at,
-            deliveries=[DeliveryResponse.model_validate(attempt) for attempt in notification.attempts],
+            deliveries=[DeliveryResponse.model_validate(attempt) for attempt in message.attempts],
         )
 
 
-def notification_status(message: Message) -> str:
+def _message_status(message: Message) -> str:
     """`waiting` for its next attempt, `trying`, or its end: `delivered`, `gave_up`, `skipped`."""
     if message.final_status is not None:
         return message.final_status.value
@@ -236,5 +235,6 @@ class ReviewResponse(ResponseModel):
         ]
         return cls(
             items=[ReviewItemResponse.model_validate(payment) for payment in review.payments_in_review],
-            incidents=incidents + [ReviewIncidentResponse.of_deposit(each) for each in review.deposits_with_problems],
+            incidents=incidents
+            + [ReviewIncidentResponse.of_deposit(each) for each in review.deposits_with_problems],
         )

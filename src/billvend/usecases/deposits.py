@@ -43,8 +43,6 @@ from billvend.ports.gateway import (
 )
 from billvend.ports.repositories import Deposit
 from billvend.usecases.dependencies import Dependencies
-from billvend.usecases.environment import check_mode
-from billvend.usecases.fund import credit, parse_funding_amount
 
 REPEAT_WAIT_SECONDS = 5.0
 """How long a repeated call waits for the first call with its key."""
@@ -116,7 +114,7 @@ def create(
     """
     user_id, money, email = (
         parse_user_id(user_id),
-        parse_funding_amount(deps, amount, currency),
+        deps.wire_fundings().parse_amount(amount, currency),
         parse_email(email),
     )
     key = None if key is None else parse_key(key)
@@ -127,7 +125,7 @@ def create(
             f"{gateway.info.title} does not accept the currency {money.currency}: it {reason}.",
             fields={"currency": reason},
         )
-    check_mode(deps)
+    deps.wire_ledger().require_mode()
     reference = f"bv-{deps.clock.new_id()}"
     deposit = Deposit(
         user_id, reference, key, gateway.info.name, money, email, deps.clock.now(),
@@ -296,7 +294,9 @@ def _check(deps: Dependencies, gateway: Gateway, deposit: Deposit) -> DepositChe
 def _credit(deps: Dependencies, deposit: Deposit) -> DepositCheck:
     # Not through `fund`: its limits are for requests, and this money is already paid.
     try:
-        funding = credit(deps, deposit.user_id, deposit.amount, deposit.source, deposit.reference)
+        funding = deps.wire_fundings().credit(
+            deposit.user_id, deposit.amount, deposit.source, deposit.reference
+        )
     except IdempotencyMismatch:
         return _record_problem(deps, deposit, "Its reference was used as the key of another funding")
     if deposit.email_may_get_tokens:

@@ -9,15 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from billvend.domain.delivery_retry import next_attempt_at
-from billvend.domain.enums import Status
 from billvend.domain.errors import ResourceNotFound, ValidationFailed
 from billvend.domain.ids import is_email, parse_email, parse_user_id
 from billvend.domain.notifications import Channel
-from billvend.domain.payment.state import Payment
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult, Notifier
-from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import DeliveryAttempt, DisabledEndpoint, FinalStatus, Message
+from billvend.ports.telemetry import DeliveryAttempted
 from billvend.usecases.dependencies import Dependencies
 
 MAX_MESSAGES_PER_CHANNEL = 16
@@ -59,19 +57,6 @@ def deliver_due(deps: Dependencies) -> int:
         for delivery in deliveries:
             delivery.result()  # raises `Unavailable`, but only after all attempts have ended
     return len(messages)
-
-
-def enqueue_notification_hint(deps: Dependencies, user_id: str, transaction_id: str) -> None:
-    """Queue a hint that a transaction has messages to deliver."""
-    if deps.notifiers:
-        deps.queue.enqueue_nowait(QueueName.NOTIFICATIONS, [Hint(user_id, transaction_id)])
-
-
-def enqueue_payment_notification_hint(deps: Dependencies, payment: Payment, at: datetime) -> None:
-    """Queue a hint if the command at `at` changed the payment in a way that is notified."""
-    is_news = payment.has_ended or payment.status is Status.IN_REVIEW
-    if is_news and payment.updated_at == at:
-        enqueue_notification_hint(deps, payment.user_id, payment.transaction_id)
 
 
 def history(
@@ -153,7 +138,7 @@ def _deliver(deps: Dependencies, notifier: Notifier, message: Message) -> None:
     next_at, ended = _schedule_or_end(message, delivery, at)
     deps.outbox.record_attempt(message, attempt, next_at=next_at, final_status=ended)
     _log(message, delivery, ended)
-    deps.metrics.delivered(message.channel, delivery.outcome, given_up=ended is FinalStatus.GAVE_UP)
+    deps.metrics.observe(DeliveryAttempted(message.channel, delivery.outcome, ended is FinalStatus.GAVE_UP))
 
 
 def _schedule_or_end(

@@ -1,11 +1,12 @@
-"""Pay: hold the money for a bill, commit, and queue a hint for the workers."""
+"""Pay: hold the money for a bill, commit, and queue a hint for the workers. Cancel: release it before anything is sent."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from billvend.domain.decisions.commands import Executed, Pay
-from billvend.domain.decisions.decider import CommandOutcome
+from billvend.domain.decisions.commands import Cancel, Executed, Pay
+from billvend.domain.decisions.customer import hold
+from billvend.domain.decisions.decider import CommandOutcome, replay_of
 from billvend.domain.enums import VendType
 from billvend.domain.errors import (
     BillvendError,
@@ -15,18 +16,17 @@ from billvend.domain.errors import (
     UnknownBiller,
     ValidationFailed,
 )
-from billvend.domain.ids import parse_key, parse_phone, parse_user_id
+from billvend.domain.ids import parse_key, parse_meter, parse_phone, parse_user_id, parse_vend_type
 from billvend.domain.journal.events import StreamKey
-from billvend.domain.meter import parse_meter, parse_vend_type
 from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike, parse_amount
 from billvend.domain.payment.state import Payment
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.account_status import current_policy, refresh_account_status, refresh_if_stale
-from billvend.usecases.activity_log import log_payment
-from billvend.usecases.dependencies import Dependencies, single_result
-from billvend.usecases.meters import cached_meter, require_meter
+from billvend.usecases.account_status import ProviderAccounts
+from billvend.usecases.ledger import Ledger
+from billvend.usecases.limits import Limits
+from billvend.usecases.meters import Meters
 
 MAX_BILLS_PER_TRANSACTION = 500
 """Bills in one transaction, at most."""
@@ -57,175 +57,214 @@ class PaymentResult:
     """The meter's customer, if the meter was checked."""
 
 
-def pay(deps: Dependencies, bill: Bill) -> PaymentResult:
-    """Accept a bill: hold its money. A worker then buys the electricity.
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """Accepts bills, and cancels payments that were never sent."""
 
-    Raises, in this order: `InvalidInput`; `IdempotencyMismatch`; `WalletNotFound`; `LikelyDuplicate`;
-    `InsufficientFunds`; `ProviderUnavailable`; the meter's errors (`MeterNotFound` and others, see `verify_meter`).
-    Also `Unavailable` if nothing was done, and `OutcomeUnknown`: repeat it with its key.
-    """
-    command, meter = build_command(deps, bill), None
-    refresh_if_stale(deps)
-    if deps.meter_check.is_enabled or current_policy(deps).suspended:
-        command, meter = _check_before_hold(deps, command)
-    (result,) = _payment_results(deps, [command], _execute_and_enqueue(deps, [command]))
-    if isinstance(result, BillvendError):
-        raise result
-    return result if result.replayed else replace(result, meter=meter)
+    ledger: Ledger
+    accounts: ProviderAccounts
+    meters: Meters
+    limits: Limits
+    default_currency: str
 
+    def pay(self, bill: Bill) -> PaymentResult:
+        """Accept a bill: hold its money. A worker then buys the electricity.
 
-def _check_before_hold(deps: Dependencies, command: Pay) -> tuple[Pay, MeterFound | None]:
-    """Check that an account sells and that the meter is valid, for a payment that the ledger would accept."""
-    if not current_policy(deps).suspended and (cached := cached_meter(deps, command)) is not None:
-        return replace(command, verified=True), cached
-    if single_result(deps.journal.dry_run([command])).replayed:
-        return command, None
-    try:
-        _require_selling_account(deps, command)
-        meter = require_meter(deps, command.meter, command.biller, command.vend_type, command.amount)
-    except BillvendError:
-        # Another call with this key may have been accepted meanwhile. Then this one must not be rejected.
-        if single_result(deps.journal.dry_run([command])).replayed:
-            return command, None
-        raise
-    return replace(command, at=deps.clock.now(), verified=meter is not None), meter
+        Raises, in this order: `InvalidInput`; `IdempotencyMismatch`; `WalletNotFound`; `LikelyDuplicate`;
+        `InsufficientFunds`; `ProviderUnavailable`; the meter's errors (`MeterNotFound` and others, see `Meters.lookup`).
+        Also `Unavailable` if nothing was done, and `OutcomeUnknown`: repeat it with its key.
+        """
+        command, meter = self.build_command(bill), None
+        self.accounts.refresh_if_stale()
+        if self.meters.check.is_enabled or self.accounts.current_policy().suspended:
+            command, meter = self._check_before_hold(command)
+        (result,) = self._accept([command])
+        if isinstance(result, BillvendError):
+            raise result
+        return result if result.replayed else replace(result, meter=meter)
 
+    def pay_many(self, bills: Iterable[Bill | Pay]) -> list[PaymentResult | BillvendError]:
+        """Accept bills, up to 500 in one transaction. Each gets its payment or its error, in order.
 
-def _require_selling_account(deps: Dependencies, command: Pay) -> None:
-    """Reject a payment if every account for it is suspended. Payments in bulk are accepted, and wait."""
-    policy = current_policy(deps)
-    accounts = [
-        account for account in policy.accounts
-        if account.supports(command.biller, command.vend_type) and account.accepts_amount(command.amount)
-    ]  # fmt: skip
-    if accounts and not any(policy.is_selling(account) for account in accounts):
-        refresh_account_status(deps)  # the reason may have cleared, and perhaps no worker runs
-        policy = current_policy(deps)
-    if accounts and not any(policy.is_selling(account) for account in accounts):
-        raise ProviderUnavailable(
-            f"Electricity of {command.biller} is not on sale now. Nothing was held: try again later."
+        Raises no `BillvendError`. If the database becomes unavailable, accepted payments remain, and each other bill gets
+        `Unavailable` or `OutcomeUnknown`. A repeat with the same keys does only what is missing. A `Pay` command from
+        `build_command` is used as it is.
+        """
+        results: list[PaymentResult | BillvendError] = []
+        remaining = iter(bills)
+        while chunk := list(islice(remaining, MAX_BILLS_PER_TRANSACTION)):
+            parsed = [self._command_or_error(bill) for bill in chunk]
+            payments = iter(self._accept([command for command in parsed if isinstance(command, Pay)]))
+            results += [next(payments) if isinstance(item, Pay) else item for item in parsed]
+        return results
+
+    def preview(self, commands: Sequence[Pay]) -> list[bool | BillvendError]:
+        """Which of these commands were done before, or why their key is not accepted. Nothing is done.
+
+        Raises `Unavailable`. Neither the wallets nor the meters are checked.
+        """
+        stored = self.ledger.queries.stored_results([command.command_key for command in commands])
+        previews: list[bool | BillvendError] = []
+        for command in commands:
+            try:
+                previews.append(replay_of(stored.get(command.command_key), command) is not None)
+            except BillvendError as error:
+                previews.append(error)
+        return previews
+
+    def cancel(self, transaction_id: str) -> Payment:
+        """Reverse a payment that was never sent, with the proof `not_sent`.
+
+        Raises `TransactionNotFound`; `AlreadySent` if a request may have reached the provider; `Unavailable`.
+        """
+        payment, clock = self.ledger.payment(transaction_id), self.ledger.clock
+        command = Cancel(payment.user_id, clock.new_id(), payment.transaction_id, clock.now())
+        return self.ledger.execute(command).payment or payment
+
+    def build_command(self, bill: Bill) -> Pay:
+        """Validate a bill, and build its command. Nothing is sent or stored. Raises `InvalidInput`."""
+        user_id, meter = parse_user_id(bill.user_id), parse_meter(bill.meter)
+        caller_key = None if bill.key is None else parse_key(bill.key)
+        vend_type, phone = parse_vend_type(bill.vend_type), parse_phone(bill.phone)
+        accounts = [
+            account
+            for account in self.accounts.base_policy.accounts
+            if account.supports(bill.biller, vend_type)
+        ]
+        currency = accounts[0].currency if accounts else self.default_currency
+        amount = parse_amount(
+            bill.amount,
+            currency,
+            minimum=self.limits.min_payment(currency),
+            maximum=self.limits.max_amount(currency),
+        )
+        if not accounts:
+            reason = f"no configured provider sells {vend_type} electricity for it"
+            raise UnknownBiller(
+                f"The biller {safe_repr(bill.biller)} is not accepted: {reason}. See: billvend billers",
+                fields={"provider": reason},
+            )
+        if all(account.whole_units_only for account in accounts) and amount.major % 1:
+            raise InvalidAmount(
+                f"The amount {amount} is not accepted: electricity is sold in whole {currency} here.",
+                fields={"amount": f"must be whole {currency}"},
+            )
+        if phone is None and all(account.needs_phone for account in accounts):
+            reason = "is required: the provider needs one with every order"
+            raise ValidationFailed(
+                f"A phone number {reason}. Nothing was held: give one, or set BILL_PROVIDER_PHONE.",
+                fields={"phone": reason},
+            )
+        transaction_id = self.ledger.clock.new_id()
+        return Pay(
+            user_id=user_id,
+            key=caller_key or transaction_id,
+            has_caller_key=caller_key is not None,
+            transaction_id=transaction_id,
+            at=self.ledger.clock.now(),
+            amount=amount,
+            meter=meter,
+            biller=bill.biller,
+            vend_type=vend_type,
+            phone=phone,
+            allow_duplicate=bill.allow_duplicate,
         )
 
+    def _command_or_error(self, bill: Bill | Pay) -> Pay | BillvendError:
+        try:
+            return bill if isinstance(bill, Pay) else self.build_command(bill)
+        except BillvendError as error:
+            return error
 
-def pay_many(deps: Dependencies, bills: Iterable[Bill | Pay]) -> list[PaymentResult | BillvendError]:
-    """Accept bills, up to 500 in one transaction. Each gets its payment or its error, in order.
+    # --- before the hold ----------------------------------------------------------------------------------------------
 
-    Raises no `BillvendError`. If the database becomes unavailable, accepted payments remain, and each other bill gets
-    `Unavailable` or `OutcomeUnknown`. A repeat with the same keys does only what is missing. A `Pay` command from
-    `build_command` is used as it is.
-    """
-    results: list[PaymentResult | BillvendError] = []
-    remaining = iter(bills)
-    while chunk := list(islice(remaining, MAX_BILLS_PER_TRANSACTION)):
-        parsed = [_command_or_error(deps, bill) for bill in chunk]
-        commands = [command for command in parsed if isinstance(command, Pay)]
-        payments = iter(_payment_results(deps, commands, _execute_and_enqueue(deps, commands)))
-        results += [next(payments) if isinstance(item, Pay) else item for item in parsed]
-    return results
+    def _check_before_hold(self, command: Pay) -> tuple[Pay, MeterFound | None]:
+        """Check that an account sells and that the meter is valid, for a payment that the ledger would accept."""
+        if not self.accounts.current_policy().suspended and (cached := self.meters.cached(command)):
+            return replace(command, verified=True), cached
+        if self._is_replay(command):
+            return command, None
+        wallet, duplicate_paid_at = self.ledger.queries.wallet_and_duplicate(command)
+        hold(wallet, command, duplicate_paid_at)  # raises if the ledger would reject it
+        try:
+            self._require_selling_account(command)
+            meter = self.meters.require(command)
+        except BillvendError:
+            # Another call with this key may have been accepted meanwhile. Then this one must not be rejected.
+            if self._is_replay(command):
+                return command, None
+            raise
+        return replace(command, at=self.ledger.clock.now(), verified=meter is not None), meter
 
+    def _is_replay(self, command: Pay) -> bool:
+        """Whether the command was done before. Raises `IdempotencyMismatch`."""
+        key = command.command_key
+        return replay_of(self.ledger.queries.stored_results([key]).get(key), command) is not None
 
-def _execute_and_enqueue(deps: Dependencies, commands: list[Pay]) -> list[CommandOutcome]:
-    """Execute the commands, and queue hints before anything else can fail."""
-    try:
-        results = deps.journal.execute(commands)
-    except BillvendError as error:
-        return [error for _ in commands]
-    new_payments = [
-        done.payment for done in results if isinstance(done, Executed) and done.payment is not None
-    ]
-    if new_payments:
-        hints = [Hint(payment.user_id, payment.transaction_id) for payment in new_payments]
-        deps.queue.enqueue_nowait(QueueName.PAYMENTS, hints)
-    return results
+    def _require_selling_account(self, command: Pay) -> None:
+        """Reject a payment if every account for it is suspended. Payments in bulk are accepted, and wait."""
+        if self._is_suspended(command):
+            self.accounts.refresh()  # the reason may have cleared, and perhaps no worker runs
+            if self._is_suspended(command):
+                raise ProviderUnavailable(
+                    f"Electricity of {command.biller} is not on sale now. Nothing was held: try again later."
+                )
 
+    def _is_suspended(self, command: Pay) -> bool:
+        """Whether accounts could sell this, and none of them sells now."""
+        policy = self.accounts.current_policy()
+        accounts = [
+            account for account in policy.accounts
+            if account.supports(command.biller, command.vend_type) and account.accepts_amount(command.amount)
+        ]  # fmt: skip
+        return bool(accounts) and not any(policy.is_selling(account) for account in accounts)
 
-def _payment_results(
-    deps: Dependencies, commands: Sequence[Pay], results: Sequence[CommandOutcome]
-) -> list[PaymentResult | BillvendError]:
-    """The result of each command: a new payment, or an earlier one in its current state."""
-    earlier_keys = [
-        StreamKey(command.user_id, result.result.transaction_id)
-        for command, result in zip(commands, results, strict=True)
-        if isinstance(result, Executed) and result.payment is None
-    ]
-    earlier: Mapping[StreamKey, Payment] | BillvendError
-    try:
-        earlier = deps.queries.payments(earlier_keys) if earlier_keys else {}
-    except BillvendError as error:
-        earlier = error
-    return [
-        _payment_result(deps, command, result, earlier)
-        for command, result in zip(commands, results, strict=True)
-    ]
+    # --- the hold -----------------------------------------------------------------------------------------------------
+
+    def _accept(self, commands: Sequence[Pay]) -> list[PaymentResult | BillvendError]:
+        """Execute the commands, and queue hints before anything else can fail. Raises nothing."""
+        try:
+            outcomes = self.ledger.execute_all(commands)
+        except BillvendError as error:
+            return [error for _ in commands]
+        new_payments = [
+            Hint(command.user_id, command.transaction_id)
+            for command, outcome in zip(commands, outcomes, strict=True)
+            if isinstance(outcome, Executed) and not outcome.replayed
+        ]
+        if new_payments:
+            self.ledger.queue.enqueue(QueueName.PAYMENTS, new_payments, wait=False)
+        earlier = self._load_earlier(commands, outcomes)
+        return [
+            _payment_result(command, outcome, earlier)
+            for command, outcome in zip(commands, outcomes, strict=True)
+        ]
+
+    def _load_earlier(
+        self, commands: Sequence[Pay], outcomes: Sequence[CommandOutcome]
+    ) -> Mapping[StreamKey, Payment] | BillvendError:
+        """The payments of the commands that were done before, in their current state."""
+        keys = [
+            StreamKey(command.user_id, outcome.result.transaction_id)
+            for command, outcome in zip(commands, outcomes, strict=True)
+            if isinstance(outcome, Executed) and outcome.replayed
+        ]
+        try:
+            return self.ledger.queries.payments(keys) if keys else {}
+        except BillvendError as error:
+            return error
 
 
 def _payment_result(
-    deps: Dependencies,
-    command: Pay,
-    result: CommandOutcome,
-    earlier: Mapping[StreamKey, Payment] | BillvendError,
+    command: Pay, outcome: CommandOutcome, earlier: Mapping[StreamKey, Payment] | BillvendError
 ) -> PaymentResult | BillvendError:
-    if isinstance(result, BillvendError):
-        return result
-    if result.payment is not None:
-        log_payment(deps, result.payment, command.at)
-        return PaymentResult(result.payment, replayed=False)
+    if isinstance(outcome, BillvendError):
+        return outcome
+    if outcome.payment is not None:
+        return PaymentResult(outcome.payment, replayed=False)
     if isinstance(earlier, BillvendError):
         return earlier
-    payment = earlier.get(StreamKey(command.user_id, result.result.transaction_id))
+    payment = earlier.get(StreamKey(command.user_id, outcome.result.transaction_id))
     if payment is None:
-        return TransactionNotFound(f"There is no payment {result.result.transaction_id}.")
+        return TransactionNotFound(f"There is no payment {outcome.result.transaction_id}.")
     return PaymentResult(payment, replayed=True)
-
-
-def _command_or_error(deps: Dependencies, bill: Bill | Pay) -> Pay | BillvendError:
-    try:
-        return bill if isinstance(bill, Pay) else build_command(deps, bill)
-    except BillvendError as error:
-        return error
-
-
-def build_command(deps: Dependencies, bill: Bill) -> Pay:
-    """Validate a bill, and build its command. Nothing is sent or stored. Raises `InvalidInput`."""
-    user_id, meter = parse_user_id(bill.user_id), parse_meter(bill.meter)
-    caller_key = None if bill.key is None else parse_key(bill.key)
-    vend_type, phone = parse_vend_type(bill.vend_type), parse_phone(bill.phone)
-    accounts = [account for account in deps.policy.accounts if account.supports(bill.biller, vend_type)]
-    currency = accounts[0].currency if accounts else deps.default_currency
-    amount = parse_amount(
-        bill.amount,
-        currency,
-        minimum=deps.limits.min_payment(currency),
-        maximum=deps.limits.max_amount(currency),
-    )
-    if not accounts:
-        reason = f"no configured provider sells {vend_type} electricity for it"
-        raise UnknownBiller(
-            f"The biller {safe_repr(bill.biller)} is not accepted: {reason}. See: billvend billers",
-            fields={"provider": reason},
-        )
-    if all(account.whole_units_only for account in accounts) and amount.major % 1:
-        raise InvalidAmount(
-            f"The amount {amount} is not accepted: electricity is sold in whole {currency} here.",
-            fields={"amount": f"must be whole {currency}"},
-        )
-    if phone is None and all(account.needs_phone for account in accounts):
-        reason = "is required: the provider needs one with every order"
-        raise ValidationFailed(
-            f"A phone number {reason}. Nothing was held: give one, or set BILL_PROVIDER_PHONE.",
-            fields={"phone": reason},
-        )
-    transaction_id = deps.clock.new_id()
-    return Pay(
-        user_id=user_id,
-        key=caller_key or transaction_id,
-        has_caller_key=caller_key is not None,
-        transaction_id=transaction_id,
-        at=deps.clock.now(),
-        amount=amount,
-        meter=meter,
-        biller=bill.biller,
-        vend_type=vend_type,
-        phone=phone,
-        allow_duplicate=bill.allow_duplicate,
-    )

@@ -1,5 +1,6 @@
 """Queries: wallets, transactions and their events."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,11 +9,12 @@ from billvend.domain.ids import parse_transaction_id, parse_user_id
 from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
+from billvend.domain.policy.accounts import Biller
 from billvend.domain.policy.rules import next_step
 from billvend.domain.safe_text import safe_repr
-from billvend.ports.queries import RawEvent, Search, Transaction
-from billvend.usecases.account_status import current_policy
-from billvend.usecases.dependencies import Dependencies
+from billvend.ports.clock import Clock
+from billvend.ports.queries import Backlog, Queries, RawEvent, Search, Transaction
+from billvend.usecases.account_status import ProviderAccounts
 
 MAX_SEARCH_RESULTS = 1_000
 """Transactions in one search, at most."""
@@ -27,48 +29,66 @@ class Balance:
     held: Money
 
 
-def balance(deps: Dependencies, user_id: str, currency: str | None) -> Balance:
-    """A wallet's balance. Raises `WalletNotFound` if the user never had money in this currency."""
-    user_id = parse_user_id(user_id)
-    currency = deps.default_currency if currency is None else currency
-    amounts = deps.queries.balance(user_id, Money(0, currency).currency)
-    if amounts is None:
-        raise WalletNotFound(f"There is no {currency} wallet of this user: fund it first.")
-    return Balance(user_id, *amounts)
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """Reads wallets and transactions for people. Every method raises `Unavailable` when the database is unavailable."""
 
+    queries: Queries
+    clock: Clock
+    accounts: ProviderAccounts
+    default_currency: str
 
-def transaction(deps: Dependencies, transaction_id: str) -> Transaction:
-    """A transaction by its id. Raises `TransactionNotFound`."""
-    transaction = deps.queries.transaction(parse_transaction_id(transaction_id))
-    if transaction is None:
-        raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
-    return transaction
+    def balance(self, user_id: str, currency: str | None) -> Balance:
+        """A wallet's balance. Raises `WalletNotFound` if the user never had money in this currency."""
+        user_id = parse_user_id(user_id)
+        currency = self.default_currency if currency is None else currency
+        amounts = self.queries.balance(user_id, Money(0, currency).currency)
+        if amounts is None:
+            raise WalletNotFound(f"There is no {currency} wallet of this user: fund it first.")
+        return Balance(user_id, *amounts)
 
+    def transaction(self, transaction_id: str) -> Transaction:
+        """A transaction by its id. Raises `TransactionNotFound`."""
+        transaction = self.queries.transaction(parse_transaction_id(transaction_id))
+        if transaction is None:
+            raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
+        return transaction
 
-def transaction_with_events(deps: Dependencies, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
-    """A transaction and its events, in one read. Raises `TransactionNotFound`."""
-    found = deps.queries.transaction_with_events(parse_transaction_id(transaction_id))
-    if found is None:
-        raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
-    return found
+    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
+        """A transaction and its events, in one read. Raises `TransactionNotFound`."""
+        found = self.queries.transaction_with_events(parse_transaction_id(transaction_id))
+        if found is None:
+            raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
+        return found
 
+    def events(self, payment: Payment) -> list[RawEvent]:
+        """The events of a payment, in order."""
+        return self.queries.events(StreamKey(payment.user_id, payment.transaction_id))
 
-def events(deps: Dependencies, payment: Payment) -> list[RawEvent]:
-    """The events of a payment, in order."""
-    return deps.queries.events(StreamKey(payment.user_id, payment.transaction_id))
+    def search(self, criteria: Search) -> list[Transaction]:
+        """Transactions, newest first. Raises `ValidationFailed` for a limit that is not 1 to 1,000."""
+        limit: object = criteria.limit  # a caller may pass any type
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_SEARCH_RESULTS:
+            reason = f"must be a whole number from 1 to {MAX_SEARCH_RESULTS:,}"
+            raise ValidationFailed(
+                f"The limit {safe_repr(limit)} is not accepted: it {reason}.", fields={"limit": reason}
+            )
+        return self.queries.search(criteria)
 
+    def next_check_at(self, payment: Payment) -> datetime | None:
+        """When a payment is next due by the policy; None if nothing is left to do."""
+        return next_step(payment, self.accounts.current_policy(), self.clock.now()).at
 
-def search(deps: Dependencies, criteria: Search) -> list[Transaction]:
-    """Transactions, newest first. Raises `ValidationFailed` for a limit that is not 1 to 1,000."""
-    limit: object = criteria.limit  # a caller may pass any type
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_SEARCH_RESULTS:
-        reason = f"must be a whole number from 1 to {MAX_SEARCH_RESULTS:,}"
-        raise ValidationFailed(
-            f"The limit {safe_repr(limit)} is not accepted: it {reason}.", fields={"limit": reason}
-        )
-    return deps.queries.search(criteria)
+    def backlog(self) -> Backlog:
+        """The open work, and how many payments wait for a worker now."""
+        return self.queries.backlog(self.clock.now())
 
+    def count_due(self) -> int:
+        """How many payments wait for a worker now."""
+        return self.queries.count_due(self.clock.now())
 
-def next_check_at(deps: Dependencies, payment: Payment) -> datetime | None:
-    """When a payment is next due by the policy; None if nothing is left to do."""
-    return next_step(payment, current_policy(deps), deps.clock.now()).at
+    def billers(self) -> Sequence[Biller]:
+        """The electricity companies that the configured providers sell for, by their code."""
+        accounts = self.accounts.base_policy.accounts
+        by_code = {biller.code: biller for account in accounts for biller in account.billers}
+        return [by_code[code] for code in sorted(by_code)]

@@ -5,23 +5,20 @@ step. The claim excludes other workers. So a hint that comes twice, late or with
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from billvend.domain.decisions.commands import Claim, CommandResult, Executed, ProviderCall, RecordAnswer
-from billvend.domain.enums import Status
-from billvend.domain.errors import BillvendError, DependencyError, TransactionNotFound
-from billvend.domain.meter_lookup import MeterFound, MeterLookupFailed, MeterRejected
-from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown, verify_answer
+from billvend.domain.errors import BillvendError, DependencyError
+from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown, verify_answer
 from billvend.domain.payment.state import Payment
 from billvend.ports.provider import Order, Provider
-from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.account_status import configuration_fault_reason, current_policy, suspend
-from billvend.usecases.activity_log import log_payment
-from billvend.usecases.dependencies import Dependencies, execute_command
-from billvend.usecases.environment import check_mode
-from billvend.usecases.meters import amount_error, query_provider
-from billvend.usecases.notifications import enqueue_payment_notification_hint
+from billvend.ports.queue import Hint
+from billvend.ports.telemetry import ProviderAnswered
+from billvend.usecases.account_status import ProviderAccounts, configuration_fault_reason
+from billvend.usecases.ledger import Ledger
+from billvend.usecases.meters import Meters
 
 logger = logging.getLogger("billvend.settle")
 
@@ -30,136 +27,91 @@ RECORD_TIMEOUT_SECONDS = 120
 MAX_RETRY_PAUSE_SECONDS = 2.0
 
 
-def settle(deps: Dependencies, hint: Hint) -> CommandResult:
-    """Do what is due on one payment. Does nothing if nothing is due or another worker has a lease on it.
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Carries out the steps of payments, as workers do."""
 
-    Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`. A send before the error is found again when its lease
-    expires.
-    """
-    check_mode(deps)
-    claimed_at, claimed_at_seconds = deps.clock.now(), deps.clock.elapsed_seconds()
-    policy = current_policy(deps)
-    claim = Claim(hint.user_id, deps.clock.new_id(), hint.transaction_id, claimed_at, policy)
-    result = execute_command(deps, claim)
-    if result.payment is not None:
-        log_payment(deps, result.payment, claimed_at)
-        enqueue_payment_notification_hint(deps, result.payment, claimed_at)
-    provider_call = result.result.provider_call
-    if provider_call is None:
-        enqueue_followup_hint(deps, hint, result.result)
-        return result.result
-    payment = result.payment or _load_payment(deps, hint)
+    ledger: Ledger
+    providers: Mapping[tuple[str, str], Provider]
+    """By (provider, account)."""
+    accounts: ProviderAccounts
+    meters: Meters
 
-    def may_send() -> bool:
-        if provider_call.send_before is None:
-            return True
-        return (
-            timedelta(seconds=deps.clock.elapsed_seconds() - claimed_at_seconds)
-            < provider_call.send_before - claimed_at
-        )
+    def settle(self, hint: Hint) -> CommandResult:
+        """Do what is due on one payment. Does nothing if nothing is due or another worker has a lease on it.
 
-    called_at_seconds = deps.clock.elapsed_seconds()
-    answer = _call_provider(deps, payment, provider_call, may_send)
-    latency_seconds = deps.clock.elapsed_seconds() - called_at_seconds
-    deps.metrics.answered(
-        provider_call.provider, answer, latency_seconds, is_requery=provider_call.is_requery
-    )
-    command = RecordAnswer(
-        hint.user_id, deps.clock.new_id(), hint.transaction_id, deps.clock.now(), policy,
-        provider_call.attempt, provider_call.call_number, provider_call.is_requery, answer,
-    )  # fmt: skip
-    result = _record_answer(deps, command)
-    if result.payment is not None:
-        log_payment(deps, result.payment, command.at)
-        enqueue_payment_notification_hint(deps, result.payment, command.at)
-    if isinstance(answer, Misconfigured) and not provider_call.is_requery:
-        _suspend_account(deps, provider_call, answer)
-    enqueue_followup_hint(deps, hint, result.result)
-    return result.result
+        Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`. A send before the error is found again when its
+        lease expires.
+        """
+        ledger, clock = self.ledger, self.ledger.clock
+        ledger.require_mode()
+        claimed_at, claimed_at_seconds = clock.now(), clock.elapsed_seconds()
+        policy = self.accounts.current_policy()
+        claim = Claim(hint.user_id, clock.new_id(), hint.transaction_id, claimed_at, policy)
+        claimed = ledger.execute(claim)
+        call = claimed.result.provider_call
+        if call is None:
+            ledger.enqueue_if_due(hint, claimed.result)
+            return claimed.result
 
+        def may_send() -> bool:
+            if call.send_before is None:
+                return True
+            elapsed = timedelta(seconds=clock.elapsed_seconds() - claimed_at_seconds)
+            return elapsed < call.send_before - claimed_at
 
-def _suspend_account(deps: Dependencies, provider_call: ProviderCall, answer: Misconfigured) -> None:
-    try:
-        suspend(deps, provider_call.provider, provider_call.account_id, configuration_fault_reason(answer))
-    except BillvendError:  # the next answer, or the account status loop, suspends it again
-        logger.warning("The suspension of %s could not be stored", provider_call.provider)
-
-
-def _record_answer(deps: Dependencies, command: RecordAnswer) -> Executed:
-    """Record an answer. Retries, so that a restart of the database does not lose the answer.
-
-    Raises `DependencyError` after `RECORD_TIMEOUT_SECONDS`. Then the lease expires, and a requery gets the answer again.
-    """
-    started_at_seconds, pause_seconds = deps.clock.elapsed_seconds(), 0.1
-    while True:
-        try:
-            return execute_command(deps, command)
-        except DependencyError:
-            if deps.clock.elapsed_seconds() - started_at_seconds >= RECORD_TIMEOUT_SECONDS:
-                raise
-        deps.clock.sleep(pause_seconds)
-        pause_seconds = min(pause_seconds * 2, MAX_RETRY_PAUSE_SECONDS)
-
-
-def _call_provider(
-    deps: Dependencies, payment: Payment, provider_call: ProviderCall, may_send: Callable[[], bool]
-) -> Answer:
-    provider = deps.providers.get((provider_call.provider, provider_call.account_id))
-    if provider is None:
-        return NotSent(
-            f"the {provider_call.provider} account {provider_call.account_id} is not configured here"
-        )
-    order = Order(
-        provider_call.reference,
-        payment.meter,
-        payment.biller,
-        payment.vend_type,
-        payment.amount,
-        payment.phone,
-    )
-    if provider_call.verify_meter and (rejection := _meter_rejection(deps, provider, payment)) is not None:
-        return rejection
-    try:
-        answer = provider.requery(order) if provider_call.is_requery else provider.vend(order, may_send)
-        return verify_answer(
-            answer, reference=order.reference, meter=order.meter, biller=order.biller,
-            amount_minor=order.amount.amount_minor, needs_token=payment.needs_token,
+        payment = claimed.payment or ledger.payment(hint.transaction_id, hint.user_id)
+        called_at_seconds = clock.elapsed_seconds()
+        answer = self._call_provider(payment, call, may_send)
+        latency_seconds = clock.elapsed_seconds() - called_at_seconds
+        ledger.metrics.observe(ProviderAnswered(call.provider, answer, latency_seconds, call.is_requery))
+        command = RecordAnswer(
+            hint.user_id, clock.new_id(), hint.transaction_id, clock.now(), policy,
+            call.attempt, call.call_number, call.is_requery, answer,
         )  # fmt: skip
-    except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
-        return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
+        recorded = self._record_answer(command)
+        if isinstance(answer, Misconfigured) and not call.is_requery:
+            self._suspend_account(call, answer)
+        ledger.enqueue_if_due(hint, recorded.result)
+        return recorded.result
 
+    def _call_provider(self, payment: Payment, call: ProviderCall, may_send: Callable[[], bool]) -> Answer:
+        provider = self.providers.get((call.provider, call.account_id))
+        if provider is None:
+            return NotSent(f"the {call.provider} account {call.account_id} is not configured here")
+        if call.verify_meter and (rejection := self.meters.rejection(provider, payment)) is not None:
+            return rejection
+        order = Order(
+            call.reference, payment.meter, payment.biller, payment.vend_type, payment.amount, payment.phone
+        )
+        try:
+            answer = provider.requery(order) if call.is_requery else provider.vend(order, may_send)
+            return verify_answer(
+                answer, reference=order.reference, meter=order.meter, biller=order.biller,
+                amount_minor=order.amount.amount_minor, needs_token=payment.needs_token,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  an adapter's bug after the first byte must not lose the payment
+            return Unknown(f"the adapter failed: {type(error).__name__}: {error}"[:200])
 
-def _meter_rejection(deps: Dependencies, provider: Provider, payment: Payment) -> Answer | None:
-    """Why nothing is sent to a meter that was accepted in bulk, without a check; None if the payment may be sent.
+    def _record_answer(self, command: RecordAnswer) -> Executed:
+        """Record an answer. Retries, so that a restart of the database does not lose the answer.
 
-    Nothing was sent under the reference yet. So this answer to the send is proof.
-    """
-    if not deps.meter_check.is_enabled:
-        return None
-    match query_provider(deps, provider, payment.meter, payment.biller, payment.vend_type):
-        case MeterRejected(fault, reason):
-            return Declined(reason, fault.value)
-        case MeterFound() as meter if (error := amount_error(meter, payment.amount)) is not None:
-            return Declined(f"the amount {error.fields['amount']}", error.code)
-        case MeterLookupFailed(reason) if not deps.meter_check.allows_unreachable:
-            return NotSent(f"the meter could not be checked: {reason}")
-        case _:
-            return None
+        Raises `DependencyError` after `RECORD_TIMEOUT_SECONDS`. Then the lease expires, and a requery gets the answer
+        again.
+        """
+        clock = self.ledger.clock
+        started_at_seconds, pause_seconds = clock.elapsed_seconds(), 0.1
+        while True:
+            try:
+                return self.ledger.execute(command)
+            except DependencyError:
+                if clock.elapsed_seconds() - started_at_seconds >= RECORD_TIMEOUT_SECONDS:
+                    raise
+            clock.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, MAX_RETRY_PAUSE_SECONDS)
 
-
-def enqueue_followup_hint(deps: Dependencies, hint: Hint, reply: CommandResult) -> None:
-    """Queue a hint if the next step is due at once. A sweep finds what is due later."""
-    if reply.next_at is not None and reply.next_at <= deps.clock.now():
-        deps.queue.enqueue_nowait(queue_for(reply.status), [hint])
-
-
-def queue_for(status: Status) -> QueueName:
-    """The queue for a payment in this status."""
-    return QueueName.REVERSALS if status is Status.REVERSING else QueueName.PAYMENTS
-
-
-def _load_payment(deps: Dependencies, hint: Hint) -> Payment:
-    payment = deps.queries.transaction(hint.transaction_id, hint.user_id)
-    if not isinstance(payment, Payment):
-        raise TransactionNotFound(f"There is no payment {hint.transaction_id}.")
-    return payment
+    def _suspend_account(self, call: ProviderCall, answer: Misconfigured) -> None:
+        try:
+            self.accounts.suspend(call.provider, call.account_id, configuration_fault_reason(answer))
+        except BillvendError:  # the next answer, or the account status loop, suspends it again
+            logger.warning("The suspension of %s could not be stored", call.provider)

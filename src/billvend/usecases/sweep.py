@@ -4,10 +4,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
-from billvend.ports.journal import DuePayment
-from billvend.ports.queue import Hint, QueueName
-from billvend.usecases.dependencies import Dependencies
-from billvend.usecases.settle import queue_for
+from billvend.ports.clock import Clock
+from billvend.ports.journal import DuePayment, Journal
+from billvend.ports.queue import Hint, Queue, QueueName
+from billvend.ports.telemetry import Metrics, Swept
+from billvend.usecases.ledger import queue_for
 
 MAX_PAYMENTS_PER_SWEEP = 1_000
 MAX_QUEUE_DEPTH = 10_000
@@ -25,32 +26,43 @@ class SweepResult:
     """Hints that the queue did not accept. A worker settles these payments itself, and the next sweep finds them again."""
 
 
-def sweep(deps: Dependencies) -> SweepResult:
-    """Queue hints for up to 1,000 due payments that had no hint recently. Raises `Unavailable`."""
-    due = deps.journal.take_due_payments(deps.clock.now(), MAX_PAYMENTS_PER_SWEEP, deps.sweep_quiet_seconds)
-    by_queue: dict[QueueName, list[DuePayment]] = defaultdict(list)
-    for payment in due:
-        by_queue[queue_for(payment.status)].append(payment)
-    not_enqueued: list[DuePayment] = []
-    enqueued = 0
-    depth = _queue_depth(deps) if due else {}
-    for queue, payments in by_queue.items():
-        if depth.get(queue, 0) >= MAX_QUEUE_DEPTH:
-            continue  # the workers are behind, and have enough hints
-        accepted = deps.queue.enqueue(
-            queue, [Hint(payment.user_id, payment.transaction_id) for payment in payments]
-        )
-        enqueued += accepted
-        not_enqueued += payments[accepted:]
-    if not_enqueued:
-        deps.journal.release_due(not_enqueued)
-    deps.metrics.swept(len(due), enqueued)
-    hints = tuple(Hint(payment.user_id, payment.transaction_id) for payment in not_enqueued)
-    return SweepResult(len(due), enqueued, hints)
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """Finds due payments."""
+
+    journal: Journal
+    queue: Queue
+    clock: Clock
+    metrics: Metrics
+    quiet_seconds: float
+    """A sweep queues no second hint for a payment within this time."""
+
+    def sweep(self) -> SweepResult:
+        """Queue hints for up to 1,000 due payments that had no hint recently. Raises `Unavailable`."""
+        due = self.journal.take_due_payments(self.clock.now(), MAX_PAYMENTS_PER_SWEEP, self.quiet_seconds)
+        by_queue: dict[QueueName, list[DuePayment]] = defaultdict(list)
+        for payment in due:
+            by_queue[queue_for(payment.status)].append(payment)
+        not_enqueued: list[DuePayment] = []
+        enqueued = 0
+        depth = self._queue_depth() if due else {}
+        for queue, payments in by_queue.items():
+            if depth.get(queue, 0) >= MAX_QUEUE_DEPTH:
+                continue  # the workers are behind, and have enough hints
+            accepted = self.queue.enqueue(queue, [_hint(payment) for payment in payments])
+            enqueued += accepted
+            not_enqueued += payments[accepted:]
+        if not_enqueued:
+            self.journal.release_due(not_enqueued)
+        self.metrics.observe(Swept(len(due), enqueued))
+        return SweepResult(len(due), enqueued, tuple(map(_hint, not_enqueued)))
+
+    def _queue_depth(self) -> dict[QueueName, int]:
+        try:
+            return self.queue.depth()
+        except BillvendError:
+            return {}
 
 
-def _queue_depth(deps: Dependencies) -> dict[QueueName, int]:
-    try:
-        return deps.queue.depth()
-    except BillvendError:
-        return {}
+def _hint(payment: DuePayment) -> Hint:
+    return Hint(payment.user_id, payment.transaction_id)

@@ -9,9 +9,10 @@ Labels have few values: never a user, a meter or a reference. docs/metrics.md sa
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Concatenate, Final, ParamSpec
+from typing import Final, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -19,14 +20,31 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.values import MutexValue, ValueClass
 
-from billvend.domain.enums import Proof
+from billvend.domain.decisions.commands import Fund
+from billvend.domain.enums import Proof, Status
 from billvend.domain.errors import BillvendError
+from billvend.domain.journal.events import (
+    Event,
+    PaymentAccepted,
+    PaymentCompleted,
+    PaymentPutInDoubt,
+    PaymentReversed,
+)
 from billvend.domain.money import Money
 from billvend.domain.notifications import Channel
-from billvend.domain.outcome import Answer
 from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
 from billvend.ports.notifier import DeliveryOutcome
-from billvend.ports.telemetry import AccountGauges, BacklogGauges, Gauges
+from billvend.ports.telemetry import (
+    BatchCommitted,
+    CommandCommitted,
+    DeliveryAttempted,
+    Gauge,
+    Observation,
+    ProviderAnswered,
+    ProvidersConfigured,
+    RequestRejected,
+    Swept,
+)
 
 CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 SETTLE_SECONDS: Final = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
@@ -35,8 +53,6 @@ KNOWN_SOURCES: Final = frozenset({"manual", "paystack"})
 """Callers may name any source of a funding. Other sources count as `other`."""
 
 logger = logging.getLogger("billvend.metrics")
-
-P = ParamSpec("P")
 
 
 def prometheus_metrics() -> "PrometheusMetrics":
@@ -52,20 +68,6 @@ def _is_shared() -> bool:
 @cache
 def _process_metrics() -> "PrometheusMetrics":
     return PrometheusMetrics()
-
-
-def _never_raises(
-    record: "Callable[Concatenate[PrometheusMetrics, P], None]",
-) -> "Callable[Concatenate[PrometheusMetrics, P], None]":
-    """The method, but it raises nothing: a payment must not fail because of a full disk or an odd value."""
-
-    def guarded(self: "PrometheusMetrics", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            record(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  see above
-            logger.warning("A metric could not be recorded: %s: %s", type(error).__name__, error)
-
-    return guarded
 
 
 class PrometheusMetrics:
@@ -120,11 +122,6 @@ class PrometheusMetrics:
                 self._notifications.labels(channel=channel.value, outcome=outcome.value)
         self._rejections.labels(code=BillvendError.code)
 
-    @_never_raises
-    def _initialise_provider_counters(self, provider: str) -> None:
-        self._put_in_doubt.labels(provider=provider)
-        self._completed.labels(provider=provider)
-
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"billvend_{name}", text, labels, registry=self._registry)
 
@@ -133,78 +130,78 @@ class PrometheusMetrics:
 
     # --- counters and histograms --------------------------------------------------------------------------------------
 
-    @_never_raises
-    def accepted(self, payment: Payment) -> None:
-        """See the port."""
-        self._accepted.labels(payment.biller, payment.vend_type.value).inc()
-        self._accepted_amount.labels(payment.amount.currency).inc(float(payment.amount.major))
+    def observe(self, observation: Observation) -> None:
+        """See the port. A payment must not fail because of a full disk or an odd value."""
+        try:
+            self._observe(observation)
+        except Exception as error:  # noqa: BLE001  see above
+            logger.warning("A metric could not be recorded: %s: %s", type(error).__name__, error)
 
-    @_never_raises
-    def put_in_doubt(self, payment: Payment) -> None:
-        """See the port."""
-        self._put_in_doubt.labels(provider=payment.attempts[-1].provider).inc()
+    def _observe(self, observation: Observation) -> None:
+        match observation:
+            case CommandCommitted(command, executed):
+                if isinstance(command, Fund) and executed.events:
+                    self._count_funding(command)
+                for event in executed.events:
+                    if executed.payment is not None:
+                        self._count_event(event, executed.payment)
+            case BatchCommitted(size):
+                self._batch.observe(size)
+            case ProviderAnswered(provider, answer, seconds, is_requery):
+                call = "requery" if is_requery else "send"
+                outcome = _snake_case(type(answer).__name__)
+                self._answers.labels(provider=provider, call=call, outcome=outcome).inc()
+                self._answer_seconds.labels(provider=provider, call=call).observe(seconds)
+            case Swept(due, enqueued):
+                self._sweeps.inc()
+                self._sweep_found.inc(due)
+                self._sweep_enqueued.inc(enqueued)
+            case DeliveryAttempted(channel, result, is_given_up):
+                self._notifications.labels(channel=channel.value, outcome=result.value).inc()
+                if is_given_up:
+                    self._given_up.labels(channel=channel.value).inc()
+            case RequestRejected(code):
+                self._rejections.labels(code=code).inc()
+            case ProvidersConfigured(providers):
+                for provider in providers:
+                    self._put_in_doubt.labels(provider=provider)
+                    self._completed.labels(provider=provider)
+            case _:
+                assert_never(observation)
 
-    @_never_raises
-    def ended(self, payment: Payment) -> None:
-        """See the port."""
-        if payment.completion is not None:
-            provider = payment.attempt(payment.completion.attempt).provider
-            self._completed.labels(provider=provider).inc()
-        elif payment.proof is not None:
-            self._reversed.labels(proof=payment.proof.value).inc()
-        if payment.ended_at is None:
-            return
-        status = payment.status.value
-        duration = payment.ended_at - payment.accepted_at
-        self._settle_seconds.labels(status=status).observe(duration.total_seconds())
-        if payment.in_doubt_since is not None:
-            doubt = payment.ended_at - payment.in_doubt_since
-            self._doubt_seconds.labels(status=status).observe(doubt.total_seconds())
+    def _count_funding(self, command: Fund) -> None:
+        source = command.source if command.source in KNOWN_SOURCES else "other"
+        self._fundings.labels(source=source).inc()
+        self._funded_amount.labels(currency=command.amount.currency).inc(float(command.amount.major))
 
-    @_never_raises
-    def rejected(self, code: str) -> None:
-        """See the port."""
-        self._rejections.labels(code=code).inc()
+    def _count_event(self, event: Event, payment: Payment) -> None:
+        match event:
+            case PaymentAccepted(minor, currency, biller=biller, vend_type=vend_type):
+                self._accepted.labels(biller, vend_type.value).inc()
+                self._accepted_amount.labels(currency).inc(float(Money(minor, currency).major))
+            case PaymentPutInDoubt():
+                self._put_in_doubt.labels(provider=payment.attempts[-1].provider).inc()
+            case PaymentCompleted(provider=provider):
+                self._completed.labels(provider=provider).inc()
+                self._time_end(payment, Status.COMPLETED)
+            case PaymentReversed(proof):
+                self._reversed.labels(proof=proof.value).inc()
+                self._time_end(payment, Status.REVERSED)
 
-    @_never_raises
-    def answered(self, provider: str, answer: Answer, seconds: float, *, is_requery: bool) -> None:
-        """See the port."""
-        call = "requery" if is_requery else "send"
-        self._answers.labels(provider=provider, call=call, outcome=_outcome_label(answer)).inc()
-        self._answer_seconds.labels(provider=provider, call=call).observe(seconds)
-
-    @_never_raises
-    def funded(self, source: str, amount: Money) -> None:
-        """See the port."""
-        self._fundings.labels(source=source if source in KNOWN_SOURCES else "other").inc()
-        self._funded_amount.labels(currency=amount.currency).inc(float(amount.major))
-
-    @_never_raises
-    def swept(self, due: int, enqueued: int) -> None:
-        """See the port."""
-        self._sweeps.inc()
-        self._sweep_found.inc(due)
-        self._sweep_enqueued.inc(enqueued)
-
-    @_never_raises
-    def batch(self, size: int) -> None:
-        """See the port."""
-        self._batch.observe(size)
-
-    @_never_raises
-    def delivered(self, channel: Channel, outcome: DeliveryOutcome, *, given_up: bool) -> None:
-        """See the port."""
-        self._notifications.labels(channel=channel.value, outcome=outcome.value).inc()
-        if given_up:
-            self._given_up.labels(channel=channel.value).inc()
+    def _time_end(self, payment: Payment, status: Status) -> None:
+        for since, histogram in (
+            (payment.accepted_at, self._settle_seconds),
+            (payment.in_doubt_since, self._doubt_seconds),
+        ):
+            if since is not None and payment.ended_at is not None:
+                histogram.labels(status=status.value).observe((payment.ended_at - since).total_seconds())
 
     # --- as text ------------------------------------------------------------------------------------------------------
 
-    def exposition(self, gauges: Gauges) -> str:
+    def exposition(self, gauges: Sequence[Gauge]) -> str:
         """See the port. Raises `ValueError` if the directory that processes share is missing."""
-        for account in gauges.accounts:
-            self._initialise_provider_counters(account.provider)
-        return generate_latest(_CollectedFamilies([*self._collect_counters(), *_all_gauges(gauges)])).decode()
+        families = [*self._collect_counters(), *(_gauge_family(gauge) for gauge in gauges)]
+        return generate_latest(_CollectedFamilies(families)).decode()
 
     def _collect_counters(self) -> list[Metric]:
         registry = self._registry
@@ -227,72 +224,12 @@ class _CollectedFamilies(Collector):
         return self._families
 
 
-def _outcome_label(answer: Answer) -> str:
-    """The name of an answer in snake case, such as `not_found`."""
-    name = type(answer).__name__
-    return "".join(
-        f"_{character.lower()}" if character.isupper() else character for character in name
-    ).removeprefix("_")
+def _gauge_family(gauge: Gauge) -> Metric:
+    family = GaugeMetricFamily(f"billvend_{gauge.name}", gauge.text, labels=gauge.labels)
+    for labels, value in gauge.values:
+        family.add_metric(labels, value)
+    return family
 
 
-# --- gauges -----------------------------------------------------------------------------------------------------------
-
-
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"billvend_{name}", text, labels=labels)
-
-
-def _all_gauges(gauges: Gauges) -> Iterator[Metric]:
-    up = _gauge("up", "1 if the dependency answers, 0 if it is down.", "part")
-    up.add_metric(["database"], gauges.backlog is not None)
-    up.add_metric(["queue"], gauges.depth is not None)
-    yield up
-    if gauges.backlog is not None:
-        yield from _backlog_gauges(gauges.backlog)
-        yield from _account_gauges(gauges.accounts)
-    if gauges.depth is not None:
-        depth = _gauge("queue_depth", "Hints that wait for a worker.", "queue")
-        for queue, waiting in gauges.depth.items():
-            depth.add_metric([queue.value], waiting)
-        yield depth
-
-
-def _backlog_gauges(backlog: BacklogGauges) -> Iterator[Metric]:
-    payments = _gauge("payments", "Payments that have not ended.", "status")
-    for status, count in backlog.payments.items():
-        payments.add_metric([status.value], count)
-    yield payments
-    amounts = _gauge("payments_amount", "Money held for them, in major units.", "status", "currency")
-    for (status, currency), money in backlog.amounts.items():
-        amounts.add_metric([status.value, currency], float(money.major))
-    yield amounts
-    for name, text, value in (
-        ("payments_due", "Payments that wait for a worker now.", backlog.due),
-        ("oldest_due_seconds", "How long the oldest of them has waited.", backlog.oldest_due_seconds),
-        ("incidents_open", "Payments with open incidents.", backlog.open_incidents),
-        ("webhook_endpoints_disabled", "Disabled webhook endpoints.", backlog.disabled_endpoints),
-        ("providers_unconfigured", "Unconfigured accounts with payments in doubt.", backlog.unconfigured),
-    ):
-        gauge = _gauge(name, text)
-        gauge.add_metric([], value)
-        yield gauge
-
-
-def _account_gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
-    selling = _gauge("provider_selling", "1 if the provider sells, 0 if it does not.", "provider")
-    in_doubt = _gauge(
-        "provider_in_doubt_amount",
-        "Money in doubt or in review there, in major units.",
-        "provider",
-        "currency",
-    )
-    float_ = _gauge(
-        "provider_float_amount", "Our float there at the last check, in major units.", "provider", "currency"
-    )
-    for account in accounts:
-        selling.add_metric([account.provider], account.is_selling)
-        labels = [account.provider, account.in_doubt.currency]
-        in_doubt.add_metric(labels, float(account.in_doubt.major))
-        if account.float_ is not None:
-            float_.add_metric(labels, float(account.float_.major))
-    yield from (selling, in_doubt, float_)
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -17,20 +17,16 @@ class FailureLog:
 
     def record_failure(self, reason: object) -> None:
         """Log a failure, if it is the first."""
-        with self._lock:
-            first, self._is_failing = not self._is_failing, True
-        if first:
-            logger.warning(
-                "%s fails: %s. Nothing is lost: a sweep finds the work.",
-                self._subject,
-                str(reason).rstrip("."),
-            )
+        if self._change(is_failing=True):
+            text = str(reason).rstrip(".")
+            logger.warning("%s fails: %s. Nothing is lost: a sweep finds the work.", self._subject, text)
 
     def record_success(self) -> None:
         """Log a success, if it is the first after a failure."""
-        if not self._is_failing:  # nearly always: a message should not need the lock
-            return
-        with self._lock:
-            last, self._is_failing = self._is_failing, False
-        if last:
+        if self._change(is_failing=False):
             logger.info("%s works again.", self._subject)
+
+    def _change(self, *, is_failing: bool) -> bool:
+        with self._lock:
+            has_changed, self._is_failing = self._is_failing != is_failing, is_failing
+        return has_changed

@@ -3,12 +3,14 @@
 Never pickle: a writer to the queue's server must not be able to run code here, nor to choose what is done.
 """
 
-import json
+from pydantic import TypeAdapter, ValidationError
 
 from billvend.ports.queue import Hint
 
 MAX_MESSAGE_BYTES = 4096
 """Two ids need a fraction of this. A longer message is not from billvend and is not parsed."""
+
+_HINT = TypeAdapter(Hint)
 
 
 class MalformedHint(Exception):
@@ -17,7 +19,7 @@ class MalformedHint(Exception):
 
 def encode(hint: Hint) -> bytes:
     """The hint as a message: JSON, ASCII only."""
-    return json.dumps({"user_id": hint.user_id, "transaction_id": hint.transaction_id}).encode("ascii")
+    return _HINT.dump_json(hint, ensure_ascii=True)
 
 
 def decode(message: object) -> Hint:
@@ -25,21 +27,12 @@ def decode(message: object) -> Hint:
 
     Unknown members are ignored, so that an older worker can read the messages of a newer version.
     """
-    if not isinstance(message, bytes):
-        raise MalformedHint(f"{type(message).__name__} instead of bytes")
-    if len(message) > MAX_MESSAGE_BYTES:
-        raise MalformedHint(f"{len(message)} bytes, over the limit of {MAX_MESSAGE_BYTES}")
+    if not isinstance(message, bytes) or len(message) > MAX_MESSAGE_BYTES:
+        raise MalformedHint(f"not bytes, or more than {MAX_MESSAGE_BYTES}")
     try:
-        document = json.loads(message.decode("utf-8"))
-    except (ValueError, RecursionError):  # RecursionError: nested too deeply for the parser's stack
-        raise MalformedHint("not JSON") from None
-    if not isinstance(document, dict):
-        raise MalformedHint("not a JSON object")
-    return Hint(user_id=_parse_id(document, "user_id"), transaction_id=_parse_id(document, "transaction_id"))
-
-
-def _parse_id(document: dict[str, object], name: str) -> str:
-    value = document.get(name)
-    if not isinstance(value, str) or not value:
-        raise MalformedHint(f"no {name}")
-    return value
+        hint = _HINT.validate_json(message)
+    except ValidationError as error:
+        raise MalformedHint(error.errors()[0]["msg"]) from None
+    if not (hint.user_id and hint.transaction_id):
+        raise MalformedHint("an id is empty")
+    return hint

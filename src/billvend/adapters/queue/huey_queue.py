@@ -1,88 +1,89 @@
-"""The queue port on Huey, for any storage. The factories are in `redis_queue`, `sqlite_queue` and `memory_queue`."""
+"""The queue port on Huey.
+
+Huey is imported when the first hint is sent or read: that takes 0.1 seconds, and most commands only read the database.
+"""
 
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS, BackgroundSender
-from billvend.adapters.queue.consumer import HintConsumer, HintHuey
-from billvend.adapters.queue.daemon_call import start_daemon_call
 from billvend.adapters.queue.failure_log import FailureLog
 from billvend.adapters.queue.hint_codec import encode
-from billvend.adapters.queue.huey_storage import HintStorage
 from billvend.domain.errors import Unavailable
 from billvend.ports.queue import Hint, QueueName
 
+if TYPE_CHECKING:
+    from billvend.adapters.queue.storages import HintStorage
+
+READ_TIMEOUT_SECONDS = 2.0
+"""How long a worker waits for a storage that does not answer."""
 DEPTH_TIMEOUT_SECONDS = 1.0
 """How long `depth` waits. No customer waits for it."""
-HEALTH_CHECK_INTERVAL_SECONDS = 10.0
-"""How often dead workers are replaced."""
 MAX_SIGNAL_DELAY_SECONDS = 0.5
 """How late a signal handler may run."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("billvend.queue")
 
 
 class HueyQueue:
-    """Hints through one kind of Huey storage. Implements `billvend.ports.queue.Queue`."""
+    """Hints through a Huey storage. Implements `billvend.ports.queue.Queue`."""
 
     def __init__(
         self,
-        backend: str,
+        place: str | Path | None,
         *,
-        send_storages: Mapping[QueueName, HintStorage],
-        open_storage: Callable[[QueueName], AbstractContextManager[HintStorage]],
         clock: Callable[[], float] = time.monotonic,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """`send_storages` have short timeouts. `open_storage` opens one with a longer timeout, for the workers.
+        """`place` is the URL of a Redis server, the path of an SQLite file, or None for the memory of this process.
 
-        Neither may connect to its server or open its file before it is used. `clock` gives seconds. `timeout_seconds`
-        is how long `enqueue` waits.
+        The server may be started later, and the file is created when first needed, but its folder must exist. The
+        memory drops hints that this process does not consume. `timeout_seconds` is how long `enqueue` waits, and `clock`
+        gives seconds. Raises `ConfigurationError` for an invalid URL.
         """
-        self._backend = backend
-        self._send_storages = send_storages
-        self._open_storage = open_storage
+        self.backend = "memory" if place is None else "SQLite" if isinstance(place, Path) else "Redis"
+        self._place = place
+        self._timeout_seconds = timeout_seconds
+        self._storages: dict[QueueName, HintStorage] = {}
+        self._lock = threading.Lock()
+        self._consumed: Counter[QueueName] = Counter()
         self._sender = BackgroundSender(
-            lambda queue, messages: send_storages[queue].put(messages),
-            FailureLog(f"Sending hints to {backend}"),
+            self._put,
+            FailureLog(f"Sending hints to {self.backend}"),
             clock=clock,
             timeout_seconds=timeout_seconds,
         )
+        if isinstance(place, str):
+            self._storage(QueueName.PAYMENTS)  # checks the URL
 
-    @property
-    def backend(self) -> str:
-        """`Redis`, `SQLite` or `memory`."""
-        return self._backend
-
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
         """See `Queue.enqueue`."""
         try:
-            return self._sender.send(queue, [encode(hint) for hint in hints])
+            if wait:
+                self._storage(queue)  # the import of Huey is not a part of the 200 ms
+            return self._sender.send(queue, hints, wait=wait)
         except Exception:  # the commit is valid without a hint, and so is the caller's answer
-            logger.exception(
-                "Hints could not be enqueued on %s. Nothing is lost: a sweep finds the work.", queue
-            )
-            return 0
-
-    def enqueue_nowait(self, queue: QueueName, hints: Sequence[Hint]) -> None:
-        """See `Queue.enqueue_nowait`."""
-        try:
-            self._sender.send_nowait(queue, [encode(hint) for hint in hints])
-        except Exception:  # see above
             logger.exception("Hints could not be sent to %s. Nothing is lost: a sweep finds the work.", queue)
+            return 0
 
     def depth(self) -> dict[QueueName, int]:
         """See `Queue.depth`."""
-        sizes = start_daemon_call(self._queue_sizes, name="billvend-queue-depth")
+        sizes: Future[dict[QueueName, int]] = Future()
+        _start_thread(lambda: {queue: self._storage(queue).queue_size() for queue in QueueName}, sizes)
         try:
             return sizes.result(timeout=DEPTH_TIMEOUT_SECONDS)
         except Exception as error:
             raise Unavailable(
-                f"The queue on {self._backend} does not answer. Payments are safe: the database keeps them, and a "
+                f"The queue on {self.backend} does not answer. Payments are safe: the database keeps them, and a "
                 "sweep finds them.",
                 detail=str(error) or "too slow",
             ) from error
@@ -93,60 +94,79 @@ class HueyQueue:
         """See `Queue.consume`."""
         # Not on this thread: a signal handler runs on it, and one that sets `stop` while this thread holds the lock
         # inside of `stop.wait()` would wait for that lock for ever.
-        supervision: Future[None] = Future()
+        consumption: Future[None] = Future()
         try:
-            start_daemon_call(
-                lambda: self._supervise(handlers, threads, stop),
-                name="billvend-consumers",
-                outcome=supervision,
-            )
-            _wait_until_done(supervision)
+            _start_thread(lambda: self._run_consumers(handlers, threads, stop), consumption)
+            _wait_until_done(consumption)
         except BaseException:
             stop.set()
-            if not supervision.cancel():
-                _wait_until_done(supervision)
+            if not consumption.cancel():
+                _wait_until_done(consumption)
             raise
-        supervision.result()
+        consumption.result()
 
     def close(self) -> None:
         """See `Queue.close`."""
         self._sender.close()
-        for storage in self._send_storages.values():
+        for storage in list(self._storages.values()):
             storage.close()
 
-    def _queue_sizes(self) -> dict[QueueName, int]:
-        return {queue: storage.queue_size() for queue, storage in self._send_storages.items()}
-
-    def _supervise(
+    def _run_consumers(
         self, handlers: Mapping[QueueName, Callable[[Hint], None]], threads: int, stop: threading.Event
     ) -> None:
-        _silence_huey()
+        from billvend.adapters.queue.consumer import HintConsumer, HintHuey, run_consumers
+
         with ExitStack() as cleanup:
             consumers = []
             for queue, handler in handlers.items():
-                storage = cleanup.enter_context(self._open_storage(queue))
+                if self._place is None:
+                    storage = self._storage(queue)
+                else:
+                    storage = self._open_storage(queue, READ_TIMEOUT_SECONDS)
+                    cleanup.callback(storage.close)
                 huey = HintHuey(queue, storage, handler, stop)
                 consumers.append(HintConsumer(huey, threads=threads if queue == QueueName.PAYMENTS else 1))
-            try:
-                for consumer in consumers:
-                    consumer.start()
-                while not stop.wait(HEALTH_CHECK_INTERVAL_SECONDS):
-                    for consumer in consumers:
-                        consumer.check_worker_health()
-            finally:
-                for consumer in consumers:
-                    consumer.stop(graceful=True)
+            self._consumed.update(handlers.keys())
+            cleanup.callback(self._consumed.subtract, handlers.keys())
+            run_consumers(consumers, stop)
+
+    def _put(self, queue: QueueName, hints: Sequence[Hint]) -> int:
+        if self._place is None and not self._consumed[queue]:
+            return 0
+        stored_count: int = self._storage(queue).put([encode(hint) for hint in hints])
+        return stored_count
+
+    def _storage(self, queue: QueueName) -> "HintStorage":
+        with self._lock:
+            if queue not in self._storages:
+                self._storages[queue] = self._open_storage(queue, self._timeout_seconds)
+            return self._storages[queue]
+
+    def _open_storage(self, queue: QueueName, timeout_seconds: float) -> "HintStorage":
+        from billvend.adapters.queue.storages import open_storage
+
+        return open_storage(self._place, f"billvend_{queue}", timeout_seconds)
 
 
-def _wait_until_done(supervision: Future[None]) -> None:
+def _start_thread(call: Callable[[], T], outcome: Future[T]) -> None:
+    """Start `call` on a daemon thread: a server that does not answer cannot keep the process alive.
+
+    `outcome` gets its result, or the error that it raised. If `outcome` was cancelled, nothing is called.
+    """
+
+    def run() -> None:
+        if not outcome.set_running_or_notify_cancel():
+            return
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - the reader of the future gets it
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="billvend-queue", daemon=True).start()
+
+
+def _wait_until_done(outcome: Future[None]) -> None:
     # The handler of a signal that comes just before the interpreter begins to wait runs only after the wait. So the
     # wait must not be endless, or that SIGTERM would have no effect.
-    while not supervision.done():
-        wait([supervision], timeout=MAX_SIGNAL_DELAY_SECONDS)
-
-
-def _silence_huey() -> None:
-    """Hide what Huey logs at INFO, such as the workers that it starts. A level that was set before is kept."""
-    huey_logger = logging.getLogger("huey")
-    if huey_logger.level == logging.NOTSET:
-        huey_logger.setLevel(logging.WARNING)
+    while not outcome.done():
+        wait([outcome], timeout=MAX_SIGNAL_DELAY_SECONDS)

@@ -18,7 +18,7 @@ from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import Unavailable
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.journal import DuePayment, Journal
-from billvend.ports.telemetry import Metrics, NullMetrics
+from billvend.ports.telemetry import BatchCommitted, Metrics
 
 MAX_BATCH_COMMANDS: Final = 500
 """Commands of several callers in one transaction."""
@@ -35,10 +35,10 @@ class GroupCommit:
         *,
         max_batch_commands: int = MAX_BATCH_COMMANDS,
         max_waiting_commands: int = MAX_WAITING_COMMANDS,
-        measures: Metrics | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._journal = journal
-        self._measures = measures or NullMetrics()
+        self._metrics = metrics
         self._max_batch_commands = max_batch_commands
         self._max_waiting_commands = max_waiting_commands
         self._lock = threading.Lock()
@@ -120,7 +120,8 @@ class GroupCommit:
             )
         except Exception as error:  # noqa: BLE001  each caller gets it, as if its commands were alone
             return [error for _ in batch]
-        self._measures.batch(len(all_results))
+        if self._metrics is not None:
+            self._metrics.observe(BatchCommitted(len(all_results)))
         results = iter(all_results)
         return [list(islice(results, len(request.commands))) for request in batch]
 
@@ -134,10 +135,6 @@ class GroupCommit:
                     self._promote_next()
 
     # --- passed on to the journal -------------------------------------------------------------------------------------
-
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """See the port."""
-        return self._journal.dry_run(commands)
 
     def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
         """See the port."""

@@ -5,7 +5,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -21,7 +20,7 @@ from billvend.adapters.storage.database import (
     make_storable,
     unavailable,
 )
-from billvend.adapters.storage.streams import load_payments
+from billvend.adapters.storage.streams import load_payments, load_results
 from billvend.adapters.storage.tables import (
     INSTANT,
     attempts,
@@ -36,13 +35,12 @@ from billvend.adapters.storage.tables import (
 from billvend.adapters.storage.tables import (
     commands as commands_table,
 )
-from billvend.domain.decisions.commands import Command, CommandKey, CommandResult, Fund, Pay
+from billvend.domain.decisions.commands import Command, Fund, Pay
 from billvend.domain.decisions.customer import DUPLICATE_WINDOW_SECONDS
 from billvend.domain.decisions.decider import (
     CommandOutcome,
     DuplicateFingerprint,
     Snapshot,
-    StoredResult,
     StreamHead,
     WriteSet,
     decide,
@@ -51,7 +49,6 @@ from billvend.domain.decisions.decider import (
 from billvend.domain.decisions.worker import needs_wallet
 from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError, DependencyError, OutcomeUnknown, Unavailable
-from billvend.domain.journal import codec
 from billvend.domain.journal.events import StreamKey, WalletFunded
 from billvend.domain.ledger.wallet import Wallet, wallet_stream
 from billvend.domain.money import Money
@@ -84,8 +81,7 @@ class SqlJournal:
         self._render_notification = render_notification
         self._reconnect_timeout_seconds = reconnect_timeout_seconds
         self._environment: Mode | None = None
-        self._locking_statements = _Statements(database, lock=True)
-        self._plain_statements = _Statements(database, lock=False)
+        self._statements = _Statements(database)
 
     def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         """Carry out the commands in one transaction; see the port."""
@@ -148,7 +144,7 @@ class SqlJournal:
         committing = False
         try:
             with self._database.write_transaction() as connection:
-                snapshot = self._read_snapshot(connection, commands, self._locking_statements)
+                snapshot = self._read_snapshot(connection, commands)
                 changes, results = decide(snapshot, commands)
                 if changes.events:
                     self._write(connection, snapshot, changes)
@@ -166,27 +162,15 @@ class SqlJournal:
             raise
         return results
 
-    def dry_run(self, commands: Sequence[Command]) -> list[CommandOutcome]:
-        """Decide the commands without a lock, and write nothing; see the port."""
-        if not commands:
-            return []
-        try:
-            with self._database.read_transaction() as connection:
-                return decide(self._read_snapshot(connection, commands, self._plain_statements), commands)[1]
-        except DBAPIError as error:
-            raise unavailable(error) from error
-
     # --- reading under locks ------------------------------------------------------------------------------------------
 
-    def _read_snapshot(
-        self, connection: Connection, commands: Sequence[Command], statements: "_Statements"
-    ) -> Snapshot:
+    def _read_snapshot(self, connection: Connection, commands: Sequence[Command]) -> Snapshot:
         """Lock and read what the commands need: payments in order, then wallets in order, then the rest."""
         command_counts = Counter(
             (c.user_id, c.transaction_id) for c in commands if not isinstance(c, (Fund, Pay))
         )
         payments = load_payments(
-            connection, self._database, self._lock_payments(connection, statements, sorted(command_counts))
+            connection, self._database, self._lock_payments(connection, sorted(command_counts))
         )
         wallet_keys = {(c.user_id, c.amount.currency) for c in commands if isinstance(c, (Fund, Pay))}
         for command in commands:
@@ -196,31 +180,25 @@ class SqlJournal:
             if known is not None and (shared or needs_wallet(known[0], command)):
                 wallet_keys.add((command.user_id, known[0].amount.currency))
         return Snapshot(
-            wallets=self._lock_wallets(connection, statements, sorted(wallet_keys)),
+            wallets=self._lock_wallets(connection, sorted(wallet_keys)),
             payments=payments,
-            stored_results=self._find_replies(connection, statements, commands),
-            recent_by_fingerprint=self._find_recent(
-                connection, statements, [c for c in commands if isinstance(c, Pay)]
-            ),
-            token_owners=self._find_token_owners(
-                connection, statements, [t for c in commands if (t := token_of(c))]
-            ),
+            stored_results=load_results(connection, self._database, [c.command_key for c in commands]),
+            recent_by_fingerprint=self._find_recent(connection, [c for c in commands if isinstance(c, Pay)]),
+            token_owners=self._find_token_owners(connection, [t for c in commands if (t := token_of(c))]),
         )
 
-    def _lock_payments(
-        self, connection: Connection, statements: "_Statements", keys: list[tuple[str, str]]
-    ) -> list[tuple[str, str]]:
+    def _lock_payments(self, connection: Connection, keys: list[tuple[str, str]]) -> list[tuple[str, str]]:
         if not keys:
             return []
-        found = connection.execute(statements.payments, self._database.key_parameters(keys))
+        found = connection.execute(self._statements.payments, self._database.key_parameters(keys))
         return [(row.user_id, row.transaction_id) for row in found]
 
     def _lock_wallets(
-        self, connection: Connection, statements: "_Statements", keys: list[tuple[str, str]]
+        self, connection: Connection, keys: list[tuple[str, str]]
     ) -> dict[StreamKey, tuple[Wallet, StreamHead]]:
         if not keys:
             return {}
-        found = connection.execute(statements.wallets, self._database.key_parameters(keys))
+        found = connection.execute(self._statements.wallets, self._database.key_parameters(keys))
         return {
             wallet_stream(user_id, currency): (
                 Wallet(user_id, Money(balance, currency)),
@@ -229,28 +207,14 @@ class SqlJournal:
             for user_id, currency, balance, seq, hash_ in found
         }
 
-    def _find_replies(
-        self, connection: Connection, statements: "_Statements", commands: Sequence[Command]
-    ) -> dict[CommandKey, StoredResult]:
-        keys = [(c.user_id, c.operation, c.key) for c in commands]
-        found = connection.execute(statements.replies, self._database.key_parameters(keys))
-        return {
-            CommandKey(row.user_id, row.operation, row.key): StoredResult(
-                row.request_hash, codec.loads(CommandResult, row.result)
-            )
-            for row in found
-        }
-
-    def _find_recent(
-        self, connection: Connection, statements: "_Statements", pays: list[Pay]
-    ) -> dict[DuplicateFingerprint, datetime]:
+    def _find_recent(self, connection: Connection, pays: list[Pay]) -> dict[DuplicateFingerprint, datetime]:
         """When equal bills were last paid, for payments that could be double clicks."""
         guarded = [pay for pay in pays if not (pay.has_caller_key or pay.allow_duplicate)]
         if not guarded:
             return {}
         since = min(pay.at for pay in guarded) - timedelta(seconds=DUPLICATE_WINDOW_SECONDS)
         keys = self._database.key_parameters([(pay.user_id, pay.meter) for pay in guarded])
-        found = connection.execute(statements.recent, {"since": since, **keys})
+        found = connection.execute(self._statements.recent, {"since": since, **keys})
         return {
             DuplicateFingerprint(
                 row.user_id, row.meter, row.biller, row.amount_minor, row.currency
@@ -258,14 +222,12 @@ class SqlJournal:
             for row in found
         }
 
-    def _find_token_owners(
-        self, connection: Connection, statements: "_Statements", tokens: list[str]
-    ) -> dict[str, StreamKey]:
+    def _find_token_owners(self, connection: Connection, tokens: list[str]) -> dict[str, StreamKey]:
         """The payment that was first completed with each token. Most often there is none."""
         if not tokens:
             return {}
         keys = self._database.key_parameters([(make_storable(token),) for token in tokens])
-        found = connection.execute(statements.token_owners, keys)
+        found = connection.execute(self._statements.token_owners, keys)
         owners: dict[str, StreamKey] = {}
         for row in found:
             owners.setdefault(row.token, StreamKey(row.user_id, row.transaction_id))
@@ -324,7 +286,7 @@ class SqlJournal:
             for key in changes.next_at.keys() - changes.payments.keys()
         ]
         if postponed:
-            connection.execute(self._locking_statements.postpone, postponed)
+            connection.execute(self._statements.postpone, postponed)
 
     # --- other than commands ------------------------------------------------------------------------------------------
 
@@ -418,21 +380,20 @@ class SqlJournal:
 class _Statements:
     """The statements that read what a list of commands needs, built once."""
 
-    def __init__(self, database: Database, *, lock: bool) -> None:
-        def with_lock(rows: sa.Select[Any]) -> sa.Select[Any]:
-            return rows.with_for_update() if lock else rows
-
+    def __init__(self, database: Database) -> None:
         in_keys = database.in_keys
         table = transactions.c
-        self.payments = with_lock(
+        self.payments = (
             sa.select(table.user_id, table.transaction_id)
             .where(in_keys(table.user_id, table.transaction_id), table.type == "payment")
             .order_by(table.user_id, table.transaction_id)
+            .with_for_update()
         )
-        self.wallets = with_lock(
+        self.wallets = (
             sa.select(*(wallets.c[name] for name in ("user_id", "currency", "balance_minor", "seq", "hash")))
             .where(in_keys(wallets.c.user_id, wallets.c.currency))
             .order_by(wallets.c.user_id, wallets.c.currency)
+            .with_for_update()
         )
         self.token_owners = (
             sa.select(table.token, table.user_id, table.transaction_id)
@@ -449,10 +410,6 @@ class _Statements:
             )
             .values(next_check_at=due)
         )
-        done = commands_table.c
-        self.replies = sa.select(
-            done.user_id, done.operation, done.key, done.request_hash, done.result
-        ).where(in_keys(done.user_id, done.operation, done.key))
         self.recent = (
             sa.select(
                 table.user_id, table.meter, table.biller, table.amount_minor, table.currency, table.created_at

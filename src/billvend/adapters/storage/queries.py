@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.audit import audit
 from billvend.adapters.storage.database import Database, make_storable, unavailable
-from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments
+from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments, load_results
 from billvend.adapters.storage.tables import (
     HAS_INCIDENTS,
     IS_OPEN,
@@ -21,9 +21,12 @@ from billvend.adapters.storage.tables import (
     transactions,
     wallets,
 )
+from billvend.domain.decisions.commands import CommandKey, Pay
+from billvend.domain.decisions.customer import DUPLICATE_WINDOW_SECONDS
+from billvend.domain.decisions.decider import StoredResult
 from billvend.domain.enums import Status
 from billvend.domain.journal.events import StreamKey
-from billvend.domain.ledger.wallet import Funding
+from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
 from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
@@ -93,6 +96,34 @@ class SqlQueries:
             stored = _load_events(connection, key)
         folded = fold_payment(key, stored)
         return folded and (folded[0], stored)
+
+    def stored_results(self, keys: Sequence[CommandKey]) -> Mapping[CommandKey, StoredResult]:
+        """The stored results of these commands; see the port."""
+        if not keys:
+            return {}
+        with self._read_transaction() as connection:
+            return load_results(connection, self._database, keys)
+
+    def wallet_and_duplicate(self, command: Pay) -> tuple[Wallet | None, datetime | None]:
+        """The wallet of a payment, and when an equal bill was last paid; see the port."""
+        table, amount = transactions.c, command.amount
+        duplicate = sa.select(sa.func.max(table.created_at)).where(
+            table.user_id == command.user_id,
+            table.meter == command.meter,
+            table.biller == command.biller,
+            table.amount_minor == amount.amount_minor,
+            table.currency == amount.currency,
+            table.created_at > command.at - timedelta(seconds=DUPLICATE_WINDOW_SECONDS),
+            table.status != Status.REVERSED.value,
+        )
+        query = sa.select(wallets.c.balance_minor, duplicate.scalar_subquery()).where(
+            wallets.c.user_id == command.user_id, wallets.c.currency == amount.currency
+        )
+        with self._read_transaction() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None, None
+        return Wallet(command.user_id, Money(row[0], amount.currency)), row[1]
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one query; see the port."""

@@ -1,4 +1,4 @@
-"""Payments, read from the events table and folded."""
+"""Payments, read from the events table and folded; and the stored results of commands."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from billvend.adapters.storage.database import Database
-from billvend.adapters.storage.tables import events
-from billvend.domain.decisions.decider import StreamHead
+from billvend.adapters.storage.tables import commands, events
+from billvend.domain.decisions.commands import CommandKey, CommandResult
+from billvend.domain.decisions.decider import StoredResult, StreamHead
+from billvend.domain.journal import codec
 from billvend.domain.journal.events import PaymentEvent, StoredEvent, StreamKey, load_event
 from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
@@ -38,6 +40,27 @@ def _events_query(database: Database) -> sa.Select[Any]:
         sa.select(events)
         .where(database.in_keys(events.c.user_id, events.c.stream))
         .order_by(events.c.user_id, events.c.stream, events.c.seq)
+    )
+
+
+def load_results(
+    connection: Connection, database: Database, keys: Sequence[CommandKey]
+) -> dict[CommandKey, StoredResult]:
+    """The stored results of these commands, for those that were done before."""
+    found = connection.execute(_results_query(database), database.key_parameters(keys))
+    return {
+        CommandKey(row.user_id, row.operation, row.key): StoredResult(
+            row.request_hash, codec.loads(CommandResult, row.result)
+        )
+        for row in found
+    }
+
+
+@lru_cache(maxsize=8)
+def _results_query(database: Database) -> sa.Select[Any]:
+    done = commands.c
+    return sa.select(done.user_id, done.operation, done.key, done.request_hash, done.result).where(
+        database.in_keys(done.user_id, done.operation, done.key)
     )
 
 

@@ -4,6 +4,7 @@ A command carries everything that its decision needs from outside: the time, the
 (user, operation, key). The same command given twice is done once, and both get the same result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -11,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 from billvend.domain.enums import OperatorDecision, Proof, Status, VendType
 from billvend.domain.journal import codec
+from billvend.domain.journal.events import Event
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer
 from billvend.domain.payment.state import PAY_OPERATION, Payment
@@ -191,3 +193,5 @@ class Executed:
     replayed: bool = False
     payment: Payment | None = None
     """The payment after the command. None if the command was not about a payment, or was a replay."""
+    events: Sequence[Event] = ()
+    """The events that the command added. None if it was a replay."""

@@ -6,8 +6,9 @@ from billvend.domain.decisions.commands import Fund, Pay
 from billvend.domain.decisions.decision import Decision, release_hold
 from billvend.domain.enums import Proof, Status
 from billvend.domain.errors import AlreadySent, LikelyDuplicate, WalletNotFound
-from billvend.domain.journal.events import PaymentAccepted, ReversalDecided, WalletFunded
+from billvend.domain.journal.events import PaymentAccepted, ReversalDecided, WalletFunded, WalletHeld
 from billvend.domain.ledger import wallet as wallets
+from billvend.domain.ledger.wallet import Wallet
 
 DUPLICATE_WINDOW_SECONDS = 30
 """A bill that is paid again within this time, without a key, is taken for a double click."""
@@ -22,9 +23,14 @@ def fund(decision: Decision, command: Fund) -> None:
     decision.finish()
 
 
-def pay(decision: Decision, command: Pay, duplicate_paid_at: datetime | None) -> None:
-    """Hold money for a bill. Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`."""
-    if decision.wallet is None:
+def hold(
+    wallet: Wallet | None, command: Pay, duplicate_paid_at: datetime | None
+) -> tuple[Wallet, WalletHeld]:
+    """The wallet that a bill is paid from, and the hold. `duplicate_paid_at` is when an equal bill was last paid.
+
+    Raises `WalletNotFound`, `LikelyDuplicate`, `InsufficientFunds`, in this order.
+    """
+    if wallet is None:
         raise WalletNotFound(
             f"There is no {command.amount.currency} wallet of this user: fund it first. Nothing was held."
         )
@@ -36,9 +42,12 @@ def pay(decision: Decision, command: Pay, duplicate_paid_at: datetime | None) ->
                 "The same bill was paid less than 30 seconds ago: a likely double click. Nothing was held. "
                 "To pay it twice, ask for it expressly."
             )
-    decision.move_money(
-        decision.wallet, wallets.hold(decision.wallet, command.transaction_id, command.amount)
-    )
+    return wallet, wallets.hold(wallet, command.transaction_id, command.amount)
+
+
+def pay(decision: Decision, command: Pay, duplicate_paid_at: datetime | None) -> None:
+    """Hold money for a bill. Raises the errors of `hold`."""
+    decision.move_money(*hold(decision.wallet, command, duplicate_paid_at))
     decision.add(
         PaymentAccepted(
             command.amount.amount_minor, command.amount.currency, command.meter, command.biller,

@@ -84,6 +84,17 @@ class WriteSet:
 CommandOutcome = Executed | BillvendError
 
 
+def replay_of(stored: StoredResult | None, command: Command) -> Executed | None:
+    """The stored result of a command; None if its key is new. Raises `IdempotencyMismatch`."""
+    if stored is None:
+        return None
+    if stored.request_hash != command.request_hash:
+        raise IdempotencyMismatch(
+            "This key was used before for another request. That one is unchanged. Nothing was done now."
+        )
+    return Executed(stored.result, replayed=True)
+
+
 def decide(snapshot: Snapshot, commands: Iterable[Command]) -> tuple[WriteSet, list[CommandOutcome]]:
     """Decide the commands in order. Each sees the state that the ones before it left."""
     batch = _Batch(snapshot)
@@ -110,13 +121,9 @@ class _Batch:
         self.writes = WriteSet()
 
     def decide(self, command: Command) -> Executed:
-        if (known := self.results.get(command.command_key)) is not None:
-            if known.request_hash != command.request_hash:
-                raise IdempotencyMismatch(
-                    "This key was used before for another request. That one is unchanged. Nothing was done now."
-                )
-            return Executed(known.result, replayed=True)
-        decision = self._begin(command)
+        if (replay := replay_of(self.results.get(command.command_key), command)) is not None:
+            return replay
+        decision, owner = self._begin(command), self.token_owners.get(token_of(command) or "")
         match command:
             case Fund():
                 customer.fund(decision, command)
@@ -127,17 +134,18 @@ class _Batch:
             case Cancel():
                 customer.cancel(decision)
             case Resolve():
-                operator.resolve(decision, command, self.token_owners.get(token_of(command) or ""))
+                operator.resolve(decision, command, owner)
             case RequestRequery():
                 operator.request_requery(decision, command)
             case Claim():
                 worker.claim(decision, command)
             case RecordAnswer():
-                worker.record_answer(decision, command, self.token_owners.get(token_of(command) or ""))
+                worker.record_answer(decision, command, owner)
             case _:
                 assert_never(command)
         self._record(command, decision)
-        return Executed(decision.result, payment=decision.payment_or_none)
+        added = [*decision.wallet_events, *decision.payment_events]
+        return Executed(decision.result, payment=decision.payment_or_none, events=added)
 
     def _begin(self, command: Command) -> Decision:
         """The decision on a command, with the wallet and the payment as the commands before left them."""
@@ -150,15 +158,13 @@ class _Batch:
         return Decision(command, wallet, payment)
 
     def _record(self, command: Command, decision: Decision) -> None:
-        payment, wallet = decision.payment_or_none, decision.wallet
-        if payment is not None:
+        if (wallet := decision.wallet) is not None:
+            self._append(command, wallet, decision.wallet_events, self.wallets, self.writes.wallets)
+        if (payment := decision.payment_or_none) is not None:
+            self._append(command, payment, decision.payment_events, self.payments, self.writes.payments)
             self.writes.next_at[payment.stream_key] = decision.result.next_at
             if payment.token is not None:
                 self.token_owners.setdefault(payment.token, payment.stream_key)
-        if wallet is not None:
-            self._append(command, wallet, decision.wallet_events, self.wallets, self.writes.wallets)
-        if payment is not None:
-            self._append(command, payment, decision.payment_events, self.payments, self.writes.payments)
         if decision.wallet_events or decision.payment_events:
             self.writes.results[command.command_key] = (command, decision.result)
             self.results[command.command_key] = StoredResult(command.request_hash, decision.result)

@@ -21,32 +21,33 @@ def incidents_after_settlement(payment: Payment, attempt: Attempt, answer: Answe
     booked = {(incident.kind, incident.attempt) for incident in payment.incidents}
     taken_back = (IncidentKind.TAKEN_BACK, attempt.number) in booked
     by_this = completed is not None and completed.attempt == attempt.number
+    known_tokens = {each.token for each in attempt.answers if isinstance(each, Delivered)}
 
     def incident(kind: IncidentKind, amount_minor: int, detail: str) -> IncidentRaised:
         first = (kind, attempt.number) not in booked
         return IncidentRaised(kind, attempt.number, attempt.provider, amount_minor if first else 0, detail)
 
     match answer:
-        case Delivered(token, cost_minor=cost) if (
-            completed is not None and by_this and completed.token == token
-        ):
+        case Delivered(token, cost_minor=cost) if by_this and completed and completed.token == token:
             if completed.cost_minor is None and cost is not None and not taken_back:
                 yield CostRecorded(attempt.number, attempt.provider, completed.amount_minor, cost)
-        case Delivered(token, cost_minor=cost) if token not in _tokens(attempt):
+        case Delivered(token, cost_minor=cost) if token not in known_tokens:
             loss = face if cost is None else cost
-            if payment.status is Status.REVERSED and _is_reversed_by_provider(attempt):
+            declined = [each for each in attempt.answers if isinstance(each, Declined)]
+            if payment.status is Status.REVERSED and any(each.provider_reversed for each in declined):
                 detail = f"token {token} arrived after the provider had taken it back"
                 yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, 0, detail)
             elif payment.status is Status.REVERSED:
-                detail = f"token {token} arrived after the reversal"
-                yield incident(IncidentKind.DELIVERED_AFTER_REVERSAL, loss, detail)
+                yield incident(
+                    IncidentKind.DELIVERED_AFTER_REVERSAL, loss, f"token {token} arrived after the reversal"
+                )
             elif by_this:
                 yield incident(IncidentKind.ANOTHER_TOKEN, 0, f"another token, {token}, for the same attempt")
-            elif completed is not None:
+            else:
                 yield incident(
                     IncidentKind.DELIVERED_TWICE, loss, f"a second attempt delivered token {token}"
                 )
-        case Declined(reason, about_transaction=True) if completed is not None and by_this and not taken_back:
+        case Declined(reason, about_transaction=True) if completed and by_this and not taken_back:
             recovered = face if completed.cost_minor is None else completed.cost_minor
             yield incident(IncidentKind.TAKEN_BACK, recovered, f"the provider says now: {reason}")
 
@@ -66,11 +67,3 @@ def duplicate_token_incident(
         detail = f"its token was given to payment {owner.stream} before"
         kind = IncidentKind.TOKEN_OF_ANOTHER
         yield IncidentRaised(kind, completed.attempt, completed.provider, 0, detail)
-
-
-def _is_reversed_by_provider(attempt: Attempt) -> bool:
-    return any(isinstance(answer, Declined) and answer.provider_reversed for answer in attempt.answers)
-
-
-def _tokens(attempt: Attempt) -> set[str | None]:
-    return {known.token for known in attempt.answers if isinstance(known, Delivered)}
