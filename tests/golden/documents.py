@@ -95,11 +95,11 @@ def views() -> str:
                 read_back = [_as_read_back(recorded) for recorded in ledger.streams[key]]
                 document = TransactionDetailResponse.with_events(payment, read_back).to_json()
                 attempts, events = document.pop("attempts"), document.pop("events")
-                yield from (name, document, *attempts, *events)  # type: ignore[misc]  # lists of documents
+                yield from (name, document, *attempts, *events)
                 in_review = [payment] if payment.review_reason else []
                 with_incidents = [payment] if payment.open_incidents else []
                 for shown in ReviewResponse.of(ReviewList(in_review, with_incidents, [])).to_json().values():
-                    yield from shown  # type: ignore[misc]  # as above
+                    yield from shown
 
     return "".join(
         f"{line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)}\n" for line in lines()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from billvend.app import Billvend
     from billvend.ports.queries import Search
     from billvend.ports.queries import Transaction as TransactionRecord
+    from billvend.presentation.models import TransactionResponse
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -82,12 +83,13 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
     newest = bv.history(user, limit=RECENT_TRANSACTIONS)
-    recent = _items(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    recent = _shown(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    document = BalanceResponse.of(wallet, recent).to_json()
     return result(
-        BalanceResponse.of(wallet, recent).to_json(),
+        document,
         Line(f"The wallet of {wallet.user_id}", GOOD),
         KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)]),
-        table(recent, COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
+        table(document["recentTransactions"], COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
     )
 
 
@@ -209,7 +211,7 @@ def _search(session: Session, criteria: "Search") -> Output:
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
     page = transactions[: criteria.limit]
-    items = _items(bv, page)
+    items = [each.to_json() for each in _shown(bv, page)]
     cursor = page[-1].transaction_id if len(transactions) > len(page) else None
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
@@ -218,11 +220,11 @@ def _search(session: Session, criteria: "Search") -> Output:
     return result({"items": items, "nextCursor": cursor}, *text)
 
 
-def _items(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> list[Any]:
+def _shown(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[TransactionResponse]":
     from billvend.domain.payment.state import Payment
     from billvend.presentation.models import TransactionResponse
 
     return [
-        TransactionResponse.of(each, bv.next_check_at(each) if isinstance(each, Payment) else None).to_json()
+        TransactionResponse.of(each, bv.next_check_at(each) if isinstance(each, Payment) else None)
         for each in transactions
     ]

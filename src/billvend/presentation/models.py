@@ -8,12 +8,10 @@ OpenAPI document comes from the same models. `operator_models` has what only ope
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
-    AliasGenerator,
     AliasPath,
     BaseModel,
     BeforeValidator,
@@ -34,10 +32,10 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent, Transaction
-from billvend.presentation.text import customer_message, describe_answer, describe_event
+from billvend.presentation.text import ACCEPTED_MESSAGE, customer_message, describe_answer, describe_event
 from billvend.usecases.queries import Balance
 
-JsonObject: TypeAlias = dict[str, object]
+JsonObject: TypeAlias = dict[str, Any]
 """A JSON object. Its values may be models."""
 
 REPLAY_RETENTION: Final = timedelta(days=30)
@@ -80,7 +78,7 @@ class ResponseModel(BaseModel):
     """Names in camelCase. More may be added."""
 
     model_config = ConfigDict(
-        alias_generator=AliasGenerator(serialization_alias=to_camel), from_attributes=True, defer_build=True
+        alias_generator=to_camel, validate_by_name=True, from_attributes=True, defer_build=True
     )
 
     def to_json(self) -> JsonObject:
@@ -180,7 +178,7 @@ class PayResponse(ResponseModel):
     def of(cls, payment: Payment, now: datetime) -> Self:
         """A payment as it was accepted: the same for each repeat within `REPLAY_RETENTION`, whatever its status is now."""
         if now - payment.accepted_at < REPLAY_RETENTION:
-            payment = replace(payment, status=Status.PENDING)
+            return cls(**payment_facts(payment), status=Status.PENDING, message=ACCEPTED_MESSAGE)
         return cls(**payment_facts(payment), status=payment.status, message=customer_message(payment))
 
 

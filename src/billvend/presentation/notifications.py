@@ -32,8 +32,9 @@ from billvend.presentation.models import (
 
 
 class NotificationData(TransactionResponse):
-    """A transaction with the facts of one event. Names that say what it is like now are left out."""
+    """A transaction with the facts of one event, without what may change."""
 
+    updated_at: Timestamp | None = None  # type: ignore[assignment]  # it changes
     completed_at: Timestamp | None = None
     reason: str | None = None
     incident: IncidentResponse | None = None
@@ -72,7 +73,7 @@ def notification_for(stored: StoredEvent, payment: Payment | None) -> Notificati
 
 
 def _build(kind: NotificationKind, facts: dict[str, Any]) -> Notification:
-    data = NotificationData.model_construct(**facts).to_json()
+    data = NotificationData(**facts).to_json()
     return Notification(kind, facts["transaction_id"], json.dumps(_sanitize(data), separators=(",", ":")))
 
 
