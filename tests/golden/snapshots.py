@@ -19,9 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
 from billvend.adapters.storage.rows import event_row, outbox_message_rows
-from billvend.api.errors import status_of
 from billvend.cli import app, main
-from billvend.cli.exits import ERROR_EXIT, Exit
 from billvend.config import SETTING_NAMES, Settings
 from billvend.domain.errors import BillvendError
 from billvend.domain.journal import codec
@@ -30,6 +28,7 @@ from billvend.domain.notifications import Channel
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
 from billvend.ports.repositories import DeliveryAttempt, Message
+from billvend.presentation.errors import Exit, statuses_of
 from billvend.presentation.models import dumps
 from billvend.presentation.notifications import notification_for
 from billvend.presentation.operator_models import NotificationResponse
@@ -103,17 +102,10 @@ def errors() -> str:
         for each in sorted(kind.__subclasses__(), key=lambda each: each.__name__):
             yield from below(each) if each.__module__.startswith("billvend.") else ()
 
-    def http(kind: type[BillvendError]) -> int | str:
-        try:
-            return status_of(kind.__new__(kind)).value
-        except AttributeError:  # each instance has its own status
-            return "-"
-
     exits = [f"exit {status.value} {status.name}" for status in Exit]
     kinds = [
         f"{kind.__name__}({kind.__base__.__name__ if kind.__base__ else ''}): {kind.code}, "
-        f"HTTP {http(kind)}, "
-        f"exit {next(status for each, status in ERROR_EXIT if issubclass(kind, each)).value}"
+        "HTTP {0.value}, exit {1.value}".format(*statuses_of(kind))
         for kind in below(BillvendError)
     ]
     return _lines([*exits, "", *kinds])

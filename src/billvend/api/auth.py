@@ -12,7 +12,7 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from billvend.api.errors import Forbidden, RateLimited, Unauthenticated
+from billvend.presentation.errors import Forbidden, RateLimited, Unauthenticated
 from billvend.app import Billvend
 from billvend.domain.api_keys import ApiKey, Scope
 from billvend.domain.errors import Unavailable

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from billvend.api.errors import status_of
+from billvend.presentation.errors import http_status
 from billvend.api.parsing import parse_idempotency_key
 from billvend.api.requests import (
     BatchEntryRequest,
@@ -145,7 +145,7 @@ def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> 
 def _batch_result(result: PaymentResult | BillvendError, now: datetime) -> BatchEntryResponse:
     if isinstance(result, BillvendError):
         return BatchEntryResponse(
-            status=status_of(result), success=False, replayed=False, data=None, error=ErrorDetail.of(result)
+            status=http_status(result), success=False, replayed=False, data=None, error=ErrorDetail.of(result)
         )
     return BatchEntryResponse(
         status=HTTPStatus.ACCEPTED,

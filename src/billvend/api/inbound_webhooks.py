@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from flask import Response, request
 
-from billvend.api.errors import Unauthenticated
+from billvend.presentation.errors import Unauthenticated
 from billvend.api.parsing import read_body
 from billvend.api.responses import WebhookReceivedResponse, success_response
 from billvend.api.routing import ApiRouter

@@ -8,12 +8,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from flask import Response
 from pydantic import Field
 
-from billvend.api.errors import (
-    IN_PROGRESS_RETRY_AFTER_SECONDS,
-    UNAVAILABLE_RETRY_AFTER_SECONDS,
-    RequestRejected,
-    status_of,
-)
 from billvend.domain.errors import (
     BillvendError,
     ConfigurationError,
@@ -22,11 +16,17 @@ from billvend.domain.errors import (
     RequestInProgress,
     Unavailable,
 )
+from billvend.presentation.errors import RequestRejected, http_status
 from billvend.presentation.models import JsonObject, PayResponse, ResponseModel, Timestamp, dumps, iso_time
 
 INTERNAL_ERROR_MESSAGE = (
     "Internal error; it is in the log. Look at the transaction before you repeat the request."
 )
+
+UNAVAILABLE_RETRY_AFTER_SECONDS = 5
+"""How long a client should wait before it repeats a request that found a dependency unavailable."""
+IN_PROGRESS_RETRY_AFTER_SECONDS = 1
+"""How long a client should wait before it repeats a request that is still in progress."""
 
 Data = TypeVar("Data", bound=ResponseModel)
 
@@ -120,7 +120,7 @@ def success_response(
 
 def error_response(error: BillvendError, *, data: ResponseModel | None = None) -> Response:
     """An error. Details of an internal error stay in the log."""
-    status = status_of(error)
+    status = http_status(error)
     headers = dict(error.headers) if isinstance(error, RequestRejected) else {}
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_SECONDS)
@@ -140,7 +140,7 @@ def public_code(error: BillvendError) -> str:
 
 
 def _public_message(error: BillvendError) -> str:
-    if status_of(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
+    if http_status(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
         return INTERNAL_ERROR_MESSAGE
     match error:
         case Unavailable():

@@ -22,10 +22,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from billvend.api.auth import Authenticator
-from billvend.api.errors import REJECTION_KEY
 from billvend.api.headers import add_api_headers
 from billvend.api.idempotency import KeyedLock
-from billvend.api.parsing import parse_json_body, parse_query, validate
+from billvend.api.parsing import REJECTION_KEY, parse_json_body, parse_query, validate
 from billvend.api.requests import BatchRequest
 from billvend.api.responses import (
     INTERNAL_ERROR_MESSAGE,

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # not marked as exported
 
-from billvend.api.errors import REJECTION_KEY, BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
+from billvend.api.parsing import REJECTION_KEY
+from billvend.presentation.errors import BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
 from billvend.domain.errors import BillvendError, Unavailable
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
