@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.results import TARGETS, BenchmarkResult
-from billvend.cli.output import Table
+from billvend.cli.blocks import Table
 
 
 def results_table(results: list[BenchmarkResult]) -> Table:

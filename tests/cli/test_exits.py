@@ -27,7 +27,10 @@ def all_errors(kind: type[BillvendError] = BillvendError) -> Iterator[type[Billv
 
 EXPECTED = {
     (500, 1): "BillvendError InvalidTransition Rejected",
-    (422, 2): "BelowMinimum InvalidAmount InvalidAmountType InvalidInput InvalidMeter MeterCannotVend MeterNotFound "
+    (
+        422,
+        2,
+    ): "BelowMinimum InvalidAmount InvalidAmountType InvalidInput InvalidMeter MeterCannotVend MeterNotFound "
     "UnknownBiller UnsupportedCurrency ValidationFailed WrongMeterType",
     (503, 2): "ConfigurationError",
     (404, 3): "ResourceNotFound TransactionNotFound WalletNotFound",
@@ -55,7 +58,10 @@ def test_every_error_has_its_statuses() -> None:
 
 
 def test_docstring_is_the_default_message_in_one_line() -> None:
-    assert str(errors.WalletNotFound()) == "The user has no wallet in this currency, because none was ever funded."
+    assert (
+        str(errors.WalletNotFound())
+        == "The user has no wallet in this currency, because none was ever funded."
+    )
     for kind in all_errors():
         if kind.__init__ is BillvendError.__init__:
             assert str(kind())
@@ -64,7 +70,11 @@ def test_docstring_is_the_default_message_in_one_line() -> None:
 
 def test_detail_of_an_outage_is_for_operators_only() -> None:
     error = Unavailable("The queue does not answer.", "Try again.", detail="db.example refused")
-    assert failure_of(error).message == str(error) == "The queue does not answer (db.example refused). Try again."
+    assert (
+        failure_of(error).message
+        == str(error)
+        == "The queue does not answer (db.example refused). Try again."
+    )
     assert error.public_message == "The queue does not answer. Try again."
 
 

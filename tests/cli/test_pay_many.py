@@ -29,6 +29,8 @@ from tests.cli.test_progress import funded_database
 from tests.cli.test_terminal import run_on_terminal
 from tests.support.servers import PostgresServer, postgres
 
+pytestmark = pytest.mark.long
+
 HEADER = "user,amount,meter,biller"
 METER = 12345678901
 

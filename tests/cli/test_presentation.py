@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from billvend.cli.output import KeyValues, Table
+from billvend.cli.blocks import KeyValues, Table
 from billvend.cli.rendering import render_payment, render_payment_summary
 from billvend.domain import outcome as answers
 from billvend.domain.enums import IncidentKind, Proof, Status, VendType

@@ -14,6 +14,8 @@ from billvend.config import settings_from_values
 from tests.cli.console import LOST_ANSWER_METER, PATIENCE_SECONDS, PROGRAM, Console, environment
 from tests.support.servers import PostgresServer, new_database
 
+pytestmark = pytest.mark.long
+
 SLOW_METER = "600000000005"
 """The sandbox answers for this meter after 3 s."""
 

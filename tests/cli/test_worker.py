@@ -13,6 +13,8 @@ import pytest
 from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment
 from tests.support.servers import PostgresServer, new_database
 
+pytestmark = pytest.mark.long
+
 GRACEFUL = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 
 

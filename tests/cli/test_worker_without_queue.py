@@ -2,8 +2,12 @@
 
 import socket
 
+import pytest
+
 from tests.cli.console import Console
 from tests.cli.test_worker import worker_process
+
+pytestmark = pytest.mark.long
 
 
 def test_worker_without_queue_server_settles_by_sweep(funded: Console) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from billvend.presentation.errors import http_status
 from billvend.api.parsing import parse_idempotency_key
 from billvend.api.requests import (
     BatchEntryRequest,
@@ -25,6 +24,7 @@ from billvend.api.responses import (
 from billvend.api.routing import ApiRouter, add_log_context
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
+from billvend.presentation.errors import http_status
 from billvend.presentation.models import BillerResponse, BillersResponse, MeterResponse, PayResponse
 from billvend.usecases.pay import Bill, PaymentResult
 

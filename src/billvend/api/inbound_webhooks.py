@@ -4,10 +4,10 @@ from http import HTTPStatus
 
 from flask import Response, request
 
-from billvend.presentation.errors import Unauthenticated
 from billvend.api.parsing import read_body
 from billvend.api.responses import WebhookReceivedResponse, success_response
 from billvend.api.routing import ApiRouter
+from billvend.presentation.errors import Unauthenticated
 
 
 def add_routes(router: ApiRouter) -> None:

@@ -13,10 +13,15 @@ from flask import Request
 from pydantic import AliasChoices, BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from billvend.presentation.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedJson, UnsupportedMediaType
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.ids import parse_key
 from billvend.domain.safe_text import safe_repr
+from billvend.presentation.errors import (
+    BodyTooLarge,
+    InvalidIdempotencyKey,
+    MalformedJson,
+    UnsupportedMediaType,
+)
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request. A batch may have more."""

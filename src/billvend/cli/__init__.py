@@ -1,11 +1,12 @@
 """The command line: parse, one call, render.
 
-    payments.py, pay_many.py, deposits.py, queries.py, review.py, service.py, sandbox.py, api_keys.py, webhooks.py,
-    admin.py, demo.py                               the commands
+    payments.py, deposits.py, queries.py, review.py, service.py, sandbox.py, api_keys.py, webhooks.py, admin.py,
+    demo.py         the commands
     options.py      common options                  context.py     what a command gets, and how it is run
-    output.py       JSON, tables and lines          rendering.py   transactions for people
-    progress.py     following a payment             exits.py       the table of exit statuses
+    blocks.py       lines, facts and tables         output.py      JSON, a terminal, or plain text
+    rendering.py    transactions for people         progress.py    following a payment
     bill_csv.py     files of bills and results      bill_batch.py  a run through such a file
+    exits.py        the table of exit statuses      seed.py        examples
 
 Commands import late, so that `billvend --help` is fast.
 """
@@ -25,7 +26,6 @@ from billvend.cli import (
     api_keys,
     demo,
     deposits,
-    pay_many,
     payments,
     queries,
     review,
@@ -50,18 +50,8 @@ app = typer.Typer(
     ),
 )
 for group in (
-    payments,
-    pay_many,
-    deposits,
-    queries,
-    review,
-    service,
-    sandbox,
-    api_keys,
-    webhooks,
-    admin,
-    demo,
-):
+    payments, deposits, queries, review, service, sandbox, api_keys, webhooks, admin, demo,
+):  # fmt: skip
     app.add_typer(group.commands)
 
 

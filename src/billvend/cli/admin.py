@@ -2,9 +2,10 @@
 
 import typer
 
+from billvend.cli.blocks import KeyValues, doubt, good, table
 from billvend.cli.context import Session, command
 from billvend.cli.options import example
-from billvend.cli.output import DOUBT, GOOD, KeyValues, Line, Output, result, table
+from billvend.cli.output import Output, result
 
 commands = typer.Typer()
 db = typer.Typer(help="Manage the database schema.", epilog=example("billvend db upgrade"))
@@ -38,7 +39,7 @@ def upgrade(session: Session) -> Output:
         text = f"Upgraded the schema from version {before} to {current}."
     else:
         text = f"Created the schema, version {current}."
-    return result({"before": before, "current": current}, Line(text, GOOD))
+    return result({"before": before, "current": current}, good(text))
 
 
 @command(db, "billvend db current")
@@ -49,9 +50,9 @@ def current(session: Session) -> Output:
     current, needed = schema_versions(session.settings)
     document = {"current": current, "needed": needed, "upToDate": current == needed}
     if current == needed:
-        return result(document, Line(f"The schema is at version {current}: up to date.", GOOD))
+        return result(document, good(f"The schema is at version {current}: up to date."))
     state = f"The schema is at version {current}." if current else "There are no tables."
-    return result(document, Line(f"{state} billvend needs version {needed}. Run: billvend db upgrade", DOUBT))
+    return result(document, doubt(f"{state} billvend needs version {needed}. Run: billvend db upgrade"))
 
 
 @command(db, "billvend db seed")
@@ -66,5 +67,5 @@ def seed(session: Session) -> Output:
 
     require_non_production(session.settings)
     items = [TransactionResponse.of(transaction).to_json() for transaction in add_examples(session.bv)]
-    title = Line("Example wallets and payments:", GOOD)
+    title = good("Example wallets and payments:")
     return result({"items": items}, title, table(items, TRANSACTION_COLUMNS))

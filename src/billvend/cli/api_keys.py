@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.blocks import Columns, Line, doubt, good
 from billvend.cli.context import Session, command
 from billvend.cli.exits import Exit
 from billvend.cli.options import DatabaseUrl, Json, argument, example, option
-from billvend.cli.output import DOUBT, GOOD, Columns, Line, Output, listing, print_blocks, result
+from billvend.cli.output import Output, listing, print_blocks, result
 
 COLUMNS: Columns = {
     "Id": "keyId",
@@ -59,8 +60,8 @@ def create(
     if not session.as_json:  # on stderr: KEY=$(billvend api-keys create ...) prints the secret alone
         scopes = ", ".join(sorted(key.scopes))
         print_blocks(
-            Line(f"Created the key {key.name} ({scopes}). Id: {key.key_id}", GOOD),
-            Line("Send it as `Authorization: Bearer`. It is shown only once.", DOUBT),
+            good(f"Created the key {key.name} ({scopes}). Id: {key.key_id}"),
+            doubt("Send it as `Authorization: Bearer`. It is shown only once."),
             to=sys.stderr,
         )
     return Exit.DONE
@@ -83,6 +84,4 @@ def revoke(session: Session, key: Annotated[str, argument("KEY", "Its id or its 
     from billvend.presentation.operator_models import ApiKeyResponse
 
     revoked = session.bv.revoke_api_key(key)
-    return result(
-        ApiKeyResponse.model_validate(revoked).to_json(), Line(f"Revoked the key {revoked.name}.", GOOD)
-    )
+    return result(ApiKeyResponse.model_validate(revoked).to_json(), good(f"Revoked the key {revoked.name}."))

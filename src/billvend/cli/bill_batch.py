@@ -5,16 +5,17 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from billvend.app import Billvend
-from billvend.cli.bill_csv import BillFile, BillRow, ResultFile
+from billvend.cli.bill_csv import BillFile, BillRow, WriteResults
+from billvend.cli.blocks import Block, Columns, Table, bad, doubt, good, money, quiet, table
 from billvend.cli.exits import Exit
-from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Block, Line, Output, Table, is_terminal, terminal
+from billvend.cli.output import Output, is_terminal, terminal
 from billvend.cli.progress import Interrupt
 from billvend.domain.decisions.commands import Pay
 from billvend.domain.errors import (
@@ -29,16 +30,18 @@ from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION, PaymentResult
 
 ACCEPTED, REPLAYED, REFUSED, OK, NOT_TRIED = "accepted", "replayed", "refused", "ok", "not_tried"
 UNAVAILABLE, OUTCOME_UNKNOWN = "unavailable", "outcome_unknown"
-UNPROCESSED: Final = {
-    UNAVAILABLE: "unavailable",
-    OUTCOME_UNKNOWN: "outcomeUnknown",
-    NOT_TRIED: "notTried",
-}
+UNPROCESSED: Final = {UNAVAILABLE: "unavailable", OUTCOME_UNKNOWN: "outcomeUnknown", NOT_TRIED: "notTried"}
 """Results of rows that a repeated run processes, with their names in the JSON document."""
 MAX_SHOWN: Final = 10
 """Rows, and wallets, on the screen. The results have all rows."""
 MAX_LISTED_WALLETS: Final = 1_000
 """Wallets in the JSON of a dry run."""
+WALLET_COLUMNS: Final[Columns] = {
+    "Wallet": "userId",
+    "Requested": money,
+    "Available": lambda wallet: money(wallet, "balance"),
+    "Enough": lambda wallet: "yes" if wallet["enough"] else "no",
+}
 REPEAT: Final = "Run the same command again: it processes only what is missing."
 
 RowResult: TypeAlias = PaymentResult | BillvendError | str
@@ -81,14 +84,14 @@ class Batch:
         self._stop_error: BillvendError | None = None
         """The error that ended the run."""
 
-    def process(self, bill_file: BillFile, total: int, result_file: ResultFile) -> None:
+    def process(self, bill_file: BillFile, total: int, write_results: WriteResults) -> None:
         """Process each row and write its result. Raises `Unavailable` when no row could be processed."""
         rows = bill_file.rows()
         with _progress_bar("Checking" if self._is_dry_run else "Paying", total, self._interrupt) as advance:
             while chunk := list(islice(rows, MAX_BILLS_PER_TRANSACTION)):
                 bills = [self._parse(row) for row in chunk]
                 entries = list(map(_result_entry, chunk, bills, self._results(bills)))
-                result_file.write(entries)
+                write_results(entries)
                 self._counts.update(str(entry["result"]) for entry in entries)
                 rejected = (entry for entry in entries if entry["result"] == REFUSED)
                 for entry in islice(rejected, MAX_SHOWN - len(self._rejections)):
@@ -99,34 +102,36 @@ class Batch:
 
     def output(self, path: Path) -> Output:
         """The summary of the finished run, whose results are at this path."""
-        counts = self._counts
-        wallets = self._wallets() if self._is_dry_run else []
-        short_count = sum(requested > available for _, requested, available in wallets)
-        processed = counts[REPLAYED] + counts[OK if self._is_dry_run else ACCEPTED]
-        is_complete = counts.total() == processed and not short_count
-        document: dict[str, object] = {name: counts[name] for name in (ACCEPTED, REPLAYED, REFUSED)}
+        counts, wallets = self._counts, self._wallets()
+        short_count = sum(not wallet["enough"] for wallet in wallets)
+        is_complete = not short_count and counts.total() == sum(
+            counts[word] for word in (ACCEPTED, REPLAYED, OK)
+        )
+        document: dict[str, object] = {word: counts[word] for word in (ACCEPTED, REPLAYED, REFUSED)}
         document["results"] = str(path)
         if self._is_dry_run:
             document |= {"dryRun": True, "ok": counts[OK]}
-        document |= {name: counts[result] for result, name in UNPROCESSED.items() if counts[result]}
+        document |= {name: counts[word] for word, name in UNPROCESSED.items() if counts[word]}
         if self._is_dry_run:
-            document |= {
-                "totals": {amount.currency: str(amount) for amount in self._totals()},
-                "shortWallets": short_count,
-                "wallets": [_wallet_json(*wallet) for wallet in wallets[:MAX_LISTED_WALLETS]],
-            }
+            document["totals"] = {amount.currency: str(amount) for amount in self._totals()}
+            document |= {"shortWallets": short_count, "wallets": wallets[:MAX_LISTED_WALLETS]}
 
         def text() -> Iterator[Block]:
-            yield Line(self._summary(), GOOD if is_complete else DOUBT)
+            yield (good if is_complete else doubt)(self._summary())
             if self._rejections:
                 yield Table(("Line", "Rejected because"), self._rejections)
             if more := counts[REFUSED] - len(self._rejections):
-                yield Line(f"And {more:,} more.", QUIET)
-            yield from _wallet_blocks(wallets, short_count)
-            yield from (Line(problem, BAD) for problem in self._problems())
-            yield Line(f"Results: {path}", QUIET)
+                yield quiet(f"And {more:,} more.")
+            if wallets:
+                yield table(wallets[:MAX_SHOWN], WALLET_COLUMNS)
+            if len(wallets) > MAX_SHOWN:
+                yield quiet(f"And {len(wallets) - MAX_SHOWN:,} more wallets.")
+            if short_count:
+                yield bad(f"{short_count:,} wallets have too little money.")
+            yield from map(bad, self._problems())
+            yield quiet(f"Results: {path}")
             if counts[ACCEPTED]:
-                yield Line("Workers buy the electricity: billvend worker", QUIET)
+                yield quiet("Workers buy the electricity: billvend worker")
 
         was_interrupted = counts[NOT_TRIED] and not self._stop_error
         status = Exit.INTERRUPTED if was_interrupted else Exit.DONE if is_complete else Exit.USAGE
@@ -169,16 +174,16 @@ class Batch:
                 results.append(OK)
         return results
 
-    def _wallets(self) -> list[tuple[str, Money, Money]]:
-        """Users with the requested and the available money, those that have too little first."""
-        wallets = []
+    def _wallets(self) -> list[dict[str, object]]:
+        """The wallets of a dry run with the requested and the available money, those that have too little first."""
+        wallets: list[dict[str, object]] = []
         for (currency, user_id), minor in sorted(self._requested.items()):
-            try:
+            requested, available = Money(minor, currency), Money(0, currency)
+            with suppress(WalletNotFound):
                 available = self._bv.balance(user_id, currency=currency).available
-            except WalletNotFound:
-                available = Money(0, currency)
-            wallets.append((user_id, Money(minor, currency), available))
-        return sorted(wallets, key=lambda wallet: wallet[1] <= wallet[2])
+            wallet = {"userId": user_id, "currency": currency, "amount": str(requested)}
+            wallets.append({**wallet, "balance": str(available), "enough": requested <= available})
+        return sorted(wallets, key=lambda wallet: bool(wallet["enough"]))
 
     def _totals(self) -> list[Money]:
         totals: Counter[str] = Counter()
@@ -210,30 +215,6 @@ class Batch:
             yield f"Interrupted: {counts[NOT_TRIED]:,} rows were not processed. {REPEAT}"
         elif counts[UNAVAILABLE]:
             yield f"The database did not answer for {counts[UNAVAILABLE]:,} rows. {REPEAT}"
-
-
-def _wallet_blocks(wallets: Sequence[tuple[str, Money, Money]], short_count: int) -> Iterator[Block]:
-    shown = wallets[:MAX_SHOWN]
-    if shown:
-        rows = [
-            (user, requested.display, available.display, "yes" if requested <= available else "no")
-            for user, requested, available in shown
-        ]
-        yield Table(("Wallet", "Requested", "Available", "Enough"), rows)
-    if more := len(wallets) - len(shown):
-        yield Line(f"And {more:,} more wallets.", QUIET)
-    if short_count:
-        yield Line(f"{short_count:,} wallets have too little money.", BAD)
-
-
-def _wallet_json(user_id: str, requested: Money, available: Money) -> dict[str, object]:
-    return {
-        "userId": user_id,
-        "currency": requested.currency,
-        "amount": str(requested),
-        "balance": str(available),
-        "enough": requested <= available,
-    }
 
 
 def _result_entry(row: BillRow, bill: Pay | BillvendError, result: RowResult) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 import csv
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, NoReturn
+from typing import IO, Final, NoReturn, TypeAlias
 
 from billvend.domain.enums import VendType
 from billvend.domain.errors import BillvendError, ValidationFailed
@@ -16,18 +16,13 @@ from billvend.usecases.pay import Bill
 REQUIRED_COLUMNS: Final = ("user", "amount", "meter", "biller")
 OPTIONAL_COLUMNS: Final = ("vend_type", "phone", "key")
 RESULT_COLUMNS: Final = (
-    "line",
-    *REQUIRED_COLUMNS,
-    "key",
-    "result",
-    "transactionId",
-    "status",
-    "code",
-    "message",
-)
-
+    "line", *REQUIRED_COLUMNS, "key", "result", "transactionId", "status", "code", "message",
+)  # fmt: skip
 BUFFER_BYTES: Final = 1 << 20
 """Bytes, more than most chunks of results have. So a killed process leaves only complete rows."""
+
+WriteResults: TypeAlias = Callable[[Sequence[Mapping[str, object]]], None]
+"""Adds rows to a file of results. The file has them when it returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,48 +124,41 @@ def open_bill_file(path: Path) -> Iterator[BillFile]:
         yield BillFile(path, text_file)
 
 
-class ResultFile:
-    """The result of each row, in order, as CSV. The name ends in .part until it is complete."""
-
-    def __init__(self, path: Path, file: IO[str]) -> None:
-        self._path = path
-        self._file = file
-        self._writer = csv.DictWriter(file, RESULT_COLUMNS, restval="", extrasaction="ignore")
-        with self._error_context():
-            file.truncate(0)
-            self._writer.writeheader()
-
-    def write(self, entries: Sequence[Mapping[str, object]]) -> None:
-        """Add rows. The file has them when this returns."""
-        with self._error_context():
-            self._writer.writerows(entries)
-            self._file.flush()
-
-    def finish(self) -> None:
-        """The file is complete: give it its final name."""
-        with self._error_context():
-            self._file.flush()
-            _partial_path(self._path).replace(self._path)
-
-    @contextmanager
-    def _error_context(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise BillvendError(
-                f"{self._path} can't be written: {error.strerror}. Accepted payments continue. Run it again."
-            ) from error
-
-
 def result_path_for(path: Path) -> Path:
     """The default path of results: bills.results.csv for bills.csv."""
     return path.with_name(f"{path.name.removesuffix('.csv')}.results.csv")
 
 
 @contextmanager
-def open_result_file(path: Path, *, bill_path: Path) -> Iterator[ResultFile]:
-    """Open a file of results. It keeps its rows if the run is cut off. Raises `ValidationFailed` if it cannot be written."""
-    partial_path = _partial_path(path)
+def open_result_file(path: Path, *, bill_path: Path) -> Iterator[WriteResults]:
+    """Open a file for the result of each row, as CSV. Yields the function that adds results.
+
+    Its name ends in .part until it is complete. It keeps its rows if the run is cut off. Raises `ValidationFailed` if it
+    cannot be written.
+    """
+    partial_path = path.parent / f"{path.name}.part"
+    file = _open_exclusively(path, partial_path, bill_path)
+    writer = csv.DictWriter(file, RESULT_COLUMNS, restval="", extrasaction="ignore")
+
+    def write(entries: Sequence[Mapping[str, object]]) -> None:
+        with _write_errors(path):
+            writer.writerows(entries)
+            file.flush()
+
+    try:
+        with _write_errors(path):
+            file.truncate(0)
+            writer.writeheader()
+        yield write
+        with _write_errors(path):
+            file.flush()
+            partial_path.replace(path)
+    finally:
+        with suppress(OSError):  # a full disk was reported already
+            file.close()
+
+
+def _open_exclusively(path: Path, partial_path: Path, bill_path: Path) -> IO[str]:
     try:
         if any(existing.exists() and existing.samefile(bill_path) for existing in (path, partial_path)):
             raise _invalid_file(path, "is the file of bills itself: name another one with --results")
@@ -184,17 +172,17 @@ def open_result_file(path: Path, *, bill_path: Path) -> Iterator[ResultFile]:
     except OSError:
         file.close()
         raise _invalid_file(path, "is being written by another billvend: wait until it ends") from None
+    return file
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
     try:
-        result_file = ResultFile(path, file)
-        yield result_file
-        result_file.finish()
-    finally:
-        with suppress(OSError):  # a full disk was reported already
-            file.close()
-
-
-def _partial_path(path: Path) -> Path:
-    return path.parent / f"{path.name}.part"
+        yield
+    except OSError as error:
+        raise BillvendError(
+            f"{path} can't be written: {error.strerror}. Accepted payments continue. Run it again."
+        ) from error
 
 
 def _invalid_file(path: Path, reason: str) -> ValidationFailed:

@@ -4,23 +4,11 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.blocks import Columns, Line, bad, doubt, good, money, quiet, short_time, words
 from billvend.cli.context import Session, command
 from billvend.cli.exits import Exit
 from billvend.cli.options import Amount, Currency, IdempotencyKey, MaxItems, User, argument, example, option
-from billvend.cli.output import (
-    BAD,
-    DOUBT,
-    GOOD,
-    QUIET,
-    Columns,
-    Line,
-    Output,
-    listing,
-    money,
-    result,
-    short_time,
-    words,
-)  # fmt: skip
+from billvend.cli.output import Output, listing, result
 
 COLUMNS: Columns = {
     "Created (UTC)": lambda deposit: short_time(deposit["createdAt"]),
@@ -31,9 +19,9 @@ COLUMNS: Columns = {
     "Detail": "detail",
 }
 CHECKED = {
-    "credited": (Exit.DONE, GOOD),
-    "not_paid": (Exit.UNFINISHED, DOUBT),
-    "problem": (Exit.DIFFERENCE, BAD),
+    "credited": (Exit.DONE, good),
+    "not_paid": (Exit.UNFINISHED, doubt),
+    "problem": (Exit.DIFFERENCE, bad),
 }
 """The exit status and the style of each status of a checked deposit."""
 
@@ -61,15 +49,15 @@ def create(
     with defer_sigint():
         deposit = session.bv.create_deposit(user, amount, email=email, currency=currency, key=key)
     if deposit.replayed:
-        title = Line("This key was used before: this is the same deposit. Pay here:", QUIET)
+        title = quiet("This key was used before: this is the same deposit. Pay here:")
     else:
         what = f"a deposit of {deposit.amount.display} for the wallet of {deposit.user_id}"
-        title = Line(f"Created {what}. Pay here:", GOOD)
+        title = good(f"Created {what}. Pay here:")
     return result(
         {**DepositResponse.model_validate(deposit).to_json(), "replayed": deposit.replayed},
         title,
         Line(deposit.authorization_url),
-        Line(f"Check it with: billvend deposits check {deposit.reference}", QUIET),
+        quiet(f"Check it with: billvend deposits check {deposit.reference}"),
     )
 
 
@@ -95,11 +83,11 @@ def check(
         checked = bv.acknowledge_deposit(reference) if acknowledge else bv.check_deposit(reference)
     if acknowledge:
         return result(
-            DepositCheckResponse.model_validate(checked).to_json(), Line("The problem is acknowledged.", GOOD)
+            DepositCheckResponse.model_validate(checked).to_json(), good("The problem is acknowledged.")
         )
     status, style = CHECKED[checked.status]
     return result(
-        DepositCheckResponse.model_validate(checked).to_json(), Line(checked.detail, style), status=status
+        DepositCheckResponse.model_validate(checked).to_json(), style(checked.detail), status=status
     )
 
 

@@ -5,50 +5,19 @@ A command returns an `Output` with both forms. Only the one that is printed is b
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING
 
+from billvend.cli.blocks import Block, Columns, Item, KeyValues, Line, Table, table
 from billvend.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A sentence."""
-
-    text: str
-    style: str = ""
-    """A style of Rich, for terminals with colours."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyValues:
-    """Names and values, one pair a line."""
-
-    rows: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows under headings."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-Block: TypeAlias = Line | KeyValues | Table
-Item: TypeAlias = Mapping[str, Any]
-"""An object of a JSON document."""
-Columns: TypeAlias = Mapping[str, str | Callable[[Item], str]]
-"""The columns of a table: under each heading a member of the items, or a text that is made from the item."""
-
 COLUMN_GAP = 2
 """Blanks between columns."""
-
-GOOD, BAD, DOUBT, QUIET = "bold green", "bold red", "bold yellow", "dim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +39,6 @@ def result(document: object, *blocks: Block, status: Exit = Exit.DONE) -> Output
 def listing(items: Sequence[Item], columns: Columns, *, empty: str = "") -> Output:
     """A list of items. Its table shows members of the items. `empty` is the text for no items."""
     return Output(lambda: {"items": items}, lambda: [table(items, columns, empty=empty)])
-
-
-def table(items: Sequence[Item], columns: Columns, *, empty: str = "") -> Table | Line:
-    """The items of a JSON document as a table, or the text for no items."""
-    if not items and empty:
-        return Line(empty, QUIET)
-    return Table([*columns], [[_cell(item, column) for column in columns.values()] for item in items])
-
-
-def words(code: str) -> str:
-    """A code such as `in_doubt` in words."""
-    return code.replace("_", " ")
-
-
-def short_time(at: str) -> str:
-    """A moment of a JSON document without the fraction of its second: `2026-11-22 12:00:00`, in UTC."""
-    return at[:19].replace("T", " ")
-
-
-def money(item: Item) -> str:
-    """The amount of an item with its currency: `NGN 1,000.00`."""
-    whole, point, fraction = str(item["amount"]).partition(".")
-    return f"{item['currency']} {int(whole):,}{point}{fraction}"
 
 
 def print_output(as_json: bool, output: Output) -> Exit:
@@ -142,13 +88,6 @@ def sanitize(text: str) -> str:
     return "".join(
         character if character.isprintable() else " " if character.isspace() else "?" for character in text
     )
-
-
-def _cell(item: Item, column: str | Callable[[Item], str]) -> str:
-    value = column(item) if callable(column) else item.get(column)
-    if isinstance(value, list):
-        return ", ".join(value)
-    return "" if value is None else str(value)
 
 
 def _plain_lines(block: Block) -> Iterable[str]:

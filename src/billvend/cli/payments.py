@@ -1,15 +1,27 @@
-"""Commands that move money: fund, pay, cancel."""
+"""Commands that move money: fund, pay, cancel, pay-many."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billvend.cli.blocks import Block, Line, good, quiet
 from billvend.cli.context import Session, command
 from billvend.cli.exits import Exit, exit_of
-from billvend.cli.options import Amount, Biller, Currency, IdempotencyKey, Transaction, User, VendType, option
-from billvend.cli.output import GOOD, QUIET, Block, Line, Output, print_blocks, result
+from billvend.cli.options import (
+    Amount,
+    Biller,
+    Currency,
+    IdempotencyKey,
+    Transaction,
+    User,
+    VendType,
+    argument,
+    option,
+)
+from billvend.cli.output import Output, print_blocks, result
 
 if TYPE_CHECKING:
     from billvend.domain.meter_lookup import MeterFound
@@ -41,10 +53,10 @@ def fund(
     balance = funded.balance.display
     if funded.replayed:
         used = "This key was used before: nothing was added now."
-        line = Line(f"{used} The balance was {balance} then.", QUIET)
+        line = quiet(f"{used} The balance was {balance} then.")
     else:
         added = f"Added {funded.amount.display} to the wallet of {funded.user_id}"
-        line = Line(f"{added}: the balance is {balance}.", GOOD)
+        line = good(f"{added}: the balance is {balance}.")
     return result(
         FundingResultResponse.model_validate(funded).to_json(),
         line,
@@ -91,7 +103,7 @@ def pay(
         payment = accepted.payment
         with after_acceptance(payment):
             if accepted.replayed and not session.as_json:
-                print_blocks(Line("This key was used before: nothing is paid twice.", QUIET))
+                print_blocks(quiet("This key was used before: nothing is paid twice."))
             if not no_wait:
                 payment = wait_with_progress(bv, payment, wait, interrupt, quiet=session.as_json)
             next_check_at = bv.next_check_at(payment)
@@ -119,10 +131,10 @@ def _summary(
 
     yield from render_payment_summary(payment, next_check_at)
     if not payment.has_ended:
-        yield Line(f"See: billvend show {payment.transaction_id}", QUIET)
+        yield quiet(f"See: billvend show {payment.transaction_id}")
     if meter is not None:
         owner = ", ".join(filter(None, (meter.customer_name, meter.address)))
-        yield Line(f"Customer of the meter: {owner}.", QUIET)
+        yield quiet(f"Customer of the meter: {owner}.")
 
 
 @command(commands, "billvend cancel 019a0b5c-7d3e-7000-8000-1234567890ab")
@@ -136,3 +148,61 @@ def cancel(session: Session, transaction: Transaction) -> Output:
         lambda: TransactionDetailResponse.with_events(payment, session.bv.events(payment)).to_json(),
         lambda: render_payment_summary(payment, None),
     )
+
+
+@command(
+    commands,
+    "billvend pay-many october.csv --batch october --dry-run",
+    "billvend pay-many october.csv --batch october",
+    name="pay-many",
+)
+def pay_many(
+    session: Session,
+    file: Annotated[
+        Path,
+        argument(
+            "FILE", "CSV with the columns user, amount, meter, biller and optionally vend_type, phone, key."
+        ),
+    ],
+    batch: Annotated[
+        str | None,
+        option(
+            "--batch NAME",
+            "The name of the batch. Rows without a key get one from it: the same row is paid once.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, option("--dry-run", "Check all rows and show the totals. Nothing is paid.")
+    ] = False,
+    results: Annotated[
+        Path | None, option("--results PATH", "Where to write the results. Default: FILE.results.csv.")
+    ] = None,
+) -> Output:
+    """Pay many bills, one in each row of a file.
+
+    Rows are independent: a rejected row does not stop the others. Workers buy the electricity of accepted rows.
+
+    Safe to interrupt and to run again with the same batch: only missing rows are processed, even if the file was sorted
+    or extended.
+
+    Exits 0 when every row was accepted, now or earlier, else 2. A dry run also exits 2 when a wallet has too little
+    money.
+    """
+    from billvend.cli.bill_batch import Batch
+    from billvend.cli.bill_csv import open_bill_file, open_result_file, result_path_for
+    from billvend.cli.progress import defer_sigint
+    from billvend.domain.errors import ValidationFailed
+
+    if batch is not None and not batch.strip():
+        raise ValidationFailed(
+            "The name of the batch is empty. Nothing was done.", fields={"batch": "is empty"}
+        )
+    with open_bill_file(file) as bill_file:
+        path = results or result_path_for(file)
+        total = bill_file.check(with_keys=batch is None)
+        bv = session.bv
+        with defer_sigint() as interrupt:
+            run = Batch(bv, batch, interrupt, is_dry_run=dry_run)
+            with open_result_file(path, bill_path=file) as write_results:
+                run.process(bill_file, total, write_results)
+            return run.output(path)

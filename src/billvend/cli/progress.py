@@ -10,8 +10,9 @@ from functools import lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from billvend.cli.blocks import Line
 from billvend.cli.exits import FollowFailed
-from billvend.cli.output import Line, is_terminal, print_blocks, sanitize, terminal
+from billvend.cli.output import is_terminal, print_blocks, sanitize, terminal
 from billvend.presentation.text import customer_message, describe_time
 
 if TYPE_CHECKING:

@@ -7,24 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billvend.cli.blocks import Block, Columns, Item, KeyValues, good, money, quiet, short_time, table, words
 from billvend.cli.context import Session, command
 from billvend.cli.options import Biller, Currency, MaxItems, Transaction, User, VendType, argument, option
-from billvend.cli.output import (
-    GOOD,
-    QUIET,
-    Block,
-    Columns,
-    Item,
-    KeyValues,
-    Line,
-    Output,
-    listing,
-    money,
-    result,
-    short_time,
-    table,
-    words,
-)  # fmt: skip
+from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
@@ -87,7 +73,7 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
     document = BalanceResponse.of(wallet, recent).to_json()
     return result(
         document,
-        Line(f"The wallet of {wallet.user_id}", GOOD),
+        good(f"The wallet of {wallet.user_id}"),
         KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)]),
         table(document["recentTransactions"], COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
     )
@@ -192,7 +178,7 @@ def show_meter(
         facts.append(("Address", details.address))
     if minimum := document["minimumAmount"]:
         facts.append(("Minimum", f"{document['currency']} {minimum}"))
-    title = Line(f"Meter {number} of {biller} can be paid for.", GOOD)
+    title = good(f"Meter {number} of {biller} can be paid for.")
     return result(document, title, KeyValues(facts))
 
 
@@ -216,7 +202,7 @@ def _search(session: Session, criteria: "Search") -> Output:
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
-        text.append(Line(f"Older transactions: --cursor {cursor}", QUIET))
+        text.append(quiet(f"Older transactions: --cursor {cursor}"))
     return result({"items": items, "nextCursor": cursor}, *text)
 
 

@@ -4,21 +4,21 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from billvend.cli.output import (
-    BAD,
-    DOUBT,
-    GOOD,
+from billvend.cli.blocks import (
     Block,
     Columns,
     Item,
     KeyValues,
     Line,
     Table,
+    bad,
+    doubt,
+    good,
     money,
     short_time,
     table,
     words,
-)  # fmt: skip
+)
 from billvend.domain.enums import Status
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
@@ -26,7 +26,7 @@ from billvend.presentation.models import TransactionDetailResponse
 from billvend.presentation.text import customer_message, describe_time, token_lines
 
 HEADS: Final = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Reversed"}
-STYLES: Final = {Status.COMPLETED: GOOD, Status.REVERSED: BAD}
+STYLES: Final = {Status.COMPLETED: good, Status.REVERSED: bad}
 RECEIPT_LABELS: Final = {
     "receiptNumber": "Receipt",
     "netAmount": "Net amount",
@@ -48,7 +48,7 @@ def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> 
     """The result of a payment, or why it has none yet."""
     head = HEADS.get(payment.status, f"In progress ({words(payment.status)})")
     purchase = f"{payment.amount.display} to {payment.biller} for meter {payment.meter}"
-    yield Line(f"{head}: {purchase}.", STYLES.get(payment.status, DOUBT))
+    yield STYLES.get(payment.status, doubt)(f"{head}: {purchase}.")
     yield Line(customer_message(payment))
     facts = list(_receipt(payment))
     if payment.reversal is not None:
@@ -60,7 +60,7 @@ def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> 
 
 def render_funding(funding: Item) -> Iterator[Block]:
     """A funding with all details."""
-    yield Line(f"Funding: {money(funding)} for {funding['userId']}.", GOOD)
+    yield good(f"Funding: {money(funding)} for {funding['userId']}.")
     yield KeyValues(
         [
             ("From", funding["source"]),
@@ -86,7 +86,7 @@ def render_payment(
     yield KeyValues([(name, value) for name, value in facts.items() if value])
     for incident in document["incidents"]:
         head = f"Incident {incident['kind']}, attempt {incident['attempt']}"
-        yield Line(f"{head}: {incident['detail']}", BAD)
+        yield bad(f"{head}: {incident['detail']}")
     if document["attempts"]:
         yield calls_table(document["attempts"])
     yield table(document["events"], EVENT_COLUMNS)

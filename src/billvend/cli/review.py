@@ -5,22 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billvend.cli.blocks import Block, Item, KeyValues, Line, Table, bad, doubt, good, money, quiet, words
 from billvend.cli.context import Session, command
 from billvend.cli.options import Transaction, option
-from billvend.cli.output import (
-    BAD,
-    DOUBT,
-    GOOD,
-    QUIET,
-    Block,
-    Item,
-    KeyValues,
-    Line,
-    Output,
-    Table,
-    money,
-    words,
-)
+from billvend.cli.output import Output
 
 if TYPE_CHECKING:
     from billvend.domain.payment.state import Payment
@@ -113,7 +101,7 @@ def _render(review_list: "ReviewList", document: Item) -> Iterator[Block]:
     for deposit in review_list.deposits_with_problems:
         yield from _render_deposit_problem(deposit)
     if not (document["items"] or document["incidents"]):
-        yield Line("Nothing to review.", GOOD)
+        yield good("Nothing to review.")
 
 
 def _render_review(item: Item) -> Iterator[Block]:
@@ -121,11 +109,11 @@ def _render_review(item: Item) -> Iterator[Block]:
 
     purchase = f"{money(item)} to {item['biller']} for meter {item['meterNumber']}"
     transaction_id = item["transactionId"]
-    yield Line(f"In manual review: {purchase}, of {item['userId']}.", DOUBT)
+    yield doubt(f"In manual review: {purchase}, of {item['userId']}.")
     yield KeyValues([("Why", item["reason"] or ""), ("Transaction", transaction_id)])
     yield calls_table(item["evidence"])
     command = f"billvend resolve {transaction_id} --delivered TOKEN | --reverse --reason TEXT"
-    yield Line(f"Resolve it with: {command}", QUIET)
+    yield quiet(f"Resolve it with: {command}")
 
 
 def _render_incidents(payment: "Payment") -> Iterator[Block]:
@@ -133,7 +121,7 @@ def _render_incidents(payment: "Payment") -> Iterator[Block]:
 
     currency, transaction_id = payment.amount.currency, payment.transaction_id
     what = f"payment {transaction_id} of {payment.user_id}, {payment.amount.display}, {payment.status}"
-    yield Line(f"Incident: {what}.", BAD)
+    yield bad(f"Incident: {what}.")
     rows = [
         (
             words(incident.kind),
@@ -145,12 +133,12 @@ def _render_incidents(payment: "Payment") -> Iterator[Block]:
     ]
     yield Table(("Incident", "Amount", "Provider", "Detail"), rows)
     command = f"billvend resolve {transaction_id} --acknowledge --reason TEXT"
-    yield Line(f"When this is settled, run: {command}", QUIET)
+    yield quiet(f"When this is settled, run: {command}")
 
 
 def _render_deposit_problem(deposit: "Deposit") -> Iterator[Block]:
     what = f"Deposit {deposit.reference} of {deposit.user_id}"
-    yield Line(f"{what}: {deposit.amount.display} by {deposit.source}.", BAD)
+    yield bad(f"{what}: {deposit.amount.display} by {deposit.source}.")
     yield Line(deposit.problem or "")
     command = f"billvend deposits check {deposit.reference} --acknowledge"
-    yield Line(f"When this is settled, run: {command}", QUIET)
+    yield quiet(f"When this is settled, run: {command}")

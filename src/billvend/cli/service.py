@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.blocks import Line, Table, bad, doubt, good
 from billvend.cli.context import Session, command, settings_context
 from billvend.cli.exits import Exit
 from billvend.cli.options import DatabaseUrl, example, option
-from billvend.cli.output import BAD, DOUBT, GOOD, Line, Output, Table, print_blocks, result
+from billvend.cli.output import Output, print_blocks, result
 
 commands = typer.Typer()
 
@@ -80,7 +81,7 @@ def serve(
             database_url=database_url,
             with_worker=with_worker,
             processes=processes,
-            announce=lambda text: print_blocks(Line(text, GOOD)),
+            announce=lambda text: print_blocks(good(text)),
         )
     return Exit.DONE
 
@@ -94,7 +95,7 @@ def sweep(session: Session) -> Output:
     swept = session.bv.sweep()
     lines = [Line(f"{swept.due} due, {swept.enqueued} enqueued.")]
     if swept.enqueued < swept.due:
-        lines.append(Line("The queue did not accept the others. The next sweep enqueues them.", DOUBT))
+        lines.append(doubt("The queue did not accept the others. The next sweep enqueues them."))
     return result({"due": swept.due, "enqueued": swept.enqueued}, *lines)
 
 
@@ -110,13 +111,11 @@ def audit(session: Session) -> Output:
     counts = ("events", "wallets", "payments", "transfers")
     totals = ", ".join(f"{getattr(report, name)} {name}" for name in counts)
     if report.ok:
-        return result(
-            AuditResponse.model_validate(report).to_json(), Line(f"No differences: {totals}.", GOOD)
-        )
+        return result(AuditResponse.model_validate(report).to_json(), good(f"No differences: {totals}."))
     lines = [Line(difference) for difference in report.differences]
     if more := report.unlisted_differences:
         lines.append(Line(f"... and {more} more"))
-    title = Line(f"{len(report.differences) + more} differences in {totals}:", BAD)
+    title = bad(f"{len(report.differences) + more} differences in {totals}:")
     return result(AuditResponse.model_validate(report).to_json(), title, *lines, status=Exit.DIFFERENCE)
 
 
@@ -138,7 +137,7 @@ def health(session: Session) -> Output:
     ]
     return result(
         HealthResponse.of(report).to_json(),
-        Line(report.status, GOOD if report.status == "ok" else DOUBT),
+        good("ok") if report.status == "ok" else doubt(report.status),
         Table(("Component", "Status", "Latency", "Details"), rows),
     )
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from billvend.cli.blocks import Columns, Item, Line, bad, doubt, good, quiet, table, words
 from billvend.cli.context import Session, command
 from billvend.cli.options import MaxItems, User, argument, example, option
-from billvend.cli.output import BAD, DOUBT, GOOD, QUIET, Columns, Item, Line, Output, result, table, words
+from billvend.cli.output import Output, result
 
 COLUMNS: Columns = {
     "Message": "messageId",
@@ -36,7 +37,7 @@ def email(
     Receipts and tokens are sent there. It replaces any other address, and later deposits do not change it.
     """
     session.bv.set_email(user, address)
-    return result({"userId": user, "email": address}, Line(f"Mail for {user} goes to {address}.", GOOD))
+    return result({"userId": user, "email": address}, good(f"Mail for {user} goes to {address}."))
 
 
 @command(webhooks, "billvend webhooks list --failed", "billvend webhooks list --channel mail", name="list")
@@ -76,11 +77,11 @@ def replay(
     replayed = session.bv.replay_notification(message)
     last = replayed.attempts[-1] if replayed.attempts else None
     if last and replayed.final_status == "delivered":
-        line = Line(f"Delivered to {last.target}: {last.detail}.", GOOD)
+        line = good(f"Delivered to {last.target}: {last.detail}.")
     elif last and replayed.attempt_count:
-        line = Line(f"Not delivered: {last.detail}. A worker will retry.", BAD)
+        line = bad(f"Not delivered: {last.detail}. A worker will retry.")
     else:
-        line = Line("Queued: a worker will send it.", DOUBT)
+        line = doubt("Queued: a worker will send it.")
     return result(NotificationResponse.of(replayed).to_json(), line)
 
 
@@ -91,10 +92,10 @@ def enable(session: Session) -> Output:
     Waiting notifications are sent first.
     """
     enabled = session.bv.enable_webhooks()
-    enabled_line = Line("Webhooks are enabled. A worker sends the waiting notifications.", GOOD)
-    return result({"enabled": enabled}, enabled_line if enabled else Line("No endpoint was disabled.", QUIET))
+    enabled_line = good("Webhooks are enabled. A worker sends the waiting notifications.")
+    return result({"enabled": enabled}, enabled_line if enabled else quiet("No endpoint was disabled."))
 
 
 def _endpoint_line(endpoint: Item) -> Line:
     state = f"{endpoint['target']} is disabled since {endpoint['disabledAt']} ({endpoint['reason']})"
-    return Line(f"{state}. Its notifications wait. Run: billvend webhooks enable", DOUBT)
+    return doubt(f"{state}. Its notifications wait. Run: billvend webhooks enable")

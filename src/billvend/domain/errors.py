@@ -16,7 +16,8 @@
     └── InvalidTransition       a bug in billvend: a change of status that the rules forbid
 
 Each class has a stable `code`, which the API and the CLI show. The message is one line for people: what happened, what
-was or was not done with the money, what to do now. `billvend.presentation.errors` has the HTTP status and the exit status of each class.
+was or was not done with the money, what to do now. `billvend.presentation.errors` has the HTTP status and the exit status
+of each class.
 """
 
 from collections.abc import Mapping
