@@ -14,7 +14,7 @@ from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import AmountLike
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller
-from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
+from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction, TransactionRecord
 from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import DisabledEndpoint, Message
 from billvend.ports.telemetry import RequestRejected
@@ -365,33 +365,33 @@ class Billvend:
 
     def history(self, user_id: str, *, limit: int = 20) -> list[Transaction]:
         """The fundings and payments of a user, newest first."""
-        return self.search(Search(user_id=user_id, limit=limit))
+        return [found.transaction for found in self.search(Search(user_id=user_id, limit=limit))]
 
     def transaction(self, transaction_id: str) -> Transaction:
         """A payment or funding by its id. Raises `TransactionNotFound`."""
-        return self.use_cases.lookups.transaction(transaction_id)
+        return self.use_cases.lookups.find(transaction_id).transaction
 
-    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
-        """A payment or funding by its id, with its events, in one read. Raises `TransactionNotFound`."""
-        return self.use_cases.lookups.transaction_with_events(transaction_id)
+    def record(self, transaction_id: str) -> TransactionRecord:
+        """A payment or funding by its id, with its events and its next check. Raises `TransactionNotFound`."""
+        return self.use_cases.lookups.find(transaction_id)
 
-    def events(self, payment: Payment) -> list[RawEvent]:
+    def events(self, payment: Payment) -> Sequence[RawEvent]:
         """The events of a payment, in order."""
-        return self.use_cases.lookups.events(payment)
+        return self.record(payment.transaction_id).events
 
-    def search(self, criteria: Search) -> list[Transaction]:
+    def search(self, criteria: Search) -> list[TransactionRecord]:
         """Transactions of any user, newest first."""
         return self.use_cases.lookups.search(criteria)
 
     def payments(self, *statuses: Status, limit: int = 100) -> list[Payment]:
         """Payments in these statuses (in all, if none is given), newest first."""
         parsed_statuses = tuple(Status(status) for status in statuses)
-        transactions = self.search(Search(kind="payment", statuses=parsed_statuses, limit=limit))
-        return [payment for payment in transactions if isinstance(payment, Payment)]
+        records = self.search(Search(kind="payment", statuses=parsed_statuses, limit=limit))
+        return [found.transaction for found in records if isinstance(found.transaction, Payment)]
 
     def next_check_at(self, payment: Payment) -> datetime | None:
         """When a payment is next due for a worker; None if it has ended."""
-        return self.use_cases.lookups.next_check_at(payment)
+        return self.use_cases.waiting.next_check_at(payment)
 
     def meter(self, meter: str, *, biller: str, vend_type: str = "prepaid") -> MeterFound:
         """The customer of a meter and the smallest amount that it takes, from the provider.

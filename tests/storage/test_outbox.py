@@ -439,7 +439,7 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
         )
         harness.execute_one(harness.fund(source=source, reference=reference))
     paid_in, by_hand = (
-        harness.queries.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2")
+        harness.queries.search(Search(reference=each))[0].transaction.transaction_id for each in ("r1", "r2")
     )
     pay = harness.accept_payment()
     assert outbox.email_of("ada", paid_in) == "r1@example.com"

@@ -278,9 +278,9 @@ def test_webhook_credits_paid_deposit(app: AppHarness, paystack: FakePaystack) -
     paystack.mark_paid(deposit.reference)
     assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
-    (funding,) = app.bv.search(Search(reference=deposit.reference))
-    assert isinstance(funding, Funding)
-    assert funding.source == "paystack"
+    (found,) = app.bv.search(Search(reference=deposit.reference))
+    assert isinstance(found.transaction, Funding)
+    assert found.transaction.source == "paystack"
 
 
 def test_five_webhooks_credit_once(app: AppHarness, paystack: FakePaystack) -> None:

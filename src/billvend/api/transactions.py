@@ -36,12 +36,13 @@ def add_routes(router: ApiRouter) -> None:
         With its attempts and events. For a payment in doubt this also requests an earlier requery, at most once an interval.
         """
         add_log_context(transactionId=path.transaction_id)
-        record, events = bv.transaction_with_events(path.transaction_id)
-        if not isinstance(record, Payment):
-            return success_response(TransactionDetailResponse.of(record), "The wallet was funded.")
+        record = bv.record(path.transaction_id)
+        payment = record.transaction
+        if not isinstance(payment, Payment):
+            return success_response(TransactionDetailResponse.of(payment), "The wallet was funded.")
         with suppress(DependencyError):  # a hint, and no more
-            bv.request_requery(record)
-        data = TransactionDetailResponse.with_events(record, events, bv.next_check_at(record))
+            bv.request_requery(payment)
+        data = TransactionDetailResponse.with_events(payment, record.events, record.next_check_at)
         return success_response(data, str(data.message))
 
     @router.get(
@@ -68,11 +69,8 @@ def add_routes(router: ApiRouter) -> None:
             )
         )
         page = records[: query.limit]
-        items = [
-            TransactionResponse.of(record, bv.next_check_at(record) if isinstance(record, Payment) else None)
-            for record in page
-        ]
-        next_cursor = page[-1].transaction_id if len(records) > query.limit else None
-        return success_response(
-            TransactionsResponse(items=items, next_cursor=next_cursor), f"{len(page)} transactions."
+        data = TransactionsResponse(
+            items=[TransactionResponse.of(record.transaction, record.next_check_at) for record in page],
+            next_cursor=page[-1].transaction.transaction_id if len(records) > query.limit else None,
         )
+        return success_response(data, f"{len(page)} transactions.")

@@ -14,7 +14,6 @@ from billvend.presentation.models import (
     BalanceResponse,
     DepositResponse,
     FundResponse,
-    TransactionResponse,
 )
 
 RECENT_TRANSACTIONS = 10
@@ -93,7 +92,6 @@ def add_routes(router: ApiRouter) -> None:
         add_log_context(userId=path.user_id)
         wallet = bv.balance(path.user_id, currency=query.currency)
         criteria = Search(user_id=path.user_id, currency=wallet.available.currency, limit=RECENT_TRANSACTIONS)
-        recent = [TransactionResponse.of(transaction) for transaction in bv.search(criteria)]
         return success_response(
-            BalanceResponse.of(wallet, recent), f"{wallet.available.display} is available."
+            BalanceResponse.of(wallet, bv.search(criteria)), f"{wallet.available.display} is available."
         )

@@ -1,6 +1,5 @@
 """Commands that read: balance, history, show, find, payments, meter, billers."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +13,7 @@ from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
-    from billvend.app import Billvend
     from billvend.ports.queries import Search
-    from billvend.ports.queries import Transaction as TransactionRecord
-    from billvend.presentation.models import TransactionResponse
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -64,12 +60,13 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
 
     The available and held amounts, and the latest transactions.
     """
+    from billvend.ports.queries import Search
     from billvend.presentation.models import BalanceResponse
 
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
-    newest = bv.history(user, limit=RECENT_TRANSACTIONS)
-    recent = _shown(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    newest = bv.search(Search(wallet.user_id, limit=RECENT_TRANSACTIONS))
+    recent = [each for each in newest if each.transaction.amount.currency == wallet.available.currency]
     document = BalanceResponse.of(wallet, recent).to_json()
     return result(
         document,
@@ -148,11 +145,13 @@ def show_transaction(
     from billvend.presentation.models import TransactionDetailResponse, TransactionResponse
 
     bv = session.bv
-    record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
-    if isinstance(record, Funding):
-        document = TransactionResponse.of(record).to_json()
+    if refresh:
+        bv.refresh(transaction)
+    record = bv.record(transaction)
+    if isinstance(record.transaction, Funding):
+        document = TransactionResponse.of(record.transaction).to_json()
         return result(document, *render_funding(document))
-    shown = (record, bv.events(record), bv.next_check_at(record))
+    shown = (record.transaction, record.events, record.next_check_at)
     return Output(
         lambda: TransactionDetailResponse.with_events(*shown).to_json(), lambda: render_payment(*shown)
     )
@@ -194,23 +193,15 @@ def billers(session: Session) -> Output:
 
 
 def _search(session: Session, criteria: "Search") -> Output:
+    from billvend.presentation.models import TransactionResponse
+
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
     page = transactions[: criteria.limit]
-    items = [each.to_json() for each in _shown(bv, page)]
-    cursor = page[-1].transaction_id if len(transactions) > len(page) else None
+    items = [TransactionResponse.of(each.transaction, each.next_check_at).to_json() for each in page]
+    cursor = page[-1].transaction.transaction_id if len(transactions) > len(page) else None
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
         text.append(quiet(f"Older transactions: --cursor {cursor}"))
     return result({"items": items, "nextCursor": cursor}, *text)
-
-
-def _shown(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> "list[TransactionResponse]":
-    from billvend.domain.payment.state import Payment
-    from billvend.presentation.models import TransactionResponse
-
-    return [
-        TransactionResponse.of(each, bv.next_check_at(each) if isinstance(each, Payment) else None)
-        for each in transactions
-    ]

@@ -31,7 +31,7 @@ from billvend.domain.meter_lookup import MeterFound
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, Misconfigured
 from billvend.domain.payment.state import Payment
-from billvend.ports.queries import RawEvent, Transaction
+from billvend.ports.queries import RawEvent, Transaction, TransactionRecord
 from billvend.presentation.text import ACCEPTED_MESSAGE, customer_message, describe_answer, describe_event
 from billvend.usecases.queries import Balance
 
@@ -400,14 +400,16 @@ class BalanceResponse(ResponseModel):
     recent_transactions: list[TransactionResponse]
 
     @classmethod
-    def of(cls, balance: Balance, recent: Sequence[TransactionResponse]) -> Self:
+    def of(cls, balance: Balance, recent: Sequence[TransactionRecord]) -> Self:
         """A wallet and its latest transactions."""
         return cls(
             user_id=balance.user_id,
             currency=balance.available.currency,
             balance=balance.available,
             held=balance.held,
-            recent_transactions=list(recent),
+            recent_transactions=[
+                TransactionResponse.of(record.transaction, record.next_check_at) for record in recent
+            ],
         )
 
 
