@@ -21,7 +21,7 @@ from billvend.domain.journal.events import (
 )
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
-from billvend.presentation.models import TransactionDetailResponse, iso_time
+from billvend.presentation.models import iso_time
 from billvend.presentation.text import (
     customer_message,
     describe_answer,
@@ -30,6 +30,7 @@ from billvend.presentation.text import (
     group_digits,
     token_lines,
 )
+from billvend.presentation.transaction_models import TransactionDetailResponse
 
 AT = datetime(2026, 11, 22, 12, 0, 5, 987_654, tzinfo=UTC)
 TOKEN = "12345678901234567890"

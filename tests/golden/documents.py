@@ -11,8 +11,8 @@ from billvend.adapters.storage.rows import event_row
 from billvend.cli import main
 from billvend.domain.journal.events import StoredEvent
 from billvend.ports.queries import RawEvent
-from billvend.presentation.models import TransactionDetailResponse
 from billvend.presentation.operator_models import ReviewResponse
+from billvend.presentation.transaction_models import TransactionDetailResponse
 from billvend.usecases.review import ReviewList
 from tests.domain.model_ledger import ModelLedger
 from tests.domain.scenario import run_scenario, scenarios

@@ -184,7 +184,7 @@ def notifications() -> str:
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
     attempt = DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1)
-    listed = NotificationResponse.of(replace(next(iter(_messages())), attempts=(attempt,)))
+    listed = NotificationResponse.model_validate(replace(next(iter(_messages())), attempts=(attempt,)))
     return "---\n".join((*webhooks, *mails, dumps(listed) + "\n"))
 
 

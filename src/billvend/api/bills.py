@@ -25,7 +25,8 @@ from billvend.api.routing import ApiRouter, add_log_context
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
 from billvend.presentation.errors import http_status
-from billvend.presentation.models import BillerResponse, BillersResponse, MeterResponse, PayResponse
+from billvend.presentation.models import BillerResponse, BillersResponse, MeterResponse
+from billvend.presentation.transaction_models import PayResponse
 from billvend.usecases.pay import Bill, PaymentResult
 
 PAY_ERRORS = {

@@ -17,7 +17,8 @@ from billvend.domain.errors import (
     Unavailable,
 )
 from billvend.presentation.errors import RequestRejected, http_status
-from billvend.presentation.models import JsonObject, PayResponse, ResponseModel, Timestamp, dumps, iso_time
+from billvend.presentation.models import JsonObject, ResponseModel, Timestamp, dumps, iso_time
+from billvend.presentation.transaction_models import PayResponse
 
 INTERNAL_ERROR_MESSAGE = (
     "Internal error; it is in the log. Look at the transaction before you repeat the request."

@@ -13,7 +13,7 @@ from billvend.domain.errors import DependencyError
 from billvend.domain.ids import parse_user_id
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import Search
-from billvend.presentation.models import (
+from billvend.presentation.transaction_models import (
     TransactionDetailResponse,
     TransactionResponse,
     TransactionsResponse,

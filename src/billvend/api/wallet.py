@@ -10,11 +10,8 @@ from billvend.api.responses import success_response
 from billvend.api.routing import ApiRouter, add_log_context, has_scope
 from billvend.domain.api_keys import Scope
 from billvend.ports.queries import Search
-from billvend.presentation.models import (
-    BalanceResponse,
-    DepositResponse,
-    FundResponse,
-)
+from billvend.presentation.models import DepositResponse, FundResponse
+from billvend.presentation.transaction_models import BalanceResponse
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""

@@ -63,7 +63,7 @@ def seed(session: Session) -> Output:
     """
     from billvend.cli.queries import TRANSACTION_COLUMNS
     from billvend.cli.seed import add_examples, require_non_production
-    from billvend.presentation.models import TransactionResponse
+    from billvend.presentation.transaction_models import TransactionResponse
 
     require_non_production(session.settings)
     items = [TransactionResponse.of(transaction).to_json() for transaction in add_examples(session.bv)]

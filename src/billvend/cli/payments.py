@@ -93,7 +93,7 @@ def pay(
     payment continues.
     """
     from billvend.cli.progress import after_acceptance, defer_sigint, wait_with_progress
-    from billvend.presentation.models import TransactionDetailResponse
+    from billvend.presentation.transaction_models import TransactionDetailResponse
     from billvend.usecases.pay import Bill
 
     bill = Bill(user, amount, meter, biller, vend_type, phone, key, allow_duplicate)
@@ -141,7 +141,7 @@ def _summary(
 def cancel(session: Session, transaction: Transaction) -> Output:
     """Cancel a payment that was not sent yet."""
     from billvend.cli.rendering import render_payment_summary
-    from billvend.presentation.models import TransactionDetailResponse
+    from billvend.presentation.transaction_models import TransactionDetailResponse
 
     payment = session.bv.cancel(transaction)
     return Output(

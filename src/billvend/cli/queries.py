@@ -61,7 +61,7 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
     The available and held amounts, and the latest transactions.
     """
     from billvend.ports.queries import Search
-    from billvend.presentation.models import BalanceResponse
+    from billvend.presentation.transaction_models import BalanceResponse
 
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
@@ -142,7 +142,7 @@ def show_transaction(
     """
     from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.ledger.wallet import Funding
-    from billvend.presentation.models import TransactionDetailResponse, TransactionResponse
+    from billvend.presentation.transaction_models import TransactionDetailResponse, TransactionResponse
 
     bv = session.bv
     if refresh:
@@ -193,7 +193,7 @@ def billers(session: Session) -> Output:
 
 
 def _search(session: Session, criteria: "Search") -> Output:
-    from billvend.presentation.models import TransactionResponse
+    from billvend.presentation.transaction_models import TransactionResponse
 
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))

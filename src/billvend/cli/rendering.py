@@ -22,8 +22,8 @@ from billvend.cli.blocks import (
 from billvend.domain.enums import Status
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
-from billvend.presentation.models import TransactionDetailResponse
 from billvend.presentation.text import customer_message, describe_time, token_lines
+from billvend.presentation.transaction_models import TransactionDetailResponse
 
 HEADS: Final = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Reversed"}
 STYLES: Final = {Status.COMPLETED: good, Status.REVERSED: bad}

@@ -65,7 +65,7 @@ def resolve(
     from billvend.cli.rendering import render_payment_summary
     from billvend.domain.enums import OperatorDecision
     from billvend.domain.errors import ValidationFailed
-    from billvend.presentation.models import TransactionDetailResponse
+    from billvend.presentation.transaction_models import TransactionDetailResponse
 
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge

@@ -53,7 +53,7 @@ def list_notifications(
     from billvend.presentation.operator_models import EndpointResponse, NotificationResponse
 
     messages = session.bv.notification_history(limit=limit, channel=channel, failed=failed)
-    items = [NotificationResponse.of(message).to_json() for message in messages]
+    items = [NotificationResponse.model_validate(message).to_json() for message in messages]
     endpoints = [
         EndpointResponse.model_validate(endpoint).to_json() for endpoint in session.bv.disabled_endpoints()
     ]
@@ -82,7 +82,7 @@ def replay(
         line = bad(f"Not delivered: {last.detail}. A worker will retry.")
     else:
         line = doubt("Queued: a worker will send it.")
-    return result(NotificationResponse.of(replayed).to_json(), line)
+    return result(NotificationResponse.model_validate(replayed).to_json(), line)
 
 
 @command(webhooks, "billvend webhooks enable")

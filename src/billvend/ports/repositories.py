@@ -188,6 +188,11 @@ class Message:
     attempts: tuple[DeliveryAttempt, ...] = ()
     """Its delivery attempts, in order. Only `Outbox.history` reads them."""
 
+    @property
+    def status(self) -> str:
+        """`waiting` for its next attempt, `trying`, or its end: `delivered`, `gave_up`, `skipped`."""
+        return self.final_status or ("waiting" if self.lease_until is None else "trying")
+
 
 @dataclass(frozen=True, slots=True)
 class DisabledEndpoint:

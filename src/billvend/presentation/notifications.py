@@ -21,10 +21,10 @@ from billvend.domain.ledger.wallet import Funding
 from billvend.domain.money import Money
 from billvend.domain.notifications import Notification, NotificationKind
 from billvend.domain.payment.state import Payment
-from billvend.presentation.models import (
+from billvend.presentation.models import Timestamp
+from billvend.presentation.transaction_models import (
     IncidentResponse,
     ReversalResponse,
-    Timestamp,
     TransactionResponse,
     funding_facts,
     payment_facts,

@@ -1,25 +1,24 @@
 """What only operators see as JSON, by `--json`: review, deposits, API keys, notifications, audit. And health."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasPath, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict
 
 from billvend.domain.enums import Status
 from billvend.domain.journal.events import IncidentRaised
 from billvend.domain.payment.state import Payment
-from billvend.ports.repositories import Deposit, Message
+from billvend.ports.repositories import Deposit
 from billvend.presentation.models import (
     AmountCurrency,
-    AttemptResponse,
     FundResponse,
-    IncidentResponse,
     MoneyString,
     ResponseModel,
     Timestamp,
     iso_time,
+    read_from,
 )
+from billvend.presentation.transaction_models import AttemptResponse, IncidentResponse
 from billvend.usecases.health import Health
 from billvend.usecases.review import ReviewList
 
@@ -33,17 +32,15 @@ class FundingResultResponse(FundResponse):
 class DepositCheckResponse(ResponseModel):
     """A deposit and what is known of it."""
 
-    reference: Annotated[str, Field(validation_alias=AliasPath("deposit", "reference"))]
-    user_id: Annotated[str, Field(validation_alias=AliasPath("deposit", "user_id"))]
-    amount: Annotated[MoneyString, Field(validation_alias=AliasPath("deposit", "amount"))]
-    currency: Annotated[str, Field(validation_alias=AliasPath("deposit", "amount", "currency"))]
+    reference: Annotated[str, read_from("deposit", "reference")]
+    user_id: Annotated[str, read_from("deposit", "user_id")]
+    amount: Annotated[MoneyString, read_from("deposit", "amount")]
+    currency: Annotated[str, read_from("deposit", "amount", "currency")]
     status: str
-    transaction_id: Annotated[str | None, Field(validation_alias=AliasPath("deposit", "transaction_id"))]
+    transaction_id: Annotated[str | None, read_from("deposit", "transaction_id")]
     detail: str
-    created_at: Annotated[Timestamp, Field(validation_alias=AliasPath("deposit", "created_at"))]
-    acknowledged_at: Annotated[
-        Timestamp | None, Field(validation_alias=AliasPath("deposit", "acknowledged_at"))
-    ]
+    created_at: Annotated[Timestamp, read_from("deposit", "created_at")]
+    acknowledged_at: Annotated[Timestamp | None, read_from("deposit", "acknowledged_at")]
 
 
 class ApiKeyResponse(ResponseModel):
@@ -72,38 +69,15 @@ class NotificationResponse(ResponseModel):
     """A notification without its content, which may hold a token."""
 
     message_id: str
-    type: str
+    type: Annotated[str, read_from("kind")]
     channel: str
     status: str
     transaction_id: str
     user_id: str
     at: Timestamp
-    next_try_at: Timestamp | None
+    next_try_at: Annotated[Timestamp | None, read_from("next_at")]
     ended_at: Timestamp | None
-    deliveries: list[DeliveryResponse]
-
-    @classmethod
-    def of(cls, message: Message) -> Self:
-        """A message and its delivery attempts."""
-        return cls(
-            message_id=message.message_id,
-            type=message.kind,
-            channel=message.channel,
-            status=_message_status(message),
-            transaction_id=message.transaction_id,
-            user_id=message.user_id,
-            at=message.at,
-            next_try_at=message.next_at,
-            ended_at=message.ended_at,
-            deliveries=[DeliveryResponse.model_validate(attempt) for attempt in message.attempts],
-        )
-
-
-def _message_status(message: Message) -> str:
-    """`waiting` for its next attempt, `trying`, or its end: `delivered`, `gave_up`, `skipped`."""
-    if message.final_status is not None:
-        return message.final_status.value
-    return "waiting" if message.lease_until is None else "trying"
+    deliveries: Annotated[list[DeliveryResponse], read_from("attempts")]
 
 
 class EndpointResponse(ResponseModel):
@@ -123,7 +97,7 @@ class AuditResponse(ResponseModel):
     payments: int
     transfers: int
     differences: list[str]
-    more: Annotated[int, Field(validation_alias="unlisted_differences")]
+    more: Annotated[int, read_from("unlisted_differences")]
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
@@ -147,19 +121,14 @@ class HealthResponse(ResponseModel):
     @classmethod
     def of(cls, health: Health) -> Self:
         """The health of each component. Latencies are milliseconds."""
-        checks = {
-            name: HealthCheckResponse(
-                status=check.status, latency_ms=check.latency_ms, **_json_values(check.details)
-            )
-            for name, check in health.checks.items()
-        }
+        checks = {}
+        for name, check in health.checks.items():
+            details: dict[str, Any] = {
+                key: iso_time(value) if isinstance(value, datetime) else value
+                for key, value in check.details.items()
+            }
+            checks[name] = HealthCheckResponse(status=check.status, latency_ms=check.latency_ms, **details)
         return cls.model_validate({"status": health.status, "checks": checks})
-
-
-def _json_values(details: Mapping[str, object]) -> dict[str, Any]:
-    return {
-        name: iso_time(value) if isinstance(value, datetime) else value for name, value in details.items()
-    }
 
 
 # --- review -----------------------------------------------------------------------------------------------------------
@@ -170,13 +139,13 @@ class ReviewItemResponse(ResponseModel):
 
     transaction_id: str
     user_id: str
-    reason: Annotated[str | None, Field(validation_alias="review_reason")]
-    since: Annotated[Timestamp | None, Field(validation_alias="in_doubt_since")]
-    evidence: Annotated[list[AttemptResponse], Field(validation_alias="attempts")]
+    reason: Annotated[str | None, read_from("review_reason")]
+    since: Annotated[Timestamp | None, read_from("in_doubt_since")]
+    evidence: Annotated[list[AttemptResponse], read_from("attempts")]
     amount: MoneyString
     currency: AmountCurrency
-    meter_number: Annotated[str, Field(validation_alias="meter")]
-    provider: Annotated[str, Field(validation_alias="biller")]
+    meter_number: Annotated[str, read_from("meter")]
+    provider: Annotated[str, read_from("biller")]
     biller: str
 
 
@@ -194,29 +163,20 @@ class ReviewIncidentResponse(ResponseModel):
     reference: str | None = None
 
     @classmethod
-    def of_payment(cls, incident: IncidentRaised, payment: Payment) -> Self:
+    def of(cls, incident: IncidentRaised, payment: Payment) -> Self:
         """An incident of this payment."""
+        facts = dict(IncidentResponse.of(incident, payment))
         return cls(
-            transaction_id=payment.transaction_id,
-            user_id=payment.user_id,
-            status=payment.status,
-            **dict(IncidentResponse.of(incident, payment)),
+            transaction_id=payment.transaction_id, user_id=payment.user_id, status=payment.status, **facts
         )
 
     @classmethod
     def of_deposit(cls, deposit: Deposit) -> Self:
         """An incident without a payment."""
         return cls(
-            transaction_id=None,
-            user_id=deposit.user_id,
-            status=None,
-            kind="deposit_problem",
-            attempt=None,
-            aggregator=deposit.source,
-            amount=deposit.amount,
-            detail=deposit.problem,
-            reference=deposit.reference,
-        )
+            transaction_id=None, user_id=deposit.user_id, status=None, kind="deposit_problem", attempt=None,
+            aggregator=deposit.source, amount=deposit.amount, detail=deposit.problem, reference=deposit.reference,
+        )  # fmt: skip
 
 
 class ReviewResponse(ResponseModel):
@@ -229,12 +189,10 @@ class ReviewResponse(ResponseModel):
     def of(cls, review: ReviewList) -> Self:
         """Payments in review and open incidents."""
         incidents = [
-            ReviewIncidentResponse.of_payment(incident, payment)
+            ReviewIncidentResponse.of(incident, payment)
             for payment in review.payments_with_incidents
             for incident in payment.open_incidents
         ]
-        return cls(
-            items=[ReviewItemResponse.model_validate(payment) for payment in review.payments_in_review],
-            incidents=incidents
-            + [ReviewIncidentResponse.of_deposit(each) for each in review.deposits_with_problems],
-        )
+        deposits = [ReviewIncidentResponse.of_deposit(deposit) for deposit in review.deposits_with_problems]
+        items = [ReviewItemResponse.model_validate(payment) for payment in review.payments_in_review]
+        return cls(items=items, incidents=incidents + deposits)
