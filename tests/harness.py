@@ -24,7 +24,7 @@ from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import transactions
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.enums import VendType
 from billvend.domain.journal.events import Event, load_event
 from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
@@ -37,9 +37,9 @@ from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint
 from billvend.presentation.notifications import notification_for
-from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
+from billvend.usecases.wiring import Dependencies
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 METER = "12345678901"
@@ -162,7 +162,7 @@ class AppHarness:
             outbox=SqlOutbox(self.database), notifiers=self.notifiers, meter_check=self._verification,
             metrics=NoMetrics(),
         )  # fmt: skip
-        self.bv = wire(self.deps)
+        self.bv = Billvend(self.deps)
 
     def close(self) -> None:
         self.bv.close()

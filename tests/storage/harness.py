@@ -56,8 +56,8 @@ from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 from billvend.domain.policy.policy import Policy
 from billvend.ports.journal import DuePayment
 from billvend.ports.queries import AuditReport, RawEvent
-from billvend.usecases.dependencies import Dependencies
 from billvend.usecases.limits import Limits
+from billvend.usecases.wiring import Dependencies
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)

@@ -16,7 +16,7 @@ from billvend import (
     Unavailable,
     ValidationFailed,
 )
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
 from billvend.domain.ledger.wallet import Funding
 from billvend.ports.queries import Search
@@ -553,7 +553,7 @@ def test_webhook_is_retried_when_database_is_down(app: AppHarness, paystack: Fak
 def test_paid_deposit_is_credited_even_above_new_limit(app: AppHarness, paystack: FakePaystack) -> None:
     deposit = start_deposit(app)
     paystack.mark_paid(deposit.reference)
-    wire(replace(app.deps, limits=Limits("1", "10"))).check_deposit(deposit.reference)
+    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(deposit.reference)
     assert credited_kobo(app) == 50_050
 
 
