@@ -65,7 +65,7 @@ def read_sources(names: Collection[str], secret_names: Collection[str]) -> dict[
 
 def _read_secret(file_name: str, path: str) -> str:
     """The secret in a file, without the line break at its end. The path is not repeated: it may be a secret itself."""
-    cause: str | None = None
+    secret, cause = "", None
     try:
         secret = Path(path).read_text("utf-8").removesuffix("\n")
     except OSError as error:

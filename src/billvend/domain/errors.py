@@ -16,10 +16,12 @@
     └── InvalidTransition       a bug in billvend: a change of status that the rules forbid
 
 Each class has a stable `code`, which the API and the CLI show. The message is one line for people: what happened, what
-was or was not done with the money, what to do now. The CLI maps the classes to exit statuses, the API to HTTP statuses.
+was or was not done with the money, what to do now. `billvend.presentation.errors` has the HTTP status and the exit status
+of each class.
 """
 
 from collections.abc import Mapping
+from inspect import cleandoc
 from typing import ClassVar
 
 
@@ -28,14 +30,15 @@ class BillvendError(Exception):
 
     code: ClassVar[str] = "internal"
 
-    def __init_subclass__(cls, code: str | None = None) -> None:
-        """Sets the code of a class of errors. Without one, it has that of the class above."""
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        """A class without a `code` of its own has that of its parent."""
         super().__init_subclass__()
         cls.code = code or cls.code
 
-    def __init__(self, message: str, *, fields: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str | None = None, *, fields: Mapping[str, str] | None = None) -> None:
+        """The default message is the docstring of the class, as one line."""
+        self.message = message or " ".join(cleandoc(self.__doc__ or "").split())
+        super().__init__(self.message)
         self.fields: dict[str, str] = dict(fields or {})
         """What was wrong, by the name of the field. Empty if the error is not about single fields."""
 
@@ -109,7 +112,7 @@ class IdempotencyMismatch(Conflict, code="idempotency_mismatch"):
 
 
 class RequestInProgress(Conflict, code="request_in_progress"):
-    """The first request with this key is still in progress. Nothing was done now. Repeat it in a moment."""
+    """The first request with this key is still in progress. Nothing was done. Repeat it in a moment."""
 
 
 class LikelyDuplicate(Conflict, code="likely_duplicate"):
@@ -131,16 +134,14 @@ class DependencyError(BillvendError, code="unavailable"):
 class Unavailable(DependencyError):
     """A dependency is unavailable, and nothing was done. Try again."""
 
-    def __init__(
-        self, message: str, *, detail: str | None = None, fields: Mapping[str, str] | None = None
-    ) -> None:
-        """`detail` is the message of the dependency. Operators see it in brackets after the first sentence.
+    def __init__(self, message: str, advice: str = "", *, detail: str | None = None) -> None:
+        """`message` says what happened, `advice` what to do. `detail` is the message of the dependency itself.
 
-        It is never sent to API clients: it may name hosts.
+        Operators see it in brackets after `message`. It is never sent to API clients: it may name hosts.
         """
-        what, stop, rest = message.partition(". ")
-        super().__init__(message if detail is None else f"{what} ({detail}){stop}{rest}", fields=fields)
-        self.public_message = message
+        shown = message if detail is None else f"{message.removesuffix('.')} ({detail})."
+        super().__init__(f"{shown} {advice}".rstrip())
+        self.public_message = f"{message} {advice}".rstrip()
         """The message for API clients, without `detail`."""
         self.detail = detail
 
