@@ -18,21 +18,22 @@ from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Trans
 from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import DisabledEndpoint, Message
 from billvend.ports.telemetry import RequestRejected
-from billvend.usecases import api_keys, deposits, notifications
 from billvend.usecases.account_status import ProviderAccounts
-from billvend.usecases.api_keys import NewApiKey
+from billvend.usecases.api_keys import ApiAccess, NewApiKey
 from billvend.usecases.dependencies import Dependencies
-from billvend.usecases.deposits import DepositCheck, DepositResult
+from billvend.usecases.deposits import DepositCheck, DepositChecks
 from billvend.usecases.fund import FundingResult, Fundings
-from billvend.usecases.health import Health, health
+from billvend.usecases.health import Health, HealthChecks
 from billvend.usecases.ledger import Ledger
 from billvend.usecases.meters import Meters
 from billvend.usecases.metrics import Monitoring
+from billvend.usecases.notifications import Notifications
 from billvend.usecases.pay import Bill, PaymentResult, Payments
 from billvend.usecases.queries import Balance, Lookups
 from billvend.usecases.requery import Requeries
 from billvend.usecases.review import ReviewList, Reviews
 from billvend.usecases.settle import Settlement
+from billvend.usecases.start_deposit import DepositResult, DepositStart
 from billvend.usecases.sweep import SweepResult, Sweeps
 from billvend.usecases.wait import Waiting
 
@@ -53,6 +54,11 @@ class UseCases:
     meters: Meters
     accounts: ProviderAccounts
     monitoring: Monitoring
+    deposit_start: DepositStart
+    deposit_checks: DepositChecks
+    notifications: Notifications
+    api_access: ApiAccess
+    health_checks: HealthChecks
     deps: Dependencies
 
 
@@ -105,8 +111,7 @@ class Billvend:
         With a `key`, the same request returns the same URL each time. Raises `InvalidInput` and its subclasses,
         `IdempotencyMismatch`, `RequestInProgress`, `Unavailable`; `ConfigurationError` if no gateway is configured.
         """
-        return deposits.create(
-            self._deps,
+        return self.use_cases.deposit_start.start(
             user_id,
             amount,
             email=email,
@@ -120,11 +125,11 @@ class Billvend:
 
         Raises `ResourceNotFound`, `Unavailable`, `OutcomeUnknown`; `ConfigurationError` if no gateway is configured.
         """
-        return deposits.check(self._deps, reference)
+        return self.use_cases.deposit_checks.check(reference)
 
     def deposits(self, limit: int = 20) -> list[DepositCheck]:
         """The newest deposits of all users, newest first, as the ledger has them. Raises `Unavailable`."""
-        return deposits.newest(self._deps, limit)
+        return self.use_cases.deposit_checks.newest(limit)
 
     def poll_deposits(self, since: datetime | None = None) -> datetime:
         """Check the unpaid deposits that are due for a check. A worker does so at the ages in `docs/api.md`.
@@ -132,7 +137,7 @@ class Billvend:
         Returns `since` of the next call. Raises `Unavailable`, `OutcomeUnknown`, `ConfigurationError`. Then repeat the
         call with the same `since`.
         """
-        return deposits.poll_unpaid(self._deps, since)
+        return self.use_cases.deposit_checks.poll_unpaid(since)
 
     def handle_gateway_webhook(self, body: bytes, signature: str | None) -> bool:
         """Query the gateway about the deposit that its webhook names. `body` is the request body, byte for byte.
@@ -140,11 +145,11 @@ class Billvend:
         Returns False if the signature is wrong. Nothing in the body raises an error. Raises `Unavailable`,
         `OutcomeUnknown` or `ConfigurationError` if the gateway should send it again.
         """
-        return deposits.handle_webhook(self._deps, body, signature)
+        return self.use_cases.deposit_checks.handle_webhook(body, signature)
 
     def acknowledge_deposit(self, reference: str) -> DepositCheck:
         """Record that a person acknowledged the problem of a deposit. Raises `ResourceNotFound`, `NotInReview`."""
-        return deposits.acknowledge(self._deps, reference)
+        return self.use_cases.deposit_checks.acknowledge(reference)
 
     def pay(
         self,
@@ -259,10 +264,10 @@ class Billvend:
 
         0 means that nothing is due. Notifications arrive at least once. Workers do this by themselves.
         """
-        return notifications.deliver_due(self._deps)
+        return self.use_cases.notifications.deliver_due()
 
     def _handle_notification_hint(self, _hint: Hint) -> None:
-        notifications.deliver_due(self._deps)
+        self.use_cases.notifications.deliver_due()
 
     # --- review -------------------------------------------------------------------------------------------------------
 
@@ -304,8 +309,8 @@ class Billvend:
 
         `failed`: only messages with a failed attempt that were not delivered. Raises `ValidationFailed`.
         """
-        return notifications.history(
-            self._deps, limit=limit, channel=channel, failed=failed, message_id=message_id
+        return self.use_cases.notifications.history(
+            limit=limit, channel=channel, failed=failed, message_id=message_id
         )
 
     def replay_notification(self, message_id: str) -> Message:
@@ -313,44 +318,44 @@ class Billvend:
 
         Raises `ResourceNotFound`.
         """
-        return notifications.replay(self._deps, message_id)
+        return self.use_cases.notifications.replay(message_id)
 
     def set_email(self, user_id: str, email: str) -> None:
         """Set the address for mail about a user's wallets, tokens included. It replaces any other address.
 
         Raises `ValidationFailed`, also if the user id is an e-mail address, because mail goes there.
         """
-        notifications.set_email(self._deps, user_id, email)
+        self.use_cases.notifications.set_email(user_id, email)
 
     def disabled_endpoints(self) -> Sequence[DisabledEndpoint]:
         """The endpoints to which no webhooks are sent, because they answered 410."""
-        return self._deps.outbox.disabled()
+        return self.use_cases.notifications.outbox.disabled()
 
     def enable_webhooks(self) -> int:
         """Send webhooks again to disabled endpoints. Waiting messages are due now. Returns how many were disabled."""
-        return self._deps.outbox.enable_all()
+        return self.use_cases.notifications.outbox.enable_all()
 
     # --- API keys -----------------------------------------------------------------------------------------------------
 
     def create_api_key(self, name: str, scopes: Iterable[str]) -> NewApiKey:
         """Create an API key. Its secret is in the result, and is never shown again. Raises `ValidationFailed`, `Conflict`."""
-        return api_keys.create(self._deps, name, scopes)
+        return self.use_cases.api_access.create(name, scopes)
 
     def api_keys(self) -> list[ApiKey]:
         """Every API key, also revoked ones, in the order of creation."""
-        return self._deps.api_keys.all()
+        return self.use_cases.api_access.api_keys.all()
 
     def revoke_api_key(self, key: str) -> ApiKey:
         """Revoke an API key, by its id or name. Raises `ResourceNotFound`."""
-        return api_keys.revoke(self._deps, key)
+        return self.use_cases.api_access.revoke(key)
 
     def authenticate(self, secret: str) -> ApiKey | None:
         """The active API key with this secret; None if there is none. Reads the database each time."""
-        return api_keys.authenticate(self._deps, secret)
+        return self.use_cases.api_access.authenticate(secret)
 
     def has_api_keys(self) -> bool:
         """Whether an API key was ever created. Revoking the last one does not make the API open again."""
-        return bool(self._deps.api_keys.all())
+        return bool(self.use_cases.api_access.api_keys.all())
 
     # --- queries ------------------------------------------------------------------------------------------------------
 
@@ -415,7 +420,7 @@ class Billvend:
 
     def health(self) -> Health:
         """The status of each dependency, and the open work. Raises nothing."""
-        return health(self._deps)
+        return self.use_cases.health_checks.check()
 
     def metrics(self) -> str:
         """The metrics as text for Prometheus; docs/metrics.md lists them."""

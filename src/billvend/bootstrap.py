@@ -19,17 +19,22 @@ from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
 from billvend.ports.telemetry import Metrics, ProvidersConfigured
 from billvend.usecases.account_status import ProviderAccounts
+from billvend.usecases.api_keys import ApiAccess
 from billvend.usecases.dependencies import Dependencies
+from billvend.usecases.deposits import DepositChecks
 from billvend.usecases.fund import Fundings
+from billvend.usecases.health import HealthChecks
 from billvend.usecases.ledger import Ledger
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck, Meters
 from billvend.usecases.metrics import Monitoring
+from billvend.usecases.notifications import Notifications
 from billvend.usecases.pay import Payments
 from billvend.usecases.queries import Lookups
 from billvend.usecases.requery import Requeries
 from billvend.usecases.review import Reviews
 from billvend.usecases.settle import Settlement
+from billvend.usecases.start_deposit import DepositStart
 from billvend.usecases.sweep import Sweeps
 from billvend.usecases.wait import Waiting
 
@@ -76,9 +81,10 @@ def wire(deps: Dependencies) -> Billvend:
     settlement = Settlement(ledger, deps.providers, accounts, meters)
     configured = {key: provider.account for key, provider in deps.providers.items()}
     deps.metrics.observe(ProvidersConfigured([account.provider for account in configured.values()]))
+    fundings = Fundings(ledger, deps.limits, deps.default_currency)
     use_cases = UseCases(
         ledger=ledger,
-        fundings=Fundings(ledger, deps.limits, deps.default_currency),
+        fundings=fundings,
         payments=Payments(ledger, accounts, meters, deps.limits, deps.default_currency),
         settlement=settlement,
         waiting=Waiting(ledger, settlement, accounts),
@@ -92,6 +98,11 @@ def wire(deps: Dependencies) -> Billvend:
             deps.metrics, deps.queries, deps.account_status, deps.outbox, deps.queue, deps.clock, configured,
             deps.default_currency,
         ),
+        deposit_start=DepositStart(deps.gateway, deps.deposits, fundings),
+        deposit_checks=DepositChecks(deps.gateway, deps.deposits, fundings, deps.outbox),
+        notifications=Notifications(deps.outbox, deps.notifiers, deps.clock, deps.metrics),
+        api_access=ApiAccess(deps.api_keys, deps.clock),
+        health_checks=HealthChecks(deps.queue, deps.queries, deps.account_status, configured, deps.clock),
         deps=deps,
     )  # fmt: skip
     return Billvend(use_cases, deps.close)

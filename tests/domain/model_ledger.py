@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from billvend.domain.decisions.commands import (
     Cancel,
@@ -63,35 +64,16 @@ def seconds(count: float) -> timedelta:
 
 
 def provider(
-    name: str = "acme",
-    *,
-    account: str = "key-1",
-    currency: str = "NGN",
-    billers: Sequence[str] = ("EKEDC",),
-    utc_offset: timedelta = timedelta(0),
-    reference_lasts_a_day: bool = False,
-    reports_not_found: bool = True,
-    max_processing_seconds: int = 600,
-    whole_units_only: bool = False,
+    name: str = "acme", *, account: str = "key-1", billers: Sequence[str] = ("EKEDC",), **traits: Any
 ) -> ProviderAccount:
     """A provider account whose references can be read: `acme/<seed>/1/2026-11-22`."""
 
     def reference(seed: str, attempt: int, day: date) -> str:
         return f"{name}/{seed}/{attempt}/{day}"
 
-    return ProviderAccount(
-        provider=name,
-        account_id=account,
-        mode=Mode.TEST,
-        billers=tuple(Biller(code, code) for code in billers),
-        currency=currency,
-        make_reference=reference,
-        utc_offset=utc_offset,
-        reference_lasts_a_day=reference_lasts_a_day,
-        reports_not_found=reports_not_found,
-        max_processing_seconds=max_processing_seconds,
-        whole_units_only=whole_units_only,
-    )
+    sold = tuple(Biller(code, code) for code in billers)
+    made = ProviderAccount(name, account, Mode.TEST, sold, "NGN", make_reference=reference)
+    return replace(made, **traits)
 
 
 def verified(answer: Answer, payment: Payment, reference: str) -> Answer:

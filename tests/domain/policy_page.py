@@ -86,18 +86,6 @@ reference only if every other send of it is proven too.
 | evidence | means |
 | --- | --- |
 """
-MEANINGS: Final = {
-    Evidence.CALL_IN_FLIGHT: "a worker is calling the provider, and its lease has not expired",
-    Evidence.DELIVERED: "an attempt was sold under our reference, meter and amount",
-    Evidence.PROVIDER_REVERSED: "the provider sold, and then reversed the sale",
-    Evidence.DECLINED: "the provider states that nothing was or will be delivered",
-    Evidence.NOT_SENT: "no request left us",
-    Evidence.NOT_EXECUTED: "the provider states that no request was carried out",
-    Evidence.UNKNOWN: "it may have been sold",
-    Evidence.PROVEN_ABSENT: "not found twice in a row, late and far apart; deferred requeries do not count",
-    Evidence.NOTHING_SENT: "no attempt was sent, as far as the ledger and the provider know",
-    Evidence.PRIOR_UNCHECKED: "a reference of an earlier day is being checked, and the provider has not answered yet",
-}
 STATES: Final = """
 ## The states
 
@@ -148,7 +136,7 @@ def render() -> Iterator[str]:
     yield HEAD + "\n".join(f"| {situation} | {money} |" for situation, money, _ in SUMMARY)
     yield RULES + "\n".join(row(number, rule) for number, rule in enumerate(POLICY, 1))
     yield EVIDENCE + "\n".join(
-        f"| {each.name.lower().replace('_', ' ')} | {MEANINGS[each]} |" for each in Evidence
+        f"| {each.name.lower().replace('_', ' ')} | {each.value} |" for each in Evidence
     )
     arrows = [
         f"    {before.value} --> {after.value}"

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from billvend.domain.decisions.commands import (
     Cancel,
@@ -112,22 +113,23 @@ class ScenarioRunner:
         self.payment_id = ""
         """The payment that the lines are about."""
         self.command_count = 0
-        self._lines: Mapping[str, Callable[[str], StepResult | None]] = {
-            r"fund (.+)": self._fund,
-            r"pay (.+)": self._pay,
-            r"cancel ?(.*)": self._cancel,
-            r"claim ?(.*)": self._claim,
-            r"webhook ?(.*)": self._webhook,
-            r"resolve (.+)": self._resolve,
+        self._lines: Mapping[str, Callable[..., StepResult | None]] = {
+            r"fund (\w+) (\S+)(?: key (\S+))?(?: in (\w+))?": self._fund,
+            r"pay (\w+) (\S+)(?: as (\w+))?(?: key (\S+))?( again)?(?: meter (\d+))?(?: at (\w+))?( postpaid)?"
+            r"(?: in (\w+))?": self._pay,
+            r"cancel ?(.*)": lambda name: self._do(Cancel(*self._header(name))),
+            r"claim ?(.*?) ?(early)?": self._claim,
+            r"webhook ?(.*)": self._request_requery,
+            r"resolve (\S+) ?(\S*)": self._resolve,
             r"owner (\S+)": self._owner,
-            r"((?:attempt \d+ )?(?:send|requery) \d+ says .+)": self._record_answer,
-            r"next (\d+ requer(?:y|ies) says? .+)": self._next,
+            r"(?:attempt (\d+) )?(send|requery) (\d+) says (.+)": self._record_answer,
+            r"next (\d+) requer(?:y|ies) says? (.+)": self._next,
             r"tick (\S+)": self._tick,
-            r"until due()": self._until_due,
-            r"time (\S+)": self._time,
-            r"provider (.+)": self._provider,
+            r"until due": self._until_due,
+            r"time (\d+):(\d+):(\d+)": self._time,
+            r"provider (\S+)(?: with (.+))?": self._provider,
             r"forget (\S+)": self._remove_provider,
-            r"balance (.+)": self._balance,
+            r"balance (\S+) (\S+) ?(\S*)": self._balance,
             r"accounts (.+)": self._accounts,
         }
 
@@ -137,7 +139,7 @@ class ScenarioRunner:
         before = self.payment
         for pattern, act in self._lines.items():
             if match := re.fullmatch(pattern, action):
-                step = act(match[1])
+                step = act(*match.groups())
                 break
         else:
             raise ValueError(f"unknown action: {action}")
@@ -161,146 +163,95 @@ class ScenarioRunner:
 
     # --- actions ------------------------------------------------------------------------------------------------------
 
-    def _fund(self, words: str) -> "StepResult":
-        found = _match(r"(\w+) (\S+)(?: key (\S+))?(?: in (\w+))?", words)
-        key = found[3] or self._new_key()
-        amount = _money(found[2], found[4] or "NGN")
-        return self._do(Fund(found[1], key, f"funding-{key}", self.now, amount, "manual", key))
+    def _header(self, name: str = "") -> tuple[str, str, str, datetime]:
+        """What every command about a payment begins with. With a name, the following lines are about that payment."""
+        self.payment_id = name or self.payment_id
+        return self.user_of[self.payment_id], self._new_key(), self.payment_id, self.now
 
-    def _pay(self, words: str) -> "StepResult":
-        found = _match(
-            r"(\w+) (\S+)(?: as (\w+))?(?: key (\S+))?( again)?(?: meter (\d+))?(?: at (\w+))?( postpaid)?"
-            r"(?: in (\w+))?",
-            words,
-        )
-        user, amount, name, key, again, meter, biller, postpaid, currency = found.groups()
-        name = name or "bill"
-        step = self._do(
-            Pay(
-                user,
-                key or self._new_key(),
-                name,
-                self.now,
-                key is not None,
-                _money(amount, currency or "NGN"),
-                meter or METER,
-                biller or "EKEDC",
-                VendType.POSTPAID if postpaid else VendType.PREPAID,
-                allow_duplicate=bool(again),
-            )
-        )
+    def _fund(self, user: str, amount: str, key: str | None, currency: str | None) -> "StepResult":
+        key = key or self._new_key()
+        money = _money(amount, currency or "NGN")
+        return self._do(Fund(user, key, f"funding-{key}", self.now, money, "manual", key))
+
+    def _pay(
+        self, user: str, amount: str, name: str | None, key: str | None, again: str | None,
+        meter: str | None, biller: str | None, postpaid: str | None, currency: str | None,
+    ) -> "StepResult":  # fmt: skip
+        command = Pay(
+            user, key or self._new_key(), name or "bill", self.now, key is not None,
+            _money(amount, currency or "NGN"), meter or METER, biller or "EKEDC",
+            VendType.POSTPAID if postpaid else VendType.PREPAID, allow_duplicate=bool(again),
+        )  # fmt: skip
+        step = self._do(command)
         if isinstance(step.result, Executed):
             self.payment_id = step.result.result.transaction_id
             self.user_of[self.payment_id] = user
         return self._with_state(step)
 
-    def _cancel(self, name: str) -> "StepResult":
-        self._select_payment(name)
-        return self._do(Cancel(self.user_of[self.payment_id], self._new_key(), self.payment_id, self.now))
-
-    def _claim(self, words: str) -> "StepResult":
-        name, early = words.removesuffix("early").strip(), words.endswith("early")
-        self._select_payment(name)
-        user = self.user_of[self.payment_id]
+    def _claim(self, name: str = "", early: str | None = None) -> "StepResult":
         if early:
-            self._request_requery("operator")
-        return self._do(Claim(user, self._new_key(), self.payment_id, self.now, self.policy))
+            self._request_requery(name, "operator")
+        return self._do(Claim(*self._header(name), self.policy))
 
-    def _webhook(self, name: str) -> "StepResult":
-        self._select_payment(name)
-        return self._request_requery("webhook")
+    def _request_requery(self, name: str, source: str = "webhook") -> "StepResult":
+        return self._do(RequestRequery(*self._header(name), self.policy, source))
 
-    def _request_requery(self, source: str) -> "StepResult":
-        user = self.user_of[self.payment_id]
-        return self._do(RequestRequery(user, self._new_key(), self.payment_id, self.now, self.policy, source))
-
-    def _resolve(self, words: str) -> "StepResult":
-        verdict, _, token = words.partition(" ")
-        verdict = {"reversed": "reverse"}.get(verdict, verdict)
-        user = self.user_of[self.payment_id]
-        return self._do(
-            Resolve(
-                user, self._new_key(), self.payment_id, self.now, self.policy,
-                "ngozi", OperatorDecision(verdict), "the company was called", token or None,
-            )
-        )  # fmt: skip
+    def _resolve(self, decision: str, token: str) -> "StepResult":
+        decided = OperatorDecision("reverse" if decision == "reversed" else decision)
+        reason = "the company was called"
+        return self._do(Resolve(*self._header(), self.policy, "ngozi", decided, reason, token or None))
 
     def _owner(self, token: str) -> None:
         self.ledger.token_owners[token] = StreamKey("zed", "another")
 
-    def _record_answer(self, words: str) -> "StepResult":
-        found = _match(r"(?:attempt (\d+) )?(send|requery) (\d+) says (.+)", words)
+    def _record_answer(self, attempt: str | None, kind: str, number: str, words: str) -> "StepResult":
         payment = self.payment
         assert payment is not None
-        attempt = int(found[1] or len(payment.attempts))
-        answer = _answer(found[4].replace(f"/{self.payment_id}/", f"/{payment.reference_seed}/"))
-        answer = verified(answer, payment, payment.attempt(attempt).reference)
-        user, is_requery = payment.user_id, found[2] == "requery"
-        return self._do(
-            RecordAnswer(
-                user, self._new_key(), self.payment_id, self.now, self.policy,
-                attempt, int(found[3]), is_requery, answer,
-            )
-        )  # fmt: skip
+        called = payment.attempt(int(attempt or len(payment.attempts)))
+        answer = _answer(words.replace(f"/{self.payment_id}/", f"/{payment.reference_seed}/"))
+        call = (called.number, int(number), kind == "requery", verified(answer, payment, called.reference))
+        return self._do(RecordAnswer(*self._header(), self.policy, *call))
 
-    def _next(self, words: str) -> "StepResult":
-        found = _match(r"(\d+) requer(?:y|ies) says? (.+)", words)
-        step: StepResult | None = None
-        for left in reversed(range(int(found[1]))):
-            self._until_due("")
-            claimed = self._claim("")
+    def _next(self, count: str, words: str) -> "StepResult":
+        step = StepResult(None)
+        for left in reversed(range(int(count))):
+            self._until_due()
+            claimed = self._claim()
             assert claimed.work is not None, f"nothing was due: {claimed}"
             assert claimed.work.is_requery, f"not a requery: {claimed}"
-            step = self._record_answer(f"requery {claimed.work.call_number} says {found[2]}")
+            step = self._record_answer(None, "requery", str(claimed.work.call_number), words)
             assert not left or not step.incidents, f"an incident came early: {step}"
-        assert step is not None
         return step
 
     def _tick(self, words: str) -> None:
         self.now += _span(words)
 
-    def _until_due(self, _: str) -> "StepResult":
+    def _until_due(self) -> "StepResult":
         due = self._due()
         assert due is not None, "it is never due"
         step = self._with_state(StepResult(None, after=due - self.now))
         self.now = max(self.now, due)
         return step
 
-    def _time(self, words: str) -> None:
-        hours, minutes, seconds_ = (int(part) for part in words.split(":"))
-        self.now = self.now.replace(hour=hours, minute=minutes, second=seconds_)
+    def _time(self, hours: str, minutes: str, seconds_: str) -> None:
+        self.now = self.now.replace(hour=int(hours), minute=int(minutes), second=int(seconds_))
 
-    def _provider(self, words: str) -> None:
-        name, _, traits = words.partition(" with ")
+    def _provider(self, name: str, traits: str | None) -> None:
         made = provider(name)
-        for trait in filter(None, traits.split(" and ")):
-            match trait.split():
-                case ["references", "that", "last", "a", "day"]:
-                    made = replace(made, reference_lasts_a_day=True)
-                case ["no", "word", "for", "not", "found"]:
-                    made = replace(made, reports_not_found=False)
-                case ["account", account]:
-                    made = replace(made, account_id=account)
-                case ["its", "clock", ahead, "ahead"]:
-                    made = replace(made, utc_offset=_span(ahead))
-                case ["processing", longest]:
-                    made = replace(made, max_processing_seconds=int(_span(longest).total_seconds()))
-                case ["whole", currency]:
-                    made = replace(made, whole_units_only=True, currency=currency)
-                case ["currency", currency]:
-                    made = replace(made, currency=currency)
-                case ["biller", code]:
-                    made = replace(made, billers=provider(billers=[code]).billers)
-                case _:
-                    raise ValueError(f"no provider is like that: {trait}")
+        for trait in traits.split(" and ") if traits else ():
+            for pattern, changes in TRAITS.items():
+                if match := re.fullmatch(pattern, trait):
+                    made = replace(made, **changes(*match.groups()))
+                    break
+            else:
+                raise ValueError(f"no provider is like that: {trait}")
         self.accounts[name] = made
 
     def _remove_provider(self, name: str) -> None:
         del self.accounts[name]
 
-    def _balance(self, words: str) -> None:
-        user, amount, *currency = words.split()
-        expected = _money(amount, *currency)
+    def _balance(self, user: str, amount: str, currency: str) -> None:
+        expected = _money(amount, currency or "NGN")
         assert Money(self.ledger.balance(user, expected.currency), expected.currency) == expected
 
     def _accounts(self, words: str) -> None:
@@ -330,9 +281,6 @@ class ScenarioRunner:
         """When the payment is due, as the last reply or the ledger says."""
         return self.ledger.next_at[self.payment.stream_key] if self.payment else None
 
-    def _select_payment(self, name: str) -> None:
-        self.payment_id = name or self.payment_id
-
     def _new_key(self) -> str:
         self.command_count += 1
         return f"command-{self.command_count}"
@@ -356,6 +304,16 @@ class StepResult:
     @property
     def work(self) -> ProviderCall | None:
         return self.reply.provider_call if self.reply else None
+
+    @property
+    def call(self) -> ProviderCall:
+        assert self.work is not None, "no call was allowed"
+        return self.work
+
+    @property
+    def paid(self) -> Payment:
+        assert self.payment is not None, "there is no payment"
+        return self.payment
 
     @property
     def incidents(self) -> list[str]:
@@ -389,28 +347,23 @@ class StepResult:
             self._check(phrase)
 
     def _check(self, phrase: str) -> None:
-        payment, work = self.payment, self.work
         match phrase.split():
             case ["refused", name]:
                 assert type(self.result).__name__ == name, repr(self.result)
-            case ["attempt", number, *call]:
-                assert work is not None
-                assert work.attempt == int(number), str(work)
-                self._check(" ".join(call))
+            case ["attempt", number, *rest]:
+                assert self.call.attempt == int(number), str(self.call)
+                self._check(" ".join(rest))
             case ["send" | "requery" as kind, number, *rest]:
-                assert work is not None
-                assert ("requery" if work.is_requery else "send", work.call_number) == (kind, int(number)), (
-                    str(work)
-                )
-                assert [work.provider] == (rest[1:] or [work.provider]), str(work)
+                call = self.call
+                found = ("requery" if call.is_requery else "send", call.call_number)
+                assert found == (kind, int(number)), str(call)
+                assert [call.provider] == (rest[1:] or [call.provider]), str(call)
             case ["within", span]:
-                assert work is not None
-                assert work.send_before == self.now + _span(span), str(work)
+                assert self.call.send_before == self.now + _span(span), str(self.call)
             case ["reference", reference]:
-                assert work is not None
-                assert payment is not None
-                readable = work.reference.replace(payment.reference_seed, payment.transaction_id)
-                assert readable == reference, str(work)
+                ours = self.paid
+                readable = self.call.reference.replace(ours.reference_seed, ours.transaction_id)
+                assert readable == reference, str(self.call)
             case ["due", "now"]:
                 assert self.due is not None
                 assert self.due <= self.now, f"due {self.due}"
@@ -423,14 +376,12 @@ class StepResult:
                 assert self.after is not None
                 _check_span(self.after, span)
             case ["proof", proof]:
-                assert payment is not None
-                assert payment.proof == proof, f"the proof is {payment.proof}"
+                assert self.paid.proof == proof, f"the proof is {self.paid.proof}"
             case ["token", token]:
-                assert payment is not None
-                assert payment.token == (None if token == "none" else token), f"the token is {payment.token}"
+                assert self.paid.token == (None if token == "none" else token), f"it is {self.paid.token}"
             case ["because", *words]:
-                assert payment is not None
-                reasons = (payment.review_reason, payment.reversal.reason if payment.reversal else None)
+                reversal = self.paid.reversal
+                reasons = (self.paid.review_reason, reversal.reason if reversal else None)
                 assert any(reason and " ".join(words) in reason for reason in reasons), str(reasons)
             case ["incident", *_] | ["replayed"]:
                 pass  # checked above
@@ -443,32 +394,40 @@ def _check_span(span: timedelta, expected: str) -> None:
     assert _span(expected) <= span <= _span(expected) * (1 + JITTER), f"{span.total_seconds()} s"
 
 
+ANSWERS: Mapping[str, Callable[[str], Answer]] = {
+    r"delivered without a token(.*)": lambda rest: _delivered(None, rest.split()),
+    r"delivered (.+)": lambda rest: _delivered(rest.split()[0], rest.split()[1:]),
+    r"declined()": lambda _: Declined("this request is refused"),
+    r"failed()": lambda _: Declined("the transaction failed", about_transaction=True),
+    r"taken back()": lambda _: Declined(
+        "reversed to the wallet", about_transaction=True, provider_reversed=True
+    ),
+    r"not sent()": lambda _: NotSent("connection refused"),
+    r"deferred ?(.*)": lambda span: Deferred("likely duplicate, ask again", _whole_seconds(span)),
+    r"misconfigured()": lambda _: Misconfigured("the float is empty"),
+    r"unknown()": lambda _: Unknown("no answer"),
+    r"duplicate()": lambda _: Unknown("the reference exists", known_to_provider=True),
+    r"pending ?(.*)": lambda span: Pending("at work", _whole_seconds(span)),
+    r"not found()": lambda _: NotFound("no such reference"),
+}
+"""What a provider says, and the answer that it makes."""
+TRAITS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
+    r"references that last a day": lambda: {"reference_lasts_a_day": True},
+    r"no word for not found": lambda: {"reports_not_found": False},
+    r"account (\S+)": lambda account: {"account_id": account},
+    r"its clock (\S+) ahead": lambda ahead: {"utc_offset": _span(ahead)},
+    r"processing (\S+)": lambda longest: {"max_processing_seconds": int(_span(longest).total_seconds())},
+    r"whole (\S+)": lambda currency: {"whole_units_only": True, "currency": currency},
+    r"currency (\S+)": lambda currency: {"currency": currency},
+    r"biller (\S+)": lambda code: {"billers": provider(billers=[code]).billers},
+}
+"""What a provider is like."""
+
+
 def _answer(words: str) -> Answer:
-    match words.split():
-        case ["delivered", "without", "a", "token", *rest]:
-            return _delivered(None, rest)
-        case ["delivered", token, *rest]:
-            return _delivered(token, rest)
-        case ["declined"]:
-            return Declined("this request is refused")
-        case ["failed"]:
-            return Declined("the transaction failed", about_transaction=True)
-        case ["taken", "back"]:
-            return Declined("reversed to the wallet", about_transaction=True, provider_reversed=True)
-        case ["not", "sent"]:
-            return NotSent("connection refused")
-        case ["deferred", *span]:
-            return Deferred("likely duplicate, ask again", _whole_seconds(span))
-        case ["misconfigured"]:
-            return Misconfigured("the float is empty")
-        case ["unknown"]:
-            return Unknown("no answer")
-        case ["duplicate"]:
-            return Unknown("the reference exists", known_to_provider=True)
-        case ["pending", *span]:
-            return Pending("at work", _whole_seconds(span))
-        case ["not", "found"]:
-            return NotFound("no such reference")
+    for pattern, answer in ANSWERS.items():
+        if match := re.fullmatch(pattern, words):
+            return answer(match[1])
     raise ValueError(f"no provider says: {words}")
 
 
@@ -495,16 +454,10 @@ def _naira(amount_minor: int) -> str:
 
 
 def _span(words: str) -> timedelta:
-    found = _match(r"(-?\d+)(s|min|h|d)", words)
+    found = re.fullmatch(r"(-?\d+)(s|min|h|d)", words)
+    assert found, f"no time: {words}"
     return seconds(int(found[1]) * UNITS[found[2]])
 
 
-def _whole_seconds(words: Sequence[str]) -> int | None:
-    return int(_span(words[0]).total_seconds()) if words else None
-
-
-def _match(pattern: str, words: str) -> re.Match[str]:
-    found = re.fullmatch(pattern, words)
-    if not found:
-        raise ValueError(f"not understood: {words}")
-    return found
+def _whole_seconds(words: str) -> int | None:
+    return int(_span(words).total_seconds()) if words else None

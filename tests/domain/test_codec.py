@@ -18,43 +18,18 @@ from billvend.domain.outcome import Answer, Declined, Delivered, Unknown
 from tests.domain.model_ledger import NOON, seconds
 from tests.domain.values import values
 
-GOLDEN: list[tuple[object, str]] = [
-    (
-        CommandResult("t1", Status.REVERSED, 100000, None, Proof.NOT_FOUND),
-        '{"balance_minor":100000,"is":"CommandResult","proof":"not_found","status":"reversed","transaction_id":"t1"}',
+VALUES: list[object] = [
+    CommandResult("t1", Status.REVERSED, 100000, None, Proof.NOT_FOUND),
+    CommandResult(
+        "t1",
+        Status.PROCESSING,
+        next_at=NOON,
+        provider_call=ProviderCall(1, 2, False, "ref-1", "acme", "key-1", NOON + seconds(29.5)),
     ),
-    (
-        CommandResult(
-            "t1",
-            Status.PROCESSING,
-            next_at=NOON,
-            provider_call=ProviderCall(1, 2, False, "ref-1", "acme", "key-1", NOON + seconds(29.5)),
-        ),
-        (
-            '{"is":"CommandResult","next_at":"2026-11-22T12:00:00.000000Z",'
-            '"provider_call":{"account_id":"key-1","attempt":1,"call_number":2,"is":"ProviderCall","is_requery":false,"provider":"acme",'
-            '"reference":"ref-1","send_before":"2026-11-22T12:00:29.500000Z","verify_meter":false},"status":"processing","transaction_id":"t1"}'
-        ),
-    ),
-    (
-        SendAnswered(1, 1, Declined("déjà vu \u2028 \U0001f4a1", "016", about_transaction=True)),
-        (
-            '{"answer":{"about_transaction":true,"code":"016","is":"Declined",'
-            '"provider_reversed":false,"reason":"d\\u00e9j\\u00e0 vu \\u2028 \\ud83d\\udca1"},'
-            '"attempt":1,"is":"SendAnswered","send":1}'
-        ),
-    ),
-    (
-        Delivered("1234", None, 0, {"tax": "0.10", "kct1": "9"}),
-        '{"cost_minor":0,"is":"Delivered","receipt":{"kct1":"9","tax":"0.10"},"token":"1234"}',
-    ),
+    SendAnswered(1, 1, Declined("déjà vu \u2028 \U0001f4a1", "016", about_transaction=True)),
+    Delivered("1234", None, 0, {"tax": "0.10", "kct1": "9"}),
 ]
-
-
-@pytest.mark.parametrize(("value", "text"), GOLDEN, ids=[type(value).__name__ for value, _ in GOLDEN])
-def test_stored_text_of_a_value_never_changes(value: object, text: str) -> None:
-    assert dumps(value) == text
-    assert loads(type(value), text) == value
+"""Their texts are in tests/golden/events.txt."""
 
 
 def test_text_without_a_new_field_is_still_loaded() -> None:
@@ -113,9 +88,8 @@ def test_different_events_have_different_texts(events: tuple[Event, Event]) -> N
 
 def test_every_event_class_is_loadable_by_name() -> None:
     assert set(EVENT_TYPES.values()) == set(Event.__args__)
-    assert load_event("SendAnswered", dumps(SendAnswered(1, 2, Unknown("?")))) == SendAnswered(
-        1, 2, Unknown("?")
-    )
+    event = SendAnswered(1, 2, Unknown("?"))
+    assert load_event("SendAnswered", dumps(event)) == event
     with pytest.raises(KeyError):
         load_event("Payment", "{}")
 

@@ -75,8 +75,13 @@ def record_answer(
 def ledger_after(*commands: Command) -> ModelLedger:
     ledger = ModelLedger()
     for command in commands:
-        expect_executed(ledger.execute(command)[0])
+        execute(ledger, command)
     return ledger
+
+
+def execute(ledger: ModelLedger, command: Command) -> Executed:
+    """Execute one command, which must not be rejected."""
+    return expect_executed(ledger.execute(command)[0])
 
 
 def expect_executed(result: CommandOutcome) -> Executed:
@@ -163,7 +168,7 @@ def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
     assert expect_executed(claimed).result.status is Status.REVERSING
     assert expect_executed(claimed).result.next_at == NOON
     assert ledger.balance("ada") == 70000
-    released = expect_executed(ledger.execute(claim(key="claim-3"))[0]).result
+    released = execute(ledger, claim(key="claim-3")).result
     assert (released.status, released.balance_minor) == (Status.REVERSED, 100000)
 
 
@@ -216,8 +221,8 @@ def test_cancel_without_wallet_is_rejected() -> None:
 
 def test_repeated_claim_returns_same_call_and_starts_nothing() -> None:
     ledger = ledger_after(fund(), pay())
-    first = expect_executed(ledger.execute(claim())[0])
-    again = expect_executed(ledger.execute(claim(at=NOON + seconds(5)))[0])
+    first = execute(ledger, claim())
+    again = execute(ledger, claim(at=NOON + seconds(5)))
     assert (again.replayed, again.result) == (True, first.result)
     seed = ledger.payment("ada", "bill").reference_seed
     assert first.result.provider_call == ProviderCall(
@@ -228,7 +233,7 @@ def test_repeated_claim_returns_same_call_and_starts_nothing() -> None:
 
 def test_second_claim_during_lease_returns_no_call() -> None:
     ledger = ledger_after(fund(), pay(), claim())
-    other = expect_executed(ledger.execute(claim(key="claim-2"))[0])
+    other = execute(ledger, claim(key="claim-2"))
     assert (other.replayed, other.result.provider_call, other.result.next_at) == (
         False,
         None,
@@ -247,7 +252,7 @@ def test_command_without_effect_is_not_stored() -> None:
 def test_lease_shorter_than_timeout_allows_send_only_now() -> None:
     short = replace(POLICY, lease_seconds=20, timeout_seconds=30)
     ledger = ledger_after(fund(), pay())
-    work = expect_executed(ledger.execute(replace(claim(), policy=short))[0]).result.provider_call
+    work = execute(ledger, replace(claim(), policy=short)).result.provider_call
     assert work is not None
     assert work.send_before == NOON
     send = ledger.payment("ada", "bill").attempt(1).send(1)
@@ -258,11 +263,11 @@ def test_lease_shorter_than_timeout_allows_send_only_now() -> None:
 
 def test_reply_has_balance_status_next_check_and_proof() -> None:
     ledger = ModelLedger()
-    assert expect_executed(ledger.execute(fund())[0]).result.balance_minor == 100000
-    accepted = expect_executed(ledger.execute(pay())[0])
+    assert execute(ledger, fund()).result.balance_minor == 100000
+    accepted = execute(ledger, pay())
     assert (accepted.result.balance_minor, accepted.result.next_at) == (70000, NOON)
     assert accepted.payment == ledger.payment("ada", "bill")
-    cancelled = expect_executed(ledger.execute(cancel())[0]).result
+    cancelled = execute(ledger, cancel()).result
     assert (cancelled.status, cancelled.balance_minor) == (Status.REVERSED, 100000)
     assert (cancelled.next_at, cancelled.proof) == (None, Proof.NOT_SENT)
 

@@ -73,123 +73,82 @@ NOW = NOON
 TABLE = """
 status              evidence       account  other  tries  valid  age    step
 
-pending             nothing        here   -      -      -      young  send acme
-pending             nothing        gone   other  -      -      young  send backup
-pending             nothing        gone   none   -      -      young  wait for the limit
-pending             nothing        -      -      -      -      old    reverse not_sent
-pending             (any-attempt)  -      -      -      -      -      impossible
+pending             nothing        here     -      -      -      young  send acme
+pending             nothing        gone     other  -      -      young  send backup
+pending             nothing        gone     none   -      -      young  wait for the limit
+pending             nothing        -        -      -      -      old    reverse not_sent
+pending             (any-attempt)  -        -      -      -      -      impossible
 
-processing          nothing        -      -      -      -      -      impossible
-processing          sending        -      -      -      -      -      wait for the lease
-processing          delivered      -      -      -      -      -      complete
-processing          taken-back     -      -      -      -      -      reverse provider_reversed
-processing          declined       -      other  -      -      -      send backup
-processing          declined       -      none   -      -      -      reverse declined
-processing          not-sent       here   -      left   valid  -      send again
-processing          not-sent       here   other  left   stale  -      send backup
-processing          not-sent       here   none   left   stale  -      reverse not_sent
-processing          not-sent       here   other  used   -      -      send backup
-processing          not-sent       here   none   used   -      -      reverse not_sent
-processing          not-sent       gone   other  -      -      -      send backup
-processing          not-sent       gone   none   -      -      -      reverse not_sent
-processing          deferred       here   -      left   valid  -      send again
-processing          deferred       here   other  left   stale  -      send backup
-processing          deferred       here   none   left   stale  -      reverse not_executed
-processing          deferred       here   other  used   -      -      send backup
-processing          deferred       here   none   used   -      -      reverse not_executed
-processing          deferred       gone   other  -      -      -      send backup
-processing          deferred       gone   none   -      -      -      reverse not_executed
-processing          misconfigured  -      other  -      -      -      send backup
-processing          misconfigured  -      none   -      -      -      reverse not_executed
-processing          (doubtful)     -      -      -      -      -      impossible
+processing          nothing        -        -      -      -      -      impossible
+processing          sending        -        -      -      -      -      wait for the lease
+processing          delivered      -        -      -      -      -      complete
+processing          taken-back     -        -      -      -      -      reverse provider_reversed
+processing          declined       -        other  -      -      -      send backup
+processing          declined       -        none   -      -      -      reverse declined
+processing          not-sent       here     -      left   valid  -      send again
+processing          not-sent       here     other  left   stale  -      send backup
+processing          not-sent       here     none   left   stale  -      reverse not_sent
+processing          not-sent       here     other  used   -      -      send backup
+processing          not-sent       here     none   used   -      -      reverse not_sent
+processing          not-sent       gone     other  -      -      -      send backup
+processing          not-sent       gone     none   -      -      -      reverse not_sent
+processing          deferred       here     -      left   valid  -      send again
+processing          deferred       here     other  left   stale  -      send backup
+processing          deferred       here     none   left   stale  -      reverse not_executed
+processing          deferred       here     other  used   -      -      send backup
+processing          deferred       here     none   used   -      -      reverse not_executed
+processing          deferred       gone     other  -      -      -      send backup
+processing          deferred       gone     none   -      -      -      reverse not_executed
+processing          misconfigured  -        other  -      -      -      send backup
+processing          misconfigured  -        none   -      -      -      reverse not_executed
+processing          (doubtful)     -        -      -      -      -      impossible
 
-in_doubt            nothing        -      -      -      -      -      impossible
-in_doubt            sending        -      -      -      -      -      impossible
-in_doubt            asking         -      -      -      -      -      wait for the lease
-in_doubt            delivered      -      -      -      -      -      complete
-in_doubt            taken-back     -      -      -      -      -      reverse provider_reversed
-in_doubt            failed         -      -      -      -      -      reverse declined
-in_doubt            declined       -      -      -      -      -      reverse declined
-in_doubt            not-sent       -      -      -      -      -      reverse not_sent
-in_doubt            deferred       -      -      -      -      -      reverse not_executed
-in_doubt            misconfigured  -      -      -      -      -      reverse not_executed
-in_doubt            silent         here   -      -      -      young  ask
-in_doubt            silent         here   -      -      -      old    review
-in_doubt            silent         gone   -      -      -      -      review
-in_doubt            once           here   -      -      -      young  ask
-in_doubt            once           here   -      -      -      old    review
-in_doubt            once           gone   -      -      -      -      review
-in_doubt            absent         here   -      -      -      -      reverse not_found
-in_doubt            absent         gone   -      -      -      -      review
-in_doubt            known          here   -      -      -      young  ask
-in_doubt            known          here   -      -      -      old    review
-in_doubt            known          gone   -      -      -      -      review
-in_doubt            vanished       -      -      -      -      -      review
-in_doubt            contradicted   here   -      -      -      young  ask
-in_doubt            contradicted   here   -      -      -      old    review
-in_doubt            contradicted   gone   -      -      -      -      review
-
-in_review           nothing        -      -      -      -      -      impossible
-in_review           sending        -      -      -      -      -      impossible
-in_review           asking         -      -      -      -      -      wait for the lease
-in_review           delivered      -      -      -      -      -      complete
-in_review           taken-back     -      -      -      -      -      reverse provider_reversed
-in_review           failed         -      -      -      -      -      reverse declined
-in_review           declined       -      -      -      -      -      reverse declined
-in_review           not-sent       -      -      -      -      -      reverse not_sent
-in_review           deferred       -      -      -      -      -      reverse not_executed
-in_review           misconfigured  -      -      -      -      -      reverse not_executed
-in_review           silent         here   -      -      -      -      ask
-in_review           silent         gone   -      -      -      -      wait a day
-in_review           once           here   -      -      -      -      ask
-in_review           once           gone   -      -      -      -      wait a day
-in_review           absent         here   -      -      -      -      reverse not_found
-in_review           absent         gone   -      -      -      -      wait a day
-in_review           known          here   -      -      -      -      ask
-in_review           known          gone   -      -      -      -      wait a day
-in_review           vanished       here   -      -      -      -      ask
-in_review           vanished       gone   -      -      -      -      wait a day
-in_review           contradicted   here   -      -      -      -      ask
-in_review           contradicted   gone   -      -      -      -      wait a day
+(doubt)             nothing        -        -      -      -      -      impossible
+(doubt)             sending        -        -      -      -      -      impossible
+(doubt)             asking         -        -      -      -      -      wait for the lease
+(doubt)             delivered      -        -      -      -      -      complete
+(doubt)             taken-back     -        -      -      -      -      reverse provider_reversed
+(doubt)             failed         -        -      -      -      -      reverse declined
+(doubt)             declined       -        -      -      -      -      reverse declined
+(doubt)             not-sent       -        -      -      -      -      reverse not_sent
+(doubt)             deferred       -        -      -      -      -      reverse not_executed
+(doubt)             misconfigured  -        -      -      -      -      reverse not_executed
+(doubt)             absent         here     -      -      -      -      reverse not_found
+in_doubt            (unclear)      here     -      -      -      young  ask
+in_doubt            (unclear)      here     -      -      -      old    review
+in_doubt            (unclear)      gone     -      -      -      -      review
+in_doubt            absent         gone     -      -      -      -      review
+in_doubt            vanished       -        -      -      -      -      review
+in_review           (unproven)     here     -      -      -      -      ask
+in_review           (unproven)     gone     -      -      -      -      wait a day
+in_review           absent         gone     -      -      -      -      wait a day
 
 # A reversal is decided, and the money is not back yet: the rules decide once more on all that is known by then. A
 # reversal that rests on no attempt (cancelled, or never sent in a day) or on an operator does not change.
-reversing/absent    nothing        -      -      -      -      -      impossible
-reversing/absent    sending        -      -      -      -      -      impossible
-reversing/absent    asking         -      -      -      -      -      wait for the lease
-reversing/absent    delivered      -      -      -      -      -      complete
-reversing/absent    taken-back     -      -      -      -      -      reverse provider_reversed
-reversing/absent    failed         -      -      -      -      -      reverse declined
-reversing/absent    declined       -      -      -      -      -      reverse declined
-reversing/absent    not-sent       -      -      -      -      -      reverse not_sent
-reversing/absent    deferred       -      -      -      -      -      reverse not_executed
-reversing/absent    misconfigured  -      -      -      -      -      reverse not_executed
-reversing/absent    (unproven)     -      -      -      -      -      review
-reversing/absent    absent         here   -      -      -      -      reverse not_found
-reversing/absent    absent         gone   -      -      -      -      review
-reversing/proven    nothing        -      -      -      -      -      reverse as decided
-reversing/proven    sending        -      -      -      -      -      wait for the lease
-reversing/proven    asking         -      -      -      -      -      wait for the lease
-reversing/proven    delivered      -      -      -      -      -      complete
-reversing/proven    taken-back     -      -      -      -      -      reverse provider_reversed
-reversing/proven    failed         -      -      -      -      -      reverse declined
-reversing/proven    declined       -      -      -      -      -      reverse declined
-reversing/proven    not-sent       -      -      -      -      -      reverse not_sent
-reversing/proven    deferred       -      -      -      -      -      reverse not_executed
-reversing/proven    misconfigured  -      -      -      -      -      reverse not_executed
-reversing/proven    (unproven)     -      -      -      -      -      review
-reversing/proven    absent         -      -      -      -      -      review
+(reversing)         asking         -        -      -      -      -      wait for the lease
+(reversing)         delivered      -        -      -      -      -      complete
+(reversing)         taken-back     -        -      -      -      -      reverse provider_reversed
+(reversing)         failed         -        -      -      -      -      reverse declined
+(reversing)         declined       -        -      -      -      -      reverse declined
+(reversing)         not-sent       -        -      -      -      -      reverse not_sent
+(reversing)         deferred       -        -      -      -      -      reverse not_executed
+(reversing)         misconfigured  -        -      -      -      -      reverse not_executed
+(reversing)         (unproven)     -        -      -      -      -      review
+reversing/absent    nothing        -        -      -      -      -      impossible
+reversing/absent    sending        -        -      -      -      -      impossible
+reversing/absent    absent         here     -      -      -      -      reverse not_found
+reversing/absent    absent         gone     -      -      -      -      review
+reversing/proven    nothing        -        -      -      -      -      reverse as decided
+reversing/proven    sending        -        -      -      -      -      wait for the lease
+reversing/proven    absent         -        -      -      -      -      review
 
-completed           -              -      -      -      -      -      rest
-reversed/absent     nothing        -      -      -      -      -      impossible
-reversed/absent     delivered      -      -      -      -      -      rest
-reversed/absent     (all-the-rest) here   -      -      -      -      watch
-reversed/absent     (all-the-rest) gone   -      -      -      -      rest
-reversed/operator   nothing        -      -      -      -      -      rest
-reversed/operator   delivered      -      -      -      -      -      rest
-reversed/operator   (all-the-rest) here   -      -      -      -      watch
-reversed/operator   (all-the-rest) gone   -      -      -      -      rest
-reversed/proven     -              -      -      -      -      -      rest
+completed           -              -        -      -      -      -      rest
+reversed/absent     nothing        -        -      -      -      -      impossible
+(monitored)         delivered      -        -      -      -      -      rest
+(monitored)         (all-the-rest) here     -      -      -      -      watch
+(monitored)         (all-the-rest) gone     -      -      -      -      rest
+reversed/operator   nothing        -        -      -      -      -      rest
+reversed/proven     -              -        -      -      -      -      rest
 """
 
 DIMENSIONS: Sequence[Sequence[str]] = (
@@ -210,8 +169,12 @@ DIMENSIONS: Sequence[Sequence[str]] = (
 )
 DOUBTFUL = {"asking", "failed", "silent", "once", "absent", "known", "vanished", "contradicted"}
 GROUPS: Mapping[str, set[str]] = {
+    "(doubt)": {"in_doubt", "in_review"},
+    "(reversing)": {"reversing/absent", "reversing/proven"},
+    "(monitored)": {"reversed/absent", "reversed/operator"},
     "(any-attempt)": set(DIMENSIONS[1]) - {"nothing"},
     "(doubtful)": DOUBTFUL,
+    "(unclear)": {"silent", "once", "known", "contradicted"},
     "(unproven)": {"silent", "once", "known", "vanished", "contradicted"},
     "(all-the-rest)": set(DIMENSIONS[1]) - {"nothing", "delivered"},
 }
@@ -499,22 +462,11 @@ def test_resend_waits_for_schedule_and_provider_advice(
     assert step == RetrySend(attempt, at=NOW + seconds(gap_seconds))
 
 
-SCHEDULE = (20, 60, 120, 300, 600, 1200, 2400, 3600, 3600, 3600)
-
-
 def test_policy_defaults_equal_the_settings() -> None:
     policy = Policy(())
-    assert policy.requery_schedule_seconds == SCHEDULE[:8]
+    assert policy.requery_schedule_seconds == (20, 60, 120, 300, 600, 1200, 2400, 3600)
     assert (policy.not_found_spacing_seconds, policy.review_after_seconds) == (60, 7200)
     assert (policy.pending_limit_seconds, policy.lease_seconds, policy.timeout_seconds) == (86400, 60, 30)
-
-
-@pytest.mark.parametrize("asked_before", range(len(SCHEDULE)))
-def test_requery_gaps_grow_to_an_hour(asked_before: int) -> None:
-    payment = payment_in_doubt(*[PastRequery(20, Unknown("?"))] * asked_before)
-    gap = scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
-    assert SCHEDULE[asked_before] <= gap <= 1.1 * SCHEDULE[asked_before]
-    assert gap == scheduled_gap_seconds(payment, payment.attempts[0], Policy(()))
 
 
 def test_requeries_of_many_payments_are_spread_by_jitter() -> None:
@@ -575,52 +527,11 @@ def test_overdue_requery_is_made_before_review() -> None:
     assert isinstance(found, StartRequery)
 
 
-def test_payment_in_review_is_requeried_daily() -> None:
-    payment = replace(
-        payment_in_doubt(PastRequery(20, Unknown("?")), since_seconds=9000), status=Status.IN_REVIEW
-    )
-    step = next_step(payment, Policy((provider(),)), NOW)
-    assert step == StartRequery(payment.attempts[0], at=NOW + seconds(DAY))
-
-
 def test_payment_in_review_without_requery_follows_the_schedule() -> None:
     payment = replace(payment_in_doubt(), status=Status.IN_REVIEW)
     step = next_step(payment, Policy((provider(),)), NOW)
     assert isinstance(step, StartRequery)
     assert step.is_due(NOW + seconds(22))
-
-
-@pytest.mark.parametrize(
-    ("looked_after", "next_after"),
-    [
-        ([], HOUR),
-        ([HOUR - 1], HOUR),
-        ([HOUR], 6 * HOUR),
-        ([10, 20, 30, 40, 50], HOUR),
-        ([HOUR, 6 * HOUR], DAY),
-        ([HOUR, 6 * HOUR, DAY], 3 * DAY),
-        ([30 * HOUR], 3 * DAY),
-        ([HOUR, 6 * HOUR, DAY, 3 * DAY], None),
-        ([5 * DAY], None),
-    ],
-)
-@pytest.mark.parametrize("proof", [Proof.NOT_FOUND, Proof.OPERATOR])
-def test_reversed_payment_is_monitored_after_1h_6h_1d_and_3d(
-    looked_after: Sequence[int], next_after: int | None, proof: Proof
-) -> None:
-    looks = tuple(
-        Requery(number, at, at, answer=NOT_FOUND, answered_at=at)
-        for number, at in enumerate((NOW + seconds(after) for after in (-500, *looked_after)), 1)
-    )
-    payment = payments_of(("reversed/absent", "silent", "here", "none", "left", "valid", "young"))[0]
-    payment = replace(
-        payment,
-        attempts=(replace(payment.attempts[0], requeries=looks),),
-        reversal=PaymentReversed(proof, "why", 30000),
-    )
-    step = next_step(payment, Policy((provider(),)), NOW)
-    after = NOW + seconds(next_after) if next_after else None
-    assert step == (StartRequery(payment.attempts[0], at=after) if after else Wait(at=None))
 
 
 # --- what proves an attempt -------------------------------------------------------------------------------------------
@@ -676,11 +587,6 @@ def test_not_found_is_proof_only_when_repeated_late_and_spaced(
     assert not is_proven_absent(
         attempt, provider(reports_not_found=False), Policy(()).not_found_spacing_seconds
     )
-
-
-def test_acknowledged_send_is_never_proven_absent() -> None:
-    known = payment_in_doubt(*ABSENT, answer=Unknown("exists", known_to_provider=True)).attempts[0]
-    assert not is_proven_absent(known, provider(), Policy(()).not_found_spacing_seconds)
 
 
 def test_not_found_proof_uses_processing_limit_and_spacing() -> None:
@@ -775,12 +681,6 @@ def test_evidence_needs_an_answer_for_every_send(answers: Sequence[Answer], conc
     assert evidence_of(attempt, NOW).name == conclusion
 
 
-def test_failed_requery_proves_nothing_about_the_sends() -> None:
-    for answer in (NotSent("refused"), Deferred("again"), Misconfigured("key"), Declined("your question")):
-        attempt = payment_in_doubt(PastRequery(20, answer)).attempts[0]
-        assert evidence_of(attempt, NOW).name == "UNKNOWN"
-
-
 def test_reversal_reason_comes_from_the_proving_answer() -> None:
     policy = Policy((provider(),))
     failed_requery = PastRequery(20, NotSent("our question never left"))
@@ -793,21 +693,6 @@ def test_reversal_reason_comes_from_the_proving_answer() -> None:
 
 
 # --- which account ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "account",
-    [
-        provider("acme", account="key-2"),
-        provider("backup", billers=["IKEDC"]),
-        provider("backup", currency="KES"),
-        provider("backup", whole_units_only=True),
-    ],
-    ids=["another account of one that was tried", "another biller", "another currency", "whole naira only"],
-)
-def test_account_that_does_not_support_the_payment_is_not_chosen(account: object) -> None:
-    payment = replace(payment_in_doubt(), amount=Money(30050, "NGN"))
-    assert Policy((account,)).next_account(payment) is None  # type: ignore[arg-type]
 
 
 def test_accounts_are_tried_in_the_order_of_the_settings() -> None:

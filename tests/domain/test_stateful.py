@@ -201,7 +201,7 @@ class Histories(RuleBasedStateMachine):
     @rule(key=payments)
     def cancel(self, key: StreamKey) -> None:
         before = self.payment(key)
-        result = self.ledger.execute(Cancel(key.user_id, self.new_id("cancel"), key.stream, self.now))[0]
+        result = self.ledger.execute(Cancel(*self._header(key)))[0]
         assert isinstance(result, AlreadySent if before.status is not Status.PENDING else Executed)
         if before.status is Status.PENDING:
             self.check_due_times_and_terminal_statuses()
@@ -286,7 +286,7 @@ class Histories(RuleBasedStateMachine):
             makers += [
                 lambda: self._claim(data.draw(chosen)),
                 lambda: self._request_requery(data.draw(chosen), "operator"),
-                lambda: self._cancel(data.draw(chosen)),
+                lambda: Cancel(*self._header(data.draw(chosen))),
             ]
         if self.calls_made:
             calls, answers = st.sampled_from(self.calls_made), st.sampled_from(ANSWERS)
@@ -502,6 +502,9 @@ class Histories(RuleBasedStateMachine):
     def policy(self) -> Policy:
         return Policy(tuple(self.configured), not_found_spacing_seconds=SPACING)
 
+    def _header(self, key: StreamKey) -> tuple[str, str, str, datetime]:
+        return key.user_id, self.new_id("command"), key.stream, self.now
+
     def _fund(self, user: str, amount: int) -> Fund:
         key = self.new_id("funding")
         return Fund(user, key, key, self.now, Money(amount, "NGN"), "manual", key)
@@ -510,22 +513,16 @@ class Histories(RuleBasedStateMachine):
         name, money = self.new_id("payment"), Money(amount, "NGN")
         return Pay(user, name, name, self.now, keyed, money, METER, "EKEDC", VendType.PREPAID)
 
-    def _cancel(self, key: StreamKey) -> Cancel:
-        return Cancel(key.user_id, self.new_id("cancel"), key.stream, self.now)
-
     def _claim(self, key: StreamKey) -> Claim:
-        return Claim(key.user_id, self.new_id("claim"), key.stream, self.now, self.policy)
+        return Claim(*self._header(key), self.policy)
 
     def _request_requery(self, key: StreamKey, source: str) -> RequestRequery:
-        return RequestRequery(key.user_id, self.new_id("nudge"), key.stream, self.now, self.policy, source)
+        return RequestRequery(*self._header(key), self.policy, source)
 
     def _report(self, call: Call, answer: Answer) -> RecordAnswer:
-        key, work = call.key, call.work
-        return RecordAnswer(
-            key.user_id, self.new_id("report"), key.stream, self.now, self.policy,
-            work.attempt, work.call_number, work.is_requery,
-            verified(answer, self.payment(key), work.reference),
-        )  # fmt: skip
+        work, answer = call.work, verified(answer, self.payment(call.key), call.work.reference)
+        header = self._header(call.key)
+        return RecordAnswer(*header, self.policy, work.attempt, work.call_number, work.is_requery, answer)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

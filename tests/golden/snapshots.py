@@ -159,8 +159,8 @@ def events() -> str:
                 yield f"command {user}/{operation}/{key} {codec.dumps(reply.result)} {reply.request_hash[:16]}"
             yield ""
         yield "== One of each"
-        yield from map(_event, test_events.chain([event for event, *_ in test_events.GOLDEN]))
-        yield from (codec.dumps(value) for value, _ in test_codec.GOLDEN)
+        yield from map(_event, test_events.chain(test_events.EVENTS))
+        yield from map(codec.dumps, test_codec.VALUES)
 
     return _lines(lines())
 

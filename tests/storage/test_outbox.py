@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -66,10 +67,31 @@ def take(
     return outbox.take(channel, harness.now, limit=limit, lease_seconds=LEASE_SECONDS)
 
 
-def delivery_attempt(
-    harness: JournalHarness, detail: str = "HTTP 500", status: int | None = 500
+def take_one(outbox: SqlOutbox, harness: JournalHarness) -> Message:
+    """The only due webhook."""
+    (message,) = take(outbox, harness)
+    return message
+
+
+def report(
+    outbox: SqlOutbox,
+    harness: JournalHarness,
+    message: Message,
+    end: FinalStatus | None = None,
+    *,
+    due_seconds: float = 0,
+    detail: str = "HTTP 500",
 ) -> DeliveryAttempt:
-    return DeliveryAttempt(harness.now, "https://shop.example", status, 35, detail)
+    """Record a delivery attempt, after which the message has this end, or is due again after so many seconds."""
+    attempt = DeliveryAttempt(harness.now, "https://shop.example", 500, 35, detail)
+    next_at = None if end else harness.now + timedelta(seconds=due_seconds)
+    outbox.record_attempt(message, attempt, next_at=next_at, final_status=end)
+    return attempt
+
+
+def only_webhook(outbox: SqlOutbox) -> Message:
+    (message,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
+    return message
 
 
 def pay_and_answer(harness: JournalHarness, *answers: Answer) -> Pay:
@@ -212,13 +234,13 @@ def test_killed_process_leaves_event_and_message_or_neither(url: str, moment: st
 
 def test_leased_message_is_not_taken_twice(notifying: JournalHarness, outbox: SqlOutbox) -> None:
     notifying.add_funds()
-    (first,) = take(outbox, notifying)
+    first = take_one(outbox, notifying)
     assert take(outbox, notifying) == []
     assert len(take(outbox, notifying, Channel.MAIL)) == 1, "the other channels have theirs"
     notifying.advance(LEASE_SECONDS - 1)
     assert take(outbox, notifying) == []
     notifying.advance(1)
-    (second,) = take(outbox, notifying)
+    second = take_one(outbox, notifying)
     assert (second.message_id, second.data, second.attempt_count) == (first.message_id, first.data, 0)
 
 
@@ -260,16 +282,16 @@ def test_single_message_is_taken_when_due(notifying: JournalHarness, outbox: Sql
         notifying.add_funds()
     message = outbox.history(limit=1, channel=Channel.WEBHOOK)[0]
 
-    def take_one(name: str = message.message_id) -> list[str]:
+    def take_message(name: str = message.message_id) -> list[str]:
         found = outbox.take(
             Channel.WEBHOOK, notifying.now, limit=9, lease_seconds=LEASE_SECONDS, message_id=name
         )
         return [each.message_id for each in found]
 
-    assert [take_one(name) for name in ("msg_none", "\0")] == [[], []]
-    assert [take_one(), take_one()] == [[message.message_id], []]
+    assert [take_message(name) for name in ("msg_none", "\0")] == [[], []]
+    assert [take_message(), take_message()] == [[message.message_id], []]
     assert outbox.replay(message.message_id, notifying.now)
-    assert take_one() == [message.message_id]
+    assert take_message() == [message.message_id]
 
 
 # --- delivery results -------------------------------------------------------------------------------------------------
@@ -277,160 +299,104 @@ def test_single_message_is_taken_when_due(notifying: JournalHarness, outbox: Sql
 
 def test_failed_delivery_is_due_again(notifying: JournalHarness, outbox: SqlOutbox) -> None:
     notifying.add_funds()
-    (message,) = take(outbox, notifying)
-    outbox.record_attempt(
-        message, delivery_attempt(notifying), next_at=notifying.now + timedelta(seconds=5), final_status=None
-    )
+    message = take_one(outbox, notifying)
+    report(outbox, notifying, message, due_seconds=5)
     assert take(outbox, notifying) == []
     notifying.advance(5)
-    (again,) = take(outbox, notifying)
-    assert (again.message_id, again.data, again.at, again.attempt_count) == (
-        *(message.message_id, message.data, message.at, 1),
-    )
+    again = take_one(outbox, notifying)
+    assert again == replace(message, attempt_count=1, next_at=again.next_at, lease_until=again.lease_until)
 
 
 @pytest.mark.parametrize("end", FinalStatus)
-def test_ended_message_is_never_due(notifying: JournalHarness, outbox: SqlOutbox, end: FinalStatus) -> None:
-    notifying.add_funds()
-    (message,) = take(outbox, notifying)
-    notifying.advance(3)
-    outbox.record_attempt(
-        message, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=end
-    )
-    notifying.advance(10**6)
-    assert take(outbox, notifying) == []
-    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert (entry.final_status, entry.ended_at) == (end, NOW + timedelta(seconds=3))
-    assert entry.attempts == (
-        replace(delivery_attempt(notifying, "HTTP 200", 200), at=NOW + timedelta(seconds=3), number=1),
-    )
-
-
-def expired_and_current_lease(notifying: JournalHarness, outbox: SqlOutbox) -> tuple[Message, Message]:
-    """The same message at a worker whose lease ran out, and at the worker that took it then."""
-    notifying.add_funds()
-    (slow,) = take(outbox, notifying)
-    notifying.advance(LEASE_SECONDS)
-    (quick,) = take(outbox, notifying)
-    return slow, quick
-
-
-def test_late_failure_report_does_not_undo_delivery(notifying: JournalHarness, outbox: SqlOutbox) -> None:
-    slow, quick = expired_and_current_lease(notifying, outbox)
-    outbox.record_attempt(
-        quick, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
-    )
-    outbox.record_attempt(slow, delivery_attempt(notifying), next_at=notifying.now, final_status=None)
-    assert take(outbox, notifying) == []
-    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert entry.final_status is FinalStatus.DELIVERED
-    assert [one.detail for one in entry.attempts] == ["HTTP 200", "HTTP 500"], (
-        "what was tried is noted all the same"
-    )
-    assert [one.number for one in entry.attempts] == [1, 2]
-
-
-def test_late_delivery_report_is_recorded(notifying: JournalHarness, outbox: SqlOutbox) -> None:
-    slow, quick = expired_and_current_lease(notifying, outbox)
-    outbox.record_attempt(
-        slow, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
-    )
-    outbox.record_attempt(quick, delivery_attempt(notifying), next_at=notifying.now, final_status=None)
-    assert take(outbox, notifying) == []
-    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert entry.final_status is FinalStatus.DELIVERED
-
-
-def test_concurrent_delivery_reports_are_all_recorded(url: str) -> None:
-    with open_harness(url) as harness:
-        outbox = SqlOutbox(enable_channels(harness).database)
-        harness.add_funds()
-        (message,) = take(outbox, harness)
-        again = harness.now + timedelta(hours=1)
-        run_in_threads(
-            *[
-                lambda: outbox.record_attempt(
-                    message, delivery_attempt(harness), next_at=again, final_status=None
-                )
-            ]
-            * 6
-        )
-        (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-        assert [one.number for one in entry.attempts] == [1, 2, 3, 4, 5, 6]
-        assert (entry.attempt_count, entry.next_at) == (1, again)
-
-
-@pytest.mark.parametrize("text", ["NUL \0", "half \ud800", "Ọ̀rọ̀"])
-def test_odd_response_text_is_stored(notifying: JournalHarness, outbox: SqlOutbox, text: str) -> None:
-    notifying.add_funds()
-    (message,) = take(outbox, notifying)
-    outbox.record_attempt(
-        message, delivery_attempt(notifying, text, None), next_at=None, final_status=FinalStatus.GAVE_UP
-    )
-    (entry,) = outbox.history(limit=10, channel=Channel.WEBHOOK)
-    assert entry.attempts[0].detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
-
-
-# --- history and replays ----------------------------------------------------------------------------------------------
-
-
-def test_failed_messages_are_listed_newest_first(notifying: JournalHarness, outbox: SqlOutbox) -> None:
-    cases: list[tuple[str, FinalStatus | None]] = [
-        *(("untouched", None), ("leased", None), ("failing", None)),
-        *(
-            ("given up", FinalStatus.GAVE_UP),
-            ("skipped", FinalStatus.SKIPPED),
-            ("delivered", FinalStatus.DELIVERED),
-        ),
-    ]
-    names = {}
-    for name, end in cases:
-        notifying.advance(1)
-        notifying.add_funds()
-        if name == "untouched":
-            names[name] = outbox.history(limit=1, channel=Channel.WEBHOOK)[0].message_id
-            notifying.run("UPDATE outbox_messages SET channel = 'webhook-' WHERE channel = 'webhook'")
-            continue
-        (message,) = take(outbox, notifying)
-        names[name] = message.message_id
-        if name != "leased":
-            notifying.advance(0.5)
-            due = None if end else notifying.now + timedelta(hours=5)
-            outbox.record_attempt(message, delivery_attempt(notifying), next_at=due, final_status=end)
-    notifying.run("UPDATE outbox_messages SET channel = 'webhook' WHERE channel = 'webhook-'")
-    failed = [entry.message_id for entry in outbox.history(limit=10, failed=True)]
-    assert failed == [names["given up"], names["failing"]], "the newest first"
-    listed = [entry.message_id for entry in outbox.history(limit=4, channel=Channel.WEBHOOK)]
-    assert listed == [names[name] for name in ("delivered", "skipped", "given up", "failing")]
-    (one,) = outbox.history(limit=10, message_id=names["skipped"])
-    assert one.final_status is FinalStatus.SKIPPED
-    assert outbox.history(limit=10, message_id="msg_none") == []
-    assert outbox.history(limit=10, message_id="\0") == []
-
-
-@pytest.mark.parametrize("end", FinalStatus)
-def test_replayed_message_starts_again_with_same_id(
+def test_ended_message_is_due_only_after_a_replay(
     notifying: JournalHarness, outbox: SqlOutbox, end: FinalStatus
 ) -> None:
     notifying.add_funds()
-    (message,) = take(outbox, notifying)
-    outbox.record_attempt(message, delivery_attempt(notifying), next_at=None, final_status=end)
-    notifying.advance(100)
+    message = take_one(outbox, notifying)
+    notifying.advance(3)
+    first = replace(report(outbox, notifying, message, end), number=1)
+    notifying.advance(10**6)
+    assert take(outbox, notifying) == []
+    ended = only_webhook(outbox)
+    assert (ended.final_status, ended.ended_at, ended.attempts) == (end, NOW + timedelta(seconds=3), (first,))
+
     assert outbox.replay(message.message_id, notifying.now)
-    (again,) = take(outbox, notifying)
-    assert (again.message_id, again.data, again.at) == (message.message_id, message.data, message.at)
-    assert (again.attempt_count, again.final_status) == (0, None)
-    outbox.record_attempt(
-        again, delivery_attempt(notifying, "HTTP 200", 200), next_at=None, final_status=FinalStatus.DELIVERED
-    )
-    (entry,) = outbox.history(limit=1, message_id=message.message_id)
-    assert [(one.number, one.detail) for one in entry.attempts] == [(1, "HTTP 500"), (2, "HTTP 200")]
+    again = take_one(outbox, notifying)
+    assert again == replace(message, next_at=again.next_at, lease_until=again.lease_until)
+    second = replace(report(outbox, notifying, again, FinalStatus.DELIVERED, detail="HTTP 200"), number=2)
+    assert only_webhook(outbox).attempts == (first, second)
     assert notifying.audit().ok
 
 
 def test_replay_of_unknown_message_does_nothing(outbox: SqlOutbox) -> None:
     assert not outbox.replay("msg_none", NOW)
     assert not outbox.replay("\0", NOW)
+
+
+@pytest.mark.parametrize("is_delivered_late", [False, True])
+def test_late_report_changes_nothing_but_a_delivery_counts(
+    notifying: JournalHarness, outbox: SqlOutbox, is_delivered_late: bool
+) -> None:
+    """One worker's lease ran out, and another one took the message then. Every attempt is logged."""
+    notifying.add_funds()
+    slow = take_one(outbox, notifying)
+    notifying.advance(LEASE_SECONDS)
+    quick = take_one(outbox, notifying)
+    delivering, failing = (slow, quick) if is_delivered_late else (quick, slow)
+    report(outbox, notifying, delivering, FinalStatus.DELIVERED, detail="HTTP 200")
+    report(outbox, notifying, failing)
+    assert take(outbox, notifying) == []
+    message = only_webhook(outbox)
+    assert message.final_status is FinalStatus.DELIVERED
+    assert [(one.number, one.detail) for one in message.attempts] == [(1, "HTTP 200"), (2, "HTTP 500")]
+
+
+def test_concurrent_delivery_reports_are_all_recorded(url: str) -> None:
+    with open_harness(url) as harness:
+        outbox = SqlOutbox(enable_channels(harness).database)
+        harness.add_funds()
+        message = take_one(outbox, harness)
+        run_in_threads(*[lambda: report(outbox, harness, message, due_seconds=3600)] * 6)
+        stored = only_webhook(outbox)
+        assert [one.number for one in stored.attempts] == [1, 2, 3, 4, 5, 6]
+        assert (stored.attempt_count, stored.next_at) == (1, harness.now + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("text", ["NUL \0", "half \ud800", "Ọ̀rọ̀"])
+def test_odd_response_text_is_stored(notifying: JournalHarness, outbox: SqlOutbox, text: str) -> None:
+    notifying.add_funds()
+    report(outbox, notifying, take_one(outbox, notifying), FinalStatus.GAVE_UP, detail=text)
+    (attempt,) = only_webhook(outbox).attempts
+    assert attempt.detail == text.replace("\0", "\ufffd").replace("\ud800", "?")
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+
+def test_failed_messages_are_listed_newest_first(harness: JournalHarness, outbox: SqlOutbox) -> None:
+    enable_channels(harness, Channel.WEBHOOK)
+    ends = {"leased": None, "failing": None, "gave up": FinalStatus.GAVE_UP}
+    ends |= {"skipped": FinalStatus.SKIPPED, "delivered": FinalStatus.DELIVERED}
+    names: dict[str, str] = {}
+    for name, end in ends.items():
+        harness.advance(1)
+        harness.add_funds()
+        message = take_one(outbox, harness)
+        names[message.message_id] = name
+        if name != "leased":
+            report(outbox, harness, message, end, due_seconds=10**6)
+    harness.advance(1)
+    harness.add_funds()
+
+    def listed(**criteria: Any) -> list[str]:
+        return [names.get(one.message_id, "untouched") for one in outbox.history(**criteria)]
+
+    assert listed(limit=10, failed=True) == ["gave up", "failing"]
+    assert listed(limit=5) == ["untouched", "delivered", "skipped", "gave up", "failing"]
+    assert listed(limit=10, channel=Channel.MAIL) == []
+    for message_id, name in names.items():
+        assert listed(limit=10, message_id=message_id) == [name]
+    assert listed(limit=10, message_id="msg_none") == listed(limit=10, message_id="\0") == []
 
 
 # --- endpoints and email addresses ------------------------------------------------------------------------------------

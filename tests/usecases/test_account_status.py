@@ -14,7 +14,7 @@ from billvend.bootstrap import wire
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.repositories import Exposure
-from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS, configuration_fault_reason
+from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
 from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
@@ -146,7 +146,7 @@ def test_one_payment_polls_slow_provider_and_others_are_rejected() -> None:
     enough."""
     provider = CallbackProvider()
     app = AppHarness(provider)
-    app.bv.use_cases.accounts.suspend("acme", "key-1", configuration_fault_reason(EMPTY_FLOAT))
+    app.bv.use_cases.accounts.suspend("acme", "key-1", EMPTY_FLOAT)
     app.clock.sleep(1)
     poll_started, answered = Event(), Event()
 
@@ -226,9 +226,7 @@ def test_fault_reported_during_poll_of_another_account_is_kept() -> None:
     app.payment_in_doubt(1_100)
     first = CallbackProvider("acme")
     app.restart(first, second)
-    first.during_float_poll = lambda: app.bv.use_cases.accounts.suspend(
-        "backup", "key-1", configuration_fault_reason(EMPTY_FLOAT)
-    )
+    first.during_float_poll = lambda: app.bv.use_cases.accounts.suspend("backup", "key-1", EMPTY_FLOAT)
     app.bv.refresh_account_status()
     assert second.count("float") == 1  # its answer was fresh, so it is not polled this time
     assert "the float is empty" in suspended_reason(app)
@@ -244,7 +242,7 @@ def test_fault_reported_during_exposure_query_is_kept() -> None:
             return found
 
     app = AppHarness(limits=THOUSAND_IN_DOUBT)
-    faults = [configuration_fault_reason(EMPTY_FLOAT)]
+    faults = [EMPTY_FLOAT]
     app.payment_in_doubt(1_100)
     app.clock.sleep(REFRESH_INTERVAL_SECONDS)
     app.provider.float_answer = Unknown("no such call")

@@ -21,8 +21,9 @@ from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress
 from billvend.domain.ledger.wallet import Funding
 from billvend.ports.queries import Search
 from billvend.testing.fault_server import http_response
-from billvend.usecases.deposits import DepositResult, DepositStatus
+from billvend.usecases.deposits import DepositStatus
 from billvend.usecases.limits import Limits
+from billvend.usecases.start_deposit import DepositResult
 from tests.support.paystack import SECRET, FakePaystack, fake_paystack, json_response, signature
 from tests.usecases.harness import AppHarness, using
 

@@ -17,11 +17,12 @@ from billvend.domain.policy.accounts import Biller
 from billvend.ports.queries import AuditReport, RawEvent, Transaction
 from billvend.ports.repositories import Deposit, DisabledEndpoint, Message
 from billvend.presentation.text import customer_message, describe_answer, describe_event
-from billvend.usecases.deposits import DepositCheck, DepositResult
+from billvend.usecases.deposits import DepositCheck
 from billvend.usecases.fund import FundingResult
 from billvend.usecases.health import Health
 from billvend.usecases.queries import Balance
 from billvend.usecases.review import ReviewList
+from billvend.usecases.start_deposit import DepositResult
 
 JsonObject: TypeAlias = dict[str, object]
 """A JSON object."""

@@ -9,13 +9,15 @@ import hmac
 import logging
 import re
 import secrets
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from billvend.domain.api_keys import ApiKey, parse_key_name, parse_scopes
 from billvend.domain.errors import BillvendError, Conflict, ResourceNotFound
 from billvend.domain.safe_text import safe_repr
-from billvend.usecases.dependencies import Dependencies
+from billvend.ports.clock import Clock
+from billvend.ports.repositories import ApiKeys
 
 SECRET_BYTES = 32
 RECORD_USE_INTERVAL_SECONDS = 60.0
@@ -37,71 +39,79 @@ class NewApiKey:
     """The value of `Authorization: Bearer bv_...`."""
 
 
-def create(deps: Dependencies, name: str, scopes: Iterable[str]) -> NewApiKey:
-    """Create a key. Raises `ValidationFailed`; `Conflict` if an active key has this name; `Unavailable`."""
-    name, parsed_scopes = parse_key_name(name), parse_scopes(scopes)
-    random_text = secrets.token_urlsafe(SECRET_BYTES)
-    # The id is 48 bits of a hash of the secret. It reveals nothing about the secret.
-    key_id = hashlib.sha256(f"id of {random_text}".encode()).hexdigest()[:12]
-    secret = f"bv_{key_id}_{random_text}"
-    key = ApiKey(key_id, name, parsed_scopes, created_at=deps.clock.now(), digest=_digest(secret))
-    if not deps.api_keys.add(key):
-        raise Conflict(
-            f"An active key already has the name {safe_repr(name)}. No key was created: choose another name, or revoke it.",
-            fields={"name": "is in use"},
-        )
-    logger.info(
-        "API key created", extra={"context": {"keyId": key_id, "name": name, "scopes": sorted(key.scopes)}}
-    )
-    return NewApiKey(key, secret)
+@dataclass(frozen=True, slots=True)
+class ApiAccess:
+    """Creates, revokes and checks API keys. Each process has one."""
 
+    api_keys: ApiKeys
+    clock: Clock
+    use_recorded_at_seconds: dict[str, float] = field(default_factory=dict)
+    """When this process last stored the use of a key, by the key's id."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-def revoke(deps: Dependencies, key: str) -> ApiKey:
-    """Revoke a key, by its id, or by its name while it is active. The next request with it is rejected.
+    def create(self, name: str, scopes: Iterable[str]) -> NewApiKey:
+        """Create a key. Raises `ValidationFailed`; `Conflict` if an active key has this name; `Unavailable`."""
+        name, parsed_scopes = parse_key_name(name), parse_scopes(scopes)
+        random_text = secrets.token_urlsafe(SECRET_BYTES)
+        # The id is 48 bits of a hash of the secret. It reveals nothing about the secret.
+        key_id = hashlib.sha256(f"id of {random_text}".encode()).hexdigest()[:12]
+        secret = f"bv_{key_id}_{random_text}"
+        key = ApiKey(key_id, name, parsed_scopes, self.clock.now(), _digest(secret))
+        if not self.api_keys.add(key):
+            raise Conflict(
+                f"An active key already has the name {safe_repr(name)}. No key was created: choose another name, or "
+                "revoke it.",
+                fields={"name": "is in use"},
+            )
+        context = {"keyId": key_id, "name": name, "scopes": sorted(key.scopes)}
+        logger.info("API key created", extra={"context": context})
+        return NewApiKey(key, secret)
 
-    Revoking a key twice by its id changes nothing. Raises `ResourceNotFound`, `Unavailable`.
-    """
-    api_keys = deps.api_keys.all()
-    api_key = next((each for each in api_keys if each.key_id == key), None) or next(
-        (each for each in api_keys if each.name == key and each.revoked_at is None), None
-    )
-    if api_key is None:
-        raise ResourceNotFound(
-            f"There is no active key with the id or name {safe_repr(key)}. See: billvend api-keys list"
-        )
-    if api_key.revoked_at is not None:
-        return api_key
-    at = deps.clock.now()
-    deps.api_keys.revoke(api_key.key_id, at)
-    logger.info("API key revoked", extra={"context": {"keyId": api_key.key_id, "name": api_key.name}})
-    return replace(api_key, revoked_at=at)
+    def revoke(self, key: str) -> ApiKey:
+        """Revoke a key, by its id, or by its name while it is active. The next request with it is rejected.
 
+        Revoking a key twice by its id changes nothing. Raises `ResourceNotFound`, `Unavailable`.
+        """
+        api_keys = self.api_keys.all()
+        named = [each for each in api_keys if each.name == key and each.revoked_at is None]
+        api_key = next(iter([each for each in api_keys if each.key_id == key] + named), None)
+        if api_key is None:
+            raise ResourceNotFound(
+                f"There is no active key with the id or name {safe_repr(key)}. See: billvend api-keys list"
+            )
+        if api_key.revoked_at is not None:
+            return api_key
+        at = self.clock.now()
+        self.api_keys.revoke(api_key.key_id, at)
+        logger.info("API key revoked", extra={"context": {"keyId": api_key.key_id, "name": api_key.name}})
+        return replace(api_key, revoked_at=at)
 
-def authenticate(deps: Dependencies, secret: str) -> ApiKey | None:
-    """The active key with this secret; None if there is none. Raises `Unavailable`.
+    def authenticate(self, secret: str) -> ApiKey | None:
+        """The active key with this secret; None if there is none. Raises `Unavailable`.
 
-    It reads the database each time, so that a revoked key is rejected at once. The time it takes does not show how much
-    of a secret was right.
-    """
-    match = _SECRET_PATTERN.fullmatch(secret)
-    key = deps.api_keys.get(match[1]) if match else None
-    is_match = hmac.compare_digest(key.digest if key else _DUMMY_DIGEST, _digest(secret))
-    if key is None or not is_match or key.revoked_at is not None:
-        return None
-    _record_use(deps, key)
-    return key
+        It reads the database each time, so that a revoked key is rejected at once. The time it takes does not show how
+        much of a secret was right.
+        """
+        match = _SECRET_PATTERN.fullmatch(secret)
+        key = self.api_keys.get(match[1]) if match else None
+        is_match = hmac.compare_digest(key.digest if key else _DUMMY_DIGEST, _digest(secret))
+        if key is None or not is_match or key.revoked_at is not None:
+            return None
+        self._record_use(key)
+        return key
 
-
-def _record_use(deps: Dependencies, key: ApiKey) -> None:
-    """Store that a key was used. A failure must not fail the request."""
-    if not deps.api_key_use_times.mark_if_due(
-        key.key_id, deps.clock.elapsed_seconds(), RECORD_USE_INTERVAL_SECONDS
-    ):
-        return
-    try:
-        deps.api_keys.record_use(key.key_id, deps.clock.now())
-    except BillvendError:
-        logger.debug("The last use of an API key could not be stored")
+    def _record_use(self, key: ApiKey) -> None:
+        """Store that a key was used, if it is time to. A failure must not fail the request."""
+        now_seconds = self.clock.elapsed_seconds()
+        with self.lock:
+            recorded_at_seconds = self.use_recorded_at_seconds.get(key.key_id, float("-inf"))
+            if now_seconds - recorded_at_seconds < RECORD_USE_INTERVAL_SECONDS:
+                return
+            self.use_recorded_at_seconds[key.key_id] = now_seconds
+        try:
+            self.api_keys.record_use(key.key_id, self.clock.now())
+        except BillvendError:
+            logger.debug("The last use of an API key could not be stored")
 
 
 def _digest(secret: str) -> str:

@@ -15,9 +15,6 @@ from billvend.ports.queries import Queries
 from billvend.ports.queue import Queue
 from billvend.ports.repositories import AccountStatuses, ApiKeys, Deposits, Outbox
 from billvend.ports.telemetry import Metrics
-from billvend.usecases.caches import ApiKeyUseTimes
-from billvend.usecases.fund import Fundings
-from billvend.usecases.ledger import Ledger
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
 
@@ -46,19 +43,8 @@ class Dependencies:
     meter_check: MeterCheck = field(default_factory=MeterCheck)
     gateway: Gateway | None = None
     """Where customers make deposits; None if no gateway is configured."""
-    api_key_use_times: ApiKeyUseTimes = field(default_factory=ApiKeyUseTimes)
     notifiers: Mapping[Channel, Notifier] = field(default_factory=dict)
     """The configured channels. The journal writes messages for these."""
-
-    def wire_ledger(self) -> Ledger:
-        """The use case that changes the ledger."""
-        return Ledger(
-            self.journal, self.queries, self.queue, self.clock, self.metrics, self.mode, bool(self.notifiers)
-        )
-
-    def wire_fundings(self) -> Fundings:
-        """The use case that adds money."""
-        return Fundings(self.wire_ledger(), self.limits, self.default_currency)
 
     def close(self) -> None:
         """Close connections and files."""

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from billvend.domain.errors import BillvendError
 from billvend.domain.money import Money
-from billvend.usecases.dependencies import Dependencies
+from billvend.domain.policy.accounts import ProviderAccount
+from billvend.ports.clock import Clock
+from billvend.ports.queries import Queries
+from billvend.ports.queue import Queue
+from billvend.ports.repositories import AccountStatus, AccountStatuses
+
+LATE_AFTER_SECONDS = 300
+"""If a payment is due for longer than this, no worker is settling payments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,92 +36,89 @@ class Health:
     checks: Mapping[str, HealthCheck]
 
 
-LATE_AFTER_SECONDS = 300
-"""If a payment is due for longer than this, no worker is settling payments."""
+@dataclass(frozen=True, slots=True)
+class HealthChecks:
+    """Checks every dependency."""
 
+    queue: Queue
+    queries: Queries
+    statuses: AccountStatuses
+    accounts: Mapping[tuple[str, str], ProviderAccount]
+    """The configured provider accounts, by (provider, account)."""
+    clock: Clock
 
-def health(deps: Dependencies) -> Health:
-    """Check every dependency. Raises nothing: an unavailable dependency has the status `down`."""
-    database = _run_check(deps, lambda: _check_database(deps))
-    is_database_down = database.status == "down"
-    checks = {
-        "database": database,
-        "queue": _run_check(deps, lambda: _check_queue(deps), {"backend": deps.queue.backend}),
-        "provider": _run_check(deps, lambda: _check_providers(deps, can_read_database=not is_database_down)),
-        # The database did not answer: do not wait for it again.
-        "backlog": database if is_database_down else _run_check(deps, lambda: _check_backlog(deps)),
-    }
-    if is_database_down:
-        return Health("down", checks)
-    is_healthy = all(check.status in ("up", "ok", "configured") for check in checks.values())
-    return Health("ok" if is_healthy else "degraded", checks)
+    def check(self) -> Health:
+        """Check every dependency. Raises nothing: an unavailable dependency has the status `down`."""
+        statuses: dict[tuple[str, str], AccountStatus] = {}
 
+        def check_database() -> tuple[str, Mapping[str, object]]:
+            statuses.update(self.statuses.all())  # a few rows
+            return "up", {}
 
-ProbeResult = tuple[str, Mapping[str, object]]
+        database = self._run(check_database)
+        is_up = database.status == "up"
+        checks = {
+            "database": database,
+            "queue": self._run(self._check_queue, backend=self.queue.backend),
+            "provider": self._run(lambda: self._check_providers(statuses, can_read_database=is_up)),
+            # Without an answer of the database, do not wait for it again.
+            "backlog": self._run(self._check_backlog) if is_up else database,
+        }
+        if not is_up:
+            return Health("down", checks)
+        is_healthy = all(check.status in ("up", "ok", "configured") for check in checks.values())
+        return Health("ok" if is_healthy else "degraded", checks)
 
+    def _run(self, check: Callable[[], tuple[str, Mapping[str, object]]], **details: object) -> HealthCheck:
+        """Run one check, which returns a status and details, and measure how long it took."""
+        started_at_seconds = self.clock.elapsed_seconds()
+        try:
+            status, found = check()
+        except BillvendError as error:
+            status, found = "down", {"error": error.message}
+        latency_ms = round((self.clock.elapsed_seconds() - started_at_seconds) * 1000, 1)
+        return HealthCheck(status, latency_ms, {**details, **found})
 
-def _run_check(
-    deps: Dependencies, probe: Callable[[], ProbeResult], static_details: Mapping[str, object] | None = None
-) -> HealthCheck:
-    """Run one check, and measure how long it took. `static_details` are part of a failed check too."""
-    started_at_seconds = deps.clock.elapsed_seconds()
-    try:
-        status, details = probe()
-    except BillvendError as error:
-        status, details = "down", {**(static_details or {}), "error": error.message}
-    return HealthCheck(status, round((deps.clock.elapsed_seconds() - started_at_seconds) * 1000, 1), details)
+    def _check_queue(self) -> tuple[str, Mapping[str, object]]:
+        return "up", {"queued": {str(queue): hints for queue, hints in self.queue.depth().items()}}
 
+    def _check_providers(
+        self, statuses: Mapping[tuple[str, str], AccountStatus], *, can_read_database: bool
+    ) -> tuple[str, Mapping[str, object]]:
+        """The provider accounts by their stored status. No provider is called."""
+        known = [(account, statuses[key]) for key, account in self.accounts.items() if key in statuses]
+        suspended = {
+            account.provider: status.suspended_reason for account, status in known if status.suspended_reason
+        }
+        floats = {
+            account.provider: str(Money(status.float_minor, account.currency))
+            for account, status in known
+            if status.float_minor is not None
+        }
+        unconfigured = self._unconfigured_accounts() if can_read_database else []
+        names = [f"{account.provider} ({account.mode})" for account in self.accounts.values()]
+        found = {"float": floats, "suspended": suspended, "unconfigured": unconfigured}
+        details = {"providers": names} | {name: value for name, value in found.items() if value}
+        return "down" if suspended or unconfigured else "configured", details
 
-def _check_database(deps: Dependencies) -> ProbeResult:
-    deps.account_status.all()  # a few rows
-    return "up", {}
+    def _unconfigured_accounts(self) -> list[str]:
+        """Accounts with payments in doubt that are no longer configured. Without them no requery is possible."""
+        return sorted(
+            f"{exposure.provider} account {exposure.account_id}"
+            for exposure in self.queries.exposures(self.clock.now())
+            if exposure.in_doubt_minor and (exposure.provider, exposure.account_id) not in self.accounts
+        )
 
-
-def _check_queue(deps: Dependencies) -> ProbeResult:
-    queued = {str(queue): hints for queue, hints in deps.queue.depth().items()}
-    return "up", {"backend": deps.queue.backend, "queued": queued}
-
-
-def _check_providers(deps: Dependencies, *, can_read_database: bool) -> ProbeResult:
-    """The provider accounts by their stored status. No provider is called."""
-    details: dict[str, object] = {
-        "providers": [f"{account.provider} ({account.mode})" for account in deps.policy.accounts]
-    }
-    states = deps.account_status.all() if can_read_database else {}
-    suspended = {
-        account.provider: state.suspended_reason
-        for account in deps.policy.accounts
-        if (state := states.get((account.provider, account.account_id))) and state.suspended_reason
-    }
-    floats = {
-        account.provider: str(Money(state.float_minor, account.currency))
-        for account in deps.policy.accounts
-        if (state := states.get((account.provider, account.account_id))) and state.float_minor is not None
-    }
-    unconfigured = _unconfigured_accounts(deps) if can_read_database else []
-    details |= {"float": floats} if floats else {}
-    details |= {"suspended": suspended} if suspended else {}
-    details |= {"unconfigured": unconfigured} if unconfigured else {}
-    return "down" if suspended or unconfigured else "configured", details
-
-
-def _unconfigured_accounts(deps: Dependencies) -> list[str]:
-    """Accounts with payments in doubt that are no longer configured. Without them no requery is possible."""
-    return sorted(
-        f"{exposure.provider} account {exposure.account_id}"
-        for exposure in deps.queries.exposures(deps.clock.now())
-        if exposure.in_doubt_minor and (exposure.provider, exposure.account_id) not in deps.providers
-    )
-
-
-def _check_backlog(deps: Dependencies) -> ProbeResult:
-    now = deps.clock.now()
-    backlog = deps.queries.backlog(now)
-    oldest_due_at = backlog.oldest_due_at
-    overdue_seconds = (now - oldest_due_at).total_seconds() if oldest_due_at else 0.0
-    return "late" if overdue_seconds > LATE_AFTER_SECONDS else "ok", {
-        "due": backlog.due,
-        "oldestDueAt": oldest_due_at,
-        "payments": {str(status): count for status, count in backlog.payments.items()},
-        "money": {f"{status} {money.currency}": str(money) for (status, _), money in backlog.amounts.items()},
-    }
+    def _check_backlog(self) -> tuple[str, Mapping[str, object]]:
+        now = self.clock.now()
+        backlog = self.queries.backlog(now)
+        oldest_due_at = backlog.oldest_due_at
+        overdue_seconds = (now - oldest_due_at).total_seconds() if oldest_due_at else 0.0
+        return "late" if overdue_seconds > LATE_AFTER_SECONDS else "ok", {
+            "due": backlog.due,
+            "oldestDueAt": oldest_due_at,
+            "payments": {str(status): count for status, count in backlog.payments.items()},
+            "money": {
+                f"{status} {money.currency}": str(money) for (status, _), money in backlog.amounts.items()
+            },
+        }

@@ -16,7 +16,7 @@ from billvend.domain.payment.state import Payment
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
 from billvend.ports.telemetry import ProviderAnswered
-from billvend.usecases.account_status import ProviderAccounts, configuration_fault_reason
+from billvend.usecases.account_status import ProviderAccounts
 from billvend.usecases.ledger import Ledger
 from billvend.usecases.meters import Meters
 
@@ -112,6 +112,6 @@ class Settlement:
 
     def _suspend_account(self, call: ProviderCall, answer: Misconfigured) -> None:
         try:
-            self.accounts.suspend(call.provider, call.account_id, configuration_fault_reason(answer))
+            self.accounts.suspend(call.provider, call.account_id, answer)
         except BillvendError:  # the next answer, or the account status loop, suspends it again
             logger.warning("The suspension of %s could not be stored", call.provider)

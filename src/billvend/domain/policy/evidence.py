@@ -1,7 +1,7 @@
 """Evidence: what the answers to one attempt prove, taken together."""
 
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum
 
 from billvend.domain.outcome import Declined, Deferred, Misconfigured, NotFound, NotSent
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
@@ -10,26 +10,18 @@ from billvend.domain.policy.policy import Policy
 
 
 class Evidence(Enum):
-    """What the answers to an attempt prove, taken together. The last three apply to a payment."""
+    """What the answers to an attempt prove, taken together, with its meaning. The last three apply to a payment."""
 
-    CALL_IN_FLIGHT = auto()
-    """A worker is calling the provider, and its lease has not expired."""
-    DELIVERED = auto()
-    PROVIDER_REVERSED = auto()
-    """The provider sold, and then reversed the sale."""
-    DECLINED = auto()
-    NOT_SENT = auto()
-    """No request left us."""
-    NOT_EXECUTED = auto()
-    """Requests left us, and the provider states that it carried out none."""
-    UNKNOWN = auto()
-    """It may have been sold."""
-    PROVEN_ABSENT = auto()
-    """The provider did not find our reference: twice in a row, late and far enough apart."""
-    NOTHING_SENT = auto()
-    """No attempt was sent, as far as this ledger and the provider know."""
-    PRIOR_UNCHECKED = auto()
-    """A reference of an earlier day is being checked, and the provider has not answered yet."""
+    CALL_IN_FLIGHT = "a worker is calling the provider, and its lease has not expired"
+    DELIVERED = "an attempt was sold under our reference, meter and amount"
+    PROVIDER_REVERSED = "the provider sold, and then reversed the sale"
+    DECLINED = "the provider states that nothing was or will be delivered"
+    NOT_SENT = "no request left us"
+    NOT_EXECUTED = "the provider states that no request was carried out"
+    UNKNOWN = "it may have been sold"
+    PROVEN_ABSENT = "not found twice in a row, late and far apart; deferred requeries do not count"
+    NOTHING_SENT = "no attempt was sent, as far as the ledger and the provider know"
+    PRIOR_UNCHECKED = "a reference of an earlier day is being checked, and the provider has not answered yet"
 
 
 def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidence:
