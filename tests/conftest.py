@@ -37,7 +37,6 @@ LONG = {
     "test_demo",
     "test_progress",
     "test_worker",
-    "test_worker_without_queue",
 }
 """Slow tests that depend on nothing that differs between versions of Python: run on one of them."""
 
