@@ -33,20 +33,20 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *TESTS_AT_ONCE, "--durations", "25", *session.posargs)
 
 
+UNIT = "not integration and not tools and not long"
+
+
 @nox.session
 def unit(session: nox.Session) -> None:
-    """The tests that need no server: the core, SQLite, the CLI, the API."""
+    """The tests to run at each save: no server, nothing that takes long."""
     install(session, "tests")
-    session.run("pytest", *TESTS_AT_ONCE, "-m", "not integration and not tools", *session.posargs)
+    session.run("pytest", *TESTS_AT_ONCE, "-m", UNIT, *session.posargs)
 
 
 @nox.session(name="unit-3.13", python="3.13")
 def unit_on_the_newest(session: nox.Session) -> None:
-    """The unit tests on Python 3.13, without the longest."""
-    install(session, "tests")
-    session.run(
-        "pytest", *TESTS_AT_ONCE, "-m", "not integration and not tools and not long", *session.posargs
-    )
+    """The unit tests on Python 3.13."""
+    unit(session)
 
 
 @nox.session

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from benchmarks.databases import fund_wallets, prepare_shop
 from billvend.bootstrap import open_billvend
 from billvend.domain.errors import Unavailable
@@ -136,19 +138,9 @@ async def _run_client(port: int, users: list[str], serials: range, until: float,
 
 
 def memory_mib(pid: int) -> dict[int, float]:
-    """The memory in MiB of each process below this one, by its id. Empty on systems other than Linux."""
+    """The memory in MiB of each process below this one, by its id."""
     sizes = {}
-    for child in _children(pid):
-        with suppress(OSError):
-            match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text())
-            if match is not None:
-                sizes[child] = int(match[1]) / 1024
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            sizes[child.pid] = child.memory_info().rss / 2**20
     return sizes
-
-
-def _children(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                yield child
-                yield from _children(child)

@@ -20,6 +20,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from benchmarks import http_load, settlement
 from benchmarks.databases import empty_database, fund_wallets, prepare_shop
 from billvend import open_billvend
@@ -117,9 +119,9 @@ def _paused_redis(redis: servers.RedisProtocolServer) -> Iterator[None]:
 
 def _is_billvend_process(pid: int) -> bool:
     """Whether this is `billvend serve`, a process that it started, or a worker. The provider and Python's own are not."""
-    with contextlib.suppress(OSError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return b"\0billvend\0" in command or b"spawn_main" in command
+    with contextlib.suppress(psutil.NoSuchProcess):
+        command = psutil.Process(pid).cmdline()
+        return "billvend" in command or any("spawn_main" in argument for argument in command)
     return False
 
 

@@ -19,27 +19,6 @@ from tests.support import servers
 SERVER_FIXTURES = {"postgres_server", "postgres_url", "own_postgres", "redis_server", "redis_url"}
 REDIS_PROTOCOL_SERVERS = ["valkey", "redis"] if servers.has_redis() else ["valkey"]
 
-HERE = Path(__file__).parent
-LONG = {
-    "simulation",
-    "faults",
-    "crash",
-    "test_conformance",
-    "test_http_client",
-    "test_openapi",
-    "test_server",
-    "test_rsgi",
-    "test_secrets",
-    "test_group_commit",
-    "test_stateful",
-    "test_benchmarks",
-    "test_pay_many",
-    "test_demo",
-    "test_progress",
-    "test_worker",
-}
-"""Slow tests that depend on nothing that differs between versions of Python: run on one of them."""
-
 # The time of an example says nothing on a busy machine, and a failure should show how to repeat it. The tests of a
 # change use the same examples each time; `nox -s histories` draws new ones.
 hypothesis.settings.register_profile("billvend", deadline=None, print_blob=True, derandomize=True)
@@ -72,8 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SERVER_FIXTURES.intersection(item.fixturenames):
             item.add_marker("integration")
-        if HERE in item.path.parents and LONG.intersection(item.path.relative_to(HERE).with_suffix("").parts):
-            item.add_marker("long")
+    items.sort(
+        key=lambda item: item.get_closest_marker("long") is None
+    )  # the longest first: none runs alone at the end
 
 
 def _expect_mark(request: pytest.FixtureRequest) -> None:

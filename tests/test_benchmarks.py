@@ -15,6 +15,8 @@ from benchmarks.rounds import measurements, run_round
 from billvend.domain.errors import ConfigurationError
 from tests.support import servers
 
+pytestmark = pytest.mark.long
+
 
 def wanted(name: str) -> Target:
     return next(each for each in TARGETS if each.name == name)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -59,51 +60,24 @@ with servers.postgres() as postgres, servers.valkey() as valkey:
 
 def is_alive(pid: int) -> bool:
     """Whether there is such a process. A dead one that its parent has not waited for counts as none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def sockets_of(pid: int) -> set[str]:
-    """The inode numbers of the sockets that a process has open."""
-    links = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            links.add(str(descriptor.readlink()))
-    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:[")}
-
-
-def listening(pid: int) -> set[tuple[str, int]]:
-    """The addresses and ports on which a process listens."""
-    found = set()
-    mine = sockets_of(pid)
-    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        path = Path("/proc/net") / table
-        for row in path.read_text().splitlines()[1:] if path.exists() else []:
-            _, local, _, state, *_, inode = row.split()[:10]
-            if state == "0A" and inode in mine:
-                address, port = local.split(":")
-                words = bytes.fromhex(address)
-                in_order = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
-                found.add((socket.inet_ntop(family, in_order), int(port, 16)))
-    return found
-
-
-def unix_sockets(pid: int) -> set[str]:
-    """The Unix socket paths at which a process listens."""
-    rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    return {row[7] for row in rows if len(row) == 8 and row[6] in sockets_of(pid)}
+def listening(pid: int) -> set[tuple[str, int] | str]:
+    """The addresses with ports, and the Unix sockets, at which a process listens."""
+    open_sockets = psutil.Process(pid).net_connections("all")
+    return {
+        each.laddr if each.family is socket.AF_UNIX else tuple(each.laddr)
+        for each in open_sockets
+        if each.status == psutil.CONN_LISTEN or (each.family is socket.AF_UNIX and each.laddr)
+    }
 
 
 def test_a_server_listens_on_loopback_only(server: Server) -> None:
     assert server.pid is not None
     assert listening(server.pid) == {("127.0.0.1", server.port)}
-    assert unix_sockets(server.pid) == set()
 
 
 @each_kind
@@ -154,7 +128,7 @@ def test_start_on_a_used_port_fails(server: Server) -> None:
 def test_killed_process_guard_stops_its_server(server: Server) -> None:
     assert server.pid is not None
     pid = server.pid
-    os.kill(parent_of(pid), signal.SIGKILL)
+    psutil.Process(pid).parent().kill()
     eventually(lambda: not is_alive(pid))
 
 
@@ -185,7 +159,11 @@ def running_servers(*command: str) -> Iterator[tuple[subprocess.Popen[str], list
 def test_killed_test_run_leaves_no_server(survivor: list[str]) -> None:
     with running_servers(sys.executable, "-c", SERVER_PROGRAM, *survivor) as (process, words):
         _, postgres, postgres_folder, valkey, valkey_folder = words
-        pids = [int(postgres), int(valkey), *servers.children_of(int(postgres))]
+        pids = [
+            int(postgres),
+            int(valkey),
+            *(child.pid for child in psutil.Process(int(postgres)).children()),
+        ]
         assert is_alive(int(postgres))
         assert is_alive(int(valkey))
         assert len(pids) > 4
@@ -197,24 +175,21 @@ def test_killed_test_run_leaves_no_server(survivor: list[str]) -> None:
 def test_server_runs_as_current_user_but_postgres_never_as_root(server: Server) -> None:
     assert server.pid is not None
     if isinstance(server, servers.PostgresServer) and os.getuid() == 0:
-        assert owner_uid(server.pid) != "0"
+        assert owner_uid(server.pid) != 0
     else:
-        assert owner_uid(server.pid) == str(os.getuid())
+        assert owner_uid(server.pid) == os.getuid()
 
 
 def test_servers_need_no_root() -> None:
     by_unprivileged_user = [sys.executable, str(DROP_PRIVILEGES)] if os.getuid() == 0 else []
     with running_servers(*by_unprivileged_user, sys.executable, "-c", SERVER_PROGRAM) as (_, words):
         uid, postgres, _, valkey, _ = words
-        assert uid == owner_uid(int(postgres)) == owner_uid(int(valkey)) != "0"
+        assert int(uid) == owner_uid(int(postgres)) == owner_uid(int(valkey)) != 0
 
 
-def owner_uid(pid: int) -> str:
+def owner_uid(pid: int) -> int:
     """The real user id of a process."""
-    (line,) = [
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:")
-    ]
-    return line.split()[1]
+    return int(psutil.Process(pid).uids().real)
 
 
 def test_unreachable_binaries_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

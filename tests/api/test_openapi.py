@@ -17,6 +17,8 @@ from tests.api.client import Client
 from tests.api.server import run_server
 from tests.support.paystack import SECRET, fake_paystack
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 SECONDS = int(os.environ.get("BILLVEND_FUZZ_SECONDS", "45"))
 """How long Schemathesis may run. `nox -s fuzz` gives it more."""

@@ -15,6 +15,8 @@ from billvend.api.parsing import read_body
 from billvend.api.rsgi import MAX_BUFFERED_BYTES, RsgiAdapter
 from tests.api.server import ServerProcess, run_server
 
+pytestmark = pytest.mark.long
+
 SLOW_SENDERS = 100
 """Three times as many as there are threads."""
 HEAD = b"POST /wallet/fund HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -16,6 +16,8 @@ from tests.api.server import ServerProcess, run_server
 from tests.support import servers
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 SECRETS = {
     "BILL_PROVIDER_API_KEY": "secret-of-vtpass-api",
     "BILL_PROVIDER_PUBLIC_KEY": "secret-of-vtpass-public",

@@ -30,6 +30,8 @@ from tests.api.server import ServerProcess, child_pids, run_forwarder, run_serve
 from tests.support import servers
 from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
+pytestmark = pytest.mark.long
+
 
 def _has_new_retry(log: Path, before: int) -> bool:
     return log.read_text().count("cannot start yet") > before

@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.console import Console, run
 
+pytestmark = pytest.mark.long
+
 
 def test_demo_runs_to_the_end(billvend: Console) -> None:
     demo = billvend("demo")

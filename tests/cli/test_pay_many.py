@@ -28,6 +28,8 @@ from tests.cli.console import METER, PATIENCE_SECONDS, Console, process, run
 from tests.cli.test_terminal import run_on_terminal
 from tests.support.servers import PostgresServer, postgres
 
+pytestmark = pytest.mark.long
+
 HEADER = "user,amount,meter,biller"
 FILE, RESULTS = "bills.csv", "bills.results.csv"
 PAY = ("pay-many", FILE, "--batch", "b")

@@ -35,7 +35,7 @@ def test_fund_in_another_currency(billvend: Console) -> None:
 
 def test_completed_payment_prints_json(funded: Console) -> None:
     paid = funded.pay_json(METER, "--key", "order-1", "--phone", "+2348011111111")
-    expected = {
+    expected: dict[str, object] = {
         "type": "payment",
         "status": "completed",
         "amount": "500.00",

@@ -14,6 +14,8 @@ from billvend.config import settings_from_values
 from tests.cli.console import LOST_ANSWER_METER, PATIENCE_SECONDS, SLOW_METER, Console, process
 from tests.support.servers import PostgresServer
 
+pytestmark = pytest.mark.long
+
 
 @contextmanager
 def following_pay(

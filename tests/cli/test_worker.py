@@ -14,6 +14,8 @@ import pytest
 from tests.cli.console import METER, PATIENCE_SECONDS, SLOW_METER, Console, process
 from tests.support.servers import PostgresServer
 
+pytestmark = pytest.mark.long
+
 GRACEFUL = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 
 

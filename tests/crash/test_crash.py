@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,11 @@ from tests.crash.scenario import (
     run_first_process,
 )
 
+pytestmark = pytest.mark.long
+
 EVERY_POINT = os.environ.get("BILLVEND_CRASH", "") == "all"
 """All occurrences of all points (`nox -s crash`), or the first and the last of each."""
+SCENARIOS_AT_ONCE = 4
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(
     [
@@ -110,20 +114,26 @@ def test_ledger_and_provider_agree_after_kill_at_every_point(
     trace = untouched.trace.read_text().splitlines()
     points = chosen_crashes(trace)
     assert EXPECTED_POINTS <= set(points), "a point of the list is never passed"
-    deaths = 0
-    for name, occurrences in points.items():
-        for number, crash_at in enumerate(occurrences):
-            state = new_state(f"dies-{crash_at}")
-            assert run(run_first_process, state, crash_at) == -signal.SIGKILL, f"no process died at {name}"
-            assert state.trace.read_text().splitlines()[-1] == name
-            if number % 2 == 0:
-                for file in state.folder.glob("*.queue.db*"):
-                    file.unlink()  # the queue is lost, as by FLUSHALL
-            assert run(resume, state) == 0, f"no process could resume after {name}"
-            check(state)
-            deaths += 1
+    crashes = [
+        (name, crash_at, number % 2 == 0)
+        for name, occurrences in points.items()
+        for number, crash_at in enumerate(occurrences)
+    ]
+
+    def die_and_resume(name: str, crash_at: int, queue_is_lost: bool) -> None:
+        state = new_state(f"dies-{crash_at}")
+        assert run(run_first_process, state, crash_at) == -signal.SIGKILL, f"no process died at {name}"
+        assert state.trace.read_text().splitlines()[-1] == name
+        if queue_is_lost:
+            for file in state.folder.glob("*.queue.db*"):
+                file.unlink()  # the queue is lost, as by FLUSHALL
+        assert run(resume, state) == 0, f"no process could resume after {name}"
+        check(state)
+
+    with ThreadPoolExecutor(SCENARIOS_AT_ONCE) as threads:  # each waits for the disk most of the time
+        list(threads.map(lambda crash: die_and_resume(*crash), crashes))
     with capsys.disabled():
-        print(f"\n{deaths} deaths at {len(points)} points, of {len(trace)} passed")
+        print(f"\n{len(crashes)} deaths at {len(points)} points, of {len(trace)} passed")
 
 
 EXPECTED_POINTS = {

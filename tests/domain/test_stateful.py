@@ -58,6 +58,8 @@ from billvend.domain.policy.evidence import evidence_of
 from billvend.domain.policy.policy import Policy
 from tests.domain.model_ledger import NOON, ModelLedger, provider, seconds, verified
 
+pytestmark = pytest.mark.long
+
 Item = TypeVar("Item")
 Produced: TypeAlias = Item | MultipleResults[Item]
 """What a rule adds to a bundle: one value, or as many as it made, which may be none."""

@@ -3,10 +3,9 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import count
 from pathlib import Path
 
 from billvend import Billvend, Payment, Status, open_billvend
@@ -16,6 +15,7 @@ from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStat
 from billvend.config import Settings
 from billvend.ports.queue import Hint
 from tests.faults.fault_proxy import WEBHOOKS_PATH, FaultProxy
+from tests.harness import FakeClock
 
 NOON = datetime(2026, 11, 22, 11, tzinfo=UTC)
 """12:00 in Lagos."""
@@ -28,33 +28,13 @@ SHORT_TIMEOUT_SECONDS = 0.4
 MAX_STEPS = 80
 
 
-@dataclass
-class Clock:
-    """Moves when code sleeps, or when the test sets it. billvend and the sandbox share it."""
-
-    at: datetime = NOON
-    serial: Iterator[int] = field(default_factory=lambda: count(1))
-
-    def now(self) -> datetime:
-        return self.at
-
-    def elapsed_seconds(self) -> float:
-        return self.at.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-
-    def new_id(self) -> str:
-        return f"id-{next(self.serial):06}"
-
-
 @dataclass(frozen=True)
 class ProviderEnv:
     """A sandbox, the fault proxy in front of it, and their clock."""
 
     proxy: FaultProxy
     sandbox: RunningSandbox
-    clock: Clock
+    clock: FakeClock
     empty_ledger: Path
     """A database with empty tables. Copying it is faster than creating one."""
 
@@ -89,7 +69,7 @@ class ProviderEnv:
 @contextmanager
 def run_provider_env(folder: Path) -> Iterator[ProviderEnv]:
     """A provider environment that runs until the block ends."""
-    clock = Clock()
+    clock = FakeClock(NOON)
     with (
         FaultProxy() as proxy,
         serve_sandbox(

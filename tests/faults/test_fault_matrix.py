@@ -19,6 +19,8 @@ from tests.faults.cells import FOREIGN_TOKEN, MATRIX, Cell, Row
 from tests.faults.environment import NOON, SHORT_TIMEOUT_SECONDS, TIMEOUT_SECONDS, Env, ProviderEnv
 from tests.faults.fault_proxy import REQUERY, SEND
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 FIRST, REJECTED, DEFERRED, ON_REQUERY = (
     "first send",

@@ -22,6 +22,8 @@ from tests.faults import fault_proxy
 from tests.faults.environment import METER, Env, ProviderEnv
 from tests.faults.fault_proxy import REQUERY, SEND, VERIFY, PausedRequest
 
+pytestmark = pytest.mark.long
+
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 MIDNIGHT = datetime(2026, 11, 22, 23, tzinfo=UTC)
 """00:00 in Lagos, the end of 22 November."""

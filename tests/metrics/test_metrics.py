@@ -33,7 +33,7 @@ from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import Message
 from tests.api.client import BILL, Client, application, code_of
-from tests.usecases.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
+from tests.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PATIENCE_SECONDS = 60.0

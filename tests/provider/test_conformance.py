@@ -31,6 +31,8 @@ from billvend.ports.provider import Order, Provider
 from billvend.testing import FAULTS, ProviderConformance
 from tests.provider import buypower_answers, vtpass_answers
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parents[2] / "docs" / "adapters.md"
 
 

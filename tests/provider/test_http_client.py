@@ -35,6 +35,8 @@ from tests.provider.sockets import (
     unanswering_port,
 )
 
+pytestmark = pytest.mark.long
+
 SHORT_SECONDS = 0.4
 """A timeout that must expire."""
 AMPLE_SECONDS = 10.0

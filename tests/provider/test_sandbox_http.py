@@ -1,7 +1,6 @@
 """The sandbox over HTTP: each call of both dialects, with a plain client and the providers' documented requests."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha512
 from pathlib import Path
@@ -14,6 +13,7 @@ from billvend.adapters.providers.sandbox.meters import METERS
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
 from billvend.adapters.providers.sandbox.sale import token_of
 from billvend.domain.money import Money
+from tests.harness import FakeClock
 from tests.provider.sandbox_harness import NOW
 
 TODAY = "202611221300"  # in Lagos, an hour ahead of NOW
@@ -22,23 +22,13 @@ TLS = httpx.create_ssl_context()
 KEYS = {"api-key": "k", "public-key": "PK_k", "secret-key": "SK_k"}
 
 
-@dataclass
-class Clock:
-    """A clock that tests move forward."""
-
-    at: datetime = NOW
-
-    def now(self) -> datetime:
-        return self.at
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path, clock: Clock) -> Iterator[RunningSandbox]:
+def sandbox(tmp_path: Path, clock: FakeClock) -> Iterator[RunningSandbox]:
     with serve_sandbox(tmp_path / "sandbox.db", max_delay_seconds=0.05, now=clock.now) as running:
         yield running
 
@@ -174,7 +164,7 @@ def test_vtpass_malformed_body_is_treated_as_empty(vtpass: httpx.Client, body: b
     assert vtpass.post("/pay", content=body).json()["code"] == "085"
 
 
-def test_vtpass_request_id_day_is_in_lagos_time(vtpass: httpx.Client, clock: Clock) -> None:
+def test_vtpass_request_id_day_is_in_lagos_time(vtpass: httpx.Client, clock: FakeClock) -> None:
     clock.at = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)  # half past midnight in Lagos
     assert vtpass.post("/pay", json=pay_body()).json()["code"] == "085"
     assert vtpass.post("/pay", json=pay_body(request_id="202611230030A")).json()["code"] == "000"
@@ -256,7 +246,7 @@ def test_vtpass_dates_have_two_formats(vtpass: httpx.Client) -> None:
 
 
 def test_vtpass_second_order_within_30_seconds_is_likely_duplicate(
-    sandbox: RunningSandbox, vtpass: httpx.Client, clock: Clock
+    sandbox: RunningSandbox, vtpass: httpx.Client, clock: FakeClock
 ) -> None:
     assert vtpass.post("/pay", json=pay_body(suffix="A")).json()["code"] == "000"
     clock.at += timedelta(seconds=29)
@@ -463,7 +453,7 @@ def test_buypower_returns_disco_status_and_balance(sandbox: RunningSandbox, buyp
     assert buypower.get("/wallet/balance").json() == {"balance": 12345.67}
 
 
-def test_buypower_early_requery_is_rejected(tmp_path: Path, clock: Clock) -> None:
+def test_buypower_early_requery_is_rejected(tmp_path: Path, clock: FakeClock) -> None:
     key = {"Authorization": "Bearer k"}
     with serve_sandbox(tmp_path / "strict.db", min_requery_age_seconds=120, now=clock.now) as strict:
         httpx.post(strict.buypower_url + "/vend", json=vend_body(), headers=key)
@@ -489,7 +479,7 @@ def test_dialect_can_be_served_at_root(tmp_path: Path, dialect: str, there: str,
         assert httpx.post(running.url + "/buypower" + "/v2/vend").status_code == 401
 
 
-def test_sales_and_plans_survive_restart(tmp_path: Path, clock: Clock) -> None:
+def test_sales_and_plans_survive_restart(tmp_path: Path, clock: FakeClock) -> None:
     store_path = tmp_path / "sandbox.db"
     with serve_sandbox(store_path, now=clock.now) as before:
         httpx.post(before.vtpass_url + "/pay", json=pay_body("201000000000"), headers=KEYS)
@@ -509,7 +499,7 @@ def test_sales_and_plans_survive_restart(tmp_path: Path, clock: Clock) -> None:
         assert httpx.get(after.vtpass_url + "/balance", headers=KEYS).json()["contents"]["balance"] == 100030
 
 
-def test_stopping_server_drops_delayed_answers(tmp_path: Path, clock: Clock) -> None:
+def test_stopping_server_drops_delayed_answers(tmp_path: Path, clock: FakeClock) -> None:
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 

@@ -13,6 +13,8 @@ import pytest
 from tests.simulation.providers import OUTCOMES
 from tests.simulation.run import run_simulation
 
+pytestmark = pytest.mark.long
+
 CI_PAYMENTS = 5_000
 PAYMENTS_PER_RUN = 2_500
 PAYMENTS = int(os.environ.get("BILLVEND_SIMULATION") or CI_PAYMENTS)

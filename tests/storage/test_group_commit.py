@@ -19,6 +19,8 @@ from billvend.ports.journal import Journal
 from tests.storage.harness import JournalHarness, open_harness, result_codes
 from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
+pytestmark = pytest.mark.long
+
 
 class BlockingJournal:
     """A journal that records each list that it is given, and holds it until the test releases it."""

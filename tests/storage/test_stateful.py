@@ -41,6 +41,8 @@ from tests.storage.harness import (
     truncate_all,
 )
 
+pytestmark = pytest.mark.long
+
 USERS = ["ada", "Émile"]
 TWO_PROVIDERS = Policy(accounts=(provider_account("sandbox"), provider_account("backup")))
 STEPS_OF_DEFAULT = 50

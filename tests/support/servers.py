@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import redis
 from psycopg import sql
@@ -220,10 +221,11 @@ class PostgresServer(Server):
             super()._signal(number)
             return
         assert self.pid is not None
-        os.kill(self.pid, signal.SIGSTOP)  # so that no process is added to those that we count now
-        for pid in [*children_of(self.pid), self.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        server = psutil.Process(self.pid)
+        server.suspend()  # so that no process is added to those that we count now
+        for process in [*server.children(), server]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _command(self) -> list[str]:
         settings = {
@@ -360,17 +362,6 @@ def unprivileged_user() -> str | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
     raise RuntimeError("PostgreSQL refuses to run as root, and there is no user nobody, daemon or bin")
-
-
-def children_of(parent: int) -> list[int]:
-    """The process ids of its direct children."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            after_the_name = status.read_text().rpartition(")")[2].split()
-            if int(after_the_name[1]) == parent:
-                found.append(int(status.parent.name))
-    return found
 
 
 @contextlib.contextmanager

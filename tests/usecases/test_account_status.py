@@ -17,7 +17,7 @@ from billvend.ports.repositories import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
-from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
+from tests.harness import TOKEN, AppHarness, FakeProvider, using
 
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")
 THOUSAND_IN_DOUBT = Limits("100", "1000000", max_in_doubt_major="1000")

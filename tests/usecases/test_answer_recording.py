@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -20,28 +20,7 @@ from billvend.domain.policy.accounts import ProviderAccount
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
 from billvend.usecases.settle import RECORD_TIMEOUT_SECONDS
-
-TOKEN = "12345678901234567890"
-
-
-class FakeClock:
-    """A clock that moves when code sleeps, or when the test moves it."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 22, 12, tzinfo=UTC)
-        self.serial = count(1)
-
-    def now(self) -> datetime:
-        return self.at
-
-    def elapsed_seconds(self) -> float:
-        return self.at.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-
-    def new_id(self) -> str:
-        return f"id-{next(self.serial):06}"
+from tests.harness import TOKEN, FakeClock
 
 
 class ScriptedProvider:

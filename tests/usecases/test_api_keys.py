@@ -13,7 +13,7 @@ from billvend.adapters.storage.api_keys import SqlApiKeys
 from billvend.bootstrap import wire
 from billvend.domain.api_keys import Scope
 from billvend.usecases.api_keys import NewApiKey
-from tests.usecases.harness import NOON, AppHarness, using
+from tests.harness import NOON, AppHarness, using
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from billvend.testing.fault_server import http_response
 from billvend.usecases.deposits import DepositStatus
 from billvend.usecases.limits import Limits
 from billvend.usecases.start_deposit import DepositResult
+from tests.harness import AppHarness, using
 from tests.support.paystack import SECRET, FakePaystack, fake_paystack, json_response, signature
-from tests.usecases.harness import AppHarness, using
 
 EMAIL = "ada@example.com"
 INITIAL_NAIRA = 10_000

@@ -37,7 +37,7 @@ from billvend.domain.meter_lookup import (
 from billvend.domain.outcome import Delivered
 from billvend.usecases.caches import METER_CACHE_SECONDS
 from billvend.usecases.meters import MeterCheck
-from tests.usecases.harness import METER, TOKEN, AppHarness, FakeProvider, using
+from tests.harness import METER, TOKEN, AppHarness, FakeProvider, using
 
 CHECK_METERS = MeterCheck(is_enabled=True)
 OTHER_METER = "10987654321"

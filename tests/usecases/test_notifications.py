@@ -14,7 +14,7 @@ from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import FinalStatus, Message
 from billvend.usecases.notifications import DELIVERY_LEASE_SECONDS, MAX_MESSAGES_PER_CHANNEL
-from tests.usecases.harness import NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
+from tests.harness import NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
 
 DELIVERED = DeliveryResult(DeliveryOutcome.DELIVERED, "https://shop.example", "HTTP 200", 200)
 FAILED = DeliveryResult(DeliveryOutcome.FAILED, "https://shop.example", "HTTP 500", 500)

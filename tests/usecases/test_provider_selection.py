@@ -18,7 +18,7 @@ from billvend.domain.outcome import (
     Pending,
 )
 from billvend.usecases.limits import Limits
-from tests.usecases.harness import NO_ANSWER, TOKEN, AppHarness, FakeProvider, using
+from tests.harness import NO_ANSWER, TOKEN, AppHarness, FakeProvider, using
 
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")
 NOT_FOUND = NotFound("no such reference")

@@ -11,7 +11,7 @@ from billvend.domain.journal.events import CostRecorded, RequeryRequested, Reque
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, NotFound, Pending
 from billvend.domain.policy.timing import JITTER
 from billvend.ports.provider import Order
-from tests.usecases.harness import TOKEN, AppHarness, FakeClock, FakeProvider, using
+from tests.harness import TOKEN, AppHarness, FakeClock, FakeProvider, using
 
 SCHEDULE = (20, 60, 120, 300, 600, 1200)
 TAKEN_BACK = Declined("reversed to the wallet", about_transaction=True, provider_reversed=True)

@@ -10,7 +10,7 @@ from billvend.domain.enums import OperatorDecision, Proof
 from billvend.domain.errors import Conflict, NotInReview
 from billvend.domain.journal.events import CostRecorded, OperatorDecided, ReversalDecided
 from billvend.domain.outcome import Answer, Declined, Delivered, NotFound, NotSent, Pending
-from tests.usecases.harness import NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
+from tests.harness import NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
 
 FAILED = Declined("it failed", about_transaction=True)
 DAY = 86_400

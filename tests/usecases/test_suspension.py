@@ -9,7 +9,7 @@ from billvend.domain.enums import Proof
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, NotFound, NotSent, Unknown
 from billvend.usecases.limits import Limits
-from tests.usecases.harness import TOKEN, AppHarness, FakeProvider, using
+from tests.harness import TOKEN, AppHarness, FakeProvider, using
 
 EMPTY_FLOAT = Misconfigured("the float is empty", "018")
 NOT_FOUND = NotFound("no such reference")

@@ -12,9 +12,9 @@ from billvend.domain.outcome import Declined
 from billvend.ports.queue import Hint, QueueName
 from billvend.usecases import sweep as sweeping
 from billvend.usecases.sweep import SweepResult
+from tests.harness import AppHarness
+from tests.harness import using as audited
 from tests.queue.consumer_harness import TEST_TIMEOUT_SECONDS, Inbox, running_consumer
-from tests.usecases.harness import AppHarness
-from tests.usecases.harness import using as audited
 
 PAYMENTS, REVERSALS = QueueName.PAYMENTS, QueueName.REVERSALS
 MAX_WAITING = 3

@@ -50,8 +50,8 @@ NO_ANSWER = Unknown("no answer")
 class FakeClock:
     """A clock that moves when code sleeps, or when the test moves it."""
 
-    def __init__(self) -> None:
-        self.at = NOON
+    def __init__(self, at: datetime = NOON) -> None:
+        self.at = at
         self._serial = count(1)
 
     def now(self) -> datetime:
