@@ -24,7 +24,7 @@ from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
 from billvend.adapters.storage.tables import transactions
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.enums import VendType
 from billvend.domain.journal.events import Event, load_event
 from billvend.domain.meter_lookup import MeterFound, MeterLookupResult
@@ -36,9 +36,10 @@ from billvend.ports.gateway import Gateway
 from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint
-from billvend.usecases.dependencies import Dependencies
+from billvend.presentation.notifications import notification_for
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
+from billvend.usecases.wiring import Dependencies
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 METER = "12345678901"
@@ -152,7 +153,8 @@ class AppHarness:
         by_account = {(c.account.provider, c.account.account_id): c for c in providers}
         self.provider = providers[0]
         self.deps = Dependencies(
-            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
+            SqlJournal(self.database, channels=tuple(self.notifiers), render_notification=notification_for),
+            SqlQueries(self.database), self.queue,
             by_account, self.clock,
             replace(self._policy, accounts=tuple(provider.account for provider in providers)), self._limits,
             "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),
@@ -160,7 +162,7 @@ class AppHarness:
             outbox=SqlOutbox(self.database), notifiers=self.notifiers, meter_check=self._verification,
             metrics=NoMetrics(),
         )  # fmt: skip
-        self.bv = wire(self.deps)
+        self.bv = Billvend(self.deps)
 
     def close(self) -> None:
         self.bv.close()

@@ -6,7 +6,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from billvend.app import Billvend, UseCases
+from billvend.app import Billvend
 from billvend.domain.errors import ConfigurationError
 from billvend.domain.notifications import Channel
 from billvend.domain.policy.accounts import Mode, ProviderAccount
@@ -17,26 +17,10 @@ from billvend.ports.notifier import Notifier
 from billvend.ports.plugin import ProviderPlugin, ProviderSetup
 from billvend.ports.provider import Provider
 from billvend.ports.queue import Queue
-from billvend.ports.telemetry import Metrics, ProvidersConfigured
-from billvend.usecases.account_status import ProviderAccounts
-from billvend.usecases.api_keys import ApiAccess
-from billvend.usecases.dependencies import Dependencies
-from billvend.usecases.deposits import DepositChecks
-from billvend.usecases.fund import Fundings
-from billvend.usecases.health import HealthChecks
-from billvend.usecases.ledger import Ledger
+from billvend.ports.telemetry import Metrics
 from billvend.usecases.limits import Limits
-from billvend.usecases.meters import MeterCheck, Meters
-from billvend.usecases.metrics import Monitoring
-from billvend.usecases.notifications import Notifications
-from billvend.usecases.pay import Payments
-from billvend.usecases.queries import Lookups
-from billvend.usecases.requery import Requeries
-from billvend.usecases.review import Reviews
-from billvend.usecases.settle import Settlement
-from billvend.usecases.start_deposit import DepositStart
-from billvend.usecases.sweep import Sweeps
-from billvend.usecases.wait import Waiting
+from billvend.usecases.meters import MeterCheck
+from billvend.usecases.wiring import Dependencies
 
 if TYPE_CHECKING:  # importing pydantic or SQLAlchemy takes longer than `billvend --help` may
     from pydantic import SecretStr
@@ -58,7 +42,7 @@ def open_billvend(
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    return wire(open_dependencies(settings, clock or _system_clock(), metrics or _default_metrics()))
+    return Billvend(open_dependencies(settings, clock or _system_clock(), metrics or _default_metrics()))
 
 
 def open_dependencies(settings: "Settings", clock: Clock, metrics: Metrics) -> Dependencies:
@@ -67,45 +51,6 @@ def open_dependencies(settings: "Settings", clock: Clock, metrics: Metrics) -> D
         deps = _open_dependencies(settings, clock, metrics, resources)
         resources.pop_all()
     return deps
-
-
-def wire(deps: Dependencies) -> Billvend:
-    """Give each use case what it needs."""
-    ledger = Ledger(
-        deps.journal, deps.queries, deps.queue, deps.clock, deps.metrics, deps.mode, bool(deps.notifiers)
-    )
-    accounts = ProviderAccounts(
-        deps.account_status, deps.queries, deps.providers, deps.clock, deps.policy, deps.limits
-    )
-    meters = Meters(deps.providers, deps.clock, deps.meter_check)
-    settlement = Settlement(ledger, deps.providers, accounts, meters)
-    configured = {key: provider.account for key, provider in deps.providers.items()}
-    deps.metrics.observe(ProvidersConfigured([account.provider for account in configured.values()]))
-    fundings = Fundings(ledger, deps.limits, deps.default_currency)
-    use_cases = UseCases(
-        ledger=ledger,
-        fundings=fundings,
-        payments=Payments(ledger, accounts, meters, deps.limits, deps.default_currency),
-        settlement=settlement,
-        waiting=Waiting(ledger, settlement, accounts),
-        requeries=Requeries(ledger, deps.providers, accounts, settlement),
-        reviews=Reviews(ledger, deps.deposits, accounts),
-        sweeps=Sweeps(deps.journal, deps.queue, deps.clock, deps.metrics, deps.sweep_quiet_seconds),
-        lookups=Lookups(deps.queries, deps.clock, accounts, deps.default_currency),
-        meters=meters,
-        accounts=accounts,
-        monitoring=Monitoring(
-            deps.metrics, deps.queries, deps.account_status, deps.outbox, deps.queue, deps.clock, configured,
-            deps.default_currency,
-        ),
-        deposit_start=DepositStart(deps.gateway, deps.deposits, fundings),
-        deposit_checks=DepositChecks(deps.gateway, deps.deposits, fundings, deps.outbox),
-        notifications=Notifications(deps.outbox, deps.notifiers, deps.clock, deps.metrics),
-        api_access=ApiAccess(deps.api_keys, deps.clock),
-        health_checks=HealthChecks(deps.queue, deps.queries, deps.account_status, configured, deps.clock),
-        deps=deps,
-    )  # fmt: skip
-    return Billvend(use_cases, deps.close)
 
 
 def _open_dependencies(
@@ -119,6 +64,7 @@ def _open_dependencies(
     from billvend.adapters.storage.outbox import SqlOutbox
     from billvend.adapters.storage.queries import SqlQueries
     from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
+    from billvend.presentation.notifications import notification_for
 
     database = resources.enter_context(closing(open_database(settings)))
     if database.is_sqlite and current_version(database) != HEAD:
@@ -133,8 +79,9 @@ def _open_dependencies(
     notifiers = _open_notifiers(settings, database, clock)
     for notifier in notifiers.values():
         resources.enter_context(closing(notifier))
+    journal = SqlJournal(database, channels=tuple(notifiers), render_notification=notification_for)
     return Dependencies(
-        journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), metrics=metrics),
+        journal=GroupCommit(journal, metrics=metrics),
         queries=SqlQueries(database),
         queue=_open_queue(settings),
         providers={

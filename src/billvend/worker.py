@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
@@ -35,119 +35,108 @@ def run(
     stop_signal = _StopSignal()
     if parent is not None:
         threading.Thread(target=lambda: stop_signal.stop_when_parent_exits(parent), daemon=True).start()
-    sweep_thread = threading.Thread(
-        target=lambda: sweep_loop(bv, sweep_interval_seconds, stop_signal.event), name="billvend-sweep"
-    )
-    account_status_thread = threading.Thread(
-        target=lambda: account_status_loop(bv, sweep_interval_seconds, stop_signal.event),
-        name="billvend-account-status",
-    )
-    notification_thread = threading.Thread(
-        target=lambda: notification_loop(bv, sweep_interval_seconds, stop_signal.event),
-        name="billvend-notifications",
-    )
-    deposit_thread = threading.Thread(
-        target=lambda: deposit_loop(bv, sweep_interval_seconds, stop_signal.event),
-        name="billvend-deposits",
-    )
+    loops = [
+        threading.Thread(
+            target=_repeat, args=(work, subject, sweep_interval_seconds, stop_signal.event), name=name
+        )
+        for name, subject, work in (
+            ("billvend-sweep", "Sweeping", _Sweeps(bv, sweep_interval_seconds, stop_signal.event).sweep),
+            ("billvend-account-status", "The check of provider accounts", bv.refresh_account_status),
+            ("billvend-notifications", "The delivery of notifications", _deliveries(bv)),
+            ("billvend-deposits", "The check of unpaid deposits", _deposit_checks(bv)),
+        )
+    ]
     with stop_signal.signal_handlers():
         logger.info("Worker started", extra={"context": {"threads": threads}})
-        sweep_thread.start()
-        account_status_thread.start()
-        notification_thread.start()
-        deposit_thread.start()
+        for loop in loops:
+            loop.start()
         try:
             bv.run_worker(threads=threads, stop=stop_signal.event)
         finally:
             stop_signal.request("the end of its work")
-            sweep_thread.join()
-            account_status_thread.join()
-            notification_thread.join()
-            deposit_thread.join()
+            for loop in loops:
+                loop.join()
     logger.info("Worker stopped", extra={"context": {"on": stop_signal.reason}})
 
 
-def sweep_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Sweep now and at every interval until `stop` is set. Errors are logged."""
-    retry_seconds, is_failing = MIN_RETRY_SECONDS, False
+def _repeat(
+    work: Callable[[], float | None], subject: str, interval_seconds: float, stop: threading.Event
+) -> None:
+    """Do some work now and again and again, until `stop` is set.
+
+    `work` returns the pause until the next time; None: the interval. Of several failures in a row, the first is logged.
+    """
+    is_failing = False
     while not stop.is_set():
-        pause_seconds = interval_seconds
+        pause_seconds = None
         try:
-            result = bv.sweep()
+            pause_seconds = work()
         except Exception as error:
             if not is_failing:
                 is_expected = isinstance(error, BillvendError)
-                logger.warning("Sweeping fails, and is retried: %s", error, exc_info=not is_expected)
+                logger.warning("%s fails, and is retried: %s", subject, error, exc_info=not is_expected)
             is_failing = True
         else:
             if is_failing:
-                logger.info("Sweeping works again")
+                logger.info("%s works again", subject)
             is_failing = False
-            if result.due:
-                logger.info("Swept", extra={"context": {"due": result.due, "enqueued": result.enqueued}})
-            if result.not_enqueued:  # the queue is unavailable, which must not stop payments
-                settle_inline(bv, result.not_enqueued, stop)
-                pause_seconds = min(retry_seconds, interval_seconds)
-                retry_seconds = min(retry_seconds * 2, interval_seconds)
-            else:
-                retry_seconds = MIN_RETRY_SECONDS
-                if result.due == MAX_PAYMENTS_PER_SWEEP:  # there is more
-                    pause_seconds = 0.0
-        stop.wait(pause_seconds)
+        stop.wait(interval_seconds if pause_seconds is None else pause_seconds)
 
 
-def account_status_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Refresh the account status now and at every interval until `stop` is set. Errors are logged."""
-    while True:
-        try:
-            bv.refresh_account_status()
-        except Exception as error:
-            is_expected = isinstance(error, BillvendError)
-            logger.warning("The account status could not be refreshed: %s", error, exc_info=not is_expected)
-        if stop.wait(interval_seconds):
-            return
+class _Sweeps:
+    """Sweeps, and settles the payments whose hints the queue does not accept."""
+
+    def __init__(self, bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
+        self._bv = bv
+        self._interval_seconds = interval_seconds
+        self._stop = stop
+        self._retry_seconds = MIN_RETRY_SECONDS
+
+    def sweep(self) -> float:
+        """Sweep once. Returns the pause until the next sweep."""
+        result = self._bv.sweep()
+        if result.due:
+            logger.info("Swept", extra={"context": {"due": result.due, "enqueued": result.enqueued}})
+        if not result.not_enqueued:
+            self._retry_seconds = MIN_RETRY_SECONDS
+            has_more = result.due == MAX_PAYMENTS_PER_SWEEP
+            return 0.0 if has_more else self._interval_seconds
+        self._settle(result.not_enqueued)  # the queue is unavailable, which must not stop payments
+        pause_seconds = min(self._retry_seconds, self._interval_seconds)
+        self._retry_seconds *= 2
+        return pause_seconds
+
+    def _settle(self, hints: Sequence[Hint]) -> None:
+        """Settle payments without the queue, one after the other, until `stop` is set."""
+        for hint in hints:
+            if self._stop.is_set():
+                return
+            try:
+                self._bv.settle(hint)
+            except Exception as error:
+                is_expected = isinstance(error, BillvendError)
+                logger.warning(
+                    "A payment could not be settled, and is retried: %s",
+                    error,
+                    exc_info=not is_expected,
+                    extra={"context": {"transactionId": hint.transaction_id}},
+                )
 
 
-def deposit_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Check unpaid deposits now and at every interval until `stop` is set. Errors are logged."""
+def _deposit_checks(bv: Billvend) -> Callable[[], None]:
+    """Checks unpaid deposits, each time those that became due since the last check that worked."""
     since: datetime | None = None
-    while not stop.is_set():
-        try:
-            since = bv.poll_deposits(since)
-        except Exception as error:
-            is_expected = isinstance(error, BillvendError)
-            logger.warning("Unpaid deposits could not be checked: %s", error, exc_info=not is_expected)
-        stop.wait(interval_seconds)
+
+    def check() -> None:
+        nonlocal since
+        since = bv.poll_deposits(since)
+
+    return check
 
 
-def notification_loop(bv: Billvend, interval_seconds: float, stop: threading.Event) -> None:
-    """Deliver due notifications now and at every interval until `stop` is set, also those that the queue lost."""
-    while not stop.is_set():
-        delivered_count = 0
-        try:
-            delivered_count = bv.deliver_notifications()
-        except Exception as error:
-            is_expected = isinstance(error, BillvendError)
-            logger.warning("Notifications could not be delivered: %s", error, exc_info=not is_expected)
-        if not delivered_count:
-            stop.wait(interval_seconds)
-
-
-def settle_inline(bv: Billvend, hints: Sequence[Hint], stop: threading.Event) -> None:
-    """Settle payments without the queue, one after the other, until `stop` is set."""
-    for hint in hints:
-        if stop.is_set():
-            return
-        try:
-            bv.settle(hint)
-        except Exception as error:
-            is_expected = isinstance(error, BillvendError)
-            logger.warning(
-                "A payment could not be settled, and is retried: %s",
-                error,
-                exc_info=not is_expected,
-                extra={"context": {"transactionId": hint.transaction_id}},
-            )
+def _deliveries(bv: Billvend) -> Callable[[], float | None]:
+    """Delivers due notifications, without a pause while there are some."""
+    return lambda: 0.0 if bv.deliver_notifications() else None
 
 
 class _StopSignal:

@@ -18,7 +18,6 @@ import sqlalchemy as sa
 
 from billvend import Billvend, BillvendError, Status, open_billvend
 from billvend.adapters.storage.group_commit import GroupCommit
-from billvend.bootstrap import wire
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome
@@ -225,7 +224,7 @@ def open_recording_billvend(
         return real
     parts = real._deps
     behind = parts.journal._journal  # type: ignore[attr-defined]  # the journal behind the group commit
-    return wire(
+    return Billvend(
         replace(
             parts,
             journal=GroupCommit(RecordingJournal(behind, points)),

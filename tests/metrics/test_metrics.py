@@ -24,7 +24,6 @@ from billvend import Billvend, ConfigurationError, Unavailable, open_billvend
 from billvend.adapters.metrics.metrics_server import serve_metrics
 from billvend.adapters.metrics.prometheus import PrometheusMetrics
 from billvend.adapters.storage.group_commit import GroupCommit
-from billvend.bootstrap import wire
 from billvend.config import Settings
 from billvend.domain.enums import Status
 from billvend.domain.notifications import Channel
@@ -89,7 +88,7 @@ class MeteredApp(AppHarness):
 
     def use(self, **parts: Any) -> None:
         self.deps = replace(self.deps, **parts)
-        self.bv = wire(self.deps)
+        self.bv = Billvend(self.deps)
 
     @property
     def client(self) -> Client:

@@ -31,10 +31,10 @@ def all_payments(simulation: Simulation) -> list[Payment]:
     before = None
     while True:
         page = simulation.bv.search(Search(kind="payment", limit=PAGE, before=before))
-        found += [payment for payment in page if isinstance(payment, Payment)]
+        found += [each.transaction for each in page if isinstance(each.transaction, Payment)]
         if len(page) < PAGE:
             return found
-        before = page[-1].transaction_id
+        before = page[-1].transaction.transaction_id
 
 
 def count_events(simulation: Simulation) -> Counter[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from billvend import Unavailable
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.decisions.commands import Command, RecordAnswer
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.policy.accounts import Mode
@@ -41,7 +41,7 @@ class Process:
             (c.account.provider, c.account.account_id): ProviderConnection(c, self)
             for c in simulation.providers
         }
-        self.bv = wire(
+        self.bv = Billvend(
             replace(
                 parts,
                 clock=self.clock,

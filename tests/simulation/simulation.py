@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from billvend import Billvend, Unavailable, open_billvend
 from billvend.adapters.storage.tables import transactions
-from billvend.bootstrap import wire
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Claim, Command, Executed, RecordAnswer
 from billvend.domain.decisions.decider import CommandOutcome
@@ -106,7 +105,7 @@ class Simulation:
         # rules.
         journal = parts.journal._journal  # type: ignore[attr-defined]  # see above
         policy = replace(parts.policy, accounts=routes)
-        return wire(replace(parts, journal=journal, providers={}, policy=policy))
+        return Billvend(replace(parts, journal=journal, providers={}, policy=policy))
 
     def stop_faults(self) -> None:
         """Inject no fault from here on, and bring up everything that is down."""

@@ -21,7 +21,8 @@ from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
-from billvend.adapters.storage.tables import APPEND_ONLY, metadata
+from billvend.adapters.storage.streams import event_from_row
+from billvend.adapters.storage.tables import APPEND_ONLY, events, metadata
 from billvend.domain.decisions.commands import (
     Cancel,
     Claim,
@@ -37,6 +38,7 @@ from billvend.domain.decisions.commands import (
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.enums import Status, VendType
 from billvend.domain.errors import BillvendError
+from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
 from billvend.domain.outcome import (
     Answer,
@@ -53,9 +55,9 @@ from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller, Mode, ProviderAccount
 from billvend.domain.policy.policy import Policy
 from billvend.ports.journal import DuePayment
-from billvend.ports.queries import AuditReport
-from billvend.usecases.dependencies import Dependencies
+from billvend.ports.queries import AuditReport, RawEvent
 from billvend.usecases.limits import Limits
+from billvend.usecases.wiring import Dependencies
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
@@ -190,9 +192,17 @@ class JournalHarness:
     # --- queries ------------------------------------------------------------------------------------------------------
 
     def payment(self, pay: Pay) -> Payment:
-        found = self.queries.transaction(pay.transaction_id, pay.user_id)
-        assert isinstance(found, Payment)
-        return found
+        found = self.queries.find(pay.transaction_id, pay.user_id)
+        assert found is not None
+        assert isinstance(found.transaction, Payment)
+        return found.transaction
+
+    def events(self, stream: StreamKey) -> list[RawEvent]:
+        """The stored events of a stream, in order."""
+        table = events.c
+        in_order = sa.select(events).where(table.user_id == stream.user_id, table.stream == stream.stream)
+        with self.database.read_transaction() as connection:
+            return [event_from_row(row) for row in connection.execute(in_order.order_by(table.seq))]
 
     def status(self, pay: Pay) -> Status:
         return self.payment(pay).status

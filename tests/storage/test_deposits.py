@@ -9,7 +9,6 @@ import pytest
 from billvend import Billvend, Money, Unavailable
 from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.deposits import SqlDeposits
-from billvend.bootstrap import wire
 from billvend.ports.repositories import Deposit
 from billvend.usecases.deposits import DepositStatus
 from tests.storage.concurrency import run_in_threads
@@ -84,7 +83,7 @@ def test_problems_are_listed_until_acknowledged(deposits: SqlDeposits) -> None:
 
 
 def test_deposits_are_listed_newest_first_with_their_transaction(harness: JournalHarness) -> None:
-    bv, deposits = wire(deps_of(harness)), SqlDeposits(harness.database)
+    bv, deposits = Billvend(deps_of(harness)), SqlDeposits(harness.database)
     credited = deposits.add(replace(deposit("r1", None), created_at=NOW - timedelta(days=1)))
     same_reference = deposits.add(deposit("r1", None, user="ben"))
     unpaid = deposits.add(replace(deposit("r2", None), created_at=NOW + timedelta(days=1)))
@@ -120,7 +119,7 @@ def test_deposits_are_unavailable_when_database_is_down(unavailable_database: Da
 def app_and_paystack(url: str) -> Iterator[tuple[Billvend, FakePaystack]]:
     """A billvend on a database that several threads can share, and its Paystack; audited at the end."""
     with fake_paystack() as (paystack, gateway), open_harness(url) as harness:
-        bv = wire(replace(deps_of(harness), gateway=gateway))
+        bv = Billvend(replace(deps_of(harness), gateway=gateway))
         yield bv, paystack
         assert bv.audit().ok
 

@@ -258,6 +258,4 @@ def test_concurrent_results_equal_some_serial_order(
         assert [results[id(command)] for command in order] == one_at_a_time
         assert together.audit().ok
         streams = {StreamKey("ada", "wallet:NGN"), StreamKey("ben", "wallet:NGN")}
-        assert [together.queries.events(stream) for stream in streams] == [
-            alone.queries.events(stream) for stream in streams
-        ]
+        assert [together.events(stream) for stream in streams] == [alone.events(stream) for stream in streams]

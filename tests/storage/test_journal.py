@@ -408,7 +408,7 @@ def test_repeated_key_with_new_id_returns_first_transaction(harness: JournalHarn
     assert first.transaction_id != again.transaction_id
     results = expect_executed([*harness.execute(first), *harness.execute(again)])
     assert [done.result.transaction_id for done in results] == [first.transaction_id] * 2
-    assert harness.queries.transaction(again.transaction_id) is None
+    assert harness.queries.find(again.transaction_id) is None
 
 
 def test_key_is_unique_per_user_and_operation(harness: JournalHarness) -> None:

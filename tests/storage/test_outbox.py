@@ -24,6 +24,7 @@ from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
 from billvend.ports.queries import Search
 from billvend.ports.repositories import DeliveryAttempt, Deposit, DisabledEndpoint, FinalStatus, Message
+from billvend.presentation.notifications import notification_for
 from tests.storage.concurrency import run_in_threads
 from tests.storage.harness import (
     NOW,
@@ -51,7 +52,9 @@ def outbox(harness: JournalHarness) -> SqlOutbox:
 
 
 def enable_channels(harness: JournalHarness, *channels: Channel) -> JournalHarness:
-    harness.journal = SqlJournal(harness.database, channels=channels or ALL)
+    harness.journal = SqlJournal(
+        harness.database, channels=channels or ALL, render_notification=notification_for
+    )
     return harness
 
 
@@ -436,7 +439,7 @@ def test_email_of_a_deposit_without_wallet_email_gets_its_receipt_alone(
         )
         harness.execute_one(harness.fund(source=source, reference=reference))
     paid_in, by_hand = (
-        harness.queries.search(Search(reference=each))[0].transaction_id for each in ("r1", "r2")
+        harness.queries.search(Search(reference=each))[0].transaction.transaction_id for each in ("r1", "r2")
     )
     pay = harness.accept_payment()
     assert outbox.email_of("ada", paid_in) == "r1@example.com"

@@ -14,15 +14,14 @@ from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.outcome import Declined, Deferred, Unknown
 from billvend.domain.payment.state import Payment
-from billvend.ports.queries import AuditReport, Backlog, Search
+from billvend.ports.queries import AuditReport, Backlog, Search, TransactionRecord
 from tests.storage.harness import METER, NOW, JournalHarness, delivered, open_harness, recorded_statements
 
 
 def test_empty_ledger_returns_nothing(harness: JournalHarness) -> None:
     assert harness.queries.balance("ada", "NGN") is None
-    assert harness.queries.transaction("t1") is None
+    assert harness.queries.find("t1") is None
     assert harness.queries.search(Search()) == []
-    assert harness.queries.events(StreamKey("ada", "t1")) == []
     assert harness.queries.backlog(NOW) == Backlog({}, {}, 0, None)
     assert harness.queries.audit() == AuditReport()
 
@@ -33,9 +32,8 @@ def test_impossible_text_finds_nothing(harness: JournalHarness, text: str) -> No
     harness.accept_payment()
     assert harness.queries.balance(text, "NGN") is None
     assert harness.queries.balance("ada", text) is None
-    assert harness.queries.transaction(text) is None
-    assert harness.queries.transaction("t0000002", text) is None
-    assert harness.queries.events(StreamKey("ada", text)) == []
+    assert harness.queries.find(text) is None
+    assert harness.queries.find("t0000002", text) is None
     for search in (Search(user_id=text), Search(meter=text), Search(reference=text), Search(key=text)):
         assert harness.queries.search(search) == []
 
@@ -44,16 +42,21 @@ def test_transaction_is_found_by_id(harness: JournalHarness) -> None:
     fund = harness.add_funds(minor=10_000)
     pay = harness.pay(minor=700, key="order-42", vend_type=VendType.POSTPAID)
     harness.execute_one(pay)
-    assert harness.queries.transaction(fund.transaction_id) == Funding(
-        "ada", fund.transaction_id, Money(10_000, "NGN"), "manual", fund.key, NOW
-    )
-    assert harness.queries.transaction(pay.transaction_id) == Payment(
+    funding = Funding("ada", fund.transaction_id, Money(10_000, "NGN"), "manual", fund.key, NOW)
+    payment = Payment(
         "ada", pay.transaction_id, Money(700, "NGN"), METER, "EKEDC", VendType.POSTPAID, None, "order-42",
         Status.PENDING, accepted_at=NOW, updated_at=NOW,
     )  # fmt: skip
+    events = harness.events(payment.stream_key)
+    assert harness.queries.find(fund.transaction_id) == TransactionRecord(funding, None)
+    assert harness.queries.find(pay.transaction_id) == TransactionRecord(payment, NOW, events)
+    assert harness.queries.search(Search()) == [
+        TransactionRecord(payment, NOW),
+        TransactionRecord(funding, None),
+    ]
     for command in (fund, pay):
-        assert harness.queries.transaction(command.transaction_id, "ada") is not None
-        assert harness.queries.transaction(command.transaction_id, "ben") is None
+        assert harness.queries.find(command.transaction_id, "ada") is not None
+        assert harness.queries.find(command.transaction_id, "ben") is None
 
 
 def test_held_balance_is_the_sum_of_open_payments(harness: JournalHarness) -> None:
@@ -80,7 +83,7 @@ def test_held_balance_is_the_sum_of_open_payments(harness: JournalHarness) -> No
 
 def ids(harness: JournalHarness, **wanted: object) -> list[str]:
     found = harness.queries.search(Search(**wanted))  # type: ignore[arg-type]
-    return [transaction.transaction_id for transaction in found]
+    return [record.transaction.transaction_id for record in found]
 
 
 def test_search_pages_newest_first(harness: JournalHarness) -> None:
@@ -101,7 +104,7 @@ def test_search_pages_newest_first(harness: JournalHarness) -> None:
     assert ids(harness, kind="payment", limit=2) == [wanted[0], wanted[2]]
     assert ids(harness, kind="payment", limit=2, before=wanted[2]) == [wanted[4]]
     found = harness.queries.search(Search(limit=2))
-    assert [type(transaction) for transaction in found] == [Payment, Funding]
+    assert [type(record.transaction) for record in found] == [Payment, Funding]
 
 
 def test_search_by_each_field(harness: JournalHarness) -> None:
@@ -159,7 +162,7 @@ def test_stream_events_form_a_hash_chain(harness: JournalHarness) -> None:
     pay = harness.accept_payment()
     harness.advance(0.000001)
     harness.answer(pay, Deferred("later", retry_after_seconds=7))
-    logged = harness.queries.events(StreamKey("ada", pay.transaction_id))
+    logged = harness.events(StreamKey("ada", pay.transaction_id))
     assert [(event.seq, event.kind) for event in logged] == [
         (1, "PaymentAccepted"),
         (2, "SendStarted"),
@@ -173,7 +176,7 @@ def test_stream_events_form_a_hash_chain(harness: JournalHarness) -> None:
             event.prev_hash, event.key, event.seq, event.at, event.kind, event.command_key, event.data
         )
         assert event.hash == before
-    wallet = harness.queries.events(StreamKey("ada", "wallet:NGN"))
+    wallet = harness.events(StreamKey("ada", "wallet:NGN"))
     assert [(event.seq, event.kind) for event in wallet] == [(1, "WalletFunded"), (2, "WalletHeld")]
 
 

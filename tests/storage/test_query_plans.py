@@ -131,7 +131,7 @@ def run_business_day(bv: Billvend, paid_in: Callable[[str], None]) -> Payment:
     assert bv.wait(silent.transaction_id, timeout=0.5).status is Status.IN_DOUBT
     bv.refresh(doubtful.transaction_id)
     bv.request_requery(doubtful)
-    bv.transaction_with_events(doubtful.transaction_id)
+    bv.record(doubtful.transaction_id)
     bv.settle(Hint("ada", doubtful.transaction_id))
     bv.handle_provider_webhook("sandbox", b"{}")
     swept = bv.sweep()

@@ -272,7 +272,7 @@ class JournalHistory(RuleBasedStateMachine):
 
     def _payments(self, user: str) -> list[Payment]:
         found = self.harness.queries.search(Search(user_id=user, kind="payment", limit=1_000))
-        return [payment for payment in found if isinstance(payment, Payment)]
+        return [each.transaction for each in found if isinstance(each.transaction, Payment)]
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

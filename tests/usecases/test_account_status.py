@@ -10,7 +10,7 @@ import pytest
 
 from billvend import BillvendError, Money, Payment
 from billvend.adapters.storage.queries import SqlQueries
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.repositories import Exposure
@@ -102,7 +102,7 @@ def test_status_refresh_on_payment_does_not_poll_the_float(app: AppHarness) -> N
 def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarness) -> None:
     queries = BlockingQueries(app)
     queries.may_continue.set()
-    app.bv = wire(replace(app.deps, queries=queries))
+    app.bv = Billvend(replace(app.deps, queries=queries))
     for expected in (1, 2, 3):
         for _ in range(3):
             app.pay()
@@ -114,7 +114,7 @@ def test_account_status_is_refreshed_at_intervals_not_per_payment(app: AppHarnes
 
 def test_concurrent_payments_refresh_once_without_waiting(app: AppHarness) -> None:
     queries = BlockingQueries(app)
-    app.bv = wire(replace(app.deps, queries=queries))
+    app.bv = Billvend(replace(app.deps, queries=queries))
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(app.pay)
         assert queries.started.wait(TIMEOUT_SECONDS)
@@ -134,7 +134,7 @@ def test_payment_is_rejected_when_status_refresh_fails(app: AppHarness) -> None:
             raise BillvendError("The database is down.")
 
     whole = app.bv
-    app.bv = wire(replace(app.deps, queries=UnavailableQueries(app.database)))
+    app.bv = Billvend(replace(app.deps, queries=UnavailableQueries(app.database)))
     with pytest.raises(BillvendError, match="down"):
         app.pay()
     app.bv = whole
@@ -246,6 +246,6 @@ def test_fault_reported_during_exposure_query_is_kept() -> None:
     app.payment_in_doubt(1_100)
     app.clock.sleep(REFRESH_INTERVAL_SECONDS)
     app.provider.float_answer = Unknown("no such call")
-    app.bv = wire(replace(app.deps, queries=QueriesWithFault(app.database)))
+    app.bv = Billvend(replace(app.deps, queries=QueriesWithFault(app.database)))
     assert "the float is empty" in assert_payment_rejected(app)
     app.close()

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from billvend import Bill, Status, Unavailable, open_billvend
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Command, RecordAnswer
 from billvend.domain.decisions.decider import CommandOutcome
@@ -75,7 +75,7 @@ class AnswerHarness:
         }
         for replaced in parts.providers.values():
             replaced.close()
-        self.bv = wire(replace(parts, journal=self.journal, providers=providers))
+        self.bv = Billvend(replace(parts, journal=self.journal, providers=providers))
         self.bv.fund("ada", 5000)
 
     def accept_payment(self, *answers: Any) -> Hint:
@@ -176,7 +176,7 @@ def kill_during_requery(app: AnswerHarness, hint: Hint) -> None:
 
     parts = app.bv._deps
     fatal = {key: Fatal(provider) for key, provider in parts.providers.items()}
-    killed = wire(replace(parts, providers=fatal))  # type: ignore[arg-type]
+    killed = Billvend(replace(parts, providers=fatal))  # type: ignore[arg-type]
     killed.settle(hint)
     killed.settle(hint)
 

@@ -10,7 +10,7 @@ import pytest
 
 from billvend import Conflict, ResourceNotFound, Unavailable, ValidationFailed
 from billvend.adapters.storage.api_keys import SqlApiKeys
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.api_keys import Scope
 from billvend.usecases.api_keys import NewApiKey
 from tests.harness import NOON, AppHarness, using
@@ -98,7 +98,7 @@ def test_revoked_key_is_rejected(app: AppHarness, by: str) -> None:
 def test_key_revoked_by_another_process_is_rejected(app: AppHarness) -> None:
     new = create_key(app)
     assert app.bv.authenticate(new.secret)
-    wire(replace(app.deps, api_keys=SqlApiKeys(app.database))).revoke_api_key("till-7")
+    Billvend(replace(app.deps, api_keys=SqlApiKeys(app.database))).revoke_api_key("till-7")
     assert app.bv.authenticate(new.secret) is None
 
 

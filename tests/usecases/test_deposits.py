@@ -16,7 +16,7 @@ from billvend import (
     Unavailable,
     ValidationFailed,
 )
-from billvend.bootstrap import wire
+from billvend.app import Billvend
 from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
 from billvend.domain.ledger.wallet import Funding
 from billvend.ports.queries import Search
@@ -278,9 +278,9 @@ def test_webhook_credits_paid_deposit(app: AppHarness, paystack: FakePaystack) -
     paystack.mark_paid(deposit.reference)
     assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
     assert credited_kobo(app) == 50_050
-    (funding,) = app.bv.search(Search(reference=deposit.reference))
-    assert isinstance(funding, Funding)
-    assert funding.source == "paystack"
+    (found,) = app.bv.search(Search(reference=deposit.reference))
+    assert isinstance(found.transaction, Funding)
+    assert found.transaction.source == "paystack"
 
 
 def test_five_webhooks_credit_once(app: AppHarness, paystack: FakePaystack) -> None:
@@ -553,7 +553,7 @@ def test_webhook_is_retried_when_database_is_down(app: AppHarness, paystack: Fak
 def test_paid_deposit_is_credited_even_above_new_limit(app: AppHarness, paystack: FakePaystack) -> None:
     deposit = start_deposit(app)
     paystack.mark_paid(deposit.reference)
-    wire(replace(app.deps, limits=Limits("1", "10"))).check_deposit(deposit.reference)
+    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(deposit.reference)
     assert credited_kobo(app) == 50_050
 
 

@@ -8,13 +8,16 @@ from flask import Response
 from billvend.api.requests import TransactionPath, TransactionsQuery, UserPath
 from billvend.api.responses import success_response
 from billvend.api.routing import ApiRouter, add_log_context
-from billvend.api.schemas import TransactionDetailResponse, TransactionsResponse
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import DependencyError
 from billvend.domain.ids import parse_user_id
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import Search
-from billvend.presentation import JsonObject, payment_json, transaction_json
+from billvend.presentation.transaction_models import (
+    TransactionDetailResponse,
+    TransactionResponse,
+    TransactionsResponse,
+)
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -33,13 +36,14 @@ def add_routes(router: ApiRouter) -> None:
         With its attempts and events. For a payment in doubt this also requests an earlier requery, at most once an interval.
         """
         add_log_context(transactionId=path.transaction_id)
-        record, events = bv.transaction_with_events(path.transaction_id)
-        if not isinstance(record, Payment):
-            return success_response(transaction_json(record), "The wallet was funded.")
+        record = bv.record(path.transaction_id)
+        payment = record.transaction
+        if not isinstance(payment, Payment):
+            return success_response(TransactionDetailResponse.of(payment), "The wallet was funded.")
         with suppress(DependencyError):  # a hint, and no more
-            bv.request_requery(record)
-        data: JsonObject = payment_json(record, events, bv.next_check_at(record))
-        return success_response(data, str(data["message"]))
+            bv.request_requery(payment)
+        data = TransactionDetailResponse.with_events(payment, record.events, record.next_check_at)
+        return success_response(data, str(data.message))
 
     @router.get(
         "/transactions/user/<billvend_user:userId>",
@@ -65,11 +69,8 @@ def add_routes(router: ApiRouter) -> None:
             )
         )
         page = records[: query.limit]
-        data: JsonObject = {
-            "items": [
-                transaction_json(record, bv.next_check_at(record) if isinstance(record, Payment) else None)
-                for record in page
-            ],
-            "nextCursor": page[-1].transaction_id if len(records) > query.limit else None,
-        }
+        data = TransactionsResponse(
+            items=[TransactionResponse.of(record.transaction, record.next_check_at) for record in page],
+            next_cursor=page[-1].transaction.transaction_id if len(records) > query.limit else None,
+        )
         return success_response(data, f"{len(page)} transactions.")

@@ -51,10 +51,10 @@ def create(
 
     Scopes do not include each other: reading needs `read`. From the first key on, requests without a key are rejected.
     """
-    from billvend.presentation import api_key_json
+    from billvend.presentation.operator_models import ApiKeyResponse
 
     created = session.bv.create_api_key(name, scope)
-    key, document = created.key, api_key_json(created.key)
+    key, document = created.key, ApiKeyResponse.model_validate(created.key).to_json()
     session.print(result({**document, "secret": created.secret}, Line(created.secret)))
     if not session.as_json:  # on stderr: KEY=$(billvend api-keys create ...) prints the secret alone
         scopes = ", ".join(sorted(key.scopes))
@@ -69,16 +69,18 @@ def create(
 @command(api_keys, "billvend api-keys list", name="list")
 def list_keys(session: Session) -> Output:
     """List all keys, including revoked ones."""
-    from billvend.presentation import api_key_json
+    from billvend.presentation.operator_models import ApiKeyResponse
 
     empty = "No API keys yet: only requests from this machine are accepted, with test money."
-    return listing([api_key_json(key) for key in session.bv.api_keys()], COLUMNS, empty=empty)
+    return listing(
+        [ApiKeyResponse.model_validate(key).to_json() for key in session.bv.api_keys()], COLUMNS, empty=empty
+    )
 
 
 @command(api_keys, "billvend api-keys revoke till-7")
 def revoke(session: Session, key: str = argument("KEY: Its id or its name.")) -> Output:
     """Revoke a key. It is rejected from the next request on."""
-    from billvend.presentation import api_key_json
+    from billvend.presentation.operator_models import ApiKeyResponse
 
     revoked = session.bv.revoke_api_key(key)
-    return result(api_key_json(revoked), good(f"Revoked the key {revoked.name}."))
+    return result(ApiKeyResponse.model_validate(revoked).to_json(), good(f"Revoked the key {revoked.name}."))

@@ -42,7 +42,7 @@ def create(
     Prints the address where the customer pays. The wallet is credited when Paystack confirms the payment.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.presentation import deposit_result_json
+    from billvend.presentation.models import DepositResponse
 
     with defer_sigint():
         deposit = session.bv.create_deposit(user, amount, email=email, currency=currency, key=key)
@@ -52,7 +52,7 @@ def create(
         what = f"a deposit of {deposit.amount.display} for the wallet of {deposit.user_id}"
         title = good(f"Created {what}. Pay here:")
     return result(
-        {**deposit_result_json(deposit), "replayed": deposit.replayed},
+        {**DepositResponse.model_validate(deposit).to_json(), "replayed": deposit.replayed},
         title,
         Line(deposit.authorization_url),
         quiet(f"Check it with: billvend deposits check {deposit.reference}"),
@@ -74,15 +74,19 @@ def check(
     Exits 0 when it is credited, 7 while it is not paid, and 8 when the payment differs from the deposit.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.presentation import deposit_check_json
+    from billvend.presentation.operator_models import DepositCheckResponse
 
     with defer_sigint():
         bv = session.bv
         checked = bv.acknowledge_deposit(reference) if acknowledge else bv.check_deposit(reference)
     if acknowledge:
-        return result(deposit_check_json(checked), good("The problem is acknowledged."))
+        return result(
+            DepositCheckResponse.model_validate(checked).to_json(), good("The problem is acknowledged.")
+        )
     status, style = CHECKED[checked.status]
-    return result(deposit_check_json(checked), style(checked.detail), status=status)
+    return result(
+        DepositCheckResponse.model_validate(checked).to_json(), style(checked.detail), status=status
+    )
 
 
 @command(deposits, "billvend deposits list --limit 50", name="list")
@@ -91,7 +95,11 @@ def list_deposits(session: Session, limit: int = max_items(20)) -> Output:
 
     Shows what the database has. To ask Paystack about one, use billvend deposits check.
     """
-    from billvend.presentation import deposit_check_json
+    from billvend.presentation.operator_models import DepositCheckResponse
 
     newest = session.bv.deposits(limit)
-    return listing([deposit_check_json(checked) for checked in newest], COLUMNS, empty="No deposits yet.")
+    return listing(
+        [DepositCheckResponse.model_validate(checked).to_json() for checked in newest],
+        COLUMNS,
+        empty="No deposits yet.",
+    )

@@ -46,7 +46,7 @@ def fund(
     Creates the wallet if it is new.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.presentation import funding_result_json
+    from billvend.presentation.operator_models import FundingResultResponse
 
     with defer_sigint():
         funded = session.bv.fund(user, amount, currency=currency, key=key, source=source)
@@ -57,7 +57,11 @@ def fund(
     else:
         added = f"Added {funded.amount.display} to the wallet of {funded.user_id}"
         line = good(f"{added}: the balance is {balance}.")
-    return result(funding_result_json(funded), line, Line(f"Transaction {funded.transaction_id}"))
+    return result(
+        FundingResultResponse.model_validate(funded).to_json(),
+        line,
+        Line(f"Transaction {funded.transaction_id}"),
+    )
 
 
 @command(commands, "billvend pay ada 500 --meter 12345678901 --biller EKEDC --idempotency-key order-42")
@@ -84,7 +88,7 @@ def pay(
     payment continues.
     """
     from billvend.cli.progress import after_acceptance, defer_sigint, wait_with_progress
-    from billvend.presentation import payment_json
+    from billvend.presentation.transaction_models import TransactionDetailResponse
     from billvend.usecases.pay import Bill
 
     bill = Bill(user, amount, meter, biller, vend_type, phone, key, allow_duplicate)
@@ -100,7 +104,9 @@ def pay(
             next_check_at = bv.next_check_at(payment)
 
             def document() -> object:
-                shown = payment_json(payment, bv.events(payment), next_check_at)
+                shown = TransactionDetailResponse.with_events(
+                    payment, bv.events(payment), next_check_at
+                ).to_json()
                 return {**shown, "replayed": accepted.replayed}
 
             def text() -> Iterable[Block]:
@@ -130,11 +136,11 @@ def _summary(
 def cancel(session: Session, transaction: str = TRANSACTION) -> Output:
     """Cancel a payment that was not sent yet."""
     from billvend.cli.rendering import render_payment_summary
-    from billvend.presentation import payment_json
+    from billvend.presentation.transaction_models import TransactionDetailResponse
 
     payment = session.bv.cancel(transaction)
     return Output(
-        lambda: payment_json(payment, session.bv.events(payment)),
+        lambda: TransactionDetailResponse.with_events(payment, session.bv.events(payment)).to_json(),
         lambda: render_payment_summary(payment, None),
     )
 

@@ -1,9 +1,8 @@
 """Commands that read: balance, history, show, find, payments, meter, billers."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,9 +13,7 @@ from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
-    from billvend.app import Billvend
     from billvend.ports.queries import Search
-    from billvend.ports.queries import Transaction as TransactionRecord
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -62,17 +59,19 @@ def balance(session: Session, user: str = USER, currency: str | None = CURRENCY)
 
     The available and held amounts, and the latest transactions.
     """
-    from billvend.presentation import balance_json
+    from billvend.ports.queries import Search
+    from billvend.presentation.transaction_models import BalanceResponse
 
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
-    newest = bv.history(user, limit=RECENT_TRANSACTIONS)
-    recent = _items(bv, [each for each in newest if each.amount.currency == wallet.available.currency])
+    newest = bv.search(Search(wallet.user_id, limit=RECENT_TRANSACTIONS))
+    recent = [each for each in newest if each.transaction.amount.currency == wallet.available.currency]
+    document = BalanceResponse.of(wallet, recent).to_json()
     return result(
-        balance_json(wallet, recent),
+        document,
         good(f"The wallet of {wallet.user_id}"),
         KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)]),
-        table(recent, COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
+        table(document["recentTransactions"], COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
     )
 
 
@@ -139,15 +138,19 @@ def show_transaction(
     """
     from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.ledger.wallet import Funding
-    from billvend.presentation import funding_json, payment_json
+    from billvend.presentation.transaction_models import TransactionDetailResponse, TransactionResponse
 
     bv = session.bv
-    record = bv.refresh(transaction) if refresh else bv.transaction(transaction)
-    if isinstance(record, Funding):
-        document = funding_json(record)
+    if refresh:
+        bv.refresh(transaction)
+    record = bv.record(transaction)
+    if isinstance(record.transaction, Funding):
+        document = TransactionResponse.of(record.transaction).to_json()
         return result(document, *render_funding(document))
-    shown = (record, bv.events(record), bv.next_check_at(record))
-    return Output(lambda: payment_json(*shown), lambda: render_payment(*shown))
+    shown = (record.transaction, record.events, record.next_check_at)
+    return Output(
+        lambda: TransactionDetailResponse.with_events(*shown).to_json(), lambda: render_payment(*shown)
+    )
 
 
 @command(commands, "billvend meter 12345678901 --biller EKEDC", name="meter")
@@ -161,10 +164,10 @@ def show_meter(
 
     Shows the customer and the minimum amount. Nothing is bought.
     """
-    from billvend.presentation import meter_json
+    from billvend.presentation.models import MeterResponse
 
     details = session.bv.meter(number, biller=biller, vend_type=vend_type)
-    document = meter_json(details, number, biller, vend_type, session.bv.currency)
+    document = MeterResponse.of(details, number, biller, vend_type, session.bv.currency).to_json()
     facts = [("Customer", details.customer_name)]
     if details.address:
         facts.append(("Address", details.address))
@@ -177,30 +180,24 @@ def show_meter(
 @command(commands, "billvend billers")
 def billers(session: Session) -> Output:
     """List the billers that can be paid."""
-    from billvend.presentation import biller_json
+    from billvend.presentation.models import BillerResponse
 
     columns = {"Code": "code", "Name": "name", "Meters": "vendTypes"}
-    return listing([biller_json(biller) for biller in session.bv.billers()], columns)
+    return listing(
+        [BillerResponse.model_validate(biller).to_json() for biller in session.bv.billers()], columns
+    )
 
 
 def _search(session: Session, criteria: "Search") -> Output:
+    from billvend.presentation.transaction_models import TransactionResponse
+
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
     page = transactions[: criteria.limit]
-    items = _items(bv, page)
-    cursor = page[-1].transaction_id if len(transactions) > len(page) else None
+    items = [TransactionResponse.of(each.transaction, each.next_check_at).to_json() for each in page]
+    cursor = page[-1].transaction.transaction_id if len(transactions) > len(page) else None
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
         text.append(quiet(f"Older transactions: --cursor {cursor}"))
     return result({"items": items, "nextCursor": cursor}, *text)
-
-
-def _items(bv: "Billvend", transactions: "Sequence[TransactionRecord]") -> list[Any]:
-    from billvend.domain.payment.state import Payment
-    from billvend.presentation import transaction_json
-
-    return [
-        transaction_json(each, bv.next_check_at(each) if isinstance(each, Payment) else None)
-        for each in transactions
-    ]

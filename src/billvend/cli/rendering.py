@@ -22,7 +22,8 @@ from billvend.cli.blocks import (
 from billvend.domain.enums import Status
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
-from billvend.presentation import customer_message, describe_time, payment_json, token_lines
+from billvend.presentation.text import customer_message, describe_time, token_lines
+from billvend.presentation.transaction_models import TransactionDetailResponse
 
 HEADS: Final = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Reversed"}
 STYLES: Final = {Status.COMPLETED: good, Status.REVERSED: bad}
@@ -74,7 +75,7 @@ def render_payment(
     payment: Payment, events: Sequence[RawEvent], next_check_at: datetime | None
 ) -> Iterator[Block]:
     """A payment with all details: its status, the calls to providers, the events and the proof."""
-    document: Item = payment_json(payment, events, next_check_at)
+    document: Item = TransactionDetailResponse.with_events(payment, events, next_check_at).to_json()
     yield from render_payment_summary(payment, next_check_at)
     facts = {
         "User": payment.user_id,

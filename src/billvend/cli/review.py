@@ -25,10 +25,13 @@ def review(session: Session) -> Output:
     Payments in manual review, with the provider's answers, and open incidents. The money of payments in review stays
     held, and requeries continue.
     """
-    from billvend.presentation import review_json
+    from billvend.presentation.operator_models import ReviewResponse
 
     review_list = session.bv.review()
-    return Output(lambda: review_json(review_list), lambda: _render(review_list, review_json(review_list)))
+    return Output(
+        lambda: ReviewResponse.of(review_list).to_json(),
+        lambda: _render(review_list, ReviewResponse.of(review_list).to_json()),
+    )
 
 
 @command(
@@ -56,7 +59,7 @@ def resolve(
     from billvend.cli.rendering import render_payment_summary
     from billvend.domain.enums import OperatorDecision
     from billvend.domain.errors import ValidationFailed
-    from billvend.presentation import payment_json
+    from billvend.presentation.transaction_models import TransactionDetailResponse
 
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
@@ -79,7 +82,7 @@ def resolve(
     )
     next_check_at = bv.next_check_at(payment)
     return Output(
-        lambda: payment_json(payment, bv.events(payment), next_check_at),
+        lambda: TransactionDetailResponse.with_events(payment, bv.events(payment), next_check_at).to_json(),
         lambda: render_payment_summary(payment, next_check_at),
     )
 

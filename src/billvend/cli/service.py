@@ -95,18 +95,18 @@ def audit(session: Session) -> Output:
 
     Exits 8 when it finds a difference.
     """
-    from billvend.presentation import audit_json
+    from billvend.presentation.operator_models import AuditResponse
 
     report = session.bv.audit()
     counts = ("events", "wallets", "payments", "transfers")
     totals = ", ".join(f"{getattr(report, name)} {name}" for name in counts)
     if report.ok:
-        return result(audit_json(report), good(f"No differences: {totals}."))
+        return result(AuditResponse.model_validate(report).to_json(), good(f"No differences: {totals}."))
     lines = [Line(difference) for difference in report.differences]
     if more := report.unlisted_differences:
         lines.append(Line(f"... and {more} more"))
     title = bad(f"{len(report.differences) + more} differences in {totals}:")
-    return result(audit_json(report), title, *lines, status=Exit.DIFFERENCE)
+    return result(AuditResponse.model_validate(report).to_json(), title, *lines, status=Exit.DIFFERENCE)
 
 
 @command(commands, "billvend health")
@@ -116,7 +116,7 @@ def health(session: Session) -> Output:
     Exits 9 when the database is down.
     """
     from billvend.domain.errors import Unavailable
-    from billvend.presentation import health_json
+    from billvend.presentation.operator_models import HealthResponse
 
     report = session.bv.health()
     if report.status == "down":
@@ -126,7 +126,7 @@ def health(session: Session) -> Output:
         for name, check in report.checks.items()
     ]
     return result(
-        health_json(report),
+        HealthResponse.of(report).to_json(),
         good("ok") if report.status == "ok" else doubt(report.status),
         Table(("Component", "Status", "Latency", "Details"), rows),
     )

@@ -46,11 +46,13 @@ def list_notifications(
     limit: int = max_items(20),
 ) -> Output:
     """List notifications with their delivery status, newest first."""
-    from billvend.presentation import endpoint_json, notification_json
+    from billvend.presentation.operator_models import EndpointResponse, NotificationResponse
 
     messages = session.bv.notification_history(limit=limit, channel=channel, failed=failed)
-    items = [notification_json(message) for message in messages]
-    endpoints = [endpoint_json(endpoint) for endpoint in session.bv.disabled_endpoints()]
+    items = [NotificationResponse.model_validate(message).to_json() for message in messages]
+    endpoints = [
+        EndpointResponse.model_validate(endpoint).to_json() for endpoint in session.bv.disabled_endpoints()
+    ]
     return result(
         {"items": items, "disabledEndpoints": endpoints},
         table(items, COLUMNS, empty="Nothing failed." if failed else "No notifications yet."),
@@ -64,7 +66,7 @@ def replay(session: Session, message: str = argument("ID: As printed by billvend
 
     It keeps its id, so that the receiver can recognise it. If its channel is not configured here, a worker sends it.
     """
-    from billvend.presentation import notification_json
+    from billvend.presentation.operator_models import NotificationResponse
 
     replayed = session.bv.replay_notification(message)
     last = replayed.attempts[-1] if replayed.attempts else None
@@ -74,7 +76,7 @@ def replay(session: Session, message: str = argument("ID: As printed by billvend
         line = bad(f"Not delivered: {last.detail}. A worker will retry.")
     else:
         line = doubt("Queued: a worker will send it.")
-    return result(notification_json(replayed), line)
+    return result(NotificationResponse.model_validate(replayed).to_json(), line)
 
 
 @command(webhooks, "billvend webhooks enable")

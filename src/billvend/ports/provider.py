@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from billvend.domain.enums import VendType
-from billvend.domain.meter_lookup import MeterLookupResult
+from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, Unknown
 from billvend.domain.policy.accounts import ProviderAccount
@@ -27,7 +27,7 @@ class Provider(Protocol):
     """One provider account. Nothing that the provider does raises an error: every answer is one of a closed set.
 
     Every call has a total deadline, body included. No call repeats a request by itself. Safe to call from several
-    threads.
+    threads. An adapter that inherits from this class needs `account`, `vend` and `requery`. The rest is optional.
     """
 
     @property
@@ -44,17 +44,22 @@ class Provider(Protocol):
     def requery(self, order: Order) -> Answer:
         """Ask for the outcome of our reference. Sells nothing."""
 
+    # --- optional -----------------------------------------------------------------------------------------------------
+
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask whose meter it is and whether it can be sold to. Sells nothing. A buyer waits, so the deadline is short."""
+        return MeterLookupFailed("the provider has no call for meters")
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Our balance at the provider. `Unknown` also if the provider has no such call."""
+        return Unknown("the provider has no call for our balance")
 
     def parse_references(self, body: bytes) -> tuple[str, ...]:
         """Our references in the body of an inbound webhook. They are a reason to requery, never a fact.
 
         Empty if the body is not a webhook of this provider.
         """
+        return ()
 
     def close(self) -> None:
         """Close connections and files."""

@@ -67,6 +67,17 @@ class RawEvent(NamedTuple):
     hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class TransactionRecord:
+    """A transaction as stored."""
+
+    transaction: Transaction
+    next_check_at: datetime | None
+    """When a worker looks at it next; None for never."""
+    events: Sequence[RawEvent] = ()
+    """Its events, in order, if it was looked up by its id. A funding has no events of its own."""
+
+
 @dataclass(slots=True)
 class AuditReport:
     """The counts and differences of an audit."""
@@ -108,20 +119,14 @@ class Queries(Protocol):
         An equal bill counts for `DUPLICATE_WINDOW_SECONDS`, and not if it was reversed.
         """
 
-    def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
-        """One transaction by its id. It is faster with the user id."""
-
-    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]] | None:
-        """One transaction and its events, in one read. A funding has no events of its own."""
+    def find(self, transaction_id: str, user_id: str | None = None) -> TransactionRecord | None:
+        """One transaction with its events, by its id. It is faster with the user id."""
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one query. Payments that don't exist are missing from the result."""
 
-    def search(self, search: Search) -> list[Transaction]:
-        """The transactions that match, newest first."""
-
-    def events(self, key: StreamKey) -> list[RawEvent]:
-        """The events of a stream, in order."""
+    def search(self, search: Search) -> list[TransactionRecord]:
+        """The transactions that match, newest first, without their events."""
 
     def needing_review(self, limit: int) -> list[Payment]:
         """Payments in review, or with incidents that no person has acknowledged. The oldest first."""

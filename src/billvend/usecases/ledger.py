@@ -78,10 +78,10 @@ class Ledger:
 
     def payment(self, transaction_id: str, user_id: str | None = None) -> Payment:
         """A payment by its id. Raises `TransactionNotFound`, `Unavailable`."""
-        payment = self.queries.transaction(parse_transaction_id(transaction_id), user_id)
-        if not isinstance(payment, Payment):
+        found = self.queries.find(parse_transaction_id(transaction_id), user_id)
+        if found is None or not isinstance(found.transaction, Payment):
             raise TransactionNotFound(f"There is no payment {safe_repr(transaction_id)}.")
-        return payment
+        return found.transaction
 
     def require_mode(self) -> None:
         """Mark the ledger as test or live by the configured providers, or check that it has this mark.

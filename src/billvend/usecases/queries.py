@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from billvend.domain.errors import TransactionNotFound, ValidationFailed, WalletNotFound
 from billvend.domain.ids import parse_transaction_id, parse_user_id
-from billvend.domain.journal.events import StreamKey
 from billvend.domain.money import Money
-from billvend.domain.payment.state import Payment
 from billvend.domain.policy.accounts import Biller
-from billvend.domain.policy.rules import next_step
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.clock import Clock
-from billvend.ports.queries import Backlog, Queries, RawEvent, Search, Transaction
+from billvend.ports.queries import Backlog, Queries, Search, TransactionRecord
 from billvend.usecases.account_status import ProviderAccounts
 
 MAX_SEARCH_RESULTS = 1_000
@@ -47,25 +43,14 @@ class Lookups:
             raise WalletNotFound(f"There is no {currency} wallet of this user: fund it first.")
         return Balance(user_id, *amounts)
 
-    def transaction(self, transaction_id: str) -> Transaction:
-        """A transaction by its id. Raises `TransactionNotFound`."""
-        transaction = self.queries.transaction(parse_transaction_id(transaction_id))
-        if transaction is None:
+    def find(self, transaction_id: str) -> TransactionRecord:
+        """A transaction by its id, with its events. Raises `TransactionNotFound`."""
+        record = self.queries.find(parse_transaction_id(transaction_id))
+        if record is None:
             raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
-        return transaction
+        return record
 
-    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]]:
-        """A transaction and its events, in one read. Raises `TransactionNotFound`."""
-        found = self.queries.transaction_with_events(parse_transaction_id(transaction_id))
-        if found is None:
-            raise TransactionNotFound(f"There is no transaction {safe_repr(transaction_id)}.")
-        return found
-
-    def events(self, payment: Payment) -> list[RawEvent]:
-        """The events of a payment, in order."""
-        return self.queries.events(StreamKey(payment.user_id, payment.transaction_id))
-
-    def search(self, criteria: Search) -> list[Transaction]:
+    def search(self, criteria: Search) -> list[TransactionRecord]:
         """Transactions, newest first. Raises `ValidationFailed` for a limit that is not 1 to 1,000."""
         limit: object = criteria.limit  # a caller may pass any type
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_SEARCH_RESULTS:
@@ -74,10 +59,6 @@ class Lookups:
                 f"The limit {safe_repr(limit)} is not accepted: it {reason}.", fields={"limit": reason}
             )
         return self.queries.search(criteria)
-
-    def next_check_at(self, payment: Payment) -> datetime | None:
-        """When a payment is next due by the policy; None if nothing is left to do."""
-        return next_step(payment, self.accounts.current_policy(), self.clock.now()).at
 
     def backlog(self) -> Backlog:
         """The open work, and how many payments wait for a worker now."""

@@ -58,9 +58,9 @@ class Requeries:
         requests = 0
         for reference in references:
             search = Search(kind="payment", reference=reference, limit=MAX_PAYMENTS_PER_REFERENCE)
-            for payment in self.ledger.queries.search(search):
-                if isinstance(payment, Payment):
-                    self._request(payment, WEBHOOK, reference)
+            for found in self.ledger.queries.search(search):
+                if isinstance(found.transaction, Payment):
+                    self._request(found.transaction, WEBHOOK, reference)
                     requests += 1
         return requests
 

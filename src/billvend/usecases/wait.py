@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.payment.state import Payment
@@ -58,7 +59,10 @@ class Waiting:
                 clock.sleep(max(pause_seconds, MIN_POLL_SECONDS))
             current = self.ledger.queries.payments([current.stream_key])[current.stream_key]
 
+    def next_check_at(self, payment: Payment) -> datetime | None:
+        """When a payment is next due by the policy; None if nothing is left to do."""
+        return next_step(payment, self.accounts.current_policy(), self.ledger.clock.now()).at
+
     def _due_in_seconds(self, payment: Payment) -> float:
-        now = self.ledger.clock.now()
-        at = next_step(payment, self.accounts.current_policy(), now).at
-        return (at - now).total_seconds() if at else MAX_POLL_SECONDS
+        at = self.next_check_at(payment)
+        return (at - self.ledger.clock.now()).total_seconds() if at else MAX_POLL_SECONDS

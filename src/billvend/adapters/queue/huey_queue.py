@@ -83,8 +83,8 @@ class HueyQueue:
             return sizes.result(timeout=DEPTH_TIMEOUT_SECONDS)
         except Exception as error:
             raise Unavailable(
-                f"The queue on {self.backend} does not answer. Payments are safe: the database keeps them, and a "
-                "sweep finds them.",
+                f"The queue on {self.backend} does not answer.",
+                "Payments are safe: the database keeps them, and a sweep finds them.",
                 detail=str(error) or "too slow",
             ) from error
 

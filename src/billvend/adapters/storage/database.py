@@ -183,7 +183,7 @@ def translate_errors() -> Iterator[None]:
 def unavailable(error: DBAPIError) -> Unavailable:
     """The error for work that the database did not accept. Nothing was done."""
     return Unavailable(
-        "The database does not answer. Nothing was done: try again.", detail=first_line(error.orig)
+        "The database does not answer.", "Nothing was done: try again.", detail=first_line(error.orig)
     )
 
 

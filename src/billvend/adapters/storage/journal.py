@@ -52,7 +52,7 @@ from billvend.domain.errors import BillvendError, DependencyError, OutcomeUnknow
 from billvend.domain.journal.events import StreamKey, WalletFunded
 from billvend.domain.ledger.wallet import Wallet, wallet_stream
 from billvend.domain.money import Money
-from billvend.domain.notifications import Channel
+from billvend.domain.notifications import Channel, NotificationRenderer
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.journal import DuePayment
 
@@ -72,11 +72,13 @@ class SqlJournal:
         database: Database,
         *,
         channels: Sequence[Channel] = (),
+        render_notification: NotificationRenderer = lambda _stored, _payment: None,
         reconnect_timeout_seconds: float = RECONNECT_TIMEOUT_SECONDS,
     ) -> None:
         """Notifications are written for each of `channels`. Without channels, none are written."""
         self._database = database
         self._channels = channels
+        self._render_notification = render_notification
         self._reconnect_timeout_seconds = reconnect_timeout_seconds
         self._environment: Mode | None = None
         self._statements = _Statements(database)
@@ -247,7 +249,9 @@ class SqlJournal:
                 fundings.append(rows.funding_row(stored, stored.event, currencies[stored.key]))
             if self._channels:
                 payment_now, _ = changes.payments.get(stored.key, (None, None))
-                by_table[outbox_messages] += rows.outbox_message_rows(stored, payment_now, self._channels)
+                by_table[outbox_messages] += rows.outbox_message_rows(
+                    stored, payment_now, self._channels, self._render_notification
+                )
         for key, (payment, head) in changes.payments.items():
             schedule = {"next_check_at": changes.next_at[key], "last_hint_at": None}
             by_table[transactions].append(rows.payment_row(payment, head) | schedule)

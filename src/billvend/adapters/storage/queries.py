@@ -30,7 +30,7 @@ from billvend.domain.ledger.wallet import Funding, Wallet
 from billvend.domain.money import Money
 from billvend.domain.outcome import NotFound
 from billvend.domain.payment.state import TERMINAL_STATUSES, Payment
-from billvend.ports.queries import AuditReport, Backlog, RawEvent, Search, Transaction
+from billvend.ports.queries import AuditReport, Backlog, Search, TransactionRecord
 from billvend.ports.repositories import Exposure
 
 UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
@@ -72,30 +72,24 @@ class SqlQueries:
             )
         return Money(available, currency), Money(int(held or 0), currency)
 
-    def transaction(self, transaction_id: str, user_id: str | None = None) -> Transaction | None:
-        """One transaction by its id; see the port."""
+    def find(self, transaction_id: str, user_id: str | None = None) -> TransactionRecord | None:
+        """One transaction with its events; see the port."""
         if not _are_storable(transaction_id, user_id):
             return None
-        condition = transactions.c.transaction_id == transaction_id
-        if user_id is not None:
-            condition &= transactions.c.user_id == user_id
-        with self._read_transaction() as connection:
-            found = self._load_transactions(connection, sa.select(transactions).where(condition).limit(1))
-        return found[0] if found else None
-
-    def transaction_with_events(self, transaction_id: str) -> tuple[Transaction, list[RawEvent]] | None:
-        """One transaction and its events; see the port."""
-        if not _are_storable(transaction_id):
-            return None
         query = sa.select(transactions).where(transactions.c.transaction_id == transaction_id).limit(1)
+        if user_id is not None:
+            query = query.where(transactions.c.user_id == user_id)
         with self._read_transaction() as connection:
             row = connection.execute(query).one_or_none()
-            if row is None or row.type != "payment":
-                return row and (_to_funding(row), [])
+            if row is None:
+                return None
+            if row.type != "payment":
+                return TransactionRecord(_to_funding(row), None)
             key = StreamKey(row.user_id, row.transaction_id)
-            stored = _load_events(connection, key)
+            in_order = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+            stored = [event_from_row(each) for each in connection.execute(in_order.order_by(events.c.seq))]
         folded = fold_payment(key, stored)
-        return folded and (folded[0], stored)
+        return folded and TransactionRecord(folded[0], row.next_check_at, stored)
 
     def stored_results(self, keys: Sequence[CommandKey]) -> Mapping[CommandKey, StoredResult]:
         """The stored results of these commands; see the port."""
@@ -131,7 +125,7 @@ class SqlQueries:
             found = load_payments(connection, self._database, [(key.user_id, key.stream) for key in keys])
         return {key: payment for key, (payment, _) in found.items()}
 
-    def search(self, search: Search) -> list[Transaction]:
+    def search(self, search: Search) -> list[TransactionRecord]:
         """The transactions that match, newest first; see the port."""
         if not _are_storable(
             search.user_id, search.currency, search.meter, search.reference, search.key, search.before
@@ -164,25 +158,18 @@ class SqlQueries:
             query = query.where(table.transaction_id.in_(sent.union_all(funded)))
             order = UNINDEXED_ID
         with self._read_transaction() as connection:
-            return self._load_transactions(connection, query.order_by(order.desc()).limit(search.limit))
+            return self._load_records(connection, query.order_by(order.desc()).limit(search.limit))
 
-    def _load_transactions(self, connection: Connection, query: sa.Select[Any]) -> list[Transaction]:
+    def _load_records(self, connection: Connection, query: sa.Select[Any]) -> list[TransactionRecord]:
         found = connection.execute(query).all()
         keys = [(row.user_id, row.transaction_id) for row in found if row.type == "payment"]
         payments = load_payments(connection, self._database, keys)
         return [
-            payments[StreamKey(row.user_id, row.transaction_id)][0]
+            TransactionRecord(payments[StreamKey(row.user_id, row.transaction_id)][0], row.next_check_at)
             if row.type == "payment"
-            else _to_funding(row)
+            else TransactionRecord(_to_funding(row), None)
             for row in found
         ]
-
-    def events(self, key: StreamKey) -> list[RawEvent]:
-        """The events of a stream, in order."""
-        if not _are_storable(key.user_id, key.stream):
-            return []
-        with self._read_transaction() as connection:
-            return _load_events(connection, key)
 
     def count_due(self, now: datetime) -> int:
         """How many payments are due."""
@@ -225,8 +212,8 @@ class SqlQueries:
             .limit(limit)
         )
         with self._read_transaction() as connection:
-            found = self._load_transactions(connection, query)
-        return [payment for payment in found if isinstance(payment, Payment)]
+            records = self._load_records(connection, query)
+        return [found.transaction for found in records if isinstance(found.transaction, Payment)]
 
     def exposures(self, since: datetime) -> list[Exposure]:
         """The money at risk at each provider account; see the port."""
@@ -265,11 +252,6 @@ class SqlQueries:
 def _are_storable(*texts: str | None) -> bool:
     """False for text that no database can store, and that PostgreSQL rejects even in a comparison."""
     return all(text is None or make_storable(text) == text for text in texts)
-
-
-def _load_events(connection: Connection, key: StreamKey) -> list[RawEvent]:
-    query = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
-    return [event_from_row(row) for row in connection.execute(query.order_by(events.c.seq))]
 
 
 def _to_funding(row: sa.Row[Any]) -> Funding:

@@ -17,7 +17,7 @@ from billvend.domain.journal.events import (
 )
 from billvend.domain.ledger.transfers import transfers
 from billvend.domain.ledger.wallet import Wallet
-from billvend.domain.notifications import Channel, message_id, notification_for
+from billvend.domain.notifications import Channel, NotificationRenderer, message_id
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 
 RowDict = dict[str, Any]
@@ -154,10 +154,10 @@ def resolution_rows(payment: Payment) -> Iterable[RowDict]:
 
 
 def outbox_message_rows(
-    stored: StoredEvent, payment: Payment | None, channels: Iterable[Channel]
+    stored: StoredEvent, payment: Payment | None, channels: Iterable[Channel], render: NotificationRenderer
 ) -> Iterable[RowDict]:
     """The notifications of an event, a row a channel. Most events have none."""
-    notification = notification_for(stored, payment)
+    notification = render(stored, payment)
     if notification is None:
         return
     for channel in channels:
