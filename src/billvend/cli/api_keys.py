@@ -72,9 +72,7 @@ def list_keys(session: Session) -> Output:
     from billvend.presentation.operator_models import ApiKeyResponse
 
     empty = "No API keys yet: only requests from this machine are accepted, with test money."
-    return listing(
-        [ApiKeyResponse.model_validate(key).to_json() for key in session.bv.api_keys()], COLUMNS, empty=empty
-    )
+    return listing(ApiKeyResponse, session.bv.api_keys(), COLUMNS, empty=empty)
 
 
 @command(api_keys, "billvend api-keys revoke till-7")
@@ -83,4 +81,4 @@ def revoke(session: Session, key: str = argument("KEY: Its id or its name.")) ->
     from billvend.presentation.operator_models import ApiKeyResponse
 
     revoked = session.bv.revoke_api_key(key)
-    return result(ApiKeyResponse.model_validate(revoked).to_json(), good(f"Revoked the key {revoked.name}."))
+    return result(ApiKeyResponse.model_validate(revoked), good(f"Revoked the key {revoked.name}."))

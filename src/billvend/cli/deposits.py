@@ -79,14 +79,11 @@ def check(
     with defer_sigint():
         bv = session.bv
         checked = bv.acknowledge_deposit(reference) if acknowledge else bv.check_deposit(reference)
+    document = DepositCheckResponse.model_validate(checked)
     if acknowledge:
-        return result(
-            DepositCheckResponse.model_validate(checked).to_json(), good("The problem is acknowledged.")
-        )
+        return result(document, good("The problem is acknowledged."))
     status, style = CHECKED[checked.status]
-    return result(
-        DepositCheckResponse.model_validate(checked).to_json(), style(checked.detail), status=status
-    )
+    return result(document, style(checked.detail), status=status)
 
 
 @command(deposits, "billvend deposits list --limit 50", name="list")
@@ -97,9 +94,4 @@ def list_deposits(session: Session, limit: int = max_items(20)) -> Output:
     """
     from billvend.presentation.operator_models import DepositCheckResponse
 
-    newest = session.bv.deposits(limit)
-    return listing(
-        [DepositCheckResponse.model_validate(checked).to_json() for checked in newest],
-        COLUMNS,
-        empty="No deposits yet.",
-    )
+    return listing(DepositCheckResponse, session.bv.deposits(limit), COLUMNS, empty="No deposits yet.")

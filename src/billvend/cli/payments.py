@@ -57,11 +57,8 @@ def fund(
     else:
         added = f"Added {funded.amount.display} to the wallet of {funded.user_id}"
         line = good(f"{added}: the balance is {balance}.")
-    return result(
-        FundingResultResponse.model_validate(funded).to_json(),
-        line,
-        Line(f"Transaction {funded.transaction_id}"),
-    )
+    transaction = Line(f"Transaction {funded.transaction_id}")
+    return result(FundingResultResponse.model_validate(funded), line, transaction)
 
 
 @command(commands, "billvend pay ada 500 --meter 12345678901 --biller EKEDC --idempotency-key order-42")
@@ -135,14 +132,9 @@ def _summary(
 @command(commands, "billvend cancel 019a0b5c-7d3e-7000-8000-1234567890ab")
 def cancel(session: Session, transaction: str = TRANSACTION) -> Output:
     """Cancel a payment that was not sent yet."""
-    from billvend.cli.rendering import render_payment_summary
-    from billvend.presentation.transaction_models import TransactionDetailResponse
+    from billvend.cli.rendering import payment_output
 
-    payment = session.bv.cancel(transaction)
-    return Output(
-        lambda: TransactionDetailResponse.with_events(payment, session.bv.events(payment)).to_json(),
-        lambda: render_payment_summary(payment, None),
-    )
+    return payment_output(session.bv, session.bv.cancel(transaction))
 
 
 @command(

@@ -148,9 +148,7 @@ def show_transaction(
         document = TransactionResponse.of(record.transaction).to_json()
         return result(document, *render_funding(document))
     shown = (record.transaction, record.events, record.next_check_at)
-    return Output(
-        lambda: TransactionDetailResponse.with_events(*shown).to_json(), lambda: render_payment(*shown)
-    )
+    return Output(lambda: TransactionDetailResponse.with_events(*shown), lambda: render_payment(*shown))
 
 
 @command(commands, "billvend meter 12345678901 --biller EKEDC", name="meter")
@@ -183,9 +181,7 @@ def billers(session: Session) -> Output:
     from billvend.presentation.models import BillerResponse
 
     columns = {"Code": "code", "Name": "name", "Meters": "vendTypes"}
-    return listing(
-        [BillerResponse.model_validate(biller).to_json() for biller in session.bv.billers()], columns
-    )
+    return listing(BillerResponse, session.bv.billers(), columns)
 
 
 def _search(session: Session, criteria: "Search") -> Output:

@@ -29,7 +29,7 @@ def review(session: Session) -> Output:
 
     review_list = session.bv.review()
     return Output(
-        lambda: ReviewResponse.of(review_list).to_json(),
+        lambda: ReviewResponse.of(review_list),
         lambda: _render(review_list, ReviewResponse.of(review_list).to_json()),
     )
 
@@ -56,10 +56,9 @@ def resolve(
     """
     from getpass import getuser
 
-    from billvend.cli.rendering import render_payment_summary
+    from billvend.cli.rendering import payment_output
     from billvend.domain.enums import OperatorDecision
     from billvend.domain.errors import ValidationFailed
-    from billvend.presentation.transaction_models import TransactionDetailResponse
 
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
@@ -80,11 +79,7 @@ def resolve(
         token=delivered,
         decision=decisions[0],
     )
-    next_check_at = bv.next_check_at(payment)
-    return Output(
-        lambda: TransactionDetailResponse.with_events(payment, bv.events(payment), next_check_at).to_json(),
-        lambda: render_payment_summary(payment, next_check_at),
-    )
+    return payment_output(bv, payment)
 
 
 def _render(review_list: "ReviewList", document: Item) -> Iterator[Block]:

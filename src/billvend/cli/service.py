@@ -100,13 +100,14 @@ def audit(session: Session) -> Output:
     report = session.bv.audit()
     counts = ("events", "wallets", "payments", "transfers")
     totals = ", ".join(f"{getattr(report, name)} {name}" for name in counts)
+    document = AuditResponse.model_validate(report)
     if report.ok:
-        return result(AuditResponse.model_validate(report).to_json(), good(f"No differences: {totals}."))
+        return result(document, good(f"No differences: {totals}."))
     lines = [Line(difference) for difference in report.differences]
     if more := report.unlisted_differences:
         lines.append(Line(f"... and {more} more"))
     title = bad(f"{len(report.differences) + more} differences in {totals}:")
-    return result(AuditResponse.model_validate(report).to_json(), title, *lines, status=Exit.DIFFERENCE)
+    return result(document, title, *lines, status=Exit.DIFFERENCE)
 
 
 @command(commands, "billvend health")
@@ -126,7 +127,7 @@ def health(session: Session) -> Output:
         for name, check in report.checks.items()
     ]
     return result(
-        HealthResponse.of(report).to_json(),
+        HealthResponse.of(report),
         good("ok") if report.status == "ok" else doubt(report.status),
         Table(("Component", "Status", "Latency", "Details"), rows),
     )

@@ -76,7 +76,7 @@ def replay(session: Session, message: str = argument("ID: As printed by billvend
         line = bad(f"Not delivered: {last.detail}. A worker will retry.")
     else:
         line = doubt("Queued: a worker will send it.")
-    return result(NotificationResponse.model_validate(replayed).to_json(), line)
+    return result(NotificationResponse.model_validate(replayed), line)
 
 
 @command(webhooks, "billvend webhooks enable")
