@@ -194,13 +194,13 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
 
             return partial(SandboxProvider, settings.sandbox_book_path or Path("sandbox.db"))
         case "vtpass":
-            from billvend.adapters.providers.vtpass.provider import open_vtpass
+            from billvend.adapters.providers.vtpass.provider import VtpassProvider
 
-            return open_vtpass
+            return VtpassProvider
         case "buypower":
-            from billvend.adapters.providers.buypower.provider import open_buypower
+            from billvend.adapters.providers.buypower.provider import BuypowerProvider
 
-            return open_buypower
+            return BuypowerProvider
         case _:
             return _open_plugin
 
