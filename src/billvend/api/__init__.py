@@ -1,7 +1,7 @@
 """The HTTP API: parse, one call, render.
 
 app.py          the application, and the blueprint to mount in another one
-routing.py      adding a call: its scope, its request and response, its log line
+routing.py      adding a call             request_hooks.py           around every request: log line, errors
 auth.py         authorization             idempotency.py             repeated requests
 parsing.py      bodies and queries        requests.py                requests as pydantic models
 responses.py    the envelope

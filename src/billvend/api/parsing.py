@@ -25,6 +25,8 @@ from billvend.presentation.errors import (
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request. A batch may have more."""
+MAX_BATCH_BYTES = 1024 * 1024
+"""Bytes of a batch of payments."""
 REJECTION_KEY = "billvend.rejection"
 """The WSGI environment's key for a `RequestRejected` that was found before the application ran."""
 MAX_INT_DIGITS = 100

@@ -29,8 +29,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from billvend.api.app import create_app
-from billvend.api.parsing import MAX_BODY_BYTES
-from billvend.api.routing import MAX_BATCH_BYTES
+from billvend.api.parsing import MAX_BATCH_BYTES, MAX_BODY_BYTES
 from billvend.api.rsgi import RsgiAdapter
 from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
