@@ -7,6 +7,7 @@ parsing.py      bodies and queries        requests.py                requests as
 responses.py    the envelope
 wallet.py, bills.py, transactions.py, inbound_webhooks.py, health.py  the calls
 docs.py         Swagger UI                headers.py                  security headers
+server.py       the server                rsgi.py, listening_port.py  its parts
 """
 
 from billvend.api.app import blueprint, create_app

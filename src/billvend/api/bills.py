@@ -56,7 +56,7 @@ def add_routes(router: ApiRouter) -> None:
         key = header.idempotency_key
         add_log_context(userId=body.user_id)
         with router.keyed_lock.acquire("pay", body.user_id, key):
-            result = bv.accept(_to_bill(body, key))
+            result = bv.accept(body.to_bill(key))
         add_log_context(transactionId=result.payment.transaction_id)
         location = url_for(".transaction", transactionId=result.payment.transaction_id)
         return success_response(
@@ -124,13 +124,6 @@ def add_routes(router: ApiRouter) -> None:
         return success_response(data, f"{len(data.items)} billers.")
 
 
-def _to_bill(body: PayRequest, key: str | None) -> Bill:
-    return Bill(
-        body.user_id, body.amount, body.meter_number, body.biller, body.vend_type, body.phone, key,
-        body.allow_duplicate,
-    )  # fmt: skip
-
-
 def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> Bill | BillvendError:
     """One entry as a bill, or its error. Without its own key, its position makes its key."""
     try:
@@ -143,7 +136,7 @@ def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> 
     except BillvendError as error:
         return error
     own_key = body.idempotency_key
-    return _to_bill(body, own_key if own_key is not None or key is None else f"{key}/{index}")
+    return body.to_bill(own_key if own_key is not None or key is None else f"{key}/{index}")
 
 
 def _batch_result(result: PaymentResult | BillvendError, now: datetime) -> BatchEntryResponse:

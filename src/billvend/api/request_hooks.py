@@ -10,12 +10,7 @@ from flask import Flask, Response, g, request
 from flask_openapi.blueprint import APIBlueprint
 from werkzeug.exceptions import HTTPException
 
-from billvend.api.responses import (
-    INTERNAL_ERROR_MESSAGE,
-    error_response,
-    http_error_response,
-    public_code,
-)
+from billvend.api.responses import INTERNAL_ERROR_MESSAGE, error_response, http_error_response, public_code
 from billvend.app import Billvend
 from billvend.domain.api_keys import ApiKey
 from billvend.domain.errors import BillvendError, Unavailable

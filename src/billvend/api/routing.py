@@ -41,9 +41,7 @@ COMMON_ERRORS: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: "A dependency is unavailable: `unavailable` (nothing was done), with `Retry-After`.",
 }
 """Errors of every call that needs a key."""
-PUBLIC_ERRORS: Final = {
-    HTTPStatus.TOO_MANY_REQUESTS: COMMON_ERRORS[HTTPStatus.TOO_MANY_REQUESTS],
-}
+PUBLIC_ERRORS: Final = {HTTPStatus.TOO_MANY_REQUESTS: COMMON_ERRORS[HTTPStatus.TOO_MANY_REQUESTS]}
 """Errors of every call that needs no key."""
 BODY_ERRORS: Final = {
     HTTPStatus.BAD_REQUEST: "`malformed_json`, `malformed_header` or `invalid_idempotency_key`.",
