@@ -73,7 +73,7 @@ def demo(session: Session) -> Exit:
     document = {
         "ok": ok,
         "steps": narrator.steps,
-        "audit": AuditResponse.model_validate(audit).to_json(),
+        "audit": AuditResponse.model_validate(audit),
         "sandbox": {"vended": sold, "completedHere": completed},
     }
     return session.print(result(document, status=Exit.DONE if ok else Exit.DIFFERENCE))

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from billvend.cli.blocks import Block, Columns, Item, KeyValues, good, money, quiet, short_time, table, words
 from billvend.cli.context import Session, command
-from billvend.cli.options import Biller, Currency, MaxItems, Transaction, User, VendType, argument, option
+from billvend.cli.options import BILLER, CURRENCY, TRANSACTION, USER, VEND_TYPE, argument, max_items, option
 from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
@@ -47,15 +47,14 @@ class TransactionType(StrEnum):
     PAYMENT = "payment"
 
 
-StatusOption = Annotated[
-    list[Status] | None,
-    option("--status STATUS", f"Only transactions with this status: {', '.join(Status)}. May be repeated."),
-]
-CursorOption = Annotated[str | None, option("--cursor ID", "Only transactions older than this one.")]
+STATUS = option(
+    f"--status STATUS: Only transactions with this status: {', '.join(Status)}. May be repeated.", None
+)
+CURSOR = option("--cursor ID: Only transactions older than this one.", None)
 
 
 @command(commands, "billvend balance ada")
-def balance(session: Session, user: User, currency: Currency = None) -> Output:
+def balance(session: Session, user: str = USER, currency: str | None = CURRENCY) -> Output:
     """Show the balance of a wallet.
 
     The available and held amounts, and the latest transactions.
@@ -79,11 +78,11 @@ def balance(session: Session, user: User, currency: Currency = None) -> Output:
 @command(commands, "billvend history ada --limit 50 --type payment")
 def history(
     session: Session,
-    user: User,
-    status: StatusOption = None,
-    kind: Annotated[TransactionType | None, option("--type", "Only transactions of this type.")] = None,
-    limit: MaxItems = 20,
-    cursor: CursorOption = None,
+    user: str = USER,
+    status: list[Status] | None = STATUS,
+    kind: TransactionType | None = option("--type: Only transactions of this type.", None),
+    limit: int = max_items(20),
+    cursor: str | None = CURSOR,
 ) -> Output:
     """List a user's fundings and payments, newest first."""
     from billvend.domain.ids import parse_user_id
@@ -96,15 +95,11 @@ def history(
 @command(commands, "billvend find --meter 12345678901")
 def find(
     session: Session,
-    meter: Annotated[str | None, option("--meter NUMBER", "The meter number.")] = None,
-    reference: Annotated[
-        str | None, option("--reference R", "The reference sent to a provider, or of a funding.")
-    ] = None,
-    key: Annotated[
-        str | None, option("--idempotency-key --key K", "The idempotency key of the request.")
-    ] = None,
-    limit: MaxItems = 20,
-    cursor: CursorOption = None,
+    meter: str | None = option("--meter NUMBER: The meter number.", None),
+    reference: str | None = option("--reference R: The reference sent to a provider, or of a funding.", None),
+    key: str | None = option("--idempotency-key --key K: The idempotency key of the request.", None),
+    limit: int = max_items(20),
+    cursor: str | None = CURSOR,
 ) -> Output:
     """Find transactions of any user by meter, reference or key."""
     from billvend.domain.errors import ValidationFailed
@@ -119,7 +114,10 @@ def find(
 
 @command(commands, "billvend payments --status in_doubt --status in_review")
 def payments(
-    session: Session, status: StatusOption = None, limit: MaxItems = 100, cursor: CursorOption = None
+    session: Session,
+    status: list[Status] | None = STATUS,
+    limit: int = max_items(100),
+    cursor: str | None = CURSOR,
 ) -> Output:
     """List payments of all users, newest first."""
     from billvend.ports.queries import Search
@@ -131,10 +129,8 @@ def payments(
 @command(commands, "billvend show 019a0b5c-7d3e-7000-8000-1234567890ab --refresh", name="show")
 def show_transaction(
     session: Session,
-    transaction: Transaction,
-    refresh: Annotated[
-        bool, option("--refresh", "Requery the provider first, if anything was sent.")
-    ] = False,
+    transaction: str = TRANSACTION,
+    refresh: bool = option("--refresh: Requery the provider first, if anything was sent.", False),
 ) -> Output:
     """Show a transaction.
 
@@ -152,17 +148,15 @@ def show_transaction(
         document = TransactionResponse.of(record.transaction).to_json()
         return result(document, *render_funding(document))
     shown = (record.transaction, record.events, record.next_check_at)
-    return Output(
-        lambda: TransactionDetailResponse.with_events(*shown).to_json(), lambda: render_payment(*shown)
-    )
+    return Output(lambda: TransactionDetailResponse.with_events(*shown), lambda: render_payment(*shown))
 
 
 @command(commands, "billvend meter 12345678901 --biller EKEDC", name="meter")
 def show_meter(
     session: Session,
-    number: Annotated[str, argument("NUMBER", "10 to 16 digits.")],
-    biller: Biller,
-    vend_type: VendType = "prepaid",
+    number: str = argument("NUMBER: 10 to 16 digits."),
+    biller: str = BILLER,
+    vend_type: str = VEND_TYPE,
 ) -> Output:
     """Look up a meter at the provider.
 
@@ -187,9 +181,7 @@ def billers(session: Session) -> Output:
     from billvend.presentation.models import BillerResponse
 
     columns = {"Code": "code", "Name": "name", "Meters": "vendTypes"}
-    return listing(
-        [BillerResponse.model_validate(biller).to_json() for biller in session.bv.billers()], columns
-    )
+    return listing(BillerResponse, session.bv.billers(), columns)
 
 
 def _search(session: Session, criteria: "Search") -> Output:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from billvend.app import Billvend
 from billvend.cli.blocks import (
     Block,
     Columns,
@@ -19,6 +20,7 @@ from billvend.cli.blocks import (
     table,
     words,
 )
+from billvend.cli.output import Output
 from billvend.domain.enums import Status
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
@@ -42,6 +44,15 @@ EVENT_COLUMNS: Final[Columns] = {
     "Event": "text",
 }
 CALL_HEADINGS: Final = ("Attempt", "Provider", "Reference", "Sent (UTC)", "Answer")
+
+
+def payment_output(bv: Billvend, payment: Payment) -> Output:
+    """The output of a command that changed a payment."""
+    next_check_at = bv.next_check_at(payment)
+    return Output(
+        lambda: TransactionDetailResponse.with_events(payment, bv.events(payment), next_check_at),
+        lambda: render_payment_summary(payment, next_check_at),
+    )
 
 
 def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> Iterator[Block]:

@@ -1,12 +1,10 @@
 """Commands for notifications: wallet email, webhooks list, replay, enable."""
 
-from typing import Annotated
-
 import typer
 
 from billvend.cli.blocks import Columns, Item, Line, bad, doubt, good, quiet, table, words
 from billvend.cli.context import Session, command
-from billvend.cli.options import MaxItems, User, argument, example, option
+from billvend.cli.options import USER, argument, example, max_items, option
 from billvend.cli.output import Output, result
 
 COLUMNS: Columns = {
@@ -30,7 +28,7 @@ commands.add_typer(webhooks, name="webhooks")
 
 @command(wallet, "billvend wallet email ada ada@example.com")
 def email(
-    session: Session, user: User, address: Annotated[str, argument("ADDRESS", "An e-mail address.")]
+    session: Session, user: str = USER, address: str = argument("ADDRESS: An e-mail address.")
 ) -> Output:
     """Set the e-mail address of a user.
 
@@ -43,11 +41,9 @@ def email(
 @command(webhooks, "billvend webhooks list --failed", "billvend webhooks list --channel mail", name="list")
 def list_notifications(
     session: Session,
-    failed: Annotated[
-        bool, option("--failed", "Only notifications that failed and were not delivered since.")
-    ] = False,
-    channel: Annotated[str, option("--channel CHANNEL", "webhook, mail or console.")] = "webhook",
-    limit: MaxItems = 20,
+    failed: bool = option("--failed: Only notifications that failed and were not delivered since.", False),
+    channel: str = option("--channel CHANNEL: webhook, mail or console.", "webhook"),
+    limit: int = max_items(20),
 ) -> Output:
     """List notifications with their delivery status, newest first."""
     from billvend.presentation.operator_models import EndpointResponse, NotificationResponse
@@ -65,9 +61,7 @@ def list_notifications(
 
 
 @command(webhooks, "billvend webhooks replay msg_5f0c1d2e3a4b5c6d7e8f90a1b2c3d4e5")
-def replay(
-    session: Session, message: Annotated[str, argument("ID", "As printed by billvend webhooks list.")]
-) -> Output:
+def replay(session: Session, message: str = argument("ID: As printed by billvend webhooks list.")) -> Output:
     """Send a notification again, even if it was delivered.
 
     It keeps its id, so that the receiver can recognise it. If its channel is not configured here, a worker sends it.
@@ -82,7 +76,7 @@ def replay(
         line = bad(f"Not delivered: {last.detail}. A worker will retry.")
     else:
         line = doubt("Queued: a worker will send it.")
-    return result(NotificationResponse.model_validate(replayed).to_json(), line)
+    return result(NotificationResponse.model_validate(replayed), line)
 
 
 @command(webhooks, "billvend webhooks enable")

@@ -21,7 +21,6 @@ of each class.
 """
 
 from collections.abc import Mapping
-from inspect import cleandoc
 from typing import ClassVar
 
 
@@ -37,7 +36,7 @@ class BillvendError(Exception):
 
     def __init__(self, message: str | None = None, *, fields: Mapping[str, str] | None = None) -> None:
         """The default message is the docstring of the class, as one line."""
-        self.message = message or " ".join(cleandoc(self.__doc__ or "").split())
+        self.message = message or " ".join((self.__doc__ or "").split())
         super().__init__(self.message)
         self.fields: dict[str, str] = dict(fields or {})
         """What was wrong, by the name of the field. Empty if the error is not about single fields."""
