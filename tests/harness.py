@@ -4,11 +4,11 @@ A `FakeProvider` gives the answers in its fields, again and again, and records i
 `AppHarness.settle_due` does what is due, as a worker would, and `AppHarness.advance` lets time pass before that.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
@@ -35,7 +35,7 @@ from billvend.domain.policy.policy import Policy
 from billvend.ports.gateway import Gateway
 from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
-from billvend.ports.queue import Hint
+from billvend.ports.queue import Hint, QueueName
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
 from billvend.usecases.wiring import Dependencies
@@ -121,6 +121,27 @@ class FakeProvider:
     def count(self, what: str) -> int:
         """The number of calls of this kind."""
         return self.calls.count(what)
+
+
+class UnreadQueue:
+    """A queue that accepts all hints. No worker consumes them."""
+
+    backend = "test"
+
+    def __init__(self) -> None:
+        self.hints = dict.fromkeys(QueueName, 0)
+
+    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
+        self.hints[queue] += len(hints)
+        return len(hints) if wait else 0
+
+    def depth(self) -> dict[QueueName, int]:
+        return self.hints
+
+    def consume(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise AssertionError("no worker consumes this queue")
+
+    def close(self) -> None: ...
 
 
 class AppHarness:
@@ -225,6 +246,12 @@ class AppHarness:
         """Receive a webhook of the provider about one of the payment's references."""
         body = self.reload(payment).attempts[attempt].reference.encode()
         return self.bv.handle_provider_webhook(self.provider.account.provider, body)
+
+    def sql(self, *statements: str) -> None:
+        """Change the database by hand."""
+        with self.database.write_transaction() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
     # --- results ------------------------------------------------------------------------------------------------------
 

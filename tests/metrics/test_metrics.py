@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +29,9 @@ from billvend.domain.enums import Status
 from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
-from billvend.ports.queue import Hint, QueueName
 from billvend.ports.repositories import Message
 from tests.api.client import BILL, Client, application, code_of
-from tests.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, using
+from tests.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, UnreadQueue, using
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PATIENCE_SECONDS = 60.0
@@ -50,27 +49,6 @@ class ScriptedNotifier:
 
     def deliver(self, _message: Message) -> DeliveryResult:
         return self.result
-
-    def close(self) -> None: ...
-
-
-class UnreadQueue:
-    """A queue that accepts all hints. No worker consumes them."""
-
-    backend = "test"
-
-    def __init__(self) -> None:
-        self.hints = dict.fromkeys(QueueName, 0)
-
-    def enqueue(self, queue: QueueName, hints: Sequence[Hint], *, wait: bool = True) -> int:
-        self.hints[queue] += len(hints)
-        return len(hints) if wait else 0
-
-    def depth(self) -> dict[QueueName, int]:
-        return self.hints
-
-    def consume(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise AssertionError("no worker consumes this queue")
 
     def close(self) -> None: ...
 

@@ -15,12 +15,17 @@ from billvend.domain.errors import ProviderUnavailable
 from billvend.domain.outcome import Delivered, Misconfigured, Unknown
 from billvend.ports.repositories import Exposure
 from billvend.usecases.account_status import REFRESH_INTERVAL_SECONDS
-from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
 from tests.harness import TOKEN, AppHarness, FakeProvider, using
+from tests.usecases.test_suspension import (
+    EMPTY_FLOAT,
+    assert_payment_rejected,
+    limits,
+    refresh_later,
+    suspended_reason,
+)
 
-EMPTY_FLOAT = Misconfigured("the float is empty", "018")
-THOUSAND_IN_DOUBT = Limits("100", "1000000", max_in_doubt_major="1000")
+THOUSAND_IN_DOUBT = limits(in_doubt="1000")
 TIMEOUT_SECONDS = 20
 """How long a test waits for one of its threads before it fails."""
 
@@ -59,26 +64,6 @@ def app(request: pytest.FixtureRequest) -> Iterator[AppHarness]:
     yield from using(
         AppHarness(CallbackProvider(), limits=THOUSAND_IN_DOUBT, verification=MeterCheck(request.param))
     )
-
-
-def assert_payment_rejected(app: AppHarness) -> str:
-    """Payments are rejected, and nothing is held. Returns why sales are suspended."""
-    before = app.balance
-    with pytest.raises(ProviderUnavailable, match="Nothing was held"):
-        app.pay()
-    assert app.balance == before
-    return suspended_reason(app)
-
-
-def suspended_reason(app: AppHarness) -> str:
-    """Why sales are suspended, as the health check says."""
-    return str(app.bv.health().checks["provider"].details["suspended"])
-
-
-def refresh_later(app: AppHarness, seconds: float = 61) -> None:
-    """A worker refreshes a minute later."""
-    app.clock.sleep(seconds)
-    app.bv.refresh_account_status()
 
 
 # --- without a worker -------------------------------------------------------------------------------------------------

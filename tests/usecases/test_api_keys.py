@@ -164,16 +164,12 @@ def test_the_last_use_is_written_at_most_once_a_minute(app: AppHarness) -> None:
 
 def test_failed_write_of_last_use_does_not_reject_the_key(app: AppHarness) -> None:
     new = create_key(app)
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER no BEFORE UPDATE ON api_keys BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
-        )
+    app.sql("CREATE TRIGGER no BEFORE UPDATE ON api_keys BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
     assert app.bv.authenticate(new.secret) == new.key
 
 
 def test_authentication_fails_when_database_is_down(app: AppHarness) -> None:
     new = create_key(app)
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO elsewhere")
+    app.sql("ALTER TABLE api_keys RENAME TO elsewhere")
     with pytest.raises(Unavailable):
         app.bv.authenticate(new.secret)

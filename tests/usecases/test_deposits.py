@@ -19,12 +19,13 @@ from billvend import (
 from billvend.app import Billvend
 from billvend.domain.errors import InvalidAmount, NotInReview, RequestInProgress, UnsupportedCurrency
 from billvend.domain.ledger.wallet import Funding
+from billvend.ports.gateway import Gateway
 from billvend.ports.queries import Search
 from billvend.testing.fault_server import http_response
 from billvend.usecases.deposits import DepositStatus
 from billvend.usecases.limits import Limits
 from billvend.usecases.start_deposit import DepositResult
-from tests.harness import AppHarness, using
+from tests.harness import AppHarness
 from tests.support.paystack import SECRET, FakePaystack, fake_paystack, json_response, signature
 
 EMAIL = "ada@example.com"
@@ -32,34 +33,47 @@ INITIAL_NAIRA = 10_000
 """The naira in ada's wallet at first."""
 
 
+class DepositApp(AppHarness):
+    """A billvend with a fake Paystack."""
+
+    def __init__(self, paystack: FakePaystack, gateway: Gateway) -> None:
+        super().__init__(gateway=gateway)
+        self.paystack = paystack
+
+    def start(self, amount: Any = "500.50", **more: Any) -> DepositResult:
+        """Start a deposit of ada."""
+        return self.bv.create_deposit("ada", amount, **{"email": EMAIL, **more})
+
+    def pay_deposit(self, **fields: Any) -> str:
+        """Start a deposit that the customer then pays. Returns its reference. Paystack reports the fields differently."""
+        reference = self.start().reference
+        self.paystack.mark_paid(reference, **fields)
+        return reference
+
+    def receive(self, reference: str, **more: Any) -> None:
+        """Receive a webhook of Paystack about a deposit. It is accepted."""
+        assert self.bv.handle_gateway_webhook(*self.paystack.webhook(reference, **more))
+
+    def only_problem(self) -> str:
+        (deposit,) = self.bv.review().deposits_with_problems
+        return str(deposit.problem)
+
+    def credited_kobo(self) -> int:
+        """What Paystack credited to ada's wallet, in kobo. All of it is there, and the ledger passes an audit."""
+        found = [each for each in self.bv.history("ada", limit=100) if isinstance(each, Funding)]
+        kobo = sum(each.amount.amount_minor for each in found if each.source == "paystack")
+        assert self.bv.balance("ada").available.amount_minor == INITIAL_NAIRA * 100 + kobo
+        assert self.bv.audit().ok
+        return kobo
+
+
 @pytest.fixture
-def app_and_paystack() -> Iterator[tuple[AppHarness, FakePaystack]]:
+def app() -> Iterator[DepositApp]:
     with fake_paystack() as (paystack, gateway):
-        for app in using(AppHarness(gateway=gateway)):
-            yield app, paystack
-
-
-@pytest.fixture
-def app(app_and_paystack: tuple[AppHarness, FakePaystack]) -> AppHarness:
-    return app_and_paystack[0]
-
-
-@pytest.fixture
-def paystack(app_and_paystack: tuple[AppHarness, FakePaystack]) -> FakePaystack:
-    return app_and_paystack[1]
-
-
-def start_deposit(app: AppHarness, amount: Any = "500.50", **more: Any) -> DepositResult:
-    return app.bv.create_deposit("ada", amount, **{"email": EMAIL, **more})
-
-
-def credited_kobo(app: AppHarness) -> int:
-    """What Paystack credited to ada's wallet, in kobo. All of it is there, and the ledger passes an audit."""
-    found = [each for each in app.bv.history("ada", limit=100) if isinstance(each, Funding)]
-    kobo = sum(each.amount.amount_minor for each in found if each.source == "paystack")
-    assert app.bv.balance("ada").available.amount_minor == INITIAL_NAIRA * 100 + kobo
-    assert app.bv.audit().ok
-    return kobo
+        app = DepositApp(paystack, gateway)
+        yield app
+        assert app.bv.audit().ok
+        app.close()
 
 
 def error_response(message: object) -> bytes:
@@ -73,88 +87,80 @@ def initialized_response(url: object, reference: str = "of-another") -> bytes:
 # --- webhooks that never come -----------------------------------------------------------------------------------------
 
 
-def test_paid_deposit_is_credited_without_webhook(app: AppHarness, paystack: FakePaystack) -> None:
-    paid, unpaid = start_deposit(app), start_deposit(app, "70")
-    paystack.mark_paid(paid.reference)
+def test_paid_deposit_is_credited_without_webhook(app: DepositApp) -> None:
+    paid, unpaid = app.start(), app.start("70")
+    app.paystack.mark_paid(paid.reference)
     since = app.bv.poll_deposits()
-    assert (credited_kobo(app), paystack.verified_references) == (0, [])  # too early
+    assert (app.credited_kobo(), app.paystack.verified_references) == (0, [])  # too early
     app.advance(10 * 60)
     since = app.bv.poll_deposits(since)
-    assert (credited_kobo(app), paystack.verified_references) == (50_050, [paid.reference, unpaid.reference])
+    assert app.paystack.verified_references == [paid.reference, unpaid.reference]
+    assert app.credited_kobo() == 50_050
     since = app.bv.poll_deposits(since)
-    assert len(paystack.verified_references) == 2  # not at each check
+    assert len(app.paystack.verified_references) == 2  # not at each check
     app.advance(20 * 60)
     since = app.bv.poll_deposits(since)
-    assert paystack.verified_references[2:] == [unpaid.reference]
+    assert app.paystack.verified_references[2:] == [unpaid.reference]
     app.advance(3 * 24 * 3600)
     since = app.bv.poll_deposits(since)
-    assert paystack.verified_references[3:] == [unpaid.reference]  # missed checks are made up for once
+    assert app.paystack.verified_references[3:] == [unpaid.reference]  # missed checks are made up for once
     app.advance(30 * 24 * 3600)
     app.bv.poll_deposits(since)
-    assert len(paystack.verified_references) == 4
-    assert credited_kobo(app) == 50_050
+    assert len(app.paystack.verified_references) == 4
+    assert app.credited_kobo() == 50_050
 
 
-def test_failed_deposit_poll_is_repeated(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
+def test_failed_deposit_poll_is_repeated(app: DepositApp) -> None:
+    app.pay_deposit()
     since = app.bv.poll_deposits()
     app.advance(10 * 60)
-    paystack.verify_response = b""
+    app.paystack.verify_response = b""
     with pytest.raises(Unavailable):
         app.bv.poll_deposits(since)
-    paystack.verify_response = None
+    app.paystack.verify_response = None
     app.bv.poll_deposits(since)
-    assert credited_kobo(app) == 50_050
+    assert app.credited_kobo() == 50_050
 
 
 # --- creating ---------------------------------------------------------------------------------------------------------
 
 
-def test_deposit_is_initialized_once_with_amount_in_kobo(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    assert paystack.initialize_requests == [
+def test_deposit_is_initialized_once_with_amount_in_kobo(app: DepositApp) -> None:
+    deposit = app.start()
+    assert app.paystack.initialize_requests == [
         {"reference": deposit.reference, "amount": 50_050, "currency": "NGN", "email": EMAIL}
     ]
-    assert deposit.authorization_url == f"{paystack.url}/pay/{deposit.reference}"
+    assert deposit.authorization_url == f"{app.paystack.url}/pay/{deposit.reference}"
     assert deposit.replayed is False
-    assert credited_kobo(app) == 0
+    assert app.credited_kobo() == 0
 
 
-def test_reference_is_stored_before_it_is_sent_to_paystack(app: AppHarness, paystack: FakePaystack) -> None:
-    paystack.initialize_response = b""
+def test_reference_is_stored_before_it_is_sent_to_paystack(app: DepositApp) -> None:
+    app.paystack.initialize_response = b""
     with pytest.raises(Unavailable, match="Nothing was charged"):
-        start_deposit(app)
-    (announced,) = paystack.initialize_requests
+        app.start()
+    (announced,) = app.paystack.initialize_requests
     assert app.deps.deposits.get(announced["reference"]) is not None
 
 
-def test_repeated_key_returns_same_authorization_url(app: AppHarness, paystack: FakePaystack) -> None:
-    first = start_deposit(app, key="order-1")
-    again = start_deposit(app, "500.50", key="order-1")
-    assert (again.reference, again.authorization_url) == (first.reference, first.authorization_url)
-    assert again.replayed
-    assert len(paystack.initialize_requests) == 1
+def test_repeated_key_returns_same_authorization_url(app: DepositApp) -> None:
+    first = app.start(key="order-1")
+    assert app.start("500.50", key="order-1") == replace(first, replayed=True)
+    assert len(app.paystack.initialize_requests) == 1
 
 
-def test_no_key_or_other_user_creates_another_deposit(app: AppHarness, paystack: FakePaystack) -> None:
-    deposits = [
-        start_deposit(app),
-        start_deposit(app),
-        start_deposit(app, key="order-1"),
-        app.bv.create_deposit("ben", 500, email=EMAIL, key="order-1"),
-    ]
-    assert len({deposit.reference for deposit in deposits}) == len(paystack.initialize_requests) == 4
+def test_no_key_or_other_user_creates_another_deposit(app: DepositApp) -> None:
+    of_ben = app.bv.create_deposit("ben", 500, email=EMAIL, key="order-1")
+    deposits = [app.start(), app.start(), app.start(key="order-1"), of_ben]
+    assert len({deposit.reference for deposit in deposits}) == len(app.paystack.initialize_requests) == 4
 
 
 @pytest.mark.parametrize("other", [{"amount": "500.51"}, {"email": "b@example.com"}, {"currency": "KES"}])
-def test_key_of_another_deposit_is_rejected(
-    app: AppHarness, paystack: FakePaystack, other: dict[str, Any]
-) -> None:
-    start_deposit(app, key="order-1")
+def test_key_of_another_deposit_is_rejected(app: DepositApp, other: dict[str, Any]) -> None:
+    app.start(key="order-1")
     with pytest.raises(IdempotencyMismatch):
-        start_deposit(app, **{"key": "order-1", **other})
-    assert len(paystack.initialize_requests) == 1
+        app.start(**{"key": "order-1", **other})
+    assert len(app.paystack.initialize_requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -175,14 +181,14 @@ def test_key_of_another_deposit_is_rejected(
     ],
 )  # fmt: skip
 def test_invalid_deposit_is_rejected_before_any_call(
-    app: AppHarness, paystack: FakePaystack, wrong: dict[str, Any], error: type[Exception], field: str | None
+    app: DepositApp, wrong: dict[str, Any], error: type[Exception], field: str | None
 ) -> None:
     with pytest.raises(error) as caught:
-        start_deposit(app, **wrong)
+        app.start(**wrong)
     if field is not None:
         assert isinstance(caught.value, BillvendError)
         assert field in caught.value.fields
-    assert paystack.initialize_requests == []
+    assert app.paystack.initialize_requests == []
 
 
 @pytest.mark.parametrize(
@@ -203,56 +209,53 @@ def test_invalid_deposit_is_rejected_before_any_call(
     ],
 )  # fmt: skip
 def test_failed_initialization_releases_the_key(
-    app: AppHarness, paystack: FakePaystack, says: bytes, error: type[BillvendError], words: str
+    app: DepositApp, says: bytes, error: type[BillvendError], words: str
 ) -> None:
-    paystack.initialize_response = says
+    app.paystack.initialize_response = says
     with pytest.raises(error, match=words) as caught:
-        start_deposit(app, key="order-1")
+        app.start(key="order-1")
     assert SECRET not in str(caught.value)
-    paystack.initialize_response = None
-    deposit = start_deposit(app, key="order-1")
-    first, second = (announced["reference"] for announced in paystack.initialize_requests)
+    app.paystack.initialize_response = None
+    deposit = app.start(key="order-1")
+    first, second = (announced["reference"] for announced in app.paystack.initialize_requests)
     assert second == deposit.reference != first  # Paystack may know the first: it is never used again
-    assert start_deposit(app, key="order-1").reference == second
+    assert app.start(key="order-1").reference == second
 
 
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "ftp://x", "https://x\n", "http" * 600, 7, None, ["https://x.example"]]
 )
-def test_invalid_authorization_url_is_not_returned(
-    app: AppHarness, paystack: FakePaystack, url: object
-) -> None:
+def test_invalid_authorization_url_is_not_returned(app: DepositApp, url: object) -> None:
     def start(url: object) -> DepositResult:
         reference = f"bv-id-{int(app.clock.new_id()[3:]) + 1:06}"  # of the next id
-        paystack.initialize_response = initialized_response(url, reference)
-        return start_deposit(app)
+        app.paystack.initialize_response = initialized_response(url, reference)
+        return app.start()
 
     assert start("https://pay.example/1").authorization_url == "https://pay.example/1"
     with pytest.raises(Unavailable):
         start(url)
 
 
-def test_abandoned_deposit_is_restarted(app: AppHarness, paystack: FakePaystack) -> None:
+def test_abandoned_deposit_is_restarted(app: DepositApp) -> None:
     """It stored its deposit, and may or may not have initialised it."""
-    first = start_deposit(app, key="order-1")
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql("UPDATE deposits SET authorization_url = NULL")
+    first = app.start(key="order-1")
+    app.sql("UPDATE deposits SET authorization_url = NULL")
     with pytest.raises(RequestInProgress, match="still running"):
-        start_deposit(app, key="order-1")
+        app.start(key="order-1")
     app.clock.sleep(30)
-    second = start_deposit(app, key="order-1")
+    second = app.start(key="order-1")
     assert second.reference != first.reference
-    assert start_deposit(app, key="order-1").reference == second.reference
+    assert app.start(key="order-1").reference == second.reference
     for deposit in (first, second):  # and the one that is paid is credited
-        paystack.mark_paid(deposit.reference)
+        app.paystack.mark_paid(deposit.reference)
         assert app.bv.check_deposit(deposit.reference).status is DepositStatus.CREDITED
-    assert credited_kobo(app) == 2 * 50_050
+    assert app.credited_kobo() == 2 * 50_050
 
 
 def test_missing_gateway_setting_is_named() -> None:
     app = AppHarness()
     for call in (
-        lambda: start_deposit(app),
+        lambda: app.bv.create_deposit("ada", 500, email=EMAIL),
         lambda: app.bv.check_deposit("x"),
         lambda: app.bv.handle_gateway_webhook(b"{}", None),
     ):
@@ -261,65 +264,57 @@ def test_missing_gateway_setting_is_named() -> None:
     app.close()
 
 
-def test_live_ledger_rejects_test_gateway(app: AppHarness, paystack: FakePaystack) -> None:
-    with app.database.write_transaction() as connection:
-        connection.exec_driver_sql("INSERT OR REPLACE INTO environment (id, mode) VALUES (1, 'live')")
+def test_live_ledger_rejects_test_gateway(app: DepositApp) -> None:
+    app.sql("INSERT OR REPLACE INTO environment (id, mode) VALUES (1, 'live')")
     app.restart(app.provider)
     with pytest.raises(ConfigurationError, match="live money"):
-        start_deposit(app)
-    assert paystack.initialize_requests == []
+        app.start()
+    assert app.paystack.initialize_requests == []
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
-def test_webhook_credits_paid_deposit(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 50_050
-    (found,) = app.bv.search(Search(reference=deposit.reference))
+def test_webhook_credits_paid_deposit(app: DepositApp) -> None:
+    reference = app.pay_deposit()
+    app.receive(reference)
+    assert app.credited_kobo() == 50_050
+    (found,) = app.bv.search(Search(reference=reference))
     assert isinstance(found.transaction, Funding)
     assert found.transaction.source == "paystack"
 
 
-def test_five_webhooks_credit_once(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
+@pytest.mark.parametrize("is_operator_first", [True, False])
+def test_webhooks_check_and_operator_credit_once(app: DepositApp, is_operator_first: bool) -> None:
+    def operator_credits_by_hand() -> None:
+        app.bv.fund("ada", "500.50", key=reference, source="paystack")
+
+    reference = app.pay_deposit()
+    if is_operator_first:
+        operator_credits_by_hand()
     for number in range(5):
-        assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, id=number))
-    assert credited_kobo(app) == 50_050
-    assert app.bv.check_deposit(deposit.reference).detail == "It was already credited."
-    app.bv.fund("ada", "500.50", key=deposit.reference, source="paystack")  # an operator who did it by hand
-    assert credited_kobo(app) == 50_050
+        app.receive(reference, id=number)
+    assert app.bv.check_deposit(reference).detail == "It was already credited."
+    operator_credits_by_hand()
+    assert app.credited_kobo() == 50_050
 
 
-def test_deposit_credited_by_operator_is_not_credited_again(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    app.bv.fund("ada", "500.50", key=deposit.reference, source="paystack")
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 50_050
+def test_reference_used_as_key_needs_review(app: DepositApp) -> None:
+    reference = app.pay_deposit()
+    app.bv.fund("ada", 1, key=reference)
+    app.receive(reference)
+    assert "was used as the key of another funding" in app.only_problem()
 
 
-def test_reference_used_as_key_needs_review(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    app.bv.fund("ada", 1, key=deposit.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    (shown,) = app.bv.review().deposits_with_problems
-    assert "was used as the key of another funding" in str(shown.problem)
-
-
-def test_webhook_before_initialize_response_credits(app: AppHarness, paystack: FakePaystack) -> None:
+def test_webhook_before_initialize_response_credits(app: DepositApp) -> None:
     """Paystack knows the payment, and its webhook arrives, but its answer is lost. What was paid is credited all the same."""
-    paystack.initialize_response = b""
+    app.paystack.initialize_response = b""
     with pytest.raises(Unavailable):
-        start_deposit(app)
-    (reference,) = paystack.transactions
-    paystack.mark_paid(reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(reference))
-    assert credited_kobo(app) == 50_050
+        app.start()
+    (reference,) = app.paystack.transactions
+    app.paystack.mark_paid(reference)
+    app.receive(reference)
+    assert app.credited_kobo() == 50_050
 
 
 @pytest.mark.parametrize(
@@ -340,25 +335,23 @@ def test_webhook_before_initialize_response_credits(app: AppHarness, paystack: F
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_webhook_with_invalid_signature_is_ignored(
-    app: AppHarness, paystack: FakePaystack, forge: Any, why: str, caplog: pytest.LogCaptureFixture
+    app: DepositApp, forge: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    body, _ = paystack.webhook(deposit.reference)
+    reference = app.pay_deposit()
+    body, _ = app.paystack.webhook(reference)
     assert app.bv.handle_gateway_webhook(*forge(body)) is False
-    assert (paystack.verified_references, credited_kobo(app)) == ([], 0)
+    assert (app.paystack.verified_references, app.credited_kobo()) == ([], 0)
     assert SECRET not in caplog.text
 
 
-def test_webhook_signature_covers_raw_bytes(app: AppHarness, paystack: FakePaystack) -> None:
+def test_webhook_signature_covers_raw_bytes(app: DepositApp) -> None:
     """Spaces, escapes, the order of names, a name given twice: these bytes are accepted as long as they are signed."""
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
+    reference = app.pay_deposit()
     body = b'\n{ "data" : {"x": "\\u00e9\xc3\xa9", "reference":"no", "reference":"%s"}, "event":1}\n' % (
-        deposit.reference.encode()
+        reference.encode()
     )
     assert app.bv.handle_gateway_webhook(body, signature(body))
-    assert credited_kobo(app) == 50_050
+    assert app.credited_kobo() == 50_050
 
 
 @pytest.mark.parametrize(
@@ -374,23 +367,20 @@ def test_webhook_signature_covers_raw_bytes(app: AppHarness, paystack: FakePayst
     ],
     ids=lambda body: body[:30].decode("latin-1"),
 )  # fmt: skip
-def test_signed_webhook_without_known_reference_is_accepted(
-    app: AppHarness, paystack: FakePaystack, body: bytes
-) -> None:
-    start_deposit(app)
+def test_signed_webhook_without_known_reference_is_accepted(app: DepositApp, body: bytes) -> None:
+    app.start()
     assert app.bv.handle_gateway_webhook(body, signature(body))
-    assert (paystack.verified_references, credited_kobo(app)) == ([], 0)
+    assert (app.paystack.verified_references, app.credited_kobo()) == ([], 0)
 
 
 METADATA = [{"wallet": "w"}, '{"wallet": "w"}', "", 0, None, [], "no json {", {"a": {"b": [None, 1.5]}}, True]
 
 
 @pytest.mark.parametrize("metadata", METADATA, ids=repr)
-def test_metadata_of_any_type_is_ignored(app: AppHarness, paystack: FakePaystack, metadata: object) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference, metadata=metadata)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, metadata=metadata))
-    assert credited_kobo(app) == 50_050
+def test_metadata_of_any_type_is_ignored(app: DepositApp, metadata: object) -> None:
+    reference = app.pay_deposit(metadata=metadata)
+    app.receive(reference, metadata=metadata)
+    assert app.credited_kobo() == 50_050
 
 
 # --- answers of Paystack to a check -----------------------------------------------------------------------------------
@@ -399,29 +389,24 @@ def test_metadata_of_any_type_is_ignored(app: AppHarness, paystack: FakePaystack
 @pytest.mark.parametrize(
     "status", ["abandoned", "failed", "pending", "processing", "queued", "ongoing", "reversed", "new"]
 )
-def test_webhook_is_verified_and_may_credit_later(
-    app: AppHarness, paystack: FakePaystack, status: str
-) -> None:
-    deposit = start_deposit(app)
-    paystack.transactions[deposit.reference]["status"] = status
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference, status="success"))
+def test_webhook_is_verified_and_may_credit_later(app: DepositApp, status: str) -> None:
+    deposit = app.start()
+    app.paystack.transactions[deposit.reference]["status"] = status
+    app.receive(deposit.reference, status="success")
     settled = app.bv.check_deposit(deposit.reference)
     assert (settled.status, settled.detail) == (DepositStatus.NOT_PAID, f"Paystack says: {status}")
-    assert credited_kobo(app) == 0
+    assert app.credited_kobo() == 0
     app.clock.sleep(100_000)
-    paystack.mark_paid(deposit.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 50_050
+    app.paystack.mark_paid(deposit.reference)
+    app.receive(deposit.reference)
+    assert app.credited_kobo() == 50_050
 
 
-def test_webhooks_in_any_order_credit_once(app: AppHarness, paystack: FakePaystack) -> None:
-    """The webhook of the success first, then that of the failed attempt before it."""
-    deposit = start_deposit(app)
-    failed = paystack.webhook(deposit.reference, "charge.failed", status="failed")
-    paystack.mark_paid(deposit.reference)
-    for webhook in (paystack.webhook(deposit.reference), failed):
-        assert app.bv.handle_gateway_webhook(*webhook)
-    assert credited_kobo(app) == 50_050
+def test_webhook_of_a_failed_attempt_after_the_success_changes_nothing(app: DepositApp) -> None:
+    reference = app.pay_deposit()
+    app.receive(reference)
+    app.receive(reference, event="charge.failed", status="failed")
+    assert app.credited_kobo() == 50_050
 
 
 @pytest.mark.parametrize(
@@ -445,59 +430,48 @@ def test_webhooks_in_any_order_credit_once(app: AppHarness, paystack: FakePaysta
     ],
 )  # fmt: skip
 def test_wrong_amount_or_currency_is_not_credited_and_needs_review(
-    app: AppHarness,
-    paystack: FakePaystack,
+    app: DepositApp,
     paid: dict[str, Any],
     words: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference, **paid)
+    reference = app.pay_deposit(**paid)
     for _ in range(3):
-        assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 0
-    (shown,) = app.bv.review().deposits_with_problems
-    assert words in str(shown.problem)
-    assert str(shown.problem).endswith("but the deposit is NGN 500.50. The deposit was not credited")
+        app.receive(reference)
+    assert app.credited_kobo() == 0
+    assert words in app.only_problem()
+    assert app.only_problem().endswith("but the deposit is NGN 500.50. The deposit was not credited")
     assert [record.levelname for record in caplog.records if "needs review" in record.message] == ["ERROR"]
-    app.bv.acknowledge_deposit(deposit.reference)
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
+    app.bv.acknowledge_deposit(reference)
+    app.receive(reference)
     assert app.bv.review().deposits_with_problems == []  # it is the same one
     with pytest.raises(NotInReview):
-        app.bv.acknowledge_deposit(deposit.reference)
+        app.bv.acknowledge_deposit(reference)
 
 
 @pytest.mark.parametrize("amount", [50_050, "50050", 50_050.0], ids=repr)
-def test_amount_as_text_or_float_is_the_same_amount(
-    app: AppHarness, paystack: FakePaystack, amount: object
-) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference, amount=amount)
-    assert app.bv.check_deposit(deposit.reference).status is DepositStatus.CREDITED
-    assert credited_kobo(app) == 50_050
+def test_amount_as_text_or_float_is_the_same_amount(app: DepositApp, amount: object) -> None:
+    reference = app.pay_deposit(amount=amount)
+    assert app.bv.check_deposit(reference).status is DepositStatus.CREDITED
+    assert app.credited_kobo() == 50_050
 
 
-def test_solved_deposit_problem_leaves_review(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference, amount=1)
-    app.bv.check_deposit(deposit.reference)
-    paystack.mark_paid(deposit.reference, amount=50_050)
-    assert app.bv.check_deposit(deposit.reference).status is DepositStatus.CREDITED
-    assert (app.bv.review().deposits_with_problems, credited_kobo(app)) == ([], 50_050)
+def test_solved_deposit_problem_leaves_review(app: DepositApp) -> None:
+    reference = app.pay_deposit(amount=1)
+    app.bv.check_deposit(reference)
+    app.paystack.mark_paid(reference, amount=50_050)
+    assert app.bv.check_deposit(reference).status is DepositStatus.CREDITED
+    assert (app.bv.review().deposits_with_problems, app.credited_kobo()) == ([], 50_050)
 
 
-def test_refund_after_credit_needs_review(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    app.bv.check_deposit(deposit.reference)
-    paystack.transactions[deposit.reference]["status"] = "reversed"
-    body = json.dumps(
-        {"event": "refund.processed", "data": {"transaction_reference": deposit.reference}}
-    ).encode()
+def test_refund_after_credit_needs_review(app: DepositApp) -> None:
+    reference = app.pay_deposit()
+    app.bv.check_deposit(reference)
+    app.paystack.transactions[reference]["status"] = "reversed"
+    body = json.dumps({"event": "refund.processed", "data": {"transaction_reference": reference}}).encode()
     assert app.bv.handle_gateway_webhook(body, signature(body))
-    (shown,) = app.bv.review().deposits_with_problems
-    assert shown.problem == "Paystack refunded the money to the customer. The deposit was credited"
-    assert credited_kobo(app) == 50_050
+    assert app.only_problem() == "Paystack refunded the money to the customer. The deposit was credited"
+    assert app.credited_kobo() == 50_050
 
 
 @pytest.mark.parametrize(
@@ -520,57 +494,48 @@ def test_refund_after_credit_needs_review(app: AppHarness, paystack: FakePaystac
     ids=lambda says: says[:20].decode("latin-1"),
 )  # fmt: skip
 def test_webhook_is_retried_when_verify_fails(
-    app: AppHarness, paystack: FakePaystack, says: bytes, caplog: pytest.LogCaptureFixture
+    app: DepositApp, says: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    paystack.verify_response = says
+    reference = app.pay_deposit()
+    app.paystack.verify_response = says
     with pytest.raises(Unavailable, match="Nothing was credited"):
-        app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 0
-    paystack.verify_response = None
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 50_050
+        app.bv.handle_gateway_webhook(*app.paystack.webhook(reference))
+    assert app.credited_kobo() == 0
+    app.paystack.verify_response = None
+    app.receive(reference)
+    assert app.credited_kobo() == 50_050
     assert SECRET not in caplog.text
 
 
-def test_webhook_is_retried_when_database_is_down(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    rename = "ALTER TABLE {} RENAME TO {}"
+def test_webhook_is_retried_when_database_is_down(app: DepositApp) -> None:
+    reference = app.pay_deposit()
     for table in ("deposits", "events"):
-        with app.database.write_transaction() as connection:
-            connection.exec_driver_sql(rename.format(table, "elsewhere"))
+        app.sql(f"ALTER TABLE {table} RENAME TO elsewhere")
         with pytest.raises(BillvendError):
-            app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-        with app.database.write_transaction() as connection:
-            connection.exec_driver_sql(rename.format("elsewhere", table))
-    assert credited_kobo(app) == 0
-    assert app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
-    assert credited_kobo(app) == 50_050
+            app.bv.handle_gateway_webhook(*app.paystack.webhook(reference))
+        app.sql(f"ALTER TABLE elsewhere RENAME TO {table}")
+    assert app.credited_kobo() == 0
+    app.receive(reference)
+    assert app.credited_kobo() == 50_050
 
 
-def test_paid_deposit_is_credited_even_above_new_limit(app: AppHarness, paystack: FakePaystack) -> None:
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(deposit.reference)
-    assert credited_kobo(app) == 50_050
+def test_paid_deposit_is_credited_even_above_new_limit(app: DepositApp) -> None:
+    reference = app.pay_deposit()
+    Billvend(replace(app.deps, limits=Limits("1", "10"))).check_deposit(reference)
+    assert app.credited_kobo() == 50_050
 
 
-def test_unknown_deposit_reference_is_not_found(app: AppHarness, paystack: FakePaystack) -> None:
+def test_unknown_deposit_reference_is_not_found(app: DepositApp) -> None:
     for reference in ("unknown-1", "", "a\0b", "\ud800", "x" * 10_000):
         with pytest.raises(ResourceNotFound):
             app.bv.check_deposit(reference)
-    assert paystack.verified_references == []
+    assert app.paystack.verified_references == []
 
 
-def test_secret_key_is_not_logged(
-    app: AppHarness, paystack: FakePaystack, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_secret_key_is_not_logged(app: DepositApp, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    deposit = start_deposit(app)
-    paystack.mark_paid(deposit.reference)
-    app.bv.handle_gateway_webhook(*paystack.webhook(deposit.reference))
+    reference = app.pay_deposit()
+    app.bv.handle_gateway_webhook(*app.paystack.webhook(reference))
     app.bv.handle_gateway_webhook(b"{}", "forged")
     assert "Wallet funded" in caplog.text
     assert SECRET not in caplog.text

@@ -25,19 +25,38 @@ def naira(amount: int) -> Money:
     return Money(amount * 100, "NGN")
 
 
-def assert_payment_rejected(app: AppHarness) -> None:
-    """Payments are rejected, and nothing is held."""
+def suspended_reason(app: AppHarness) -> str:
+    """Why sales are suspended, as the health check says."""
+    return str(app.bv.health().checks["provider"].details["suspended"])
+
+
+def assert_payment_rejected(app: AppHarness) -> str:
+    """Payments are rejected, and nothing is held. Returns why sales are suspended."""
     before = (app.balance, len(app.bv.payments()))
-    with pytest.raises(ProviderUnavailable) as refusal:
+    with pytest.raises(ProviderUnavailable, match="Nothing was held"):
         app.pay()
-    assert "Nothing was held" in refusal.value.message
     assert (app.balance, len(app.bv.payments())) == before
+    return suspended_reason(app)
 
 
 def refresh_later(app: AppHarness, seconds: float = 61) -> None:
-    """The sweeper refreshes a minute later."""
+    """A worker refreshes a minute later."""
     app.clock.sleep(seconds)
     app.bv.refresh_account_status()
+
+
+def refresh_with_floats(app: AppHarness, *answers: Money | Unknown | Misconfigured) -> None:
+    """Refresh so often, each time with another answer about our float."""
+    for answer in answers:
+        app.provider.float_answer = answer
+        refresh_later(app)
+
+
+def assert_sells(app: AppHarness, sells: bool) -> None:
+    if sells:
+        app.pay()
+    else:
+        assert_payment_rejected(app)
 
 
 # --- naira in doubt ---------------------------------------------------------------------------------------------------
@@ -95,30 +114,22 @@ def float_limited() -> Iterator[AppHarness]:
     yield from using(AppHarness(limits=limits(float_="1000")))
 
 
-def test_account_with_low_float_is_suspended_until_topped_up(float_limited: AppHarness) -> None:
-    float_limited.provider.float_answer = naira(1_000)
-    refresh_later(float_limited)
-    float_limited.pay()
-    float_limited.provider.float_answer = Money(99_999, "NGN")
-    refresh_later(float_limited)
-    assert_payment_rejected(float_limited)
-    float_limited.provider.float_answer = naira(5_000)
-    refresh_later(float_limited)
-    float_limited.pay()
-
-
-def test_unknown_float_does_not_suspend(float_limited: AppHarness) -> None:
-    float_limited.provider.float_answer = Unknown("no such call")
-    refresh_later(float_limited)
-    float_limited.pay()
-
-
-def test_unknown_float_does_not_resume(float_limited: AppHarness) -> None:
-    float_limited.provider.float_answer = naira(10)
-    refresh_later(float_limited)
-    float_limited.provider.float_answer = Unknown("no answer")
-    refresh_later(float_limited)
-    assert_payment_rejected(float_limited)
+@pytest.mark.parametrize(
+    ("answers", "sells"),
+    [
+        ([naira(1_000)], True),
+        ([Money(99_999, "NGN")], False),
+        ([Money(99_999, "NGN"), naira(5_000)], True),
+        ([Unknown("no such call")], True),
+        ([naira(10), Unknown("no answer")], False),
+    ],
+    ids=["enough", "too low", "topped up", "unknown", "unknown after too low"],
+)
+def test_known_low_float_suspends_until_topped_up(
+    float_limited: AppHarness, answers: list[Money | Unknown], sells: bool
+) -> None:
+    refresh_with_floats(float_limited, *answers)
+    assert_sells(float_limited, sells)
 
 
 def test_float_is_polled_once_a_minute(float_limited: AppHarness) -> None:
@@ -136,7 +147,7 @@ def test_failing_poll_affects_only_its_account() -> None:
     second.float_answer = naira(10)
     app = AppHarness(Broken("acme"), second, limits=limits(float_="1000"))
     refresh_later(app)
-    assert "backup" in str(app.bv.health().checks["provider"].details["suspended"])
+    assert "backup" in suspended_reason(app)
     app.pay()
     app.close()
 
@@ -160,27 +171,30 @@ def test_misconfigured_answer_suspends_the_account_at_once(app: AppHarness) -> N
     assert app.reload(first).proof is Proof.NOT_EXECUTED
 
 
-def test_account_resumes_when_float_poll_succeeds(app: AppHarness) -> None:
+@pytest.mark.parametrize(
+    ("answers", "sells"),
+    [
+        ([EMPTY_FLOAT], False),
+        ([EMPTY_FLOAT, naira(5_000)], True),
+        ([Unknown("no answer")], False),
+        ([Money(0, "NGN")], False),
+        ([Money(0, "NGN"), naira(5_000)], True),
+    ],
+    ids=["still at fault", "topped up later", "no answer", "empty", "topped up"],
+)
+def test_account_at_fault_resumes_when_its_float_is_known_again(
+    app: AppHarness, answers: list[Money | Unknown | Misconfigured], sells: bool
+) -> None:
+    refresh_later(app)  # what was known before the fault proves nothing
     app.provider.send_answer = EMPTY_FLOAT
     app.settle(app.pay())
     (waiting,) = app.pay_many()
     app.settle_due()
-    app.provider.float_answer = EMPTY_FLOAT
-    refresh_later(app)
-    assert_payment_rejected(app)
-    app.provider.float_answer, app.provider.send_answer = naira(5_000), Delivered(TOKEN)
-    refresh_later(app)
+    app.provider.send_answer = Delivered(TOKEN)
+    refresh_with_floats(app, *answers)
+    assert_sells(app, sells)
     app.settle_due()
-    assert app.reload(waiting).status is Status.COMPLETED
-    app.pay()
-
-
-def test_failed_float_poll_does_not_resume(app: AppHarness) -> None:
-    refresh_later(app)
-    app.provider.send_answer, app.provider.float_answer = EMPTY_FLOAT, Unknown("no answer")
-    app.settle(app.pay())
-    refresh_later(app)
-    assert_payment_rejected(app)
+    assert (app.reload(waiting).status is Status.COMPLETED) is sells
 
 
 def test_account_without_float_call_is_retried_after_a_while(app: AppHarness) -> None:
@@ -190,16 +204,6 @@ def test_account_without_float_call_is_retried_after_a_while(app: AppHarness) ->
         refresh_later(app)
     app.provider.send_answer = Delivered(TOKEN)
     assert app.settle(app.pay()).status is Status.COMPLETED
-
-
-def test_zero_float_does_not_resume(app: AppHarness) -> None:
-    app.provider.send_answer, app.provider.float_answer = EMPTY_FLOAT, Money(0, "NGN")
-    app.settle(app.pay())
-    refresh_later(app)
-    assert_payment_rejected(app)
-    app.provider.float_answer = naira(5_000)
-    refresh_later(app)
-    app.pay()
 
 
 def test_rejected_credentials_suspend_the_account(app: AppHarness) -> None:
@@ -226,25 +230,19 @@ def not_found_payments(app: AppHarness, number: int) -> list[Payment]:
     return payments
 
 
-def test_too_many_not_found_suspend_the_account(not_found_limited: AppHarness) -> None:
-    not_found_payments(not_found_limited, MAX_NOT_FOUND)
-    refresh_later(not_found_limited, 1)
-    assert_payment_rejected(not_found_limited)
-
-
-def test_few_not_found_do_not_suspend(not_found_limited: AppHarness) -> None:
-    not_found_payments(not_found_limited, MAX_NOT_FOUND - 1)
-    refresh_later(not_found_limited, 1)
-    not_found_limited.pay()
-
-
-def test_not_found_for_half_of_orders_does_not_suspend(not_found_limited: AppHarness) -> None:
-    not_found_limited.provider.send_answer = Delivered(TOKEN)
-    for _ in range(MAX_NOT_FOUND):
+@pytest.mark.parametrize(
+    ("delivered", "not_found", "sells"),
+    [(0, MAX_NOT_FOUND, False), (0, MAX_NOT_FOUND - 1, True), (MAX_NOT_FOUND, MAX_NOT_FOUND, True)],
+    ids=["too many", "few", "half of the orders"],
+)
+def test_too_many_not_found_suspend_the_account(
+    not_found_limited: AppHarness, delivered: int, not_found: int, sells: bool
+) -> None:
+    for _ in range(delivered):
         not_found_limited.settle(not_found_limited.pay())
-    not_found_payments(not_found_limited, MAX_NOT_FOUND)
+    not_found_payments(not_found_limited, not_found)
     refresh_later(not_found_limited, 1)
-    not_found_limited.pay()
+    assert_sells(not_found_limited, sells)
 
 
 def test_order_found_later_does_not_count_as_not_found(not_found_limited: AppHarness) -> None:
@@ -336,7 +334,7 @@ def test_health_shows_suspended_account(app: AppHarness) -> None:
     app.settle(app.pay())
     degraded = app.bv.health()
     assert degraded.status == "degraded"
-    assert "the float is empty" in str(degraded.checks["provider"].details["suspended"])
+    assert "the float is empty" in suspended_reason(app)
     app.provider.float_answer = naira(5_000)
     refresh_later(app)
     healthy = app.bv.health()

@@ -33,14 +33,6 @@ class GatewayInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class DepositInitialised:
-    """The gateway waits for the customer."""
-
-    authorization_url: str
-    """Where the customer pays."""
-
-
-@dataclass(frozen=True, slots=True)
 class DepositRejected:
     """The gateway rejects this payment. `reason` has a few words, and may be shown."""
 
@@ -59,15 +51,12 @@ class DepositPaid:
 
 @dataclass(frozen=True, slots=True)
 class DepositUnpaid:
-    """The customer has not paid. That may still change, with any status."""
+    """The customer has not paid, or got the money back. An unpaid deposit may still be paid, with any status."""
 
     status: str
     """In the gateway's words."""
-
-
-@dataclass(frozen=True, slots=True)
-class DepositRefunded:
-    """The customer paid, and the gateway refunded the money."""
+    is_refunded: bool = False
+    """True when the customer paid, and the gateway refunded the money."""
 
 
 GatewayFailure = Misconfigured | Unknown
@@ -81,12 +70,10 @@ class Gateway(Protocol):
     def info(self) -> GatewayInfo:
         """What is known without a call."""
 
-    def initialise(
-        self, reference: str, amount: Money, email: str
-    ) -> DepositInitialised | DepositRejected | GatewayFailure:
-        """Create a payment at the gateway, once for each reference."""
+    def initialise(self, reference: str, amount: Money, email: str) -> str | DepositRejected | GatewayFailure:
+        """Create a payment at the gateway, once for each reference. Returns the URL where the customer pays."""
 
-    def verify(self, reference: str) -> DepositPaid | DepositUnpaid | DepositRefunded | GatewayFailure:
+    def verify(self, reference: str) -> DepositPaid | DepositUnpaid | GatewayFailure:
         """Query the state of a payment."""
 
     def parse_webhook(self, body: bytes, signature: str | None) -> Sequence[str] | None:

@@ -24,7 +24,6 @@ from billvend.domain.outcome import Misconfigured
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.gateway import (
     DepositPaid,
-    DepositRefunded,
     DepositUnpaid,
     Gateway,
     GatewayFailure,
@@ -149,12 +148,12 @@ class DepositChecks:
             case DepositPaid(minor, currency):
                 paid = f"{gateway.info.title} reports a payment of {_format_amount(minor, currency)}"
                 return self._record_problem(deposit, f"{paid}, but the deposit is {deposit.amount.display}")
-            case DepositRefunded() if self._load(deposit.reference).transaction_id is not None:
+            case DepositUnpaid(_, is_refunded=True) if (
+                self._load(deposit.reference).transaction_id is not None
+            ):
                 return self._record_problem(
                     deposit, f"{gateway.info.title} refunded the money to the customer"
                 )
-            case DepositRefunded():
-                return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{gateway.info.title} says: reversed")
             case DepositUnpaid(status):
                 return DepositCheck(deposit, DepositStatus.NOT_PAID, f"{gateway.info.title} says: {status}")
             case failure:

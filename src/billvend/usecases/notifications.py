@@ -52,12 +52,10 @@ class Notifications:
         """
         if not self.notifiers:
             return 0
-        disabled = self._disabled_endpoints()
-        enabled = [
-            channel for channel, notifier in self.notifiers.items() if notifier.endpoint not in disabled
-        ]
         messages = [
-            message for channel in enabled for message in self._take(channel, limit=MAX_MESSAGES_PER_CHANNEL)
+            message
+            for channel in self._enabled_channels()
+            for message in self._take(channel, limit=MAX_MESSAGES_PER_CHANNEL)
         ]
         if messages:
             with ThreadPoolExecutor(len(messages), "billvend-notification-delivery") as pool:
@@ -86,12 +84,10 @@ class Notifications:
                 f"There is no message {safe_repr(message_id)}. See: billvend webhooks list"
             )
         (message,) = self.outbox.history(limit=1, message_id=message_id)
-        notifier = self.notifiers.get(message.channel)
-        if notifier is None or notifier.endpoint in self._disabled_endpoints():
-            return message
-        for leased in self._take(message.channel, limit=1, message_id=message_id):
-            self._deliver(leased)
-        (message,) = self.outbox.history(limit=1, message_id=message_id)
+        if message.channel in self._enabled_channels():
+            for leased in self._take(message.channel, limit=1, message_id=message_id):
+                self._deliver(leased)
+            (message,) = self.outbox.history(limit=1, message_id=message_id)
         return message
 
     def set_email(self, user_id: str, email: str) -> None:
@@ -107,17 +103,15 @@ class Notifications:
         logger.info("E-mail address of a wallet set", extra={"context": {"userId": user_id}})
 
     def _take(self, channel: Channel, *, limit: int, message_id: str | None = None) -> list[Message]:
+        now = self.clock.now()
         return self.outbox.take(
-            channel,
-            self.clock.now(),
-            limit=limit,
-            lease_seconds=DELIVERY_LEASE_SECONDS,
-            message_id=message_id,
+            channel, now, limit=limit, lease_seconds=DELIVERY_LEASE_SECONDS, message_id=message_id
         )
 
-    def _disabled_endpoints(self) -> set[str | None]:
-        """The endpoints to which no messages are sent."""
-        return {disabled.endpoint for disabled in self.outbox.disabled()}
+    def _enabled_channels(self) -> list[Channel]:
+        """The configured channels, without those whose endpoint is disabled."""
+        disabled = {each.endpoint for each in self.outbox.disabled()}
+        return [channel for channel, notifier in self.notifiers.items() if notifier.endpoint not in disabled]
 
     def _deliver(self, message: Message) -> None:
         notifier, started_at_seconds = self.notifiers[message.channel], self.clock.elapsed_seconds()

@@ -17,7 +17,7 @@ from billvend.domain.errors import (
 )
 from billvend.domain.ids import parse_email, parse_key, parse_user_id
 from billvend.domain.money import AmountLike, Money
-from billvend.ports.gateway import DepositInitialised, DepositRejected, Gateway
+from billvend.ports.gateway import DepositRejected, Gateway
 from billvend.ports.repositories import Deposit, Deposits
 from billvend.usecases.deposits import deposit_context, gateway_error, require_gateway
 from billvend.usecases.fund import Fundings
@@ -123,15 +123,15 @@ class DepositStart:
     def _initialise(self, gateway: Gateway, deposit: Deposit) -> DepositResult:
         answer = gateway.initialise(deposit.reference, deposit.amount, deposit.email)
         # If the deposit was abandoned meanwhile, its key may belong to another one.
-        if isinstance(answer, DepositInitialised) and self.deposits.update(
-            deposit, key=deposit.key, authorization_url=answer.authorization_url
+        if isinstance(answer, str) and self.deposits.update(
+            deposit, key=deposit.key, authorization_url=answer
         ):
             logger.info("Deposit created", extra=deposit_context(deposit))
-            return _result(deposit, answer.authorization_url, replayed=False)
+            return _result(deposit, answer, replayed=False)
         # No customer gets a payment URL for this reference, so none can pay it.
         self.deposits.update(deposit, key=None, authorization_url=None)
         match answer:
-            case DepositInitialised():
+            case str():
                 raise Unavailable("The deposit took too long to store. Nothing was charged: try again.")
             case DepositRejected(reason):
                 raise ValidationFailed(

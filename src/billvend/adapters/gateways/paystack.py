@@ -21,9 +21,7 @@ from billvend.domain.outcome import Misconfigured, Unknown
 from billvend.domain.policy.accounts import Mode
 from billvend.domain.safe_text import single_line
 from billvend.ports.gateway import (
-    DepositInitialised,
     DepositPaid,
-    DepositRefunded,
     DepositRejected,
     DepositUnpaid,
     GatewayFailure,
@@ -64,9 +62,7 @@ class PaystackGateway:
         mode = Mode.LIVE if is_live else Mode.TEST
         self.info = GatewayInfo("paystack", mode, PAYSTACK_CURRENCIES, timeout_seconds)
 
-    def initialise(
-        self, reference: str, amount: Money, email: str
-    ) -> DepositInitialised | DepositRejected | GatewayFailure:
+    def initialise(self, reference: str, amount: Money, email: str) -> str | DepositRejected | GatewayFailure:
         """Create a payment at Paystack. The answer has the URL where the customer pays."""
         content = {
             "reference": reference,
@@ -85,9 +81,9 @@ class PaystackGateway:
         url = self._payment_url(data.get("authorization_url"))
         if data.get("reference") != reference or url is None:
             return Unknown(f"{answer.summary}, without a payment URL for our reference")
-        return DepositInitialised(url)
+        return url
 
-    def verify(self, reference: str) -> DepositPaid | DepositUnpaid | DepositRefunded | GatewayFailure:
+    def verify(self, reference: str) -> DepositPaid | DepositUnpaid | GatewayFailure:
         """Ask Paystack for the outcome of a payment."""
         answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
         if not isinstance(answer, Response):
@@ -110,10 +106,8 @@ class PaystackGateway:
                 return DepositPaid(
                     _to_minor(data.get("amount")), currency if isinstance(currency, str) else None
                 )
-            case "reversed":
-                return DepositRefunded()
             case str(status) if status:
-                return DepositUnpaid(self._safe_text(status))
+                return DepositUnpaid(self._safe_text(status), is_refunded=status == "reversed")
             case _:
                 return Unknown(f"{answer.summary}, without a status")
 
