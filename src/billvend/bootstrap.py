@@ -63,6 +63,7 @@ def _open_dependencies(
     from billvend.adapters.storage.outbox import SqlOutbox
     from billvend.adapters.storage.queries import SqlQueries
     from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
+    from billvend.presentation.notifications import notification_for
 
     database = resources.enter_context(closing(open_database(settings)))
     if database.is_sqlite and current_version(database) != HEAD:
@@ -78,7 +79,9 @@ def _open_dependencies(
     for notifier in notifiers.values():
         resources.enter_context(closing(notifier))
     return Dependencies(
-        journal=SqlJournal(database, channels=tuple(notifiers), metrics=metrics),
+        journal=SqlJournal(
+            database, channels=tuple(notifiers), render_notification=notification_for, metrics=metrics
+        ),
         queries=SqlQueries(database),
         queue=_open_queue(settings),
         providers={
@@ -189,17 +192,17 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
     """The function that opens an account of this provider. Built-in providers and plug-ins open the same way."""
     match name:
         case "sandbox":
-            from billvend.adapters.providers.sandbox.provider import open_sandbox
+            from billvend.adapters.providers.sandbox.provider import SandboxProvider
 
-            return partial(open_sandbox, settings.sandbox_book_path or Path("sandbox.db"))
+            return partial(SandboxProvider, settings.sandbox_book_path or Path("sandbox.db"))
         case "vtpass":
-            from billvend.adapters.providers.vtpass.provider import open_vtpass
+            from billvend.adapters.providers.vtpass.provider import VtpassProvider
 
-            return open_vtpass
+            return VtpassProvider
         case "buypower":
-            from billvend.adapters.providers.buypower.provider import open_buypower
+            from billvend.adapters.providers.buypower.provider import BuypowerProvider
 
-            return open_buypower
+            return BuypowerProvider
         case _:
             return _open_plugin
 

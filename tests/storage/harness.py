@@ -21,8 +21,8 @@ from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
-from billvend.adapters.storage.streams import load_events
-from billvend.adapters.storage.tables import APPEND_ONLY, metadata
+from billvend.adapters.storage.streams import SELECT_EVENTS, event_from_row
+from billvend.adapters.storage.tables import APPEND_ONLY, events, metadata
 from billvend.domain.decisions.commands import (
     Cancel,
     Claim,
@@ -200,8 +200,10 @@ class JournalHarness:
 
     def events(self, stream: StreamKey) -> list[RawEvent]:
         """The stored events of a stream, in order."""
+        table = events.c
+        in_order = SELECT_EVENTS.where(table.user_id == stream.user_id, table.stream == stream.stream)
         with self.database.read_transaction() as connection:
-            return load_events(connection, stream)
+            return [event_from_row(row) for row in connection.execute(in_order.order_by(table.seq))]
 
     def status(self, pay: Pay) -> Status:
         return self.payment(pay).status

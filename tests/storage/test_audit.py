@@ -353,4 +353,4 @@ def _fill(harness: JournalHarness, *, fundings: int, payments: int) -> None:
     changes, results = decide(Snapshot(), commands)
     assert len(changes.results) == len(results)
     with harness.database.write_transaction() as connection:
-        harness.database.write(connection, changed_rows(Snapshot(), changes, ()))
+        harness.database.write(connection, changed_rows(Snapshot(), changes, (), None))

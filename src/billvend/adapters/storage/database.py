@@ -45,7 +45,7 @@ class Database:
     @contextmanager
     def read_transaction(self) -> Iterator[Connection]:
         """A transaction that sees one consistent state and changes nothing. Raises `Unavailable`."""
-        with _translate_errors(), self.engine.connect() as connection:
+        with translate_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -58,11 +58,11 @@ class Database:
         Raises `Unavailable`, and `IntegrityError` for a row that a constraint rejects. Without `translate`, errors within
         the transaction are raised as the database gives them.
         """
-        with _translate_errors():
+        with translate_errors():
             connection = self.engine.connect()
         with (
             connection,
-            _translate_errors() if translate else nullcontext(),
+            translate_errors() if translate else nullcontext(),
             connection.execution_options(billvend_writes=True).begin(),
         ):
             yield connection
@@ -164,7 +164,7 @@ def _rows_from_json(index: int, table: sa.Table, names: tuple[str, ...]) -> sa.S
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise the database errors of the block as `Unavailable`, except `IntegrityError`."""
     try:
         yield
@@ -181,7 +181,7 @@ def _translate_errors() -> Iterator[None]:
 def unavailable(error: DBAPIError) -> Unavailable:
     """The error for work that the database did not accept. Nothing was done."""
     return Unavailable(
-        "The database does not answer. Nothing was done: try again.", detail=first_line(error.orig)
+        "The database does not answer.", "Nothing was done: try again.", detail=first_line(error.orig)
     )
 
 

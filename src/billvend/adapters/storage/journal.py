@@ -18,7 +18,7 @@ from billvend.adapters.storage.tables import environment
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome, decide
 from billvend.domain.errors import BillvendError, DependencyError, OutcomeUnknown, Unavailable
-from billvend.domain.notifications import Channel
+from billvend.domain.notifications import Channel, NotificationRenderer
 from billvend.domain.policy.accounts import Mode
 from billvend.ports.journal import DuePayment
 from billvend.ports.telemetry import Metrics
@@ -41,12 +41,16 @@ class SqlJournal:
         database: Database,
         *,
         channels: Sequence[Channel] = (),
+        render_notification: NotificationRenderer | None = None,
         metrics: Metrics | None = None,
         reconnect_timeout_seconds: float = RECONNECT_TIMEOUT_SECONDS,
     ) -> None:
-        """Notifications are written for each of `channels`. Without channels, none are written."""
+        """`render_notification` writes the notifications for each of `channels`. Without channels, none are written."""
+        if channels and render_notification is None:
+            raise TypeError("channels need render_notification: without it every notification would be lost")
         self._database = database
         self._channels = channels
+        self._render_notification = render_notification
         self._reconnect_timeout_seconds = reconnect_timeout_seconds
         self._group_commit = GroupCommit(self.commit, metrics=metrics)
         self._environment: Mode | None = None
@@ -117,7 +121,9 @@ class SqlJournal:
                 snapshot = self._snapshots.read(connection, commands)
                 changes, results = decide(snapshot, commands)
                 if changes.events:
-                    self._database.write(connection, changed_rows(snapshot, changes, self._channels))
+                    self._database.write(
+                        connection, changed_rows(snapshot, changes, self._channels, self._render_notification)
+                    )
                 unchanged = changes.next_at.keys() - changes.payments.keys()
                 due_payments.postpone(connection, {key: changes.next_at[key] for key in unchanged})
                 committing = bool(changes.events)

@@ -1,17 +1,20 @@
 """The queries on SQLite and PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.audit import audit
-from billvend.adapters.storage.database import Database, make_storable
+from billvend.adapters.storage.database import Database, make_storable, unavailable
 from billvend.adapters.storage.streams import (
+    SELECT_EVENTS,
+    event_from_row,
     fold_payment,
-    load_events,
     load_payments,
     load_results,
 )
@@ -20,6 +23,7 @@ from billvend.adapters.storage.tables import (
     IS_OPEN,
     IS_REVERSED,
     attempts,
+    events,
     transactions,
     wallets,
 )
@@ -46,12 +50,20 @@ class SqlQueries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @contextmanager
+    def _read_transaction(self) -> Iterator[Connection]:
+        try:
+            with self._database.read_transaction() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unavailable(error) from error
+
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
         """The available and the held balance; see the port."""
         table = transactions.c
         if not _are_storable(user_id, currency):
             return None
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             available = connection.scalar(
                 sa.select(wallets.c.balance_minor).where(
                     wallets.c.user_id == user_id, wallets.c.currency == currency
@@ -73,14 +85,15 @@ class SqlQueries:
         query = sa.select(transactions).where(transactions.c.transaction_id == transaction_id).limit(1)
         if user_id is not None:
             query = query.where(transactions.c.user_id == user_id)
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             row = connection.execute(query).one_or_none()
             if row is None:
                 return None
             if row.type != "payment":
                 return TransactionRecord(_to_funding(row), None)
             key = StreamKey(row.user_id, row.transaction_id)
-            stored = load_events(connection, key)
+            in_order = SELECT_EVENTS.where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+            stored = [event_from_row(each) for each in connection.execute(in_order.order_by(events.c.seq))]
         folded = fold_payment(key, stored)
         return folded and TransactionRecord(folded[0], row.next_check_at, stored)
 
@@ -88,7 +101,7 @@ class SqlQueries:
         """The stored results of these commands; see the port."""
         if not keys:
             return {}
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             return load_results(connection, self._database, keys)
 
     def wallet_and_duplicate(self, command: Pay) -> tuple[Wallet | None, datetime | None]:
@@ -106,7 +119,7 @@ class SqlQueries:
         query = sa.select(wallets.c.balance_minor, duplicate.scalar_subquery()).where(
             wallets.c.user_id == command.user_id, wallets.c.currency == amount.currency
         )
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None, None
@@ -114,7 +127,7 @@ class SqlQueries:
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one query; see the port."""
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             found = load_payments(connection, self._database, [(key.user_id, key.stream) for key in keys])
         return {key: payment for key, (payment, _) in found.items()}
 
@@ -150,7 +163,7 @@ class SqlQueries:
             funded = sa.select(table.transaction_id).where(table.reference == search.reference)
             query = query.where(table.transaction_id.in_(sent.union_all(funded)))
             order = UNINDEXED_ID
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             return self._load_records(connection, query.order_by(order.desc()).limit(search.limit))
 
     def _load_records(self, connection: Connection, query: sa.Select[Any]) -> list[TransactionRecord]:
@@ -167,13 +180,13 @@ class SqlQueries:
     def count_due(self, now: datetime) -> int:
         """How many payments are due."""
         query = sa.select(sa.func.count()).where(transactions.c.next_check_at <= now)
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             return connection.scalar(query) or 0
 
     def backlog(self, now: datetime) -> Backlog:
         """The payments that have not ended, and their money; see the port."""
         table = transactions.c
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             sums = connection.execute(
                 sa.select(table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor))
                 .where(IS_OPEN)
@@ -204,7 +217,7 @@ class SqlQueries:
             .order_by(UNINDEXED_ID)
             .limit(limit)
         )
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             records = self._load_records(connection, query)
         return [found.transaction for found in records if isinstance(found.transaction, Payment)]
 
@@ -223,7 +236,7 @@ class SqlQueries:
             sa.func.count(),
             sa.func.sum(sa.case((attempts.c.answers.endswith(f": {NotFound.__name__}"), 1), else_=0)),
         ).where(attempts.c.started_at >= since, attempts.c.sends > 0)
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             in_doubt = {(row[0], row[1]): int(row[2]) for row in connection.execute(sums)}
             counts = {
                 (row[0], row[1]): (int(row[2]), int(row[3]))
@@ -238,7 +251,7 @@ class SqlQueries:
 
     def audit(self) -> AuditReport:
         """Replay every event; see the port."""
-        with self._database.read_transaction() as connection:
+        with self._read_transaction() as connection:
             return audit(connection)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from billvend.adapters.storage.database import ColumnValues, Database, make_storable
+from billvend.adapters.storage.database import ColumnValues, Database, make_storable, unavailable
 
 
 class Repository:
@@ -35,8 +35,11 @@ class Repository:
 
     def _change(self, statement: sa.Update | sa.Delete) -> int:
         """Update or delete rows. Returns how many."""
-        with self._database.write_transaction() as connection:
-            return connection.execute(statement).rowcount
+        try:
+            with self._database.write_transaction() as connection:
+                return connection.execute(statement).rowcount
+        except IntegrityError as error:
+            raise unavailable(error) from error
 
 
 def storable(row: ColumnValues) -> Mapping[str, Any]:

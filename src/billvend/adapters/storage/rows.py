@@ -19,14 +19,16 @@ from billvend.domain.journal.events import (
 )
 from billvend.domain.ledger.transfers import transfers as transfers_of
 from billvend.domain.ledger.wallet import Wallet
-from billvend.domain.notifications import Channel, message_id, notification_for
+from billvend.domain.notifications import Channel, NotificationRenderer, message_id
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 
 RowDict = dict[str, Any]
 
 
-def changed_rows(before: Snapshot, changes: WriteSet, channels: Collection[Channel]) -> list[TableRows]:
-    """All rows to write, in an order that foreign keys allow. Notifications are written for each of `channels`."""
+def changed_rows(
+    before: Snapshot, changes: WriteSet, channels: Collection[Channel], render: NotificationRenderer | None
+) -> list[TableRows]:
+    """All rows to write, in an order that foreign keys allow. `render` writes the notifications for each of `channels`."""
     currencies = {key: wallet.balance.currency for key, (wallet, _) in changes.wallets.items()}
     currencies |= {key: payment.amount.currency for key, (payment, _) in changes.payments.items()}
     payments = {key: payment for key, (payment, _) in changes.payments.items()}
@@ -38,7 +40,7 @@ def changed_rows(before: Snapshot, changes: WriteSet, channels: Collection[Chann
     for stored in changes.events:
         fundings += funding_rows(stored, currencies[stored.key])
         transfers += transfer_rows(stored, currencies[stored.key])
-        messages += outbox_message_rows(stored, payments.get(stored.key), channels) if channels else ()
+        messages += outbox_message_rows(stored, payments.get(stored.key), channels, render) if render else ()
     payment_rows = [
         payment_row(payment, head) | {"next_check_at": changes.next_at[key], "last_hint_at": None}
         for key, (payment, head) in changes.payments.items()
@@ -195,10 +197,10 @@ def resolution_rows(payment: Payment) -> Iterable[RowDict]:
 
 
 def outbox_message_rows(
-    stored: StoredEvent, payment: Payment | None, channels: Iterable[Channel]
+    stored: StoredEvent, payment: Payment | None, channels: Iterable[Channel], render: NotificationRenderer
 ) -> Iterable[RowDict]:
     """The notifications of an event, a row a channel. Most events have none."""
-    notification = notification_for(stored, payment)
+    notification = render(stored, payment)
     if notification is None:
         return
     for channel in channels:

@@ -43,12 +43,6 @@ def _events_query(database: Database) -> sa.Select[Any]:
     )
 
 
-def load_events(connection: Connection, key: StreamKey) -> list[RawEvent]:
-    """The events of a stream, in order."""
-    of_stream = SELECT_EVENTS.where(events.c.user_id == key.user_id, events.c.stream == key.stream)
-    return [_event_from_row(row) for row in connection.execute(of_stream.order_by(events.c.seq))]
-
-
 def load_results(
     connection: Connection, database: Database, keys: Sequence[CommandKey]
 ) -> dict[CommandKey, StoredResult]:
@@ -72,10 +66,11 @@ def _results_query(database: Database) -> sa.Select[Any]:
 
 def group_by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[RawEvent]]]:
     """Rows of `SELECT_EVENTS`, which must be in the order of streams, grouped by stream."""
-    return groupby(map(_event_from_row, found), key=itemgetter(0))
+    return groupby(map(event_from_row, found), key=itemgetter(0))
 
 
-def _event_from_row(row: Any) -> RawEvent:
+def event_from_row(row: Any) -> RawEvent:
+    """The event in a row of `SELECT_EVENTS`."""
     return RawEvent(StreamKey(row[0], row[1]), *row[2:])
 
 
