@@ -21,6 +21,10 @@ from tests.support.waiting import TIMEOUT_SECONDS, eventually
 pytestmark = pytest.mark.long
 
 
+MAX_BATCHES = 100
+"""More than any test commits."""
+
+
 class BlockingCommit:
     """A journal's commits. It records each list of commands, and holds it until the test releases it."""
 
@@ -42,7 +46,7 @@ class BlockingCommit:
 
     def unblock(self) -> None:
         """From now on, execute everything at once."""
-        self.may_continue.release(1_000_000)
+        self.may_continue.release(MAX_BATCHES)
 
 
 class CommitCallers:
@@ -229,7 +233,7 @@ def _comparable(results: Sequence[CommandOutcome]) -> list[Any]:
     ]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(callers=CALLERS)
 def test_concurrent_results_equal_some_serial_order(
     callers: list[list[list[tuple[str, str, str, int]]]],
