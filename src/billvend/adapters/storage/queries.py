@@ -10,7 +10,13 @@ from sqlalchemy.engine import Connection
 from billvend.adapters.storage.audit import audit
 from billvend.adapters.storage.database import make_storable, translate_errors
 from billvend.adapters.storage.repository import Repository
-from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments, load_results
+from billvend.adapters.storage.streams import (
+    SELECT_EVENTS,
+    event_from_row,
+    fold_payment,
+    load_payments,
+    load_results,
+)
 from billvend.adapters.storage.tables import (
     HAS_INCIDENTS,
     IS_OPEN,
@@ -67,7 +73,7 @@ class SqlQueries(Repository):
             if row.type != "payment":
                 return TransactionRecord(_to_funding(row), None)
             key = StreamKey(row.user_id, row.transaction_id)
-            in_order = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+            in_order = SELECT_EVENTS.where(events.c.user_id == key.user_id, events.c.stream == key.stream)
             stored = [event_from_row(each) for each in connection.execute(in_order.order_by(events.c.seq))]
         folded = fold_payment(key, stored)
         return folded and TransactionRecord(folded[0], row.next_check_at, stored)
