@@ -21,7 +21,7 @@ from billvend.adapters.storage.journal import SqlJournal
 from billvend.adapters.storage.outbox import SqlOutbox
 from billvend.adapters.storage.queries import SqlQueries
 from billvend.adapters.storage.schema_version import upgrade
-from billvend.adapters.storage.streams import event_from_row
+from billvend.adapters.storage.streams import SELECT_EVENTS, event_from_row
 from billvend.adapters.storage.tables import APPEND_ONLY, events, metadata
 from billvend.domain.decisions.commands import (
     Cancel,
@@ -201,7 +201,7 @@ class JournalHarness:
     def events(self, stream: StreamKey) -> list[RawEvent]:
         """The stored events of a stream, in order."""
         table = events.c
-        in_order = sa.select(events).where(table.user_id == stream.user_id, table.stream == stream.stream)
+        in_order = SELECT_EVENTS.where(table.user_id == stream.user_id, table.stream == stream.stream)
         with self.database.read_transaction() as connection:
             return [event_from_row(row) for row in connection.execute(in_order.order_by(table.seq))]
 
