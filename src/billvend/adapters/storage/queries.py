@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from billvend.adapters.storage.audit import audit
-from billvend.adapters.storage.database import make_storable, translate_errors
+from billvend.adapters.storage.database import make_storable
 from billvend.adapters.storage.repository import Repository
 from billvend.adapters.storage.streams import (
     SELECT_EVENTS,
@@ -66,7 +66,7 @@ class SqlQueries(Repository):
         query = sa.select(transactions).where(transactions.c.transaction_id == transaction_id).limit(1)
         if user_id is not None:
             query = query.where(transactions.c.user_id == user_id)
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             row = connection.execute(query).one_or_none()
             if row is None:
                 return None
@@ -82,7 +82,7 @@ class SqlQueries(Repository):
         """The stored results of these commands; see the port."""
         if not keys:
             return {}
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return load_results(connection, self._database, keys)
 
     def wallet_and_duplicate(self, command: Pay) -> tuple[Wallet | None, datetime | None]:
@@ -104,7 +104,7 @@ class SqlQueries(Repository):
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one query; see the port."""
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             found = load_payments(connection, self._database, [(key.user_id, key.stream) for key in keys])
         return {key: payment for key, (payment, _) in found.items()}
 
@@ -140,7 +140,7 @@ class SqlQueries(Repository):
             funded = sa.select(table.transaction_id).where(table.reference == search.reference)
             query = query.where(table.transaction_id.in_(sent.union_all(funded)))
             order = UNINDEXED_ID
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return self._load_records(connection, query.order_by(order.desc()).limit(search.limit))
 
     def _load_records(self, connection: Connection, query: sa.Select[Any]) -> list[TransactionRecord]:
@@ -162,7 +162,7 @@ class SqlQueries(Repository):
     def backlog(self, now: datetime) -> Backlog:
         """The payments that have not ended, and their money; see the port."""
         table = transactions.c
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             sums = connection.execute(
                 sa.select(table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor))
                 .where(IS_OPEN)
@@ -193,7 +193,7 @@ class SqlQueries(Repository):
             .order_by(UNINDEXED_ID)
             .limit(limit)
         )
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             records = self._load_records(connection, query)
         return [found.transaction for found in records if isinstance(found.transaction, Payment)]
 
@@ -222,7 +222,7 @@ class SqlQueries(Repository):
 
     def audit(self) -> AuditReport:
         """Replay every event; see the port."""
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return audit(connection)
 
 
