@@ -177,11 +177,13 @@ class DepositChecks:
     def _record_problem(self, deposit: Deposit, difference: str) -> DepositCheck:
         stored = self._load(deposit.reference)
         problem = f"{difference}. The deposit was {'not ' if stored.transaction_id is None else ''}credited"
-        while stored.problem != problem:  # another check may store its own at the same moment
+        while stored.problem != problem:
             if self.deposits.update(stored, problem=problem, acknowledged_at=None):
                 context = deposit_context(deposit, amount=str(deposit.amount))
                 logger.error("Deposit needs review: %s", problem, extra=context)
-            stored = self._load(deposit.reference)
+                stored = replace(stored, problem=problem, acknowledged_at=None)
+            else:  # another check stored its own at the same moment
+                stored = self._load(deposit.reference)
         return DepositCheck(stored, DepositStatus.PROBLEM, problem)
 
     def _load(self, reference: str) -> Deposit:

@@ -97,12 +97,9 @@ class DepositStart:
         clock = self.fundings.ledger.clock
         deadline_seconds = clock.elapsed_seconds() + REPEAT_WAIT_SECONDS
         abandoned_after = timedelta(seconds=gateway.info.max_call_seconds + ABANDONED_GRACE_SECONDS)
+        expected = (deposit.amount, deposit.email, deposit.source)
         while (stored := self.deposits.add(deposit)).reference != deposit.reference:
-            if (stored.amount, stored.email, stored.source) != (
-                deposit.amount,
-                deposit.email,
-                deposit.source,
-            ):
+            if (stored.amount, stored.email, stored.source) != expected:
                 raise IdempotencyMismatch(
                     "This key was used for another deposit. That deposit is unchanged, and nothing was done now."
                 )

@@ -3,7 +3,7 @@
 import json
 import logging
 
-from billvend.adapters.notify.email_templates import render_subject
+from billvend.adapters.notify.email_templates import render
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.repositories import Message
 
@@ -23,7 +23,8 @@ class ConsoleNotifier:
         context = {name: data[name] for name in ("userId", "transactionId", "amount", "currency")}
         context |= {"messageId": message.message_id, "kind": message.kind}
         context |= {"token": REDACTED} if data.get("token") else {}
-        logger.info("Notification: %s", render_subject(message), extra={"context": context})
+        subject, _text_with_token = render(message)
+        logger.info("Notification: %s", subject, extra={"context": context})
         return DeliveryResult(DeliveryOutcome.DELIVERED, "log", "written")
 
     def close(self) -> None:

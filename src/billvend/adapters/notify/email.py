@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from billvend.adapters.notify.email_templates import render_subject, render_text
+from billvend.adapters.notify.email_templates import render
 from billvend.domain.ids import is_email, is_loopback_host
 from billvend.domain.safe_text import single_line
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
@@ -90,14 +90,15 @@ class EmailNotifier:
         return found if is_email(found) else None
 
     def _build_message(self, message: Message, to: str) -> EmailMessage:
+        subject, text = render(message)
         email = EmailMessage(policy=SMTP_POLICY)
         email["From"] = self._sender
         email["To"] = to
-        email["Subject"] = render_subject(message)
+        email["Subject"] = subject
         email["Date"] = format_datetime(message.at)
         email["Message-ID"] = f"<{message.message_id}@{self._sender.rpartition('@')[2]}>"
         email["Auto-Submitted"] = "auto-generated"
-        email.set_content(render_text(message))
+        email.set_content(text)
         return email
 
     def _unconnected_server(self) -> smtplib.SMTP:

@@ -23,36 +23,24 @@ _LABELS = {
 }
 
 
-def render_subject(message: Message) -> str:
-    """The subject: one line, without the token."""
+def render(message: Message) -> tuple[str, str]:
+    """The subject, which is one line without the token, and the text with the whole token."""
     data = json.loads(message.data)
-    amount = _format_amount(data)
+    amount = f"{data['currency']} {Decimal(data['amount']):,f}"
     match message.kind:
         case NotificationKind.PAYMENT_COMPLETED:
-            return f"Your electricity: {amount} for meter {data['meterNumber']}"
+            subject = f"Your electricity: {amount} for meter {data['meterNumber']}"
+            lines = _completed_lines(data, amount)
         case NotificationKind.PAYMENT_REVERSED:
-            return f"Your money is back: {amount}"
+            subject, lines = f"Your money is back: {amount}", _reversed_lines(data, amount)
         case _:
-            return f"Money received: {amount}"
+            subject, lines = f"Money received: {amount}", iter((f"{amount} came into your wallet.",))
+    lines_of_text = (*lines, "", f"Transaction: {data['transactionId']}")
+    return subject, "".join(f"{single_line(line)}\n" for line in lines_of_text)
 
 
-def render_text(message: Message) -> str:
-    """The text, with the whole token."""
-    data = json.loads(message.data)
-    match message.kind:
-        case NotificationKind.PAYMENT_COMPLETED:
-            lines = _completed_lines(data)
-        case NotificationKind.PAYMENT_REVERSED:
-            lines = _reversed_lines(data)
-        case _:
-            lines = iter((f"{_format_amount(data)} came into your wallet.",))
-    return (
-        "\n".join(single_line(line) for line in (*lines, "", f"Transaction: {data['transactionId']}")) + "\n"
-    )
-
-
-def _completed_lines(data: dict[str, Any]) -> Iterator[str]:
-    yield f"You paid {_format_amount(data)} to {data['provider']} for meter {data['meterNumber']}."
+def _completed_lines(data: dict[str, Any], amount: str) -> Iterator[str]:
+    yield f"You paid {amount} to {data['provider']} for meter {data['meterNumber']}."
     receipt, token, units = data["receipt"], data["token"], data["units"]
     changes = [receipt[name] for name in KEY_CHANGE_TOKENS if receipt.get(name)]
     yield ""
@@ -73,15 +61,11 @@ def _completed_lines(data: dict[str, Any]) -> Iterator[str]:
             yield f"{_LABELS.get(name, name)}: {_group_digits(receipt[name])}"
 
 
-def _reversed_lines(data: dict[str, Any]) -> Iterator[str]:
-    bill = f"{_format_amount(data)} to {data['provider']} for meter {data['meterNumber']}"
+def _reversed_lines(data: dict[str, Any], amount: str) -> Iterator[str]:
+    bill = f"{amount} to {data['provider']} for meter {data['meterNumber']}"
     yield f"No electricity was bought, and your money is back in your wallet: {bill}."
     if data["reversal"]["proof"] == "declined":
         yield f"The electricity company says: {data['reversal']['reason']}"
-
-
-def _format_amount(data: dict[str, Any]) -> str:
-    return f"{data['currency']} {Decimal(data['amount']):,f}"
 
 
 def _group_digits(text: str) -> str:
