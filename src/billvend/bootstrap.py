@@ -39,23 +39,19 @@ def open_billvend(
     `billvend db upgrade`. Metrics are counted for Prometheus, unless `metrics` is given. Raises `ConfigurationError`,
     `Unavailable`. Close it, or use it in a `with`.
     """
+    from billvend.adapters.clock import SystemClock
     from billvend.config import Settings, load_settings
 
     settings = database if isinstance(database, Settings) else load_settings(database)
-    return Billvend(open_dependencies(settings, clock or _system_clock(), metrics or _default_metrics()))
+    if metrics is None:
+        from billvend.adapters.metrics.prometheus import prometheus_metrics
+
+        metrics = prometheus_metrics()
+    return Billvend(open_dependencies(settings, clock or SystemClock(), metrics))
 
 
 def open_dependencies(settings: "Settings", clock: Clock, metrics: Metrics) -> Dependencies:
     """Open the adapters that the settings choose. After an error, everything that was open is closed."""
-    with ExitStack() as resources:
-        deps = _open_dependencies(settings, clock, metrics, resources)
-        resources.pop_all()
-    return deps
-
-
-def _open_dependencies(
-    settings: "Settings", clock: Clock, metrics: Metrics, resources: ExitStack
-) -> Dependencies:
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
@@ -65,43 +61,46 @@ def _open_dependencies(
     from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
     from billvend.presentation.notifications import notification_for
 
-    database = resources.enter_context(closing(open_database(settings)))
-    if database.is_sqlite and current_version(database) != HEAD:
-        upgrade(database)
-    require_head(database)
-    providers = [
-        resources.enter_context(closing(_open_provider(account, settings, clock)))
-        for account in settings.providers
-    ]
-    accounts = tuple(provider.account for provider in providers)
-    mode = _common_mode(accounts)
-    notifiers = _open_notifiers(settings, database, clock)
-    for notifier in notifiers.values():
-        resources.enter_context(closing(notifier))
-    return Dependencies(
-        journal=SqlJournal(
-            database, channels=tuple(notifiers), render_notification=notification_for, metrics=metrics
-        ),
-        queries=SqlQueries(database),
-        queue=_open_queue(settings),
-        providers={
-            (provider.account.provider, provider.account.account_id): provider for provider in providers
-        },
-        clock=clock,
-        policy=_build_policy(settings, accounts),
-        limits=_build_limits(settings),
-        default_currency=settings.default_currency,
-        mode=mode,
-        sweep_quiet_seconds=settings.lease_seconds,
-        account_status=SqlAccountStatuses(database),
-        api_keys=SqlApiKeys(database),
-        deposits=SqlDeposits(database),
-        outbox=SqlOutbox(database),
-        meter_check=MeterCheck(settings.verify_meter, settings.verify_unreachable == "allow"),
-        gateway=_open_gateway(settings, mode),
-        notifiers=notifiers,
-        metrics=metrics,
-    )
+    with ExitStack() as resources:
+        database = resources.enter_context(closing(open_database(settings)))
+        if database.is_sqlite and current_version(database) != HEAD:
+            upgrade(database)
+        require_head(database)
+        providers = [
+            resources.enter_context(closing(_open_provider(account, settings, clock)))
+            for account in settings.providers
+        ]
+        accounts = tuple(provider.account for provider in providers)
+        mode = _common_mode(accounts)
+        notifiers = _open_notifiers(settings, database, clock)
+        for notifier in notifiers.values():
+            resources.enter_context(closing(notifier))
+        deps = Dependencies(
+            journal=SqlJournal(
+                database, channels=tuple(notifiers), render_notification=notification_for, metrics=metrics
+            ),
+            queries=SqlQueries(database),
+            queue=_open_queue(settings),
+            providers={
+                (provider.account.provider, provider.account.account_id): provider for provider in providers
+            },
+            clock=clock,
+            policy=_build_policy(settings, accounts),
+            limits=_build_limits(settings),
+            default_currency=settings.default_currency,
+            mode=mode,
+            sweep_quiet_seconds=settings.lease_seconds,
+            account_status=SqlAccountStatuses(database),
+            api_keys=SqlApiKeys(database),
+            deposits=SqlDeposits(database),
+            outbox=SqlOutbox(database),
+            meter_check=MeterCheck(settings.verify_meter, settings.verify_unreachable == "allow"),
+            gateway=_open_gateway(settings, mode),
+            notifiers=notifiers,
+            metrics=metrics,
+        )
+        resources.pop_all()
+    return deps
 
 
 def open_database(settings: "Settings") -> "Database":
@@ -287,15 +286,3 @@ def _common_mode(accounts: tuple[ProviderAccount, ...]) -> Mode:
     if len(modes) != 1:
         raise ConfigurationError("BILL_PROVIDERS mixes test and live accounts: name accounts of one kind.")
     return modes.pop()
-
-
-def _default_metrics() -> Metrics:
-    from billvend.adapters.metrics.prometheus import prometheus_metrics
-
-    return prometheus_metrics()
-
-
-def _system_clock() -> Clock:
-    from billvend.adapters.clock import SystemClock
-
-    return SystemClock()

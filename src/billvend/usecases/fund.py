@@ -35,11 +35,7 @@ class Fundings:
     def fund(
         self, user_id: str, amount: AmountLike, *, currency: str | None, key: str | None, source: str
     ) -> FundingResult:
-        """Add money to a wallet. Creates the wallet if it is new.
-
-        Raises `InvalidInput`; `IdempotencyMismatch` if the key was used for something else; `Unavailable`,
-        `OutcomeUnknown`.
-        """
+        """Add money to a wallet; see `Billvend.fund`."""
         if not re.fullmatch("[A-Za-z0-9-]{1,32}", str(source)):
             reason = "must be 1 to 32 characters of A-Z, a-z, 0-9 and -"
             raise ValidationFailed(

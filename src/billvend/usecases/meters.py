@@ -58,11 +58,7 @@ class Meters:
     cache: MeterCache = field(default_factory=MeterCache)
 
     def lookup(self, meter: str, biller: str, vend_type: str) -> MeterFound:
-        """The customer of a meter, from the first provider that answers.
-
-        Raises `InvalidMeter`, `UnknownBiller`; `MeterNotFound`, `WrongMeterType`, `MeterCannotVend`;
-        `ProviderUnavailable` if no provider answers.
-        """
+        """The customer of a meter, from the first provider that answers. Raises the errors of `Billvend.meter`."""
         answer = self._query_all(parse_meter(meter), biller, parse_vend_type(vend_type))
         if isinstance(answer, MeterFound):
             return answer

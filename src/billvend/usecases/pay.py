@@ -68,12 +68,7 @@ class Payments:
     default_currency: str
 
     def pay(self, bill: Bill) -> PaymentResult:
-        """Accept a bill: hold its money. A worker then buys the electricity.
-
-        Raises, in this order: `InvalidInput`; `IdempotencyMismatch`; `WalletNotFound`; `LikelyDuplicate`;
-        `InsufficientFunds`; `ProviderUnavailable`; the meter's errors (`MeterNotFound` and others, see `Meters.lookup`).
-        Also `Unavailable` if nothing was done, and `OutcomeUnknown`: repeat it with its key.
-        """
+        """Accept a bill: hold its money. Raises the errors of `Billvend.pay`, in its order."""
         command, meter = self.build_command(bill), None
         self.accounts.refresh_if_stale()
         if self.meters.check.is_enabled or self.accounts.current_policy().suspended:
@@ -84,11 +79,10 @@ class Payments:
         return result if result.replayed else replace(result, meter=meter)
 
     def pay_many(self, bills: Iterable[Bill | Pay]) -> list[PaymentResult | BillvendError]:
-        """Accept bills, up to 500 in one transaction. Each gets its payment or its error, in order.
+        """Accept bills, up to 500 in one transaction; see `Billvend.pay_many`.
 
         Raises no `BillvendError`. If the database becomes unavailable, accepted payments remain, and each other bill gets
-        `Unavailable` or `OutcomeUnknown`. A repeat with the same keys does only what is missing. A `Pay` command from
-        `build_command` is used as it is.
+        `Unavailable` or `OutcomeUnknown`.
         """
         results: list[PaymentResult | BillvendError] = []
         remaining = iter(bills)

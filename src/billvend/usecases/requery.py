@@ -31,11 +31,7 @@ class Requeries:
     settlement: Settlement
 
     def requery_now(self, payment: Payment) -> None:
-        """Requery a payment for an operator, before it is due. A payment that was never sent does not change.
-
-        A payment that has ended keeps its final status, and a contradicting answer becomes an incident. Raises
-        `Unavailable`, `OutcomeUnknown`.
-        """
+        """Requery a payment for an operator, before it is due; see `Billvend.refresh`."""
         if not payment.attempts:
             return
         self._request(payment, OPERATOR)
@@ -49,10 +45,7 @@ class Requeries:
             self._request(payment, CUSTOMER)
 
     def handle_webhook(self, provider: str, body: bytes) -> int:
-        """Request a requery of the payments that a provider's webhook names. Returns the number of these payments.
-
-        Neither the body nor an unknown provider raises an error. Raises `Unavailable`.
-        """
+        """Request a requery of the payments that a webhook names; see `Billvend.handle_provider_webhook`."""
         accounts = [account for (name, _), account in self.providers.items() if name == provider]
         references = {reference for account in accounts for reference in account.parse_references(body)}
         requests = 0

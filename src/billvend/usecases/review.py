@@ -46,12 +46,7 @@ class Reviews:
     def resolve(
         self, transaction_id: str, decision: str | None, *, operator: str, reason: str, token: str | None
     ) -> Payment:
-        """Complete a payment with a token, reverse it, or acknowledge its incidents.
-
-        Without a `decision`, a token completes it, and no token reverses it. Raises `TransactionNotFound`;
-        `NotInReview`; `ValidationFailed` if the token is not 20 digits, or if the reason or the operator's name is
-        missing; `Unavailable`.
-        """
+        """Complete a payment with a token, reverse it, or acknowledge its incidents; see `Billvend.resolve`."""
         payment, clock = self.ledger.payment(transaction_id), self.ledger.clock
         default = OperatorDecision.DELIVERED if token else OperatorDecision.REVERSE
         command = Resolve(

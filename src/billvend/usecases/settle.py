@@ -43,7 +43,7 @@ class Settlement:
     meters: Meters
 
     def settle(self, hint: Hint) -> CommandResult:
-        """Do what is due on one payment. Does nothing if nothing is due or another worker has a lease on it.
+        """Do what is due on one payment; see `Billvend.settle`.
 
         Raises `TransactionNotFound`, `Unavailable`, `OutcomeUnknown`. A send before the error is found again when its
         lease expires.

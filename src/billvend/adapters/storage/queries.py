@@ -1,16 +1,15 @@
 """The queries on SQLite and PostgreSQL."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.audit import audit
-from billvend.adapters.storage.database import Database, make_storable, unavailable
+from billvend.adapters.storage.database import make_storable
+from billvend.adapters.storage.repository import Repository
 from billvend.adapters.storage.streams import (
     SELECT_EVENTS,
     event_from_row,
@@ -44,39 +43,21 @@ UNINDEXED_ID: sa.ColumnElement[str] = transactions.c.transaction_id.concat("")
 discards most rows."""
 
 
-class SqlQueries:
+class SqlQueries(Repository):
     """See `billvend.ports.queries.Queries`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @contextmanager
-    def _read_transaction(self) -> Iterator[Connection]:
-        try:
-            with self._database.read_transaction() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise unavailable(error) from error
 
     def balance(self, user_id: str, currency: str) -> tuple[Money, Money] | None:
         """The available and the held balance; see the port."""
-        table = transactions.c
         if not _are_storable(user_id, currency):
             return None
-        with self._read_transaction() as connection:
-            available = connection.scalar(
-                sa.select(wallets.c.balance_minor).where(
-                    wallets.c.user_id == user_id, wallets.c.currency == currency
-                )
-            )
-            if available is None:
-                return None
-            held = connection.scalar(
-                sa.select(sa.func.coalesce(sa.func.sum(table.amount_minor), 0)).where(
-                    table.user_id == user_id, table.currency == currency, IS_OPEN
-                )
-            )
-        return Money(available, currency), Money(int(held or 0), currency)
+        table = transactions.c
+        held = sa.select(sa.func.coalesce(sa.func.sum(table.amount_minor), 0)).where(
+            table.user_id == user_id, table.currency == currency, IS_OPEN
+        )
+        balances = sa.select(wallets.c.balance_minor, held.scalar_subquery())
+        for row in self._read(balances.where(_is_wallet(user_id, currency))):
+            return Money(row[0], currency), Money(int(row[1]), currency)
+        return None
 
     def find(self, transaction_id: str, user_id: str | None = None) -> TransactionRecord | None:
         """One transaction with its events; see the port."""
@@ -85,7 +66,7 @@ class SqlQueries:
         query = sa.select(transactions).where(transactions.c.transaction_id == transaction_id).limit(1)
         if user_id is not None:
             query = query.where(transactions.c.user_id == user_id)
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             row = connection.execute(query).one_or_none()
             if row is None:
                 return None
@@ -101,7 +82,7 @@ class SqlQueries:
         """The stored results of these commands; see the port."""
         if not keys:
             return {}
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return load_results(connection, self._database, keys)
 
     def wallet_and_duplicate(self, command: Pay) -> tuple[Wallet | None, datetime | None]:
@@ -116,18 +97,14 @@ class SqlQueries:
             table.created_at > command.at - timedelta(seconds=DUPLICATE_WINDOW_SECONDS),
             table.status != Status.REVERSED.value,
         )
-        query = sa.select(wallets.c.balance_minor, duplicate.scalar_subquery()).where(
-            wallets.c.user_id == command.user_id, wallets.c.currency == amount.currency
-        )
-        with self._read_transaction() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            return None, None
-        return Wallet(command.user_id, Money(row[0], amount.currency)), row[1]
+        query = sa.select(wallets.c.balance_minor, duplicate.scalar_subquery())
+        for row in self._read(query.where(_is_wallet(command.user_id, amount.currency))):
+            return Wallet(command.user_id, Money(row[0], amount.currency)), row[1]
+        return None, None
 
     def payments(self, keys: Sequence[StreamKey]) -> Mapping[StreamKey, Payment]:
         """These payments, in one query; see the port."""
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             found = load_payments(connection, self._database, [(key.user_id, key.stream) for key in keys])
         return {key: payment for key, (payment, _) in found.items()}
 
@@ -163,7 +140,7 @@ class SqlQueries:
             funded = sa.select(table.transaction_id).where(table.reference == search.reference)
             query = query.where(table.transaction_id.in_(sent.union_all(funded)))
             order = UNINDEXED_ID
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return self._load_records(connection, query.order_by(order.desc()).limit(search.limit))
 
     def _load_records(self, connection: Connection, query: sa.Select[Any]) -> list[TransactionRecord]:
@@ -179,14 +156,13 @@ class SqlQueries:
 
     def count_due(self, now: datetime) -> int:
         """How many payments are due."""
-        query = sa.select(sa.func.count()).where(transactions.c.next_check_at <= now)
-        with self._read_transaction() as connection:
-            return connection.scalar(query) or 0
+        (row,) = self._read(sa.select(sa.func.count()).where(transactions.c.next_check_at <= now))
+        return int(row[0])
 
     def backlog(self, now: datetime) -> Backlog:
         """The payments that have not ended, and their money; see the port."""
         table = transactions.c
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             sums = connection.execute(
                 sa.select(table.status, table.currency, sa.func.count(), sa.func.sum(table.amount_minor))
                 .where(IS_OPEN)
@@ -217,7 +193,7 @@ class SqlQueries:
             .order_by(UNINDEXED_ID)
             .limit(limit)
         )
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             records = self._load_records(connection, query)
         return [found.transaction for found in records if isinstance(found.transaction, Payment)]
 
@@ -230,20 +206,15 @@ class SqlQueries:
             .where(IS_OPEN, table.status.in_(in_doubt_statuses), table.account.is_not(None))
             .group_by(table.provider, table.account)
         )
-        recent_attempts = sa.select(
-            attempts.c.provider,
-            attempts.c.account,
-            sa.func.count(),
-            sa.func.sum(sa.case((attempts.c.answers.endswith(f": {NotFound.__name__}"), 1), else_=0)),
-        ).where(attempts.c.started_at >= since, attempts.c.sends > 0)
-        with self._read_transaction() as connection:
-            in_doubt = {(row[0], row[1]): int(row[2]) for row in connection.execute(sums)}
-            counts = {
-                (row[0], row[1]): (int(row[2]), int(row[3]))
-                for row in connection.execute(
-                    recent_attempts.group_by(attempts.c.provider, attempts.c.account)
-                )
-            }
+        is_not_found = attempts.c.answers.endswith(f": {NotFound.__name__}")
+        account = (attempts.c.provider, attempts.c.account)
+        recent_attempts = (
+            sa.select(*account, sa.func.count(), sa.func.sum(sa.case((is_not_found, 1), else_=0)))
+            .where(attempts.c.started_at >= since, attempts.c.sends > 0)
+            .group_by(*account)
+        )
+        counts = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in self._read(recent_attempts)}
+        in_doubt = {(row[0], row[1]): int(row[2]) for row in self._read(sums)}
         return [
             Exposure(*key, in_doubt.get(key, 0), *counts.get(key, (0, 0)))
             for key in in_doubt.keys() | counts.keys()
@@ -251,8 +222,12 @@ class SqlQueries:
 
     def audit(self) -> AuditReport:
         """Replay every event; see the port."""
-        with self._read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return audit(connection)
+
+
+def _is_wallet(user_id: str, currency: str) -> sa.ColumnElement[bool]:
+    return (wallets.c.user_id == user_id) & (wallets.c.currency == currency)
 
 
 def _are_storable(*texts: str | None) -> bool:

@@ -15,7 +15,7 @@ class Repository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def _read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _read(self, query: sa.Select[*tuple[Any, ...]]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         with self._database.read_transaction() as connection:
             return connection.execute(query).all()
 
