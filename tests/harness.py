@@ -36,6 +36,7 @@ from billvend.ports.gateway import Gateway
 from billvend.ports.notifier import Notifier
 from billvend.ports.provider import Order
 from billvend.ports.queue import Hint, QueueName
+from billvend.presentation.notifications import notification_for
 from billvend.usecases.limits import Limits
 from billvend.usecases.meters import MeterCheck
 from billvend.usecases.wiring import Dependencies
@@ -173,7 +174,8 @@ class AppHarness:
         by_account = {(c.account.provider, c.account.account_id): c for c in providers}
         self.provider = providers[0]
         self.deps = Dependencies(
-            SqlJournal(self.database, channels=tuple(self.notifiers)), SqlQueries(self.database), self.queue,
+            SqlJournal(self.database, channels=tuple(self.notifiers), render_notification=notification_for),
+            SqlQueries(self.database), self.queue,
             by_account, self.clock,
             replace(self._policy, accounts=tuple(provider.account for provider in providers)), self._limits,
             "NGN", Mode.TEST, sweep_quiet_seconds=0, account_status=SqlAccountStatuses(self.database),

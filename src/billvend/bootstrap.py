@@ -59,11 +59,11 @@ def _open_dependencies(
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
-    from billvend.adapters.storage.group_commit import GroupCommit
     from billvend.adapters.storage.journal import SqlJournal
     from billvend.adapters.storage.outbox import SqlOutbox
     from billvend.adapters.storage.queries import SqlQueries
     from billvend.adapters.storage.schema_version import HEAD, current_version, require_head, upgrade
+    from billvend.presentation.notifications import notification_for
 
     database = resources.enter_context(closing(open_database(settings)))
     if database.is_sqlite and current_version(database) != HEAD:
@@ -79,7 +79,9 @@ def _open_dependencies(
     for notifier in notifiers.values():
         resources.enter_context(closing(notifier))
     return Dependencies(
-        journal=GroupCommit(SqlJournal(database, channels=tuple(notifiers)), metrics=metrics),
+        journal=SqlJournal(
+            database, channels=tuple(notifiers), render_notification=notification_for, metrics=metrics
+        ),
         queries=SqlQueries(database),
         queue=_open_queue(settings),
         providers={

@@ -30,17 +30,15 @@ def test_config_reads_env_file_of_folder(billvend: Console) -> None:
 
 def test_db_upgrade_creates_tables_once(billvend: Console) -> None:
     assert billvend.json("db", "current") == {"current": None, "needed": HEAD, "upToDate": False}
-    assert "There are no tables" in billvend("db", "current").out
+    assert "There are no tables. billvend needs" in billvend("db", "current").out
     assert billvend.json("db", "upgrade") == {"before": None, "current": HEAD}
     assert billvend.json("db", "upgrade") == {"before": HEAD, "current": HEAD}
     assert billvend.json("db", "current") == {"current": HEAD, "needed": HEAD, "upToDate": True}
-    assert "already" in billvend("db", "upgrade").out
 
 
 def test_db_commands_work_on_postgresql(billvend: Console, postgres_url: str) -> None:
     database_option = ("--database-url", postgres_url)
-    refused = billvend.json("balance", "ada", *database_option, status=2)
-    assert "billvend db upgrade" in refused["error"]["message"]
+    assert "billvend db upgrade" in billvend.error(2, "bad_setting", "balance", "ada", *database_option)
     assert billvend.json("db", "current", *database_option)["current"] is None
     assert billvend.json("db", "upgrade", *database_option)["before"] is None
     assert billvend.json("db", "current", *database_option)["upToDate"] is True
@@ -53,21 +51,13 @@ def test_seed_is_safe_to_run_twice(billvend: Console) -> None:
     first = billvend.json("db", "seed")["items"]
     again = billvend.json("db", "seed")["items"]
     assert [t["transactionId"] for t in again] == [t["transactionId"] for t in first]
-    assert sorted(t["status"] for t in first) == [
-        *["completed"] * 5,
-        *["in_doubt"] * 2,
-        "pending",
-        "reversed",
-    ]
     assert billvend.json("balance", "ada")["balance"] == "16500.00"
-    assert "Example wallets" in billvend("db", "seed").out
 
 
 def test_seed_is_rejected_in_production(billvend: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_ENV", "production")
     monkeypatch.setenv("BILL_PROVIDER", "vtpass")
-    refused = billvend.json("db", "seed", status=2)
-    assert "examples belong in a test database" in refused["error"]["message"]
+    assert "examples belong in a test database" in billvend.error(2, "bad_setting", "db", "seed")
     assert list(billvend.folder.iterdir()) == []
 
 
@@ -77,7 +67,6 @@ def test_seed_is_rejected_on_live_database(billvend: Console) -> None:
     with connection:
         connection.execute("INSERT OR REPLACE INTO environment (id, mode) VALUES (1, 'live')")
     connection.close()
-    refused = billvend.json("db", "seed", status=2)
-    assert "live money" in refused["error"]["message"]
+    assert "live money" in billvend.error(2, "bad_setting", "db", "seed")
     assert billvend.json("payments")["items"] == []
     assert billvend("balance", "ada").status == 3

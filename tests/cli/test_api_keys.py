@@ -27,20 +27,9 @@ def test_api_key_secret_is_printed_only_on_create(billvend: Console, monkeypatch
     assert secret.startswith("bv_")
     assert "API key created" in result.err, result
     assert "It is shown only once." in result.err
-    other_results = [
-        billvend("api-keys", "list"),
-        billvend("api-keys", "revoke", "till-7"),
-        billvend("config"),
-    ]
-    for text in (result.err, *(other.out + other.err for other in other_results)):
-        assert secret[16:] not in text
-
-
-def test_api_keys_are_listed_as_table(billvend: Console) -> None:
-    assert "No API keys yet" in billvend("api-keys", "list").out
-    billvend("api-keys", "create", "--scope", "fund", "--name", "web shop")
-    table = billvend("api-keys", "list").out
-    assert all(word in table for word in ("web shop", "fund", "never"))
+    for command in ("api-keys list", "api-keys revoke till-7", "config"):
+        other = billvend(*command.split())
+        assert secret[16:] not in result.err + other.out + other.err
 
 
 def test_api_keys_without_verb_are_listed(billvend: Console) -> None:
@@ -73,10 +62,9 @@ def test_invalid_api_key_command_is_rejected(
     billvend: Console, arguments: tuple[str, ...], status: int, code: str
 ) -> None:
     billvend("api-keys", "create", "--scope", "pay", "--name", "till-7")
-    assert billvend.json("api-keys", *arguments, status=status)["error"]["code"] == code
+    billvend.error(status, code, "api-keys", *arguments)
     assert len(billvend.json("api-keys", "list")["items"]) == 1
 
 
 def test_api_keys_are_unavailable_when_database_is_down(billvend: Console) -> None:
-    database_down = ("--database-url", "postgresql://billvend:hunter2@127.0.0.1:1/nowhere")
-    assert billvend.json("api-keys", "list", *database_down, status=9)["error"]["code"] == "unavailable"
+    billvend.error(9, "unavailable", "api-keys", "list", "--database-url", "postgresql://127.0.0.1:1/none")

@@ -1,8 +1,6 @@
 """What all commands have in common: help, examples, options and fast start."""
 
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from billvend.cli import app
-from tests.cli.console import Console, environment
+from tests.cli.console import Console, run, run_python
 
 WITHOUT_JSON = {"worker", "serve", "sandbox"}
 
@@ -66,6 +64,7 @@ def test_no_command_shows_help(billvend: Console) -> None:
     assert "Commands:" in shown.out
     assert "billvend demo" in shown.out
     assert billvend("--help").out == billvend("-h").out == shown.out
+    assert shown.out.isascii()
 
 
 def test_version_option_prints_version(billvend: Console) -> None:
@@ -74,55 +73,26 @@ def test_version_option_prints_version(billvend: Console) -> None:
     assert shown.out.startswith("billvend ")
 
 
-def test_help_is_ascii(billvend: Console) -> None:
-    assert billvend("--help").out.isascii()
-
-
-def test_help_imports_no_heavy_library() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], "sqlalchemy pydantic rich structlog huey billvend.config billvend.app"),
+        (["fund", "ada", "500"], "prometheus_client flask granian httpx"),
+    ],
+)
+def test_command_imports_no_unneeded_library(tmp_path: Path, arguments: list[str], heavy: str) -> None:
     program = (
-        "import sys, billvend.cli; billvend.cli.main(['--help'])\n"
-        "heavy = {'sqlalchemy', 'pydantic', 'rich', 'structlog', 'huey', 'billvend.config', 'billvend.app'}\n"
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+        f"import sys, billvend.cli; status = billvend.cli.main({arguments})\n"
+        f"sys.exit(' '.join(sorted(set({heavy.split()}) & set(sys.modules))) or status)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_fund_imports_no_unneeded_library(tmp_path: Path) -> None:
-    program = (
-        "import sys, billvend.cli; billvend.cli.main(['fund', 'ada', '500'])\n"
-        "heavy = {'prometheus_client', 'flask', 'granian', 'httpx'}\n"
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "500.00" in result.stdout
+    result = run_python(program, folder=tmp_path)
+    assert (result.status, result.err) == (0, "")
 
 
 def test_shell_completion_suggests_commands(tmp_path: Path) -> None:
-    completion = environment(_BILLVEND_COMPLETE="complete_bash", COMP_WORDS="billvend ba", COMP_CWORD="1")
-    result = subprocess.run(
-        [sys.executable, "-m", "billvend"],
-        cwd=tmp_path,
-        env=completion,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.stdout.split(), result.stderr) == (["balance"], "")
+    words = {"COMP_WORDS": "billvend ba", "COMP_CWORD": "1"}
+    result = run(tmp_path, _BILLVEND_COMPLETE="complete_bash", **words)
+    assert (result.out.split(), result.err) == (["balance"], "")
 
 
 @pytest.mark.parametrize(("arguments", "is_own_process"), [("", True), ("['--version']", False)])
@@ -132,7 +102,5 @@ def test_gc_is_tuned_only_in_own_process(arguments: str, is_own_process: bool) -
         "import gc, sys, billvend.cli; sys.argv = ['billvend', '--version']; before = gc.get_threshold()\n"
         f"billvend.cli.main({arguments}); sys.exit(gc.get_threshold() != before)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), capture_output=True, check=False
-    )
-    assert (result.returncode, result.stderr) == (int(is_own_process), b"")
+    result = run_python(program)
+    assert (result.status, result.err) == (int(is_own_process), "")

@@ -13,16 +13,9 @@ def test_demo_runs_to_the_end(billvend: Console) -> None:
     demo = billvend("demo")
     assert (demo.status, demo.err) == (0, "")
     for words in (
-        "Funding",
-        "Token ",
-        "Proof: declined",
-        "the payment is in doubt",
-        "confirmed by a requery",
-        "a likely double click",
-        "paid once",
-        "less than NGN 90,000.00",
-        "4 sold. Here: 4 completed.",
-    ):
+        "Funding", "Token ", "Proof: declined", "the payment is in doubt", "confirmed by a requery",
+        "a likely double click", "paid once", "less than NGN 90,000.00", "4 sold. Here: 4 completed.",
+    ):  # fmt: skip
         assert words in demo.out
     assert demo.out.splitlines()[-1].strip() == "No differences: nothing lost, nothing bought twice."
     assert list(billvend.folder.iterdir()) == []
@@ -33,14 +26,8 @@ def test_demo_ignores_settings_and_writes_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / ".env").write_text("BILL_PROVIDER=vtpass\nNONSENSE=1\n")
     folder.chmod(0o555)
-    result = run(
-        folder,
-        "demo",
-        "--json",
-        APP_ENV="production",
-        DATABASE_URL="postgresql://nowhere/x",
-        BILL_PROVIDER_X="1",
-    )
+    settings = {"APP_ENV": "production", "DATABASE_URL": "postgresql://nowhere/x", "BILL_PROVIDER_X": "1"}
+    result = run(folder, "demo", "--json", **settings)
     folder.chmod(0o755)
     assert (result.status, result.err) == (0, "")
     assert result.document["ok"] is True
@@ -52,8 +39,8 @@ def test_demo_ignores_settings_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_demo_on_non_empty_database_is_rejected(funded: Console) -> None:
     assert funded.pay("12345678901").status == 0
-    refused = funded.json("demo", "--database-url", "sqlite:///billvend.db", status=2)
-    assert "needs an empty one" in refused["error"]["message"]
+    message = funded.error(2, "bad_setting", "demo", "--database-url", "sqlite:///billvend.db")
+    assert "needs an empty one" in message
     assert funded.json("balance", "ada")["balance"] == "4500.00"
 
 

@@ -13,6 +13,7 @@ from billvend.cli.exits import Exit, Failure, FollowFailed, exit_of, failure_of
 from billvend.domain import errors
 from billvend.domain.enums import Status
 from billvend.domain.errors import BillvendError, OutcomeUnknown, Unavailable
+from billvend.presentation.errors import statuses_of
 from tests.cli.console import PROGRAM, Console, environment, run
 
 UNREACHABLE_URL = "postgresql://billvend:hunter2@127.0.0.1:1/nowhere"
@@ -25,27 +26,56 @@ def all_errors(kind: type[BillvendError] = BillvendError) -> Iterator[type[Billv
 
 
 EXPECTED = {
-    "BillvendError": 1, "InvalidTransition": 1, "Rejected": 1,
-    "InvalidInput": 2, "ValidationFailed": 2, "InvalidAmount": 2, "InvalidAmountType": 2, "UnsupportedCurrency": 2,
-    "InvalidMeter": 2, "UnknownBiller": 2, "ConfigurationError": 2,
-    "MeterNotFound": 2, "MeterCannotVend": 2, "WrongMeterType": 2, "BelowMinimum": 2,
-    "ResourceNotFound": 3, "WalletNotFound": 3, "TransactionNotFound": 3,
-    "InsufficientFunds": 4,
-    "Conflict": 5, "IdempotencyMismatch": 5, "RequestInProgress": 5, "LikelyDuplicate": 5, "AlreadySent": 5, "NotInReview": 5,
-    "DependencyError": 9, "Unavailable": 9, "OutcomeUnknown": 9, "ProviderUnavailable": 9,
-}  # fmt: skip
+    (500, 1): "BillvendError InvalidTransition Rejected",
+    (
+        422,
+        2,
+    ): "BelowMinimum InvalidAmount InvalidAmountType InvalidInput InvalidMeter MeterCannotVend MeterNotFound "
+    "UnknownBiller UnsupportedCurrency ValidationFailed WrongMeterType",
+    (503, 2): "ConfigurationError",
+    (404, 3): "ResourceNotFound TransactionNotFound WalletNotFound",
+    (402, 4): "InsufficientFunds",
+    (409, 5): "AlreadySent Conflict LikelyDuplicate NotInReview RequestInProgress",
+    (422, 5): "IdempotencyMismatch",
+    (503, 9): "DependencyError OutcomeUnknown ProviderUnavailable Unavailable",
+    (400, 1): "InvalidIdempotencyKey MalformedHeader MalformedJson RequestRejected",
+    (401, 1): "Unauthenticated",
+    (403, 1): "Forbidden",
+    (408, 1): "BodyTooSlow",
+    (413, 1): "BodyTooLarge",
+    (415, 1): "UnsupportedMediaType",
+    (429, 1): "RateLimited",
+}
+"""Every error by its HTTP status and its exit status. Only our bugs have 500."""
 
 
-ERRORS = {kind.__name__: kind for kind in all_errors() if not kind.__module__.startswith("billvend.api.")}
-"""The errors that a command can meet. The API has some of its own."""
+def test_every_error_has_its_statuses() -> None:
+    found: dict[tuple[int, int], list[str]] = {}
+    for kind in all_errors():
+        if kind.__module__.startswith("billvend."):
+            found.setdefault(statuses_of(kind), []).append(kind.__name__)
+    assert {statuses: " ".join(sorted(names)) for statuses, names in found.items()} == EXPECTED
 
 
-@pytest.mark.parametrize("kind", ERRORS.values(), ids=ERRORS)
-def test_every_error_has_its_exit_status(kind: type[BillvendError]) -> None:
-    error = kind("no", transaction_id="t", idempotency_key="k") if kind is OutcomeUnknown else kind("no")
-    failure = failure_of(error)
-    assert failure.status == EXPECTED[kind.__name__]
-    assert failure.code == kind.code
+def test_docstring_is_the_default_message_in_one_line() -> None:
+    assert (
+        str(errors.WalletNotFound())
+        == "The user has no wallet in this currency, because none was ever funded."
+    )
+    for kind in all_errors():
+        if kind.__init__ is BillvendError.__init__:
+            assert str(kind())
+            assert "\n" not in str(kind())
+
+
+def test_detail_of_an_outage_is_for_operators_only() -> None:
+    error = Unavailable("The queue does not answer.", "Try again.", detail="db.example refused")
+    assert (
+        failure_of(error).message
+        == str(error)
+        == "The queue does not answer (db.example refused). Try again."
+    )
+    assert error.public_message == "The queue does not answer. Try again."
 
 
 @pytest.mark.parametrize("status", Status)

@@ -24,42 +24,45 @@ from billvend.domain.enums import VendType
 from billvend.domain.errors import OutcomeUnknown, Unavailable
 from billvend.domain.money import Money
 from billvend.usecases.pay import MAX_BILLS_PER_TRANSACTION
-from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment, run
-from tests.cli.test_progress import funded_database
+from tests.cli.console import METER, PATIENCE_SECONDS, Console, process, run
 from tests.cli.test_terminal import run_on_terminal
 from tests.support.servers import PostgresServer, postgres
 
 pytestmark = pytest.mark.long
 
 HEADER = "user,amount,meter,biller"
-METER = 12345678901
+FILE, RESULTS = "bills.csv", "bills.results.csv"
+PAY = ("pay-many", FILE, "--batch", "b")
 
 
-def write_bills(console: Console, *rows: str, header: str = HEADER, name: str = "bills.csv") -> str:
-    (console.folder / name).write_text("".join(f"{row}\n" for row in (header, *rows)))
-    return name
+def write_bills(console: Console, *rows: str, header: str = HEADER) -> None:
+    (console.folder / FILE).write_text("".join(f"{row}\n" for row in (header, *rows)))
 
 
-def ada_row(number: int, amount: int = 100, biller: str = "EKEDC") -> str:
+def pay_rows(console: Console, *rows: str, status: int = 0) -> tuple[int, int, int]:
+    """Pay these rows in the batch `b`. Returns how many were accepted, replayed and refused."""
+    write_bills(console, *rows)
+    summary = console.json(*PAY, status=status)
+    return summary["accepted"], summary["replayed"], summary["refused"]
+
+
+def ada_row(number: int, amount: int = 100) -> str:
     """A row of ada, for a meter with this offset."""
-    return f"ada,{amount},{METER + number},{biller}"
+    return f"ada,{amount},{int(METER) + number},EKEDC"
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+def read_results(console: Console, name: str = RESULTS) -> list[dict[str, str]]:
+    with (console.folder / name).open(newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
 
-def read_results(console: Console, name: str = "bills.results.csv") -> list[dict[str, str]]:
-    return read_rows(console.folder / name)
+def column(console: Console, name: str) -> list[str]:
+    """A column of the results."""
+    return [row[name] for row in read_results(console)]
 
 
-def column(rows: Sequence[dict[str, str]], name: str) -> list[str]:
-    return [row[name] for row in rows]
-
-
-def balance(console: Console, user: str = "ada", *database_option: str) -> str:
-    return str(console.json("balance", user, *database_option)["balance"])
+def balance(console: Console) -> str:
+    return str(console.json("balance", "ada")["balance"])
 
 
 PayMany = Callable[[Billvend, Sequence[Pay]], list[Any]]
@@ -98,137 +101,121 @@ def all_unknown(_: Billvend, bills: Sequence[Pay]) -> list[Any]:
 
 
 def test_each_row_is_paid(funded: Console) -> None:
-    file = write_bills(
+    write_bills(
         funded,
         f"ada,500,{METER},EKEDC,prepaid,,first",
         f"ada,200.50,{METER},IKEDC,POSTPAID,+2348011111111,",
         "ada,100,1010101010101,KEDCO,,,",
         header=f"{HEADER},vend_type,phone,key",
     )
-    summary = funded.json("pay-many", file, "--batch", "october")
-    assert summary == {"accepted": 3, "replayed": 0, "refused": 0, "results": "bills.results.csv"}
+    assert funded.json(*PAY) == {"accepted": 3, "replayed": 0, "refused": 0, "results": RESULTS}
     assert balance(funded) == "4199.50"
     results = read_results(funded)
     assert list(results[0]) == [
         "line", "user", "amount", "meter", "biller", "key", "result", "transactionId", "status", "code", "message",
     ]  # fmt: skip
-    assert column(results, "line") == ["2", "3", "4"]
-    assert column(results, "amount") == ["500", "200.50", "100"]
-    assert column(results, "result") == ["accepted"] * 3
-    assert column(results, "status") == ["pending"] * 3
+    assert [(row["line"], row["amount"], row["result"], row["status"]) for row in results] == [
+        ("2", "500", "accepted", "pending"),
+        ("3", "200.50", "accepted", "pending"),
+        ("4", "100", "accepted", "pending"),
+    ]
     assert results[0]["key"] == "first"
-    for row, (biller, kind) in zip(
-        results, [("EKEDC", "prepaid"), ("IKEDC", "postpaid"), ("KEDCO", "prepaid")], strict=True
-    ):
-        payment = funded.json("show", row["transactionId"])
-        assert (payment["provider"], payment["vendType"]) == (biller, kind)
-        (found,) = funded.json("find", "--key", row["key"])["items"]
-        assert found["transactionId"] == row["transactionId"]
     with open_billvend("sqlite:///billvend.db") as bv:
         payments = [bv.transaction(row["transactionId"]) for row in results]
-    assert [payment.phone for payment in payments if isinstance(payment, Payment)] == [
-        None, "+2348011111111", None,
-    ]  # fmt: skip
-    assert not (funded.folder / "bills.results.csv.part").exists()
+    assert [(p.key, p.biller, p.vend_type, p.phone) for p in payments if isinstance(p, Payment)] == [
+        (results[0]["key"], "EKEDC", "prepaid", None),
+        (results[1]["key"], "IKEDC", "postpaid", "+2348011111111"),
+        (results[2]["key"], "KEDCO", "prepaid", None),
+    ]
+    assert not (funded.folder / f"{RESULTS}.part").exists()
 
 
 def test_rerun_pays_only_missing_rows(funded: Console) -> None:
-    first = write_bills(funded, ada_row(1), ada_row(2), ada_row(3))
-    assert funded("pay-many", first, "--batch", "b").status == 0
-    before = {row["meter"]: row["transactionId"] for row in read_results(funded)}
-    again = write_bills(
-        funded, ada_row(4), ada_row(3), ada_row(1)
-    )  # a row added, a row removed, another order
-    summary = funded.json("pay-many", again, "--batch", "b")
-    assert (summary["accepted"], summary["replayed"], summary["refused"]) == (1, 2, 0)
-    assert column(read_results(funded), "result") == ["accepted", "replayed", "replayed"]
-    assert [before.get(row["meter"]) for row in read_results(funded)][1:] == column(
-        read_results(funded), "transactionId"
-    )[1:]
+    assert pay_rows(funded, ada_row(1), ada_row(2), ada_row(3)) == (3, 0, 0)
+    before = dict(zip(column(funded, "meter"), column(funded, "transactionId"), strict=True))
+    # A row added, a row removed, another order.
+    assert pay_rows(funded, ada_row(4), ada_row(3), ada_row(1)) == (1, 2, 0)
+    assert column(funded, "result") == ["accepted", "replayed", "replayed"]
+    _, *replayed = read_results(funded)
+    assert [row["transactionId"] for row in replayed] == [before[row["meter"]] for row in replayed]
     assert balance(funded) == "4600.00"
 
 
 def test_equal_rows_are_separate_bills(funded: Console) -> None:
-    file = write_bills(funded, ada_row(1), ada_row(1), f"ada,100.00,{METER + 1},EKEDC")
-    assert funded.json("pay-many", file, "--batch", "b")["accepted"] == 3
-    assert len(set(column(read_results(funded), "key"))) == 3
-    assert funded.json("pay-many", file, "--batch", "b")["replayed"] == 3
-    write_bills(funded, ada_row(1), ada_row(1), ada_row(1), ada_row(1))
-    assert funded.json("pay-many", file, "--batch", "b")["accepted"] == 1
+    equal = (ada_row(1), ada_row(1), ada_row(1).replace(",100,", ",100.00,"))
+    assert pay_rows(funded, *equal) == (3, 0, 0)
+    assert len(set(column(funded, "key"))) == 3
+    assert pay_rows(funded, *equal) == (0, 3, 0)
+    assert pay_rows(funded, *equal, ada_row(1)) == (1, 3, 0)
     assert balance(funded) == "4600.00"
 
 
 def test_equivalent_formatting_is_the_same_bill(funded: Console) -> None:
-    file = write_bills(funded, f"ada,500.00,{METER},EKEDC")
-    assert funded.json("pay-many", file, "--batch", "b")["accepted"] == 1
+    assert pay_rows(funded, f"ada,500.00,{METER},EKEDC") == (1, 0, 0)
     write_bills(funded, f"EKEDC,{METER},prepaid,,500,ada", header="biller,meter,vend_type,phone,amount,user")
-    assert funded.json("pay-many", file, "--batch", "b")["replayed"] == 1
-
-
-def test_same_row_in_another_batch_is_paid_again(funded: Console) -> None:
-    file = write_bills(funded, ada_row(1))
-    assert funded.json("pay-many", file, "--batch", "october")["accepted"] == 1
-    assert funded.json("pay-many", file, "--batch", "november")["accepted"] == 1
+    assert funded.json(*PAY)["replayed"] == 1
+    assert funded.json("pay-many", FILE, "--batch", "another")["accepted"] == 1
 
 
 def test_invalid_rows_do_not_stop_the_rest(funded: Console) -> None:
-    bad = [
-        f"ada,5,{METER},EKEDC",
-        f'ada,"1,000",{METER},EKEDC',
-        "ada,500,12345,EKEDC",
-        f"ada,500,{METER},NEPA",
-        f",500,{METER},EKEDC",
-        "ada,500",
-        f"ada,500,{METER},EKEDC,more",
-        f"unknown,500,{METER},EKEDC",
-        f"ada,6000,{METER},EKEDC",
-        f'"=cmd()\n2",5,{METER},EKEDC',
-    ]
-    file = write_bills(funded, ada_row(1), "", *bad, ada_row(2))
-    result = funded("pay-many", file, "--batch", "b")
-    assert (result.status, result.err) == (2, "")
-    results = read_results(funded)
-    assert column(results, "result") == ["accepted", *["refused"] * len(bad), "accepted"]
-    assert column(results, "line") == ["2", *map(str, range(4, 14)), "15"]
-    assert column(results, "code") == [
-        "", "invalid_amount", "invalid_amount", "invalid_meter", "unknown_biller", "validation_failed", "validation_failed",
-        "validation_failed", "wallet_not_found", "insufficient_funds", "validation_failed", "",
-    ]  # fmt: skip
-    assert results[-2]["user"] == "=cmd()\n2"  # unchanged from the file
-    assert all(row["message"] for row in results[1:-1])
-    assert result.out.startswith("2 accepted, 0 already processed, 10 rejected.\n")
-    assert "\n4     The amount '5' is not accepted: it must be at least NGN 100.00.\n" in result.out
-    document = funded.json("pay-many", file, "--batch", "b", status=2)
-    assert document == {"accepted": 0, "replayed": 2, "refused": 10, "results": "bills.results.csv"}
+    invalid = {
+        f"ada,5,{METER},EKEDC": "invalid_amount",
+        f'ada,"1,000",{METER},EKEDC': "invalid_amount",
+        "ada,500,12345,EKEDC": "invalid_meter",
+        f"ada,500,{METER},NEPA": "unknown_biller",
+        f",500,{METER},EKEDC": "validation_failed",
+        "ada,500": "validation_failed",
+        f"ada,500,{METER},EKEDC,more": "validation_failed",
+        f"unknown,500,{METER},EKEDC": "wallet_not_found",
+        f"ada,6000,{METER},EKEDC": "insufficient_funds",
+        f'"=cmd()\n2",5,{METER},EKEDC': "validation_failed",
+    }
+    rows = (ada_row(1), "", *invalid, ada_row(2))
+    assert pay_rows(funded, *rows, status=2) == (2, 0, 10)
+    assert column(funded, "result") == ["accepted", *["refused"] * 10, "accepted"]
+    assert column(funded, "line") == ["2", *map(str, range(4, 14)), "15"]
+    assert column(funded, "code") == ["", *invalid.values(), ""]
+    assert column(funded, "user")[-2] == "=cmd()\n2"  # unchanged from the file
+    assert all(column(funded, "message")[1:-1])
+    assert pay_rows(funded, *rows, status=2) == (0, 2, 10)
 
 
 def test_only_first_rejections_are_shown(funded: Console) -> None:
-    shown = funded("pay-many", write_bills(funded, *["ada,500"] * 12), "--batch", "b").out
+    write_bills(funded, *["ada,500"] * 12)
+    shown = funded(*PAY).out
     assert shown.count("The row has 2 cells") == 10
     assert "And 2 more." in shown
 
 
 def test_reused_key_with_other_bill_is_rejected(funded: Console) -> None:
-    file = write_bills(
-        funded, f"{ada_row(1)},k", f"{ada_row(2)},k", f"{ada_row(1)},k", header=f"{HEADER},key"
-    )
-    assert funded.json("pay-many", file, status=2)["accepted"] == 1
-    assert column(read_results(funded), "code") == ["", "idempotency_mismatch", ""]
-    assert column(read_results(funded), "result") == ["accepted", "refused", "replayed"]
-    assert funded.json("pay-many", file, "--dry-run", status=2)["refused"] == 1
-    assert column(read_results(funded), "result") == ["replayed", "refused", "replayed"]
+    write_bills(funded, f"{ada_row(1)},k", f"{ada_row(2)},k", f"{ada_row(1)},k", header=f"{HEADER},key")
+    assert funded.json("pay-many", FILE, status=2)["accepted"] == 1
+    assert column(funded, "code") == ["", "idempotency_mismatch", ""]
+    assert column(funded, "result") == ["accepted", "refused", "replayed"]
+    assert funded.json("pay-many", FILE, "--dry-run", status=2)["refused"] == 1
+    assert column(funded, "result") == ["replayed", "refused", "replayed"]
 
 
 def test_large_file_is_paid_in_chunks(funded: Console, fail_pay_many: Any) -> None:
-    file = write_bills(funded, *(ada_row(n % 7, 101) for n in range(MAX_BILLS_PER_TRANSACTION + 1)))
     tried = fail_pay_many(2, all_unavailable)
-    summary = funded.json("pay-many", file, "--batch", "b", status=2)
+    rows = [ada_row(n % 7, 101) for n in range(MAX_BILLS_PER_TRANSACTION + 1)]
+    assert pay_rows(funded, *rows, status=2) == (49, 0, MAX_BILLS_PER_TRANSACTION + 1 - 49)
     assert tried == [MAX_BILLS_PER_TRANSACTION, 1]
-    assert (summary["accepted"], summary["refused"]) == (49, MAX_BILLS_PER_TRANSACTION + 1 - 49)
     assert len(read_results(funded)) == MAX_BILLS_PER_TRANSACTION + 1
 
 
 # --- files that are rejected as a whole -------------------------------------------------------------------------------
+
+
+def assert_rejected(console: Console, words: str, *arguments: str) -> None:
+    before = {path.name for path in console.folder.iterdir()}
+    result = console("pay-many", *arguments)
+    assert (result.status, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    assert words in line
+    assert line.endswith("Nothing was done.")
+    assert {path.name for path in console.folder.iterdir()} <= before
+    assert console.json("payments")["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -240,74 +227,62 @@ def test_large_file_is_paid_in_chunks(funded: Console, fail_pay_many: Any) -> No
         (b"user,amount,meter,biller,colour\n", "an unknown column 'colour'"),
         (b"user;amount;meter;biller\n", "an unknown column 'user;amount;meter;biller'"),
         (b"user,amount,meter,biller,user\n", "the column user twice"),
-        (
-            b"user,amount,meter,biller\nada,100,12345678901,EKEDC\n\xe9,100,12345678901,EKEDC\n",
-            "is not UTF-8",
-        ),
-        (b'user,amount,meter,biller\nada,100,12345678901,EKEDC\n"ada,100,12345678901,EKEDC\n', "is not CSV"),
-        (b'user,amount,meter,biller\nada,100,12345678901,EKEDC\n"a"b,100,1,E\n', "is not CSV, in line 3"),
+        (b"user,amount,meter,biller\nada,100,1,EKEDC\n\xe9,100,1,EKEDC\n", "is not UTF-8"),
+        (b'user,amount,meter,biller\nada,100,1,EKEDC\n"ada,100,1,EKEDC\n', "is not CSV"),
+        (b'user,amount,meter,biller\nada,100,1,EKEDC\n"a"b,100,1,E\n', "is not CSV, in line 3"),
     ],
 )
 def test_malformed_file_is_rejected(funded: Console, content: bytes, words: str) -> None:
-    (funded.folder / "bills.csv").write_bytes(content)
-    assert_rejected(funded, "bills.csv", "--batch", "b", words=words)
-
-
-def assert_rejected(console: Console, *arguments: str, words: str) -> None:
-    before = {path.name for path in console.folder.iterdir()}
-    result = console("pay-many", *arguments)
-    assert (result.status, result.out) == (2, "")
-    (line,) = result.err.splitlines()
-    assert words in line
-    assert line.endswith("Nothing was done.")
-    assert {path.name for path in console.folder.iterdir()} <= before
-    assert console.json("payments")["items"] == []
+    (funded.folder / FILE).write_bytes(content)
+    assert_rejected(funded, words, FILE, "--batch", "b")
 
 
 def test_missing_file_is_rejected(funded: Console) -> None:
     (funded.folder / "folder.csv").mkdir()
-    assert_rejected(funded, "nowhere.csv", words="No such file")
-    assert_rejected(funded, "folder.csv", words="is not a file")
-    assert_rejected(funded, ".", words="is not a file")
+    assert_rejected(funded, "No such file", "nowhere.csv")
+    assert_rejected(funded, "is not a file", "folder.csv")
+    assert_rejected(funded, "is not a file", ".")
 
 
 def test_rows_without_a_key_need_a_batch(funded: Console) -> None:
-    file = write_bills(funded, f"{ada_row(1)},k", f"{ada_row(2)},", header=f"{HEADER},key")
-    assert_rejected(funded, file, words="has no key in line 3: give the batch a name with --batch")
-    assert_rejected(funded, write_bills(funded, ada_row(1)), words="in line 2")
-    assert_rejected(funded, file, "--batch", " ", words="name of the batch is empty")
-    assert funded("pay-many", write_bills(funded, f"{ada_row(1)},k", header=f"{HEADER},key")).status == 0
+    write_bills(funded, ada_row(1))
+    assert_rejected(funded, "in line 2", FILE)
+    write_bills(funded, f"{ada_row(1)},k", f"{ada_row(2)},", header=f"{HEADER},key")
+    assert_rejected(funded, "has no key in line 3: give the batch a name with --batch", FILE)
+    assert_rejected(funded, "name of the batch is empty", FILE, "--batch", " ")
+    write_bills(funded, f"{ada_row(1)},k", header=f"{HEADER},key")
+    assert funded("pay-many", FILE).status == 0
 
 
 def test_byte_order_mark_and_empty_file_are_accepted(funded: Console) -> None:
-    (funded.folder / "bills.csv").write_text(f"{HEADER}\r\n{ada_row(1)}\r\n", encoding="utf-8-sig")
-    assert funded.json("pay-many", "bills.csv", "--batch", "b")["accepted"] == 1
-    assert funded.json("pay-many", write_bills(funded), "--batch", "b")["accepted"] == 0
+    (funded.folder / FILE).write_text(f"{HEADER}\r\n{ada_row(1)}\r\n", encoding="utf-8-sig")
+    assert funded.json(*PAY)["accepted"] == 1
+    assert pay_rows(funded) == (0, 0, 0)
     assert read_results(funded) == []
 
 
 def test_results_path_is_validated(funded: Console) -> None:
-    file = write_bills(funded, ada_row(1))
-    (funded.folder / "link.csv").symlink_to("bills.csv")
-    assert_rejected(funded, file, "--batch", "b", "--results", file, words="is the file of bills itself")
-    assert_rejected(
-        funded, file, "--batch", "b", "--results", "link.csv", words="is the file of bills itself"
-    )
-    assert_rejected(funded, file, "--batch", "b", "--results", ".", words="is a folder")
-    assert_rejected(funded, file, "--batch", "b", "--results", "no/where.csv", words="can't be written")
-    part = write_bills(funded, ada_row(1), name="x.part")
-    assert_rejected(funded, part, "--batch", "b", "--results", "x", words="is the file of bills itself")
-    assert (funded.folder / file).read_text() == f"{HEADER}\n{ada_row(1)}\n"
-    assert funded.json("pay-many", file, "--batch", "b", "--results", "out.csv")["results"] == "out.csv"
-    assert column(read_results(funded, "out.csv"), "result") == ["accepted"]
+    write_bills(funded, ada_row(1))
+    (funded.folder / "link.csv").symlink_to(FILE)
+    for path, words in (
+        (FILE, "is the file of bills itself"),
+        ("link.csv", "is the file of bills itself"),
+        (".", "is a folder"),
+        ("no/where.csv", "can't be written"),
+    ):
+        assert_rejected(funded, words, FILE, "--batch", "b", "--results", path)
+    (funded.folder / FILE).rename(funded.folder / "x.part")
+    assert_rejected(funded, "is the file of bills itself", "x.part", "--batch", "b", "--results", "x")
+    (funded.folder / "x.part").rename(funded.folder / FILE)
+    assert (funded.folder / FILE).read_text() == f"{HEADER}\n{ada_row(1)}\n"
+    assert funded.json(*PAY, "--results", "out.csv")["results"] == "out.csv"
+    assert [row["result"] for row in read_results(funded, "out.csv")] == ["accepted"]
 
 
 def test_concurrent_runs_on_one_results_file_are_rejected(funded: Console) -> None:
-    file = write_bills(funded, ada_row(1))
-    with open_result_file(funded.folder / "bills.results.csv", bill_path=funded.folder / file):
-        result = funded("pay-many", file, "--batch", "b")
-    assert result.status == 2
-    assert "another billvend" in result.err
+    write_bills(funded, ada_row(1))
+    with open_result_file(funded.folder / RESULTS, bill_path=funded.folder / FILE):
+        assert "another billvend" in funded.error(2, "validation_failed", *PAY)
     assert funded.json("payments")["items"] == []
 
 
@@ -316,12 +291,12 @@ def test_concurrent_runs_on_one_results_file_are_rejected(funded: Console) -> No
 
 def test_dry_run_changes_nothing(funded: Console) -> None:
     assert funded("fund", "bob", "150").status == 0
-    file = write_bills(funded, ada_row(1), ada_row(2), ada_row(3, 5), f"bob,100,{METER},EKEDC")
-    assert funded.json("pay-many", file, "--batch", "b", "--dry-run", status=2) == {
+    write_bills(funded, ada_row(1), ada_row(2), ada_row(3, 5), f"bob,100,{METER},EKEDC")
+    assert funded.json(*PAY, "--dry-run", status=2) == {
         "accepted": 0,
         "replayed": 0,
         "refused": 1,
-        "results": "bills.results.csv",
+        "results": RESULTS,
         "dryRun": True,
         "ok": 3,
         "totals": {"NGN": "300.00"},
@@ -331,149 +306,124 @@ def test_dry_run_changes_nothing(funded: Console) -> None:
             {"userId": "bob", "currency": "NGN", "amount": "100.00", "balance": "150.00", "enough": True},
         ],
     }
-    assert column(read_results(funded), "result") == ["ok", "ok", "refused", "ok"]
-    planned_keys = column(read_results(funded), "key")
+    assert column(funded, "result") == ["ok", "ok", "refused", "ok"]
+    planned_keys = column(funded, "key")
     assert funded.json("payments")["items"] == []
-    assert funded("pay-many", file, "--batch", "b").status == 2
-    assert column(read_results(funded), "key") == planned_keys
+    assert funded(*PAY).status == 2
+    assert column(funded, "key") == planned_keys
 
 
 def test_dry_run_reports_insufficient_wallets(funded: Console) -> None:
     assert funded("fund", "bob", "150").status == 0
     bob = f"bob,100,{METER},EKEDC"
-    file = write_bills(funded, ada_row(1), bob, f"eve,100,{METER},EKEDC")
-    assert funded("pay-many", write_bills(funded, ada_row(1), bob), "--batch", "b").status == 0
+    assert pay_rows(funded, ada_row(1), bob) == (2, 0, 0)
     write_bills(funded, ada_row(1), bob, bob, f"eve,100,{METER},EKEDC")
-    shown = funded("pay-many", file, "--batch", "b", "--dry-run")
-    assert (shown.status, shown.err) == (2, "")
-    assert shown.out.splitlines()[:5] == [
-        "2 payable (NGN 200.00), 2 already processed, 0 rejected. Nothing was done.",
-        "Wallet  Requested   Available  Enough",
-        "bob     NGN 100.00  NGN 50.00  no",
-        "eve     NGN 100.00  NGN 0.00   no",
-        "2 wallets have too little money.",
+    document = funded.json(*PAY, "--dry-run", status=2)
+    assert (document["ok"], document["replayed"], document["shortWallets"]) == (2, 2, 2)
+    assert [(wallet["userId"], wallet["balance"]) for wallet in document["wallets"]] == [
+        ("bob", "50.00"),
+        ("eve", "0.00"),
     ]
-    assert (
-        funded("pay-many", write_bills(funded, ada_row(1), ada_row(2)), "--batch", "b", "--dry-run").status
-        == 0
-    )
+    write_bills(funded, ada_row(1), ada_row(2))
+    assert funded(*PAY, "--dry-run").status == 0
 
 
 # --- interruptions and outages ----------------------------------------------------------------------------------------
 
 
 MANY = 4 * MAX_BILLS_PER_TRANSACTION
+SQLITE = ("--database-url", "sqlite:///billvend.db")
 
 
 @contextmanager
-def pay_many_process(console: Console, file: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def pay_many_process(console: Console, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A running pay-many that has just written its first results."""
-    part = console.folder / "bills.results.csv.part"
-    with subprocess.Popen(
-        [*PROGRAM, "pay-many", file, "--batch", "b", *arguments],
-        cwd=console.folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            give_up_at = time.monotonic() + PATIENCE_SECONDS
-            while not (part.exists() and part.stat().st_size > 1_000):
-                assert process.poll() is None
-                assert time.monotonic() < give_up_at
-                time.sleep(0.005)
-            yield process
-        finally:
-            process.kill()
+    part = console.folder / f"{RESULTS}.part"
+    with process(console.folder, *PAY, *arguments) as paying:
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while not (part.exists() and part.stat().st_size > 1_000):
+            assert paying.poll() is None
+            assert time.monotonic() < give_up_at
+            time.sleep(0.005)
+        yield paying
 
 
-def write_many_bills(console: Console, *database_option: str) -> str:
+def write_many_bills(console: Console, *database_option: str) -> None:
     assert console("fund", "ada", str(MANY * 100), *database_option).status == 0
-    return write_bills(console, *(ada_row(n % 50) for n in range(MANY)))
+    write_bills(console, *(ada_row(n % 50) for n in range(MANY)))
 
 
-def assert_each_paid_once(console: Console, url: str) -> None:
-    """Each row has its own payment, and the wallet holds exactly their sum."""
-    results = read_results(console)
-    assert (
-        len(results) == len(set(column(results, "transactionId"))) == len(set(column(results, "key"))) == MANY
-    )
+def rerun_and_check(console: Console, _: str, url: str) -> dict[str, int]:
+    """Run the file again. Then each row has its own payment, and the wallet holds exactly their sum."""
+    summary: dict[str, int] = console.json(*PAY, "--database-url", url)
+    assert summary["accepted"] + summary["replayed"] == MANY
+    assert len(set(column(console, "transactionId"))) == len(set(column(console, "key"))) == MANY
     with open_billvend(url) as bv:
         assert bv.backlog().payments == {Status.PENDING: MANY}
         wallet = bv.balance("ada")
         assert (str(wallet.available), str(wallet.held)) == ("5000.00", f"{MANY * 100}.00")
         assert bv.audit().ok
+    return summary
 
 
 def test_rerun_after_kill_pays_each_row_once(funded: Console) -> None:
-    kill_and_rerun(funded, "--database-url", "sqlite:///billvend.db")
+    kill_and_rerun(funded, *SQLITE)
 
 
 @pytest.mark.integration
 def test_rerun_after_kill_on_postgresql_pays_each_row_once(
     billvend: Console, postgres_server: PostgresServer
 ) -> None:
-    kill_and_rerun(billvend, *funded_database(billvend, postgres_server))
+    kill_and_rerun(billvend, *billvend.funded_database(postgres_server))
 
 
 def kill_and_rerun(console: Console, *database_option: str) -> None:
-    file = write_many_bills(console, *database_option)
-    with pay_many_process(console, file, *database_option) as process:
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
-    written = read_rows(console.folder / "bills.results.csv.part")[:-1]  # the last row may be incomplete
+    write_many_bills(console, *database_option)
+    with pay_many_process(console, *database_option) as paying:
+        paying.send_signal(signal.SIGKILL)
+        assert paying.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    written = read_results(console, f"{RESULTS}.part")[:-1]  # the last row may be incomplete
     assert 0 < len(written) < MANY
-    assert not (console.folder / "bills.results.csv").exists()
-    summary = console.json("pay-many", file, "--batch", "b", *database_option)
-    assert summary["accepted"] + summary["replayed"] == MANY
+    assert not (console.folder / RESULTS).exists()
+    summary = rerun_and_check(console, *database_option)
     assert summary["replayed"] >= len(written)
     assert summary["accepted"] > 0
-    results = read_results(console)
-    assert column(results, "transactionId")[: len(written)] == column(written, "transactionId")
-    assert_each_paid_once(console, database_option[1])
+    ids = [row["transactionId"] for row in written]
+    assert column(console, "transactionId")[: len(written)] == ids
 
 
 def test_ctrl_c_finishes_current_chunk(funded: Console) -> None:
-    file = write_many_bills(funded)
-    with pay_many_process(funded, file, "--json") as process:
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, errors) == (130, "")
-    results = read_results(funded)
-    tried = [row for row in results if row["result"] == "accepted"]
-    assert 0 < len(tried) < len(results) == MANY
-    assert len(tried) % MAX_BILLS_PER_TRANSACTION == 0
-    assert f'"accepted": {len(tried)}' in out
-    assert f'"notTried": {MANY - len(tried)}' in out
-    assert set(column(results[len(tried) :], "result")) == {"not_tried"}
-    assert column(results[len(tried) :], "transactionId") == [""] * (MANY - len(tried))
-    assert funded.json("pay-many", file, "--batch", "b")["replayed"] == len(tried)
-    assert_each_paid_once(funded, "sqlite:///billvend.db")
+    write_many_bills(funded)
+    with pay_many_process(funded, "--json") as paying:
+        paying.send_signal(signal.SIGINT)
+        out, errors = paying.communicate(timeout=PATIENCE_SECONDS)
+    assert (paying.returncode, errors) == (130, "")
+    results = column(funded, "result")
+    paid = results.count("accepted")
+    assert 0 < paid < MANY
+    assert paid % MAX_BILLS_PER_TRANSACTION == 0
+    assert results == ["accepted"] * paid + ["not_tried"] * (MANY - paid)
+    assert f'"accepted": {paid}' in out
+    assert f'"notTried": {MANY - paid}' in out
+    assert column(funded, "transactionId")[paid:] == [""] * (MANY - paid)
+    assert rerun_and_check(funded, *SQLITE)["replayed"] == paid
 
 
 def test_database_outage_stops_remaining_rows(funded: Console, fail_pay_many: Any) -> None:
-    file = write_many_bills(funded)
+    write_many_bills(funded)
     tried = fail_pay_many(1, all_unavailable)
-    shown = funded("pay-many", file, "--batch", "b")
+    shown = funded(*PAY)
     assert (shown.status, shown.err) == (2, "")
     assert len(tried) == 2
     assert "Rejected because" not in shown.out  # the reason is printed once, not for each row
     (line,) = [line for line in shown.out.splitlines() if "The database is down" in line]
     assert f"{MANY - 500:,} rows were not processed. Run the same command again" in line
-    assert column(read_results(funded), "result") == [
+    assert column(funded, "result") == [
         *["accepted"] * 500, *["unavailable"] * 500, *["not_tried"] * (MANY - 1_000),
     ]  # fmt: skip
     fail_pay_many(0, all_unknown)
-    document = funded.json("pay-many", file, "--batch", "b", status=2)
-    assert document == {
-        "accepted": 0,
-        "replayed": 0,
-        "refused": 0,
-        "results": "bills.results.csv",
-        "outcomeUnknown": 500,
-        "notTried": MANY - 500,
-    }
+    counts = {"accepted": 0, "replayed": 0, "refused": 0, "outcomeUnknown": 500, "notTried": MANY - 500}
+    assert funded.json(*PAY, status=2) == {**counts, "results": RESULTS}
     first = read_results(funded)[0]
     assert (first["result"], first["code"]) == ("outcome_unknown", "outcome_unknown")
     assert first["transactionId"]
@@ -482,53 +432,49 @@ def test_database_outage_stops_remaining_rows(funded: Console, fail_pay_many: An
 @pytest.mark.integration
 def test_rerun_after_database_outage_pays_each_row_once(billvend: Console) -> None:
     with postgres() as server:
-        _, url = database_option = funded_database(billvend, server)
-        file = write_many_bills(billvend, *database_option)
-        with pay_many_process(billvend, file, *database_option) as process:
+        database_option = billvend.funded_database(server)
+        write_many_bills(billvend, *database_option)
+        with pay_many_process(billvend, *database_option) as paying:
             server.kill()
-            out, errors = process.communicate(timeout=PATIENCE_SECONDS)
-        assert (process.returncode, errors) == (2, "")
+            out, errors = paying.communicate(timeout=PATIENCE_SECONDS)
+        assert (paying.returncode, errors) == (2, "")
         assert "The database is down" in out
-        results = column(read_results(billvend), "result")
+        results = column(billvend, "result")
         assert results[:500] == ["accepted"] * 500
         assert set(results[500:]) <= {"accepted", "unavailable", "outcome_unknown", "not_tried"}
         assert set(results[-500:]) == {"not_tried"}
         server.start()
-        summary = billvend.json("pay-many", file, "--batch", "b", *database_option)
-        assert summary["accepted"] + summary["replayed"] == MANY
-        assert_each_paid_once(billvend, url)
+        rerun_and_check(billvend, *database_option)
 
 
 def test_database_down_at_start_exits_with_9(funded: Console, fail_pay_many: Any) -> None:
-    file = write_bills(funded, ada_row(1))
+    write_bills(funded, ada_row(1))
     fail_pay_many(0, all_unavailable)
-    error = funded.json("pay-many", file, "--batch", "b", status=9)["error"]
-    assert error == {"code": "unavailable", "message": UNAVAILABLE.message}
-    database_option = ("--database-url", "postgresql://127.0.0.1:1/none")
-    assert funded("pay-many", file, "--batch", "b", *database_option).status == 9
-    assert not (funded.folder / "bills.results.csv").exists()
+    assert funded.error(9, "unavailable", *PAY) == UNAVAILABLE.message
+    assert funded(*PAY, "--database-url", "postgresql://127.0.0.1:1/none").status == 9
+    assert not (funded.folder / RESULTS).exists()
 
 
 def test_single_unavailable_row_does_not_stop_the_rest(funded: Console, fail_pay_many: Any) -> None:
     original = Billvend.pay_many
     tried = fail_pay_many(0, lambda bv, bills: [UNAVAILABLE, *original(bv, bills[1:])])
-    document = funded.json("pay-many", write_many_bills(funded), "--batch", "b", status=2)
+    write_many_bills(funded)
+    document = funded.json(*PAY, status=2)
     assert len(tried) == 4
     assert (document["accepted"], document["unavailable"]) == (MANY - 4, 4)
 
 
 def test_file_changed_during_run_is_an_error(funded: Console, fail_pay_many: Any) -> None:
-    file = write_many_bills(funded)
+    write_many_bills(funded)
 
     def spoil_file(bv: Billvend, bills: Sequence[Pay]) -> list[Any]:
-        (funded.folder / file).write_bytes(b"\xff" * 500_000)
+        (funded.folder / FILE).write_bytes(b"\xff" * 500_000)
         return all_unavailable(bv, bills)
 
     fail_pay_many(1, spoil_file)
-    result = funded("pay-many", file, "--batch", "b")
-    assert result.status == 1
-    assert "was changed while it was paid" in result.err
-    assert "Accepted payments continue. Run it again." in result.err
+    message = funded.error(1, "internal", *PAY)
+    assert "was changed while it was paid" in message
+    assert "Accepted payments continue. Run it again." in message
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
@@ -543,32 +489,26 @@ def test_unwritable_results_file_is_an_error(funded: Console, fail_pay_many: Any
         return original(bv, bills)
 
     fail_pay_many(0, fill_the_disk)
-    result = funded("pay-many", write_bills(funded, ada_row(1)), "--batch", "b")
-    assert result.status == 1
-    (line,) = result.err.splitlines()
-    assert "bills.results.csv can't be written: No space left" in line
-    assert line.endswith("Accepted payments continue. Run it again.")
+    write_bills(funded, ada_row(1))
+    message = funded.error(1, "internal", *PAY)
+    assert f"{RESULTS} can't be written: No space left" in message
+    assert message.endswith("Accepted payments continue. Run it again.")
 
 
 def is_results_file(fd: Path) -> bool:
     """Whether this descriptor is the open file of results."""
     with suppress(FileNotFoundError):
-        return fd.readlink().name == "bills.results.csv.part"
+        return fd.readlink().name == f"{RESULTS}.part"
     return False
 
 
-# --- screens ----------------------------------------------------------------------------------------------------------
-
-
 def test_progress_bar_only_on_terminal(funded: Console) -> None:
-    file = write_many_bills(funded)
-    status, screen = run_on_terminal(funded.folder, "pay-many", file, "--batch", "b")
+    write_many_bills(funded)
+    status, screen = run_on_terminal(funded.folder, *PAY)
     assert status == 0
-    assert "Paying" in screen
-    assert f"{MANY}/{MANY}" in screen
-    assert "/s" in screen
-    assert f"{MANY:,} accepted, 0 already processed, 0 rejected." in screen
-    piped = run(funded.folder, "pay-many", file, "--batch", "b")
+    for text in ("Paying", f"{MANY}/{MANY}", "/s", f"{MANY:,} accepted, 0 already processed, 0 rejected."):
+        assert text in screen
+    piped = run(funded.folder, *PAY)
     assert (piped.status, piped.err) == (0, "")
     assert piped.out.splitlines()[0] == f"0 accepted, {MANY:,} already processed, 0 rejected."
 

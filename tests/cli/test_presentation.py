@@ -21,16 +21,16 @@ from billvend.domain.journal.events import (
 )
 from billvend.domain.money import Money
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
-from billvend.presentation import (
+from billvend.presentation.models import iso_time
+from billvend.presentation.text import (
     customer_message,
     describe_answer,
     describe_event,
     describe_time,
     group_digits,
-    iso_time,
-    payment_json,
     token_lines,
 )
+from billvend.presentation.transaction_models import TransactionDetailResponse
 
 AT = datetime(2026, 11, 22, 12, 0, 5, 987_654, tzinfo=UTC)
 TOKEN = "12345678901234567890"
@@ -134,10 +134,9 @@ def test_invalid_token_is_not_grouped(odd: str) -> None:
         (AT, "2026-11-22T12:00:05.987Z"),
         (AT.astimezone(timezone(timedelta(hours=1))), "2026-11-22T12:00:05.987Z"),
         (AT.replace(microsecond=0), "2026-11-22T12:00:05.000Z"),
-        (None, None),
     ],
 )
-def test_timestamps_are_utc_iso(at: datetime | None, text: str | None) -> None:
+def test_timestamps_are_utc_iso(at: datetime, text: str) -> None:
     assert iso_time(at) == text
 
 
@@ -168,7 +167,7 @@ def test_answer_has_text_and_json(answer: answers.Answer) -> None:
         (send,),
         (Requery(1, AT, AT, 20, answer=answer, answered_at=AT),),
     )
-    document = payment_json(replace(PAYMENT, attempts=(attempt,)), [])
+    document = TransactionDetailResponse.with_events(replace(PAYMENT, attempts=(attempt,)), []).to_json()
     (shown,) = cast(list[dict[str, list[dict[str, dict[str, object]]]]], document["attempts"])
     json_answer = shown["sends"][0]["answer"]
     assert json_answer == shown["requeries"][0]["answer"]
@@ -196,7 +195,7 @@ def test_incidents_and_expired_sends_are_shown() -> None:
     reversed_payment = replace(
         payment(Status.REVERSED, proof=Proof.NOT_FOUND), attempts=(lost,), incidents=(incident,)
     )
-    document = payment_json(reversed_payment, [])
+    document = TransactionDetailResponse.with_events(reversed_payment, []).to_json()
     assert document["incidents"] == [
         {
             "kind": "delivered_after_reversal",

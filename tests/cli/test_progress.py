@@ -11,13 +11,10 @@ from billvend import Status, open_billvend
 from billvend.adapters.clock import SystemClock
 from billvend.cli.progress import defer_sigint, wait_with_progress
 from billvend.config import settings_from_values
-from tests.cli.console import LOST_ANSWER_METER, PATIENCE_SECONDS, PROGRAM, Console, environment
-from tests.support.servers import PostgresServer, new_database
+from tests.cli.console import LOST_ANSWER_METER, PATIENCE_SECONDS, SLOW_METER, Console, process
+from tests.support.servers import PostgresServer
 
 pytestmark = pytest.mark.long
-
-SLOW_METER = "600000000005"
-"""The sandbox answers for this meter after 3 s."""
 
 
 @contextmanager
@@ -25,57 +22,44 @@ def following_pay(
     console: Console, meter: str, *arguments: str, **settings: str
 ) -> Iterator["subprocess.Popen[str]"]:
     """A process that runs `pay` and waits, from the moment when the payment is accepted."""
-    with subprocess.Popen(
-        [*PROGRAM, "pay", "ada", "500", "--meter", meter, "--biller", "EKEDC", *arguments],
-        cwd=console.folder,
-        env=environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert "about to be sent" in process.stdout.readline()
-            yield process
-        finally:
-            process.kill()
+    bill = ("pay", "ada", "500", "--meter", meter, "--biller", "EKEDC")
+    with process(console.folder, *bill, *arguments, **settings) as paying:
+        wait_for_output(paying, "about to be sent")
+        yield paying
 
 
 @contextmanager
 def pay_during_call(console: Console, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that runs `pay` and waits, from the moment when the call to the provider starts."""
-    with following_pay(console, SLOW_METER, *arguments, LOG_LEVEL="debug", LOG_FORMAT="json") as process:
-        assert process.stderr is not None
-        while "Bill payment processing" not in process.stderr.readline():
-            assert process.poll() is None
-        yield process
+    with following_pay(console, SLOW_METER, *arguments, LOG_LEVEL="debug", LOG_FORMAT="json") as paying:
+        assert paying.stderr is not None
+        while "Bill payment processing" not in paying.stderr.readline():
+            assert paying.poll() is None
+        yield paying
 
 
-def funded_database(console: Console, server: PostgresServer) -> tuple[str, str]:
-    """A new PostgreSQL database where ada has money. Returns the option that names it."""
-    database_option = ("--database-url", new_database(server))
-    assert console("db", "upgrade", *database_option).status == 0
-    assert console("fund", "ada", "5000", *database_option).status == 0
-    return database_option
+def wait_for_output(paying: "subprocess.Popen[str]", text: str) -> None:
+    """Read the next line of stdout, which contains this text."""
+    assert paying.stdout is not None
+    assert text in paying.stdout.readline()
 
 
 def test_ctrl_c_stops_waiting_and_payment_continues(funded: Console) -> None:
-    with following_pay(funded, LOST_ANSWER_METER) as process:
-        assert process.stdout is not None
-        assert "confirming" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, errors) == (7, "")
+    with following_pay(funded, LOST_ANSWER_METER) as paying:
+        wait_for_output(paying, "confirming")
+        paying.send_signal(signal.SIGINT)
+        rest, errors = paying.communicate(timeout=PATIENCE_SECONDS)
+    assert (paying.returncode, errors) == (7, "")
     (line,) = rest.splitlines()
     assert line.startswith("The payment continues. Its money stays held. See: billvend show ")
     assert funded.json("show", line.rpartition(" ")[2])["status"] == "in_doubt"
 
 
 def test_ctrl_c_lets_running_call_finish(funded: Console) -> None:
-    with pay_during_call(funded) as process:
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0
+    with pay_during_call(funded) as paying:
+        paying.send_signal(signal.SIGINT)
+        out, _ = paying.communicate(timeout=PATIENCE_SECONDS)
+    assert paying.returncode == 0
     (paid,) = funded.json("payments")["items"]
     assert paid["status"] == "completed"
     assert paid["transactionId"] in out
@@ -116,13 +100,12 @@ def test_ignored_sigint_is_respected() -> None:
 def test_database_outage_after_acceptance_says_payment_is_accepted(
     billvend: Console, own_postgres: PostgresServer
 ) -> None:
-    database_option = funded_database(billvend, own_postgres)
-    with following_pay(billvend, LOST_ANSWER_METER, *database_option) as process:
-        assert process.stdout is not None
-        assert "confirming" in process.stdout.readline()
+    database_option = billvend.funded_database(own_postgres)
+    with following_pay(billvend, LOST_ANSWER_METER, *database_option) as paying:
+        wait_for_output(paying, "confirming")
         own_postgres.kill()
-        _, error = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 9
+        _, error = paying.communicate(timeout=PATIENCE_SECONDS)
+    assert paying.returncode == 9
     assert "is accepted and its money is held" in error
     assert "Nothing was done" not in error
     assert error.count("\n") == 1
@@ -132,10 +115,10 @@ def test_database_outage_after_acceptance_says_payment_is_accepted(
 
 
 def test_answer_is_recorded_after_database_outage(billvend: Console, own_postgres: PostgresServer) -> None:
-    database_option = funded_database(billvend, own_postgres)
-    with pay_during_call(billvend, *database_option) as process:
+    database_option = billvend.funded_database(own_postgres)
+    with pay_during_call(billvend, *database_option) as paying:
         own_postgres.kill()
         own_postgres.start()
-        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0
+        out, _ = paying.communicate(timeout=PATIENCE_SECONDS)
+    assert paying.returncode == 0
     assert "Token" in out

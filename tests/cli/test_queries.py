@@ -1,34 +1,38 @@
-"""The commands balance, history, show, find, payments and billers."""
+"""The commands balance, history, show, find, payments and billers. tests/golden/screens.txt shows their tables."""
 
-import re
 import sqlite3
 
 import pytest
 
-from tests.cli.console import Console
+from tests.cli.console import METER, Console
 
 
 @pytest.fixture
 def populated(funded: Console) -> Console:
     """Payments of ada: completed, reversed, in doubt and pending, in this order. A completed one of bola."""
-    assert funded.pay("12345678901", "--key", "order-1").status == 0
+    assert funded.pay(METER, "--key", "order-1").status == 0
     assert funded.pay("600000000001").status == 6
     funded.in_doubt()
     assert funded.pay("1111111111111", "--no-wait").status == 0
     assert funded("fund", "bola", "900", "--key", "fund-9").status == 0
-    assert funded.pay("12345678901", user="bola").status == 0
+    assert funded.pay(METER, user="bola").status == 0
     return funded
+
+
+def change_sale(console: Console, assignments: str) -> str:
+    """Change the sale of the payment in doubt in the sandbox's records. Returns the payment's id."""
+    connection = sqlite3.connect(console.folder / "sandbox.db")
+    with connection:
+        connection.execute(f"UPDATE sale SET {assignments} WHERE meter = '600000000003'")
+    connection.close()
+    (payment,) = console.json("payments", "--status", "in_doubt")["items"]
+    return str(payment["transactionId"])
 
 
 def test_balance_shows_recent_transactions(populated: Console) -> None:
     wallet = populated.json("balance", "ada")
-    assert (wallet["userId"], wallet["currency"], wallet["balance"], wallet["held"]) == (
-        "ada",
-        "NGN",
-        "3500.00",
-        "1000.00",
-    )
-    recent = wallet["recentTransactions"]
+    recent = wallet.pop("recentTransactions")
+    assert wallet == {"userId": "ada", "currency": "NGN", "balance": "3500.00", "held": "1000.00"}
     assert [(t["type"], t["status"]) for t in recent] == [
         ("payment", "pending"),
         ("payment", "in_doubt"),
@@ -36,17 +40,12 @@ def test_balance_shows_recent_transactions(populated: Console) -> None:
         ("payment", "completed"),
         ("funding", "completed"),
     ]
-    shown = populated("balance", "ada")
-    assert re.search(r"^Available +NGN 3,500\.00$", shown.out, re.MULTILINE)
-    assert re.search(r"^Held +NGN 1,000\.00$", shown.out, re.MULTILINE)
-    assert all(t["transactionId"] in shown.out for t in recent)
 
 
 def test_history_is_paged(populated: Console) -> None:
-    everything = populated.json("history", "ada")
-    assert everything["nextCursor"] is None
+    everything = populated.json("history", "ada", "--limit", "500")
     ids = [t["transactionId"] for t in everything["items"]]
-    assert len(ids) == 5
+    assert (len(ids), everything["nextCursor"]) == (5, None)
     listed: list[str] = []
     cursor: list[str] = []
     while True:
@@ -56,57 +55,37 @@ def test_history_is_paged(populated: Console) -> None:
             break
         cursor = ["--cursor", page["nextCursor"]]
     assert listed == ids
-    assert f"--cursor {ids[1]}" in populated("history", "ada", "--limit", "2").out
-
-
-def test_history_limit_has_a_maximum(populated: Console) -> None:
-    assert len(populated.json("history", "ada", "--limit", "500")["items"]) == 5
     assert populated("history", "ada", "--limit", "501").status == 2
 
 
-def test_history_filters_by_status_and_type(populated: Console) -> None:
-    def statuses(*arguments: str) -> list[tuple[str, str]]:
-        return [(t["type"], t["status"]) for t in populated.json("history", "ada", *arguments)["items"]]
-
-    assert statuses("--type", "funding") == [("funding", "completed")]
-    assert statuses("--status", "reversed", "--status", "in_doubt") == [
-        ("payment", "in_doubt"),
-        ("payment", "reversed"),
-    ]
-    assert populated.json("history", "unknown") == {"items": [], "nextCursor": None}
-    assert populated("history", "unknown").out == "No transactions.\n"
-
-
-def test_payments_filters_by_status(populated: Console) -> None:
-    (doubtful,) = populated.json("payments", "--status", "in_doubt")["items"]
-    assert doubtful["meterNumber"] == "600000000003"
-    assert len(populated.json("payments")["items"]) == 5
-    shown = populated("payments", "--status", "completed").out
-    assert "ada" in shown
-    assert "bola" in shown
+CRITERIA = {
+    "history ada --type funding": ["ada completed"],
+    "history ada --status reversed --status in_doubt": ["ada in_doubt", "ada reversed"],
+    "history unknown": [],
+    "payments --status in_doubt": ["ada in_doubt"],
+    "payments --status completed": ["bola completed", "ada completed"],
+    "find --meter 12345678901": ["bola completed", "ada completed"],
+    "find --idempotency-key order-1": ["ada completed"],
+    "find --reference fund-9": ["bola completed"],
+    "find --key order-1 --meter 1111111111111": [],
+}
 
 
-def test_find_by_meter_reference_and_key(populated: Console) -> None:
-    by_meter = populated.json("find", "--meter", "12345678901")["items"]
-    assert [t["userId"] for t in by_meter] == ["bola", "ada"]
-    (by_key,) = populated.json("find", "--idempotency-key", "order-1")["items"]
-    assert by_key == by_meter[1]
-    reference = populated.json("show", by_key["transactionId"])["attempts"][0]["reference"]
-    assert populated.json("find", "--reference", reference)["items"] == [by_key]
-    (funding,) = populated.json("find", "--reference", "fund-9")["items"]
-    assert (funding["type"], funding["userId"]) == ("funding", "bola")
-    assert populated.json("find", "--key", "order-1", "--meter", "1111111111111")["items"] == []
+def test_criteria_select_transactions(populated: Console) -> None:
+    found = {command: populated.json(*command.split())["items"] for command in CRITERIA}
+    assert CRITERIA == {
+        command: [f"{item['userId']} {item['status']}" for item in items] for command, items in found.items()
+    }
 
 
 def test_show_prints_attempts_and_events(populated: Console) -> None:
     (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
-    shown = populated("show", payment["transactionId"])
     document = populated.json("show", payment["transactionId"])
-    assert (shown.status, shown.err) == (0, "")
-    assert document["attempts"][0]["reference"] in shown.out
-    assert "unknown, it may have been delivered: the connection was closed before an answer" in shown.out
-    assert all(event["text"] in shown.out for event in document["events"])
-    assert {**payment, "attempts": document["attempts"], "events": document["events"]} == document
+    assert document == {**payment, "attempts": document["attempts"], "events": document["events"]}
+    (attempt,) = document["attempts"]
+    assert populated.json("find", "--reference", attempt["reference"])["items"] == [payment]
+    shown = populated("show", payment["transactionId"]).out
+    assert all(text in shown for text in (attempt["reference"], *(e["text"] for e in document["events"])))
 
 
 def test_show_refresh_requeries_first(populated: Console) -> None:
@@ -118,12 +97,8 @@ def test_show_refresh_requeries_first(populated: Console) -> None:
 
 
 def test_show_refresh_reverses_on_proof(populated: Console) -> None:
-    connection = sqlite3.connect(populated.folder / "sandbox.db")
-    with connection:
-        connection.execute("UPDATE sale SET status = 'declined' WHERE meter = '600000000003'")
-    connection.close()
-    (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
-    assert populated.json("show", payment["transactionId"], "--refresh")["status"] == "reversed"
+    payment = change_sale(populated, "status = 'declined'")
+    assert populated.json("show", payment, "--refresh")["status"] == "reversed"
 
 
 @pytest.mark.parametrize("status", ["pending", "reversed", "completed"])
@@ -146,19 +121,12 @@ def test_show_prints_deposit(populated: Console) -> None:
 def test_billers_are_listed(billvend: Console) -> None:
     items = billvend.json("billers")["items"]
     assert {"code": "IKEDC", "name": "Ikeja Electric", "vendTypes": ["prepaid", "postpaid"]} in items
-    assert "Ikeja Electric" in billvend("billers").out
 
 
 def test_provider_text_is_sanitized_for_terminal(populated: Console) -> None:
-    connection = sqlite3.connect(populated.folder / "sandbox.db")
-    with connection:
-        connection.execute(
-            "UPDATE sale SET status = 'declined', reason = 'no\x1b[2J\x07\n[red]x' WHERE meter = '600000000003'"
-        )
-    connection.close()
-    (payment,) = populated.json("payments", "--status", "in_doubt")["items"]
-    shown = populated("show", payment["transactionId"], "--refresh").out
+    payment = change_sale(populated, "status = 'declined', reason = 'no\x1b[2J\x07\n[red]x'")
+    shown = populated("show", payment, "--refresh").out
     assert "no?[2J? [red]x" in shown
     assert all(line.isprintable() for line in shown.splitlines())
-    (attempt,) = populated.json("show", payment["transactionId"])["attempts"]
+    (attempt,) = populated.json("show", payment)["attempts"]
     assert attempt["requeries"][0]["answer"]["text"] == "declined: no\x1b[2J\x07\n[red]x"

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.console import PATIENCE_SECONDS, PROGRAM, Console, environment
-from tests.support.servers import PostgresServer, new_database
+from tests.cli.console import METER, PATIENCE_SECONDS, SLOW_METER, Console, process
+from tests.support.servers import PostgresServer
 
 pytestmark = pytest.mark.long
 
@@ -35,8 +36,10 @@ class WorkerProcess:
                 return line
         raise AssertionError(f"the worker never logged {message!r}, but {self.log_lines}")
 
-    def wait_for_exit(self) -> int:
-        """Read the rest of the log. Returns the exit status."""
+    def stop(self, *signals: signal.Signals) -> int:
+        """Send signals, by default SIGTERM, and read the rest of the log. Returns the exit status."""
+        for number in signals or (signal.SIGTERM,):
+            self.process.send_signal(number)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.log_lines += [json.loads(text) for text in self.process.stderr]
@@ -46,32 +49,20 @@ class WorkerProcess:
 
 @contextmanager
 def worker_process(folder: Path, *arguments: str, **settings: str) -> Iterator[WorkerProcess]:
-    variables = environment(LOG_LEVEL="debug", LOG_FORMAT="json", SWEEP_INTERVAL="0.2", **settings)
-    with subprocess.Popen(
-        [*PROGRAM, "worker", *arguments],
-        cwd=folder,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield WorkerProcess(process)
-        finally:
-            process.kill()
+    logs = {"LOG_LEVEL": "debug", "LOG_FORMAT": "json", "SWEEP_INTERVAL": "0.2"}
+    with process(folder, "worker", *arguments, **logs, **settings) as running:
+        yield WorkerProcess(running)
 
 
 @GRACEFUL
 def test_worker_finishes_running_call_on_signal(funded: Console, number: signal.Signals) -> None:
-    slow = funded.pay_json("600000000005", "--no-wait")["transactionId"]  # the sandbox answers after 3 s
+    slow = funded.pay_json(SLOW_METER, "--no-wait")["transactionId"]
     with worker_process(funded.folder, QUEUE_CONCURRENCY="1") as worker:
         assert worker.wait_for_log("Worker started")["context"] == {"threads": 1}
         processing = worker.wait_for_log("Bill payment processing")
         assert processing["context"]["transactionId"] == slow
-        later = funded.pay_json("12345678901", "--no-wait")["transactionId"]
-        worker.process.send_signal(number)
-        worker.process.send_signal(number)
-        assert worker.wait_for_exit() == 0
+        later = funded.pay_json(METER, "--no-wait")["transactionId"]
+        assert worker.stop(number, number) == 0
     assert [line["message"] for line in worker.log_lines[-2:]] == [
         "Bill payment completed",
         "Worker stopped",
@@ -82,7 +73,7 @@ def test_worker_finishes_running_call_on_signal(funded: Console, number: signal.
 
 
 def test_worker_log_shows_outcomes_without_tokens(funded: Console) -> None:
-    meters = ["12345678901", "600000000001", "600000000003"]
+    meters = [METER, "600000000001", "600000000003"]
     ids = {meter: funded.pay_json(meter, "--no-wait")["transactionId"] for meter in meters}
     with worker_process(funded.folder, REQUERY_SCHEDULE="0.2") as worker:
         ends = [
@@ -91,14 +82,13 @@ def test_worker_log_shows_outcomes_without_tokens(funded: Console) -> None:
         ]
         if not any(line["message"] == "Bill payment reversed" for line in worker.log_lines):
             worker.wait_for_log("Bill payment reversed")
-        worker.process.terminate()
-        assert worker.wait_for_exit() == 0
-    assert {line["context"]["transactionId"] for line in ends} == {ids["12345678901"], ids["600000000003"]}
-    (end,) = (line for line in ends if line["context"]["transactionId"] == ids["12345678901"])
+        assert worker.stop() == 0
+    assert {line["context"]["transactionId"] for line in ends} == {ids[METER], ids["600000000003"]}
+    (end,) = (line for line in ends if line["context"]["transactionId"] == ids[METER])
     assert end["level"] == "info"
     assert end["context"] == {
         "userId": "ada",
-        "transactionId": ids["12345678901"],
+        "transactionId": ids[METER],
         "amount": "500.00",
         "provider": "EKEDC",
     }
@@ -109,52 +99,62 @@ def test_worker_log_shows_outcomes_without_tokens(funded: Console) -> None:
     )
     (doubted,) = (line for line in worker.log_lines if line["message"] == "Bill payment in doubt")
     assert doubted["context"]["transactionId"] == ids["600000000003"]
-    tokens = [funded.json("show", ids[meter])["token"] for meter in ("12345678901", "600000000003")]
+    tokens = [funded.json("show", ids[meter])["token"] for meter in (METER, "600000000003")]
     assert all(tokens)
     assert not any(token in str(worker.log_lines) for token in tokens)
 
 
 def test_worker_sweeps_lost_hints_on_start(funded: Console) -> None:
-    accepted = funded.pay_json("12345678901", "--no-wait")["transactionId"]
+    accepted = funded.pay_json(METER, "--no-wait")["transactionId"]
     for queue in funded.folder.glob("billvend.queue.db*"):
         queue.unlink()
     with worker_process(funded.folder) as worker:
         assert worker.wait_for_log("Swept")["context"] == {"due": 1, "enqueued": 1}
         assert worker.wait_for_log("Bill payment completed")["context"]["transactionId"] == accepted
-        worker.process.terminate()
-        assert worker.wait_for_exit() == 0
+        assert worker.stop() == 0
 
 
 def test_worker_on_postgresql_without_redis_finds_work_by_sweep(billvend: Console, postgres_url: str) -> None:
-    database_option = ("--database-url", postgres_url)
-    assert billvend("db", "upgrade", *database_option).status == 0
-    assert billvend("fund", "ada", "5000", *database_option).status == 0
-    first = billvend.pay_json("12345678901", "--no-wait", *database_option)["transactionId"]
+    database_option = billvend.funded_database(postgres_url)
+    first = billvend.pay_json(METER, "--no-wait", *database_option)["transactionId"]
     with worker_process(billvend.folder, *database_option) as worker:
         assert worker.wait_for_log("Bill payment completed")["context"]["transactionId"] == first
         second = billvend.pay_json("600000000001", "--no-wait", *database_option)["transactionId"]
         assert worker.wait_for_log("Bill payment reversed")["context"]["transactionId"] == second
-        worker.process.terminate()
-        assert worker.wait_for_exit() == 0
+        assert worker.stop() == 0
 
 
 def test_worker_survives_database_outage(billvend: Console, own_postgres: PostgresServer) -> None:
-    database_option = ("--database-url", new_database(own_postgres))
-    assert billvend("db", "upgrade", *database_option).status == 0
-    assert billvend("fund", "ada", "5000", *database_option).status == 0
+    database_option = billvend.funded_database(own_postgres)
     with worker_process(billvend.folder, *database_option) as worker:
         worker.wait_for_log("Worker started")
         own_postgres.stop()
         assert worker.wait_for_log("Sweeping fails")["level"] == "warning"
         own_postgres.start()
         worker.wait_for_log("Sweeping works again")
-        accepted = billvend.pay_json("12345678901", "--no-wait", *database_option)["transactionId"]
+        accepted = billvend.pay_json(METER, "--no-wait", *database_option)["transactionId"]
         assert worker.wait_for_log("Bill payment completed")["context"]["transactionId"] == accepted
-        worker.process.terminate()
-        assert worker.wait_for_exit() == 0
+        assert worker.stop() == 0
     assert sum(line["message"].startswith("Sweeping fails") for line in worker.log_lines) == 1
 
 
 def test_worker_start_failure_is_explained(billvend: Console) -> None:
     refused = billvend("worker", "--database-url", "postgresql://127.0.0.1:1/x")
     assert (refused.status, refused.out, refused.err.count("\n")) == (9, "", 1)
+
+
+def test_worker_without_queue_server_settles_by_sweep(funded: Console) -> None:
+    """A queue server that stays down stops no payment."""
+    with socket.socket() as refusing_socket:
+        refusing_socket.bind(("127.0.0.1", 0))  # never listens: every connection is refused
+        url = f"redis://127.0.0.1:{refusing_socket.getsockname()[1]}"
+        sold = funded.pay_json(METER, "--no-wait")["transactionId"]
+        declined = funded.pay_json("600000000001", "--no-wait")["transactionId"]
+        with worker_process(funded.folder, REDIS_URL=url) as worker:
+            ends: dict[str, str] = {}
+            while len(ends) < 2:
+                line = worker.wait_for_log("Bill payment")
+                if line["message"] in ("Bill payment completed", "Bill payment reversed"):
+                    ends[line["context"]["transactionId"]] = line["message"]
+            assert ends == {sold: "Bill payment completed", declined: "Bill payment reversed"}
+            assert worker.stop() == 0

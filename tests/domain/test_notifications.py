@@ -29,10 +29,10 @@ from billvend.domain.notifications import (
     Notification,
     NotificationKind,
     message_id,
-    notification_for,
     webhook_body,
 )
 from billvend.domain.payment.state import Payment
+from billvend.presentation.notifications import notification_for
 from tests.domain.values import values
 
 AT = datetime(2026, 11, 22, 12, 0, 0, 5_000, tzinfo=UTC)
@@ -51,7 +51,7 @@ BILL = {
     "provider": "EKEDC",
     "biller": "EKEDC",
     "vendType": "prepaid",
-    "createdAt": "2026-11-22T12:00:00.005000Z",
+    "createdAt": "2026-11-22T12:00:00.005Z",
 }
 COMPLETED = PaymentCompleted(1, "acme", 50_000, None, TOKEN, "12.5", {"kct1": "1", "tax": "2.00"})
 NOTIFIED: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
@@ -64,7 +64,7 @@ NOTIFIED: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
             "token": TOKEN,
             "units": "12.5",
             "receipt": {"kct1": "1", "tax": "2.00"},
-            "completedAt": "2026-11-22T12:00:00.005000Z",
+            "completedAt": "2026-11-22T12:00:00.005Z",
         },
     ),
     (
@@ -76,7 +76,7 @@ NOTIFIED: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
             "token": None,
             "units": None,
             "receipt": {},
-            "completedAt": "2026-11-22T12:00:00.005000Z",
+            "completedAt": "2026-11-22T12:00:00.005Z",
         },
     ),
     (
@@ -85,7 +85,7 @@ NOTIFIED: list[tuple[Event, NotificationKind, dict[str, Any]]] = [
         BILL
         | {
             "status": "reversed",
-            "reversal": {"proof": "declined", "reason": "no such meter", "at": "2026-11-22T12:00:00.005000Z"},
+            "reversal": {"proof": "declined", "reason": "no such meter", "at": "2026-11-22T12:00:00.005Z"},
         },
     ),
     (
@@ -147,7 +147,7 @@ def test_funding_event_yields_notification_data() -> None:
         "currency": "NGN",
         "source": "paystack",
         "reference": "ref-7",
-        "createdAt": "2026-11-22T12:00:00.005000Z",
+        "createdAt": "2026-11-22T12:00:00.005Z",
     }
 
 
@@ -200,7 +200,7 @@ def test_webhook_body_has_type_timestamp_and_data() -> None:
     body = webhook_body(NotificationKind.PAYMENT_COMPLETED, AT, notification_of(COMPLETED).data)
     assert json.loads(body) == {
         "type": "payment.completed",
-        "timestamp": "2026-11-22T12:00:00.005000Z",
+        "timestamp": "2026-11-22T12:00:00.005Z",
         "data": NOTIFIED[0][2],
     }
 

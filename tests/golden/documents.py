@@ -11,7 +11,8 @@ from billvend.adapters.storage.rows import event_row
 from billvend.cli import main
 from billvend.domain.journal.events import StoredEvent
 from billvend.ports.queries import RawEvent
-from billvend.presentation import payment_json, review_json
+from billvend.presentation.operator_models import ReviewResponse
+from billvend.presentation.transaction_models import TransactionDetailResponse
 from billvend.usecases.review import ReviewList
 from tests.domain.model_ledger import ModelLedger
 from tests.domain.scenario import run_scenario, scenarios
@@ -91,15 +92,14 @@ def views() -> str:
     def lines() -> Iterator[object]:
         for name, ledger in lifecycles():
             for key, (payment, _) in ledger.payments.items():
-                document = payment_json(
-                    payment, [_as_read_back(recorded) for recorded in ledger.streams[key]]
-                )
+                read_back = [_as_read_back(recorded) for recorded in ledger.streams[key]]
+                document = TransactionDetailResponse.with_events(payment, read_back).to_json()
                 attempts, events = document.pop("attempts"), document.pop("events")
-                yield from (name, document, *attempts, *events)  # type: ignore[misc]  # lists of documents
+                yield from (name, document, *attempts, *events)
                 in_review = [payment] if payment.review_reason else []
                 with_incidents = [payment] if payment.open_incidents else []
-                for shown in review_json(ReviewList(in_review, with_incidents, [])).values():
-                    yield from shown  # type: ignore[misc]  # as above
+                for shown in ReviewResponse.of(ReviewList(in_review, with_incidents, [])).to_json().values():
+                    yield from shown
 
     return "".join(
         f"{line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)}\n" for line in lines()

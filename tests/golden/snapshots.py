@@ -19,10 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
 from billvend.adapters.storage.rows import event_row, outbox_message_rows
-from billvend.api.errors import status_of
 from billvend.cli import app, main
-from billvend.cli.exits import ERROR_EXIT, Exit
-from billvend.config import SETTING_NAMES, Settings
+from billvend.config import SECRET_NAMES, SETTING_NAMES, Settings
 from billvend.domain.errors import BillvendError
 from billvend.domain.journal import codec
 from billvend.domain.journal.events import PaymentCompleted, StoredEvent
@@ -30,7 +28,10 @@ from billvend.domain.notifications import Channel
 from billvend.domain.payment.state import Payment
 from billvend.domain.policy.rules import next_step
 from billvend.ports.repositories import DeliveryAttempt, Message
-from billvend.presentation import notification_json
+from billvend.presentation.errors import Exit, statuses_of
+from billvend.presentation.models import dumps
+from billvend.presentation.notifications import notification_for
+from billvend.presentation.operator_models import NotificationResponse
 from billvend.testing.fault_server import FaultServer, http_response, send_and_keep_open
 from tests.domain import test_codec, test_events
 from tests.domain.model_ledger import NOON
@@ -87,9 +88,14 @@ def settings() -> str:
     schemas = Settings.model_json_schema()["properties"]
     for schema in schemas.values():
         schema.pop("title", None)
+        schema.pop("description", None)
     return _lines(
-        f"{name} = {json.dumps(schemas[name].pop('default'))}  {json.dumps(schemas[name], sort_keys=True)}"
-        for name in SETTING_NAMES
+        [
+            f"{name} = {json.dumps(schema.pop('default'))}  {json.dumps(schema, sort_keys=True)}"
+            for name in SETTING_NAMES
+            for schema in [schemas[name.lower()]]
+        ]
+        + [f"{name}_FILE  the file with {name}" for name in SECRET_NAMES]
     )
 
 
@@ -101,17 +107,10 @@ def errors() -> str:
         for each in sorted(kind.__subclasses__(), key=lambda each: each.__name__):
             yield from below(each) if each.__module__.startswith("billvend.") else ()
 
-    def http(kind: type[BillvendError]) -> int | str:
-        try:
-            return status_of(kind.__new__(kind)).value
-        except AttributeError:  # each instance has its own status
-            return "-"
-
     exits = [f"exit {status.value} {status.name}" for status in Exit]
     kinds = [
         f"{kind.__name__}({kind.__base__.__name__ if kind.__base__ else ''}): {kind.code}, "
-        f"HTTP {http(kind)}, "
-        f"exit {next(status for each, status in ERROR_EXIT if issubclass(kind, each)).value}"
+        "HTTP {0.value}, exit {1.value}".format(*statuses_of(kind))
         for kind in below(BillvendError)
     ]
     return _lines([*exits, "", *kinds])
@@ -190,8 +189,8 @@ def notifications() -> str:
                 text = "\n".join(str(mail.get_content()).splitlines())
                 mails.append(f"{_headers(headers) if not mails else subject}{text}\n")
     attempt = DeliveryAttempt(NOON, "https://shop.example", 200, 7, "HTTP 200", 1)
-    listed = notification_json(replace(next(iter(_messages())), attempts=(attempt,)))
-    return "---\n".join((*webhooks, *mails, json.dumps(listed) + "\n"))
+    listed = NotificationResponse.model_validate(replace(next(iter(_messages())), attempts=(attempt,)))
+    return "---\n".join((*webhooks, *mails, dumps(listed) + "\n"))
 
 
 def _headers(headers: Mapping[str, str]) -> str:
@@ -202,7 +201,7 @@ def _messages() -> Iterable[Message]:
     """The messages of all lifecycles, each text once."""
     messages: dict[tuple[object, ...], Message] = {}
     for recorded, payment in _all_events():
-        for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL)):
+        for row in outbox_message_rows(recorded, payment, (Channel.WEBHOOK, Channel.MAIL), notification_for):
             names = ("message_id", "user_id", "transaction_id", "kind", "data", "at")
             fields: dict[str, Any] = {name: row[name] for name in names}
             message = Message(channel=Channel(row["channel"]), **fields)

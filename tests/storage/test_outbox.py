@@ -24,6 +24,7 @@ from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Answer, Declined, NotSent, Unknown
 from billvend.ports.queries import Search
 from billvend.ports.repositories import DeliveryAttempt, Deposit, DisabledEndpoint, FinalStatus, Message
+from billvend.presentation.notifications import notification_for
 from tests.storage.concurrency import run_in_threads
 from tests.storage.harness import (
     NOW,
@@ -51,7 +52,9 @@ def outbox(harness: JournalHarness) -> SqlOutbox:
 
 
 def enable_channels(harness: JournalHarness, *channels: Channel) -> JournalHarness:
-    harness.journal = SqlJournal(harness.database, channels=channels or ALL)
+    harness.journal = SqlJournal(
+        harness.database, channels=channels or ALL, render_notification=notification_for
+    )
     return harness
 
 

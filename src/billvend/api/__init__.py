@@ -2,9 +2,9 @@
 
 app.py          the application, and the blueprint to mount in another one
 routing.py      adding a call: its scope, its request and response, its log line
-auth.py         authorization             idempotency.py, replays.py  repeated requests
-parsing.py      bodies and queries        requests.py, schemas.py     requests and responses as pydantic models
-responses.py    the envelope              errors.py                   the table of statuses
+auth.py         authorization             idempotency.py             repeated requests
+parsing.py      bodies and queries        requests.py                requests as pydantic models
+responses.py    the envelope
 wallet.py, bills.py, transactions.py, inbound_webhooks.py, health.py  the calls
 docs.py         Swagger UI                headers.py                  security headers
 """

@@ -12,11 +12,11 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
-from billvend.api.errors import Forbidden, RateLimited, Unauthenticated
 from billvend.app import Billvend
 from billvend.domain.api_keys import ApiKey, Scope
 from billvend.domain.errors import Unavailable
 from billvend.domain.ids import is_loopback_host
+from billvend.presentation.errors import Forbidden, RateLimited, Unauthenticated
 
 logger = logging.getLogger("billvend.api")
 

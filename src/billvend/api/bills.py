@@ -6,9 +6,7 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from billvend.api.errors import status_of
 from billvend.api.parsing import parse_idempotency_key
-from billvend.api.replays import accepted_payment_json, replay_headers
 from billvend.api.requests import (
     BatchEntryRequest,
     BatchRequest,
@@ -16,12 +14,19 @@ from billvend.api.requests import (
     PayRequest,
     VerifyRequest,
 )
-from billvend.api.responses import error_json, public_code, success_response
+from billvend.api.responses import (
+    BatchEntryResponse,
+    BatchResponse,
+    ErrorDetail,
+    public_code,
+    success_response,
+)
 from billvend.api.routing import ApiRouter, add_log_context
-from billvend.api.schemas import BatchResponse, BillersResponse, MeterResponse, PayResponse
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
-from billvend.presentation import JsonObject, biller_json, meter_json
+from billvend.presentation.errors import http_status
+from billvend.presentation.models import BillerResponse, BillersResponse, MeterResponse
+from billvend.presentation.transaction_models import PayResponse
 from billvend.usecases.pay import Bill, PaymentResult
 
 PAY_ERRORS = {
@@ -52,10 +57,11 @@ def add_routes(router: ApiRouter) -> None:
         add_log_context(transactionId=result.payment.transaction_id)
         location = url_for(".transaction", transactionId=result.payment.transaction_id)
         return success_response(
-            accepted_payment_json(result.payment, bv.now()),
+            PayResponse.of(result.payment, bv.now()),
             "The payment is accepted. Its money is held.",
             HTTPStatus.ACCEPTED,
-            headers={"Location": location, **replay_headers(result.replayed)},
+            replayed=result.replayed,
+            location=location,
         )
 
     @router.post(
@@ -80,15 +86,14 @@ def add_routes(router: ApiRouter) -> None:
         rejections = [item for item in results if isinstance(item, BillvendError)]
         for rejection in rejections:
             bv.count_rejection(public_code(rejection))
-        data: JsonObject = {
-            "accepted": len(results) - replayed - len(rejections),
-            "replayed": replayed,
-            "refused": len(rejections),
-            "results": [_batch_result(item, bv.now()) for item in results],
-        }
-        message = f"{data['accepted']} accepted, {replayed} already processed, {len(rejections)} rejected."
-        headers = replay_headers(replayed == len(results))
-        return success_response(data, message, HTTPStatus.MULTI_STATUS, headers=headers)
+        data = BatchResponse(
+            accepted=len(results) - replayed - len(rejections),
+            replayed=replayed,
+            refused=len(rejections),
+            results=[_batch_result(item, bv.now()) for item in results],
+        )
+        message = f"{data.accepted} accepted, {replayed} already processed, {len(rejections)} rejected."
+        return success_response(data, message, HTTPStatus.MULTI_STATUS, replayed=replayed == len(results))
 
     @router.post(
         "/bills/verify",
@@ -106,14 +111,14 @@ def add_routes(router: ApiRouter) -> None:
         Asks the provider. Nothing is bought or held.
         """
         details = bv.meter(body.meter_number, biller=body.biller, vend_type=body.vend_type)
-        data = meter_json(details, body.meter_number, body.biller, body.vend_type, bv.currency)
+        data = MeterResponse.of(details, body.meter_number, body.biller, body.vend_type, bv.currency)
         return success_response(data, "The meter is known.")
 
     @router.get("/billers", BillersResponse, scope=Scope.READ)
     def billers() -> Response:
         """List the billers."""
-        items = [biller_json(biller) for biller in bv.billers()]
-        return success_response({"items": items}, f"{len(items)} billers.")
+        data = BillersResponse(items=[BillerResponse.model_validate(biller) for biller in bv.billers()])
+        return success_response(data, f"{len(data.items)} billers.")
 
 
 def _to_bill(body: PayRequest, key: str | None) -> Bill:
@@ -138,19 +143,15 @@ def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> 
     return _to_bill(body, own_key if own_key is not None or key is None else f"{key}/{index}")
 
 
-def _batch_result(result: PaymentResult | BillvendError, now: datetime) -> JsonObject:
+def _batch_result(result: PaymentResult | BillvendError, now: datetime) -> BatchEntryResponse:
     if isinstance(result, BillvendError):
-        return {
-            "status": status_of(result).value,
-            "success": False,
-            "replayed": False,
-            "data": None,
-            "error": error_json(result),
-        }
-    return {
-        "status": HTTPStatus.ACCEPTED.value,
-        "success": True,
-        "replayed": result.replayed,
-        "data": accepted_payment_json(result.payment, now),
-        "error": None,
-    }
+        return BatchEntryResponse(
+            status=http_status(result), success=False, replayed=False, data=None, error=ErrorDetail.of(result)
+        )
+    return BatchEntryResponse(
+        status=HTTPStatus.ACCEPTED,
+        success=True,
+        replayed=result.replayed,
+        data=PayResponse.of(result.payment, now),
+        error=None,
+    )

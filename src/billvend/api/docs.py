@@ -11,7 +11,7 @@ from flask_openapi.models.security_scheme import SecurityScheme
 from flask_openapi.openapi import OpenAPI
 from werkzeug.wrappers import Response as AnyResponse
 
-from billvend.api.schemas import ErrorEnvelope
+from billvend.api.responses import ErrorEnvelope
 
 DESCRIPTION: Final = """
 Sell prepaid electricity from wallets. Money is held before anything is sent, and captured or released exactly once.

@@ -2,13 +2,12 @@
 
 from flask import Response
 
-from billvend.api.responses import error_response, success_response
+from billvend.api.responses import LivenessResponse, error_response, success_response
 from billvend.api.routing import ApiRouter
-from billvend.api.schemas import HealthResponse, LivenessResponse
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import Unavailable
 from billvend.ports.telemetry import CONTENT_TYPE
-from billvend.presentation import health_json
+from billvend.presentation.operator_models import HealthResponse
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -22,7 +21,7 @@ def add_routes(router: ApiRouter) -> None:
         503, still with `data`, when the database is down. Any other component that is down makes it `degraded`.
         """
         report = bv.health()
-        data = health_json(report)
+        data = HealthResponse.of(report)
         if report.status == "down":
             return error_response(
                 Unavailable("The database is down. Nothing can be accepted now."), data=data
@@ -40,4 +39,4 @@ def add_routes(router: ApiRouter) -> None:
     @router.get("/health/live", LivenessResponse, scope=None)
     def live() -> Response:
         """The process is alive."""
-        return success_response({"status": "ok"}, "The process answers.")
+        return success_response(LivenessResponse(status="ok"), "The process answers.")

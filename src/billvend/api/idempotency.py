@@ -25,9 +25,7 @@ class KeyedLock:
         """Hold the lock of a key. Raises `RequestInProgress` when the wait takes longer than `timeout_seconds`."""
         with self._changed:
             if not self._changed.wait_for(lambda: key not in self._locked_keys, self._timeout_seconds):
-                raise RequestInProgress(
-                    "The first request with this key is still in progress. Nothing was done. Repeat it in a moment."
-                )
+                raise RequestInProgress
             self._locked_keys.add(key)
         try:
             yield

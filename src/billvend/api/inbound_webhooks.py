@@ -4,11 +4,10 @@ from http import HTTPStatus
 
 from flask import Response, request
 
-from billvend.api.errors import Unauthenticated
 from billvend.api.parsing import read_body
-from billvend.api.responses import success_response
+from billvend.api.responses import WebhookReceivedResponse, success_response
 from billvend.api.routing import ApiRouter
-from billvend.api.schemas import WebhookReceivedResponse
+from billvend.presentation.errors import Unauthenticated
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -32,7 +31,7 @@ def add_routes(router: ApiRouter) -> None:
         body = read_body(request)
         if not bv.handle_gateway_webhook(body, request.headers.get("X-Paystack-Signature")):
             raise Unauthenticated("The signature does not match the body. Nothing was done.")
-        return success_response({"received": True}, "Received.")
+        return success_response(WebhookReceivedResponse(received=True), "Received.")
 
     @router.post(
         "/hooks/vtpass",
@@ -47,4 +46,6 @@ def add_routes(router: ApiRouter) -> None:
         """
         bv.handle_provider_webhook("vtpass", read_body(request))
         # VTpass repeats a webhook until it gets this response.
-        return success_response({"received": True}, "Received.", extra_members={"response": "success"})
+        return success_response(
+            WebhookReceivedResponse(received=True), "Received.", extra_members={"response": "success"}
+        )

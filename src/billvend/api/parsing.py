@@ -13,13 +13,20 @@ from flask import Request
 from pydantic import AliasChoices, BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from billvend.api.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedJson, UnsupportedMediaType
 from billvend.domain.errors import ValidationFailed
 from billvend.domain.ids import parse_key
 from billvend.domain.safe_text import safe_repr
+from billvend.presentation.errors import (
+    BodyTooLarge,
+    InvalidIdempotencyKey,
+    MalformedJson,
+    UnsupportedMediaType,
+)
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request. A batch may have more."""
+REJECTION_KEY = "billvend.rejection"
+"""The WSGI environment's key for a `RequestRejected` that was found before the application ran."""
 MAX_INT_DIGITS = 100
 """Longer integers become `Decimal`, which does not compute their digits. No amount has as many."""
 

@@ -22,13 +22,18 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from billvend.api.auth import Authenticator
-from billvend.api.errors import REJECTION_KEY
 from billvend.api.headers import add_api_headers
 from billvend.api.idempotency import KeyedLock
-from billvend.api.parsing import parse_json_body, parse_query, validate
+from billvend.api.parsing import REJECTION_KEY, parse_json_body, parse_query, validate
 from billvend.api.requests import BatchRequest
-from billvend.api.responses import INTERNAL_ERROR_MESSAGE, error_response, http_error_response, public_code
-from billvend.api.schemas import ErrorEnvelope, SuccessEnvelope
+from billvend.api.responses import (
+    INTERNAL_ERROR_MESSAGE,
+    ErrorEnvelope,
+    SuccessEnvelope,
+    error_response,
+    http_error_response,
+    public_code,
+)
 from billvend.app import Billvend
 from billvend.domain.api_keys import ApiKey, Scope
 from billvend.domain.errors import BillvendError, Unavailable

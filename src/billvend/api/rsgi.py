@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # not marked as exported
 
-from billvend.api.errors import REJECTION_KEY, BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
+from billvend.api.parsing import REJECTION_KEY
 from billvend.domain.errors import BillvendError, Unavailable
+from billvend.presentation.errors import BodyTooLarge, BodyTooSlow, MalformedHeader, MalformedJson
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
 """How long a body may take to arrive."""

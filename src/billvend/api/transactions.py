@@ -8,13 +8,16 @@ from flask import Response
 from billvend.api.requests import TransactionPath, TransactionsQuery, UserPath
 from billvend.api.responses import success_response
 from billvend.api.routing import ApiRouter, add_log_context
-from billvend.api.schemas import TransactionDetailResponse, TransactionsResponse
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import DependencyError
 from billvend.domain.ids import parse_user_id
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import Search
-from billvend.presentation import JsonObject, payment_json, transaction_json
+from billvend.presentation.transaction_models import (
+    TransactionDetailResponse,
+    TransactionResponse,
+    TransactionsResponse,
+)
 
 
 def add_routes(router: ApiRouter) -> None:
@@ -36,11 +39,11 @@ def add_routes(router: ApiRouter) -> None:
         record = bv.record(path.transaction_id)
         payment = record.transaction
         if not isinstance(payment, Payment):
-            return success_response(transaction_json(payment), "The wallet was funded.")
+            return success_response(TransactionDetailResponse.of(payment), "The wallet was funded.")
         with suppress(DependencyError):  # a hint, and no more
             bv.request_requery(payment)
-        data: JsonObject = payment_json(payment, record.events, record.next_check_at)
-        return success_response(data, str(data["message"]))
+        data = TransactionDetailResponse.with_events(payment, record.events, record.next_check_at)
+        return success_response(data, str(data.message))
 
     @router.get(
         "/transactions/user/<billvend_user:userId>",
@@ -66,8 +69,8 @@ def add_routes(router: ApiRouter) -> None:
             )
         )
         page = records[: query.limit]
-        data: JsonObject = {
-            "items": [transaction_json(record.transaction, record.next_check_at) for record in page],
-            "nextCursor": page[-1].transaction.transaction_id if len(records) > query.limit else None,
-        }
+        data = TransactionsResponse(
+            items=[TransactionResponse.of(record.transaction, record.next_check_at) for record in page],
+            next_cursor=page[-1].transaction.transaction_id if len(records) > query.limit else None,
+        )
         return success_response(data, f"{len(page)} transactions.")

@@ -5,14 +5,13 @@ from http import HTTPStatus
 from flask import Response, request
 
 from billvend.api.parsing import parse_idempotency_key
-from billvend.api.replays import replay_headers
 from billvend.api.requests import BalanceQuery, DepositRequest, FundRequest, IdempotencyKeyHeader, UserPath
 from billvend.api.responses import success_response
 from billvend.api.routing import ApiRouter, add_log_context, has_scope
-from billvend.api.schemas import BalanceResponse, DepositResponse, FundResponse
 from billvend.domain.api_keys import Scope
 from billvend.ports.queries import Search
-from billvend.presentation import JsonObject, balance_json, funding_result_json, transaction_json
+from billvend.presentation.models import DepositResponse, FundResponse
+from billvend.presentation.transaction_models import BalanceResponse
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -41,10 +40,9 @@ def add_routes(router: ApiRouter) -> None:
         with router.idempotency_lock("fund", body.user_id, key):
             result = bv.fund(body.user_id, body.amount, currency=body.currency, key=key)
         add_log_context(userId=result.user_id, transactionId=result.transaction_id)
-        data = funding_result_json(result)
-        data.pop("replayed")
+        data = FundResponse.model_validate(result)
         message = f"Added {result.amount.display} to the wallet."
-        return success_response(data, message, HTTPStatus.CREATED, headers=replay_headers(result.replayed))
+        return success_response(data, message, HTTPStatus.CREATED, replayed=result.replayed)
 
     @router.post(
         "/wallet/fund/intent",
@@ -70,9 +68,9 @@ def add_routes(router: ApiRouter) -> None:
                 email_may_get_tokens=has_scope(Scope.READ),
             )
         add_log_context(userId=body.user_id, reference=deposit.reference)
-        data: JsonObject = {"reference": deposit.reference, "authorizationUrl": deposit.authorization_url}
+        data = DepositResponse.model_validate(deposit)
         message = f"Send the payer to the address. {deposit.amount.display} is added when it is paid."
-        return success_response(data, message, HTTPStatus.CREATED, headers=replay_headers(deposit.replayed))
+        return success_response(data, message, HTTPStatus.CREATED, replayed=deposit.replayed)
 
     @router.get(
         "/wallet/balance/<billvend_user:userId>",
@@ -91,5 +89,6 @@ def add_routes(router: ApiRouter) -> None:
         add_log_context(userId=path.user_id)
         wallet = bv.balance(path.user_id, currency=query.currency)
         criteria = Search(user_id=path.user_id, currency=wallet.available.currency, limit=RECENT_TRANSACTIONS)
-        recent = [transaction_json(found.transaction) for found in bv.search(criteria)]
-        return success_response(balance_json(wallet, recent), f"{wallet.available.display} is available.")
+        return success_response(
+            BalanceResponse.of(wallet, bv.search(criteria)), f"{wallet.available.display} is available."
+        )

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Annotated, TextIO
+from typing import TextIO
 
 import typer
 from typer.main import get_command
@@ -34,7 +34,7 @@ from billvend.cli import (
     webhooks,
 )
 from billvend.cli.exits import Exit, failure_of
-from billvend.cli.options import example
+from billvend.cli.options import example, option
 from billvend.cli.output import fail
 from billvend.gc_tuning import relax_gc
 
@@ -58,7 +58,7 @@ for group in (
 @app.callback(invoke_without_command=True)
 def billvend(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: bool = option("--version: Show the version and exit.", False),
 ) -> Exit:
     """Sell prepaid electricity from wallets, and never guess with money."""
     if version:

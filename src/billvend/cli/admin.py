@@ -63,9 +63,9 @@ def seed(session: Session) -> Output:
     """
     from billvend.cli.queries import TRANSACTION_COLUMNS
     from billvend.cli.seed import add_examples, require_non_production
-    from billvend.presentation import transaction_json
+    from billvend.presentation.transaction_models import TransactionResponse
 
     require_non_production(session.settings)
-    items = [transaction_json(transaction) for transaction in add_examples(session.bv)]
+    items = [TransactionResponse.of(transaction).to_json() for transaction in add_examples(session.bv)]
     title = good("Example wallets and payments:")
     return result({"items": items}, title, table(items, TRANSACTION_COLUMNS))

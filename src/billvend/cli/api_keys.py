@@ -1,14 +1,13 @@
 """Commands for the keys of the HTTP API: api-keys create, list, revoke."""
 
 import sys
-from typing import Annotated
 
 import typer
 
 from billvend.cli.blocks import Columns, Line, doubt, good
 from billvend.cli.context import Session, command
 from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, Json, argument, example, option
+from billvend.cli.options import DATABASE_URL, JSON, argument, example, option
 from billvend.cli.output import Output, listing, print_blocks, result
 
 COLUMNS: Columns = {
@@ -29,7 +28,7 @@ commands.add_typer(api_keys, name="api-keys")
 
 
 @api_keys.callback()
-def manage(context: typer.Context, as_json: Json = False, database_url: DatabaseUrl = None) -> Exit:
+def manage(context: typer.Context, as_json: bool = JSON, database_url: str | None = DATABASE_URL) -> Exit:
     """Manage the keys of the HTTP API. Without a verb: list them."""
     if context.invoked_subcommand is None:
         return list_keys(as_json=as_json, database_url=database_url)
@@ -45,17 +44,17 @@ def manage(context: typer.Context, as_json: Json = False, database_url: Database
 )
 def create(
     session: Session,
-    name: Annotated[str, option("--name NAME", "A name for the key, such as its user.")],
-    scope: Annotated[list[str], option("--scope SCOPE", "read, pay, fund or operate. May be repeated.")],
+    name: str = option("--name NAME: A name for the key, such as its user."),
+    scope: list[str] = option("--scope SCOPE: read, pay, fund or operate. May be repeated."),
 ) -> Output | Exit:
     """Create a key, and show its secret once.
 
     Scopes do not include each other: reading needs `read`. From the first key on, requests without a key are rejected.
     """
-    from billvend.presentation import api_key_json
+    from billvend.presentation.operator_models import ApiKeyResponse
 
     created = session.bv.create_api_key(name, scope)
-    key, document = created.key, api_key_json(created.key)
+    key, document = created.key, ApiKeyResponse.model_validate(created.key).to_json()
     session.print(result({**document, "secret": created.secret}, Line(created.secret)))
     if not session.as_json:  # on stderr: KEY=$(billvend api-keys create ...) prints the secret alone
         scopes = ", ".join(sorted(key.scopes))
@@ -70,16 +69,16 @@ def create(
 @command(api_keys, "billvend api-keys list", name="list")
 def list_keys(session: Session) -> Output:
     """List all keys, including revoked ones."""
-    from billvend.presentation import api_key_json
+    from billvend.presentation.operator_models import ApiKeyResponse
 
     empty = "No API keys yet: only requests from this machine are accepted, with test money."
-    return listing([api_key_json(key) for key in session.bv.api_keys()], COLUMNS, empty=empty)
+    return listing(ApiKeyResponse, session.bv.api_keys(), COLUMNS, empty=empty)
 
 
 @command(api_keys, "billvend api-keys revoke till-7")
-def revoke(session: Session, key: Annotated[str, argument("KEY", "Its id or its name.")]) -> Output:
+def revoke(session: Session, key: str = argument("KEY: Its id or its name.")) -> Output:
     """Revoke a key. It is rejected from the next request on."""
-    from billvend.presentation import api_key_json
+    from billvend.presentation.operator_models import ApiKeyResponse
 
     revoked = session.bv.revoke_api_key(key)
-    return result(api_key_json(revoked), good(f"Revoked the key {revoked.name}."))
+    return result(ApiKeyResponse.model_validate(revoked), good(f"Revoked the key {revoked.name}."))

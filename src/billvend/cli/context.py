@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import typer
 
 from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, Json, example
+from billvend.cli.options import DATABASE_URL, JSON, example
 from billvend.cli.output import Output, print_output
 
 if TYPE_CHECKING:  # importing them would slow down `billvend --help`
@@ -21,8 +21,10 @@ Command: TypeAlias = Callable[..., Output | Exit]
 """A function whose first parameter is a session. It returns its output, or its exit status if it has printed that."""
 
 COMMON_OPTIONS = (
-    inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json),
-    inspect.Parameter("database_url", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=DatabaseUrl),
+    inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=JSON, annotation=bool),
+    inspect.Parameter(
+        "database_url", inspect.Parameter.KEYWORD_ONLY, default=DATABASE_URL, annotation=str | None
+    ),
 )
 
 logger = logging.getLogger("billvend.cli")

@@ -50,7 +50,7 @@ def demo(session: Session) -> Exit:
     """
     from billvend.bootstrap import count_sandbox_sales, open_billvend
     from billvend.domain.enums import Status
-    from billvend.presentation import audit_json
+    from billvend.presentation.operator_models import AuditResponse
 
     with _new_database(session.database_url) as settings, open_billvend(settings) as bv:
         if bv.payments(limit=1):
@@ -73,7 +73,7 @@ def demo(session: Session) -> Exit:
     document = {
         "ok": ok,
         "steps": narrator.steps,
-        "audit": audit_json(audit),
+        "audit": AuditResponse.model_validate(audit),
         "sandbox": {"vended": sold, "completedHere": completed},
     }
     return session.print(result(document, status=Exit.DONE if ok else Exit.DIFFERENCE))
@@ -135,7 +135,7 @@ class Narrator:
 
     def _pay(self, amount: str, meter: str, key: str | None = None) -> None:
         from billvend.domain.enums import Status
-        from billvend.presentation import customer_message, group_digits
+        from billvend.presentation.text import customer_message, group_digits
         from billvend.usecases.pay import Bill
 
         try:

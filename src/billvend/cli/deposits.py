@@ -1,13 +1,11 @@
 """Commands for deposits by Paystack: deposits create, check, list."""
 
-from typing import Annotated
-
 import typer
 
 from billvend.cli.blocks import Columns, Line, bad, doubt, good, money, quiet, short_time, words
 from billvend.cli.context import Session, command
 from billvend.cli.exits import Exit
-from billvend.cli.options import Amount, Currency, IdempotencyKey, MaxItems, User, argument, example, option
+from billvend.cli.options import AMOUNT, CURRENCY, IDEMPOTENCY_KEY, USER, argument, example, max_items, option
 from billvend.cli.output import Output, listing, result
 
 COLUMNS: Columns = {
@@ -33,18 +31,18 @@ commands.add_typer(deposits, name="deposits")
 @command(deposits, "billvend deposits create ada 5000 --email ada@example.com")
 def create(
     session: Session,
-    user: User,
-    amount: Amount,
-    email: Annotated[str, option("--email E", "The payer's address.")],
-    currency: Currency = None,
-    key: IdempotencyKey = None,
+    user: str = USER,
+    amount: str = AMOUNT,
+    email: str = option("--email E: The payer's address."),
+    currency: str | None = CURRENCY,
+    key: str | None = IDEMPOTENCY_KEY,
 ) -> Output:
     """Create a deposit by Paystack.
 
     Prints the address where the customer pays. The wallet is credited when Paystack confirms the payment.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.presentation import deposit_result_json
+    from billvend.presentation.models import DepositResponse
 
     with defer_sigint():
         deposit = session.bv.create_deposit(user, amount, email=email, currency=currency, key=key)
@@ -54,7 +52,7 @@ def create(
         what = f"a deposit of {deposit.amount.display} for the wallet of {deposit.user_id}"
         title = good(f"Created {what}. Pay here:")
     return result(
-        {**deposit_result_json(deposit), "replayed": deposit.replayed},
+        {**DepositResponse.model_validate(deposit).to_json(), "replayed": deposit.replayed},
         title,
         Line(deposit.authorization_url),
         quiet(f"Check it with: billvend deposits check {deposit.reference}"),
@@ -64,10 +62,10 @@ def create(
 @command(deposits, "billvend deposits check bv-019a0b5c-7d3e-7000-8000-1234567890ab")
 def check(
     session: Session,
-    reference: Annotated[str, argument("REFERENCE", "As printed by billvend deposits create.")],
-    acknowledge: Annotated[
-        bool, option("--acknowledge", "Close its problem: billvend review no longer lists it.")
-    ] = False,
+    reference: str = argument("REFERENCE: As printed by billvend deposits create."),
+    acknowledge: bool = option(
+        "--acknowledge: Close its problem: billvend review no longer lists it.", False
+    ),
 ) -> Output:
     """Ask Paystack about a deposit, and credit it if it was paid.
 
@@ -76,24 +74,24 @@ def check(
     Exits 0 when it is credited, 7 while it is not paid, and 8 when the payment differs from the deposit.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.presentation import deposit_check_json
+    from billvend.presentation.operator_models import DepositCheckResponse
 
     with defer_sigint():
         bv = session.bv
         checked = bv.acknowledge_deposit(reference) if acknowledge else bv.check_deposit(reference)
+    document = DepositCheckResponse.model_validate(checked)
     if acknowledge:
-        return result(deposit_check_json(checked), good("The problem is acknowledged."))
+        return result(document, good("The problem is acknowledged."))
     status, style = CHECKED[checked.status]
-    return result(deposit_check_json(checked), style(checked.detail), status=status)
+    return result(document, style(checked.detail), status=status)
 
 
 @command(deposits, "billvend deposits list --limit 50", name="list")
-def list_deposits(session: Session, limit: MaxItems = 20) -> Output:
+def list_deposits(session: Session, limit: int = max_items(20)) -> Output:
     """List deposits, newest first.
 
     Shows what the database has. To ask Paystack about one, use billvend deposits check.
     """
-    from billvend.presentation import deposit_check_json
+    from billvend.presentation.operator_models import DepositCheckResponse
 
-    newest = session.bv.deposits(limit)
-    return listing([deposit_check_json(checked) for checked in newest], COLUMNS, empty="No deposits yet.")
+    return listing(DepositCheckResponse, session.bv.deposits(limit), COLUMNS, empty="No deposits yet.")

@@ -1,63 +1,14 @@
-"""Exit statuses, and the one table of exit statuses by error."""
+"""How a command fails: its exit status and its message."""
 
 import re
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Final
 
 import typer
 
 from billvend.domain.enums import Status
-from billvend.domain.errors import (
-    BillvendError,
-    ConfigurationError,
-    Conflict,
-    DependencyError,
-    InsufficientFunds,
-    InvalidInput,
-    LikelyDuplicate,
-    OutcomeUnknown,
-    ResourceNotFound,
-)
-
-
-class Exit(IntEnum):
-    """The exit status of a command."""
-
-    DONE = 0
-    """Done. With `--no-wait`: accepted."""
-    FAILED = 1
-    """Internal error."""
-    USAGE = 2
-    """The command line, its input or a setting is wrong. Nothing was done."""
-    NOT_FOUND = 3
-    INSUFFICIENT_FUNDS = 4
-    CONFLICT = 5
-    """The key was used for something else, a likely double click, or it was sent already."""
-    REVERSED = 6
-    """The payment ended reversed: the money is released."""
-    UNFINISHED = 7
-    """The wait ran out before the payment ended. Its money stays held, and it continues."""
-    DIFFERENCE = 8
-    """An audit found a difference, or a payment differs from its deposit."""
-    UNAVAILABLE = 9
-    """A dependency is unavailable, or the outcome of the command is unknown."""
-    INTERRUPTED = 130
-    """Ctrl-C: 128 and the number of SIGINT, as in shells."""
-    BROKEN_PIPE = 141
-    """The reader of the output closed it: 128 and the number of SIGPIPE, as in shells."""
-
-
-ERROR_EXIT: Final[tuple[tuple[type[BillvendError], Exit], ...]] = (
-    (InvalidInput, Exit.USAGE),
-    (ConfigurationError, Exit.USAGE),
-    (ResourceNotFound, Exit.NOT_FOUND),
-    (InsufficientFunds, Exit.INSUFFICIENT_FUNDS),
-    (Conflict, Exit.CONFLICT),
-    (DependencyError, Exit.UNAVAILABLE),
-    (BillvendError, Exit.FAILED),
-)
-"""The first class that fits decides."""
+from billvend.domain.errors import BillvendError, LikelyDuplicate, OutcomeUnknown
+from billvend.presentation.errors import Exit as Exit
+from billvend.presentation.errors import statuses_of
 
 
 def exit_of(status: Status) -> Exit:
@@ -104,8 +55,7 @@ def failure_of(error: BaseException) -> Failure:
                 Exit.CONFLICT, error.code, f"{error.message} To pay it again, use --allow-duplicate."
             )
         case BillvendError():
-            status = next(status for error_class, status in ERROR_EXIT if isinstance(error, error_class))
-            return Failure(status, error.code, error.message, error.fields)
+            return Failure(statuses_of(type(error))[1], error.code, error.message, error.fields)
         case typer.TyperException():
             return _usage(error)
         case KeyboardInterrupt():

@@ -1,19 +1,30 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options of commands, as the defaults of their parameters. Those here are shared by several commands."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import typer
 
 
-def argument(metavar: str, text: str) -> Any:
-    """A positional argument with its name and description in the help."""
-    return typer.Argument(metavar=metavar, help=text)
+def argument(line: str) -> Any:
+    """A positional argument, from its line in the help: its name, a colon and the text."""
+    metavar, _, text = line.partition(": ")
+    return typer.Argument(..., metavar=metavar, help=text)
 
 
-def option(usage: str, text: str, **more: Any) -> Any:
-    """An option with its description. `usage` is what the help shows: its names, and the name of its value if it has one."""
+def option(line: str, default: object = ..., **more: Any) -> Any:
+    """An option, from its line in the help: its names, the name of its value if it has one, a colon and the text.
+
+    Without a default it is required.
+    """
+    usage, _, text = line.partition(": ")
     names = [word for word in usage.split() if word.startswith("--")]
-    return typer.Option(*names, metavar=" ".join(usage.split()[len(names) :]) or None, help=text, **more)
+    metavar = " ".join(usage.split()[len(names) :]) or None
+    return typer.Option(default, *names, metavar=metavar, help=text, **more)
+
+
+def max_items(default: int) -> Any:
+    """The option of commands that list."""
+    return option("--limit N: The maximum number of results.", default, min=1, max=500)
 
 
 def example(*commands: str) -> str:
@@ -21,20 +32,15 @@ def example(*commands: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {command}" for command in commands)
 
 
-User: TypeAlias = Annotated[str, argument("USER", "The user whose wallet it is.")]
-Amount: TypeAlias = Annotated[str, argument("AMOUNT", "In naira: 500 or 500.00.")]
-Transaction: TypeAlias = Annotated[str, argument("TRANSACTION", "The id of a transaction.")]
+USER = argument("USER: The user whose wallet it is.")
+AMOUNT = argument("AMOUNT: In naira: 500 or 500.00.")
+TRANSACTION = argument("TRANSACTION: The id of a transaction.")
 
-Json: TypeAlias = Annotated[bool, option("--json", "Print JSON.")]
-DatabaseUrl: TypeAlias = Annotated[
-    str | None, option("--database-url URL", "Use this database instead of DATABASE_URL.")
-]
-Currency: TypeAlias = Annotated[
-    str | None, option("--currency CODE", "The wallet's currency. Default: DEFAULT_CURRENCY.")
-]
-IdempotencyKey: TypeAlias = Annotated[
-    str | None, option("--idempotency-key --key K", "A command repeated with the same key runs only once.")
-]
-MaxItems: TypeAlias = Annotated[int, option("--limit N", "The maximum number of results.", min=1, max=500)]
-Biller: TypeAlias = Annotated[str, option("--biller CODE", "One of `billvend billers`.")]
-VendType: TypeAlias = Annotated[str, option("--vend-type KIND", "prepaid or postpaid.")]
+JSON = option("--json: Print JSON.", False)
+DATABASE_URL = option("--database-url URL: Use this database instead of DATABASE_URL.", None)
+CURRENCY = option("--currency CODE: The wallet's currency. Default: DEFAULT_CURRENCY.", None)
+IDEMPOTENCY_KEY = option(
+    "--idempotency-key --key K: A command repeated with the same key runs only once.", None
+)
+BILLER = option("--biller CODE: One of `billvend billers`.")
+VEND_TYPE = option("--vend-type KIND: prepaid or postpaid.", "prepaid")

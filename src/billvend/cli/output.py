@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from billvend.cli.blocks import Block, Columns, Item, KeyValues, Line, Table, table
+from billvend.cli.blocks import Block, Columns, KeyValues, Line, Table, table
 from billvend.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from billvend.presentation.models import ResponseModel
 
 COLUMN_GAP = 2
 """Blanks between columns."""
@@ -32,20 +33,24 @@ class Output:
 
 
 def result(document: object, *blocks: Block, status: Exit = Exit.DONE) -> Output:
-    """An output of which both forms are there already."""
+    """An output of which both forms are there already. The document may be a model."""
     return Output(lambda: document, lambda: blocks, status)
 
 
-def listing(items: Sequence[Item], columns: Columns, *, empty: str = "") -> Output:
-    """A list of items. Its table shows members of the items. `empty` is the text for no items."""
-    return Output(lambda: {"items": items}, lambda: [table(items, columns, empty=empty)])
+def listing(
+    model: "type[ResponseModel]", values: Sequence[object], columns: Columns, *, empty: str = ""
+) -> Output:
+    """A list of values as models. Its table shows members of the models. `empty` is the text for no values."""
+    items = [model.model_validate(value).to_json() for value in values]
+    return result({"items": items}, table(items, columns, empty=empty))
 
 
 def print_output(as_json: bool, output: Output) -> Exit:
     """Print the result of a command, as JSON or as text. Returns its exit status."""
     if as_json:
-        indent = 2 if is_terminal(sys.stdout) else None
-        sys.stdout.write(json.dumps(output.document(), indent=indent) + "\n")
+        from billvend.presentation.models import dumps
+
+        sys.stdout.write(dumps(output.document(), indent=2 if is_terminal(sys.stdout) else None) + "\n")
     else:
         print_blocks(*output.text())
     return output.status

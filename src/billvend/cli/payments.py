@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,13 +11,13 @@ from billvend.cli.blocks import Block, Line, good, quiet
 from billvend.cli.context import Session, command
 from billvend.cli.exits import Exit, exit_of
 from billvend.cli.options import (
-    Amount,
-    Biller,
-    Currency,
-    IdempotencyKey,
-    Transaction,
-    User,
-    VendType,
+    AMOUNT,
+    BILLER,
+    CURRENCY,
+    IDEMPOTENCY_KEY,
+    TRANSACTION,
+    USER,
+    VEND_TYPE,
     argument,
     option,
 )
@@ -35,18 +35,18 @@ commands = typer.Typer()
 @command(commands, "billvend fund ada 5000 --idempotency-key till-7-0001")
 def fund(
     session: Session,
-    user: User,
-    amount: Amount,
-    currency: Currency = None,
-    key: IdempotencyKey = None,
-    source: Annotated[str, option("--source NAME", "Where the money comes from.")] = "manual",
+    user: str = USER,
+    amount: str = AMOUNT,
+    currency: str | None = CURRENCY,
+    key: str | None = IDEMPOTENCY_KEY,
+    source: str = option("--source NAME: Where the money comes from.", "manual"),
 ) -> Output:
     """Add money to a wallet.
 
     Creates the wallet if it is new.
     """
     from billvend.cli.progress import defer_sigint
-    from billvend.presentation import funding_result_json
+    from billvend.presentation.operator_models import FundingResultResponse
 
     with defer_sigint():
         funded = session.bv.fund(user, amount, currency=currency, key=key, source=source)
@@ -57,29 +57,25 @@ def fund(
     else:
         added = f"Added {funded.amount.display} to the wallet of {funded.user_id}"
         line = good(f"{added}: the balance is {balance}.")
-    return result(funding_result_json(funded), line, Line(f"Transaction {funded.transaction_id}"))
+    transaction = Line(f"Transaction {funded.transaction_id}")
+    return result(FundingResultResponse.model_validate(funded), line, transaction)
 
 
 @command(commands, "billvend pay ada 500 --meter 12345678901 --biller EKEDC --idempotency-key order-42")
 def pay(
     session: Session,
-    user: User,
-    amount: Amount,
-    meter: Annotated[str, option("--meter NUMBER", "10 to 16 digits.")],
-    biller: Biller,
-    vend_type: VendType = "prepaid",
-    phone: Annotated[str | None, option("--phone NUMBER", "The customer's phone number.")] = None,
-    key: IdempotencyKey = None,
-    allow_duplicate: Annotated[
-        bool, option("--allow-duplicate", "Pay although the same bill was paid seconds ago.")
-    ] = False,
-    no_wait: Annotated[
-        bool, option("--no-wait", "Return once it is accepted. A worker does the rest.")
-    ] = False,
-    wait: Annotated[
-        float,
-        option("--wait SECONDS", "How long to wait for the result.", min=0, max=MAX_WAIT_SECONDS),
-    ] = 60,
+    user: str = USER,
+    amount: str = AMOUNT,
+    meter: str = option("--meter NUMBER: 10 to 16 digits."),
+    biller: str = BILLER,
+    vend_type: str = VEND_TYPE,
+    phone: str | None = option("--phone NUMBER: The customer's phone number.", None),
+    key: str | None = IDEMPOTENCY_KEY,
+    allow_duplicate: bool = option(
+        "--allow-duplicate: Pay although the same bill was paid seconds ago.", False
+    ),
+    no_wait: bool = option("--no-wait: Return once it is accepted. A worker does the rest.", False),
+    wait: float = option("--wait SECONDS: How long to wait for the result.", 60, min=0, max=MAX_WAIT_SECONDS),
 ) -> Exit:
     """Buy electricity, and wait for the result.
 
@@ -89,7 +85,7 @@ def pay(
     payment continues.
     """
     from billvend.cli.progress import after_acceptance, defer_sigint, wait_with_progress
-    from billvend.presentation import payment_json
+    from billvend.presentation.transaction_models import TransactionDetailResponse
     from billvend.usecases.pay import Bill
 
     bill = Bill(user, amount, meter, biller, vend_type, phone, key, allow_duplicate)
@@ -105,7 +101,9 @@ def pay(
             next_check_at = bv.next_check_at(payment)
 
             def document() -> object:
-                shown = payment_json(payment, bv.events(payment), next_check_at)
+                shown = TransactionDetailResponse.with_events(
+                    payment, bv.events(payment), next_check_at
+                ).to_json()
                 return {**shown, "replayed": accepted.replayed}
 
             def text() -> Iterable[Block]:
@@ -132,16 +130,11 @@ def _summary(
 
 
 @command(commands, "billvend cancel 019a0b5c-7d3e-7000-8000-1234567890ab")
-def cancel(session: Session, transaction: Transaction) -> Output:
+def cancel(session: Session, transaction: str = TRANSACTION) -> Output:
     """Cancel a payment that was not sent yet."""
-    from billvend.cli.rendering import render_payment_summary
-    from billvend.presentation import payment_json
+    from billvend.cli.rendering import payment_output
 
-    payment = session.bv.cancel(transaction)
-    return Output(
-        lambda: payment_json(payment, session.bv.events(payment)),
-        lambda: render_payment_summary(payment, None),
-    )
+    return payment_output(session.bv, session.bv.cancel(transaction))
 
 
 @command(
@@ -152,25 +145,17 @@ def cancel(session: Session, transaction: Transaction) -> Output:
 )
 def pay_many(
     session: Session,
-    file: Annotated[
-        Path,
-        argument(
-            "FILE", "CSV with the columns user, amount, meter, biller and optionally vend_type, phone, key."
-        ),
-    ],
-    batch: Annotated[
-        str | None,
-        option(
-            "--batch NAME",
-            "The name of the batch. Rows without a key get one from it: the same row is paid once.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, option("--dry-run", "Check all rows and show the totals. Nothing is paid.")
-    ] = False,
-    results: Annotated[
-        Path | None, option("--results PATH", "Where to write the results. Default: FILE.results.csv.")
-    ] = None,
+    file: Path = argument(
+        "FILE: CSV with the columns user, amount, meter, biller and optionally vend_type, phone, key."
+    ),
+    batch: str | None = option(
+        "--batch NAME: The name of the batch. Rows without a key get one from it: the same row is paid once.",
+        None,
+    ),
+    dry_run: bool = option("--dry-run: Check all rows and show the totals. Nothing is paid.", False),
+    results: Path | None = option(
+        "--results PATH: Where to write the results. Default: FILE.results.csv.", None
+    ),
 ) -> Output:
     """Pay many bills, one in each row of a file.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from billvend.cli.blocks import Line
 from billvend.cli.exits import FollowFailed
 from billvend.cli.output import is_terminal, print_blocks, sanitize, terminal
-from billvend.presentation import customer_message, describe_time
+from billvend.presentation.text import customer_message, describe_time
 
 if TYPE_CHECKING:
     from billvend.app import Billvend

@@ -2,20 +2,18 @@
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from billvend.cli.blocks import Block, Columns, Item, KeyValues, good, money, quiet, short_time, table, words
 from billvend.cli.context import Session, command
-from billvend.cli.options import Biller, Currency, MaxItems, Transaction, User, VendType, argument, option
+from billvend.cli.options import BILLER, CURRENCY, TRANSACTION, USER, VEND_TYPE, argument, max_items, option
 from billvend.cli.output import Output, listing, result
 from billvend.domain.enums import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from billvend.ports.queries import Search, TransactionRecord
+    from billvend.ports.queries import Search
 
 RECENT_TRANSACTIONS = 10
 """Transactions that are shown with a balance."""
@@ -49,42 +47,42 @@ class TransactionType(StrEnum):
     PAYMENT = "payment"
 
 
-StatusOption = Annotated[
-    list[Status] | None,
-    option("--status STATUS", f"Only transactions with this status: {', '.join(Status)}. May be repeated."),
-]
-CursorOption = Annotated[str | None, option("--cursor ID", "Only transactions older than this one.")]
+STATUS = option(
+    f"--status STATUS: Only transactions with this status: {', '.join(Status)}. May be repeated.", None
+)
+CURSOR = option("--cursor ID: Only transactions older than this one.", None)
 
 
 @command(commands, "billvend balance ada")
-def balance(session: Session, user: User, currency: Currency = None) -> Output:
+def balance(session: Session, user: str = USER, currency: str | None = CURRENCY) -> Output:
     """Show the balance of a wallet.
 
     The available and held amounts, and the latest transactions.
     """
     from billvend.ports.queries import Search
-    from billvend.presentation import balance_json
+    from billvend.presentation.transaction_models import BalanceResponse
 
     bv = session.bv
     wallet = bv.balance(user, currency=currency)
     newest = bv.search(Search(wallet.user_id, limit=RECENT_TRANSACTIONS))
-    recent = _items(each for each in newest if each.transaction.amount.currency == wallet.available.currency)
+    recent = [each for each in newest if each.transaction.amount.currency == wallet.available.currency]
+    document = BalanceResponse.of(wallet, recent).to_json()
     return result(
-        balance_json(wallet, recent),
+        document,
         good(f"The wallet of {wallet.user_id}"),
         KeyValues([("Available", wallet.available.display), ("Held", wallet.held.display)]),
-        table(recent, COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
+        table(document["recentTransactions"], COLUMNS_OF_ONE_USER, empty=NO_TRANSACTIONS),
     )
 
 
 @command(commands, "billvend history ada --limit 50 --type payment")
 def history(
     session: Session,
-    user: User,
-    status: StatusOption = None,
-    kind: Annotated[TransactionType | None, option("--type", "Only transactions of this type.")] = None,
-    limit: MaxItems = 20,
-    cursor: CursorOption = None,
+    user: str = USER,
+    status: list[Status] | None = STATUS,
+    kind: TransactionType | None = option("--type: Only transactions of this type.", None),
+    limit: int = max_items(20),
+    cursor: str | None = CURSOR,
 ) -> Output:
     """List a user's fundings and payments, newest first."""
     from billvend.domain.ids import parse_user_id
@@ -97,15 +95,11 @@ def history(
 @command(commands, "billvend find --meter 12345678901")
 def find(
     session: Session,
-    meter: Annotated[str | None, option("--meter NUMBER", "The meter number.")] = None,
-    reference: Annotated[
-        str | None, option("--reference R", "The reference sent to a provider, or of a funding.")
-    ] = None,
-    key: Annotated[
-        str | None, option("--idempotency-key --key K", "The idempotency key of the request.")
-    ] = None,
-    limit: MaxItems = 20,
-    cursor: CursorOption = None,
+    meter: str | None = option("--meter NUMBER: The meter number.", None),
+    reference: str | None = option("--reference R: The reference sent to a provider, or of a funding.", None),
+    key: str | None = option("--idempotency-key --key K: The idempotency key of the request.", None),
+    limit: int = max_items(20),
+    cursor: str | None = CURSOR,
 ) -> Output:
     """Find transactions of any user by meter, reference or key."""
     from billvend.domain.errors import ValidationFailed
@@ -120,7 +114,10 @@ def find(
 
 @command(commands, "billvend payments --status in_doubt --status in_review")
 def payments(
-    session: Session, status: StatusOption = None, limit: MaxItems = 100, cursor: CursorOption = None
+    session: Session,
+    status: list[Status] | None = STATUS,
+    limit: int = max_items(100),
+    cursor: str | None = CURSOR,
 ) -> Output:
     """List payments of all users, newest first."""
     from billvend.ports.queries import Search
@@ -132,10 +129,8 @@ def payments(
 @command(commands, "billvend show 019a0b5c-7d3e-7000-8000-1234567890ab --refresh", name="show")
 def show_transaction(
     session: Session,
-    transaction: Transaction,
-    refresh: Annotated[
-        bool, option("--refresh", "Requery the provider first, if anything was sent.")
-    ] = False,
+    transaction: str = TRANSACTION,
+    refresh: bool = option("--refresh: Requery the provider first, if anything was sent.", False),
 ) -> Output:
     """Show a transaction.
 
@@ -143,34 +138,34 @@ def show_transaction(
     """
     from billvend.cli.rendering import render_funding, render_payment
     from billvend.domain.ledger.wallet import Funding
-    from billvend.presentation import funding_json, payment_json
+    from billvend.presentation.transaction_models import TransactionDetailResponse, TransactionResponse
 
     bv = session.bv
     if refresh:
         bv.refresh(transaction)
     record = bv.record(transaction)
     if isinstance(record.transaction, Funding):
-        document = funding_json(record.transaction)
+        document = TransactionResponse.of(record.transaction).to_json()
         return result(document, *render_funding(document))
     shown = (record.transaction, record.events, record.next_check_at)
-    return Output(lambda: payment_json(*shown), lambda: render_payment(*shown))
+    return Output(lambda: TransactionDetailResponse.with_events(*shown), lambda: render_payment(*shown))
 
 
 @command(commands, "billvend meter 12345678901 --biller EKEDC", name="meter")
 def show_meter(
     session: Session,
-    number: Annotated[str, argument("NUMBER", "10 to 16 digits.")],
-    biller: Biller,
-    vend_type: VendType = "prepaid",
+    number: str = argument("NUMBER: 10 to 16 digits."),
+    biller: str = BILLER,
+    vend_type: str = VEND_TYPE,
 ) -> Output:
     """Look up a meter at the provider.
 
     Shows the customer and the minimum amount. Nothing is bought.
     """
-    from billvend.presentation import meter_json
+    from billvend.presentation.models import MeterResponse
 
     details = session.bv.meter(number, biller=biller, vend_type=vend_type)
-    document = meter_json(details, number, biller, vend_type, session.bv.currency)
+    document = MeterResponse.of(details, number, biller, vend_type, session.bv.currency).to_json()
     facts = [("Customer", details.customer_name)]
     if details.address:
         facts.append(("Address", details.address))
@@ -183,26 +178,22 @@ def show_meter(
 @command(commands, "billvend billers")
 def billers(session: Session) -> Output:
     """List the billers that can be paid."""
-    from billvend.presentation import biller_json
+    from billvend.presentation.models import BillerResponse
 
     columns = {"Code": "code", "Name": "name", "Meters": "vendTypes"}
-    return listing([biller_json(biller) for biller in session.bv.billers()], columns)
+    return listing(BillerResponse, session.bv.billers(), columns)
 
 
 def _search(session: Session, criteria: "Search") -> Output:
+    from billvend.presentation.transaction_models import TransactionResponse
+
     bv = session.bv
     transactions = bv.search(replace(criteria, limit=criteria.limit + 1))
     page = transactions[: criteria.limit]
-    items = _items(page)
+    items = [TransactionResponse.of(each.transaction, each.next_check_at).to_json() for each in page]
     cursor = page[-1].transaction.transaction_id if len(transactions) > len(page) else None
     columns = TRANSACTION_COLUMNS if criteria.user_id is None else COLUMNS_OF_ONE_USER
     text: list[Block] = [table(items, columns, empty=NO_TRANSACTIONS)]
     if cursor:
         text.append(quiet(f"Older transactions: --cursor {cursor}"))
     return result({"items": items, "nextCursor": cursor}, *text)
-
-
-def _items(records: "Iterable[TransactionRecord]") -> list[Any]:
-    from billvend.presentation import transaction_json
-
-    return [transaction_json(record.transaction, record.next_check_at) for record in records]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from billvend.app import Billvend
 from billvend.cli.blocks import (
     Block,
     Columns,
@@ -19,10 +20,12 @@ from billvend.cli.blocks import (
     table,
     words,
 )
+from billvend.cli.output import Output
 from billvend.domain.enums import Status
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
-from billvend.presentation import customer_message, describe_time, payment_json, token_lines
+from billvend.presentation.text import customer_message, describe_time, token_lines
+from billvend.presentation.transaction_models import TransactionDetailResponse
 
 HEADS: Final = {Status.PENDING: "Accepted", Status.COMPLETED: "Paid", Status.REVERSED: "Reversed"}
 STYLES: Final = {Status.COMPLETED: good, Status.REVERSED: bad}
@@ -41,6 +44,15 @@ EVENT_COLUMNS: Final[Columns] = {
     "Event": "text",
 }
 CALL_HEADINGS: Final = ("Attempt", "Provider", "Reference", "Sent (UTC)", "Answer")
+
+
+def payment_output(bv: Billvend, payment: Payment) -> Output:
+    """The output of a command that changed a payment."""
+    next_check_at = bv.next_check_at(payment)
+    return Output(
+        lambda: TransactionDetailResponse.with_events(payment, bv.events(payment), next_check_at),
+        lambda: render_payment_summary(payment, next_check_at),
+    )
 
 
 def render_payment_summary(payment: Payment, next_check_at: datetime | None) -> Iterator[Block]:
@@ -74,7 +86,7 @@ def render_payment(
     payment: Payment, events: Sequence[RawEvent], next_check_at: datetime | None
 ) -> Iterator[Block]:
     """A payment with all details: its status, the calls to providers, the events and the proof."""
-    document: Item = payment_json(payment, events, next_check_at)
+    document: Item = TransactionDetailResponse.with_events(payment, events, next_check_at).to_json()
     yield from render_payment_summary(payment, next_check_at)
     facts = {
         "User": payment.user_id,

@@ -1,13 +1,13 @@
 """Commands for decisions of operators: review, resolve."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from billvend.cli.blocks import Block, Item, KeyValues, Line, Table, bad, doubt, good, money, quiet, words
 from billvend.cli.context import Session, command
-from billvend.cli.options import Transaction, option
+from billvend.cli.options import TRANSACTION, option
 from billvend.cli.output import Output
 
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ def review(session: Session) -> Output:
     Payments in manual review, with the provider's answers, and open incidents. The money of payments in review stays
     held, and requeries continue.
     """
-    from billvend.presentation import review_json
+    from billvend.presentation.operator_models import ReviewResponse
 
     review_list = session.bv.review()
-    return Output(lambda: review_json(review_list), lambda: _render(review_list, review_json(review_list)))
+    return Output(
+        lambda: ReviewResponse.of(review_list),
+        lambda: _render(review_list, ReviewResponse.of(review_list).to_json()),
+    )
 
 
 @command(
@@ -38,19 +41,13 @@ def review(session: Session) -> Output:
 )
 def resolve(
     session: Session,
-    transaction: Transaction,
-    delivered: Annotated[
-        str | None, option("--delivered TOKEN", "It was delivered with this token (20 digits).")
-    ] = None,
-    delivered_postpaid: Annotated[
-        bool, option("--delivered-postpaid", "It was delivered without a token.")
-    ] = False,
-    reverse: Annotated[bool, option("--reverse", "It was not delivered: release the money.")] = False,
-    acknowledge: Annotated[bool, option("--acknowledge", "Close its incidents.")] = False,
-    reason: Annotated[str | None, option("--reason TEXT", "Why. Required, except with --delivered.")] = None,
-    operator: Annotated[
-        str | None, option("--operator NAME", "The operator's name. Default: the login name.")
-    ] = None,
+    transaction: str = TRANSACTION,
+    delivered: str | None = option("--delivered TOKEN: It was delivered with this token (20 digits).", None),
+    delivered_postpaid: bool = option("--delivered-postpaid: It was delivered without a token.", False),
+    reverse: bool = option("--reverse: It was not delivered: release the money.", False),
+    acknowledge: bool = option("--acknowledge: Close its incidents.", False),
+    reason: str | None = option("--reason TEXT: Why. Required, except with --delivered.", None),
+    operator: str | None = option("--operator NAME: The operator's name. Default: the login name.", None),
 ) -> Output:
     """Resolve a payment in doubt or in review.
 
@@ -59,10 +56,9 @@ def resolve(
     """
     from getpass import getuser
 
-    from billvend.cli.rendering import render_payment_summary
+    from billvend.cli.rendering import payment_output
     from billvend.domain.enums import OperatorDecision
     from billvend.domain.errors import ValidationFailed
-    from billvend.presentation import payment_json
 
     decisions = [OperatorDecision.DELIVERED] * ((delivered is not None) + delivered_postpaid)
     decisions += [OperatorDecision.REVERSE] * reverse + [OperatorDecision.ACKNOWLEDGED] * acknowledge
@@ -83,11 +79,7 @@ def resolve(
         token=delivered,
         decision=decisions[0],
     )
-    next_check_at = bv.next_check_at(payment)
-    return Output(
-        lambda: payment_json(payment, bv.events(payment), next_check_at),
-        lambda: render_payment_summary(payment, next_check_at),
-    )
+    return payment_output(bv, payment)
 
 
 def _render(review_list: "ReviewList", document: Item) -> Iterator[Block]:

@@ -4,13 +4,12 @@ import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from billvend.cli.context import settings_context
 from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, example, option
+from billvend.cli.options import DATABASE_URL, example, option
 
 commands = typer.Typer()
 
@@ -26,33 +25,23 @@ class Dialect(StrEnum):
     epilog=example("billvend sandbox --port 4000 --hook-url http://127.0.0.1:3000/hooks/vtpass")
 )
 def sandbox(
-    port: Annotated[int, option("--port N", "The port. 0: any free port.", min=0, max=65535)] = 4000,
-    host: Annotated[str, option("--host ADDRESS", "Where to listen.")] = "127.0.0.1",
-    dialect: Annotated[Dialect | None, option("--dialect", "Serve this API at the root as well.")] = None,
-    sales_path: Annotated[
-        Path | None, option("--book FILE", "The file of sales. Default: SANDBOX_BOOK.")
-    ] = None,
-    max_delay: Annotated[
-        float, option("--max-delay SECONDS", "The longest delay of a response.", min=0)
-    ] = 120.0,
-    webhook_url: Annotated[str | None, option("--hook-url URL", "Where it sends webhooks.")] = None,
-    duplicate_window: Annotated[
-        int,
-        option(
-            "--duplicate-window SECONDS",
-            "VTpass rejects a second order for a meter within this time. 0: never.",
-            min=0,
-        ),
-    ] = 30,
-    min_requery_age: Annotated[
-        int,
-        option(
-            "--min-requery-age SECONDS",
-            "BuyPower answers 429 to a requery sooner than this after the send.",
-            min=0,
-        ),
-    ] = 0,
-    database_url: DatabaseUrl = None,
+    port: int = option("--port N: The port. 0: any free port.", 4000, min=0, max=65535),
+    host: str = option("--host ADDRESS: Where to listen.", "127.0.0.1"),
+    dialect: Dialect | None = option("--dialect: Serve this API at the root as well.", None),
+    sales_path: Path | None = option("--book FILE: The file of sales. Default: SANDBOX_BOOK.", None),
+    max_delay: float = option("--max-delay SECONDS: The longest delay of a response.", 120.0, min=0),
+    webhook_url: str | None = option("--hook-url URL: Where it sends webhooks.", None),
+    duplicate_window: int = option(
+        "--duplicate-window SECONDS: VTpass rejects a second order for a meter within this time. 0: never.",
+        30,
+        min=0,
+    ),
+    min_requery_age: int = option(
+        "--min-requery-age SECONDS: BuyPower answers 429 to a requery sooner than this after the send.",
+        0,
+        min=0,
+    ),
+    database_url: str | None = DATABASE_URL,
 ) -> Exit:
     """Run a simulated provider over HTTP.
 

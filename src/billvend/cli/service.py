@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated
 
 import typer
 
 from billvend.cli.blocks import Line, Table, bad, doubt, good
 from billvend.cli.context import Session, command, settings_context
 from billvend.cli.exits import Exit
-from billvend.cli.options import DatabaseUrl, example, option
+from billvend.cli.options import DATABASE_URL, example, option
 from billvend.cli.output import Output, print_blocks, result
 
 commands = typer.Typer()
@@ -17,10 +16,8 @@ commands = typer.Typer()
 
 @commands.command(epilog=example("billvend worker --database-url postgresql://billvend@db/billvend"))
 def worker(
-    exit_with_parent: Annotated[
-        bool, option("--exit-with-parent", "Stop when stdin is closed.", hidden=True)
-    ] = False,
-    database_url: DatabaseUrl = None,
+    exit_with_parent: bool = option("--exit-with-parent: Stop when stdin is closed.", False, hidden=True),
+    database_url: str | None = DATABASE_URL,
 ) -> Exit:
     """Process payments until stopped.
 
@@ -48,25 +45,18 @@ def worker(
 
 @commands.command(epilog=example("billvend serve --port 8080"))
 def serve(
-    host: Annotated[str | None, option("--host ADDRESS", "Overrides HOST.")] = None,
-    port: Annotated[int | None, option("--port N", "Overrides PORT. 0: any free port.")] = None,
-    with_worker: Annotated[
-        bool | None,
-        option(
-            "--worker/--no-worker",
-            "Run a worker as well. Default: with SQLite yes, with PostgreSQL no.",
-        ),
-    ] = None,
-    processes: Annotated[
-        int | None,
-        option(
-            "--processes N",
-            "Server processes, with 32 threads each. Default: 2 with PostgreSQL, 1 with SQLite.",
-            min=1,
-            max=64,
-        ),
-    ] = None,
-    database_url: DatabaseUrl = None,
+    host: str | None = option("--host ADDRESS: Overrides HOST.", None),
+    port: int | None = option("--port N: Overrides PORT. 0: any free port.", None),
+    with_worker: bool | None = option(
+        "--worker/--no-worker: Run a worker as well. Default: with SQLite yes, with PostgreSQL no.", None
+    ),
+    processes: int | None = option(
+        "--processes N: Server processes, with 32 threads each. Default: 2 with PostgreSQL, 1 with SQLite.",
+        None,
+        min=1,
+        max=64,
+    ),
+    database_url: str | None = DATABASE_URL,
 ) -> Exit:
     """Serve the HTTP API, with Swagger UI at /api.
 
@@ -105,18 +95,19 @@ def audit(session: Session) -> Output:
 
     Exits 8 when it finds a difference.
     """
-    from billvend.presentation import audit_json
+    from billvend.presentation.operator_models import AuditResponse
 
     report = session.bv.audit()
     counts = ("events", "wallets", "payments", "transfers")
     totals = ", ".join(f"{getattr(report, name)} {name}" for name in counts)
+    document = AuditResponse.model_validate(report)
     if report.ok:
-        return result(audit_json(report), good(f"No differences: {totals}."))
+        return result(document, good(f"No differences: {totals}."))
     lines = [Line(difference) for difference in report.differences]
     if more := report.unlisted_differences:
         lines.append(Line(f"... and {more} more"))
     title = bad(f"{len(report.differences) + more} differences in {totals}:")
-    return result(audit_json(report), title, *lines, status=Exit.DIFFERENCE)
+    return result(document, title, *lines, status=Exit.DIFFERENCE)
 
 
 @command(commands, "billvend health")
@@ -126,7 +117,7 @@ def health(session: Session) -> Output:
     Exits 9 when the database is down.
     """
     from billvend.domain.errors import Unavailable
-    from billvend.presentation import health_json
+    from billvend.presentation.operator_models import HealthResponse
 
     report = session.bv.health()
     if report.status == "down":
@@ -136,7 +127,7 @@ def health(session: Session) -> Output:
         for name, check in report.checks.items()
     ]
     return result(
-        health_json(report),
+        HealthResponse.of(report),
         good("ok") if report.status == "ok" else doubt(report.status),
         Table(("Component", "Status", "Latency", "Details"), rows),
     )

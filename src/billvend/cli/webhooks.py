@@ -1,12 +1,10 @@
 """Commands for notifications: wallet email, webhooks list, replay, enable."""
 
-from typing import Annotated
-
 import typer
 
 from billvend.cli.blocks import Columns, Item, Line, bad, doubt, good, quiet, table, words
 from billvend.cli.context import Session, command
-from billvend.cli.options import MaxItems, User, argument, example, option
+from billvend.cli.options import USER, argument, example, max_items, option
 from billvend.cli.output import Output, result
 
 COLUMNS: Columns = {
@@ -30,7 +28,7 @@ commands.add_typer(webhooks, name="webhooks")
 
 @command(wallet, "billvend wallet email ada ada@example.com")
 def email(
-    session: Session, user: User, address: Annotated[str, argument("ADDRESS", "An e-mail address.")]
+    session: Session, user: str = USER, address: str = argument("ADDRESS: An e-mail address.")
 ) -> Output:
     """Set the e-mail address of a user.
 
@@ -43,18 +41,18 @@ def email(
 @command(webhooks, "billvend webhooks list --failed", "billvend webhooks list --channel mail", name="list")
 def list_notifications(
     session: Session,
-    failed: Annotated[
-        bool, option("--failed", "Only notifications that failed and were not delivered since.")
-    ] = False,
-    channel: Annotated[str, option("--channel CHANNEL", "webhook, mail or console.")] = "webhook",
-    limit: MaxItems = 20,
+    failed: bool = option("--failed: Only notifications that failed and were not delivered since.", False),
+    channel: str = option("--channel CHANNEL: webhook, mail or console.", "webhook"),
+    limit: int = max_items(20),
 ) -> Output:
     """List notifications with their delivery status, newest first."""
-    from billvend.presentation import endpoint_json, notification_json
+    from billvend.presentation.operator_models import EndpointResponse, NotificationResponse
 
     messages = session.bv.notification_history(limit=limit, channel=channel, failed=failed)
-    items = [notification_json(message) for message in messages]
-    endpoints = [endpoint_json(endpoint) for endpoint in session.bv.disabled_endpoints()]
+    items = [NotificationResponse.model_validate(message).to_json() for message in messages]
+    endpoints = [
+        EndpointResponse.model_validate(endpoint).to_json() for endpoint in session.bv.disabled_endpoints()
+    ]
     return result(
         {"items": items, "disabledEndpoints": endpoints},
         table(items, COLUMNS, empty="Nothing failed." if failed else "No notifications yet."),
@@ -63,14 +61,12 @@ def list_notifications(
 
 
 @command(webhooks, "billvend webhooks replay msg_5f0c1d2e3a4b5c6d7e8f90a1b2c3d4e5")
-def replay(
-    session: Session, message: Annotated[str, argument("ID", "As printed by billvend webhooks list.")]
-) -> Output:
+def replay(session: Session, message: str = argument("ID: As printed by billvend webhooks list.")) -> Output:
     """Send a notification again, even if it was delivered.
 
     It keeps its id, so that the receiver can recognise it. If its channel is not configured here, a worker sends it.
     """
-    from billvend.presentation import notification_json
+    from billvend.presentation.operator_models import NotificationResponse
 
     replayed = session.bv.replay_notification(message)
     last = replayed.attempts[-1] if replayed.attempts else None
@@ -80,7 +76,7 @@ def replay(
         line = bad(f"Not delivered: {last.detail}. A worker will retry.")
     else:
         line = doubt("Queued: a worker will send it.")
-    return result(notification_json(replayed), line)
+    return result(NotificationResponse.model_validate(replayed), line)
 
 
 @command(webhooks, "billvend webhooks enable")

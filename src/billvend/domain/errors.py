@@ -16,7 +16,8 @@
     └── InvalidTransition       a bug in billvend: a change of status that the rules forbid
 
 Each class has a stable `code`, which the API and the CLI show. The message is one line for people: what happened, what
-was or was not done with the money, what to do now. The CLI maps the classes to exit statuses, the API to HTTP statuses.
+was or was not done with the money, what to do now. `billvend.presentation.errors` has the HTTP status and the exit status
+of each class.
 """
 
 from collections.abc import Mapping
@@ -28,9 +29,15 @@ class BillvendError(Exception):
 
     code: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, *, fields: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        """A class without a `code` of its own has that of its parent."""
+        super().__init_subclass__()
+        cls.code = code or cls.code
+
+    def __init__(self, message: str | None = None, *, fields: Mapping[str, str] | None = None) -> None:
+        """The default message is the docstring of the class, as one line."""
+        self.message = message or " ".join((self.__doc__ or "").split())
+        super().__init__(self.message)
         self.fields: dict[str, str] = dict(fields or {})
         """What was wrong, by the name of the field. Empty if the error is not about single fields."""
 
@@ -39,164 +46,114 @@ class Rejected(BillvendError):
     """billvend rejected the request before it did anything. No money moved, and nothing was sent to a provider."""
 
 
-class InvalidInput(Rejected):
+class InvalidInput(Rejected, code="validation_failed"):
     """The request itself is wrong. Sent again unchanged, it is rejected again."""
-
-    code = "validation_failed"
 
 
 class ValidationFailed(InvalidInput):
     """A field is missing, too long or of the wrong kind. `fields` names each."""
 
-    code = "validation_failed"
 
-
-class InvalidAmount(InvalidInput):
+class InvalidAmount(InvalidInput, code="invalid_amount"):
     """An amount that is not a positive sum of money within the limits."""
 
-    code = "invalid_amount"
 
-
-class UnsupportedCurrency(InvalidInput):
+class UnsupportedCurrency(InvalidInput, code="unsupported_currency"):
     """A currency that billvend does not keep wallets in."""
 
-    code = "unsupported_currency"
 
-
-class InvalidMeter(InvalidInput):
+class InvalidMeter(InvalidInput, code="invalid_meter"):
     """A meter number that is not 10 to 16 digits."""
 
-    code = "invalid_meter"
 
-
-class UnknownBiller(InvalidInput):
+class UnknownBiller(InvalidInput, code="unknown_biller"):
     """An electricity company that no configured provider sells for."""
 
-    code = "unknown_biller"
 
-
-class MeterNotFound(InvalidInput):
+class MeterNotFound(InvalidInput, code="meter_not_found"):
     """The provider does not know this meter. Nothing was held."""
 
-    code = "meter_not_found"
 
-
-class MeterCannotVend(InvalidInput):
+class MeterCannotVend(InvalidInput, code="meter_cannot_vend"):
     """The provider knows the meter, but does not sell to it. Nothing was held."""
 
-    code = "meter_cannot_vend"
 
-
-class WrongMeterType(InvalidInput):
+class WrongMeterType(InvalidInput, code="wrong_meter_type"):
     """The meter is postpaid and prepaid was requested, or the reverse. Nothing was held."""
 
-    code = "wrong_meter_type"
 
-
-class BelowMinimum(InvalidInput):
+class BelowMinimum(InvalidInput, code="below_minimum"):
     """The amount is below the minimum of this meter. Nothing was held."""
 
-    code = "below_minimum"
 
-
-class ResourceNotFound(Rejected):
+class ResourceNotFound(Rejected, code="not_found"):
     """The wallet or transaction does not exist."""
 
-    code = "not_found"
 
-
-class WalletNotFound(ResourceNotFound):
+class WalletNotFound(ResourceNotFound, code="wallet_not_found"):
     """The user has no wallet in this currency, because none was ever funded."""
 
-    code = "wallet_not_found"
 
-
-class TransactionNotFound(ResourceNotFound):
+class TransactionNotFound(ResourceNotFound, code="transaction_not_found"):
     """No transaction has this id."""
 
-    code = "transaction_not_found"
 
-
-class InsufficientFunds(Rejected):
+class InsufficientFunds(Rejected, code="insufficient_funds"):
     """The available balance is less than the amount of the payment. Nothing was held."""
 
-    code = "insufficient_funds"
 
-
-class Conflict(Rejected):
+class Conflict(Rejected, code="conflict"):
     """The request contradicts an earlier one, or the state of the payment."""
 
-    code = "conflict"
 
-
-class IdempotencyMismatch(Conflict):
+class IdempotencyMismatch(Conflict, code="idempotency_mismatch"):
     """The key was used before for another request. The earlier one is unchanged. This one did nothing."""
 
-    code = "idempotency_mismatch"
+
+class RequestInProgress(Conflict, code="request_in_progress"):
+    """The first request with this key is still in progress. Nothing was done. Repeat it in a moment."""
 
 
-class RequestInProgress(Conflict):
-    """The first request with this key is still in progress. Nothing was done now. Repeat it in a moment."""
-
-    code = "request_in_progress"
-
-
-class LikelyDuplicate(Conflict):
+class LikelyDuplicate(Conflict, code="likely_duplicate"):
     """The same bill was paid seconds ago without a key, probably by a double click. Nothing was held."""
 
-    code = "likely_duplicate"
 
-
-class AlreadySent(Conflict):
+class AlreadySent(Conflict, code="already_sent"):
     """The payment can't be cancelled: a request may have reached the provider, or the payment has ended."""
 
-    code = "already_sent"
 
-
-class NotInReview(Conflict):
+class NotInReview(Conflict, code="not_in_review"):
     """A person has nothing to decide: the payment is not in doubt, and has no open incident."""
 
-    code = "not_in_review"
 
-
-class DependencyError(BillvendError):
+class DependencyError(BillvendError, code="unavailable"):
     """A dependency of billvend does not answer."""
-
-    code = "unavailable"
 
 
 class Unavailable(DependencyError):
     """A dependency is unavailable, and nothing was done. Try again."""
 
-    code = "unavailable"
+    def __init__(self, message: str, advice: str = "", *, detail: str | None = None) -> None:
+        """`message` says what happened, `advice` what to do. `detail` is the message of the dependency itself.
 
-    def __init__(
-        self, message: str, *, detail: str | None = None, fields: Mapping[str, str] | None = None
-    ) -> None:
-        """`detail` is the message of the dependency. Operators see it in brackets after the first sentence.
-
-        It is never sent to API clients: it may name hosts.
+        Operators see it in brackets after `message`. It is never sent to API clients: it may name hosts.
         """
-        what, stop, rest = message.partition(". ")
-        super().__init__(message if detail is None else f"{what} ({detail}){stop}{rest}", fields=fields)
-        self.public_message = message
+        shown = message if detail is None else f"{message.removesuffix('.')} ({detail})."
+        super().__init__(f"{shown} {advice}".rstrip())
+        self.public_message = f"{message} {advice}".rstrip()
         """The message for API clients, without `detail`."""
         self.detail = detail
 
 
-class ProviderUnavailable(DependencyError):
+class ProviderUnavailable(DependencyError, code="provider_unavailable"):
     """No provider sells for this biller now: it does not answer, or sales there are suspended. Nothing was held."""
 
-    code = "provider_unavailable"
 
-
-class OutcomeUnknown(DependencyError):
+class OutcomeUnknown(DependencyError, code="outcome_unknown"):
     """The connection broke during the commit of a command, and the database stays unavailable.
 
     The command may or may not be in the journal. It is safe to repeat it with `idempotency_key`: it is done at most once.
     """
-
-    code = "outcome_unknown"
 
     def __init__(self, message: str, *, transaction_id: str | None, idempotency_key: str) -> None:
         super().__init__(message)
@@ -204,13 +161,9 @@ class OutcomeUnknown(DependencyError):
         self.idempotency_key = idempotency_key
 
 
-class ConfigurationError(BillvendError):
+class ConfigurationError(BillvendError, code="bad_setting"):
     """A setting is unknown or malformed, or contradicts another one. Nothing was started."""
 
-    code = "bad_setting"
 
-
-class InvalidTransition(BillvendError):
+class InvalidTransition(BillvendError, code="illegal_move"):
     """A bug in billvend: a payment would have changed its status in a way that the rules forbid. Nothing was written."""
-
-    code = "illegal_move"

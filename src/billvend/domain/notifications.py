@@ -1,17 +1,14 @@
-"""Which events customers and webhooks are notified of, and the content of each notification.
+"""Which events customers and webhooks are notified of, and how.
 
-A notification contains only facts of its event and facts of the payment that never change. So it is the same to the
-byte whenever, and however often, it is made. There is none for an accepted payment: the caller got the answer.
+`billvend.presentation.notifications` has the content of each kind.
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from billvend.domain.enums import Status
 from billvend.domain.journal.codec import format_timestamp
 from billvend.domain.journal.events import (
     IncidentRaised,
@@ -21,7 +18,6 @@ from billvend.domain.journal.events import (
     StoredEvent,
     WalletFunded,
 )
-from billvend.domain.money import Money
 from billvend.domain.payment.state import Payment
 
 
@@ -66,50 +62,11 @@ class Notification:
     """Its content: one JSON object in ASCII, with the field names of the HTTP API."""
 
 
-Document = dict[str, object]
-
-
 NOTIFIED_EVENTS = (WalletFunded, PaymentCompleted, PaymentReversed, ReviewRequested, IncidentRaised)
 """The events that have a notification."""
 
-
-def notification_for(stored: StoredEvent, payment: Payment | None) -> Notification | None:
-    """The notification of an event; None if it has none. `payment` is the event's own, at this event or later."""
-    event, stream = stored.event, stored.key.stream
-    if isinstance(event, WalletFunded):
-        return _build(NotificationKind.WALLET_FUNDED, event.transaction_id, _funding(stored, event))
-    if payment is None:
-        return None
-    match event:
-        case PaymentCompleted():
-            sale: Document = {
-                "token": event.token,
-                "units": event.units,
-                "receipt": dict(event.receipt),
-                "completedAt": format_timestamp(stored.at),
-            }
-            return _build(
-                NotificationKind.PAYMENT_COMPLETED, stream, _payment(payment, Status.COMPLETED) | sale
-            )
-        case PaymentReversed():
-            reversal = {"proof": event.proof.value, "reason": event.reason, "at": format_timestamp(stored.at)}
-            document = _payment(payment, Status.REVERSED) | {"reversal": reversal}
-            return _build(NotificationKind.PAYMENT_REVERSED, stream, document)
-        case ReviewRequested():
-            document = _payment(payment, Status.IN_REVIEW) | {"reason": event.reason}
-            return _build(NotificationKind.PAYMENT_IN_REVIEW, stream, document)
-        case IncidentRaised():
-            incident = {
-                "kind": event.kind.value,
-                "attempt": event.attempt,
-                "aggregator": event.provider,
-                "amount": str(Money(event.amount_minor, payment.amount.currency)),
-                "detail": event.detail,
-            }
-            document = _payment(payment, payment.status) | {"incident": incident}
-            return _build(NotificationKind.PAYMENT_INCIDENT, stream, document)
-        case _:
-            return None
+NotificationRenderer = Callable[[StoredEvent, Payment | None], Notification | None]
+"""Makes the notification of an event; None if it has none. The payment is the event's own, at this event or later."""
 
 
 def message_id(stored: StoredEvent, channel: Channel) -> str:
@@ -123,50 +80,6 @@ def message_id(stored: StoredEvent, channel: Channel) -> str:
 
 def webhook_body(kind: str, at: datetime, data: str) -> bytes:
     """The body of a webhook, as Standard Webhooks defines it: type, time of the event, data."""
-    return f'{{"type":"{kind}","timestamp":"{format_timestamp(at)}","data":{data}}}'.encode("ascii")
-
-
-def _build(kind: NotificationKind, transaction_id: str, document: Document) -> Notification:
-    return Notification(kind, transaction_id, json.dumps(_sanitize(document), separators=(",", ":")))
-
-
-def _funding(stored: StoredEvent, event: WalletFunded) -> Document:
-    """Without the balance: notifications arrive in any order, and an old balance would look like the current one."""
-    currency = stored.key.stream.partition(":")[2]
-    return {
-        "transactionId": event.transaction_id,
-        "type": "funding",
-        "status": Status.COMPLETED.value,
-        "userId": stored.key.user_id,
-        "amount": str(Money(event.amount_minor, currency)),
-        "currency": currency,
-        "source": event.source,
-        "reference": event.reference,
-        "createdAt": format_timestamp(stored.at),
-    }
-
-
-def _payment(payment: Payment, status: Status) -> Document:
-    """The facts of a payment that are known since it was accepted."""
-    return {
-        "transactionId": payment.transaction_id,
-        "type": "payment",
-        "status": status.value,
-        "userId": payment.user_id,
-        "amount": str(payment.amount),
-        "currency": payment.amount.currency,
-        "meterNumber": payment.meter,
-        "provider": payment.biller,
-        "biller": payment.biller,
-        "vendType": payment.vend_type.value,
-        "createdAt": format_timestamp(payment.accepted_at),
-    }
-
-
-def _sanitize(value: object) -> object:
-    """The value as every JSON parser accepts it: a provider's NUL or lone surrogate becomes a question mark."""
-    if isinstance(value, str):
-        return value.replace("\0", "?").encode(errors="replace").decode()
-    if isinstance(value, Mapping):
-        return {_sanitize(name): _sanitize(item) for name, item in value.items()}
-    return value
+    return f'{{"type":"{kind}","timestamp":"{format_timestamp(at, "milliseconds")}","data":{data}}}'.encode(
+        "ascii"
+    )

@@ -174,7 +174,7 @@ class Message:
     transaction_id: str
     kind: str
     data: str
-    """JSON, as written with the event; see `billvend.domain.notifications`."""
+    """JSON, as written with the event; see `billvend.presentation.notifications`."""
     at: datetime
     """When the event happened."""
     attempt_count: int = 0
@@ -187,6 +187,11 @@ class Message:
     ended_at: datetime | None = None
     attempts: tuple[DeliveryAttempt, ...] = ()
     """Its delivery attempts, in order. Only `Outbox.history` reads them."""
+
+    @property
+    def status(self) -> str:
+        """`waiting` for its next attempt, `trying`, or its end: `delivered`, `gave_up`, `skipped`."""
+        return self.final_status or ("waiting" if self.lease_until is None else "trying")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from billvend.domain.outcome import (
 )
 from billvend.domain.payment.state import Payment
 
+ACCEPTED_MESSAGE: Final = "Your payment is accepted and about to be sent. Your money is held."
 KEY_CHANGE_TOKENS: Final = {"kct1": "Key change token 1", "kct2": "Key change token 2"}
 """Tokens in the receipt of a meter whose key is changing. The customer enters them before the token, in this order."""
 
@@ -47,7 +48,7 @@ def customer_message(
     """One or two sentences to the customer: what is happening, and where the money is. Never a token."""
     match payment.status:
         case Status.PENDING:
-            return "Your payment is accepted and about to be sent. Your money is held."
+            return ACCEPTED_MESSAGE
         case Status.PROCESSING:
             return "We are buying your electricity. Your money is held."
         case Status.IN_DOUBT:

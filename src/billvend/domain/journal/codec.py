@@ -18,9 +18,9 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 
 @lru_cache(maxsize=4096)  # the events of one transaction share a few times
-def format_timestamp(at: datetime) -> str:
-    """A time as RFC 3339 UTC with microseconds: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+def format_timestamp(at: datetime, timespec: str = "microseconds") -> str:
+    """A time as RFC 3339 UTC: `2026-11-22T12:00:00.000000Z`. It sorts as text."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
 
 
 def dumps(value: object) -> str:
