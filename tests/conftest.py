@@ -37,6 +37,7 @@ TERMINAL = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER", "TERM")
 LOCALE = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ")
 for name in (*re.findall(r"^#?([A-Z_]+)=", SETTINGS.read_text(), re.MULTILINE), *TERMINAL, *LOCALE):
     os.environ.pop(name, None)
+    os.environ.pop(f"{name}_FILE", None)
 time.tzset()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from billvend import Bill, open_billvend
-from billvend.adapters.providers.sandbox.provider import SandboxProvider, open_sandbox
+from billvend.adapters.providers.sandbox.provider import SandboxProvider
 from billvend.adapters.storage.database import Database
 from billvend.config import PLUGIN_GROUP, Settings, load_settings
 from billvend.domain.errors import ConfigurationError, ValidationFailed
@@ -39,7 +39,7 @@ def open_acme(setup: ProviderSetup) -> Provider:
         raise KeyError("no such thing")
     if setup.secret_key is None:
         raise ConfigurationError("ACME_SECRET_KEY must be given.")
-    return open_sandbox("acme.db", setup)
+    return SandboxProvider("acme.db", setup)
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ EXCEPTIONS: Final = (
     ("tests/test_words.py", "*", "the list itself"),
     ("docs/glossary.md", "*", "shows each word beside its replacement"),
     (
-        "src/billvend/adapters/providers/sandbox/customer.py",
+        "src/billvend/adapters/providers/sandbox/sale.py",
         "street",
         "postal addresses of invented customers",
     ),

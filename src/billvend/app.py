@@ -145,7 +145,7 @@ class Billvend(Operations):
 
         Calls `on_poll` with the payment each time it was read. Raises `TransactionNotFound`, `ValidationFailed`.
         """
-        return self.use_cases.waiting.wait(payment, timeout, on_poll)
+        return self.use_cases.settlement.wait(payment, timeout, on_poll)
 
     def refresh(self, transaction_id: str) -> Transaction:
         """Requery a payment now, before it is due. Returns the transaction in its state after that.
@@ -196,7 +196,7 @@ class Billvend(Operations):
 
     def next_check_at(self, payment: Payment) -> datetime | None:
         """When a payment is next due for a worker; None if it has ended."""
-        return self.use_cases.waiting.next_check_at(payment)
+        return self.use_cases.settlement.next_check_at(payment)
 
     def meter(self, meter: str, *, biller: str, vend_type: str = "prepaid") -> MeterFound:
         """The customer of a meter and the smallest amount that it takes, from the provider.

@@ -59,7 +59,6 @@ def _open_dependencies(
     from billvend.adapters.storage.account_status import SqlAccountStatuses
     from billvend.adapters.storage.api_keys import SqlApiKeys
     from billvend.adapters.storage.deposits import SqlDeposits
-    from billvend.adapters.storage.group_commit import GroupCommit
     from billvend.adapters.storage.journal import SqlJournal
     from billvend.adapters.storage.outbox import SqlOutbox
     from billvend.adapters.storage.queries import SqlQueries
@@ -79,9 +78,10 @@ def _open_dependencies(
     notifiers = _open_notifiers(settings, database, clock)
     for notifier in notifiers.values():
         resources.enter_context(closing(notifier))
-    journal = SqlJournal(database, channels=tuple(notifiers), render_notification=notification_for)
     return Dependencies(
-        journal=GroupCommit(journal, metrics=metrics),
+        journal=SqlJournal(
+            database, channels=tuple(notifiers), render_notification=notification_for, metrics=metrics
+        ),
         queries=SqlQueries(database),
         queue=_open_queue(settings),
         providers={
@@ -192,17 +192,17 @@ def _provider_factory(name: str, settings: "Settings") -> ProviderPlugin:
     """The function that opens an account of this provider. Built-in providers and plug-ins open the same way."""
     match name:
         case "sandbox":
-            from billvend.adapters.providers.sandbox.provider import open_sandbox
+            from billvend.adapters.providers.sandbox.provider import SandboxProvider
 
-            return partial(open_sandbox, settings.sandbox_book_path or Path("sandbox.db"))
+            return partial(SandboxProvider, settings.sandbox_book_path or Path("sandbox.db"))
         case "vtpass":
-            from billvend.adapters.providers.vtpass.provider import open_vtpass
+            from billvend.adapters.providers.vtpass.provider import VtpassProvider
 
-            return open_vtpass
+            return VtpassProvider
         case "buypower":
-            from billvend.adapters.providers.buypower.provider import open_buypower
+            from billvend.adapters.providers.buypower.provider import BuypowerProvider
 
-            return open_buypower
+            return BuypowerProvider
         case _:
             return _open_plugin
 

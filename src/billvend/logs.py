@@ -6,10 +6,11 @@
 All code logs with the standard library: `logger.info("...", extra={"context": {...}})`.
 """
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -65,7 +66,7 @@ def mask_secrets(value: Any) -> Any:
 
 
 class _LineFormatter(logging.Formatter):
-    """Imports structlog with the first line, so that a command that logs nothing does not wait for it."""
+    """One line in the public format, or in that of structlog for people."""
 
     def __init__(self, stream: TextIO, line_format: str | None) -> None:
         super().__init__()
@@ -73,39 +74,23 @@ class _LineFormatter(logging.Formatter):
         self._colours = stream.isatty()
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._formatter.format(record)
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "timestamp": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "message": mask_secrets(record.getMessage()),
+            "context": mask_secrets(getattr(record, "context", {})),
+        }
+        if record.exc_info:
+            line["exception"] = mask_secrets(self.formatException(record.exc_info))
+        if not self._is_for_people:
+            return json.dumps(line, default=str)
+        return str(self._console(None, "", {**line.pop("context"), "event": line.pop("message"), **line}))
 
     @cached_property
-    def _formatter(self) -> logging.Formatter:
-        import structlog
+    def _console(self) -> Any:
+        import structlog.dev
 
-        processors: list[Any] = [structlog.processors.format_exc_info, _to_line]
-        if self._is_for_people:
-            plain_traceback = structlog.dev.plain_traceback
-            renderer = structlog.dev.ConsoleRenderer(
-                colors=self._colours, exception_formatter=plain_traceback
-            )
-            processors += [_flatten, renderer]
-        else:
-            processors.append(structlog.processors.JSONRenderer(default=str))
-        context_adder = structlog.stdlib.ExtraAdder(allow=["context"])
-        return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=[context_adder])
-
-
-def _to_line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The line in the public format, with tokens masked."""
-    record: logging.LogRecord = event.pop("_record")
-    exception = event.pop("exception", None)
-    at = datetime.fromtimestamp(record.created, UTC)
-    line = {
-        "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": record.levelname.lower(),
-        "message": mask_secrets(event["event"]),
-        "context": mask_secrets(event.get("context", {})),
-    }
-    return line if exception is None else {**line, "exception": mask_secrets(exception)}
-
-
-def _flatten(_logger: object, _name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The line in the form that structlog shows to people."""
-    return {**line.pop("context"), "event": line.pop("message"), **line}
+        return structlog.dev.ConsoleRenderer(
+            colors=self._colours, exception_formatter=structlog.dev.plain_traceback
+        )

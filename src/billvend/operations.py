@@ -16,7 +16,7 @@ from billvend.usecases.deposits import DepositCheck
 from billvend.usecases.health import Health
 from billvend.usecases.review import ReviewList
 from billvend.usecases.sweep import SweepResult
-from billvend.usecases.wiring import Dependencies, wire
+from billvend.usecases.wiring import Dependencies, UseCases
 
 
 class Operations:
@@ -27,7 +27,7 @@ class Operations:
 
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
-        self.use_cases = wire(deps)
+        self.use_cases = UseCases(deps)
 
     # --- work ---------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from billvend import Billvend, BillvendError, Status, open_billvend
-from billvend.adapters.storage.group_commit import GroupCommit
 from billvend.config import load_settings
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome
@@ -223,11 +222,10 @@ def open_recording_billvend(
     if points is None:
         return real
     parts = real._deps
-    behind = parts.journal._journal  # type: ignore[attr-defined]  # the journal behind the group commit
     return Billvend(
         replace(
             parts,
-            journal=GroupCommit(RecordingJournal(behind, points)),
+            journal=RecordingJournal(parts.journal, points),
             queue=RecordingQueue(parts.queue, points),
             providers={
                 key: cast(Provider, RecordingProvider(provider, points))

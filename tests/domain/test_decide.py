@@ -17,6 +17,7 @@ from billvend.domain.decisions.commands import (
     Pay,
     ProviderCall,
     RecordAnswer,
+    RequestRequery,
 )
 from billvend.domain.decisions.decider import CommandOutcome, Snapshot, WriteSet, decide
 from billvend.domain.decisions.worker import needs_wallet
@@ -96,19 +97,6 @@ def result_types(results: Sequence[CommandOutcome]) -> list[type]:
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def test_batch_result_equals_commands_one_by_one() -> None:
-    together, alone = ModelLedger(), ModelLedger()
-    commands: Sequence[Command] = (
-        *(fund(), pay(), claim(), record_answer(Delivered("1234", cost_minor=29000))),
-        *(pay("second", kobo=70000), cancel("second"), fund(500, key="fund-2")),
-    )
-    found = together.execute(*commands)
-    one_by_one = [alone.execute(command)[0] for command in commands]
-    assert found == one_by_one
-    assert vars(together) == vars(alone)
-    assert together.balance("ada") == 70500
-
-
 def test_batch_payment_without_funds_left_is_rejected() -> None:
     ledger = ledger_after(fund(50000))
     found = ledger.execute(pay("first", key="a"), pay("second", key="b"), pay("third", 20000, key="c"))
@@ -160,6 +148,15 @@ def test_likely_duplicate_in_one_batch_is_rejected() -> None:
     assert result_types(found) == [Executed, LikelyDuplicate, Executed]
 
 
+def test_token_of_a_payment_completed_in_the_same_batch_is_an_incident() -> None:
+    ledger = ledger_after(fund(), pay(), pay("second", 20000), claim(), claim("second", key="claim-2"))
+    ledger.execute(
+        record_answer(Delivered("1234")), record_answer(Delivered("1234"), name="second", key="report-2")
+    )
+    incidents = [ledger.payment("ada", name).incidents for name in ("bill", "second")]
+    assert [[incident.kind for incident in raised] for raised in incidents] == [[], ["token_of_another"]]
+
+
 def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
     """A journal locks the wallet for a claim if it read the status `reversing`. Here the status changes within the list."""
     ledger = ledger_after(fund(), pay(), claim())
@@ -170,6 +167,29 @@ def test_reversal_without_wallet_lock_waits_for_next_claim() -> None:
     assert ledger.balance("ada") == 70000
     released = execute(ledger, claim(key="claim-3")).result
     assert (released.status, released.balance_minor) == (Status.REVERSED, 100000)
+
+
+def test_claim_that_decides_a_reversal_does_not_make_it_even_if_the_wallet_is_locked() -> None:
+    """The next claim decides again."""
+    ledger = ledger_after(fund(), pay())
+    a_day_later = NOON + seconds(86400)
+    decided, _ = ledger.execute(claim(at=a_day_later), fund(500, key="fund-2"))
+    assert expect_executed(decided).result.status is Status.REVERSING
+    assert execute(ledger, claim(key="claim-2", at=a_day_later)).result.status is Status.REVERSED
+
+
+def test_requery_request_for_another_attempt_replaces_the_open_one() -> None:
+    policy = Policy((provider(), provider("backup")))
+    ledger = ledger_after(fund(), pay(), replace(claim(), policy=policy))
+    execute(ledger, replace(record_answer(Declined("no")), policy=policy))
+    execute(ledger, replace(claim(key="claim-2"), policy=policy))
+    requested = []
+    for key, number in (("a", 1), ("b", 2), ("c", 2)):
+        reference = ledger.payment("ada", "bill").attempt(number).reference
+        execute(ledger, RequestRequery("ada", key, "bill", NOON, policy, "webhook", reference))
+        requested.append(ledger.payment("ada", "bill").requery_request)
+    assert [request.attempt if request else None for request in requested] == [1, 2, 2]
+    assert requested[1] is requested[2]
 
 
 def test_only_commands_that_release_money_need_the_wallet() -> None:
@@ -314,11 +334,16 @@ def test_request_hash_ignores_user_key_and_time(
 
 
 def test_command_key_is_user_operation_and_key() -> None:
-    commands: Sequence[Command] = (fund(key="k"), pay(key="k"), cancel(key="k"), claim(key="k"))
+    commands = (
+        fund(key="k"),
+        pay(key="k"),
+        cancel(key="k"),
+        claim(key="k"),
+        record_answer(NotSent("a"), key="k"),
+    )
     assert [command.command_key for command in commands] == [
-        CommandKey("ada", operation, "k") for operation in ("fund", "pay", "cancel", "claim")
+        CommandKey("ada", operation, "k") for operation in ("fund", "pay", "cancel", "claim", "record_answer")
     ]
-    assert record_answer(NotSent("a"), key="k").command_key == CommandKey("ada", "record_answer", "k")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum
 from typing import TypeAlias, TypeVar
 
 import pytest
@@ -70,20 +70,10 @@ DAY = 86400
 PROCESSING, SPACING = 60, 30
 
 
-class Meaning(Enum):
-    """What an answer means, as the machine understands it."""
-
-    DELIVERED = auto()
-    FAILED = auto()
-    TAKEN_BACK = auto()
-    DECLINED = auto()
-    NOT_SENT = auto()
-    DEFERRED = auto()
-    MISCONFIGURED = auto()
-    NOT_FOUND = auto()
-    KNOWN = auto()
-    UNKNOWN = auto()
-
+Meaning = Enum(
+    "Meaning", "DELIVERED FAILED TAKEN_BACK DECLINED NOT_SENT DEFERRED MISCONFIGURED NOT_FOUND KNOWN UNKNOWN"
+)
+"""What an answer means, as the machine understands it."""
 
 ANSWERS: Sequence[tuple[Answer, Meaning]] = (
     (Delivered("1111"), Meaning.DELIVERED),

@@ -11,7 +11,7 @@ from pathlib import Path
 from billvend import Billvend, Payment, Status, open_billvend
 from billvend.adapters.providers.sandbox.faults import FaultPlan, PlanScope, SandboxFault
 from billvend.adapters.providers.sandbox.over_http.server import RunningSandbox, serve_sandbox
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
+from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus
 from billvend.config import Settings
 from billvend.ports.queue import Hint
 from tests.faults.fault_proxy import WEBHOOKS_PATH, FaultProxy
@@ -142,7 +142,8 @@ class Env:
     def sandbox_entry(self, hint: Hint) -> SaleRecord | None:
         """The record of a payment in the sandbox. Checks that at most one of its references was sold."""
         store = self.provider_env.sandbox.store
-        records = [e for a in self.payment(hint).attempts if (e := store.find(a.reference)) is not None]
+        found = [store.find(attempt.reference) for attempt in self.payment(hint).attempts]
+        records = [record for record in found if record and record.status is not SaleStatus.REFUSED]
         assert sum(entry.vends for entry in records) <= 1, "it was sold twice"
         vended = [entry for entry in records if entry.vends]
         return vended[0] if vended else records[-1] if records else None

@@ -6,15 +6,20 @@ through the same proxy. It can also refuse connections.
 
 import re
 import socket
-import socketserver
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from billvend.testing.fault_server import CLIENT_TIMEOUT_SECONDS, LOOPBACK, Connection, http_response
+from billvend.testing.fault_server import (
+    CLIENT_TIMEOUT_SECONDS,
+    LOOPBACK,
+    Connection,
+    FaultServer,
+    http_response,
+)
 
 WEBHOOKS_PATH: Final = "/hooks"
 SEND, REQUERY, VERIFY, OTHER = "send", "requery", "verify", "other"
@@ -134,14 +139,9 @@ class FaultProxy:
         """The kinds of all requests in order, forwarded or not."""
         self._webhooks = 0
         self._changed = threading.Condition()
-        self._closing = threading.Event()
-        self.port = 0
-        self._open()
-
-    @property
-    def url(self) -> str:
+        self._server = FaultServer(self._serve)
+        self.url = self._server.url
         """The URL without a path."""
-        return f"http://{LOOPBACK}:{self.port}"
 
     def plan(self, kind: str, *faults: ProxyFault) -> None:
         """Plan faults for the next requests of this kind, one for each. Later requests have no fault."""
@@ -165,52 +165,21 @@ class FaultProxy:
     @contextmanager
     def refuse_connections(self) -> Iterator[None]:
         """Refuse connections within the block."""
-        self._close()
+        port = self._server.port
+        self._server.close()
         try:
             yield
         finally:
-            self._open()
+            self._server = FaultServer(self._serve, port=port)
 
     def __enter__(self) -> "FaultProxy":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        self._close()
-
-    def _open(self) -> None:
-        proxy = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            timeout = CLIENT_TIMEOUT_SECONDS
-
-            def handle(self) -> None:
-                with suppress(OSError):  # the client gave up
-                    head = b"".join(iter(self.rfile.readline, b"\r\n"))
-                    length = re.search(rb"(?i)content-length: *(\d+)", head)
-                    body = self.rfile.read(int(length[1])) if length else b""
-                    proxy._serve(Connection(head + b"\r\n" + body, self.connection, proxy._closing))
-
-            def finish(self) -> None:
-                with suppress(OSError):
-                    super().finish()
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = True
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server((LOOPBACK, self.port), Handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-
-    def _close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.socket.close()  # not server_close(): it waits for held requests
+        self._server.close()
 
     def _serve(self, client: Connection) -> None:
+        """One request for each connection."""
         head, body = _split(client.request)
         if head.startswith(b"POST " + WEBHOOKS_PATH.encode()):
             self.on_webhook(body)
@@ -218,12 +187,13 @@ class FaultProxy:
             with self._changed:
                 self._webhooks += 1
                 self._changed.notify_all()
-            return
-        kind = next((kind for pattern, kind in _KINDS if pattern.match(head)), OTHER)
-        planned = self._planned.get(kind)
-        fault = planned.popleft() if planned else pass_through
-        self.request_kinds.append(kind)
-        fault(client, lambda: self._forward(client.request))
+        else:
+            kind = next((kind for pattern, kind in _KINDS if pattern.match(head)), OTHER)
+            planned = self._planned.get(kind)
+            fault = planned.popleft() if planned else pass_through
+            self.request_kinds.append(kind)
+            fault(client, lambda: self._forward(client.request))
+        client.close()
 
     def _forward(self, request: bytes) -> bytes:
         """Forward a request. Returns the full answer, empty if the sandbox closed without one."""

@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from billvend.adapters.storage.rows import event_row, outbox_message_rows
 from billvend.cli import app, main
-from billvend.config import SETTING_NAMES, Settings
+from billvend.config import SECRET_NAMES, SETTING_NAMES, Settings
 from billvend.domain.errors import BillvendError
 from billvend.domain.journal import codec
 from billvend.domain.journal.events import PaymentCompleted, StoredEvent
@@ -88,9 +88,14 @@ def settings() -> str:
     schemas = Settings.model_json_schema()["properties"]
     for schema in schemas.values():
         schema.pop("title", None)
+        schema.pop("description", None)
     return _lines(
-        f"{name} = {json.dumps(schemas[name].pop('default'))}  {json.dumps(schemas[name], sort_keys=True)}"
-        for name in SETTING_NAMES
+        [
+            f"{name} = {json.dumps(schema.pop('default'))}  {json.dumps(schema, sort_keys=True)}"
+            for name in SETTING_NAMES
+            for schema in [schemas[name.lower()]]
+        ]
+        + [f"{name}_FILE  the file with {name}" for name in SECRET_NAMES]
     )
 
 

@@ -23,7 +23,7 @@ from prometheus_client.samples import Sample
 from billvend import Billvend, ConfigurationError, Unavailable, open_billvend
 from billvend.adapters.metrics.metrics_server import serve_metrics
 from billvend.adapters.metrics.prometheus import PrometheusMetrics
-from billvend.adapters.storage.group_commit import GroupCommit
+from billvend.adapters.storage.journal import SqlJournal
 from billvend.config import Settings
 from billvend.domain.enums import Status
 from billvend.domain.notifications import Channel
@@ -61,7 +61,7 @@ class MeteredApp(AppHarness):
         super().__init__(notifiers={Channel.WEBHOOK: self.webhook})
         self.bv.deliver_notifications()
         self.measures = PrometheusMetrics()
-        journal = GroupCommit(self.deps.journal, metrics=self.measures)
+        journal = SqlJournal(self.database, channels=(Channel.WEBHOOK,), metrics=self.measures)
         self.use(journal=journal, metrics=self.measures, queue=UnreadQueue())
 
     def use(self, **parts: Any) -> None:

@@ -16,10 +16,10 @@ from types import ModuleType
 import httpx
 import pytest
 
-from billvend.adapters.providers.buypower.provider import open_buypower
+from billvend.adapters.providers.buypower.provider import BuypowerProvider
 from billvend.adapters.providers.http_client import HttpClient, Response
 from billvend.adapters.providers.parse import to_mapping, to_text, to_token
-from billvend.adapters.providers.vtpass.provider import open_vtpass
+from billvend.adapters.providers.vtpass.provider import VtpassProvider
 from billvend.config import PLUGIN_GROUP
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFound, MeterLookupFailed, MeterLookupResult
@@ -349,7 +349,7 @@ class TestVtpass(ProviderConformance):
     name = "vtpass"
 
     def open_provider(self, setup: ProviderSetup) -> Provider:
-        return open_vtpass(setup)
+        return VtpassProvider(setup)
 
     def delivery_body(self, order: Order, token: str) -> bytes:
         naira = str(order.amount.major)
@@ -367,7 +367,7 @@ class TestBuypower(ProviderConformance):
     name = "buypower"
 
     def open_provider(self, setup: ProviderSetup) -> Provider:
-        return open_buypower(setup)
+        return BuypowerProvider(setup)
 
     def delivery_body(self, order: Order, token: str) -> bytes:
         return buypower_answers.encoded(buypower_answers.success(**self.sale(order, token)))

@@ -36,8 +36,9 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker(kind: str, place: str, *options: str) -> Iterator[WorkerProcess]:
-    command = [sys.executable, str(PROGRAM), kind, place, *options]
+def worker(place: str | Path, *options: str) -> Iterator[WorkerProcess]:
+    kind = "redis" if isinstance(place, str) else "sqlite"
+    command = [sys.executable, str(PROGRAM), kind, str(place), *options]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -48,9 +49,20 @@ def worker(kind: str, place: str, *options: str) -> Iterator[WorkerProcess]:
             process.kill()
 
 
-def check_graceful_stop(queue: HueyQueue, kind: str, place: str, number: signal.Signals) -> None:
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture
+def queue(place: Path) -> Iterator[HueyQueue]:
+    with closing(HueyQueue(place, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
+        yield queue
+
+
+def check_graceful_stop(queue: HueyQueue, place: str | Path, number: signal.Signals) -> None:
     assert queue.enqueue(QueueName.REVERSALS, [Hint("ada", "first")]) == 1
-    with worker(kind, place) as process:
+    with worker(place) as process:
         assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
         for _ in range(2):  # an impatient operator, or a supervisor that signals the whole group
             process.process.send_signal(number)
@@ -64,45 +76,41 @@ def check_graceful_stop(queue: HueyQueue, kind: str, place: str, number: signal.
 
 
 @GRACEFUL
-def test_worker_on_sqlite_finishes_current_hint_on_signal(tmp_path: Path, number: signal.Signals) -> None:
-    file = tmp_path / "queue.db"
-    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
-        check_graceful_stop(queue, "sqlite", str(file), number)
+def test_worker_on_sqlite_finishes_current_hint_on_signal(
+    queue: HueyQueue, place: Path, number: signal.Signals
+) -> None:
+    check_graceful_stop(queue, place, number)
 
 
 @GRACEFUL
 def test_worker_on_redis_finishes_current_hint_on_signal(redis_url: str, number: signal.Signals) -> None:
     with closing(HueyQueue(redis_url, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
-        check_graceful_stop(queue, "redis", redis_url, number)
+        check_graceful_stop(queue, redis_url, number)
 
 
 @GRACEFUL
-def test_idle_worker_exits_on_signal(tmp_path: Path, number: signal.Signals) -> None:
-    with worker("sqlite", str(tmp_path / "queue.db")) as process:
+def test_idle_worker_exits_on_signal(place: Path, number: signal.Signals) -> None:
+    with worker(place) as process:
         assert process.read_line() == "ready"
         process.process.send_signal(number)
         assert process.read_line() == f"stopping on {number.name}"
         assert process.exit_status() == 0
 
 
-def test_ctrl_c_without_signal_handler_finishes_current_hint(tmp_path: Path) -> None:
-    file = tmp_path / "queue.db"
-    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
-        assert queue.enqueue(QueueName.PAYMENTS, [Hint("ada", "first")]) == 1
-        with worker("sqlite", str(file), "--plain") as process:
-            assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
-            process.process.send_signal(signal.SIGINT)
-            process.release_handler()
-            assert [process.read_line(), process.read_line()] == ["handled first", "interrupted"]
-            assert process.exit_status() == 130
+def test_ctrl_c_without_signal_handler_finishes_current_hint(queue: HueyQueue, place: Path) -> None:
+    assert queue.enqueue(QueueName.PAYMENTS, [Hint("ada", "first")]) == 1
+    with worker(place, "--plain") as process:
+        assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
+        process.process.send_signal(signal.SIGINT)
+        process.release_handler()
+        assert [process.read_line(), process.read_line()] == ["handled first", "interrupted"]
+        assert process.exit_status() == 130
 
 
-def test_killed_worker_loses_only_its_current_hint(tmp_path: Path) -> None:
-    file = tmp_path / "queue.db"
-    with closing(HueyQueue(file, timeout_seconds=TEST_TIMEOUT_SECONDS)) as queue:
-        assert queue.enqueue(QueueName.REVERSALS, [Hint("ada", "first"), Hint("ada", "second")]) == 2
-        with worker("sqlite", str(file)) as process:
-            assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
-            process.process.kill()
-            assert process.exit_status() == -signal.SIGKILL
-        assert queue.depth()[QueueName.REVERSALS] == 1
+def test_killed_worker_loses_only_its_current_hint(queue: HueyQueue, place: Path) -> None:
+    assert queue.enqueue(QueueName.REVERSALS, [Hint("ada", "first"), Hint("ada", "second")]) == 2
+    with worker(place) as process:
+        assert [process.read_line(), process.read_line()] == ["ready", "handling first"]
+        process.process.kill()
+        assert process.exit_status() == -signal.SIGKILL
+    assert queue.depth()[QueueName.REVERSALS] == 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from billvend import Payment, Status
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
+from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus
 from billvend.adapters.storage.tables import events
 from billvend.domain.enums import IncidentKind, Proof
 from billvend.ports.queries import Search

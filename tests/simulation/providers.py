@@ -10,9 +10,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from billvend.adapters.providers.billers import BILLERS
-from billvend.adapters.providers.sandbox.faults import SandboxFault
-from billvend.adapters.providers.sandbox.meters import DeliveryFault
-from billvend.adapters.providers.sandbox.sale_record import SaleStatus
+from billvend.adapters.providers.sandbox.faults import DeliveryFault, SandboxFault
+from billvend.adapters.providers.sandbox.sale import SaleStatus
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
 from billvend.domain.enums import VendType

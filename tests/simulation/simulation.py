@@ -101,11 +101,8 @@ class Simulation:
         for provider in parts.providers.values():
             provider.close()
         routes = tuple(provider.account for provider in self.providers)
-        # Without the group commit, whose callers wait for each other: here they take turns by the scheduler's own
-        # rules.
-        journal = parts.journal._journal  # type: ignore[attr-defined]  # see above
         policy = replace(parts.policy, accounts=routes)
-        return Billvend(replace(parts, journal=journal, providers={}, policy=policy))
+        return Billvend(replace(parts, providers={}, policy=policy))
 
     def stop_faults(self) -> None:
         """Inject no fault from here on, and bring up everything that is down."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from billvend import BillvendError, Payment, Status
-from billvend.adapters.providers.sandbox.sale_record import SaleStatus
+from billvend.adapters.providers.sandbox.sale import SaleStatus
 from billvend.domain.enums import OperatorDecision
 from billvend.domain.errors import (
     AlreadySent,

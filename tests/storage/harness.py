@@ -1,7 +1,7 @@
 """A journal with its database, and the commands that tests give it. The clock moves only when a test moves it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -161,7 +161,8 @@ class JournalHarness:
     # --- execution ----------------------------------------------------------------------------------------------------
 
     def execute(self, *commands: Command) -> list[CommandOutcome]:
-        return self.journal.execute(commands)
+        """Execute the commands in a transaction of their own, without group commit."""
+        return self.journal.commit(commands)
 
     def execute_one(self, command: Command) -> Executed:
         """Execute one command, which must not be rejected."""
@@ -323,6 +324,16 @@ ANSWERS: list[Answer] = [
 
 
 @contextmanager
+def listening(engine: sa.Engine, event: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Call `listener` at this event of SQLAlchemy during the block."""
+    sa.event.listen(engine, event, listener)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, event, listener)
+
+
+@contextmanager
 def recorded_statements(database: Database) -> Iterator[list[str]]:
     """The statements that reach the database during the block. One for many rows counts once."""
     seen: list[str] = []
@@ -330,11 +341,8 @@ def recorded_statements(database: Database) -> Iterator[list[str]]:
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         seen.append(statement)
 
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    try:
+    with listening(database.engine, "before_cursor_execute", note):
         yield seen
-    finally:
-        sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 @contextmanager
@@ -346,8 +354,5 @@ def database_errors(harness: JournalHarness) -> Iterator[list[str]]:
         error = context.original_exception
         seen.append(getattr(error, "sqlstate", None) or str(error))
 
-    sa.event.listen(harness.database.engine, "handle_error", note)
-    try:
+    with listening(harness.database.engine, "handle_error", note):
         yield seen
-    finally:
-        sa.event.remove(harness.database.engine, "handle_error", note)

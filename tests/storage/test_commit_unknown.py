@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 
 import pytest
@@ -106,7 +107,7 @@ def test_interrupted_claim_gives_work_to_one_worker(proxied: ProxiedHarness, whe
     pay = proxied.harness.accept_payment()
     proxied.proxy.cut(where)
     claims = [proxied.harness.claim(pay) for _ in range(4)]
-    results = run_in_threads(*((lambda claim=claim: proxied.harness.execute_one(claim)) for claim in claims))
+    results = run_in_threads(*(partial(proxied.harness.execute_one, claim) for claim in claims))
     assert sum(done.result.provider_call is not None for done in results) == 1
     assert proxied.direct.rows("SELECT sends FROM attempts") == [(1,)]
 
@@ -226,7 +227,7 @@ def test_repeating_callers_pay_once_each(proxied: ProxiedHarness) -> None:
             became["ended"] += 1
         return became
 
-    became = sum(run_in_threads(*((lambda part=part: caller(pays[part::6])) for part in range(6))), Counter())
+    became = sum(run_in_threads(*(partial(caller, pays[part::6]) for part in range(6))), Counter())
     assert became["ended"] == 48
     assert proxied.row_counts() == (48, 2 + 48 * 2, 2 + 48)
     assert proxied.direct.balance() == (1_010_000 - 48_000, 48_000)

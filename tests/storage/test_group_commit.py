@@ -15,15 +15,14 @@ from billvend.domain.decisions.commands import Cancel, Command, Executed, Fund, 
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import Unavailable
 from billvend.domain.journal.events import StreamKey
-from billvend.ports.journal import Journal
 from tests.storage.harness import JournalHarness, open_harness, result_codes
 from tests.support.waiting import TIMEOUT_SECONDS, eventually
 
 pytestmark = pytest.mark.long
 
 
-class BlockingJournal:
-    """A journal that records each list that it is given, and holds it until the test releases it."""
+class BlockingCommit:
+    """A journal's commits. It records each list of commands, and holds it until the test releases it."""
 
     def __init__(self, harness: JournalHarness) -> None:
         self._journal = harness.journal
@@ -33,13 +32,13 @@ class BlockingJournal:
         self.errors: list[BaseException] = []
         """What the next lists raise."""
 
-    def execute(self, commands: Sequence[Command]) -> list[CommandOutcome]:
+    def __call__(self, commands: Sequence[Command]) -> list[CommandOutcome]:
         self.batches.append(list(commands))
         self.started.release()
         assert self.may_continue.acquire(timeout=TIMEOUT_SECONDS)
         if self.errors:
             raise self.errors.pop(0)
-        return self._journal.execute(commands)
+        return self._journal.commit(commands)
 
     def unblock(self) -> None:
         """From now on, execute everything at once."""
@@ -52,9 +51,9 @@ class CommitCallers:
     def __init__(
         self, harness: JournalHarness, *, max_batch_commands: int = 500, max_waiting_commands: int = 5_000
     ) -> None:
-        self.journal = BlockingJournal(harness)
+        self.commit = BlockingCommit(harness)
         self.group_commit = GroupCommit(
-            cast(Journal, self.journal),
+            self.commit,
             max_batch_commands=max_batch_commands,
             max_waiting_commands=max_waiting_commands,
         )
@@ -62,9 +61,9 @@ class CommitCallers:
 
     def submit(self, *commands: Command) -> "Future[list[CommandOutcome]]":
         """Submit in a thread; returns once the caller leads or waits."""
-        queued, lists = self._queued(), len(self.journal.batches)
+        queued, lists = self._queued(), len(self.commit.batches)
         future = self._pool.submit(self.group_commit.execute, commands)
-        eventually(lambda: self._queued() > queued or len(self.journal.batches) > lists or future.done())
+        eventually(lambda: self._queued() > queued or len(self.commit.batches) > lists or future.done())
         return future
 
     def _queued(self) -> int:
@@ -74,12 +73,12 @@ class CommitCallers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.journal.unblock()
+        self.commit.unblock()
         self._pool.shutdown()
 
 
 def test_single_caller_commits_immediately(harness: JournalHarness) -> None:
-    alone = GroupCommit(harness.journal)
+    alone = GroupCommit(harness.journal.commit)
     assert result_codes(alone.execute([harness.fund()])) == ["done"]
     assert alone.execute([]) == []
 
@@ -89,10 +88,10 @@ def test_callers_during_a_commit_are_committed_together(harness: JournalHarness)
         first = callers.submit(harness.fund("ada"))
         funds = [harness.fund(f"user-{n}", minor=n) for n in range(1, 6)]
         others = [callers.submit(fund) for fund in funds]
-        callers.journal.unblock()
+        callers.commit.unblock()
         assert first.result(TIMEOUT_SECONDS)
         balances = [cast(Executed, other.result(TIMEOUT_SECONDS)[0]).result.balance_minor for other in others]
-    assert [len(commands) for commands in callers.journal.batches] == [1, 5]
+    assert [len(commands) for commands in callers.commit.batches] == [1, 5]
     assert balances == [1, 2, 3, 4, 5]
     assert harness.audit().ok
 
@@ -104,11 +103,11 @@ def test_each_caller_gets_its_own_results(harness: JournalHarness) -> None:
         good = callers.submit(harness.pay("ada", 400), harness.pay("ada", 300, meter="22345678901"))
         poor = callers.submit(harness.pay("ada", 400, meter="32345678901"))
         unknown = callers.submit(harness.pay("unknown"), harness.fund("unknown", 5))
-        callers.journal.unblock()
+        callers.commit.unblock()
         assert result_codes(good.result(TIMEOUT_SECONDS)) == ["done", "done"]
         assert result_codes(poor.result(TIMEOUT_SECONDS)) == ["insufficient_funds"]
         assert result_codes(unknown.result(TIMEOUT_SECONDS)) == ["wallet_not_found", "done"]
-    assert len(callers.journal.batches) == 2
+    assert len(callers.commit.batches) == 2
     assert harness.balance("ada") == (300, 700)
 
 
@@ -117,10 +116,10 @@ def test_group_size_is_limited(harness: JournalHarness) -> None:
         callers.submit(harness.fund())
         long = callers.submit(*(harness.fund(minor=1) for _ in range(9)))
         short = [callers.submit(harness.fund(minor=1), harness.fund(minor=1)) for _ in range(3)]
-        callers.journal.unblock()
+        callers.commit.unblock()
         for future in (long, *short):
             future.result(TIMEOUT_SECONDS)
-    assert [len(commands) for commands in callers.journal.batches] == [1, 9, 4, 2]
+    assert [len(commands) for commands in callers.commit.batches] == [1, 9, 4, 2]
 
 
 def test_full_queue_rejects_further_commands(harness: JournalHarness) -> None:
@@ -130,7 +129,7 @@ def test_full_queue_rejects_further_commands(harness: JournalHarness) -> None:
         with pytest.raises(Unavailable, match="Nothing was done"):
             callers.group_commit.execute([harness.fund("eve"), harness.fund("eve")])
         last = callers.submit(harness.fund(minor=1))
-        callers.journal.unblock()
+        callers.commit.unblock()
         for future in (waiting, last):
             assert result_codes(future.result(TIMEOUT_SECONDS))[0] == "done"
         assert result_codes(callers.group_commit.execute([harness.fund("eve", 7)])) == ["done"]
@@ -141,8 +140,8 @@ def test_database_error_reaches_every_caller_of_the_group(harness: JournalHarnes
     with CommitCallers(harness) as callers:
         first = callers.submit(harness.fund())
         both = [callers.submit(harness.fund()) for _ in range(2)]
-        callers.journal.errors = [Unavailable("down"), Unavailable("down")]
-        callers.journal.unblock()
+        callers.commit.errors = [Unavailable("down"), Unavailable("down")]
+        callers.commit.unblock()
         for future in (first, *both):
             assert isinstance(future.exception(TIMEOUT_SECONDS), Unavailable)
         assert result_codes(callers.group_commit.execute([harness.fund()])) == ["done"]
@@ -153,11 +152,11 @@ def test_interrupted_leader_hands_over_queue(harness: JournalHarness) -> None:
     with CommitCallers(harness) as callers:
         first = callers.submit(harness.fund(minor=1))
         both = [callers.submit(harness.fund(minor=1)) for _ in range(2)]
-        callers.journal.may_continue.release()
+        callers.commit.may_continue.release()
         first.result(TIMEOUT_SECONDS)
         late = callers.submit(harness.fund(minor=1))
-        callers.journal.errors = [KeyboardInterrupt()]
-        callers.journal.unblock()
+        callers.commit.errors = [KeyboardInterrupt()]
+        callers.commit.unblock()
         ends = [future.exception(TIMEOUT_SECONDS) for future in both]
         assert [type(end) for end in ends] == [KeyboardInterrupt, type(None)]
         assert result_codes(late.result(TIMEOUT_SECONDS)) == ["done"]
@@ -191,7 +190,7 @@ def test_interrupted_waiting_caller_hands_over_leadership(
             )
             torn = callers.submit(harness.fund(minor=10))
         last = callers.submit(harness.fund(minor=100))
-        callers.journal.unblock()
+        callers.commit.unblock()
         first.result(TIMEOUT_SECONDS)
         assert last.result(TIMEOUT_SECONDS)
         assert isinstance(torn.exception(TIMEOUT_SECONDS), KeyboardInterrupt)
@@ -230,16 +229,16 @@ def _comparable(results: Sequence[CommandOutcome]) -> list[Any]:
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(callers=CALLERS)
 def test_concurrent_results_equal_some_serial_order(
     callers: list[list[list[tuple[str, str, str, int]]]],
 ) -> None:
     """The order in which the journal got them. Each command alone, on a new database, gets the same result."""
     with open_harness("sqlite://") as together, open_harness("sqlite://") as alone:
-        slow = BlockingJournal(together)
+        slow = BlockingCommit(together)
         slow.unblock()
-        shared = GroupCommit(cast(Journal, slow))
+        shared = GroupCommit(slow)
         numbers = iter(range(1_000))
         turns = [
             [[_command(together, one, next(numbers)) for one in turn] for turn in turns] for turns in callers

@@ -2,13 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from billvend.adapters.storage.database import Database
 from billvend.domain.decisions.commands import Command, Executed
+from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.enums import Proof, Status
 from billvend.domain.outcome import Answer, Unknown
 from billvend.domain.policy.accounts import Mode
@@ -30,64 +31,70 @@ def harness(url: str) -> Iterator[JournalHarness]:
         yield harness
 
 
-def result_codes_of_concurrent(harness: JournalHarness, *commands: Command) -> list[str]:
-    """The results of commands that were all submitted at the same time."""
-    results = run_in_threads(*((lambda command=command: harness.execute(command)) for command in commands))
-    return result_codes([result for (result,) in results])
+def execute_concurrently(harness: JournalHarness, *commands: Command) -> list[CommandOutcome]:
+    """The results of commands that are all submitted at the same time, each in its thread."""
+    results = run_in_threads(*(partial(harness.execute, command) for command in commands))
+    return [result for (result,) in results]
 
 
-def test_wallet_with_funds_for_ten_payments_pays_ten(harness: JournalHarness) -> None:
-    harness.add_funds(minor=10 * 1_000)
-    outcome = Counter(result_codes_of_concurrent(harness, *(harness.pay(minor=1_000) for _ in range(20))))
-    assert outcome == {"done": 10, "insufficient_funds": 10}
-    assert harness.balance() == (0, 10_000)
+RACES: dict[str, tuple[int, Callable[[JournalHarness, int], Command], dict[str, int], tuple[int, int]]] = {
+    # What is in the wallet before, the command with each number, how many get each result, and the balance then.
+    "payments for more than there is": (
+        10_000,
+        lambda harness, _: harness.pay(minor=1_000),
+        {"done": 10, "insufficient_funds": 10},
+        (0, 10_000),
+    ),
+    "payments with one key": (
+        100_000,
+        lambda harness, _: harness.pay(minor=1_000, key="order-42"),
+        {"done": 1, "replayed": 19},
+        (99_000, 1_000),
+    ),
+    "fundings of a new wallet": (
+        0,
+        lambda harness, number: harness.fund(minor=1 << number),
+        {"done": 20},
+        ((1 << 20) - 1, 0),
+    ),
+    "fundings with one key": (
+        0,
+        lambda harness, _: harness.fund(minor=7, key="fund-1"),
+        {"done": 1, "replayed": 19},
+        (7, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("race", RACES)
+def test_concurrent_commands_have_the_results_of_a_serial_order(harness: JournalHarness, race: str) -> None:
+    funded, command, results, balance = RACES[race]
+    if funded:
+        harness.add_funds(minor=funded)
+    outcomes = execute_concurrently(harness, *(command(harness, number) for number in range(20)))
+    assert Counter(result_codes(outcomes)) == results
+    done = {outcome.result.transaction_id for outcome in outcomes if isinstance(outcome, Executed)}
+    assert len(done) == results["done"]
+    assert harness.balance() == balance
     assert harness.audit().ok
 
 
 def test_separate_engines_do_not_overspend_a_wallet(url: str, harness: JournalHarness) -> None:
-    """The same through twenty engines that share nothing but the database."""
+    """Through twenty engines that share nothing but the database."""
     harness.add_funds(minor=10 * 1_000)
     databases = [Database(url) for _ in range(20)]
     harnesses = [JournalHarness(database, name=f"p{number:02}-") for number, database in enumerate(databases)]
-    results = run_in_threads(*((lambda one=one: one.execute(one.pay(minor=1_000))) for one in harnesses))
+    results = run_in_threads(*(partial(one.execute, one.pay(minor=1_000)) for one in harnesses))
     for database in databases:
         database.close()
     assert Counter(result_codes([result for (result,) in results])) == {"done": 10, "insufficient_funds": 10}
     assert harness.audit().ok
 
 
-def test_concurrent_payments_with_one_key_pay_once(harness: JournalHarness) -> None:
-    harness.add_funds(minor=100_000)
-    pays = [harness.pay(minor=1_000, key="order-42") for _ in range(20)]
-    results = run_in_threads(*((lambda pay=pay: harness.execute(pay)) for pay in pays))
-    done = expect_executed([result for (result,) in results])
-    assert Counter(result.replayed for result in done) == {False: 1, True: 19}
-    assert len({result.result.transaction_id for result in done}) == 1
-    assert harness.balance() == (99_000, 1_000)
-    assert harness.audit().ok
-
-
-def test_concurrent_fundings_of_new_wallet_add_up(harness: JournalHarness) -> None:
-    assert set(
-        result_codes_of_concurrent(harness, *(harness.fund(minor=1 << place) for place in range(20)))
-    ) == {"done"}
-    assert harness.balance() == ((1 << 20) - 1, 0)
-    assert harness.audit().ok
-
-
-def test_concurrent_fundings_with_one_key_fund_once(harness: JournalHarness) -> None:
-    outcome = Counter(
-        result_codes_of_concurrent(harness, *(harness.fund(minor=7, key="fund-1") for _ in range(20)))
-    )
-    assert outcome == {"done": 1, "replayed": 19}
-    assert harness.balance() == (7, 0)
-    assert harness.audit().ok
-
-
 def test_concurrent_fundings_in_two_currencies_with_one_key_fund_one(harness: JournalHarness) -> None:
     """They lock different rows: only the unique key prevents a second funding."""
     funds = [harness.fund(key="fund-1", currency="NGN" if even else "KES") for even in [True, False] * 8]
-    outcome = Counter(result_codes_of_concurrent(harness, *funds))
+    outcome = Counter(result_codes(execute_concurrently(harness, *funds)))
     assert outcome == {"done": 1, "replayed": 7, "idempotency_mismatch": 8}
     assert harness.rows("SELECT count(*) FROM events") == [(1,)]
     assert harness.audit().ok
@@ -97,8 +104,9 @@ def test_one_of_concurrent_claims_gets_work(harness: JournalHarness) -> None:
     harness.add_funds(minor=100_000)
     for _ in range(4):
         pay = harness.accept_payment()
-        results = run_in_threads(*(partial(harness.execute_one, harness.claim(pay)) for _ in range(16)))
-        assert sum(done.result.provider_call is not None for done in results) == 1
+        claims = [harness.claim(pay) for _ in range(16)]
+        done = expect_executed(execute_concurrently(harness, *claims))
+        assert sum(each.result.provider_call is not None for each in done) == 1
     assert harness.rows("SELECT count(*), sum(sends) FROM attempts") == [(4, 4)]
     assert harness.audit().ok
 
@@ -109,9 +117,7 @@ def test_concurrent_cancel_and_claim_have_one_winner(harness: JournalHarness) ->
         pay = harness.accept_payment()
         claims = [harness.claim(pay) for _ in range(4)]
         cancels = [harness.cancel(pay) for _ in range(4)]
-        results = run_in_threads(
-            *((lambda command=command: harness.execute(command)[0]) for command in [*claims, *cancels])
-        )
+        results = execute_concurrently(harness, *claims, *cancels)
         working = sum(
             isinstance(result, Executed) and result.result.provider_call is not None for result in results[:4]
         )
@@ -128,13 +134,9 @@ def test_concurrent_delivery_and_reversal_have_one_winner(harness: JournalHarnes
         pay = harness.accept_payment(minor=1_000)
         work = harness.claim_work(pay)
         harness.execute_one(harness.report(pay, work, NOTHING_DELIVERED))
-        report, claims = (
-            harness.report(pay, work, delivered(f"{number:020}")),
-            [harness.claim(pay) for _ in range(3)],
-        )
-        run_in_threads(
-            *((lambda command=command: harness.execute_one(command)) for command in [report, *claims])
-        )
+        report = harness.report(pay, work, delivered(f"{number:020}"))
+        claims = [harness.claim(pay) for _ in range(3)]
+        expect_executed(execute_concurrently(harness, report, *claims))
         payment = harness.payment(pay)
         if payment.status is Status.COMPLETED:
             assert (payment.proof, payment.incidents) == (None, ())
@@ -196,10 +198,7 @@ def test_concurrent_sweeps_return_each_payment_once(harness: JournalHarness) -> 
 def test_concurrent_environment_writes_keep_the_first(harness: JournalHarness) -> None:
     modes = [Mode.TEST, Mode.LIVE] * 6
     stamped = run_in_threads(
-        *(
-            (lambda mode=mode: JournalHarness(harness.database).journal.bind_environment(mode))
-            for mode in modes
-        )
+        *(partial(JournalHarness(harness.database).journal.bind_environment, mode) for mode in modes)
     )
     assert len(set(stamped)) == 1
 
@@ -209,7 +208,7 @@ def test_new_wallets_in_opposite_batch_orders_are_created(harness: JournalHarnes
     it."""
     users = [f"user{number}" for number in range(12)]
     lists = [[harness.fund(user, 1) for user in users[:: 1 if even else -1]] for even in [True, False] * 4]
-    for results in run_in_threads(*((lambda funds=funds: harness.execute(*funds)) for funds in lists)):
+    for results in run_in_threads(*(partial(harness.execute, *funds) for funds in lists)):
         assert set(result_codes(results)) == {"done"}
     assert [harness.balance(user) for user in users] == [(8, 0)] * 12
     assert harness.audit().ok
@@ -227,7 +226,7 @@ def test_wallets_are_locked_in_one_order(harness: JournalHarness) -> None:
             )
 
     with database_errors(harness) as errors:
-        run_in_threads(*((lambda seed=seed: worker(seed)) for seed in range(8)))
+        run_in_threads(*(partial(worker, seed) for seed in range(8)))
     assert errors == []  # not even a deadlock that was resolved
     assert [harness.balance(user)[1] for user in users] == [48] * len(users)
 
@@ -262,9 +261,7 @@ def test_random_concurrent_batches_on_same_wallets_balance(harness: JournalHarne
         return seen
 
     with database_errors(harness) as errors:
-        seen: set[str] = set().union(
-            *run_in_threads(*((lambda seed=seed: worker(seed)) for seed in range(8)))
-        )
+        seen: set[str] = set().union(*run_in_threads(*(partial(worker, seed) for seed in range(8))))
     assert seen <= {"done", "already_sent"}
     assert errors == []
     funded = harness.rows("SELECT sum(amount_minor) FROM transactions WHERE type = 'funding'")[0][0]

@@ -35,7 +35,7 @@ from billvend.domain.meter_lookup import (
     MeterRejected,
 )
 from billvend.domain.outcome import Delivered
-from billvend.usecases.caches import METER_CACHE_SECONDS
+from billvend.usecases.meter_cache import METER_CACHE_SECONDS
 from billvend.usecases.meters import MeterCheck
 from tests.harness import METER, TOKEN, AppHarness, FakeProvider, using
 

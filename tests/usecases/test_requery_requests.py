@@ -5,15 +5,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billvend import Status
+from billvend import Payment, Status
 from billvend.domain.enums import Proof
-from billvend.domain.journal.events import CostRecorded, RequeryRequested, RequeryStarted, load_event
+from billvend.domain.journal.events import RequeryRequested, RequeryStarted, load_event
 from billvend.domain.outcome import Answer, Declined, Deferred, Delivered, NotFound, Pending
 from billvend.domain.policy.timing import JITTER
 from billvend.ports.provider import Order
-from tests.harness import TOKEN, AppHarness, FakeClock, FakeProvider, using
+from tests.harness import NO_ANSWER, TOKEN, AppHarness, FakeClock, FakeProvider, using
 
 SCHEDULE = (20, 60, 120, 300, 600, 1200)
+DECLINED = Declined("not this one")
 TAKEN_BACK = Declined("reversed to the wallet", about_transaction=True, provider_reversed=True)
 
 
@@ -24,6 +25,16 @@ def app() -> Iterator[AppHarness]:
 
 def requery_count(app: AppHarness) -> int:
     return app.provider.count("requery")
+
+
+def requery_on_schedule(
+    app: AppHarness, payment: Payment, times: int = 1, answer: Answer = NO_ANSWER
+) -> None:
+    """The next requeries of the payment, which get this answer."""
+    app.provider.requery_answer = answer
+    for _ in range(times):
+        app.advance_until_due(payment)
+        app.settle_due()
 
 
 # --- the schedule -----------------------------------------------------------------------------------------------------
@@ -56,8 +67,7 @@ def test_no_requery_before_it_is_due(app: AppHarness) -> None:
 
 def test_requery_schedule_continues_after_restart(app: AppHarness) -> None:
     payment = app.payment_in_doubt()
-    app.advance_until_due(payment)
-    app.settle_due()
+    requery_on_schedule(app, payment)
     due_in = app.seconds_until_due(payment)
     app.restart(app.provider)
     assert app.seconds_until_due(payment) == due_in
@@ -72,9 +82,7 @@ def test_requery_schedule_continues_after_restart(app: AppHarness) -> None:
 @pytest.mark.parametrize("advice", [5, 300, 7_000])
 def test_provider_advice_overrides_schedule(app: AppHarness, advice: int) -> None:
     payment = app.payment_in_doubt()
-    app.provider.requery_answer = Pending("in progress", retry_after_seconds=advice)
-    app.advance_until_due(payment)
-    app.settle_due()
+    requery_on_schedule(app, payment, answer=Pending("in progress", retry_after_seconds=advice))
     assert app.seconds_until_due(payment) == pytest.approx(advice, rel=JITTER)
 
 
@@ -82,7 +90,13 @@ def test_provider_advice_overrides_schedule(app: AppHarness, advice: int) -> Non
 
 
 def test_refresh_requeries_now_and_settles(app: AppHarness) -> None:
+    """However often, and also while an earlier request waits for its time."""
     payment = app.payment_in_doubt()
+    for _ in range(3):
+        app.bv.refresh(payment.transaction_id)
+    assert requery_count(app) == 3
+    app.clock.sleep(1)
+    assert app.receive_webhook(payment) == 1
     app.provider.requery_answer = Delivered(TOKEN)
     app.bv.refresh(payment.transaction_id)
     assert app.reload(payment).token == TOKEN
@@ -92,53 +106,24 @@ def test_refresh_requeries_now_and_settles(app: AppHarness) -> None:
     assert app.reload(failed).status is Status.REVERSED
 
 
-def test_refresh_ignores_the_minimum_interval(app: AppHarness) -> None:
-    payment = app.payment_in_doubt()
-    for _ in range(3):
-        app.bv.refresh(payment.transaction_id)
-    assert requery_count(app) == 3
-
-
-def test_refresh_overrides_a_waiting_requery_request(app: AppHarness) -> None:
-    payment = app.payment_in_doubt()
-    app.bv.refresh(payment.transaction_id)
-    app.clock.sleep(1)
-    assert app.receive_webhook(payment) == 1
-    app.provider.requery_answer = Delivered(TOKEN)
-    app.bv.refresh(payment.transaction_id)
-    assert app.reload(payment).token == TOKEN
-
-
 def test_refresh_of_unsent_payment_makes_no_call(app: AppHarness) -> None:
     app.bv.refresh(app.pay().transaction_id)
     assert app.provider.calls == []
 
 
-def test_refresh_detects_provider_reversal_of_completed_payment(app: AppHarness) -> None:
-    payment = app.settle(app.pay())
-    app.provider.requery_answer = TAKEN_BACK
-    app.bv.refresh(payment.transaction_id)
-    assert app.incidents(payment) == [("taken_back", 500)]
-    assert app.reload(payment).status is Status.COMPLETED
-
-
 # --- requests from webhooks -------------------------------------------------------------------------------------------
 
 
-def request_requery(app: AppHarness, payment: str, by: str) -> None:
-    found = app.bv.payments()[0]
-    assert found.transaction_id == payment
-    app.receive_webhook(found) if by == "webhook" else app.bv.request_requery(found)
+def request_requery(app: AppHarness, payment: Payment, by: str) -> None:
+    app.receive_webhook(payment) if by == "webhook" else app.bv.request_requery(app.reload(payment))
 
 
 @pytest.mark.parametrize("by", ["webhook", "customer"])
 def test_requery_request_brings_the_next_requery_forward(app: AppHarness, by: str) -> None:
     payment = app.payment_in_doubt()
-    for _ in range(4):
-        app.advance_until_due(payment)
-        app.settle_due()
+    requery_on_schedule(app, payment, 4)
     app.clock.sleep(100)
-    request_requery(app, payment.transaction_id, by)
+    request_requery(app, payment, by)
     assert requery_count(app) == 4  # not inside the request
     app.provider.requery_answer = Delivered(TOKEN)
     app.settle_due()
@@ -149,14 +134,11 @@ def test_requery_request_brings_the_next_requery_forward(app: AppHarness, by: st
 @pytest.mark.parametrize("by", ["webhook", "customer"])
 def test_requery_requests_are_rate_limited(app: AppHarness, by: str) -> None:
     payment = app.payment_in_doubt()
-    for _ in range(4):
-        app.advance_until_due(payment)
-        app.settle_due()
-    requeries = requery_count(app)
+    requery_on_schedule(app, payment, 4)
     for _ in range(40):  # for 200 seconds, which is 20 per interval
-        request_requery(app, payment.transaction_id, by)
+        request_requery(app, payment, by)
         app.advance(5)
-    assert 8 <= requery_count(app) - requeries <= 11
+    assert 8 <= requery_count(app) - 4 <= 11
 
 
 def scheduled_requery_times(*, requested: bool) -> list[float]:
@@ -238,12 +220,10 @@ def test_requery_request_during_successful_send_makes_no_requery() -> None:
 @pytest.mark.parametrize("by", ["webhook", "customer"])
 def test_requery_request_waits_for_provider_retry_after(app: AppHarness, by: str, answer: Answer) -> None:
     payment = app.payment_in_doubt()
-    app.provider.requery_answer = answer
-    app.advance_until_due(payment)
-    app.settle_due()
+    requery_on_schedule(app, payment, answer=answer)
     app.provider.requery_answer = Delivered(TOKEN)
     for _ in range(59):
-        request_requery(app, payment.transaction_id, by)
+        request_requery(app, payment, by)
         app.advance(10)
     app.advance(9)
     assert requery_count(app) == 1
@@ -254,9 +234,7 @@ def test_requery_request_waits_for_provider_retry_after(app: AppHarness, by: str
 @pytest.mark.parametrize("answer", [Pending("in progress", 600), Deferred("too early", 600)])
 def test_operator_refresh_ignores_provider_retry_after(app: AppHarness, answer: Answer) -> None:
     payment = app.payment_in_doubt()
-    app.provider.requery_answer = answer
-    app.advance_until_due(payment)
-    app.settle_due()
+    requery_on_schedule(app, payment, answer=answer)
     app.receive_webhook(payment)  # one that waits
     app.provider.requery_answer = Delivered(TOKEN)
     app.bv.refresh(payment.transaction_id)
@@ -289,7 +267,7 @@ def test_requery_requests_do_not_delay_not_found_reversal(by: str) -> None:
     for _ in range(350):  # shortly before the review
         if app.reload(payment).has_ended:
             break
-        request_requery(app, payment.transaction_id, by)
+        request_requery(app, payment, by)
         app.advance(20)
     assert touchy.rejected_requeries > 5
     assert app.reload(payment).proof is Proof.NOT_FOUND
@@ -307,14 +285,14 @@ def test_requery_request_for_removed_account_is_not_recorded(app: AppHarness, by
         if by == "operator":
             app.bv.refresh(payment.transaction_id)
         else:
-            request_requery(app, payment.transaction_id, by)
+            request_requery(app, payment, by)
         app.advance(100)
     assert [event for event in app.events(payment) if isinstance(event, RequeryRequested)] == []
     assert app.reload(payment).requery_request is None
     assert other.calls == []
     old.requery_answer = Delivered(TOKEN)
     app.restart(other, old)
-    request_requery(app, payment.transaction_id, "customer")
+    request_requery(app, payment, "customer")
     app.settle_due()
     assert app.reload(payment).token == TOKEN
 
@@ -322,74 +300,42 @@ def test_requery_request_for_removed_account_is_not_recorded(app: AppHarness, by
 # --- requests after the end -------------------------------------------------------------------------------------------
 
 
-def complete_payment(app: AppHarness, cost: int | None = None) -> str:
-    app.provider.send_answer = Delivered(TOKEN, cost_minor=cost)
-    return app.settle(app.pay()).transaction_id
-
-
-def test_webhook_on_completed_payment_detects_provider_reversal(app: AppHarness) -> None:
-    complete_payment(app, 49_000)
-    (payment,) = app.bv.payments()
-    app.provider.requery_answer = TAKEN_BACK
-    app.receive_webhook(payment)
-    app.settle_due()
-    assert app.reload(payment).status is Status.COMPLETED
-    assert app.incidents(payment) == [("taken_back", 490)]
-    assert app.account_total("recovered") == 490
-    assert app.balance == (9_500, 0)
-    assert [found.transaction_id for found in app.bv.review().payments_with_incidents] == [
-        payment.transaction_id
-    ]
-
-
-def test_repeated_provider_reversal_is_one_incident(app: AppHarness) -> None:
-    complete_payment(app)
-    (payment,) = app.bv.payments()
-    app.provider.requery_answer = TAKEN_BACK
-    for _ in range(3):
-        app.receive_webhook(payment)
-        app.advance(100)
-    assert requery_count(app) == 3
-    assert app.account_total("recovered") == 500
-    assert app.incidents(payment) == [("taken_back", 500)]
-
-
-def test_forged_webhook_on_completed_payment_changes_nothing(app: AppHarness) -> None:
-    complete_payment(app)
-    (payment,) = app.bv.payments()
-    for answer in (Delivered(TOKEN), NotFound("no such reference"), Pending("in progress")):
-        app.provider.requery_answer = answer
-        app.receive_webhook(payment)
-        app.advance(100)
-    assert requery_count(app) == 3
-    assert app.incidents(payment) == []
-    assert app.seconds_until_due(payment) is None
-    assert app.reload(payment).token == TOKEN
-
-
-def test_cost_found_after_webhook_is_booked_once(app: AppHarness) -> None:
-    complete_payment(app)
-    (payment,) = app.bv.payments()
-    assert app.account_total("provider:acme") == 500
-    app.provider.requery_answer = Delivered(TOKEN, cost_minor=49_000)
-    for _ in range(2):
-        app.receive_webhook(payment)
-        app.advance(100)
-    assert (app.account_total("provider:acme"), app.account_total("commission:acme")) == (490, 10)
-    assert [event for event in app.events(payment) if isinstance(event, CostRecorded)] == [
-        CostRecorded(1, "acme", 50_000, 49_000)
-    ]
-
-
-def test_webhook_on_reversed_payment_detects_delivery(app: AppHarness) -> None:
-    app.provider.send_answer = Declined("not this one")
+@pytest.mark.parametrize("by", ["webhook", "operator"])
+@pytest.mark.parametrize(
+    ("sent", "answer", "incidents", "totals"),
+    [
+        (Delivered(TOKEN), Delivered(TOKEN), [], {"provider:acme": 500}),
+        (Delivered(TOKEN), NotFound("no such reference"), [], {"provider:acme": 500}),
+        (Delivered(TOKEN), Pending("in progress"), [], {"provider:acme": 500}),
+        (Delivered(TOKEN), TAKEN_BACK, [("taken_back", 500)], {"recovered": 500}),
+        (Delivered(TOKEN, cost_minor=49_000), TAKEN_BACK, [("taken_back", 490)], {"recovered": 490}),
+        (Delivered(TOKEN), Delivered(TOKEN, cost_minor=49_000), [], {"provider:acme": 490, "commission:acme": 10}),
+        (DECLINED, Delivered(TOKEN), [("delivered_after_reversal", 500)], {"loss": -500, "provider:acme": 500}),
+    ],
+)  # fmt: skip
+def test_requeries_after_the_end_find_each_contradiction_once(
+    app: AppHarness,
+    by: str,
+    sent: Answer,
+    answer: Answer,
+    incidents: list[tuple[str, int]],
+    totals: dict[str, int],
+) -> None:
+    """The payment and the customer's balance stay as they are. A contradiction is one incident, and a cost is booked once."""
+    app.provider.send_answer = sent
     payment = app.pay()
     app.settle_due()
-    assert app.reload(payment).proof is Proof.DECLINED
-    app.provider.requery_answer = Delivered(TOKEN)
-    for _ in range(2):
-        app.receive_webhook(payment)
+    ended, balance = app.reload(payment), app.balance
+    app.provider.requery_answer = answer
+    for _ in range(3):
+        app.bv.refresh(payment.transaction_id) if by == "operator" else app.receive_webhook(payment)
         app.advance(100)
-    assert app.incidents(payment) == [("delivered_after_reversal", 500)]
-    assert app.account_total("loss") == -500
-    assert app.balance == (10_000, 0)
+    after = app.reload(payment)
+    assert requery_count(app) == 3
+    assert (after.status, after.proof, after.token) == (ended.status, ended.proof, ended.token)
+    assert app.incidents(payment) == incidents
+    assert {name: app.account_total(name) for name in totals} == totals
+    assert app.balance == balance
+    assert app.seconds_until_due(payment) is None
+    in_review = [found.transaction_id for found in app.bv.review().payments_with_incidents]
+    assert in_review == ([payment.transaction_id] if incidents else [])

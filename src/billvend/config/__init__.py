@@ -1,27 +1,28 @@
 """Settings: their names and defaults, their sources, and their errors.
 
-Every setting has one name, in capitals, in the environment and in a `.env` file in the working directory.
-The environment wins. An empty value means that the setting is not set. An unknown, malformed or
-contradictory setting raises `ConfigurationError`: one line that names the setting and never repeats a secret.
-Nothing here opens a connection.
+Every setting has one name, in capitals, in the environment and in a `.env` file in the working directory. The
+environment wins. An empty value means that the setting is not set. Each secret may be in a file instead, which the
+setting NAME_FILE names. An unknown, malformed or contradictory setting raises `ConfigurationError`: one line that names
+the setting and never repeats a secret. Nothing here opens a connection.
 
-    settings.py           every setting, its default, and the checks between settings
-    setting_types.py      the types of values, and the description of valid values
-    provider_settings.py  provider accounts
-    urls.py               URLs
-    sources.py            the environment and .env
-    setting_errors.py     the error messages
-    redaction.py          showing settings without secrets
+`fields` has every setting with its default, and `checks` the checks between them.
 """
 
 from billvend.config.provider_settings import BUILT_IN_PROVIDERS, PLUGIN_GROUP, ProviderSettings
 from billvend.config.redaction import redact_settings
 from billvend.config.setting_types import RateLimit
-from billvend.config.settings import SETTING_NAMES, Settings, load_settings, settings_from_values
+from billvend.config.settings import (
+    SECRET_NAMES,
+    SETTING_NAMES,
+    Settings,
+    load_settings,
+    settings_from_values,
+)
 
 __all__ = [
     "BUILT_IN_PROVIDERS",
     "PLUGIN_GROUP",
+    "SECRET_NAMES",
     "SETTING_NAMES",
     "ProviderSettings",
     "RateLimit",

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from billvend.config.setting_types import RateLimit
-from billvend.config.settings import ATTRIBUTE_BY_SETTING, Settings
+from billvend.config.settings import SETTING_NAMES, Settings
 
 REDACTED: Final = "***"
 
@@ -18,11 +18,8 @@ def redact_settings(settings: Settings) -> dict[str, object]:
 
     Amounts are text, and times are numbers of seconds. Lists and the rate limit are as written. None means not set.
     """
-    redacted = {
-        name: _redact_value(name, getattr(settings, attribute))
-        for name, attribute in ATTRIBUTE_BY_SETTING.items()
-    }
-    redacted |= {name: _redact_value(name, value) for name, value in settings.plugin_settings.items()}
+    values = {name: getattr(settings, name.lower()) for name in SETTING_NAMES} | settings.plugin_settings
+    redacted = {name: _redact_value(name, value) for name, value in values.items()}
     if settings.bill_providers:
         redacted["BILL_PROVIDER"] = None
     if settings.rate_limit is None:

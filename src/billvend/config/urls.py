@@ -4,7 +4,7 @@ The checks raise `ValueError` with the words that follow "it". They are empty if
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -12,6 +12,26 @@ from pydantic import SecretStr
 
 from billvend.config.setting_errors import invalid_setting, missing_setting
 from billvend.domain.ids import is_loopback_host
+
+
+def check_url(value: SecretStr | None, *, schemes: Sequence[str], needs_host: bool) -> SecretStr | None:
+    """Check the scheme of a URL, and with `needs_host` that it has a host, a valid port, and no spaces or backslashes."""
+    if value is not None:
+        url = value.get_secret_value()
+        scheme, _, rest = url.partition("://")
+        if scheme not in schemes or not rest:
+            raise ValueError
+        if needs_host and not _has_host(url):
+            raise ValueError
+    return value
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\\]", url)
+    except ValueError:
+        return False
 
 
 def check_api_url(value: str | None) -> str | None:
@@ -34,15 +54,6 @@ def check_api_url(value: str | None) -> str | None:
     if url.scheme == "http" and not is_loopback_host(host):
         raise ValueError("must be an https:// URL: http:// is accepted only on loopback")
     return value
-
-
-def has_host(url: str) -> bool:
-    """Whether a URL has a host, a valid port, and no spaces or backslashes."""
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\\]", url)
-    except ValueError:
-        return False
 
 
 def check_database_url(url: str) -> None:
@@ -71,20 +82,16 @@ def build_database_url(parts: Mapping[str, Any]) -> str:
         needed.append("database_username")
     for name in needed:
         if name not in parts:
-            given_names = ", ".join(part.upper() for part in parts)
-            raise missing_setting(name.upper(), f"with {given_names}")
+            raise missing_setting(name.upper(), f"with {', '.join(part.upper() for part in parts)}")
     login = quote(parts.get("database_username", ""), safe="")
     if "database_password" in parts:
         login += ":" + quote(parts["database_password"].get_secret_value(), safe="")
-    login_prefix = f"{login}@" if login else ""
-    host, name, port = (
-        parts["database_host"],
-        quote(parts["database_name"], safe=""),
-        parts.get("database_port", 5432),
-    )
+    login = f"{login}@" if login else ""
+    host, port = parts["database_host"], parts.get("database_port", 5432)
+    name = quote(parts["database_name"], safe="")
     if host.startswith("/"):
-        return f"postgresql://{login_prefix}/{name}?host={quote(host, safe='')}&port={port}"
-    return f"postgresql://{login_prefix}{_url_host(host)}:{port}/{name}"
+        return f"postgresql://{login}/{name}?host={quote(host, safe='')}&port={port}"
+    return f"postgresql://{login}{_url_host(host)}:{port}/{name}"
 
 
 def build_redis_url(parts: Mapping[str, Any]) -> str:
@@ -100,7 +107,7 @@ def _url_host(host: str) -> str:
 
 def check_parts_agree(name: str, url: str, parts: Mapping[str, Any], *, default_port: int) -> None:
     """Check that a URL and its parts are the same, if both are set. Raises `ConfigurationError` if they differ."""
-    url_parts = _split_url(url, default_port) if parts else {}
+    url_parts = _split_url(url, default_port)
     for part, value in parts.items():
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         if url_parts.get(part.partition("_")[2]) != text:

@@ -2,9 +2,10 @@
 
     class TestAcme(ProviderConformance): ...    in a module that pytest collects; see docs/adapters.md
 
-    conformance   the suite
-    server_faults what the server does instead of answering
-    fault_server  the server, over raw sockets
+    conformance, account_conformance    the suite
+    harness          what it runs on, and what the author defines
+    server_faults    what the server does instead of answering
+    fault_server     the server, over raw sockets
 
 billvend itself does not import this package. It needs no dependency but billvend's own. The plug-in's project installs
 pytest to run it.

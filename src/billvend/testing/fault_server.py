@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 LOOPBACK: Final = "127.0.0.1"
@@ -85,9 +84,9 @@ def send_and_keep_open(data: bytes) -> Handler:
 
 
 class FaultServer:
-    """The server. It listens when it is created. Use it in a `with` block, or call `close`."""
+    """The server. It listens when it is created, on any free port. Use it in a `with` block, or call `close`."""
 
-    def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[bytes] = []
         """Every whole request, in the order of arrival."""
         self.received_bytes = bytearray()
@@ -99,7 +98,7 @@ class FaultServer:
         self._closing = threading.Event()
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
+        self._listener = socket.create_server((LOOPBACK, port), backlog=128)
         self._listener.settimeout(0.2)  # for systems where closing it does not end accept()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -147,9 +146,7 @@ class FaultServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _accept(self) -> None:

@@ -20,36 +20,18 @@ OVERSIZED_BODY_BYTES: Final = 50 * 1024 * 1024
 """Much larger than any answer."""
 RANDOM_BYTES: Final = shake_256(b"billvend").digest(2000)
 UNEXPECTED_BODIES: Final = (
-    *(b"", b" ", b"OK", b"null", b"true", b"0", b"-1", b'""', b'"success"', b"[]", b"{}", b"[[]]", b"[{}]"),
-    *(b"NaN", b"Infinity", b"1e400", b'{"a": 1e99999999999999999999}', b"1" * 5000, b"[" * 100_000),
-    *(b'{"', b'{"code":', b"{}{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"\\ud800": "\\ud800"}', RANDOM_BYTES),
-    *(
-        b'{"code": null}',
-        b'{"code": {}}',
-        b'{"code": [[]]}',
-        b'{"status": []}',
-        b'{"data": []}',
-        b'{"data": 1}',
-    ),
-    *(b'{"content": []}', b'{"result": "x"}', b'{"message": {}}', b'{"error": {"error": {}}}', b'{"": ""}'),
+    b"", b" ", b"OK", b"null", b"true", b"0", b"-1", b'""', b'"success"', b"[]", b"{}", b"[[]]", b"[{}]",
+    b"NaN", b"Infinity", b"1e400", b'{"a": 1e99999999999999999999}', b"1" * 5000, b"[" * 100_000,
+    b'{"', b'{"code":', b"{}{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"\\ud800": "\\ud800"}', RANDOM_BYTES,
+    b'{"code": null}', b'{"code": {}}', b'{"code": [[]]}', b'{"status": []}', b'{"data": []}', b'{"data": 1}',
+    b'{"content": []}', b'{"result": "x"}', b'{"message": {}}', b'{"error": {"error": {}}}', b'{"": ""}',
     b"<?xml version='1.0'?><r/>",
-)
+)  # fmt: skip
 """Bodies of an answer 200 that mean nothing in the API of any provider."""
 
 UNEXPECTED_VALUES: Final[tuple[object, ...]] = (
-    None,
-    [],
-    {},
-    "",
-    "N/A",
-    "9" * 5000,
-    -1,
-    10**30,
-    1.5,
-    True,
-    ["x"],
-    {"x": ["x"]},
-)
+    None, [], {}, "", "N/A", "9" * 5000, -1, 10**30, 1.5, True, ["x"], {"x": ["x"]},
+)  # fmt: skip
 """Values that replace those of a corrupt answer."""
 
 
@@ -66,10 +48,10 @@ class Fault:
         return self.name
 
 
-def _flood(head: bytes, filling: bytes, max_bytes: int) -> Handler:
+def _flood(head: bytes, filling: bytes) -> Handler:
     def handle(connection: Connection) -> None:
         connection.send(head)
-        for _ in range(max_bytes // len(filling)):
+        for _ in range(OVERSIZED_BODY_BYTES // len(filling)):
             connection.send(filling)
         connection.close()
 
@@ -84,8 +66,8 @@ def _send_then(head: bytes, act: Callable[[Connection], None]) -> Handler:
     return handle
 
 
-def _trickle(data: bytes) -> Callable[[Connection], None]:
-    return lambda connection: connection.trickle(data)
+def _drip(connection: Connection) -> None:
+    connection.trickle(b" ")
 
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -96,8 +78,8 @@ FAULTS: Final = (
     Fault("reset", Connection.reset),
     Fault("closed without an answer", Connection.close),
     Fault("stalled", Connection.hang, lasts_until_deadline=True),
-    Fault("dripping head", _send_then(_HEAD + b"X-Drip: ", _trickle(b"drip")), lasts_until_deadline=True),
-    Fault("dripping body", _send_then(_LONG, _trickle(b" ")), lasts_until_deadline=True),
+    Fault("dripping head", _send_then(_HEAD + b"X-Drip: ", _drip), lasts_until_deadline=True),
+    Fault("dripping body", _send_then(_LONG, _drip), lasts_until_deadline=True),
     Fault("half a body", send_and_close(_LONG + b'{"code": "000", "status": "succ')),
     Fault("reset in the body", _send_then(_LONG + b"{", Connection.reset)),
     Fault("cut off chunks", send_and_close(_CHUNKED + b"2\r\n{}\r\n")),
@@ -111,9 +93,9 @@ FAULTS: Final = (
     Fault("random bytes", send_and_close(RANDOM_BYTES)),
     Fault("nonsense in the head", send_and_close(b"HTTP/1.1 200 OK\r\n: :\x00\r\n\r\n{}")),
     Fault("switching protocols", send_and_close(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n{}")),
-    Fault("a flood of 1xx", _flood(b"", _CONTINUE * 1000, OVERSIZED_BODY_BYTES), lasts_until_deadline=True),
-    Fault("a flood of headers", _flood(_HEAD, b"X-Flood: flood\r\n" * 1000, OVERSIZED_BODY_BYTES)),
-    Fault("a giant body", _flood(_HEAD + b"\r\n", b" " * 65536, OVERSIZED_BODY_BYTES)),
+    Fault("a flood of 1xx", _flood(b"", _CONTINUE * 1000), lasts_until_deadline=True),
+    Fault("a flood of headers", _flood(_HEAD, b"X-Flood: flood\r\n" * 1000)),
+    Fault("a giant body", _flood(_HEAD + b"\r\n", b" " * 65536)),
     Fault("a compression that was not requested", send_and_keep_open(http_response(b"{}", headers=("Content-Encoding: br",)))),
 )  # fmt: skip
 """The faults of the suite, in the order of its runs."""

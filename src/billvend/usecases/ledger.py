@@ -116,41 +116,32 @@ def queue_for(status: Status) -> QueueName:
     return QueueName.REVERSALS if status is Status.REVERSING else QueueName.PAYMENTS
 
 
+_LINES: dict[type[Event], tuple[int, str]] = {
+    PaymentAccepted: (logging.INFO, "Bill payment accepted"),
+    PaymentPutInDoubt: (logging.INFO, "Bill payment in doubt"),
+    ReviewRequested: (logging.WARNING, "Bill payment in review"),
+    PaymentCompleted: (logging.INFO, "Bill payment completed"),
+    PaymentReversed: (logging.INFO, "Bill payment reversed"),
+    IncidentRaised: (logging.ERROR, "Bill payment incident"),
+}
+"""The events that have a line of their own in the log, with its level and its message."""
+
+
 def _log(command: Command, executed: Executed) -> None:
     payment = executed.payment
+    context = {"userId": command.user_id, "transactionId": command.transaction_id}
     if isinstance(command, Fund):
-        context = {
-            "userId": command.user_id, "transactionId": command.transaction_id,
-            "amount": str(command.amount), "source": command.source,
-        }  # fmt: skip
+        context |= {"amount": str(command.amount), "source": command.source}
         logger.info("Wallet funded", extra={"context": context})
     if payment is None:
         return
-    lines = [line for event in executed.events if (line := _line(event)) is not None]
-    for level, message, details in lines or [(logging.DEBUG, f"Bill payment {payment.status}", {})]:
-        if logger.isEnabledFor(level):
-            context = {
-                "userId": payment.user_id, "transactionId": payment.transaction_id,
-                "amount": str(payment.amount), "provider": payment.biller,
-                **({"proof": payment.proof.value} if payment.proof else {}), **details,
-            }  # fmt: skip
-            logger.log(level, message, extra={"context": context})
-
-
-def _line(event: Event) -> tuple[int, str, dict[str, str]] | None:
-    """The level, the message and the details of an event; None if it needs no line of its own."""
-    match event:
-        case PaymentAccepted():
-            return logging.INFO, "Bill payment accepted", {}
-        case PaymentPutInDoubt():
-            return logging.INFO, "Bill payment in doubt", {}
-        case ReviewRequested(reason):
-            return logging.WARNING, "Bill payment in review", {"reason": reason}
-        case PaymentCompleted():
-            return logging.INFO, "Bill payment completed", {}
-        case PaymentReversed():
-            return logging.INFO, "Bill payment reversed", {}
-        case IncidentRaised(kind):
-            return logging.ERROR, "Bill payment incident", {"incident": kind.value}
-        case _:
-            return None
+    context |= {"amount": str(payment.amount), "provider": payment.biller}
+    context |= {"proof": payment.proof.value} if payment.proof else {}
+    events = [event for event in executed.events if type(event) in _LINES]
+    for event in events:
+        level, message = _LINES[type(event)]
+        details = {"reason": event.reason} if isinstance(event, ReviewRequested) else {}
+        details |= {"incident": event.kind.value} if isinstance(event, IncidentRaised) else {}
+        logger.log(level, message, extra={"context": context | details})
+    if not events:
+        logger.debug("Bill payment %s", payment.status, extra={"context": context})

@@ -29,7 +29,7 @@ from billvend.domain.payment.state import Payment
 from billvend.domain.safe_text import safe_repr
 from billvend.ports.clock import Clock
 from billvend.ports.provider import Provider
-from billvend.usecases.caches import MeterCache
+from billvend.usecases.meter_cache import MeterCache
 
 _ERRORS: dict[MeterFault, type[BillvendError]] = {
     MeterFault.METER_NOT_FOUND: MeterNotFound,

@@ -227,32 +227,25 @@ class Payments:
             outcomes = self.ledger.execute_all(commands)
         except BillvendError as error:
             return [error for _ in commands]
-        new_payments = [
+        pairs = list(zip(commands, outcomes, strict=True))
+        accepted = [
             Hint(command.user_id, command.transaction_id)
-            for command, outcome in zip(commands, outcomes, strict=True)
+            for command, outcome in pairs
             if isinstance(outcome, Executed) and not outcome.replayed
         ]
-        if new_payments:
-            self.ledger.queue.enqueue(QueueName.PAYMENTS, new_payments, wait=False)
-        earlier = self._load_earlier(commands, outcomes)
-        return [
-            _payment_result(command, outcome, earlier)
-            for command, outcome in zip(commands, outcomes, strict=True)
-        ]
-
-    def _load_earlier(
-        self, commands: Sequence[Pay], outcomes: Sequence[CommandOutcome]
-    ) -> Mapping[StreamKey, Payment] | BillvendError:
-        """The payments of the commands that were done before, in their current state."""
-        keys = [
+        if accepted:
+            self.ledger.queue.enqueue(QueueName.PAYMENTS, accepted, wait=False)
+        replayed = [
             StreamKey(command.user_id, outcome.result.transaction_id)
-            for command, outcome in zip(commands, outcomes, strict=True)
+            for command, outcome in pairs
             if isinstance(outcome, Executed) and outcome.replayed
         ]
+        earlier: Mapping[StreamKey, Payment] | BillvendError
         try:
-            return self.ledger.queries.payments(keys) if keys else {}
+            earlier = self.ledger.queries.payments(replayed) if replayed else {}
         except BillvendError as error:
-            return error
+            earlier = error
+        return [_payment_result(command, outcome, earlier) for command, outcome in pairs]
 
 
 def _payment_result(

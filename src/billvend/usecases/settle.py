@@ -1,4 +1,4 @@
-"""Settle: carry out the next due step of a payment.
+"""Settle: carry out the next due step of a payment. Wait: do so until the payment has ended.
 
 Claim (commit), call the provider with no transaction open, record the answer (commit), then queue a hint for the next
 step. The claim excludes other workers. So a hint that comes twice, late or without work does no harm.
@@ -7,12 +7,14 @@ step. The claim excludes other workers. So a hint that comes twice, late or with
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from billvend.domain.decisions.commands import Claim, CommandResult, Executed, ProviderCall, RecordAnswer
-from billvend.domain.errors import BillvendError, DependencyError
+from billvend.domain.errors import BillvendError, DependencyError, ValidationFailed
 from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown, verify_answer
 from billvend.domain.payment.state import Payment
+from billvend.domain.policy.rules import next_step
+from billvend.domain.safe_text import safe_repr
 from billvend.ports.provider import Order, Provider
 from billvend.ports.queue import Hint
 from billvend.ports.telemetry import ProviderAnswered
@@ -25,11 +27,14 @@ logger = logging.getLogger("billvend.settle")
 RECORD_TIMEOUT_SECONDS = 120
 """How long an answer in hand waits for the database to come back."""
 MAX_RETRY_PAUSE_SECONDS = 2.0
+MAX_POLL_SECONDS = 0.5
+"""The longest time after which `wait` sees a change by another worker."""
+MIN_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Carries out the steps of payments, as workers do."""
+    """Carries out the steps of payments: as workers do, or in the foreground with the same claims."""
 
     ledger: Ledger
     providers: Mapping[tuple[str, str], Provider]
@@ -74,6 +79,47 @@ class Settlement:
             self._suspend_account(call, answer)
         ledger.enqueue_if_due(hint, recorded.result)
         return recorded.result
+
+    def wait(
+        self, payment: Payment | str, timeout_seconds: float, on_poll: Callable[[Payment], None] | None
+    ) -> Payment:
+        """The payment when it has ended, or in its current state after the timeout.
+
+        Calls `on_poll` with the payment each time it was read. A call to a provider is finished even if it takes longer
+        than the timeout. Raises `TransactionNotFound`, `ValidationFailed`, `Unavailable`, `OutcomeUnknown`.
+        """
+        raw_timeout: object = timeout_seconds  # a caller may pass any type; NaN is not >= 0
+        if not isinstance(raw_timeout, int | float) or not raw_timeout >= 0:
+            raise ValidationFailed(
+                f"The timeout {safe_repr(timeout_seconds)} is not accepted: it must be seconds, 0 or more.",
+                fields={"timeout": "must be seconds, 0 or more"},
+            )
+        clock = self.ledger.clock
+        deadline = clock.elapsed_seconds() + timeout_seconds
+        current = payment if isinstance(payment, Payment) else self.ledger.payment(payment)
+        while True:
+            if on_poll is not None:
+                on_poll(current)
+            remaining_seconds = deadline - clock.elapsed_seconds()
+            if current.has_ended or remaining_seconds <= 0:
+                return current
+            due_in_seconds = self._due_in_seconds(current)
+            if due_in_seconds <= 0:
+                self.settle(Hint(current.user_id, current.transaction_id))
+            else:
+                if self.accounts.current_policy().suspended:
+                    self.accounts.refresh()  # perhaps no worker runs that could resume the account
+                pause_seconds = min(due_in_seconds, remaining_seconds, MAX_POLL_SECONDS)
+                clock.sleep(max(pause_seconds, MIN_POLL_SECONDS))
+            current = self.ledger.queries.payments([current.stream_key])[current.stream_key]
+
+    def next_check_at(self, payment: Payment) -> datetime | None:
+        """When a payment is next due by the policy; None if nothing is left to do."""
+        return next_step(payment, self.accounts.current_policy(), self.ledger.clock.now()).at
+
+    def _due_in_seconds(self, payment: Payment) -> float:
+        at = self.next_check_at(payment)
+        return (at - self.ledger.clock.now()).total_seconds() if at else MAX_POLL_SECONDS
 
     def _call_provider(self, payment: Payment, call: ProviderCall, may_send: Callable[[], bool]) -> Answer:
         provider = self.providers.get((call.provider, call.account_id))

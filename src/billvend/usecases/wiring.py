@@ -32,7 +32,6 @@ from billvend.usecases.review import Reviews
 from billvend.usecases.settle import Settlement
 from billvend.usecases.start_deposit import DepositStart
 from billvend.usecases.sweep import Sweeps
-from billvend.usecases.wait import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,61 +70,29 @@ class Dependencies:
         self.journal.close()
 
 
-@dataclass(frozen=True, slots=True)
 class UseCases:
-    """The use cases, each with the ports and the settings that it needs. `wire` makes them."""
+    """The use cases. Each gets the ports, the other use cases and the settings that it needs."""
 
-    ledger: Ledger
-    fundings: Fundings
-    payments: Payments
-    settlement: Settlement
-    waiting: Waiting
-    requeries: Requeries
-    reviews: Reviews
-    sweeps: Sweeps
-    lookups: Lookups
-    meters: Meters
-    accounts: ProviderAccounts
-    monitoring: Monitoring
-    deposit_start: DepositStart
-    deposit_checks: DepositChecks
-    notifications: Notifications
-    api_access: ApiAccess
-    health_checks: HealthChecks
-
-
-def wire(deps: Dependencies) -> UseCases:
-    """Give each use case what it needs."""
-    ledger = Ledger(
-        deps.journal, deps.queries, deps.queue, deps.clock, deps.metrics, deps.mode, bool(deps.notifiers)
-    )
-    accounts = ProviderAccounts(
-        deps.account_status, deps.queries, deps.providers, deps.clock, deps.policy, deps.limits
-    )
-    meters = Meters(deps.providers, deps.clock, deps.meter_check)
-    settlement = Settlement(ledger, deps.providers, accounts, meters)
-    configured = {key: provider.account for key, provider in deps.providers.items()}
-    deps.metrics.observe(ProvidersConfigured([account.provider for account in configured.values()]))
-    fundings = Fundings(ledger, deps.limits, deps.default_currency)
-    return UseCases(
-        ledger=ledger,
-        fundings=fundings,
-        payments=Payments(ledger, accounts, meters, deps.limits, deps.default_currency),
-        settlement=settlement,
-        waiting=Waiting(ledger, settlement, accounts),
-        requeries=Requeries(ledger, deps.providers, accounts, settlement),
-        reviews=Reviews(ledger, deps.deposits, accounts),
-        sweeps=Sweeps(deps.journal, deps.queue, deps.clock, deps.metrics, deps.sweep_quiet_seconds),
-        lookups=Lookups(deps.queries, deps.clock, accounts, deps.default_currency),
-        meters=meters,
-        accounts=accounts,
-        monitoring=Monitoring(
-            deps.metrics, deps.queries, deps.account_status, deps.outbox, deps.queue, deps.clock, configured,
-            deps.default_currency,
-        ),
-        deposit_start=DepositStart(deps.gateway, deps.deposits, fundings),
-        deposit_checks=DepositChecks(deps.gateway, deps.deposits, fundings, deps.outbox),
-        notifications=Notifications(deps.outbox, deps.notifiers, deps.clock, deps.metrics),
-        api_access=ApiAccess(deps.api_keys, deps.clock),
-        health_checks=HealthChecks(deps.queue, deps.queries, deps.account_status, configured, deps.clock),
-    )  # fmt: skip
+    def __init__(self, deps: Dependencies) -> None:
+        queries, queue, clock, metrics = deps.queries, deps.queue, deps.clock, deps.metrics
+        providers, limits, statuses = deps.providers, deps.limits, deps.account_status
+        configured = {key: provider.account for key, provider in providers.items()}
+        metrics.observe(ProvidersConfigured([provider for provider, _ in configured]))
+        self.ledger = Ledger(deps.journal, queries, queue, clock, metrics, deps.mode, bool(deps.notifiers))
+        self.accounts = ProviderAccounts(statuses, queries, providers, clock, deps.policy, limits)
+        self.meters = Meters(providers, clock, deps.meter_check)
+        self.fundings = Fundings(self.ledger, limits, deps.default_currency)
+        self.payments = Payments(self.ledger, self.accounts, self.meters, limits, deps.default_currency)
+        self.settlement = Settlement(self.ledger, providers, self.accounts, self.meters)
+        self.requeries = Requeries(self.ledger, providers, self.accounts, self.settlement)
+        self.reviews = Reviews(self.ledger, deps.deposits, self.accounts)
+        self.sweeps = Sweeps(deps.journal, queue, clock, metrics, deps.sweep_quiet_seconds)
+        self.lookups = Lookups(queries, clock, self.accounts, deps.default_currency)
+        self.deposit_start = DepositStart(deps.gateway, deps.deposits, self.fundings)
+        self.deposit_checks = DepositChecks(deps.gateway, deps.deposits, self.fundings, deps.outbox)
+        self.notifications = Notifications(deps.outbox, deps.notifiers, clock, metrics)
+        self.api_access = ApiAccess(deps.api_keys, clock)
+        self.health_checks = HealthChecks(queue, queries, statuses, configured, clock)
+        self.monitoring = Monitoring(
+            metrics, queries, statuses, deps.outbox, queue, clock, configured, deps.default_currency
+        )

@@ -6,6 +6,7 @@ can name a time, retries and follow-up tasks, and to execute it reads and writes
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ MAX_POLL_SECONDS = 0.5
 """How long it waits at most, after the storage has been empty for a while."""
 RETRY_SECONDS = 0.5
 """How long a worker waits when its storage is unavailable."""
-HEALTH_CHECK_INTERVAL_SECONDS = 10.0
-"""How often dead workers are replaced."""
+STOP_POLL_SECONDS = 0.1
+"""How often `stop` is read, and dead workers are replaced."""
 
 logger = logging.getLogger("billvend.queue")
 
@@ -94,18 +95,23 @@ class HintConsumer(Consumer):  # type: ignore[misc]
 
 
 def run_consumers(consumers: Sequence[HintConsumer], stop: threading.Event) -> None:
-    """Run consumers until `stop` is set. Then let the running handlers finish."""
+    """Run consumers until `stop` is set, or until Ctrl-C. Then let the running handlers finish."""
     huey_logger = logging.getLogger("huey")
     if huey_logger.level == logging.NOTSET:  # hide what it logs at INFO, such as the workers that it starts
         huey_logger.setLevel(logging.WARNING)
     try:
         for consumer in consumers:
             consumer.start()
-        while not stop.wait(HEALTH_CHECK_INTERVAL_SECONDS):
+        # Not stop.wait(): a handler of a signal runs on this thread, and could not set `stop` while it waits for it.
+        while not stop.is_set():
+            time.sleep(STOP_POLL_SECONDS)
             for consumer in consumers:
                 consumer.check_worker_health()
     finally:
+        if not stop.is_set():
+            stop.set()
         for consumer in consumers:
-            consumer.stop()  # all of them stop at the same time
-        for consumer in consumers:
-            consumer.stop(graceful=True)
+            consumer.stop()
+        for _, worker in [pair for consumer in consumers for pair in consumer.worker_threads]:
+            if worker.is_alive():  # Ctrl-C may have come before it was started
+                worker.join()

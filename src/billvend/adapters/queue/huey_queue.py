@@ -8,10 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from billvend.adapters.queue.background_sender import TIMEOUT_SECONDS, BackgroundSender
 from billvend.adapters.queue.failure_log import FailureLog
@@ -26,10 +26,6 @@ READ_TIMEOUT_SECONDS = 2.0
 """How long a worker waits for a storage that does not answer."""
 DEPTH_TIMEOUT_SECONDS = 1.0
 """How long `depth` waits. No customer waits for it."""
-MAX_SIGNAL_DELAY_SECONDS = 0.5
-"""How late a signal handler may run."""
-
-T = TypeVar("T")
 
 logger = logging.getLogger("billvend.queue")
 
@@ -78,7 +74,15 @@ class HueyQueue:
     def depth(self) -> dict[QueueName, int]:
         """See `Queue.depth`."""
         sizes: Future[dict[QueueName, int]] = Future()
-        _start_thread(lambda: {queue: self._storage(queue).queue_size() for queue in QueueName}, sizes)
+
+        def measure() -> None:
+            try:
+                sizes.set_result({queue: self._storage(queue).queue_size() for queue in QueueName})
+            except Exception as error:  # noqa: BLE001 - each driver has its own
+                sizes.set_exception(error)
+
+        # A daemon: a server that does not answer cannot keep the process alive.
+        threading.Thread(target=measure, name="billvend-queue-depth", daemon=True).start()
         try:
             return sizes.result(timeout=DEPTH_TIMEOUT_SECONDS)
         except Exception as error:
@@ -92,28 +96,6 @@ class HueyQueue:
         self, handlers: Mapping[QueueName, Callable[[Hint], None]], *, threads: int, stop: threading.Event
     ) -> None:
         """See `Queue.consume`."""
-        # Not on this thread: a signal handler runs on it, and one that sets `stop` while this thread holds the lock
-        # inside of `stop.wait()` would wait for that lock for ever.
-        consumption: Future[None] = Future()
-        try:
-            _start_thread(lambda: self._run_consumers(handlers, threads, stop), consumption)
-            _wait_until_done(consumption)
-        except BaseException:
-            stop.set()
-            if not consumption.cancel():
-                _wait_until_done(consumption)
-            raise
-        consumption.result()
-
-    def close(self) -> None:
-        """See `Queue.close`."""
-        self._sender.close()
-        for storage in list(self._storages.values()):
-            storage.close()
-
-    def _run_consumers(
-        self, handlers: Mapping[QueueName, Callable[[Hint], None]], threads: int, stop: threading.Event
-    ) -> None:
         from billvend.adapters.queue.consumer import HintConsumer, HintHuey, run_consumers
 
         with ExitStack() as cleanup:
@@ -129,6 +111,12 @@ class HueyQueue:
             self._consumed.update(handlers.keys())
             cleanup.callback(self._consumed.subtract, handlers.keys())
             run_consumers(consumers, stop)
+
+    def close(self) -> None:
+        """See `Queue.close`."""
+        self._sender.close()
+        for storage in list(self._storages.values()):
+            storage.close()
 
     def _put(self, queue: QueueName, hints: Sequence[Hint]) -> int:
         if self._place is None and not self._consumed[queue]:
@@ -146,27 +134,3 @@ class HueyQueue:
         from billvend.adapters.queue.storages import open_storage
 
         return open_storage(self._place, f"billvend_{queue}", timeout_seconds)
-
-
-def _start_thread(call: Callable[[], T], outcome: Future[T]) -> None:
-    """Start `call` on a daemon thread: a server that does not answer cannot keep the process alive.
-
-    `outcome` gets its result, or the error that it raised. If `outcome` was cancelled, nothing is called.
-    """
-
-    def run() -> None:
-        if not outcome.set_running_or_notify_cancel():
-            return
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - the reader of the future gets it
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="billvend-queue", daemon=True).start()
-
-
-def _wait_until_done(outcome: Future[None]) -> None:
-    # The handler of a signal that comes just before the interpreter begins to wait runs only after the wait. So the
-    # wait must not be endless, or that SIGTERM would have no effect.
-    while not outcome.done():
-        wait([outcome], timeout=MAX_SIGNAL_DELAY_SECONDS)

@@ -4,7 +4,7 @@ The tables are read side by side, in the order of the streams. So a ledger of an
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any, cast
@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage import rows
-from billvend.adapters.storage.streams import event_from_raw, group_by_stream
+from billvend.adapters.storage.streams import SELECT_EVENTS, event_from_raw, group_by_stream
 from billvend.adapters.storage.tables import attempts, events, resolutions, transactions, transfers, wallets
 from billvend.domain.decisions.decider import StreamHead
-from billvend.domain.journal.events import PaymentEvent, StreamKey, WalletEvent, WalletFunded, event_hash
+from billvend.domain.journal.events import PaymentEvent, StreamKey, WalletEvent, event_hash
 from billvend.domain.ledger.transfers import IN_FLIGHT
 from billvend.domain.ledger.wallet import Wallet, new_wallet
 from billvend.domain.ledger.wallet import evolve as evolve_wallet
@@ -30,7 +30,6 @@ PAGE_ROWS = 1_000
 NOT_DERIVED = frozenset({"transactions.next_check_at", "transactions.last_hint_at", "wallets.updated_at"})
 """Columns that hold when a payment is next due, when a hint was last sent, or when a row changed. No money depends on them."""
 _WALLET = "wallet:"
-_Query = Callable[[sa.Select[Any]], Iterator[sa.Row[Any]]]
 
 
 def audit(connection: Connection) -> AuditReport:
@@ -39,22 +38,41 @@ def audit(connection: Connection) -> AuditReport:
         return _Audit(connection.execution_options(yield_per=PAGE_ROWS), open_queries).run()
 
 
+class _Source:
+    """A table that is derived from events. `order` identifies a row, and its first two columns the stream."""
+
+    def __init__(self, table: sa.Table, *order: str, kind: str | None = None) -> None:
+        derived = [column.name for column in table.c if f"{table.name}.{column.name}" not in NOT_DERIVED]
+        self.name = table.name
+        self.order = order
+        self.columns = [*order, *(name for name in derived if name not in order)]
+        statement = sa.select(*(table.c[name] for name in self.columns))
+        if kind is not None:
+            statement = statement.where(table.c.type == kind)
+        self.statement = statement.order_by(*(table.c[name] for name in order))
+
+
+_SOURCES = (
+    _Source(transfers, "user_id", "stream", "seq", "leg"),
+    _Source(transactions, "user_id", "currency", "seq", kind="funding"),
+    _Source(wallets, "user_id", "currency"),
+    _Source(transactions, "user_id", "transaction_id", kind="payment"),
+    _Source(attempts, "user_id", "transaction_id", "attempt"),
+    _Source(resolutions, "user_id", "transaction_id"),
+)
+
+
 class _Audit:
     def __init__(self, connection: Connection, open_queries: ExitStack) -> None:
         def query(statement: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
             return iter(open_queries.enter_context(connection.execute(statement)))
 
-        def derived(table: sa.Table, *order: str, kind: str | None = None) -> "_DerivedTable":
-            return _DerivedTable(self._report, query, table, order, kind)
-
         self._report = AuditReport()
-        self._events = query(sa.select(events).order_by(events.c.user_id, events.c.stream, events.c.seq))
-        self._transfers = derived(transfers, "user_id", "stream", "seq", "leg")
-        self._fundings = derived(transactions, "user_id", "currency", "seq", kind="funding")
-        self._wallets = derived(wallets, "user_id", "currency")
-        self._payments = derived(transactions, "user_id", "transaction_id", kind="payment")
-        self._attempts = derived(attempts, "user_id", "transaction_id", "attempt")
-        self._resolutions = derived(resolutions, "user_id", "transaction_id")
+        self._events = query(SELECT_EVENTS.order_by(events.c.user_id, events.c.stream, events.c.seq))
+        self._tables = [_DerivedTable(self._report, source, query(source.statement)) for source in _SOURCES]
+        (
+            self._transfers, self._fundings, self._wallets, self._payments, self._attempts, self._resolutions,
+        ) = self._tables  # fmt: skip
         self._in_flight: Counter[str] = Counter()
         """By currency: what the transfers of one user leave in flight, without what the user's open payments hold."""
 
@@ -64,9 +82,7 @@ class _Audit:
             for key, stored in streams:
                 self._audit_stream(key, stored)
             self._check_in_flight(user_id)
-        for table in (
-            self._transfers, self._fundings, self._wallets, self._payments, self._attempts, self._resolutions,
-        ):  # fmt: skip
+        for table in self._tables:
             table.expect_no_more()
         return self._report
 
@@ -106,8 +122,7 @@ class _Audit:
                 state = evolve_payment(state, key, cast(PaymentEvent, event.event), event.at)
                 currency = state.amount.currency
             head = StreamHead(event.seq, event.hash)
-            if isinstance(event.event, WalletFunded):
-                self._fundings.expect(rows.funding_row(event, event.event, currency))
+            self._fundings.expect(*rows.funding_rows(event, currency))
             for transfer in rows.transfer_rows(event, currency):
                 self._report.transfers += 1
                 into, out_of = transfer["target"] == IN_FLIGHT, transfer["source"] == IN_FLIGHT
@@ -136,20 +151,11 @@ class _Audit:
 class _DerivedTable:
     """The rows of a table that is derived from events, read in the order in which the events make them."""
 
-    def __init__(
-        self, report: AuditReport, query: _Query, table: sa.Table, order: Sequence[str], kind: str | None
-    ) -> None:
-        """`order` identifies a row. Its first two columns identify the stream."""
-        derived = [column.name for column in table.c if f"{table.name}.{column.name}" not in NOT_DERIVED]
-        self._columns = [*order, *(name for name in derived if name not in order)]
+    def __init__(self, report: AuditReport, source: _Source, stored: Iterator[sa.Row[Any]]) -> None:
         self._report = report
-        self._name = table.name
-        self._order = order
-        statement = sa.select(*(table.c[name] for name in self._columns))
-        if kind is not None:
-            statement = statement.where(table.c.type == kind)
-        self._rows = query(statement.order_by(*(table.c[name] for name in order)))
-        self._row = next(self._rows, None)
+        self._name, self._order, self._columns = source.name, source.order, source.columns
+        self._rows = stored
+        self._row = next(stored, None)
 
     def expect(self, *expected_rows: rows.RowDict) -> None:
         """Compare the next rows with the expected ones. A column without an expected value must be NULL.

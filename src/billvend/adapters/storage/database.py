@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -13,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from billvend.domain.errors import ConfigurationError, Unavailable
@@ -45,34 +45,26 @@ class Database:
     @contextmanager
     def read_transaction(self) -> Iterator[Connection]:
         """A transaction that sees one consistent state and changes nothing. Raises `Unavailable`."""
-        with self._connection() as connection:
+        with translate_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
-                connection = connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 yield connection
 
     @contextmanager
-    def write_transaction(self) -> Iterator[Connection]:
-        """A transaction that writes. Raises `Unavailable`.
+    def write_transaction(self, *, translate: bool = True) -> Iterator[Connection]:
+        """A transaction that writes. On SQLite it takes the write lock at once, so that it never has to start again.
 
-        On SQLite it takes the write lock at once, so that it never has to start again.
+        Raises `Unavailable`, and `IntegrityError` for a row that a constraint rejects. Without `translate`, errors within
+        the transaction are raised as the database gives them.
         """
-        with self._connection() as connection, connection.execution_options(billvend_writes=True).begin():
-            yield connection
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        try:
+        with translate_errors():
             connection = self.engine.connect()
-        except DBAPIError as error:
-            raise unavailable(error) from error
-        except sa.exc.TimeoutError as error:
-            raise Unavailable(
-                "All connections to the database are in use. Nothing was done: try again."
-            ) from error
-        with connection:
+        with (
+            connection,
+            translate_errors() if translate else nullcontext(),
+            connection.execution_options(billvend_writes=True).begin(),
+        ):
             yield connection
 
     def close(self) -> None:
@@ -173,11 +165,17 @@ def _rows_from_json(index: int, table: sa.Table, names: tuple[str, ...]) -> sa.S
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise the database errors of the block as `Unavailable`."""
+    """Raise the database errors of the block as `Unavailable`, except `IntegrityError`."""
     try:
         yield
+    except IntegrityError:
+        raise
     except DBAPIError as error:
         raise unavailable(error) from error
+    except sa.exc.TimeoutError as error:
+        raise Unavailable(
+            "All connections to the database are in use. Nothing was done: try again."
+        ) from error
 
 
 def unavailable(error: DBAPIError) -> Unavailable:
@@ -262,12 +260,11 @@ def _enable_wal(connection: sqlite3.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
+            return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(SQLITE_RETRY_SECONDS)
-        else:
-            return
+        time.sleep(SQLITE_RETRY_SECONDS)
 
 
 _DURABLE_COMMITS: Final = """

@@ -7,17 +7,14 @@ commit, and many callers share the database's round trips and its disk writes.
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from billvend.domain.decisions.commands import Command
 from billvend.domain.decisions.decider import CommandOutcome
 from billvend.domain.errors import Unavailable
-from billvend.domain.policy.accounts import Mode
-from billvend.ports.journal import DuePayment, Journal
 from billvend.ports.telemetry import BatchCommitted, Metrics
 
 MAX_BATCH_COMMANDS: Final = 500
@@ -27,17 +24,17 @@ MAX_WAITING_COMMANDS: Final = 5_000
 
 
 class GroupCommit:
-    """A `billvend.ports.journal.Journal` in front of another: one transaction at a time, for all callers that wait."""
+    """One transaction at a time, for all callers that wait. `commit` executes a list of commands in a transaction."""
 
     def __init__(
         self,
-        journal: Journal,
+        commit: Callable[[Sequence[Command]], list[CommandOutcome]],
         *,
         max_batch_commands: int = MAX_BATCH_COMMANDS,
         max_waiting_commands: int = MAX_WAITING_COMMANDS,
         metrics: Metrics | None = None,
     ) -> None:
-        self._journal = journal
+        self._commit = commit
         self._metrics = metrics
         self._max_batch_commands = max_batch_commands
         self._max_waiting_commands = max_waiting_commands
@@ -63,7 +60,7 @@ class GroupCommit:
         if request.is_leader:
             self._run_batch()
         if request.outcome is None:  # the leader was interrupted: the keys show which commands were committed
-            return self._journal.execute(commands)
+            return self._commit(commands)
         if isinstance(request.outcome, Exception):
             raise request.outcome
         return request.outcome
@@ -94,7 +91,7 @@ class GroupCommit:
         """Commit for all callers that wait now. Then the first of those that arrived meanwhile leads."""
         batch = self._next_batch()
         try:
-            outcomes = self._commit(batch)
+            outcomes = self._commit_batch(batch)
             for request, outcome in zip(batch, outcomes, strict=True):
                 request.outcome = outcome
         finally:
@@ -113,11 +110,9 @@ class GroupCommit:
             self._waiting_count -= count
             return batch
 
-    def _commit(self, batch: Sequence["_Request"]) -> list[list[CommandOutcome] | Exception]:
+    def _commit_batch(self, batch: Sequence["_Request"]) -> list[list[CommandOutcome] | Exception]:
         try:
-            all_results = self._journal.execute(
-                [command for request in batch for command in request.commands]
-            )
+            all_results = self._commit([command for request in batch for command in request.commands])
         except Exception as error:  # noqa: BLE001  each caller gets it, as if its commands were alone
             return [error for _ in batch]
         if self._metrics is not None:
@@ -133,28 +128,6 @@ class GroupCommit:
                 self._waiting_count -= len(request.commands)
                 if request.is_leader:
                     self._promote_next()
-
-    # --- passed on to the journal -------------------------------------------------------------------------------------
-
-    def take_due_payments(self, now: datetime, limit: int, hint_interval_seconds: float) -> list[DuePayment]:
-        """See the port."""
-        return self._journal.take_due_payments(now, limit, hint_interval_seconds)
-
-    def release_due(self, due: Sequence[DuePayment]) -> None:
-        """See the port."""
-        self._journal.release_due(due)
-
-    def bind_environment(self, mode: Mode) -> Mode:
-        """See the port."""
-        return self._journal.bind_environment(mode)
-
-    def mode(self) -> Mode | None:
-        """See the port."""
-        return self._journal.mode()
-
-    def close(self) -> None:
-        """See the port."""
-        self._journal.close()
 
 
 def _acquired_lock() -> threading.Lock:

@@ -11,7 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from billvend.adapters.storage.audit import audit
 from billvend.adapters.storage.database import Database, make_storable, unavailable
-from billvend.adapters.storage.streams import event_from_row, fold_payment, load_payments, load_results
+from billvend.adapters.storage.streams import (
+    SELECT_EVENTS,
+    event_from_row,
+    fold_payment,
+    load_payments,
+    load_results,
+)
 from billvend.adapters.storage.tables import (
     HAS_INCIDENTS,
     IS_OPEN,
@@ -86,7 +92,7 @@ class SqlQueries:
             if row.type != "payment":
                 return TransactionRecord(_to_funding(row), None)
             key = StreamKey(row.user_id, row.transaction_id)
-            in_order = sa.select(events).where(events.c.user_id == key.user_id, events.c.stream == key.stream)
+            in_order = SELECT_EVENTS.where(events.c.user_id == key.user_id, events.c.stream == key.stream)
             stored = [event_from_row(each) for each in connection.execute(in_order.order_by(events.c.seq))]
         folded = fold_payment(key, stored)
         return folded and TransactionRecord(folded[0], row.next_check_at, stored)

@@ -1,11 +1,13 @@
 """Domain values as rows. Values that are folded from events are only written. Only wallets are read back."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain
 from typing import Any
 
-from billvend.adapters.storage.database import make_storable
+from billvend.adapters.storage import tables
+from billvend.adapters.storage.database import TableRows, make_storable
 from billvend.domain.decisions.commands import Command, CommandResult
-from billvend.domain.decisions.decider import StreamHead
+from billvend.domain.decisions.decider import Snapshot, StreamHead, WriteSet
 from billvend.domain.journal import codec
 from billvend.domain.journal.events import (
     PaymentCompleted,
@@ -15,12 +17,52 @@ from billvend.domain.journal.events import (
     WalletHeld,
     WalletReleased,
 )
-from billvend.domain.ledger.transfers import transfers
+from billvend.domain.ledger.transfers import transfers as transfers_of
 from billvend.domain.ledger.wallet import Wallet
 from billvend.domain.notifications import Channel, NotificationRenderer, message_id
 from billvend.domain.payment.state import Attempt, Payment, Requery, Send
 
 RowDict = dict[str, Any]
+
+
+def changed_rows(
+    before: Snapshot, changes: WriteSet, channels: Collection[Channel], render: NotificationRenderer
+) -> list[TableRows]:
+    """All rows to write, in an order that foreign keys allow. `render` writes the notifications for each of `channels`."""
+    currencies = {key: wallet.balance.currency for key, (wallet, _) in changes.wallets.items()}
+    currencies |= {key: payment.amount.currency for key, (payment, _) in changes.payments.items()}
+    payments = {key: payment for key, (payment, _) in changes.payments.items()}
+    ended_before = {key for key, (payment, _) in before.payments.items() if payment.has_ended}
+    last_at = {stored.key: stored.at for stored in changes.events}
+    fundings: list[RowDict] = []
+    transfers: list[RowDict] = []
+    messages: list[RowDict] = []
+    for stored in changes.events:
+        fundings += funding_rows(stored, currencies[stored.key])
+        transfers += transfer_rows(stored, currencies[stored.key])
+        messages += (
+            outbox_message_rows(stored, payments.get(stored.key), channels, render) if channels else ()
+        )
+    payment_rows = [
+        payment_row(payment, head) | {"next_check_at": changes.next_at[key], "last_hint_at": None}
+        for key, (payment, head) in changes.payments.items()
+    ]
+    wallet_rows = [
+        wallet_row(wallet, head) | {"updated_at": last_at[key]}
+        for key, (wallet, head) in changes.wallets.items()
+    ]
+    resolutions = [resolution_rows(payment) for key, payment in payments.items() if key not in ended_before]
+    return [
+        TableRows(tables.events, [event_row(stored) for stored in changes.events]),
+        TableRows(tables.transactions, fundings),
+        TableRows(tables.transactions, payment_rows, is_upsert=True),
+        TableRows(tables.attempts, [*chain(*map(attempt_rows, payments.values()))], is_upsert=True),
+        TableRows(tables.wallets, wallet_rows, is_upsert=True),
+        TableRows(tables.transfers, transfers),
+        TableRows(tables.resolutions, [*chain(*resolutions)]),
+        TableRows(tables.commands, [command_row(*executed) for executed in changes.results.values()]),
+        TableRows(tables.outbox_messages, messages),
+    ]
 
 
 def event_row(stored: StoredEvent) -> RowDict:
@@ -44,7 +86,7 @@ def transfer_rows(stored: StoredEvent, currency: str) -> Iterable[RowDict]:
     event = stored.event
     wallet_events = (WalletFunded, WalletHeld, WalletReleased)
     transaction_id = event.transaction_id if isinstance(event, wallet_events) else stored.key.stream
-    for leg, transfer in enumerate(transfers(event)):
+    for leg, transfer in enumerate(transfers_of(event)):
         yield {
             "user_id": stored.key.user_id,
             "stream": stored.key.stream,
@@ -70,9 +112,12 @@ def wallet_row(wallet: Wallet, head: StreamHead) -> RowDict:
     }
 
 
-def funding_row(stored: StoredEvent, event: WalletFunded, currency: str) -> RowDict:
-    """The row of a funding in `transactions`."""
-    return {
+def funding_rows(stored: StoredEvent, currency: str) -> Iterable[RowDict]:
+    """The row in `transactions` of the funding that an event is, if it is one."""
+    event = stored.event
+    if not isinstance(event, WalletFunded):
+        return
+    yield {
         "user_id": stored.key.user_id,
         "transaction_id": event.transaction_id,
         "type": "funding",

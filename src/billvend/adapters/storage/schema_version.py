@@ -4,11 +4,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
 
-from billvend.adapters.storage.database import Database, first_line, unavailable
+from billvend.adapters.storage.database import Database
 from billvend.adapters.storage.tables import metadata
-from billvend.domain.errors import ConfigurationError
+from billvend.domain.errors import ConfigurationError, Unavailable
 
 HEAD = "0100"
 """The version that this billvend reads and writes. A test compares it with the migrations. Versions sort as text."""
@@ -22,18 +21,14 @@ _alembic_version = sa.Table(
     sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 """Alembic's table."""
-_ADVISORY_LOCK_ID = (
-    0x62_69_6C_6C  # "bill". With it, processes that upgrade one PostgreSQL database take turns.
-)
+_ADVISORY_LOCK_ID = 0x62_69_6C_6C
+"""Processes that upgrade one PostgreSQL database take turns with it. The number is "bill" in ASCII."""
 
 
 def current_version(database: Database) -> str | None:
     """The version of a database's tables. None for a database without tables. Raises `Unavailable`."""
-    try:
-        with database.read_transaction() as connection:
-            return _version(connection)
-    except DBAPIError as error:
-        raise unavailable(error) from error
+    with database.read_transaction() as connection:
+        return _version(connection)
 
 
 def upgrade(database: Database) -> str:
@@ -53,12 +48,12 @@ def upgrade(database: Database) -> str:
             elif before != HEAD:
                 _reject_unsupported(before)
                 _migrate(connection)
-    except DBAPIError as error:
-        if "already exists" in first_line(error.orig):
+    except Unavailable as error:
+        if "already exists" in (error.detail or ""):
             raise ConfigurationError(
-                f"DATABASE_URL: that database is not billvend's ({first_line(error.orig)}). Nothing was changed."
+                f"DATABASE_URL: that database is not billvend's ({error.detail}). Nothing was changed."
             ) from error
-        raise unavailable(error) from error
+        raise
     return before or "none"
 
 

@@ -19,6 +19,8 @@ from billvend.domain.payment import transitions as payments
 from billvend.domain.payment.state import Payment
 from billvend.ports.queries import RawEvent
 
+SELECT_EVENTS = sa.select(*(column for column in events.c if column.name != "prev_seq"))
+
 
 def load_payments(
     connection: Connection, database: Database, keys: Sequence[tuple[str, str]]
@@ -36,10 +38,8 @@ def load_payments(
 
 @lru_cache(maxsize=8)
 def _events_query(database: Database) -> sa.Select[Any]:
-    return (
-        sa.select(events)
-        .where(database.in_keys(events.c.user_id, events.c.stream))
-        .order_by(events.c.user_id, events.c.stream, events.c.seq)
+    return SELECT_EVENTS.where(database.in_keys(events.c.user_id, events.c.stream)).order_by(
+        events.c.user_id, events.c.stream, events.c.seq
     )
 
 
@@ -64,27 +64,14 @@ def _results_query(database: Database) -> sa.Select[Any]:
     )
 
 
-_STREAM_KEY = itemgetter(0, 1)
-"""The key of a stream: the first two columns of `events`."""
-
-
 def group_by_stream(found: Iterable[sa.Row[Any]]) -> Iterator[tuple[StreamKey, Iterator[RawEvent]]]:
-    """Rows of `events`, which must be in the order of streams, grouped by stream."""
-    for names, of_stream in groupby(found, key=_STREAM_KEY):
-        key = StreamKey(*names)
-        yield key, (_event_of_stream(key, row) for row in of_stream)
+    """Rows of `SELECT_EVENTS`, which must be in the order of streams, grouped by stream."""
+    return groupby(map(event_from_row, found), key=itemgetter(0))
 
 
-def event_from_row(row: sa.Row[Any]) -> RawEvent:
-    """The event in a row of `events`."""
-    return _event_of_stream(StreamKey(*_STREAM_KEY(row)), row)
-
-
-def _event_of_stream(key: StreamKey, row: Sequence[Any]) -> RawEvent:
-    _, _, seq, kind, at, command_key, data, _, prev_hash, hash_ = (
-        row  # by place: an audit has very many of them
-    )
-    return RawEvent(key, seq, kind, at, command_key, data, prev_hash, hash_)
+def event_from_row(row: Any) -> RawEvent:
+    """The event in a row of `SELECT_EVENTS`."""
+    return RawEvent(StreamKey(row[0], row[1]), *row[2:])
 
 
 def event_from_raw(raw: RawEvent) -> StoredEvent:

@@ -147,9 +147,7 @@ class RecordAnswer(_PolicyCommand):
     """The answer of an adapter as `verify_answer` returned it."""
 
 
-PaymentCommand = Cancel | Resolve | RequestRequery | Claim | RecordAnswer
-"""The commands about a payment that exists."""
-Command = Fund | Pay | PaymentCommand
+Command = Fund | Pay | Cancel | Resolve | RequestRequery | Claim | RecordAnswer
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

@@ -66,13 +66,8 @@ def requested_attempt(payment: Payment, command: RequestRequery) -> Attempt | No
     """The attempt to requery. None if nothing was sent, its account is removed, or a request as good is open."""
     latest = payment.attempts[-1] if payment.attempts else None
     attempt = next((each for each in payment.attempts if each.reference == command.reference), latest)
-    open_request, account_of = payment.requery_request, command.policy.account_of
-    if attempt is None or account_of(attempt) is None:
+    if attempt is None or command.policy.account_of(attempt) is None:
         return None
-    is_new = (
-        open_request is None
-        or open_request.attempt != attempt.number
-        or account_of(payment.attempt(open_request.attempt)) is None
-        or (command.source == OPERATOR and open_request.not_before > command.at)
-    )
-    return attempt if is_new else None
+    open_request = payment.requery_request
+    is_sooner = open_request and command.source == OPERATOR and open_request.not_before > command.at
+    return attempt if not open_request or open_request.attempt != attempt.number or is_sooner else None

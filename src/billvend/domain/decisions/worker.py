@@ -26,12 +26,10 @@ def needs_wallet(payment: Payment, command: Command) -> bool:
 
 def claim(decision: Decision, command: Claim) -> None:
     """Do what is due, or allow the worker to make the call that is due."""
-    policy = command.policy
+    policy, was_reversing = command.policy, decision.payment.status is Status.REVERSING
     _expire_send_lease(decision)
     step = conclude(decision, policy)
-    if not step.is_due(decision.at):
-        return decision.finish(step.at)
-    match step:
+    match step if step.is_due(decision.at) else None:
         case steps.StartAttempt(account):
             _start_send(decision, _new_attempt(decision, account, account.day(decision.at)), policy)
         case steps.RetrySend(attempt):
@@ -40,11 +38,10 @@ def claim(decision: Decision, command: Claim) -> None:
             _check_prior_reference(decision, _new_attempt(decision, account, day), policy)
         case steps.StartRequery(attempt, on_request):
             _start_requery(decision, attempt, policy, on_request=on_request)
-        case steps.Reverse(proof, reason) if decision.wallet is not None:
+        case steps.Reverse(proof, reason) if was_reversing and decision.wallet is not None:
             release_hold(decision, proof, reason, policy)
         case _:
             decision.finish(step.at)
-    return None
 
 
 def record_answer(decision: Decision, command: RecordAnswer, owner: StreamKey | None) -> None:

@@ -43,6 +43,11 @@ class _Call:
     answer: Answer | None = None
     answered_at: datetime | None = None
 
+    @property
+    def observed_at(self) -> datetime:
+        """When it was answered; when it began, if it was not."""
+        return self.answered_at or self.started_at
+
     def holds_lease(self, now: datetime) -> bool:
         """Whether it excludes other workers: its lease has not expired, and its clock was not far ahead of ours."""
         return self.lease_until > now and not is_far_ahead(self.started_at, now)
@@ -135,12 +140,16 @@ class Attempt:
         return not self.sends and self.is_known_to_provider
 
     @property
+    def last_requery_answer(self) -> Answer | None:
+        """The answer to the last requery; None if it has none yet, or if there is no requery."""
+        return self.requeries[-1].answer if self.requeries else None
+
+    @property
     def open_call(self) -> Send | Requery | None:
         """The send or requery whose answer a worker may still get."""
-        last_requery = self.requeries[-1] if self.requeries else None
         if self.sends and self.sends[-1].is_open:
             return self.sends[-1]
-        return last_requery if last_requery is not None and last_requery.answer is None else None
+        return self.requeries[-1] if self.requeries and self.last_requery_answer is None else None
 
 
 @dataclass(frozen=True, slots=True)

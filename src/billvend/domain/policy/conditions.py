@@ -160,9 +160,7 @@ def account_is_removed(case: Case) -> bool:
 
 def disappeared_at_provider(case: Case) -> bool:
     """The provider knew our reference, and now does not find it."""
-    requeries = case.attempt.requeries
-    last = requeries[-1].answer if requeries else None
-    return isinstance(last, NotFound) and case.attempt.is_known_to_provider
+    return isinstance(case.attempt.last_requery_answer, NotFound) and case.attempt.is_known_to_provider
 
 
 def is_in_doubt_too_long(case: Case) -> bool:

@@ -33,7 +33,7 @@ def payment_evidence(payment: Payment, policy: Policy, now: datetime) -> Evidenc
     attempt = deciding_attempt(payment)
     evidence = evidence_of(attempt, now)
     if evidence is Evidence.NOT_SENT and not attempt.sends:
-        is_checked = attempt.requeries and isinstance(attempt.requeries[-1].answer, NotFound)
+        is_checked = isinstance(attempt.last_requery_answer, NotFound)
         return Evidence.NOTHING_SENT if is_checked else Evidence.PRIOR_UNCHECKED
     account = policy.account_of(attempt)
     if evidence is not Evidence.UNKNOWN or account is None or account.key in policy.not_found_ignored:

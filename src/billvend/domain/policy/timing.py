@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from billvend.domain.enums import Status
 from billvend.domain.outcome import Answer, Deferred, Pending
-from billvend.domain.payment.state import Attempt, Payment, Requery, Send, is_far_ahead
+from billvend.domain.payment.state import Attempt, Payment, is_far_ahead
 from billvend.domain.policy.policy import Policy
 
 MAX_ADVISED_REQUERIES = 6
@@ -18,8 +18,7 @@ JITTER = 0.1
 
 def next_requery_at(payment: Payment, attempt: Attempt, policy: Policy, now: datetime) -> datetime:
     """When an attempt is to be requeried next, without a requery request."""
-    last = attempt.requeries[-1] if attempt.requeries else None
-    advised = advice_seconds(last.answer) if last else 0.0
+    advised = advice_seconds(attempt.last_requery_answer)
     # The provider's advice counts from its last answer. The schedule ignores requeries made on request.
     observed_at = _last_observed_at(attempt, now, scheduled_only=not advised)
     if observed_at is None:
@@ -38,12 +37,11 @@ def earliest_requested_requery_at(attempt: Attempt, policy: Policy, now: datetim
     if not attempt.requeries:
         return now
     last = attempt.requeries[-1]
-    answered_at = last.answered_at or last.started_at
-    if is_far_ahead(answered_at, now):
+    if is_far_ahead(last.observed_at, now):
         return now
     interval = timedelta(seconds=policy.min_requery_interval_seconds)
     advice = timedelta(seconds=advice_seconds(last.answer))
-    return max(now, last.started_at + interval, answered_at + advice)
+    return max(now, last.started_at + interval, last.observed_at + advice)
 
 
 def _scheduled_count(attempt: Attempt) -> int:
@@ -57,8 +55,7 @@ def scheduled_gap_seconds(payment: Payment, attempt: Attempt, policy: Policy) ->
     The advice is followed six times. From then on intervals grow as in the schedule, and advice can only lengthen them.
     """
     scheduled_count = _scheduled_count(attempt)
-    last = attempt.requeries[-1].answer if attempt.requeries else None
-    advice = advice_seconds(last)
+    advice = advice_seconds(attempt.last_requery_answer)
     index = scheduled_count - MAX_ADVISED_REQUERIES if advice else scheduled_count
     if index <= 0 and advice:
         return advice
@@ -80,9 +77,5 @@ def _last_observed_at(attempt: Attempt, now: datetime, *, scheduled_only: bool) 
     Calls recorded by a clock that was far ahead of ours do not count. None if there is no other call.
     """
     requeries = [requery for requery in attempt.requeries if not (scheduled_only and requery.on_request)]
-    calls: tuple[Send | Requery, ...] = (*attempt.sends, *requeries)
-    for call in reversed(calls):
-        observed_at = call.answered_at or call.started_at
-        if not is_far_ahead(observed_at, now):
-            return observed_at
-    return None
+    times = [call.observed_at for call in (*attempt.sends, *requeries)]
+    return next((at for at in reversed(times) if not is_far_ahead(at, now)), None)

@@ -1,7 +1,7 @@
 """Parse answers of BuyPower. Pure functions that take any JSON and never raise."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from billvend.adapters.providers.buypower.codes import (
     find_meter_fault,
 )
 from billvend.adapters.providers.http_client import Response
+from billvend.adapters.providers.http_provider import CURRENCY
 from billvend.adapters.providers.parse import (
     first_text,
     to_mapping,
@@ -41,8 +42,6 @@ from billvend.domain.outcome import (
     Unknown,
 )
 from billvend.ports.provider import Order
-
-CURRENCY: Final = "NGN"
 
 DEFAULT_REQUERY_DELAY_SECONDS: Final = 120
 """Until the next requery of a sale in progress, if BuyPower names no time."""
@@ -128,26 +127,27 @@ def parse_body(response: Response) -> ParsedAnswer:
 
 
 def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
-    """What an answer to a vend or a requery says about our order."""
+    """What an answer to a vend or a requery says. The core checks that it is about our order, and complete."""
     if not is_readable(response):
         return Unknown(f"the answer is not JSON ({response.summary})")
     parsed = parse_body(response)
-    if parsed.references - {order.reference}:
-        return Unknown("the answer is for another reference")
+    echoed = next(iter(parsed.references - {order.reference} or parsed.references), None)
+    return replace(_classified(endpoint, response, parsed, order.vend_type), reference=echoed)
+
+
+def _classified(endpoint: Endpoint, response: Response, parsed: ParsedAnswer, vend_type: VendType) -> Answer:
     is_requery = endpoint is Endpoint.REQUERY
     match classify(endpoint, parsed.status, parsed.code, parsed.message):
         case AnswerKind.DELIVERED:
-            return _parse_delivery(parsed, order)
+            return _parse_delivery(parsed, vend_type)
         case AnswerKind.DECLINED:
             # A requery is about the sale. A refused vend is about that one request.
             return Declined(parsed.message or parsed.summary, parsed.label, about_transaction=is_requery)
         case AnswerKind.MISCONFIGURED:
             return Misconfigured(parsed.message or parsed.summary, parsed.label)
         case AnswerKind.RATE_LIMITED:
-            return Deferred(
-                parsed.summary,
-                parse_wait_seconds(response.headers.get("retry-after"), DEFAULT_RETRY_AFTER_SECONDS),
-            )
+            advice = response.headers.get("retry-after")
+            return Deferred(parsed.summary, parse_wait_seconds(advice, DEFAULT_RETRY_AFTER_SECONDS))
         case AnswerKind.IN_PROGRESS if is_requery:
             return Pending(parsed.summary, _parse_delay_seconds(parsed))
         case AnswerKind.IN_PROGRESS | AnswerKind.ACKNOWLEDGED:
@@ -158,7 +158,7 @@ def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer
             return Unknown(parsed.summary)
 
 
-def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
+def _parse_delivery(parsed: ParsedAnswer, vend_type: VendType) -> Delivered | Unknown:
     """The sale, or `Unknown` if a part of the answer contradicts it."""
     inner_code = to_text(parsed.data.get("responseCode"))
     contradicts = parsed.outer.get("status") not in (None, True) or parsed.outer.get("error") not in (
@@ -169,9 +169,8 @@ def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
         return Unknown(f"a success that contradicts itself: {parsed.summary}", known_to_provider=True)
     parcels = dict(_parse_parcels(parsed.data))
     token = to_valid_token(parsed.data.get("token")) or parcels.get("TOKEN")
-    if token is None and order.vend_type is VendType.PREPAID:
-        return Unknown("delivered, but without a token", known_to_provider=True)
-    if token is None and inner_code is None:  # postpaid has no token, so the inner code must prove the sale
+    if token is None and vend_type is VendType.POSTPAID and inner_code is None:
+        # Postpaid has no token, so the inner code must prove the sale.
         return Unknown(f"a success without a sale: {parsed.summary}", known_to_provider=True)
     receipt = {
         ours: value for theirs, ours in RECEIPT_FIELDS.items() if (value := to_text(parsed.data.get(theirs)))
@@ -185,7 +184,6 @@ def _parse_delivery(parsed: ParsedAnswer, order: Order) -> Delivered | Unknown:
         cost_minor=None,
         receipt=receipt,
         provider_reference=to_text(parsed.data.get("vendRef")),
-        reference=to_text(parsed.data.get("orderId")),
         meter=first_text(parsed.data, "meterNo", "meter"),
         amount_minor=to_minor(parsed.data.get("vendAmount"), CURRENCY),
     )

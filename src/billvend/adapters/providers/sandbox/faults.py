@@ -1,142 +1,186 @@
-"""The faults by name, and plans of when they strike.
+"""How the sandbox behaves: every fault in one table, the meters that have one, and plans of when one strikes.
 
-A plan replaces the behaviour of a meter, of a reference or of the next few sends. Plans are stored in the file of the
-sales store, so they survive a restart and every process sees them.
+A plan replaces the behaviour of a meter, of a reference or of the next few sends. The documentation prints both tables.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import StrEnum, auto
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
-from billvend.adapters.providers.sandbox import meters
-from billvend.adapters.providers.sandbox.meters import (
-    METERS,
-    ORDINARY,
-    Behaviour,
-    DeliveryFault,
-    WebhookBehaviour,
-)
-from billvend.adapters.providers.sandbox.sale_record import SaleStatus
+from billvend.adapters.providers.sandbox.sale import SaleStatus
+from billvend.domain.enums import VendType
 
 MAX_REQUERIES: Final = 1_000_000
 """More requeries than any test makes."""
-VERIFICATION_DOWN: Final = "verification_down"
-MINIMUM: Final = "minimum"
 
-_REFUSED, _DECLINED, _PENDING = SaleStatus.REFUSED, SaleStatus.DECLINED, SaleStatus.PENDING
 
-BEHAVIOUR_BY_FAULT: Final[Mapping[str, Behaviour]] = MappingProxyType(
-    {
-        "none": ORDINARY,
-        "timeout": METERS["300000000000"],
-        "drop": METERS["400000000000"],
-        "cut": METERS["600000000003"],
-        "html_500": METERS["500000000000"],
-        "html_500_unsold": Behaviour(
-            "never vended, the answer is HTTP 500 with HTML",
-            status_after_send=_REFUSED,
-            delivery_fault=DeliveryFault.HTML_ERROR,
-        ),
-        "slow": METERS["600000000005"],
-        "declined": METERS["600000000001"],
-        "pending_then_delivered": METERS["201000000000"],
-        "pending_then_failed": METERS["600000000004"],
-        "pending_for_ever": Behaviour(
-            "pending for ever", status_after_send=_PENDING, ends_at_requery=MAX_REQUERIES
-        ),
-        "initiated_then_delivered": replace(
-            METERS["201000000000"],
-            description="in progress (VTpass: 000 and initiated), then delivered",
-            answer_code=meters.INITIATED,
-        ),
-        "still_processing": replace(
-            METERS["201000000000"],
-            description="in progress (BuyPower: 400 with 201), then delivered",
-            answer_code=meters.STILL_PROCESSING,
-        ),
-        "please_retry": replace(
-            METERS["201000000000"],
-            description="not successful, retry (BuyPower: 400 with 202), then delivered",
-            answer_code=meters.PLEASE_RETRY,
-        ),
-        "no_token_until": METERS["600000000006"],
-        "lands_late": METERS["600000000007"],
-        "other_meter": METERS["600000000009"],
-        "duplicate_reference": Behaviour(
-            "vended, the answer says that the reference was used before",
-            answer_code=meters.DUPLICATE_REFERENCE,
-        ),
-        "likely_duplicate": Behaviour(
-            "refused as a likely duplicate", status_after_send=_REFUSED, reason_code=meters.LIKELY_DUPLICATE
-        ),
-        "low_float": METERS["600000000002"],
-        "bad_credentials": Behaviour(
-            "our credentials are refused", status_after_send=_REFUSED, reason_code=meters.BAD_CREDENTIALS
-        ),
-        "maintenance": Behaviour(
-            "the meter is being maintained", status_after_send=_DECLINED, reason_code=meters.MAINTENANCE
-        ),
-        "not_initiated": Behaviour(
-            "the transaction was never initiated",
-            status_after_send=_DECLINED,
-            reason_code=meters.NOT_INITIATED,
-        ),
-        "system_error": Behaviour("vended, the answer is a system error", answer_code=meters.SYSTEM_ERROR),
-        "bad_gateway": Behaviour("vended, the answer is a bad gateway", answer_code=meters.BAD_GATEWAY),
-        "unavailable": Behaviour("vended, the answer is service unavailable", answer_code=meters.UNAVAILABLE),
-        "unlisted_code": Behaviour(
-            "vended, the answer is an unlisted code", answer_code=meters.UNLISTED_CODE
-        ),
-        "requery_cut": Behaviour(
-            "vended, connection cut, also of the first requeries",
-            delivery_fault=DeliveryFault.CONNECTION_CLOSED,
-            answers_from_requery=2,
-        ),
-        "requery_too_early": Behaviour(
-            "vended, connection cut, early requeries are refused",
-            delivery_fault=DeliveryFault.CONNECTION_CLOSED,
-            accepts_from_requery=2,
-        ),
-        "key_change": Behaviour("delivered with two tokens that change the meter's key", has_key_change=True),
-        "taken_back_with_hook": METERS["600000000008"],
-        "settled_with_hook": replace(
-            METERS["201000000000"],
-            description="pending, delivered soon after, a webhook says so",
-            webhook=WebhookBehaviour.SETTLED,
-        ),
-        "hook_before_answer": Behaviour(
-            "delivered, the webhook comes before the answer", webhook=WebhookBehaviour.BEFORE_ANSWER
-        ),
-        "hook_five_times": Behaviour(
-            "delivered, the webhook comes five times", webhook=WebhookBehaviour.FIVE_TIMES
-        ),
-        "hook_forged": Behaviour(
-            "delivered, a forged webhook says that it was reversed", webhook=WebhookBehaviour.FORGED
-        ),
-        "no_such_meter": METERS["000000000000"],
-        "cannot_vend": Behaviour(
-            "the meter cannot be sold to", status_after_send=_DECLINED, reason_code=meters.CANNOT_VEND
-        ),
-        MINIMUM: Behaviour("refused below a minimum amount"),
-        VERIFICATION_DOWN: Behaviour("verification is down", is_verification_down=True),
-    }
+class DeliveryFault(StrEnum):
+    """How the answer to a send comes back."""
+
+    NONE = auto()
+    CONNECTION_CLOSED = auto()
+    """The connection is closed before any answer."""
+    HTML_ERROR = auto()
+    """HTTP 500 with an HTML page."""
+
+
+class Webhook(StrEnum):
+    """Which webhooks follow a sale. The sandbox in process sends none."""
+
+    NONE = auto()
+    TAKEN_BACK = auto()
+    """The sale is reversed shortly after the answer, and the webhook says so."""
+    SETTLED = auto()
+    """A pending sale ends shortly after the answer, and the webhook says so."""
+    BEFORE_ANSWER = auto()
+    FIVE_TIMES = auto()
+    FORGED = auto()
+    """The webhook says that the sale was reversed, but it was not."""
+
+
+class Lasting(StrEnum):
+    """What lasts until the requery with the number `Behaviour.requeries`."""
+
+    NOTHING = auto()
+    STATUS = auto()
+    """The reference keeps its status after the send, then it gets `Behaviour.final_status`."""
+    NO_TOKEN = auto()
+    NO_ANSWER = auto()
+    """The connections of requeries are cut."""
+    TOO_EARLY = auto()
+    """Requeries are refused as too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What happens to a send. The default is an ordinary sale."""
+
+    description: str
+    """The text of the table in the documentation."""
+    status: SaleStatus = SaleStatus.VENDED
+    """The status of the reference after the send."""
+    reason_code: str = ""
+    """Why it is refused or declined. `description` is the same for people."""
+    answer_code: str = ""
+    """The false answer to a send that sold, or to all calls while the sale is pending. Empty is a true answer."""
+    delivery: DeliveryFault = DeliveryFault.NONE
+    delay_seconds: float = 0.0
+    """Until the answer to the send is delivered. Infinite is never within any deadline."""
+    lasting: Lasting = Lasting.NOTHING
+    requeries: int = 0
+    """The requery, counted from 1, at which `lasting` ends."""
+    final_status: SaleStatus = SaleStatus.VENDED
+    echoed_meter: str | None = None
+    """The wrong meter that the answer to the send names, if any."""
+    vend_types: tuple[VendType, ...] = (VendType.PREPAID, VendType.POSTPAID)
+    minimum_minor: int | None = None
+    """The smallest amount that is sold, in minor units."""
+    is_verification_down: bool = False
+    has_key_change: bool = False
+    """Whether two tokens that change the meter's key come with the sale. They are typed in before the bought one."""
+    webhook: Webhook = Webhook.NONE
+
+    def lasts(self, what: Lasting, requeries: int) -> bool:
+        """Whether this still lasts after so many requeries."""
+        return self.lasting is what and requeries < self.requeries
+
+
+_REFUSED, _RECEIVED, _PENDING, _DECLINED = (
+    SaleStatus.REFUSED, SaleStatus.RECEIVED, SaleStatus.PENDING, SaleStatus.DECLINED,
+)  # fmt: skip
+_CUT, _HTML = DeliveryFault.CONNECTION_CLOSED, DeliveryFault.HTML_ERROR
+_PENDING_THEN_DELIVERED: Final = Behaviour(
+    "pending, delivered at the second requery", _PENDING, lasting=Lasting.STATUS, requeries=2
 )
+MINIMUM: Final = "minimum"
+VERIFICATION_DOWN: Final = "verification_down"
+
+BEHAVIOUR_BY_FAULT: Final[Mapping[str, Behaviour]] = MappingProxyType({
+    "none": Behaviour("delivered"),
+    "timeout": Behaviour("vended, the answer comes after the deadline", delay_seconds=inf),
+    "drop": Behaviour("closed without an answer, never vended", _REFUSED, delivery=_CUT),
+    "cut": Behaviour("vended, connection cut", delivery=_CUT),
+    "html_500": Behaviour("vended, the answer is HTTP 500 with HTML", delivery=_HTML),
+    "html_500_unsold": Behaviour("never vended, the answer is HTTP 500 with HTML", _REFUSED, delivery=_HTML),
+    "slow": Behaviour("slow (3 s)", delay_seconds=3.0),
+    "declined": Behaviour("declined", _DECLINED, "failed"),
+    "pending_then_delivered": _PENDING_THEN_DELIVERED,
+    "pending_then_failed": replace(_PENDING_THEN_DELIVERED, description="pending then failed",
+                                   final_status=_DECLINED, reason_code="failed"),
+    "pending_for_ever": replace(_PENDING_THEN_DELIVERED, description="pending for ever", requeries=MAX_REQUERIES),
+    "initiated_then_delivered": replace(_PENDING_THEN_DELIVERED, answer_code="initiated",
+                                        description="in progress (VTpass: 000 and initiated), then delivered"),
+    "still_processing": replace(_PENDING_THEN_DELIVERED, answer_code="still_processing",
+                                description="in progress (BuyPower: 400 with 201), then delivered"),
+    "please_retry": replace(_PENDING_THEN_DELIVERED, answer_code="please_retry",
+                            description="not successful, retry (BuyPower: 400 with 202), then delivered"),
+    "no_token_until": Behaviour("vended without a token until the second requery", lasting=Lasting.NO_TOKEN, requeries=2),
+    "lands_late": Behaviour("connection cut, not found at first, vended late", _RECEIVED, delivery=_CUT,
+                            lasting=Lasting.STATUS, requeries=3),
+    "other_meter": Behaviour("vended, the answer names another meter", echoed_meter="62000000009"),
+    "duplicate_reference": Behaviour("vended, the answer says that the reference was used before",
+                                     answer_code="duplicate_reference"),
+    "likely_duplicate": Behaviour("refused as a likely duplicate", _REFUSED, "likely_duplicate"),
+    "low_float": Behaviour("our float is empty", _REFUSED, "low_float"),
+    "bad_credentials": Behaviour("our credentials are refused", _REFUSED, "bad_credentials"),
+    "maintenance": Behaviour("the meter is being maintained", _DECLINED, "maintenance"),
+    "not_initiated": Behaviour("the transaction was never initiated", _DECLINED, "not_initiated"),
+    "system_error": Behaviour("vended, the answer is a system error", answer_code="system_error"),
+    "bad_gateway": Behaviour("vended, the answer is a bad gateway", answer_code="bad_gateway"),
+    "unavailable": Behaviour("vended, the answer is service unavailable", answer_code="unavailable"),
+    "unlisted_code": Behaviour("vended, the answer is an unlisted code", answer_code="unlisted_code"),
+    "requery_cut": Behaviour("vended, connection cut, also of the first requeries", delivery=_CUT,
+                             lasting=Lasting.NO_ANSWER, requeries=2),
+    "requery_too_early": Behaviour("vended, connection cut, early requeries are refused", delivery=_CUT,
+                                   lasting=Lasting.TOO_EARLY, requeries=2),
+    "key_change": Behaviour("delivered with two tokens that change the meter's key", has_key_change=True),
+    "taken_back_with_hook": Behaviour("delivered, then reversed, a webhook says so", webhook=Webhook.TAKEN_BACK),
+    "settled_with_hook": replace(_PENDING_THEN_DELIVERED, webhook=Webhook.SETTLED,
+                                 description="pending, delivered soon after, a webhook says so"),
+    "hook_before_answer": Behaviour("delivered, the webhook comes before the answer", webhook=Webhook.BEFORE_ANSWER),
+    "hook_five_times": Behaviour("delivered, the webhook comes five times", webhook=Webhook.FIVE_TIMES),
+    "hook_forged": Behaviour("delivered, a forged webhook says that it was reversed", webhook=Webhook.FORGED),
+    "no_such_meter": Behaviour("no such meter", _DECLINED, "no_such_meter"),
+    "cannot_vend": Behaviour("the meter cannot be sold to", _DECLINED, "cannot_vend"),
+    MINIMUM: Behaviour("refused below a minimum amount"),
+    VERIFICATION_DOWN: Behaviour("verification is down", is_verification_down=True),
+})  # fmt: skip
 """Every fault by its name."""
+
+METERS: Final[Mapping[str, Behaviour]] = MappingProxyType({
+    "1111111111111": BEHAVIOUR_BY_FAULT["none"],
+    "12345678901": BEHAVIOUR_BY_FAULT["none"],
+    "1010101010101": Behaviour("postpaid, delivered without a token", vend_types=(VendType.POSTPAID,)),
+    "201000000000": BEHAVIOUR_BY_FAULT["pending_then_delivered"],
+    "300000000000": BEHAVIOUR_BY_FAULT["timeout"],
+    "400000000000": BEHAVIOUR_BY_FAULT["drop"],
+    "500000000000": BEHAVIOUR_BY_FAULT["html_500"],
+    "600000000001": BEHAVIOUR_BY_FAULT["declined"],
+    "600000000002": BEHAVIOUR_BY_FAULT["low_float"],
+    "600000000003": BEHAVIOUR_BY_FAULT["cut"],
+    "600000000004": BEHAVIOUR_BY_FAULT["pending_then_failed"],
+    "600000000005": BEHAVIOUR_BY_FAULT["slow"],
+    "600000000006": BEHAVIOUR_BY_FAULT["no_token_until"],
+    "600000000007": BEHAVIOUR_BY_FAULT["lands_late"],
+    "600000000008": BEHAVIOUR_BY_FAULT["taken_back_with_hook"],
+    "600000000009": BEHAVIOUR_BY_FAULT["other_meter"],
+    "000000000000": BEHAVIOUR_BY_FAULT["no_such_meter"],
+})  # fmt: skip
+"""The meters with a behaviour of their own. Those from 1111111111111 to 500000000000 are of VTpass's own sandbox."""
+_NOT_A_METER: Final = Behaviour("a meter number has 11 or 13 digits", _DECLINED, "no_such_meter")
+
+
+def behaviour_of(meter: str) -> Behaviour:
+    """How a meter behaves: as in the table, else an ordinary sale for 11 or 13 digits, else declined."""
+    digits = len(meter) if meter.isascii() and meter.isdigit() else 0
+    return METERS.get(meter) or (BEHAVIOUR_BY_FAULT["none"] if digits in (11, 13) else _NOT_A_METER)
 
 
 class InvalidFault(ValueError):
     """An unknown fault, or parameters that it does not have. The message is one line for people."""
-
-
-class PlanScope(StrEnum):
-    """What a plan applies to."""
-
-    METER = "meter"
-    REFERENCE = "reference"
-    NEXT = "next"
-    """The next sends (for `verification_down`: verifications), for any meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +200,7 @@ class SandboxFault:
                 f"there is no fault {self.name!a}. The faults are: {', '.join(BEHAVIOUR_BY_FAULT)}"
             )
         if self.requeries is not None:
-            if not (
-                known.ends_at_requery
-                or known.token_from_requery
-                or known.answers_from_requery
-                or known.accepts_from_requery
-            ):
+            if known.lasting is Lasting.NOTHING:
                 raise InvalidFault(f"{self.name} has no parameter requeries")
             if not 1 <= self.requeries <= MAX_REQUERIES:
                 raise InvalidFault(f"requeries must be from 1 to {MAX_REQUERIES}")
@@ -172,23 +211,32 @@ class SandboxFault:
     def behaviour(self) -> Behaviour:
         """How it changes a send."""
         known = BEHAVIOUR_BY_FAULT[self.name]
-
-        def until(own: int) -> int:
-            return self.requeries if own and self.requeries else own
-
-        return replace(
-            known,
-            ends_at_requery=until(known.ends_at_requery),
-            token_from_requery=until(known.token_from_requery),
-            answers_from_requery=until(known.answers_from_requery),
-            accepts_from_requery=until(known.accepts_from_requery),
-            minimum_minor=self.minimum_minor,
-        )
+        return replace(known, requeries=self.requeries or known.requeries, minimum_minor=self.minimum_minor)
 
     @property
     def is_for_verification(self) -> bool:
         """Whether it strikes verifications and not sends."""
         return self.name == VERIFICATION_DOWN
+
+
+def parse_fault(text: str) -> SandboxFault:
+    """Parse a fault from a header: `pending_then_failed`, or `pending_then_failed:3` with its requeries.
+
+    Raises `InvalidFault`.
+    """
+    name, colon, requeries = text.strip().partition(":")
+    if colon and not (requeries.isascii() and requeries.isdigit() and len(requeries) <= 7):
+        raise InvalidFault("requeries must be a whole number")
+    return SandboxFault(name, int(requeries) if colon else None)
+
+
+class PlanScope(StrEnum):
+    """What a plan applies to."""
+
+    METER = auto()
+    REFERENCE = auto()
+    NEXT = auto()
+    """The next sends (for `verification_down`: verifications), for any meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +249,3 @@ class FaultPlan:
     """The meter or the reference."""
     times_left: int | None = None
     """How often it still strikes. None is always."""
-
-
-def parse_fault(text: str) -> SandboxFault:
-    """Parse a fault from a header: `pending_then_failed`, or `pending_then_failed:3` with its requeries.
-
-    Raises `InvalidFault`.
-    """
-    name, colon, requeries = text.strip().partition(":")
-    if colon and not (requeries.isascii() and requeries.isdigit() and len(requeries) <= 7):
-        raise InvalidFault("requeries must be a whole number")
-    return SandboxFault(name, int(requeries) if colon else None)

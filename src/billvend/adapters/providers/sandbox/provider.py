@@ -1,16 +1,15 @@
 """The sandbox in process: the provider adapter for the simulator. It also simulates the network between them."""
 
 import sqlite3
-import time
 from base64 import b32encode
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from hashlib import sha256
 from os import PathLike
 
 from billvend.adapters.providers.billers import BILLERS
-from billvend.adapters.providers.sandbox.meters import DeliveryFault
+from billvend.adapters.providers.sandbox.faults import DeliveryFault
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
 from billvend.domain.enums import VendType
@@ -25,41 +24,13 @@ from billvend.ports.provider import Order
 CONNECTION_CLOSED_REASON = "the connection was closed before an answer"
 
 
-def open_sandbox(store_path: str | PathLike[str], setup: ProviderSetup) -> "SandboxProvider":
-    """Open a sandbox in this process, with its sales store at `store_path`."""
-    return SandboxProvider(
-        store_path,
-        timeout_seconds=setup.timeout_seconds,
-        now=setup.now,
-        pause=setup.sleep,
-        max_processing_seconds=setup.max_processing_seconds,
-        currency=setup.currency,
-    )
-
-
 class SandboxProvider:
-    """A provider that sells nothing real. Its account is its sales store: another file is another account.
+    """A provider that sells nothing real. Its account is its sales store: another file is another account."""
 
-    `timeout_seconds` is the deadline of a call. A delayed answer calls `pause` with the seconds to wait.
-    """
-
-    def __init__(
-        self,
-        store_path: str | PathLike[str],
-        *,
-        timeout_seconds: float,
-        now: Callable[[], datetime],
-        pause: Callable[[float], None] = time.sleep,
-        max_processing_seconds: int = 600,
-        currency: str = "NGN",
-    ) -> None:
-        self.store = SalesStore(store_path, busy_seconds=timeout_seconds)
+    def __init__(self, store_path: str | PathLike[str], setup: ProviderSetup) -> None:
+        self.store = SalesStore(store_path, busy_seconds=setup.timeout_seconds)
         """What it really sold. Only tests and the sandbox itself may read it. billvend must not know the truth."""
-        self._timeout_seconds = timeout_seconds
-        self._now = now
-        self._pause = pause
-        self._max_processing_seconds = max_processing_seconds
-        self._currency = currency
+        self._setup = setup
 
     @cached_property
     def account(self) -> ProviderAccount:
@@ -69,10 +40,10 @@ class SandboxProvider:
             account_id=self.store.account,
             mode=Mode.TEST,
             billers=BILLERS,
-            currency=self._currency,
+            currency=self._setup.currency,
             make_reference=make_reference,
             utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
-            max_processing_seconds=self._max_processing_seconds,
+            max_processing_seconds=self._setup.max_processing_seconds,
         )
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
@@ -80,35 +51,34 @@ class SandboxProvider:
         if not may_send():
             return NotSent("too late to send")
         try:
-            return self._deliver(self._simulator.send(order))
+            return self._receive(self._simulator.send(order))
         except Unavailable as error:
             return NotSent(error.message)
         except sqlite3.Error as error:
-            return Unknown(f"the sandbox's sales store failed: {error}")
+            return Unknown(_store_failed(error))
 
     def requery(self, order: Order) -> Answer:
         """Ask the simulator what became of our reference."""
         try:
             reply = self._simulator.requery(order.reference)
         except (Unavailable, sqlite3.Error) as error:
-            return Unknown(f"the sandbox's sales store failed: {error}")
-        return (
-            reply.answer if reply.delivery_fault is DeliveryFault.NONE else Unknown(CONNECTION_CLOSED_REASON)
-        )
+            return Unknown(_store_failed(error))
+        is_whole = reply.delivery_fault is DeliveryFault.NONE
+        return reply.answer if is_whole else Unknown(CONNECTION_CLOSED_REASON)
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask the simulator who owns a meter."""
         try:
             return self._simulator.verify(meter, biller, vend_type)
         except (Unavailable, sqlite3.Error) as error:
-            return MeterLookupFailed(f"the sandbox's sales store failed: {error}")
+            return MeterLookupFailed(_store_failed(error))
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
         """The rest of our float."""
         try:
             return self._simulator.fetch_float()
         except (Unavailable, sqlite3.Error) as error:
-            return Unknown(f"the sandbox's sales store failed: {error}")
+            return Unknown(_store_failed(error))
 
     def parse_references(self, hook: bytes) -> tuple[str, ...]:
         """None: the sandbox in process sends no webhooks."""
@@ -120,13 +90,14 @@ class SandboxProvider:
 
     @cached_property
     def _simulator(self) -> Simulator:
-        return Simulator(self.store, currency=self._currency, now=self._now)
+        return Simulator(self.store, currency=self._setup.currency, now=self._setup.now)
 
-    def _deliver(self, reply: SimulatedReply) -> Answer:
+    def _receive(self, reply: SimulatedReply) -> Answer:
+        timeout_seconds = self._setup.timeout_seconds
         if reply.delay_seconds:
-            self._pause(min(reply.delay_seconds, self._timeout_seconds))
-        if reply.delay_seconds >= self._timeout_seconds:
-            return Unknown(f"no answer within {self._timeout_seconds:g} s")
+            self._setup.sleep(min(reply.delay_seconds, timeout_seconds))
+        if reply.delay_seconds >= timeout_seconds:
+            return Unknown(f"no answer within {timeout_seconds:g} s")
         match reply.delivery_fault, reply.answer:
             case DeliveryFault.CONNECTION_CLOSED, _:
                 return Unknown(CONNECTION_CLOSED_REASON)
@@ -136,6 +107,10 @@ class SandboxProvider:
                 return Unknown(why, known_to_provider=True)
             case DeliveryFault.NONE, answer:
                 return answer
+
+
+def _store_failed(error: Exception) -> str:
+    return f"the sandbox's sales store failed: {error}"
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:

@@ -9,6 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
+from billvend.adapters.providers.http_provider import CURRENCY
 from billvend.adapters.providers.parse import (
     first_text,
     is_sts_token,
@@ -76,7 +77,7 @@ RECEIPT_FIELDS: Final = MappingProxyType(
 """The rest of a receipt, in the same form. Name and address stay out, because the journal keeps data for ever."""
 
 
-def parse_sale(body: Mapping[str, Any], vend_type: VendType, currency: str) -> Delivered:
+def parse_sale(body: Mapping[str, Any], vend_type: VendType) -> Delivered:
     """The delivery in an answer to /pay or /requery. Its token is None if the answer has none."""
     transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
     main, bonus = _parse_tokens(body, transaction)
@@ -88,7 +89,7 @@ def parse_sale(body: Mapping[str, Any], vend_type: VendType, currency: str) -> D
         receipt.setdefault("bonusToken", bonus)
     if main is not None and not well_formed:
         receipt["tokenWarning"] = TOKEN_WARNING
-    amounts = (to_minor(transaction.get(name), currency) for name in ("amount", "unit_price"))
+    amounts = (to_minor(transaction.get(name), CURRENCY) for name in ("amount", "unit_price"))
     return Delivered(
         token=main,
         units=next((found for name in _UNITS_FIELDS if (found := to_number(body.get(name)))), None),

@@ -2,34 +2,25 @@
 
 from base64 import b32encode, b64encode
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date
 from hashlib import sha256
 from typing import Final
 
-from billvend.adapters.providers.billers import BILLERS
-from billvend.adapters.providers.http_client import (
-    VERIFY_TIMEOUT_SECONDS,
-    HttpClient,
-    Response,
-    host_and_port,
-    is_test_endpoint,
-)
+from billvend.adapters.providers.http_client import Response
+from billvend.adapters.providers.http_provider import HttpProvider, naira
 from billvend.adapters.providers.vtpass.codes import SANDBOX_URL, SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.vtpass.response_parser import (
-    CURRENCY,
     Endpoint,
     parse_answer,
     parse_balance,
     parse_meter,
     parse_references,
-    parse_variations,
 )
 from billvend.domain.enums import VendType
 from billvend.domain.errors import ConfigurationError
 from billvend.domain.meter_lookup import MeterLookupFailed, MeterLookupResult
 from billvend.domain.money import Money
-from billvend.domain.outcome import Answer, Declined, Misconfigured, NotSent, Unknown
-from billvend.domain.policy.accounts import Mode, ProviderAccount
+from billvend.domain.outcome import Answer, Misconfigured, NotSent, Unknown
 from billvend.ports.plugin import ProviderSetup
 from billvend.ports.provider import Order
 
@@ -37,22 +28,7 @@ MIN_PROCESSING_SECONDS: Final = 600
 """Our choice, which the setting can only lengthen. VTpass does not say when a delayed request is dead."""
 
 
-def open_vtpass(setup: ProviderSetup) -> "VtpassProvider":
-    """Open the account of the settings. Raises `ConfigurationError`."""
-    return VtpassProvider(
-        api_url=setup.api_url,
-        api_key=setup.api_key,
-        public_key=setup.public_key,
-        secret_key=setup.secret_key,
-        timeout_seconds=setup.timeout_seconds,
-        verify_timeout_seconds=setup.verify_timeout_seconds,
-        phone=setup.phone,
-        max_processing_seconds=setup.max_processing_seconds,
-        now=setup.now,
-    )
-
-
-class VtpassProvider:
+class VtpassProvider(HttpProvider):
     """One account at VTpass, over HTTP.
 
     With `public_key` it uses API keys: `api_key` and `public_key` to read, `api_key` and `secret_key` to sell and to
@@ -62,42 +38,20 @@ class VtpassProvider:
     Raises `ConfigurationError` if a key is missing or cannot be sent in a header.
     """
 
-    def __init__(
-        self,
-        *,
-        api_url: str | None,
-        api_key: str | None,
-        public_key: str | None,
-        secret_key: str | None,
-        timeout_seconds: float,
-        verify_timeout_seconds: float = VERIFY_TIMEOUT_SECONDS,
-        phone: str | None = None,
-        max_processing_seconds: int = MIN_PROCESSING_SECONDS,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._url = (api_url or SANDBOX_URL).rstrip("/")
-        self._read_headers, self._sell_headers, key_id = _build_headers(api_key, public_key, secret_key)
-        self._phone = phone
-        self._now = now
-        self._http_client = HttpClient(timeout_seconds=timeout_seconds)
-        self._verify_timeout_seconds = verify_timeout_seconds
-        self._account = ProviderAccount(
-            provider="vtpass",
-            account_id=f"{host_and_port(self._url)}#{sha256(key_id.encode()).hexdigest()[:8]}",
-            mode=Mode.TEST if is_test_endpoint(self._url, SANDBOX_URL) else Mode.LIVE,
-            billers=tuple(biller for biller in BILLERS if biller.code in SERVICE_ID_BY_BILLER),
-            currency=CURRENCY,
-            make_reference=make_reference,
-            utc_offset=timedelta(hours=1),  # Africa/Lagos, which has no summer time
-            reference_lasts_a_day=True,
-            needs_phone=phone is None,
-            max_processing_seconds=max(MIN_PROCESSING_SECONDS, max_processing_seconds),
+    def __init__(self, setup: ProviderSetup) -> None:
+        self._read_headers, self._sell_headers, key_id = _build_headers(
+            setup.api_key, setup.public_key, setup.secret_key
         )
-
-    @property
-    def account(self) -> ProviderAccount:
-        """What the account declares about itself."""
-        return self._account
+        super().__init__(
+            setup,
+            provider="vtpass",
+            sandbox_url=SANDBOX_URL,
+            key_id=key_id,
+            billers=SERVICE_ID_BY_BILLER,
+            make_reference=make_reference,
+            reference_lasts_a_day=True,
+            min_processing_seconds=MIN_PROCESSING_SECONDS,
+        )
 
     def vend(self, order: Order, may_send: Callable[[], bool]) -> Answer:
         """Buy the electricity, once.
@@ -105,71 +59,48 @@ class VtpassProvider:
         Nothing is sent if VTpass does not sell it, if there is no phone number, or if the reference is not of today.
         VTpass would answer an old reference with 085, and the core would take that for a wrong set-up and stop selling.
         """
-        if not (
-            self.account.supports(order.biller, order.vend_type) and self.account.accepts_amount(order.amount)
-        ):
-            return NotSent(f"VTpass does not sell {order.amount.currency} {order.vend_type} {order.biller}")
-        phone = order.phone or self._phone
-        if phone is None:
-            return Declined(
-                "VTpass wants a phone number with every order: set BILL_PROVIDER_PHONE", "no_phone"
-            )
+        phone = self._phone_for(order)
+        if not isinstance(phone, str):
+            return phone
         content = {
             "request_id": order.reference,
             "serviceID": SERVICE_ID_BY_BILLER[order.biller],
             "billersCode": order.meter,
             "variation_code": order.vend_type.value,
-            "amount": _naira(order.amount),
+            "amount": naira(order.amount),
             "phone": phone,
         }
-        return self._request_answer(
-            Endpoint.PAY, order, content, lambda: self._is_valid_today(order) and may_send()
-        )
+        response = self._post(Endpoint.PAY.value, content, lambda: self._is_valid_today(order) and may_send())
+        return parse_answer(Endpoint.PAY, response, order) if isinstance(response, Response) else response
 
     def requery(self, order: Order) -> Answer:
         """Ask VTpass what became of our reference."""
-        answer = self._request_answer(Endpoint.REQUERY, order, {"request_id": order.reference})
-        return Unknown(answer.reason) if isinstance(answer, NotSent) else answer  # the question was not sent
+        response = self._post(Endpoint.REQUERY.value, {"request_id": order.reference})
+        if isinstance(response, Response):
+            return parse_answer(Endpoint.REQUERY, response, order)
+        return Unknown(response.reason)  # also if the question was not sent
 
     def verify(self, meter: str, biller: str, vend_type: VendType) -> MeterLookupResult:
         """Ask VTpass who owns a meter, and whether it may be sold to."""
         if not self.account.supports(biller, vend_type):
             return MeterLookupFailed(f"VTpass does not sell {vend_type} {biller}")
         content = {"billersCode": meter, "serviceID": SERVICE_ID_BY_BILLER[biller], "type": vend_type.value}
-        response = self._post("/merchant-verify", content, timeout_seconds=self._verify_timeout_seconds)
-        return (
-            parse_meter(response, vend_type)
-            if isinstance(response, Response)
-            else MeterLookupFailed(response.reason)
-        )
+        response = self._post("/merchant-verify", content, timeout_seconds=self._setup.verify_timeout_seconds)
+        if isinstance(response, Response):
+            return parse_meter(response, vend_type)
+        return MeterLookupFailed(response.reason)
 
     def fetch_float(self) -> Money | Misconfigured | Unknown:
         """Our balance at VTpass."""
-        response = self._get("/balance")
+        response = self._http_client.call(
+            "GET", self._url + "/balance", headers=self._read_headers,
+            timeout_seconds=self._setup.verify_timeout_seconds,
+        )  # fmt: skip
         return parse_balance(response) if isinstance(response, Response) else Unknown(response.reason)
 
-    def variations(self, biller: str) -> tuple[str, ...] | Misconfigured | Unknown:
-        """What VTpass sells for a company: `prepaid` and `postpaid`. Raises `KeyError` if there is no such company."""
-        response = self._get("/service-variations", {"serviceID": SERVICE_ID_BY_BILLER[biller]})
-        return parse_variations(response) if isinstance(response, Response) else Unknown(response.reason)
-
-    def parse_references(self, hook: bytes) -> tuple[str, ...]:
+    def parse_references(self, body: bytes) -> tuple[str, ...]:
         """The reference that a webhook of VTpass names. It has no signature, so anyone may have sent it."""
-        return parse_references(hook)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http_client.close()
-
-    def _request_answer(
-        self,
-        endpoint: Endpoint,
-        order: Order,
-        content: Mapping[str, object],
-        may_send: Callable[[], bool] = lambda: True,
-    ) -> Answer:
-        response = self._post(endpoint.value, content, may_send)
-        return parse_answer(endpoint, response, order) if isinstance(response, Response) else response
+        return parse_references(body)
 
     def _post(
         self,
@@ -183,14 +114,8 @@ class VtpassProvider:
             timeout_seconds=timeout_seconds, may_send=may_send,
         )  # fmt: skip
 
-    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response | NotSent | Unknown:
-        return self._http_client.call(
-            "GET", self._url + path, headers=self._read_headers, params=params,
-            timeout_seconds=self._verify_timeout_seconds,
-        )  # fmt: skip
-
     def _is_valid_today(self, order: Order) -> bool:
-        return order.reference.startswith(_day_digits(self.account.day(self._now())))
+        return order.reference.startswith(_day_digits(self.account.day(self._setup.now())))
 
 
 def make_reference(seed: str, attempt: int, day: date) -> str:
@@ -205,11 +130,6 @@ def make_reference(seed: str, attempt: int, day: date) -> str:
 
 def _day_digits(day: date) -> str:
     return day.isoformat().replace("-", "")
-
-
-def _naira(amount: Money) -> int | str:
-    """An amount in naira: a number if it is whole, else text. A JSON number would be a binary float."""
-    return str(amount) if amount.major % 1 else int(amount.major)
 
 
 def _build_headers(

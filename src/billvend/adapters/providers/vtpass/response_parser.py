@@ -6,11 +6,13 @@ They never raise, for any content. An answer that is not recognised proves nothi
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 from billvend.adapters.providers.http_client import Response
+from billvend.adapters.providers.http_provider import CURRENCY
 from billvend.adapters.providers.parse import first_text, to_mapping, to_minor, to_number, to_text
 from billvend.adapters.providers.vtpass.codes import (
     ACKNOWLEDGING_KINDS,
@@ -43,7 +45,6 @@ from billvend.domain.outcome import (
 )
 from billvend.ports.provider import Order
 
-CURRENCY: Final = "NGN"
 _CODE = re.compile(r"[0-9]{3}")  # any other text is not quoted: it may contain anything
 _REFERENCE = re.compile(r"[0-9]{12}[0-9A-Za-z]{1,88}")
 
@@ -59,17 +60,15 @@ class Endpoint(Enum):
 
 
 def parse_answer(endpoint: Endpoint, response: Response, order: Order) -> Answer:
-    """What an answer to /pay or /requery says about our order."""
+    """What an answer to /pay or /requery says. The core checks that it is about our order, and complete."""
     if not response.is_json_object:
         return Unknown(f"no answer that can be read: {response.summary}")
     body = response.body
     answer = classify(endpoint, response.status, to_text(body.get("code")) or "", parse_status(body))
     if isinstance(answer, Delivered):
-        sale = parse_sale(body, order.vend_type, CURRENCY)
-        if order.vend_type is VendType.POSTPAID or sale.token or not _is_for_order(body, order):
-            return sale  # the core checks that it is ours
-        return Unknown("delivered, but without a token", known_to_provider=True)
-    return answer if _is_for_order(body, order) else Unknown("the answer is for another transaction")
+        return parse_sale(body, order.vend_type)
+    transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
+    return replace(answer, reference=reference_in(body), meter=first_text(transaction, "unique_element"))
 
 
 def classify(
@@ -145,15 +144,6 @@ def parse_status(body: Mapping[str, Any]) -> TransactionStatus | None:
     )
 
 
-def _is_for_order(body: Mapping[str, Any], order: Order) -> bool:
-    """Whether the answer names our reference. If it names none, whether it names no other meter."""
-    reference = reference_in(body)
-    if reference is not None:
-        return reference == order.reference
-    transaction = to_mapping(to_mapping(body.get("content")).get("transactions"))
-    return first_text(transaction, "unique_element") in (None, order.meter)
-
-
 # --- meters -----------------------------------------------------------------------------------------------------------
 
 
@@ -216,18 +206,6 @@ def parse_balance(response: Response) -> Money | Misconfigured | Unknown:
     if to_text(body.get("code")) != "1" or plain is None:
         return Unknown(f"no answer that can be read: {response.summary}")
     return Money(int((Decimal(plain) * 100).to_integral_value(ROUND_FLOOR)), CURRENCY)
-
-
-def parse_variations(response: Response) -> tuple[str, ...] | Misconfigured | Unknown:
-    """The variation codes of a company, from an answer to /service-variations."""
-    if error := parse_error(response):
-        return error
-    content = to_mapping(to_mapping(response.body).get("content"))
-    listed = content.get("variations") or content.get("varations")  # sic
-    if not isinstance(listed, list):
-        return Unknown(f"no answer that can be read: {response.summary}")
-    codes = (to_text(to_mapping(variation).get("variation_code")) for variation in listed)
-    return tuple(code for code in codes if code)
 
 
 def parse_error(response: Response) -> Misconfigured | Unknown | None:

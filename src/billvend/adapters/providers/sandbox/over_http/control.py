@@ -1,17 +1,10 @@
 """The sandbox's own calls: list sales, plan faults, set the float, reverse sales. They need no key."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
-from billvend.adapters.providers.sandbox.faults import (
-    BEHAVIOUR_BY_FAULT,
-    FaultPlan,
-    InvalidFault,
-    PlanScope,
-    SandboxFault,
-)
+from billvend.adapters.providers.sandbox.faults import BEHAVIOUR_BY_FAULT, FaultPlan, PlanScope, SandboxFault
 from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     CURRENCY,
     HttpSandbox,
@@ -20,7 +13,7 @@ from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     parse_request,
     parse_text,
 )
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord
+from billvend.adapters.providers.sandbox.sale import SaleRecord
 from billvend.domain.journal.codec import format_timestamp
 from billvend.domain.money import Money
 
@@ -36,14 +29,13 @@ def control(sandbox: HttpSandbox) -> Blueprint:
     calls = Blueprint("control", __name__)
 
     @calls.errorhandler(InvalidControlRequest)
-    @calls.errorhandler(InvalidFault)
-    def invalid_request(error: ValueError) -> Response:
+    def invalid_request(error: InvalidControlRequest) -> Response:
         return json_response({"error": str(error)}, 400)
 
     @calls.get("/book")
     def list_records() -> Response:
         filters = {name: request.args[name] for name in ("reference", "meter") if name in request.args}
-        records = (_record_json(record) for record in sandbox.store.all_records())
+        records = (_record_json(record) for record in sandbox.store.records())
         return json_response(
             [record for record in records if all(record[name] == filters[name] for name in filters)]
         )
@@ -51,12 +43,8 @@ def control(sandbox: HttpSandbox) -> Blueprint:
     @calls.get("/faults")
     def list_faults() -> Response:
         plans = [_plan_json(plan) for plan in sandbox.store.list_plans()]
-        return json_response(
-            {
-                "plans": plans,
-                "faults": {name: behaviour.description for name, behaviour in BEHAVIOUR_BY_FAULT.items()},
-            }
-        )
+        faults = {name: behaviour.description for name, behaviour in BEHAVIOUR_BY_FAULT.items()}
+        return json_response({"plans": plans, "faults": faults})
 
     @calls.post("/faults")
     def add_plan() -> Response:
@@ -73,10 +61,8 @@ def control(sandbox: HttpSandbox) -> Blueprint:
         fields = _request_fields("naira")
         if "naira" not in fields:
             raise InvalidControlRequest("naira is required: an amount, 0, or null for a float without limit")
-        naira = fields["naira"]
-        sandbox.store.set_float_minor(
-            None if naira is None else 0 if parse_text(naira) == "0" else _parse_amount_minor(naira)
-        )
+        is_zero = parse_text(fields["naira"]) == "0"
+        sandbox.store.set_float_minor(0 if is_zero else _parse_naira_minor(fields))
         return json_response({"balance": str(sandbox.simulator.fetch_float())})
 
     @calls.post("/take-back")
@@ -85,10 +71,10 @@ def control(sandbox: HttpSandbox) -> Blueprint:
         if reference is None:
             raise InvalidControlRequest("reference is required")
         try:
-            record = sandbox.simulator.reverse_sale(reference)
+            record = sandbox.store.reverse_sale(reference)
         except LookupError as error:
             return json_response({"error": str(error)}, 404)
-        sandbox.webhooks.send_reversal(record)
+        sandbox.webhooks.schedule(lambda: record)
         return json_response(_record_json(record))
 
     return calls
@@ -108,9 +94,8 @@ def _parse_plan(fields: dict[str, Any]) -> FaultPlan:
     if len(scopes) != 1:
         raise InvalidControlRequest("exactly one of meter, reference and next is required")
     (scope,) = scopes
-    minimum_minor = None if fields.get("naira") is None else _parse_amount_minor(fields["naira"])
     fault = SandboxFault(
-        parse_text(fields.get("fault")) or "", _parse_count(fields, "requeries"), minimum_minor
+        parse_text(fields.get("fault")) or "", _parse_count(fields, "requeries"), _parse_naira_minor(fields)
     )
     times = _parse_count(fields, "times")
     if scope is PlanScope.NEXT:
@@ -133,27 +118,26 @@ def _parse_count(fields: dict[str, Any], name: str) -> int | None:
     return int(text)
 
 
-def _parse_amount_minor(value: object) -> int:
+def _parse_naira_minor(fields: dict[str, Any]) -> int | None:
+    value = fields.get("naira")
     amount = parse_naira(value)
-    if amount is None:
+    if value is not None and amount is None:
         raise InvalidControlRequest("naira must be an amount such as 1000 or 999.50")
-    return amount.amount_minor
+    return None if amount is None else amount.amount_minor
 
 
 def _plan_json(plan: FaultPlan) -> dict[str, Any]:
-    minimum_minor = plan.fault.minimum_minor
     return {
         "fault": plan.fault.name,
         "scope": plan.scope,
         "target": plan.target,
         "requeries": plan.fault.requeries,
-        "naira": None if minimum_minor is None else str(Money(minimum_minor, CURRENCY)),
+        "naira": _naira(plan.fault.minimum_minor),
         "timesLeft": plan.times_left,
     }
 
 
 def _record_json(record: SaleRecord) -> dict[str, Any]:
-    cost = None if record.cost_minor is None else str(replace(record, amount_minor=record.cost_minor).amount)
     return {
         "reference": record.reference,
         "status": record.status,
@@ -162,7 +146,7 @@ def _record_json(record: SaleRecord) -> dict[str, Any]:
         "biller": record.biller,
         "vendType": record.vend_type,
         "amount": str(record.amount),
-        "cost": cost,
+        "cost": _naira(record.cost_minor),
         "currency": record.currency,
         "token": record.token,
         "units": record.units,
@@ -176,3 +160,7 @@ def _record_json(record: SaleRecord) -> dict[str, Any]:
         "receivedAt": format_timestamp(record.received_at),
         "vendedAt": None if record.vended_at is None else format_timestamp(record.vended_at),
     }
+
+
+def _naira(amount_minor: int | None) -> str | None:
+    return None if amount_minor is None else str(Money(amount_minor, CURRENCY))

@@ -1,32 +1,30 @@
-"""What both dialects share: parsing requests, and delivering answers or not."""
+"""What all calls share: reading requests, and delivering answers or not."""
 
 import json
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 
 from flask import Response, request
 
 from billvend.adapters.providers import parse
-from billvend.adapters.providers.sandbox import meters
-from billvend.adapters.providers.sandbox.faults import SandboxFault, parse_fault
-from billvend.adapters.providers.sandbox.meters import DeliveryFault
+from billvend.adapters.providers.sandbox.faults import DeliveryFault, SandboxFault, parse_fault
 from billvend.adapters.providers.sandbox.over_http.webhook_sender import WebhookSender
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply, Simulator
 from billvend.domain.errors import InvalidAmount
 from billvend.domain.money import Money, parse_amount
-from billvend.domain.outcome import Pending
 
 FAULT_HEADER: Final = "X-Sandbox-Fault"
 BAD_KEY: Final = "bad"
 """The one key that is rejected. Any other key that is not empty is accepted."""
 CURRENCY: Final = "NGN"
-MAX_BODY_BYTES: Final = 1024 * 1024
+LAGOS: Final = timezone(timedelta(hours=1))
+"""Africa/Lagos has no summer time."""
 _ERROR_PAGE: Final = (
     "<!doctype html>\n<title>500</title>\n<h1>Something went wrong</h1>\n<p>This is a page for people.</p>\n"
 )
@@ -54,39 +52,32 @@ class HttpSandbox:
             self.webhooks.send(reply.webhook, reply.record)
         delay_seconds = min(reply.delay_seconds, self.max_delay_seconds)
         if delay_seconds and self.stopping.wait(delay_seconds):
-            return close_connection()
+            return _close_connection()
         match reply.delivery_fault:
             case DeliveryFault.CONNECTION_CLOSED:
-                return close_connection()
+                return _close_connection()
             case DeliveryFault.HTML_ERROR:
                 return Response(_ERROR_PAGE, 500, mimetype="text/html")
             case DeliveryFault.NONE:
                 return response
 
-    def early_requery_reply(self, reference: str) -> SimulatedReply | None:
-        """The refusal of a requery that is too early. None if it is not."""
-        record = self.store.find(reference)
-        if record is None or not self.min_requery_age_seconds:
-            return None
-        remaining = record.received_at + timedelta(seconds=self.min_requery_age_seconds) - self.now()
-        if remaining <= timedelta(0):
-            return None
-        seconds = -(-remaining // timedelta(seconds=1))
-        return SimulatedReply(Pending("asked too early", seconds), code=meters.TOO_EARLY, record=record)
 
-
-def close_connection() -> Response:
+def _close_connection() -> Response:
     """Close the client's connection without an answer. The returned response is never sent."""
     connection: socket.socket = request.environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)  # the server closes it when it cannot write
     return Response()
 
 
-def json_response(
-    body: Mapping[str, Any] | list[dict[str, Any]], status: int = 200, **headers: str
-) -> Response:
+def json_response(body: object, status: int = 200, **headers: str) -> Response:
     """An answer in JSON. The order of its fields is kept."""
     return Response(json.dumps(body), status, headers, mimetype="application/json")
+
+
+def naira_number(amount_minor: int) -> int | float:
+    """A number of naira for JSON. It may be a float, because the sandbox never calculates with it."""
+    whole, kobo = divmod(amount_minor, 100)
+    return amount_minor / 100 if kobo else whole
 
 
 def parse_request() -> dict[str, Any]:

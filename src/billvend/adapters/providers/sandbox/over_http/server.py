@@ -1,41 +1,38 @@
-"""The sandbox as a server: both dialects, its own calls, and a thread for webhooks."""
+"""The sandbox as a server: both dialects, and its own calls."""
 
 import logging
 import re
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
+from types import MappingProxyType
 from typing import Any, Final
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from billvend.adapters.providers.sandbox.faults import InvalidFault
 from billvend.adapters.providers.sandbox.over_http.buypower_dialect import buypower_dialect
 from billvend.adapters.providers.sandbox.over_http.control import control
-from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
-    CURRENCY,
-    MAX_BODY_BYTES,
-    HttpSandbox,
-    json_response,
-)
+from billvend.adapters.providers.sandbox.over_http.http_sandbox import CURRENCY, HttpSandbox, json_response
+from billvend.adapters.providers.sandbox.over_http.vtpass_answers import webhook_body
 from billvend.adapters.providers.sandbox.over_http.vtpass_dialect import vtpass_dialect
 from billvend.adapters.providers.sandbox.over_http.webhook_sender import WebhookSender
 from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import Simulator
 from billvend.domain.errors import ConfigurationError, Unavailable
 
-DIALECTS: Final = ("vtpass", "buypower")
-VTPASS_PATH: Final = "/vtpass/api"
-BUYPOWER_PATH: Final = "/buypower/v2"
-CONTROL_PATH: Final = "/_sandbox"
+DIALECTS: Final = MappingProxyType(
+    {"vtpass": (vtpass_dialect, "/api"), "buypower": (buypower_dialect, "/v2")}
+)
+"""The calls of each dialect, and the path below which the real API has them."""
+MAX_BODY_BYTES: Final = 1024 * 1024
 VTPASS_DUPLICATE_WINDOW_SECONDS: Final = 30
 """As VTpass does."""
 
@@ -56,17 +53,17 @@ class RunningSandbox:
     @property
     def vtpass_url(self) -> str:
         """The URL below which `/pay` is."""
-        return self.url + VTPASS_PATH
+        return f"{self.url}/vtpass/api"
 
     @property
     def buypower_url(self) -> str:
         """The URL below which `/vend` is."""
-        return self.url + BUYPOWER_PATH
+        return f"{self.url}/buypower/v2"
 
     @property
     def control_url(self) -> str:
         """The URL below which `/book` is."""
-        return self.url + CONTROL_PATH
+        return f"{self.url}/_sandbox"
 
 
 @contextmanager
@@ -93,11 +90,16 @@ def serve_sandbox(
         raise ConfigurationError(
             f"--hook-url: must be an http:// or https:// address, not {webhook_url!a}. Nothing was started."
         )
-    store = SalesStore(store_path)
-    try:
+    with closing(SalesStore(store_path)) as store:
         simulator = Simulator(store, currency=CURRENCY, now=now)
-        with _open_listener(host, port) as listener:
-            webhooks = WebhookSender(webhook_url, delay_seconds=webhook_delay_seconds, simulator=simulator)
+        with _listen(host, port) as listener:
+            webhooks = WebhookSender(
+                webhook_url,
+                delay_seconds=webhook_delay_seconds,
+                simulator=simulator,
+                store=store,
+                body_of=webhook_body,
+            )
             sandbox = HttpSandbox(
                 simulator,
                 store,
@@ -107,33 +109,28 @@ def serve_sandbox(
                 duplicate_window_seconds,
                 min_requery_age_seconds,
             )
-            running = _start(create_app(sandbox, dialect), sandbox, listener, host)
+            running = _start(_create_app(sandbox, dialect), sandbox, listener, host)
         try:
             yield running
         finally:
             running.stop()
-    finally:
-        store.close()
 
 
-def create_app(sandbox: HttpSandbox, dialect: str | None = None) -> Flask:
-    """The application. `dialect` is also served at the root."""
+def _create_app(sandbox: HttpSandbox, root_dialect: str | None) -> Flask:
     app = Flask("billvend.sandbox", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_blueprint(vtpass_dialect(sandbox), url_prefix=VTPASS_PATH)
-    app.register_blueprint(buypower_dialect(sandbox), url_prefix=BUYPOWER_PATH)
-    app.register_blueprint(control(sandbox), url_prefix=CONTROL_PATH)
-    if dialect == "vtpass":
-        app.register_blueprint(vtpass_dialect(sandbox), url_prefix="/api", name="at-root")
-    if dialect == "buypower":
-        app.register_blueprint(buypower_dialect(sandbox), url_prefix="/v2", name="at-root")
+    app.register_blueprint(control(sandbox), url_prefix="/_sandbox")
+    for name, (create_calls, path) in DIALECTS.items():
+        app.register_blueprint(create_calls(sandbox), url_prefix=f"/{name}{path}")
+        if name == root_dialect:
+            app.register_blueprint(create_calls(sandbox), url_prefix=path, name="at-root")
 
     @app.errorhandler(InvalidFault)
     def invalid_fault(error: InvalidFault) -> Response:
         return json_response({"error": str(error)}, 400)
 
     @app.errorhandler(HTTPException)
-    def no_such_call(error: HTTPException) -> Response:
+    def http_error(error: HTTPException) -> Response:
         return json_response({"error": error.name}, error.code or 500)
 
     @app.errorhandler(Unavailable)
@@ -145,26 +142,20 @@ def create_app(sandbox: HttpSandbox, dialect: str | None = None) -> Flask:
     return app
 
 
-@contextmanager
-def _open_listener(host: str, port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int) -> socket.socket:
     """Open the socket here, because werkzeug ends the process if it cannot."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=128)
+        return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         raise ConfigurationError(
             f"--port: can't listen on {host}, port {port}: {error}. Nothing was started."
         ) from error
-    with listener:
-        yield listener
 
 
 def _start(app: Flask, sandbox: HttpSandbox, listener: socket.socket, host: str) -> RunningSandbox:
-    in_flight = _InFlightRequests(app.wsgi_app, sandbox.stopping)
     port = listener.getsockname()[1]
-    server = make_server(
-        host, port, in_flight, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
-    )
+    server = _Server(host, port, app, _RequestHandler, fd=listener.fileno())
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="sandbox-server", daemon=True)
     thread.start()
 
@@ -173,42 +164,21 @@ def _start(app: Flask, sandbox: HttpSandbox, listener: socket.socket, host: str)
             sandbox.stopping.set()
             server.shutdown()
             thread.join()
-            in_flight.wait()
             sandbox.webhooks.close()
 
     url_host = f"[{host}]" if ":" in host else host
     return RunningSandbox(f"http://{url_host}:{port}", sandbox.store, stop)
 
 
-class _InFlightRequests:
-    """The application, with a count of running requests."""
-
-    def __init__(self, app: WSGIApplication, stopping: threading.Event) -> None:
-        self._app = app
-        self._stopping = stopping
-        self._changed = threading.Condition()
-        self._count = 0
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        with self._changed:
-            if self._stopping.is_set():
-                raise ConnectionAbortedError  # the server treats it as a client that disconnected
-            self._count += 1
-        try:
-            return self._app(environ, start_response)
-        finally:
-            with self._changed:
-                self._count -= 1
-                self._changed.notify_all()
-
-    def wait(self) -> None:
-        """Wait until no request is running."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._count == 0)
+class _Server(ThreadedWSGIServer):
+    daemon_threads = False  # so that it waits for running requests when it closes
 
 
 class _RequestHandler(WSGIRequestHandler):
     """Logs requests to billvend's log, at level DEBUG."""
+
+    timeout = 10.0
+    """The longest pause of a client within its request, so that none can hold up the end of the server."""
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  the base's name
         logger.debug(message, *args)

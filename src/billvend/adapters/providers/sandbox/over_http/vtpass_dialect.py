@@ -2,28 +2,31 @@
 
 import re
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
 from billvend.adapters.providers.billers import BILLER_BY_CODE
-from billvend.adapters.providers.sandbox.customer import customer_of
-from billvend.adapters.providers.sandbox.over_http.biller_codes import (
-    BILLER_BY_SERVICE_ID,
-    SERVICE_ID_BY_BILLER,
-)
-from billvend.adapters.providers.sandbox.over_http.formats import LAGOS, naira_number
 from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     CURRENCY,
+    LAGOS,
     HttpSandbox,
     is_accepted_key,
     json_response,
+    naira_number,
     parse_naira,
     parse_request,
     parse_text,
     requested_fault,
 )
-from billvend.adapters.providers.sandbox.over_http.vtpass_responses import build_body, transaction_body
+from billvend.adapters.providers.sandbox.over_http.vtpass_answers import (
+    COMMISSION_TERMS,
+    answer_body,
+    build_body,
+)
+from billvend.adapters.providers.sandbox.sale import customer_of
+from billvend.adapters.providers.vtpass.codes import SERVICE_ID_BY_BILLER
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.money import Money
@@ -33,7 +36,12 @@ MINIMUM: Final = Money(100_00, CURRENCY)
 MAXIMUM: Final = Money(10_000_000_00, CURRENCY)
 """The limits of a payment, for every company."""
 CATEGORY: Final = "electricity-bill"
+_METER_CONSTANTS: Final = MappingProxyType({
+    "Customer_Arrears": "", "Minimum_Amount": "", "Business_Unit": "", "Customer_Account_Type": "NMD",
+    "WrongBillersCode": False,
+})  # fmt: skip
 _REQUEST_ID = re.compile(r"(?P<minute>[0-9]{12})[0-9A-Za-z]*")
+_BILLERS: Final = {service_id: biller for biller, service_id in SERVICE_ID_BY_BILLER.items()}
 _VEND_TYPES: Final = {str(vend_type): vend_type for vend_type in VendType}
 
 
@@ -50,11 +58,10 @@ def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
         order = _parse_order(parse_request(), sandbox.now())
         if isinstance(order, str):
             return json_response(build_body(order))
-        fault = requested_fault()
         reply = sandbox.simulator.send(
-            order, fault=fault, duplicate_window_seconds=sandbox.duplicate_window_seconds
+            order, fault=requested_fault(), duplicate_window_seconds=sandbox.duplicate_window_seconds
         )
-        return sandbox.deliver(reply, json_response(transaction_body(reply)))
+        return sandbox.deliver(reply, json_response(answer_body(reply)))
 
     @calls.post("/requery")
     def requery() -> Response:
@@ -62,7 +69,7 @@ def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
         if reference is None:
             return json_response(build_body("011"))
         reply = sandbox.simulator.requery(reference)
-        return sandbox.deliver(reply, json_response(transaction_body(reply, is_requery=True)))
+        return sandbox.deliver(reply, json_response(answer_body(reply, is_requery=True)))
 
     @calls.post("/merchant-verify")
     def verify() -> Response:
@@ -70,19 +77,16 @@ def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
         meter, service, kind = (parse_text(fields.get(name)) for name in ("billersCode", "serviceID", "type"))
         if meter is None or service is None or kind is None:
             return json_response(build_body("011"))
-        if service not in BILLER_BY_SERVICE_ID:
+        if service not in _BILLERS:
             return json_response(build_body("012"))
         if kind not in _VEND_TYPES:
             return json_response(build_body("010"))
-        return json_response(
-            _verification_body(sandbox, meter, BILLER_BY_SERVICE_ID[service], _VEND_TYPES[kind])
-        )
+        return json_response(_verification_body(sandbox, meter, _BILLERS[service], _VEND_TYPES[kind]))
 
     @calls.get("/balance")
     def balance() -> Response:
-        return json_response(
-            {"code": 1, "contents": {"balance": naira_number(sandbox.simulator.fetch_float().amount_minor)}}
-        )
+        remaining = naira_number(sandbox.simulator.fetch_float().amount_minor)
+        return json_response({"code": 1, "contents": {"balance": remaining}})
 
     @calls.get("/service-categories")
     def categories() -> Response:
@@ -92,21 +96,19 @@ def vtpass_dialect(sandbox: HttpSandbox) -> Blueprint:
     def services() -> Response:
         if request.args.get("identifier") != CATEGORY:
             return json_response(build_body("011"))
-        return _list_response(
-            [_service_fields(biller, service) for biller, service in SERVICE_ID_BY_BILLER.items()]
-        )
+        return _list_response([_service_fields(service) for service in _BILLERS])
 
     @calls.get("/service-variations")
     def variations() -> Response:
         service = request.args.get("serviceID", "")
-        if service not in BILLER_BY_SERVICE_ID:
+        if service not in _BILLERS:
             return json_response(build_body("012"))
         variations = [
             {"variation_code": code, "name": code.title(), "variation_amount": "0.00", "fixedPrice": "No"}
             for code in _VEND_TYPES
         ]
         content = {
-            "ServiceName": f"{BILLER_BY_CODE[BILLER_BY_SERVICE_ID[service]].name} Payment",
+            "ServiceName": f"{BILLER_BY_CODE[_BILLERS[service]].name} Payment",
             "serviceID": service,
             "convinience_fee": "0 %",
             "variations": variations,
@@ -135,7 +137,7 @@ def _parse_order(fields: dict[str, Any], now: datetime) -> Order | str:
         return "085"
     if service is None or meter is None or amount_text is None or phone is None:
         return "011"
-    if service not in BILLER_BY_SERVICE_ID:
+    if service not in _BILLERS:
         return "012"
     if variation not in _VEND_TYPES:
         return "010"
@@ -146,7 +148,7 @@ def _parse_order(fields: dict[str, Any], now: datetime) -> Order | str:
         return "013"
     if amount > MAXIMUM:
         return "017"
-    return Order(reference, meter, BILLER_BY_SERVICE_ID[service], _VEND_TYPES[variation], amount, phone)
+    return Order(reference, meter, _BILLERS[service], _VEND_TYPES[variation], amount, phone)
 
 
 def _is_of_today(request_id: str, now: datetime) -> bool:
@@ -162,46 +164,35 @@ def _is_of_today(request_id: str, now: datetime) -> bool:
 
 
 def _verification_body(sandbox: HttpSandbox, meter: str, biller: str, vend_type: VendType) -> dict[str, Any]:
+    """VTpass answers a rejection with 000 too."""
+    minimum, can_vend = "", "yes"
     match sandbox.simulator.verify(meter, biller, vend_type, fault=requested_fault()):
         case MeterLookupFailed():
             return build_body("030")
         case MeterRejected(fault=MeterFault.METER_CANNOT_VEND):
-            return {"code": "000", "content": _meter_fields(meter, vend_type) | {"Can_Vend": "no"}}
+            can_vend = "no"
         case MeterRejected(reason=reason):
-            # VTpass answers a failure with 000 too.
             return {"code": "000", "content": {"error": f"Not verified: {reason}.", "WrongBillersCode": True}}
-        case MeterFound(minimum_minor=minimum_minor):
-            minimum = "" if minimum_minor is None else str(naira_number(minimum_minor))
-            return {
-                "code": "000",
-                "content": _meter_fields(meter, vend_type) | {"Min_Purchase_Amount": minimum},
-            }
-
-
-def _meter_fields(meter: str, vend_type: VendType) -> dict[str, Any]:
+        case MeterFound(minimum_minor=int(minimum_minor)):
+            minimum = str(naira_number(minimum_minor))
     owner = customer_of(meter)
-    return {
+    content = {
         "Customer_Name": owner.name,
         "Address": owner.address,
         "Meter_Number": meter,
-        "Customer_Arrears": "",
-        "Minimum_Amount": "",
-        "Min_Purchase_Amount": "",
-        "Can_Vend": "yes",
-        "Business_Unit": "",
-        "Customer_Account_Type": "NMD",
+        "Min_Purchase_Amount": minimum,
+        "Can_Vend": can_vend,
         "Meter_Type": vend_type.upper(),
-        "WrongBillersCode": False,
-        "commission_details": {
-            "amount": None, "rate": "1.50", "rate_type": "percent", "computation_type": "default",
-        },
-    }  # fmt: skip
+        "commission_details": {"amount": None, **COMMISSION_TERMS},
+        **_METER_CONSTANTS,
+    }
+    return {"code": "000", "content": content}
 
 
-def _service_fields(biller: str, service: str) -> dict[str, Any]:
+def _service_fields(service: str) -> dict[str, Any]:
     return {
         "serviceID": service,
-        "name": f"{BILLER_BY_CODE[biller].name} Payment",
+        "name": f"{BILLER_BY_CODE[_BILLERS[service]].name} Payment",
         "minimium_amount": str(MINIMUM.amount_minor // 100),
         "maximum_amount": MAXIMUM.amount_minor // 100,
         "convinience_fee": "0 %",

@@ -1,100 +1,99 @@
 """Posts webhooks as VTpass does, true or forged. They have no signature, as VTpass's have none."""
 
 import logging
-import queue
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from threading import Lock, Timer
+from typing import Any, Final, TypeAlias
 
 import httpx
 
-from billvend.adapters.providers.sandbox.meters import WebhookBehaviour
-from billvend.adapters.providers.sandbox.over_http import vtpass_responses
-from billvend.adapters.providers.sandbox.sale_record import SaleRecord, SaleStatus
+from billvend.adapters.providers.sandbox.faults import Webhook
+from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus
+from billvend.adapters.providers.sandbox.sales_store import SalesStore
 from billvend.adapters.providers.sandbox.simulator import Simulator
 
 MAX_DELIVERY_ATTEMPTS: Final = 5
 """VTpass tries five times until the answer is {"response": "success"}."""
 TIMEOUT_SECONDS: Final = 5.0
+ReadRecord: TypeAlias = Callable[[], SaleRecord]
+"""What a webhook says, found out when it is posted. It may change the sale."""
 
 logger = logging.getLogger("billvend.sandbox")
 
 
 class WebhookSender:
-    """Posts webhooks to `url` in a background thread, `delay_seconds` after the event. Posts none if `url` is None."""
+    """Posts webhooks to `url` in the background, `delay_seconds` after the event. Posts none if `url` is None."""
 
-    def __init__(self, url: str | None, *, delay_seconds: float, simulator: Simulator) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        *,
+        delay_seconds: float,
+        simulator: Simulator,
+        store: SalesStore,
+        body_of: Callable[[SaleRecord], dict[str, Any]],
+    ) -> None:
         self._url = url
+        self._body_of = body_of
         self._client = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) if url else None
         self._delay_seconds = delay_seconds
         self._simulator = simulator
-        self._jobs: queue.SimpleQueue[tuple[float, Callable[[], None]] | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sandbox-webhooks", daemon=True)
-        self._thread.start()
+        self._store = store
+        self._lock = Lock()
+        self._timers: list[Timer] = []
+        self._is_closed = False
 
-    def send(self, webhook: WebhookBehaviour, record: SaleRecord) -> None:
+    def send(self, webhook: Webhook, record: SaleRecord) -> None:
         """Post the webhooks of a sale: now if they come before the answer, else after the delay."""
         match webhook:
-            case WebhookBehaviour.BEFORE_ANSWER:
-                self._post(vtpass_responses.webhook_body(record))
-            case WebhookBehaviour.FIVE_TIMES:
+            case Webhook.BEFORE_ANSWER:
+                self._post(record)
+            case Webhook.FIVE_TIMES:
                 for _ in range(5):
-                    self._schedule(lambda: self._deliver(vtpass_responses.webhook_body(record)))
-            case WebhookBehaviour.FORGED:
-                reversed_ = replace(record, status=SaleStatus.TAKEN_BACK)
-                self._schedule(lambda: self._deliver(vtpass_responses.webhook_body(reversed_)))
-            case WebhookBehaviour.TAKEN_BACK:
-                self._schedule(
-                    lambda: self._deliver(
-                        vtpass_responses.webhook_body(self._simulator.reverse_sale(record.reference))
-                    )
-                )
+                    self.schedule(lambda: record)
+            case Webhook.FORGED:
+                self.schedule(lambda: replace(record, status=SaleStatus.TAKEN_BACK))
+            case Webhook.TAKEN_BACK:
+                self.schedule(partial(self._store.reverse_sale, record.reference))
+            case Webhook.SETTLED:
+                self.schedule(partial(self._simulator.finish_pending, record.reference))
 
-            case WebhookBehaviour.SETTLED:
-                self._schedule(
-                    lambda: self._deliver(
-                        vtpass_responses.webhook_body(self._simulator.finish_pending(record.reference))
-                    )
-                )
-
-    def send_reversal(self, record: SaleRecord) -> None:
-        """Post after the delay that a sale was reversed."""
-        self._schedule(lambda: self._deliver(vtpass_responses.webhook_body(record)))
+    def schedule(self, read_record: ReadRecord, attempts: int = 0) -> None:
+        """Post a webhook after the delay, again and again until it is accepted or was tried five times."""
+        timer = Timer(self._delay_seconds, self._deliver, (read_record, attempts + 1))
+        timer.daemon = True
+        with self._lock:
+            if not self._is_closed:
+                self._timers = [*(other for other in self._timers if other.is_alive()), timer]
+                timer.start()
 
     def close(self) -> None:
         """Stop. Webhooks that are still waiting are dropped."""
-        self._stopping.set()
-        self._jobs.put(None)
-        self._thread.join()
+        with self._lock:
+            self._is_closed = True
+        for timer in self._timers:
+            timer.cancel()
+            timer.join()
         if self._client is not None:
             self._client.close()
 
-    def _schedule(self, job: Callable[[], None]) -> None:
-        self._jobs.put((time.monotonic() + self._delay_seconds, job))
+    def _deliver(self, read_record: ReadRecord, attempts: int) -> None:
+        try:
+            record = read_record()
+        except Exception:
+            logger.exception("A webhook could not be created")
+            return
+        if not self._post(record) and attempts < MAX_DELIVERY_ATTEMPTS:
+            self.schedule(lambda: record, attempts)
 
-    def _run(self) -> None:
-        while (planned := self._jobs.get()) is not None:
-            due, job = planned
-            if self._stopping.wait(max(0.0, due - time.monotonic())):
-                return
-            try:
-                job()
-            except Exception:
-                logger.exception("A webhook could not be created")
-
-    def _deliver(self, body: dict[str, Any], tries: int = 0) -> None:
-        if not self._post(body) and tries + 1 < MAX_DELIVERY_ATTEMPTS:
-            self._schedule(lambda: self._deliver(body, tries + 1))
-
-    def _post(self, body: dict[str, Any]) -> bool:
+    def _post(self, record: SaleRecord) -> bool:
         """Whether the receiver accepted it, or there is no URL."""
         if self._client is None or self._url is None:
             return True
         try:
-            answer = self._client.post(self._url, json=body)
+            answer = self._client.post(self._url, json=self._body_of(record))
             return bool(answer.json() == {"response": "success"})
         except (httpx.HTTPError, ValueError) as error:
             logger.info("A webhook was not accepted: %s", error)

@@ -1,4 +1,4 @@
-"""Short-lived caches of one process, shared by its threads. Losing a cache costs one more query."""
+"""The meters that were found recently. Each process has its own cache; losing it costs one more query."""
 
 import threading
 from collections import OrderedDict
