@@ -47,12 +47,12 @@ def test_history_is_paged(populated: Console) -> None:
     ids = [t["transactionId"] for t in everything["items"]]
     assert (len(ids), everything["nextCursor"]) == (5, None)
     listed: list[str] = []
-    cursor: list[str] = []
+    cursor = None
     for _ in range(3):
-        page = populated.json("history", "ada", "--limit", "2", *cursor)
+        page = populated.json("history", "ada", "--limit", "2", *(["--cursor", cursor] if cursor else []))
         listed += [t["transactionId"] for t in page["items"]]
-        cursor = ["--cursor", str(page["nextCursor"])]
-    assert (listed, page["nextCursor"]) == (ids, None)
+        cursor = page["nextCursor"]
+    assert (listed, cursor) == (ids, None)
     assert populated("history", "ada", "--limit", "501").status == 2
 
 
