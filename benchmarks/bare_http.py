@@ -15,7 +15,8 @@ from flask import Flask, request
 from benchmarks import http_load
 from benchmarks.results import Samples
 from benchmarks.rounds import WALLETS
-from billvend.api.server import PROCESSES, THREADS, find_free_port
+from billvend.api.listening_port import find_free_port
+from billvend.api.server import PROCESSES, THREADS
 from tests.support.waiting import eventually
 
 HOST: Final = "127.0.0.1"

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from billvend import Billvend, open_billvend
 from billvend.config import Settings
@@ -34,6 +35,11 @@ PUBLIC_ENDPOINTS = [
     ("GET", "/api"),
     ("GET", "/api/openapi.json"),
 ]
+
+
+def limited(settings: Settings, rate: str, **more: object) -> Settings:
+    """The settings with a rate limit."""
+    return settings.model_copy(update={"rate_limit": Settings(rate_limit=rate).rate_limit, **more})
 
 
 def request_status(client: Client, method: str, path: str, **headers: str) -> int:
@@ -167,10 +173,8 @@ def test_without_api_keys_remote_address_is_forbidden(bv: Billvend, settings: Se
 
 
 def test_rate_limit_exceeded_returns_429(bv: Billvend, settings: Settings) -> None:
-    limited = settings.model_copy(update={"rate_limit": Settings(rate_limit="3/hour").rate_limit})
-    app = application(bv, limited)
     a, b = (bv.create_api_key(name, [Scope.READ]).secret for name in "ab")
-    client = Client(app)
+    client = Client(application(bv, limited(settings, "3/hour")))
     answers = [client.get("/billers", Authorization=f"Bearer {a}") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert code_of(answers[-1]) == "rate_limited"
@@ -181,12 +185,8 @@ def test_rate_limit_exceeded_returns_429(bv: Billvend, settings: Settings) -> No
 
 
 def test_rate_limit_in_redis_is_shared_by_processes(bv: Billvend, settings: Settings, redis_url: str) -> None:
-    from pydantic import SecretStr
-
-    limited = settings.model_copy(
-        update={"rate_limit": Settings(rate_limit="3/hour").rate_limit, "redis_url": SecretStr(redis_url)}
-    )
-    clients = [Client(application(bv, limited)) for _ in range(2)]
+    shared = limited(settings, "3/hour", redis_url=SecretStr(redis_url))
+    clients = [Client(application(bv, shared)) for _ in range(2)]
     statuses = [clients[n % 2].get("/billers").status_code for n in range(4)]
     assert statuses == [200, 200, 200, 429]
 
@@ -194,16 +194,11 @@ def test_rate_limit_in_redis_is_shared_by_processes(bv: Billvend, settings: Sett
 def test_rate_limit_works_without_redis(
     bv: Billvend, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from pydantic import SecretStr
-
     with socket.socket() as unused_port:
         unused_port.bind(("127.0.0.1", 0))
         url = f"redis://127.0.0.1:{unused_port.getsockname()[1]}"
-        limited = settings.model_copy(
-            update={"rate_limit": Settings(rate_limit="3/hour").rate_limit, "redis_url": SecretStr(url)}
-        )
         bv.fund("ada", "5000")
-        client = Client(application(bv, limited))
+        client = Client(application(bv, limited(settings, "3/hour", redis_url=SecretStr(url))))
         statuses = [client.post("/bills/pay", BILL, f"order-{n}").status_code for n in range(4)]
     assert statuses == [202, 202, 202, 429]
     assert sum("Redis is unavailable" in message for message in caplog.messages) == 1
@@ -217,25 +212,16 @@ def test_forwarded_address_is_trusted_up_to_configured_proxies(
     bv: Billvend, settings: Settings, hops: int, forwarded: str, counted: str
 ) -> None:
     """The limit is one request an hour, so the second request of the counted address gets a 429."""
-    limited = settings.model_copy(
-        update={"rate_limit": Settings(rate_limit="1/hour").rate_limit, "trusted_proxies": hops}
-    )
-    app = application(bv, limited)
+    client = application(bv, limited(settings, "1/hour", trusted_proxies=hops)).test_client()
     bv.create_api_key("till-7", [Scope.READ])
-    here = {"REMOTE_ADDR": "7.7.7.7"}
-    app.test_client().get("/health/live", headers={"X-Forwarded-For": forwarded}, environ_overrides=here)
-    direct = {"REMOTE_ADDR": "7.7.7.7"}
-    if hops:
-        again = app.test_client().get(
-            "/health/live", headers={"X-Forwarded-For": counted}, environ_overrides=direct
-        )
-    else:
-        again = app.test_client().get("/health/live", environ_overrides={"REMOTE_ADDR": counted})
-    assert again.status_code == 429
-    other = app.test_client().get(
-        "/health/live", headers={"X-Forwarded-For": "5.5.5.5"}, environ_overrides={"REMOTE_ADDR": "5.5.5.5"}
-    )
-    assert other.status_code == 200
+
+    def status(address: str, **headers: str) -> int:
+        environ = {"REMOTE_ADDR": address}
+        return client.get("/health/live", headers=headers, environ_overrides=environ).status_code
+
+    assert status("7.7.7.7", **{"X-Forwarded-For": forwarded}) == 200
+    assert (status("7.7.7.7", **{"X-Forwarded-For": counted}) if hops else status(counted)) == 429
+    assert status("5.5.5.5", **{"X-Forwarded-For": "5.5.5.5"}) == 200
 
 
 def test_no_secret_in_logs_or_responses(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from billvend import Billvend, open_billvend
-from billvend.api.server import find_free_port
+from billvend.api.listening_port import find_free_port
 from billvend.bootstrap import upgrade_schema
 from billvend.config import Settings
 from billvend.domain.api_keys import Scope

@@ -19,7 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from billvend import Billvend, open_billvend
-from billvend.api.server import find_free_port, reserve_port
+from billvend.api.listening_port import find_free_port, reserve_port
 from billvend.bootstrap import upgrade_schema
 from billvend.cli import main
 from billvend.config import Settings

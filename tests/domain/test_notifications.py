@@ -24,13 +24,7 @@ from billvend.domain.journal.events import (
     WalletFunded,
     chain_event,
 )
-from billvend.domain.notifications import (
-    Channel,
-    Notification,
-    NotificationKind,
-    message_id,
-    webhook_body,
-)
+from billvend.domain.notifications import Channel, Notification, NotificationKind, message_id, webhook_body
 from billvend.domain.payment.state import Payment
 from billvend.presentation.notifications import notification_for
 from tests.domain.values import values

@@ -30,6 +30,7 @@ from billvend.domain.notifications import Channel
 from billvend.domain.outcome import Declined, Delivered
 from billvend.ports.notifier import DeliveryOutcome, DeliveryResult
 from billvend.ports.repositories import Message
+from billvend.presentation.notifications import notification_for
 from tests.api.client import BILL, Client, application, code_of
 from tests.harness import METER, NO_ANSWER, OTHER_TOKEN, TOKEN, AppHarness, UnreadQueue, using
 
@@ -61,7 +62,12 @@ class MeteredApp(AppHarness):
         super().__init__(notifiers={Channel.WEBHOOK: self.webhook})
         self.bv.deliver_notifications()
         self.measures = PrometheusMetrics()
-        journal = SqlJournal(self.database, channels=(Channel.WEBHOOK,), metrics=self.measures)
+        journal = SqlJournal(
+            self.database,
+            channels=(Channel.WEBHOOK,),
+            render_notification=notification_for,
+            metrics=self.measures,
+        )
         self.use(journal=journal, metrics=self.measures, queue=UnreadQueue())
 
     def use(self, **parts: Any) -> None:

@@ -14,7 +14,6 @@ from billvend.domain.decisions.decider import Snapshot, decide
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Unknown
 from billvend.ports.queries import AuditReport
-from billvend.presentation.notifications import notification_for
 from tests.storage.harness import ANSWERS, NOTHING_DELIVERED, NOW, SHARED_DATABASES, JournalHarness, delivered
 
 
@@ -354,4 +353,4 @@ def _fill(harness: JournalHarness, *, fundings: int, payments: int) -> None:
     changes, results = decide(Snapshot(), commands)
     assert len(changes.results) == len(results)
     with harness.database.write_transaction() as connection:
-        harness.database.write(connection, changed_rows(Snapshot(), changes, (), notification_for))
+        harness.database.write(connection, changed_rows(Snapshot(), changes, (), None))

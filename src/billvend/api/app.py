@@ -7,7 +7,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from billvend.api import bills, docs, health, inbound_webhooks, transactions, wallet
 from billvend.api.auth import Authenticator
 from billvend.api.headers import register_security_headers
-from billvend.api.routing import ApiRouter, register_app_error_handlers
+from billvend.api.request_hooks import register_hooks
+from billvend.api.routing import ApiRouter
 from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
 from billvend.config import Settings, load_settings
@@ -23,7 +24,7 @@ def create_app(bv: Billvend | None = None, settings: Settings | None = None) -> 
     app = docs.create_openapi_app()
     app.extensions["billvend"] = bv
     app.register_api(blueprint(bv, settings))
-    register_app_error_handlers(app, bv)
+    register_hooks(app, bv)
     register_security_headers(app)
     if hops := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask's own documents do

@@ -4,9 +4,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 
-from billvend.api.parsing import parse_idempotency_key
+from billvend.api.parsing import validate
+from billvend.api.request_hooks import add_log_context
 from billvend.api.requests import (
     BatchEntryRequest,
     BatchRequest,
@@ -21,7 +22,7 @@ from billvend.api.responses import (
     public_code,
     success_response,
 )
-from billvend.api.routing import ApiRouter, add_log_context
+from billvend.api.routing import ApiRouter
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import BillvendError, ValidationFailed
 from billvend.presentation.errors import http_status
@@ -44,16 +45,18 @@ def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
     bv = router.bv
 
-    @router.post("/bills/pay", PayResponse, scope=Scope.PAY, status=HTTPStatus.ACCEPTED, errors=PAY_ERRORS)
+    @router.call(
+        "POST /bills/pay", PayResponse, scope=Scope.PAY, status=HTTPStatus.ACCEPTED, errors=PAY_ERRORS
+    )
     def pay(header: IdempotencyKeyHeader, body: PayRequest) -> Response:
         """Pay an electricity bill.
 
         The money is held before this returns, and captured or released exactly once. Follow the payment at `Location`.
         """
-        key = parse_idempotency_key(request)
+        key = header.idempotency_key
         add_log_context(userId=body.user_id)
-        with router.idempotency_lock("pay", body.user_id, key):
-            result = bv.accept(_to_bill(body, key))
+        with router.keyed_lock.acquire("pay", body.user_id, key):
+            result = bv.accept(body.to_bill(key))
         add_log_context(transactionId=result.payment.transaction_id)
         location = url_for(".transaction", transactionId=result.payment.transaction_id)
         return success_response(
@@ -64,8 +67,8 @@ def add_routes(router: ApiRouter) -> None:
             location=location,
         )
 
-    @router.post(
-        "/bills/pay/batch",
+    @router.call(
+        "POST /bills/pay/batch",
         BatchResponse,
         scope=Scope.PAY,
         status=HTTPStatus.MULTI_STATUS,
@@ -77,8 +80,8 @@ def add_routes(router: ApiRouter) -> None:
         Entries are independent: a rejected entry does not stop the others. With a key, or with keys of the entries, a
         repeat processes only missing entries. The worker checks the meters before it sends anything.
         """
-        key = parse_idempotency_key(request)
-        with router.idempotency_lock("batch", "", key):
+        key = header.idempotency_key
+        with router.keyed_lock.acquire("batch", "", key):
             entries = [_parse_entry(router, entry, key, index) for index, entry in enumerate(body.payments)]
             payments = iter(bv.pay_many([item for item in entries if isinstance(item, Bill)]))
             results = [next(payments) if isinstance(item, Bill) else item for item in entries]
@@ -95,8 +98,8 @@ def add_routes(router: ApiRouter) -> None:
         message = f"{data.accepted} accepted, {replayed} already processed, {len(rejections)} rejected."
         return success_response(data, message, HTTPStatus.MULTI_STATUS, replayed=replayed == len(results))
 
-    @router.post(
-        "/bills/verify",
+    @router.call(
+        "POST /bills/verify",
         MeterResponse,
         scope=Scope.PAY,
         errors={
@@ -114,18 +117,11 @@ def add_routes(router: ApiRouter) -> None:
         data = MeterResponse.of(details, body.meter_number, body.biller, body.vend_type, bv.currency)
         return success_response(data, "The meter is known.")
 
-    @router.get("/billers", BillersResponse, scope=Scope.READ)
+    @router.call("GET /billers", BillersResponse, scope=Scope.READ)
     def billers() -> Response:
         """List the billers."""
         data = BillersResponse(items=[BillerResponse.model_validate(biller) for biller in bv.billers()])
         return success_response(data, f"{len(data.items)} billers.")
-
-
-def _to_bill(body: PayRequest, key: str | None) -> Bill:
-    return Bill(
-        body.user_id, body.amount, body.meter_number, body.biller, body.vend_type, body.phone, key,
-        body.allow_duplicate,
-    )  # fmt: skip
 
 
 def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> Bill | BillvendError:
@@ -136,11 +132,11 @@ def _parse_entry(router: ApiRouter, entry: Any, key: str | None, index: int) -> 
                 "The entry is invalid: it must be a JSON object. Nothing was done.",
                 fields={f"payments.{index}": "must be a JSON object"},
             )
-        body = router.validate(BatchEntryRequest, entry)
+        body = validate(BatchEntryRequest, entry, strict=router.strict)
     except BillvendError as error:
         return error
     own_key = body.idempotency_key
-    return _to_bill(body, own_key if own_key is not None or key is None else f"{key}/{index}")
+    return body.to_bill(own_key if own_key is not None or key is None else f"{key}/{index}")
 
 
 def _batch_result(result: PaymentResult | BillvendError, now: datetime) -> BatchEntryResponse:

@@ -14,7 +14,7 @@ def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
     bv = router.bv
 
-    @router.get("/health", HealthResponse, scope=Scope.READ, allow_cached_keys=True)
+    @router.call("GET /health", HealthResponse, scope=Scope.READ, allow_cached_keys=True)
     def health() -> Response:
         """Check every component.
 
@@ -28,7 +28,7 @@ def add_routes(router: ApiRouter) -> None:
             )
         return success_response(data, f"billvend is {report.status}.")
 
-    @router.get("/metrics", None, scope=Scope.READ, allow_cached_keys=True)
+    @router.call("GET /metrics", None, scope=Scope.READ, allow_cached_keys=True)
     def metrics() -> Response:
         """Metrics for Prometheus.
 
@@ -36,7 +36,7 @@ def add_routes(router: ApiRouter) -> None:
         """
         return Response(bv.metrics(), content_type=CONTENT_TYPE)
 
-    @router.get("/health/live", LivenessResponse, scope=None)
+    @router.call("GET /health/live", LivenessResponse, scope=None)
     def live() -> Response:
         """The process is alive."""
         return success_response(LivenessResponse(status="ok"), "The process answers.")

@@ -4,7 +4,7 @@ This only saves work. The ledger decides what was done, from however many proces
 """
 
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from billvend.domain.errors import RequestInProgress
@@ -17,12 +17,19 @@ class KeyedLock:
 
     def __init__(self, *, timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> None:
         self._timeout_seconds = timeout_seconds
-        self._locked_keys: set[Hashable] = set()
+        self._locked_keys: set[tuple[str, str, str]] = set()
         self._changed = threading.Condition()
 
     @contextmanager
-    def acquire(self, key: Hashable) -> Iterator[None]:
-        """Hold the lock of a key. Raises `RequestInProgress` when the wait takes longer than `timeout_seconds`."""
+    def acquire(self, operation: str, user_id: str, idempotency_key: str | None) -> Iterator[None]:
+        """Be the only request of this process that runs with this key. Without a key there is no lock.
+
+        Raises `RequestInProgress` when the wait takes longer than `timeout_seconds`.
+        """
+        if idempotency_key is None:
+            yield
+            return
+        key = (operation, user_id, idempotency_key)
         with self._changed:
             if not self._changed.wait_for(lambda: key not in self._locked_keys, self._timeout_seconds):
                 raise RequestInProgress

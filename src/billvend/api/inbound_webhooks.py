@@ -14,8 +14,8 @@ def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
     bv = router.bv
 
-    @router.post(
-        "/hooks/paystack",
+    @router.call(
+        "POST /hooks/paystack",
         WebhookReceivedResponse,
         scope=None,
         errors={
@@ -33,8 +33,8 @@ def add_routes(router: ApiRouter) -> None:
             raise Unauthenticated("The signature does not match the body. Nothing was done.")
         return success_response(WebhookReceivedResponse(received=True), "Received.")
 
-    @router.post(
-        "/hooks/vtpass",
+    @router.call(
+        "POST /hooks/vtpass",
         WebhookReceivedResponse,
         scope=None,
         errors={HTTPStatus.SERVICE_UNAVAILABLE: "`unavailable`: send it again later."},

@@ -25,6 +25,8 @@ from billvend.presentation.errors import (
 
 MAX_BODY_BYTES = 64 * 1024
 """Bytes of one request. A batch may have more."""
+MAX_BATCH_BYTES = 1024 * 1024
+"""Bytes of a batch of payments."""
 REJECTION_KEY = "billvend.rejection"
 """The WSGI environment's key for a `RequestRejected` that was found before the application ran."""
 MAX_INT_DIGITS = 100
@@ -38,9 +40,8 @@ def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("A compressed body is not accepted. Nothing was done.")
     error = BodyTooLarge(f"The body is longer than {max_bytes:,} bytes. Nothing was done.")
-    request.max_content_length = (
-        max_bytes + 1
-    )  # without a length Flask would return only the beginning of a longer body
+    # One more than allowed: without a length Flask would return only the beginning of a longer body.
+    request.max_content_length = max_bytes + 1
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:

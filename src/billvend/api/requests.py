@@ -22,14 +22,13 @@ from billvend.domain.enums import Status, VendType
 from billvend.domain.errors import InvalidAmount, ValidationFailed
 from billvend.domain.ids import MAX_KEY_CHARACTERS, MAX_USER_ID_CHARACTERS
 from billvend.domain.money import CURRENCIES
+from billvend.usecases.pay import Bill
 
 MAX_BATCH_SIZE = 1_000
 """Payments in one request."""
 
 PRINTABLE_FORMAT = "printable"
 """The format of a user id. The rule is in `parse_user_id`: no regular expression can state it."""
-
-_DECIMAL_PATTERN = "^[0-9]+([.][0-9]+)?$"
 
 
 def _require_number_or_text(value: object) -> object:
@@ -42,28 +41,29 @@ def _require_number_or_text(value: object) -> object:
     return value
 
 
+def _documented(description: str, example: str, *kinds: dict[str, Any]) -> WithJsonSchema:
+    """The JSON schema of a value that the domain parses. `kinds`: its JSON types."""
+    shape = kinds[0] if len(kinds) == 1 else {"anyOf": [*kinds]}
+    return WithJsonSchema({**shape, "description": description, "examples": [example]})
+
+
 Amount = Annotated[
     Any,
     BeforeValidator(_require_number_or_text),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": _DECIMAL_PATTERN, "maxLength": 32},
-                {"type": "number", "exclusiveMinimum": 0},
-            ],
-            "description": "Major units (naira), exactly: a plain decimal string, or a number. Never read as a binary float.",
-            "examples": ["500.00"],
-        }
+    _documented(
+        "Major units (naira), exactly: a plain decimal string, or a number. Never read as a binary float.",
+        "500.00",
+        {"type": "string", "pattern": "^[0-9]+([.][0-9]+)?$", "maxLength": 32},
+        {"type": "number", "exclusiveMinimum": 0},
     ),
 ]
 Currency = Annotated[
     str | None,
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string", "enum": sorted(CURRENCIES)}, {"type": "null"}],
-            "description": "ISO 4217. Default: DEFAULT_CURRENCY.",
-            "examples": ["NGN"],
-        }
+    _documented(
+        "ISO 4217. Default: DEFAULT_CURRENCY.",
+        "NGN",
+        {"type": "string", "enum": sorted(CURRENCIES)},
+        {"type": "null"},
     ),
 ]
 UserId = Annotated[
@@ -78,32 +78,21 @@ UserId = Annotated[
 ]
 MeterNumber = Annotated[
     Any,
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": "^[0-9]{10,16}$",
-            "description": "10 to 16 digits, as text.",
-            "examples": ["12345678901"],
-        }
-    ),
+    _documented("10 to 16 digits, as text.", "12345678901", {"type": "string", "pattern": "^[0-9]{10,16}$"}),
 ]
 BillerCode = Annotated[
     str, Field(description="The electricity company: a code of GET /billers.", examples=["EKEDC"])
 ]
 VendTypeName = Annotated[
-    Any,
-    WithJsonSchema(
-        {"type": "string", "enum": [str(kind) for kind in VendType], "default": str(VendType.PREPAID)}
-    ),
+    Any, WithJsonSchema({"type": "string", "enum": [*VendType], "default": VendType.PREPAID})
 ]
 Phone = Annotated[
     Any,
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string", "pattern": "^[+]?[0-9]{7,15}$"}, {"type": "null"}],
-            "description": "The customer's phone number.",
-            "examples": ["08030000000"],
-        }
+    _documented(
+        "The customer's phone number.",
+        "08030000000",
+        {"type": "string", "pattern": "^[+]?[0-9]{7,15}$"},
+        {"type": "null"},
     ),
 ]
 
@@ -183,6 +172,13 @@ class PayRequest(BillerRequest):
         bool, Field(description="true: pay although the same bill was paid seconds ago.")
     ] = False
 
+    def to_bill(self, key: str | None) -> Bill:
+        """The bill, with its idempotency key."""
+        return Bill(
+            self.user_id, self.amount, self.meter_number, self.biller, self.vend_type, self.phone, key,
+            self.allow_duplicate,
+        )  # fmt: skip
+
 
 class BatchEntryRequest(PayRequest):
     """A bill in a batch, optionally with its own key."""
@@ -220,15 +216,11 @@ class IdempotencyKeyHeader(BaseModel):
     idempotency_key: Annotated[
         str | None,
         Field(alias="Idempotency-Key"),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "pattern": "^[!-~]([ -~]*[!-~])?$",
-                "maxLength": MAX_KEY_CHARACTERS,
-                "description": "Printable ASCII. Belongs to this user and this request for ever. A repeat changes nothing "
-                "and gets the first response.",
-                "examples": ["order-42"],
-            }
+        _documented(
+            "Printable ASCII. Belongs to this user and this request for ever. A repeat changes nothing and gets the first "
+            "response.",
+            "order-42",
+            {"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": MAX_KEY_CHARACTERS},
         ),
     ] = None
 

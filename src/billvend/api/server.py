@@ -9,12 +9,10 @@ its work. If this process is killed, the others notice it and stop.
 """
 
 import atexit
-import errno
 import logging
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,8 +27,8 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from billvend.api.app import create_app
-from billvend.api.parsing import MAX_BODY_BYTES
-from billvend.api.routing import MAX_BATCH_BYTES
+from billvend.api.listening_port import announce_when_listening, reserve_port
+from billvend.api.parsing import MAX_BATCH_BYTES, MAX_BODY_BYTES
 from billvend.api.rsgi import RsgiAdapter
 from billvend.app import Billvend
 from billvend.bootstrap import open_billvend
@@ -51,11 +49,9 @@ PROCESSES: Final = 2
 DRAIN_SECONDS: Final = 30
 """How long the requests in progress, and then the worker, may take to finish when the server stops."""
 RESTART_SECONDS: Final = 1.0
-"""How soon a worker that exited is restarted."""
+"""How often the worker is checked. If it exited, it is restarted."""
 RETRY_SECONDS: Final = 1.0
 """How often a process that started while the database is down tries again."""
-POLL_SECONDS: Final = 0.1
-"""How often the port is checked until the server listens."""
 
 _DATABASE_URL_VARIABLE: Final = "_BILLVEND_DATABASE_URL"
 """The environment variable that gives Granian's processes the database of the command line."""
@@ -91,7 +87,7 @@ def serve(
         starts_worker = _is_embedded(settings) if with_worker is None else with_worker
         with (
             reserve_port(settings.host, settings.port) as port,
-            _announce_when_listening(
+            announce_when_listening(
                 settings.host,
                 port,
                 lambda: announce(
@@ -222,124 +218,39 @@ def _exit_with_parent() -> None:
 def _run_worker(database_url: str | None) -> Iterator[None]:
     """Run `billvend worker` in its own process. It is restarted when it exits, and finishes its work at the end."""
     stopping = threading.Event()
-    supervisor = _WorkerSupervisor(database_url, stopping)
-    thread = threading.Thread(target=supervisor.run, name="billvend-worker-supervisor")
-    thread.start()
+    supervisor = threading.Thread(
+        target=_supervise_worker, args=(database_url, stopping), name="billvend-worker-supervisor"
+    )
+    supervisor.start()
     try:
         yield
     finally:
         stopping.set()
-        supervisor.stop()
-        thread.join()
+        supervisor.join()
 
 
-class _WorkerSupervisor:
-    """The worker's process. Its stdin is a pipe that closes when this process ends, so it never outlives us."""
-
-    def __init__(self, database_url: str | None, stopping: threading.Event) -> None:
-        database_option = [] if database_url is None else ["--database-url", database_url]
-        self._command = [
-            sys.executable,
-            "-m",
-            "billvend",
-            "worker",
-            "--exit-with-parent",
-            *database_option,
-        ]
-        # /metrics includes the worker's metrics. On a port of its own they would be scraped twice.
-        self._environment = {name: value for name, value in os.environ.items() if name != "METRICS_PORT"}
-        self._stopping = stopping
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def run(self) -> None:
-        """Start it, and restart it when it exits, until `stop`."""
-        while (process := self._start()) is not None:
-            status = process.wait()
-            if not self._stopping.wait(RESTART_SECONDS):
-                logger.error("The worker exited with status %s and is restarted", status)
-
-    def _start(self) -> "subprocess.Popen[bytes] | None":
-        with self._lock:
-            if self._stopping.is_set():
-                return None
-            # Its own session: Ctrl-C at the terminal reaches only this process, which stops the worker last.
-            self._process = subprocess.Popen(  # noqa: S603
-                self._command, stdin=subprocess.PIPE, start_new_session=True, env=self._environment
-            )
-            return self._process
-
-    def stop(self) -> None:
-        """Stop it, and wait."""
-        with self._lock:
-            process = self._process
-        if process is None:
-            return
+def _supervise_worker(database_url: str | None, stopping: threading.Event) -> None:
+    process = _start_worker(database_url)
+    while not stopping.wait(RESTART_SECONDS):
+        if process.poll() is not None:
+            logger.error("The worker exited with status %s and is restarted", process.returncode)
+            process = _start_worker(database_url)
+    with process:
         process.terminate()
         try:
             process.wait(DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
 
 
-# --- the port -------------------------------------------------------------------------------------------------
-
-
-def find_free_port(host: str, port: int) -> int:
-    """The port, or any free one for 0. Raises `ConfigurationError` if it cannot be used."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-            return int(trial.getsockname()[1])
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            reason = f"PORT={port} is in use by another program. Stop it, or choose another PORT"
-        else:
-            reason = f"Cannot listen on HOST={host}, PORT={port}: {error.strerror}"
-        raise ConfigurationError(f"{reason}. Nothing was started.") from None
-
-
-@contextmanager
-def reserve_port(host: str, port: int) -> Iterator[int]:
-    """Reserve the port, or any free one for 0. Raises `ConfigurationError` if it cannot be used.
-
-    On Linux each of Granian's processes opens the port seconds later, and shared (SO_REUSEPORT). A second server could open
-    it too, and would get half of the requests. Our bound socket, which does not listen, keeps other programs out but not
-    Granian. Elsewhere Granian opens the port once, at its start.
-    """
-    port = find_free_port(host, port)
-    if not sys.platform.startswith("linux"):
-        yield port
-        return
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as reservation:
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # If this fails, old connections of another program are still closing. No program listens there.
-        with suppress(OSError):
-            reservation.bind(address)
-        yield port
-
-
-@contextmanager
-def _announce_when_listening(host: str, port: int, announce: Callable[[], None]) -> Iterator[None]:
-    """Call `announce` on its own thread, as soon as the server listens."""
-    stopping = threading.Event()
-
-    def watch() -> None:
-        while not stopping.wait(POLL_SECONDS):
-            with suppress(OSError), socket.create_connection((host, port), timeout=1):
-                announce()
-                return
-
-    watcher = threading.Thread(target=watch, name="billvend-watcher")
-    watcher.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        watcher.join()
+def _start_worker(database_url: str | None) -> "subprocess.Popen[bytes]":
+    """Start the worker's process. Its stdin is a pipe that closes when this process ends, so it never outlives us."""
+    database_option = [] if database_url is None else ["--database-url", database_url]
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "billvend", "worker", "--exit-with-parent", *database_option],
+        stdin=subprocess.PIPE,
+        # Its own session: Ctrl-C at the terminal reaches only this process, which stops the worker last.
+        start_new_session=True,
+        # /metrics includes the worker's metrics. On a port of its own they would be scraped twice.
+        env={name: value for name, value in os.environ.items() if name != "METRICS_PORT"},
+    )

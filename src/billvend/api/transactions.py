@@ -5,9 +5,10 @@ from http import HTTPStatus
 
 from flask import Response
 
+from billvend.api.request_hooks import add_log_context
 from billvend.api.requests import TransactionPath, TransactionsQuery, UserPath
 from billvend.api.responses import success_response
-from billvend.api.routing import ApiRouter, add_log_context
+from billvend.api.routing import ApiRouter
 from billvend.domain.api_keys import Scope
 from billvend.domain.errors import DependencyError
 from billvend.domain.ids import parse_user_id
@@ -24,8 +25,8 @@ def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
     bv = router.bv
 
-    @router.get(
-        "/transactions/<transactionId>",
+    @router.call(
+        "GET /transactions/<transactionId>",
         TransactionDetailResponse,
         scope=Scope.READ,
         errors={HTTPStatus.NOT_FOUND: "`transaction_not_found`."},
@@ -45,8 +46,8 @@ def add_routes(router: ApiRouter) -> None:
         data = TransactionDetailResponse.with_events(payment, record.events, record.next_check_at)
         return success_response(data, str(data.message))
 
-    @router.get(
-        "/transactions/user/<billvend_user:userId>",
+    @router.call(
+        "GET /transactions/user/<billvend_user:userId>",
         TransactionsResponse,
         scope=Scope.READ,
         errors={

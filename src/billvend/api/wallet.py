@@ -2,12 +2,12 @@
 
 from http import HTTPStatus
 
-from flask import Response, request
+from flask import Response, g
 
-from billvend.api.parsing import parse_idempotency_key
+from billvend.api.request_hooks import add_log_context
 from billvend.api.requests import BalanceQuery, DepositRequest, FundRequest, IdempotencyKeyHeader, UserPath
 from billvend.api.responses import success_response
-from billvend.api.routing import ApiRouter, add_log_context, has_scope
+from billvend.api.routing import ApiRouter
 from billvend.domain.api_keys import Scope
 from billvend.ports.queries import Search
 from billvend.presentation.models import DepositResponse, FundResponse
@@ -28,24 +28,24 @@ def add_routes(router: ApiRouter) -> None:
     """Add the calls."""
     bv = router.bv
 
-    @router.post(
-        "/wallet/fund", FundResponse, scope=Scope.FUND, status=HTTPStatus.CREATED, errors=FUND_ERRORS
+    @router.call(
+        "POST /wallet/fund", FundResponse, scope=Scope.FUND, status=HTTPStatus.CREATED, errors=FUND_ERRORS
     )
     def fund(header: IdempotencyKeyHeader, body: FundRequest) -> Response:
         """Add money to a wallet.
 
         Creates the wallet if it is new. A request repeated with the same key adds the money once.
         """
-        key = parse_idempotency_key(request)
-        with router.idempotency_lock("fund", body.user_id, key):
+        key = header.idempotency_key
+        with router.keyed_lock.acquire("fund", body.user_id, key):
             result = bv.fund(body.user_id, body.amount, currency=body.currency, key=key)
         add_log_context(userId=result.user_id, transactionId=result.transaction_id)
         data = FundResponse.model_validate(result)
         message = f"Added {result.amount.display} to the wallet."
         return success_response(data, message, HTTPStatus.CREATED, replayed=result.replayed)
 
-    @router.post(
-        "/wallet/fund/intent",
+    @router.call(
+        "POST /wallet/fund/intent",
         DepositResponse,
         scope=Scope.FUND,
         status=HTTPStatus.CREATED,
@@ -57,23 +57,23 @@ def add_routes(router: ApiRouter) -> None:
         Send the payer to `authorizationUrl`. The wallet is credited once Paystack confirms it. Then `email` gets the
         receipt. It gets the tokens of later payments if the wallet has no address yet, and the key has the scope `read` too.
         """
-        key = parse_idempotency_key(request)
-        with router.idempotency_lock("intent", body.user_id, key):
+        key = header.idempotency_key
+        with router.keyed_lock.acquire("intent", body.user_id, key):
             deposit = bv.create_deposit(
                 body.user_id,
                 body.amount,
                 email=body.email,
                 currency=body.currency,
                 key=key,
-                email_may_get_tokens=has_scope(Scope.READ),
+                email_may_get_tokens=g.billvend_key is None or Scope.READ in g.billvend_key.scopes,
             )
         add_log_context(userId=body.user_id, reference=deposit.reference)
         data = DepositResponse.model_validate(deposit)
         message = f"Send the payer to the address. {deposit.amount.display} is added when it is paid."
         return success_response(data, message, HTTPStatus.CREATED, replayed=deposit.replayed)
 
-    @router.get(
-        "/wallet/balance/<billvend_user:userId>",
+    @router.call(
+        "GET /wallet/balance/<billvend_user:userId>",
         BalanceResponse,
         scope=Scope.READ,
         errors={

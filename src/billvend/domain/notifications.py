@@ -1,4 +1,4 @@
-"""Which events customers and webhooks are notified of, and how.
+"""The kinds of notifications, their channels, and their ids.
 
 `billvend.presentation.notifications` has the content of each kind.
 """

@@ -41,11 +41,13 @@ class SqlJournal:
         database: Database,
         *,
         channels: Sequence[Channel] = (),
-        render_notification: NotificationRenderer = lambda _stored, _payment: None,
+        render_notification: NotificationRenderer | None = None,
         metrics: Metrics | None = None,
         reconnect_timeout_seconds: float = RECONNECT_TIMEOUT_SECONDS,
     ) -> None:
-        """Notifications are written for each of `channels`. Without channels, none are written."""
+        """`render_notification` writes the notifications for each of `channels`. Without channels, none are written."""
+        if channels and render_notification is None:
+            raise TypeError("channels need render_notification: without it every notification would be lost")
         self._database = database
         self._channels = channels
         self._render_notification = render_notification

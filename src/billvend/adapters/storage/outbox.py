@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from billvend.adapters.storage.database import make_storable, translate_errors
+from billvend.adapters.storage.database import make_storable
 from billvend.adapters.storage.repository import Repository, storable
 from billvend.adapters.storage.tables import (
     HAS_FAILED,
@@ -48,7 +48,7 @@ class SqlOutbox(Repository):
         if not self._read(query.limit(1)):
             return []  # most often. Then no write transaction begins, which would block other writers
         lease_until = now + timedelta(seconds=lease_seconds)
-        with translate_errors(), self._database.write_transaction() as connection:
+        with self._database.write_transaction() as connection:
             found = connection.execute(query.with_for_update(skip_locked=True)).all()
             if found:
                 leased = (
@@ -77,7 +77,7 @@ class SqlOutbox(Repository):
             delivery_attempts.c.message_id == message.message_id,
         )
         has_ended = final_status is not None
-        with translate_errors(), self._database.write_transaction() as connection:
+        with self._database.write_transaction() as connection:
             row = connection.execute(
                 sa.select(outbox_messages).where(is_this_message).with_for_update()
             ).one()
@@ -114,7 +114,7 @@ class SqlOutbox(Repository):
         if message_id is not None:
             query = query.where(_columns.message_id == make_storable(message_id))
         log = delivery_attempts.c
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             messages = connection.execute(query).all()
             keys = [(row.user_id, row.message_id) for row in messages]
             attempts: dict[str, list[DeliveryAttempt]] = defaultdict(list)
@@ -165,7 +165,7 @@ class SqlOutbox(Repository):
             .join(transactions, is_its_credit)
             .where(credit.user_id == user_id, credit.transaction_id == transaction_id)
         )
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             found: str | None = connection.scalar(of_wallets) or connection.scalar(of_deposit)
         return found
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from billvend.adapters.storage.database import ColumnValues, Database, make_storable, translate_errors
+from billvend.adapters.storage.database import ColumnValues, Database, make_storable, unavailable
 
 
 class Repository:
@@ -16,28 +16,30 @@ class Repository:
         self._database = database
 
     def _read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        with translate_errors(), self._database.read_transaction() as connection:
+        with self._database.read_transaction() as connection:
             return connection.execute(query).all()
 
     def _insert(self, table: sa.Table, row: ColumnValues) -> bool:
         """Insert a row. Returns False, and does nothing, if a constraint rejects it."""
-        with translate_errors():
-            try:
-                with self._database.write_transaction() as connection:
-                    self._database.insert(connection, table, [storable(row)])
-            except IntegrityError:
-                return False
+        try:
+            with self._database.write_transaction() as connection:
+                self._database.insert(connection, table, [storable(row)])
+        except IntegrityError:
+            return False
         return True
 
     def _upsert(self, table: sa.Table, row: ColumnValues) -> None:
         """Insert a row, or replace the one with its primary key."""
-        with translate_errors(), self._database.write_transaction() as connection:
+        with self._database.write_transaction() as connection:
             self._database.upsert(connection, table, [storable(row)])
 
     def _change(self, statement: sa.Update | sa.Delete) -> int:
         """Update or delete rows. Returns how many."""
-        with translate_errors(), self._database.write_transaction() as connection:
-            return connection.execute(statement).rowcount
+        try:
+            with self._database.write_transaction() as connection:
+                return connection.execute(statement).rowcount
+        except IntegrityError as error:
+            raise unavailable(error) from error
 
 
 def storable(row: ColumnValues) -> Mapping[str, Any]:

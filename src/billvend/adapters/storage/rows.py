@@ -26,7 +26,7 @@ RowDict = dict[str, Any]
 
 
 def changed_rows(
-    before: Snapshot, changes: WriteSet, channels: Collection[Channel], render: NotificationRenderer
+    before: Snapshot, changes: WriteSet, channels: Collection[Channel], render: NotificationRenderer | None
 ) -> list[TableRows]:
     """All rows to write, in an order that foreign keys allow. `render` writes the notifications for each of `channels`."""
     currencies = {key: wallet.balance.currency for key, (wallet, _) in changes.wallets.items()}
@@ -40,9 +40,7 @@ def changed_rows(
     for stored in changes.events:
         fundings += funding_rows(stored, currencies[stored.key])
         transfers += transfer_rows(stored, currencies[stored.key])
-        messages += (
-            outbox_message_rows(stored, payments.get(stored.key), channels, render) if channels else ()
-        )
+        messages += outbox_message_rows(stored, payments.get(stored.key), channels, render) if render else ()
     payment_rows = [
         payment_row(payment, head) | {"next_check_at": changes.next_at[key], "last_hint_at": None}
         for key, (payment, head) in changes.payments.items()
