@@ -15,10 +15,10 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billvend.adapters.providers.billers import BILLERS
+from billvend.adapters.providers.billers import BILLERS, SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.http_body import parse_json
 from billvend.adapters.providers.http_client import Response
-from billvend.adapters.providers.vtpass.codes import CODES, SERVICE_ID_BY_BILLER
+from billvend.adapters.providers.vtpass.codes import CODES
 from billvend.adapters.providers.vtpass.delivery import TOKEN_WARNING
 from billvend.adapters.providers.vtpass.provider import VtpassProvider, make_reference
 from billvend.adapters.providers.vtpass.response_parser import (

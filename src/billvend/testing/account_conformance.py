@@ -21,7 +21,7 @@ class AccountConformance(ConformanceHarness):
     def test_provider_account_is_complete_and_stable(self) -> None:
         """The account is complete and always the same. Its processing time is not shorter than configured."""
         patient = replace(self.setup(UNUSED_URL), max_processing_seconds=7777)
-        with self.provider(patient) as provider:
+        with self._provider(patient) as provider:
             account, again = provider.account, provider.account
             codes = [biller.code for biller in account.billers]
             expect(account.provider == self.name, f"its name is {account.provider!r}, not {self.name!r}")
@@ -50,21 +50,21 @@ class AccountConformance(ConformanceHarness):
             secret_key=setup.secret_key and f"another-{setup.secret_key}",
         )
         with (
-            self.provider(setup) as one,
-            self.provider(setup) as same,
-            self.provider(replace(setup, api_url="http://localhost:9")) as elsewhere,
-            self.provider(other_keys) as another,
+            self._provider(setup) as one,
+            self._provider(setup) as same,
+            self._provider(replace(setup, api_url="http://localhost:9")) as elsewhere,
+            self._provider(other_keys) as another,
         ):
             account = one.account.account_id
             expect(bool(account) and account.isprintable(), f"the account is {account!r}")
             expect(account == same.account.account_id, "the same account has two fingerprints")
             expect(account != elsewhere.account.account_id, "accounts on two hosts have one fingerprint")
             expect(account != another.account.account_id, "accounts with two keys have one fingerprint")
-            self.expect_no_secret(one.account, "the account")
+            self._expect_no_secret(one.account, "the account")
 
     def test_references_are_deterministic_short_and_unique(self) -> None:
         """The reference is a pure function of payment, attempt and day."""
-        with self.provider(self.setup(UNUSED_URL)) as provider:
+        with self._provider(self.setup(UNUSED_URL)) as provider:
             account = provider.account
             day = date(2026, 6, 15)
             payments = (
@@ -75,7 +75,7 @@ class AccountConformance(ConformanceHarness):
             )
             arguments = [(payment, attempt, day) for payment in payments for attempt in (1, 2, 11)]
             made = [account.make_reference(*which) for which in arguments]
-            with self.provider(self.setup(UNUSED_URL)) as other:
+            with self._provider(self.setup(UNUSED_URL)) as other:
                 again = [other.account.make_reference(*which) for which in arguments]
             expect(
                 made == again,
@@ -98,7 +98,7 @@ class AccountConformance(ConformanceHarness):
 
     def test_close_is_idempotent_and_frees_connections(self) -> None:
         """`close` may be called twice. It leaves no connection open."""
-        with self.provider_against(send_and_keep_open(http_response(b"{}"))) as (provider, server):
+        with self._provider_against(send_and_keep_open(http_response(b"{}"))) as (provider, server):
             ask(provider, "requery", self.order(provider))
             for _ in range(2):
                 with expect_no_exception("close"):
@@ -107,7 +107,7 @@ class AccountConformance(ConformanceHarness):
 
     def test_unknown_webhook_yields_no_references(self) -> None:
         """Anyone may post any body as a webhook. `parse_references` never raises, and finds none in a foreign body."""
-        with self.provider(self.setup(UNUSED_URL)) as provider:
+        with self._provider(self.setup(UNUSED_URL)) as provider:
             delivery = self.delivery_body(self.order(provider), f"{1:020d}")
             for body in (*UNEXPECTED_BODIES, *corrupt(delivery)):
                 with expect_no_exception(f"parse_references({body[:300]!r})"):

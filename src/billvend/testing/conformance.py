@@ -66,7 +66,7 @@ class ProviderConformance(AccountConformance):
             calls.append((server.has_connection(CONNECT_TIMEOUT_SECONDS), len(server.received_bytes)))
             return True
 
-        with self.provider_against(Connection.close) as (provider, server):
+        with self._provider_against(Connection.close) as (provider, server):
             ask(provider, "vend", self.order(provider), may_send)
             expect(bool(calls), "it never called may_send")
             expect(all(received == 0 for _, received in calls), "it called may_send after the first byte")
@@ -77,14 +77,14 @@ class ProviderConformance(AccountConformance):
 
     def test_vend_sends_nothing_when_may_send_is_false(self) -> None:
         """Without permission it sends no byte and returns `NotSent`."""
-        with self.provider_against(Connection.close) as (provider, server):
+        with self._provider_against(Connection.close) as (provider, server):
             answer = ask(provider, "vend", self.order(provider), lambda: False)
             expect(not server.received_bytes, "may_send returned False, but it sent")
             expect_answer(answer, NotSent, "may_send returned False, and it")
 
     def test_vend_sends_nothing_when_may_send_expires_during_connect(self) -> None:
         """The permission expires while it connects."""
-        with self.provider_against(Connection.close) as (provider, server):
+        with self._provider_against(Connection.close) as (provider, server):
             order = self.order(provider)
             answer = ask(provider, "vend", order, lambda: not server.has_connection(CONNECT_TIMEOUT_SECONDS))
             expect(not server.received_bytes, "the permission expired while it connected, but it sent")
@@ -94,9 +94,9 @@ class ProviderConformance(AccountConformance):
         """A refused connection is `NotSent`. Only then is it safe to send again."""
         with FaultServer(Connection.close) as gone:
             url = gone.url
-        with self.provider(self.setup(url)) as provider:
+        with self._provider(self.setup(url)) as provider:
             for call, proven in ANSWER_WHEN_UNREACHABLE.items():
-                answer = self.call_in_time(provider, call, self.order(provider))
+                answer = self._call_in_time(provider, call, self.order(provider))
                 expect_answer(answer, proven, f"the port was closed, and {call}")
 
     # --- clear answers ---
@@ -104,8 +104,8 @@ class ProviderConformance(AccountConformance):
     def test_delivery_is_recognised(self) -> None:
         """The adapter recognises a delivery. Without this the rest of the suite would prove little."""
         token = f"{1:020d}"
-        for call, order, body in self.sales(token):
-            with self.provider_against(send_and_keep_open(http_response(body))) as (provider, server):
+        for call, order, body in self._sales(token):
+            with self._provider_against(send_and_keep_open(http_response(body))) as (provider, server):
                 answer = ask(provider, call, order)
                 expect(isinstance(verified(answer, order), Delivered), f"{call}: a delivery is {answer!r}")
                 if order.vend_type is VendType.PREPAID:
@@ -114,8 +114,8 @@ class ProviderConformance(AccountConformance):
 
     def test_foreign_reference_is_rejected(self) -> None:
         """An answer about another sale is `Unknown`, or has the fields by which the core detects it."""
-        for call, other, body in self.sales(f"{2:020d}", number=2):
-            with self.provider_against(send_and_keep_open(http_response(body))) as (provider, _):
+        for call, other, body in self._sales(f"{2:020d}", number=2):
+            with self._provider_against(send_and_keep_open(http_response(body))) as (provider, _):
                 ours = self.order(provider)
                 answer = verified(ask(provider, call, ours), ours)
                 what = f"{call} for {ours.reference}, answered with the delivery of {other.reference}"
@@ -125,17 +125,17 @@ class ProviderConformance(AccountConformance):
 
     def test_vend_returns_unknown_after_fault(self, fault: Fault) -> None:
         """Without a clear answer after the first byte, a vend returns `Unknown`, in time, after one request."""
-        with self.provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
-            answer = self.call_in_time(provider, "vend", self.order(provider))
+        with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
+            answer = self._call_in_time(provider, "vend", self.order(provider))
             expect_doubt(answer, f"{fault}: vend")
             expect(len(server.requests) == 1, f"{fault}: vend took {len(server.requests)} requests")
 
     def test_requery_verify_and_float_return_unknown_after_fault(self, fault: Fault) -> None:
         """The same for a requery, a verification and the balance."""
-        with self.provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
+        with self._provider_against(fault.handler, fault.lasts_until_deadline) as (provider, server):
             for call in ("requery", "verify", "fetch_float"):
                 before = len(server.requests)
-                answer = self.call_in_time(provider, call, self.order(provider))
+                answer = self._call_in_time(provider, call, self.order(provider))
                 expect_answer(answer, MeterLookupFailed if call == "verify" else Unknown, f"{fault}: {call}")
                 took = len(server.requests) - before
                 is_right = took == 1 or (took == 0 and call != "requery")
@@ -143,7 +143,7 @@ class ProviderConformance(AccountConformance):
 
     def test_unexpected_body_returns_unknown(self) -> None:
         """An answer 200 with a body that means nothing is `Unknown`, for every form of body."""
-        with self.provider_answered_with() as (provider, next_body):
+        with self._provider_answered_with() as (provider, next_body):
             order = self.order(provider)
             for body in UNEXPECTED_BODIES:
                 for call in ("vend", "requery"):
@@ -152,8 +152,8 @@ class ProviderConformance(AccountConformance):
 
     def test_corrupt_delivery_is_never_not_sent_or_not_found(self) -> None:
         """Replace each value of a delivery in turn. Any answer but `NotSent` and `NotFound` is allowed."""
-        for call, order, delivery in self.sales(f"{1:020d}"):
-            with self.provider_answered_with() as (provider, next_body):
+        for call, order, delivery in self._sales(f"{1:020d}"):
+            with self._provider_answered_with() as (provider, next_body):
                 for body in corrupt(delivery):
                     next_body[0] = body
                     answer = ask(provider, call, order)
@@ -164,14 +164,14 @@ class ProviderConformance(AccountConformance):
 
     def test_truncated_delivery_returns_unknown(self) -> None:
         """A delivery that is cut off, too short, or followed by more."""
-        for call, order, delivery in self.sales(f"{1:020d}"):
+        for call, order, delivery in self._sales(f"{1:020d}"):
             half = delivery[: len(delivery) // 2]
             for what, data in (
                 ("cut off on the way", http_response(delivery)[: -len(half)]),
                 ("cut off at the source", http_response(half)),
                 ("followed by more", http_response(delivery + delivery)),
             ):
-                with self.provider_against(send_and_close(data)) as (provider, _):
+                with self._provider_against(send_and_close(data)) as (provider, _):
                     expect_doubt(ask(provider, call, order), f"{call}, with a delivery {what},")
 
     def test_redirects_are_not_followed(self) -> None:
@@ -179,7 +179,7 @@ class ProviderConformance(AccountConformance):
         with FaultServer(Connection.close) as elsewhere:
             for status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"):
                 redirect = http_response(b"", status=status, headers=(f"Location: {elsewhere.url}/pay",))
-                with self.provider_against(send_and_keep_open(redirect)) as (provider, server):
+                with self._provider_against(send_and_keep_open(redirect)) as (provider, server):
                     for call in ANSWER_WHEN_UNREACHABLE:
                         answer = ask(provider, call, self.order(provider))
                         expect(elsewhere.connections == 0, f"{call} followed a {status}")
@@ -201,15 +201,15 @@ class ProviderConformance(AccountConformance):
             connection.close()
 
         for echo in (in_json, raw):
-            with self.provider_against(echo) as (provider, _):
+            with self._provider_against(echo) as (provider, _):
                 for call in ANSWER_WHEN_UNREACHABLE:
-                    self.expect_no_secret(ask(provider, call, self.order(provider)), call)
+                    self._expect_no_secret(ask(provider, call, self.order(provider)), call)
 
     # --- connections, threads ---
 
     def test_closed_idle_connection_does_not_repeat_vend(self) -> None:
         """The server closes its end between two calls. The second uses a new connection, or is in doubt."""
-        with self.provider_against(send_and_close(http_response(b"{}"))) as (provider, server):
+        with self._provider_against(send_and_close(http_response(b"{}"))) as (provider, server):
             for number in (1, 2):
                 ask(provider, "vend", self.order(provider, number))
                 server.has_no_connections(self.slack_seconds)
@@ -230,7 +230,7 @@ class ProviderConformance(AccountConformance):
             start.wait()
             answers[number] = ask(provider, "vend", orders[number])
 
-        with self.provider_against(sell) as (provider, server):
+        with self._provider_against(sell) as (provider, server):
             orders = {number: self.order(provider, number) for number in range(1, THREADS + 1)}
             start = threading.Barrier(THREADS)
             threads = [threading.Thread(target=buy, args=(number,)) for number in orders]

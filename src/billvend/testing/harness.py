@@ -72,11 +72,10 @@ class ConformanceHarness:
         amount = Money((1000 + number) * 10 ** decimals(account.currency), account.currency)
         return Order(reference, f"{10_000_000_000 + number}", biller, vend_type, amount, "08000000000")
 
-    # --- helpers of the tests ---
+    # --- helpers of the tests, with names that no author needs ---
 
     @contextmanager
-    def provider(self, setup: ProviderSetup) -> Iterator[Provider]:
-        """The adapter with these settings."""
+    def _provider(self, setup: ProviderSetup) -> Iterator[Provider]:
         provider = self.open_provider(setup)
         try:
             yield provider
@@ -85,7 +84,7 @@ class ConformanceHarness:
                 provider.close()
 
     @contextmanager
-    def provider_against(
+    def _provider_against(
         self, handler: Handler, lasts_until_deadline: bool = False
     ) -> Iterator[tuple[Provider, FaultServer]]:
         """The adapter against a server. Its deadline is short only if the server lets it pass."""
@@ -93,27 +92,28 @@ class ConformanceHarness:
             setup, seconds = self.setup(server.url), LONG_TIMEOUT_SECONDS
             if not lasts_until_deadline:
                 setup = replace(setup, timeout_seconds=seconds, verify_timeout_seconds=seconds)
-            with self.provider(setup) as provider:
+            with self._provider(setup) as provider:
                 yield provider, server
 
     @contextmanager
-    def provider_answered_with(self) -> Iterator[tuple[Provider, list[bytes]]]:
+    def _provider_answered_with(self) -> Iterator[tuple[Provider, list[bytes]]]:
         """The adapter, and the body of the next answer."""
         next_body = [b""]
-        with self.provider_against(lambda connection: connection.send(http_response(next_body[0]))) as facing:
+        with self._provider_against(
+            lambda connection: connection.send(http_response(next_body[0]))
+        ) as facing:
             yield facing[0], next_body
 
-    def sales(self, token: str, number: int = 1) -> tuple[tuple[str, Order, bytes], ...]:
+    def _sales(self, token: str, number: int = 1) -> tuple[tuple[str, Order, bytes], ...]:
         """For vend and requery: the call, an order, and the body that says that it was sold."""
-        with self.provider(self.setup(UNUSED_URL)) as provider:
+        with self._provider(self.setup(UNUSED_URL)) as provider:
             order = self.order(provider, number)
         return (
             ("vend", order, self.delivery_body(order, token)),
             ("requery", order, self.requery_delivery_body(order, token)),
         )
 
-    def call_in_time(self, provider: Provider, name: str, order: Order) -> object:
-        """The answer to a call, which must not be much later than its deadline."""
+    def _call_in_time(self, provider: Provider, name: str, order: Order) -> object:
         began = time.monotonic()
         answer = ask(provider, name, order)
         took_seconds = time.monotonic() - began
@@ -123,8 +123,7 @@ class ConformanceHarness:
         )
         return answer
 
-    def expect_no_secret(self, value: object, what: str) -> None:
-        """The value contains no key of ours."""
+    def _expect_no_secret(self, value: object, what: str) -> None:
         setup = self.setup(UNUSED_URL)
         keys = {"API key": setup.api_key, "secret key": setup.secret_key}
         leaked = [name for name, key in keys.items() if key and key in repr(value)]

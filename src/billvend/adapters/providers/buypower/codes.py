@@ -1,4 +1,4 @@
-"""BuyPower's names, and what its answers mean. Tables, and one pure function for each kind of answer.
+"""What BuyPower's answers mean. Tables, and one pure function for each kind of answer.
 
 Sources: public integrations of its API and one public list of its errors. BuyPower itself publishes no table. An
 answer that fits no row proves nothing.
@@ -13,24 +13,6 @@ from typing import Final, TypeAlias
 
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFault
-
-DISCO_BY_BILLER: Final = MappingProxyType(
-    {
-        "EKEDC": "EKO",
-        "IKEDC": "IKEJA",
-        "AEDC": "ABUJA",
-        "IBEDC": "IBADAN",
-        "KEDCO": "KANO",
-        "PHED": "PH",
-        "JED": "JOS",
-        "KAEDCO": "KADUNA",
-        "EEDC": "ENUGU",
-        "BEDC": "BENIN",
-        "YEDC": "YOLA",
-        "ABA": "APLE",  # BuyPower lists it among the private estates
-    }
-)
-"""BuyPower's names for the electricity companies, by our codes."""
 
 VEND_TYPES: Final = MappingProxyType({VendType.PREPAID: "PREPAID", VendType.POSTPAID: "POSTPAID"})
 

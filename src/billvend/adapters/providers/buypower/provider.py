@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from billvend.adapters.providers.buypower.codes import DISCO_BY_BILLER, VEND_TYPES, Endpoint
+from billvend.adapters.providers.billers import DISCO_BY_BILLER
+from billvend.adapters.providers.buypower.codes import VEND_TYPES, Endpoint
 from billvend.adapters.providers.buypower.response_parser import parse_answer, parse_balance, parse_meter
 from billvend.adapters.providers.http_client import Response
 from billvend.adapters.providers.http_provider import HttpProvider, naira

@@ -19,13 +19,16 @@ from billvend.domain.money import Money
 from billvend.domain.outcome import Answer, Misconfigured, NotSent, Pending, Unknown
 from billvend.domain.policy.accounts import Mode, ProviderAccount
 from billvend.ports.plugin import ProviderSetup
-from billvend.ports.provider import Order
+from billvend.ports.provider import Order, Provider
 
 CONNECTION_CLOSED_REASON = "the connection was closed before an answer"
 
 
-class SandboxProvider:
-    """A provider that sells nothing real. Its account is its sales store: another file is another account."""
+class SandboxProvider(Provider):
+    """A provider that sells nothing real. Its account is its sales store: another file is another account.
+
+    It sends no webhooks in process.
+    """
 
     def __init__(self, store_path: str | PathLike[str], setup: ProviderSetup) -> None:
         self.store = SalesStore(store_path, busy_seconds=setup.timeout_seconds)
@@ -79,10 +82,6 @@ class SandboxProvider:
             return self._simulator.fetch_float()
         except (Unavailable, sqlite3.Error) as error:
             return Unknown(_store_failed(error))
-
-    def parse_references(self, hook: bytes) -> tuple[str, ...]:
-        """None: the sandbox in process sends no webhooks."""
-        return ()
 
     def close(self) -> None:
         """Close the file of the sales store."""

@@ -1,4 +1,4 @@
-"""What VTpass's codes and statuses mean, and its names for the electricity companies. Data only.
+"""What VTpass's codes and statuses mean. Data only.
 
 What a code proves depends on the call:
 
@@ -123,21 +123,3 @@ STATUS_BY_TEXT: Final = MappingProxyType(
     }
 )
 """By `content.transactions.status` in lower case. "resolved" is left out: it does not say how."""
-
-SERVICE_ID_BY_BILLER: Final = MappingProxyType(
-    {
-        "EKEDC": "eko-electric",
-        "IKEDC": "ikeja-electric",
-        "AEDC": "abuja-electric",
-        "IBEDC": "ibadan-electric",
-        "KEDCO": "kano-electric",
-        "PHED": "portharcourt-electric",
-        "JED": "jos-electric",
-        "KAEDCO": "kaduna-electric",
-        "EEDC": "enugu-electric",
-        "BEDC": "benin-electric",
-        "YEDC": "yola-electric",
-        "ABA": "aba-electric",
-    }
-)
-"""VTpass's serviceID of each electricity company, by our code."""

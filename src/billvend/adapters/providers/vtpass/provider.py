@@ -6,9 +6,10 @@ from datetime import date
 from hashlib import sha256
 from typing import Final
 
+from billvend.adapters.providers.billers import SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.http_client import Response
 from billvend.adapters.providers.http_provider import HttpProvider, naira
-from billvend.adapters.providers.vtpass.codes import SANDBOX_URL, SERVICE_ID_BY_BILLER
+from billvend.adapters.providers.vtpass.codes import SANDBOX_URL
 from billvend.adapters.providers.vtpass.response_parser import (
     Endpoint,
     parse_answer,

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Response, request
 
-from billvend.adapters.providers.buypower.codes import DISCO_BY_BILLER
+from billvend.adapters.providers.billers import DISCO_BY_BILLER
 from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     LAGOS,
     HttpSandbox,

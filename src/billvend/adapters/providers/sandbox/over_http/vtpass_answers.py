@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from billvend.adapters.providers.billers import SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.sandbox.over_http.http_sandbox import LAGOS, naira_number
 from billvend.adapters.providers.sandbox.sale import SaleRecord, SaleStatus, customer_of, token_of
 from billvend.adapters.providers.sandbox.simulator import SimulatedReply
-from billvend.adapters.providers.vtpass.codes import SERVICE_ID_BY_BILLER
 from billvend.domain.enums import VendType
 from billvend.domain.outcome import Declined, Deferred, Delivered, Misconfigured, NotFound, Pending, Unknown
 

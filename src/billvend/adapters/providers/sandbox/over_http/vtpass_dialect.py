@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
-from billvend.adapters.providers.billers import BILLER_BY_CODE
+from billvend.adapters.providers.billers import BILLER_BY_CODE, SERVICE_ID_BY_BILLER
 from billvend.adapters.providers.sandbox.over_http.http_sandbox import (
     CURRENCY,
     LAGOS,
@@ -26,7 +26,6 @@ from billvend.adapters.providers.sandbox.over_http.vtpass_answers import (
     build_body,
 )
 from billvend.adapters.providers.sandbox.sale import customer_of
-from billvend.adapters.providers.vtpass.codes import SERVICE_ID_BY_BILLER
 from billvend.domain.enums import VendType
 from billvend.domain.meter_lookup import MeterFault, MeterFound, MeterLookupFailed, MeterRejected
 from billvend.domain.money import Money
