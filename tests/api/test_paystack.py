@@ -91,7 +91,7 @@ def test_deposit_replay_in_other_process_returns_409(
     paystack_api: tuple[Client, Billvend, FakePaystack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process handles the first request. This process does not see it."""
-    monkeypatch.setattr("billvend.usecases.deposits.REPEAT_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("billvend.usecases.start_deposit.REPEAT_WAIT_SECONDS", 0.0)
     client, bv, _ = paystack_api
     assert client.post("/wallet/fund/intent", DEPOSIT_REQUEST, "order-1").status_code == 201
     with bv._deps.deposits._database.write_transaction() as connection:  # type: ignore[attr-defined]  # as if Paystack had not answered yet
