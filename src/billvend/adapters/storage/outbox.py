@@ -48,7 +48,7 @@ class SqlOutbox(Repository):
         if not self._read(query.limit(1)):
             return []  # most often. Then no write transaction begins, which would block other writers
         lease_until = now + timedelta(seconds=lease_seconds)
-        with self._database.write_transaction() as connection:
+        with self._write() as connection:
             found = connection.execute(query.with_for_update(skip_locked=True)).all()
             if found:
                 leased = (
@@ -77,7 +77,7 @@ class SqlOutbox(Repository):
             delivery_attempts.c.message_id == message.message_id,
         )
         has_ended = final_status is not None
-        with self._database.write_transaction() as connection:
+        with self._write() as connection:
             row = connection.execute(
                 sa.select(outbox_messages).where(is_this_message).with_for_update()
             ).one()

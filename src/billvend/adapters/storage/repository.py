@@ -1,6 +1,7 @@
 """What the repositories share: one transaction for each call, and texts that both databases can store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,18 +29,24 @@ class Repository:
             return False
         return True
 
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        """A transaction in which a constraint that rejects a row is `Unavailable`, too: nothing was done."""
+        try:
+            with self._database.write_transaction() as connection:
+                yield connection
+        except IntegrityError as error:
+            raise unavailable(error) from error
+
     def _upsert(self, table: sa.Table, row: ColumnValues) -> None:
         """Insert a row, or replace the one with its primary key."""
-        with self._database.write_transaction() as connection:
+        with self._write() as connection:
             self._database.upsert(connection, table, [storable(row)])
 
     def _change(self, statement: sa.Update | sa.Delete) -> int:
         """Update or delete rows. Returns how many."""
-        try:
-            with self._database.write_transaction() as connection:
-                return connection.execute(statement).rowcount
-        except IntegrityError as error:
-            raise unavailable(error) from error
+        with self._write() as connection:
+            return connection.execute(statement).rowcount
 
 
 def storable(row: ColumnValues) -> Mapping[str, Any]:
