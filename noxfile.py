@@ -33,20 +33,22 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *TESTS_AT_ONCE, "--durations", "25", *session.posargs)
 
 
-UNIT = "not integration and not tools and not long"
+WITHOUT_SERVER = ("-m", "not integration and not tools and not long")
+UNIT_TESTS = [f"tests/{part}" for part in ("config", "domain", "notify", "provider", "queue", "usecases")]
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """The tests to run at each save: no server, nothing that takes long."""
+    """The core, the use cases and the adapters, without a server. Run it at each save: it takes less than a minute."""
     install(session, "tests")
-    session.run("pytest", *TESTS_AT_ONCE, "-m", UNIT, *session.posargs)
+    session.run("pytest", *TESTS_AT_ONCE, *WITHOUT_SERVER, *UNIT_TESTS, *session.posargs)
 
 
 @nox.session(name="unit-3.13", python="3.13")
 def unit_on_the_newest(session: nox.Session) -> None:
-    """The unit tests on Python 3.13."""
-    unit(session)
+    """All tests that need no server and do not take long, on Python 3.13: also SQLite, the CLI and the API."""
+    install(session, "tests")
+    session.run("pytest", *TESTS_AT_ONCE, *WITHOUT_SERVER, *session.posargs)
 
 
 @nox.session

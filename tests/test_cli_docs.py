@@ -13,6 +13,8 @@ import pytest
 from billvend.cli import main
 from billvend.cli.exits import Exit
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 COMMANDS = (
     ("fund",), ("pay",), ("pay-many",), ("cancel",), ("balance",), ("history",), ("show",),

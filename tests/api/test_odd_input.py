@@ -17,6 +17,8 @@ from billvend.config import Settings
 from tests.api.client import application
 from tests.api.server import ServerProcess, run_server
 
+pytestmark = pytest.mark.long
+
 ODD_BYTES = {
     "beyond latin-1": "日".encode(), "latin-1": "é".encode(), "emoji": "😀".encode(), "percent-encoded": b"%E6%97%A5",
     "invalid UTF-8": b"%ff", "truncated character": b"%E6%97", "NUL": b"%00", "a surrogate": b"%ED%A0%80", "single %": b"%",

@@ -9,7 +9,10 @@ import pytest
 
 from tests.cli.console import LOST_ANSWER_METER, PROGRAM, Console, environment
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here"),
+]
 
 
 def run_on_terminal(folder: Path, *arguments: str, columns: int = 100, **settings: str) -> tuple[int, str]:

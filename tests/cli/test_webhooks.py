@@ -13,6 +13,8 @@ from billvend.testing.fault_server import Connection, FaultServer, http_response
 from tests.cli.console import METER, PATIENCE_SECONDS, Console, process
 from tests.notify.smtp_server import run_smtp_server
 
+pytestmark = pytest.mark.long
+
 SECRET = "whsec_c29tZSBzZWNyZXQgdGhhdCBpcyBvbGQgbm93"
 
 

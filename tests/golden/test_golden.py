@@ -8,6 +8,8 @@ import pytest
 
 from tests.golden.snapshots import HERE, SNAPSHOTS, ddl_postgresql
 
+pytestmark = pytest.mark.long
+
 RENEW = "BILLVEND_GOLDEN_RENEW"
 """Set by `python -m tests.golden`."""
 POSTGRESQL = pytest.param("ddl_postgresql.txt", marks=pytest.mark.integration)

@@ -41,6 +41,8 @@ from tests.provider.test_sandbox_http import (
     vtpass_outcome,
 )
 
+pytestmark = pytest.mark.long
+
 # --- in process -------------------------------------------------------------------------------------------------------
 
 

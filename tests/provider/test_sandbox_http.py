@@ -16,6 +16,8 @@ from billvend.domain.money import Money
 from tests.harness import FakeClock
 from tests.provider.sandbox_harness import NOW
 
+pytestmark = pytest.mark.long
+
 TODAY = "202611221300"  # in Lagos, an hour ahead of NOW
 TLS = httpx.create_ssl_context()
 """Created once: creating it takes longer than a whole test."""

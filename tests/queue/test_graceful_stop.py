@@ -14,6 +14,8 @@ from billvend.adapters.queue.huey_queue import HueyQueue
 from billvend.ports.queue import Hint, QueueName
 from tests.queue.consumer_harness import TEST_TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).with_name("worker_program.py")
 GRACEFUL = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 

@@ -28,6 +28,8 @@ from tests.queue.consumer_harness import (
 )
 from tests.support.servers import RedisProtocolServer
 
+pytestmark = pytest.mark.long
+
 PAYMENTS, REVERSALS, NOTIFICATIONS = QueueName
 MAX_WAIT_SECONDS = 1.0
 """200 ms, and some time for a busy machine."""

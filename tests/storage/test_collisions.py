@@ -12,6 +12,8 @@ from billvend.adapters.storage.schema_version import upgrade
 from billvend.domain.errors import Unavailable
 from tests.storage.harness import POSTGRES, JournalHarness, database_errors, open_harness, result_codes
 
+pytestmark = pytest.mark.long
+
 on_postgresql = pytest.mark.parametrize("url", [POSTGRES], indirect=True)
 on_sqlite = pytest.mark.parametrize("url", ["file"], indirect=True)
 

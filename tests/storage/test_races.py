@@ -24,6 +24,8 @@ from tests.storage.harness import (
     result_codes,
 )
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def harness(url: str) -> Iterator[JournalHarness]:
